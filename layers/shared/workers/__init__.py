@@ -1,0 +1,1 @@
+"""Background workers of Agency Dashboard OS."""

@@ -1,0 +1,75 @@
+"""What can go wrong, by what it means for the work in hand.
+
+    WorkerError
+    ├── TransientError         try again later; nothing was done
+    │   └── AmbiguousError     it may have been done: look before trying again
+    ├── RateLimitedError       wait; costs no attempt
+    ├── PermanentError         this item will never succeed
+    │   └── DestinationError   nothing sent to this destination will succeed
+    ├── UnknownError           refused for a reason that we have no rule for
+    ├── CredentialsError       the credential is refused: stop using it
+    └── ConfigurationError     the deployment is set up wrongly: the run fails
+
+Each edge (database, Slack, an ad platform) translates the outside world into this tree in
+one place. What an edge does not recognise it lets through untranslated.
+"""
+
+from __future__ import annotations
+
+
+class WorkerError(Exception):
+    """Something went wrong in a way that the workers know how to handle.
+
+    `code` is the other side's own name for it (`channel_not_found`, `57014`), for people
+    and for grouping; the message is a sentence. Neither ever holds a secret.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TransientError(WorkerError):
+    """It failed without any effect and may succeed later."""
+
+
+class AmbiguousError(TransientError):
+    """It may have taken effect although no proof of it came back."""
+
+
+class RateLimitedError(WorkerError):
+    """The other side asked us to wait.
+
+    `retry_after` is in seconds. `everywhere` is true when the wait concerns all that we
+    send there and not only this one destination or account.
+    """
+
+    def __init__(
+        self, message: str, *, code: str, retry_after: float, everywhere: bool = False
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
+        self.everywhere = everywhere
+
+
+class PermanentError(WorkerError):
+    """This item is refused and will be refused each time."""
+
+
+class DestinationError(PermanentError):
+    """The destination cannot receive anything until somebody mends it."""
+
+
+class UnknownError(WorkerError):
+    """The other side refused it with a code that none of our rules knows."""
+
+
+class CredentialsError(WorkerError):
+    """The credential was refused."""
+
+
+class ConfigurationError(WorkerError):
+    """The deployment lacks something or holds something malformed."""
+
+    def __init__(self, message: str, *, code: str = "configuration") -> None:
+        super().__init__(message, code=code)

@@ -1,0 +1,1 @@
+"""Queued notifications, delivered to Slack."""

@@ -1,0 +1,66 @@
+"""Deliveries in hand, sorted into one lane per destination."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from workers.notifications.claims import Delivery, Notification
+from workers.notifications.pacing import ChannelPace
+
+# How far ahead of its post a delivery is announced to the database: longer than the time from
+# one record to the next, so that a lane need not wait for its announcement.
+LOOKAHEAD: Final = 1.5
+
+# Without a pace nothing says how soon a lane gets to its next ones.
+UNPACED_LOOKAHEAD: Final = 20
+
+
+@dataclass
+class Work:
+    """A delivery in hand. `announced` once the database says `sending`."""
+
+    notification: Notification
+    delivery: Delivery
+    look_first: bool
+    asked: bool = False
+    announced: bool = False
+    possible_duplicate: bool = False
+
+
+@dataclass
+class Lane:
+    """What is to go to one destination, in order, one at a time."""
+
+    destination: str
+    pace: ChannelPace
+    conversation_id: str | None = None
+    waiting: deque[Work] = field(default_factory=deque)
+    busy: bool = False
+
+    def ready_at(self, now: float) -> float:
+        """When the head may be posted; never while a try is under way or nothing waits."""
+        if self.busy or not self.waiting:
+            return float("inf")
+        return self.pace.ready_at(now)
+
+    def soon(self, now: float) -> Iterator[Work]:
+        """The works that may be posted within the look-ahead, first first.
+
+        It ends before one that has to be looked for: what follows depends on what is found.
+        """
+        gap = 1 / self.pace.rate if self.pace.rate else LOOKAHEAD / UNPACED_LOOKAHEAD
+        time = self.pace.ready_at(now)
+        for work in self.waiting:
+            if time > now + LOOKAHEAD or work.look_first:
+                return
+            yield work
+            time += gap
+
+    def to_look_for(self) -> list[Work]:
+        """The works that may have been posted already, if one of them is next."""
+        if self.busy or not self.waiting or not self.waiting[0].look_first:
+            return []
+        return [work for work in self.waiting if work.look_first]

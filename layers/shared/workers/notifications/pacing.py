@@ -1,0 +1,105 @@
+"""How fast messages may go out: per workspace and per channel.
+
+https://docs.slack.dev/apis/web-api/rate-limits. Times are seconds on any one clock that
+the caller reads. A rate of 0 means no limit. The objects are not thread-safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_NEVER = -math.inf
+
+
+@dataclass
+class TokenBucket:
+    """Holds up to `burst` tokens, refilled with `rate` a second; a message takes one.
+
+    `tokens` is what it held at the time `at`. In any span of w seconds no more than
+    burst + rate * w messages pass.
+    """
+
+    rate: float
+    burst: float
+    tokens: float
+    at: float
+
+    def __post_init__(self) -> None:
+        if self.rate < 0 or (self.rate > 0 and self.burst < 1):
+            raise ValueError("a bucket needs a rate of at least 0 and room for one token")
+        self.tokens = min(self.tokens, self.burst)
+
+    def ready_at(self, now: float) -> float:
+        """The earliest time from `now` on at which `take` succeeds."""
+        if self.held(now) >= 1:
+            return now
+        time = max(now, self.at + (1 - self.tokens) / self.rate)
+        return _later_until(lambda time: self.held(time) >= 1, time)
+
+    def take(self, now: float) -> bool:
+        """Take a token if there is one; False, and nothing taken, if not."""
+        held = self.held(now)
+        if held < 1:
+            return False
+        if self.rate:
+            self.tokens = held - 1
+            self.at = max(now, self.at)
+        return True
+
+    def held(self, now: float) -> float:
+        """How many tokens it holds now; infinitely many at a rate of 0."""
+        """How many tokens there are; infinitely many at a rate of 0."""
+        if not self.rate:
+            return math.inf
+        # A clock that went back refills nothing.
+        return min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
+
+
+@dataclass
+class ChannelPace:
+    """One message after the other in one channel, `rate` a second at most.
+
+    `not_before` is the end of a wait that Slack asked for; it holds at a rate of 0 too.
+    """
+
+    rate: float
+    last_start: float = _NEVER
+    not_before: float = _NEVER
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError("a rate cannot be negative")
+
+    def ready_at(self, now: float) -> float:
+        """The earliest time from `now` on at which the next message may start."""
+        earliest = max(now, self.not_before)
+        if not self.rate or self.last_start == _NEVER:
+            return earliest
+        gap = 1 / self.rate
+        last = self.last_start
+        return _later_until(lambda time: time - last >= gap, max(earliest, last + gap))
+
+    def start(self, now: float) -> bool:
+        """Note that a message starts now; False, and nothing noted, if it may not yet."""
+        if self.ready_at(now) > now:
+            return False
+        self.last_start = now
+        return True
+
+    def wait_until(self, time: float) -> None:
+        """Start nothing before `time`; an earlier end never shortens a wait."""
+        self.not_before = max(self.not_before, time)
+
+
+def _later_until(good: Callable[[float], bool], time: float) -> float:
+    """`time`, or the little later that rounding asks for.
+
+    Steps double, so that it ends soon even where many steps round to nothing.
+    """
+    step = math.ulp(time)
+    while not good(time):
+        time += step
+        step *= 2
+    return time

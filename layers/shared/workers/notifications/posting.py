@@ -1,0 +1,90 @@
+"""One delivery's way through Slack: to post it, or to look whether it was posted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from workers.errors import DestinationError, PermanentError, WorkerError
+from workers.notifications.lanes import Work
+from workers.notifications.rendering import Message, mark_repeat, plain_message, render
+from workers.notifications.slack_codes import CodeClass, classify
+from workers.slack import Posted, Slack
+
+# How far before the first try the search in the history begins: the clocks of the database
+# and of Slack may differ by this much.
+CLOCK_MARGIN = 120.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a try came to: `posted`, or the `error`. `confirmed` says that an error of the
+    destination was seen twice, so that it is no passing trouble."""
+
+    conversation_id: str | None
+    unknown_keys: tuple[str, ...] = ()
+    posted: Posted | None = None
+    error: WorkerError | None = None
+    confirmed: bool = False
+
+
+def attempt_post(slack: Slack, work: Work, conversation_id: str | None) -> Attempt:
+    """Render and post one delivery, opening the direct message if it is not known yet.
+
+    Never raises a WorkerError; what it does not know goes through.
+    """
+    notification, delivery = work.notification, work.delivery
+    message = render(
+        notification.template, notification.event_data, event_type=notification.event_type
+    )
+    if work.possible_duplicate:
+        message = mark_repeat(message)
+    attempt = Attempt(conversation_id, message.unknown_keys)
+    try:
+        channel = conversation_id or open_conversation(slack, delivery.destination)
+        attempt = replace(attempt, conversation_id=channel)
+        return replace(attempt, posted=_post(slack, channel, message, delivery.id))
+    except DestinationError as error:
+        confirmed = delivery.error_code == error.code or _is_closed(slack, attempt.conversation_id)
+        return replace(attempt, error=error, confirmed=confirmed)
+    except WorkerError as error:
+        return replace(attempt, error=error)
+
+
+def open_conversation(slack: Slack, destination: str) -> str:
+    """The conversation of a destination: itself, or for a person the opened direct message."""
+    return slack.open_dm(destination) if destination.startswith(("U", "W")) else destination
+
+
+def find_posted(slack: Slack, conversation_id: str, works: Collection[Work]) -> dict[str, str]:
+    """Which of `works` stand in the conversation: delivery id to message ts.
+
+    One read of the history for all of them, complete or else it raises a WorkerError.
+    """
+    first = min(work.delivery.first_attempt or 0.0 for work in works)
+    found = slack.history(conversation_id, oldest=first - CLOCK_MARGIN)
+    return {
+        work.delivery.id: found[work.delivery.id] for work in works if work.delivery.id in found
+    }
+
+
+def _post(slack: Slack, channel: str, message: Message, delivery_id: str) -> Posted:
+    try:
+        return slack.post(channel, message, delivery_id)
+    except PermanentError as error:
+        if classify(error.code) is not CodeClass.MESSAGE_FORMAT:
+            raise
+        return slack.post(channel, plain_message(message), delivery_id)
+
+
+def _is_closed(slack: Slack, channel: str | None) -> bool:
+    """Whether Slack says, asked a second way, that the bot cannot post to the channel."""
+    if channel is None:
+        return False
+    try:
+        info = slack.channel_info(channel)
+    except DestinationError:
+        return True
+    except WorkerError:
+        return False  # it could not be asked: the next try will tell
+    return info.is_archived or not info.is_member

@@ -1,0 +1,204 @@
+"""All configuration, read and checked in one place.
+
+The environment beats `.env` (local only), which beats the Secrets Manager secret that
+WORKERS_SECRET_NAME names (in AWS: the only home of the keys). Whatever is missing or
+malformed is named in one `ConfigurationError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from workers.errors import ConfigurationError
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not a URL; it starts with https://")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError("must be https; http is for this machine only")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be a plain URL, without user, query or fragment")
+    return value.rstrip("/")
+
+
+def _slack_url(value: str) -> str:
+    if not value.endswith("/api/"):
+        raise ValueError("must end in /api/")
+    return _url(value) + "/"
+
+
+def _supabase_key(value: str) -> str:
+    # https://supabase.com/docs/guides/api/api-keys: a secret key or the legacy JWT
+    if value.startswith("sb_publishable_"):
+        raise ValueError("is the publishable key; the workers need the secret one (sb_secret_...)")
+    if not value.startswith(("sb_secret_", "eyJ")):
+        raise ValueError("starts with sb_secret_ (or eyJ, the legacy service_role key)")
+    return value
+
+
+def _bot_token(value: str) -> str:
+    if not value.startswith("xoxb-"):
+        raise ValueError("starts with xoxb- (the bot token of the Slack app)")
+    return value
+
+
+def _number(lowest: float, highest: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError("is not a number") from None
+        if not lowest <= number <= highest:  # also false for nan
+            raise ValueError(f"must be from {lowest:g} to {highest:g}")
+        return number
+
+    return parse
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        number = _number(lowest, highest)(value)
+        if number != int(number):
+            raise ValueError("is not a whole number")
+        return int(number)
+
+    return parse
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of: {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+def _setting(
+    parse: Callable[[str], Any], help: str, *, default: Any = MISSING, secret: bool = False
+) -> Any:
+    metadata = {"parse": parse, "help": help, "secret": secret}
+    if default is MISSING:
+        return field(repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per setting; its name in upper case is its name in the environment."""
+
+    supabase_url: str = _setting(_url, "URL of the Supabase project")
+    supabase_service_role_key: str = _setting(
+        _supabase_key, "its secret key (sb_secret_...) or legacy service_role key", secret=True
+    )
+    slack_bot_token: str = _setting(_bot_token, "bot token of the Slack app", secret=True)
+    slack_api_url: str = _setting(
+        _slack_url, "base URL of Slack's Web API", default="https://slack.com/api/"
+    )
+    slack_channel_rate: float = _setting(
+        _number(0, 100), "messages per second and channel; 0 = no limit", default=1.0
+    )
+    slack_workspace_rate: float = _setting(
+        _number(0, 1000),
+        "messages per second and workspace, in the long run; 0 = no limit",
+        default=5.0,
+    )
+    slack_workspace_burst: float = _setting(
+        _number(1, 10_000), "messages that may go out at once before that rate holds", default=300.0
+    )
+    notification_batch_size: int = _setting(
+        _whole(1, 500), "notifications claimed at a time", default=50
+    )
+    notification_concurrency: int = _setting(
+        _whole(1, 128), "channels posted to at the same moment", default=32
+    )
+    notification_expiry_hours: float = _setting(
+        _number(0.01, 8760),
+        "hours after which a notification is recorded as expired",
+        default=24.0,
+    )
+    notification_unverifiable: str = _setting(
+        _one_of("repost", "park"),
+        "what to do with a message that may have been posted where the bot cannot look: "
+        "repost (marked as a possible duplicate) or park its config",
+        default="repost",
+    )
+
+
+def load_settings(
+    environment: Mapping[str, str],
+    *,
+    dotenv: Path | None = None,
+    read_secret: Callable[[str], Mapping[str, Any]] | None = None,
+) -> Settings:
+    """The settings, from the environment, `.env` and the secret, in this order.
+
+    `read_secret` takes the secret's name and returns its JSON object; it is called only when
+    WORKERS_SECRET_NAME is set. Raises ConfigurationError that names every setting that is
+    missing or malformed, and no value.
+    """
+    sources: list[Mapping[str, Any]] = [environment]
+    if dotenv is not None and dotenv.is_file():
+        sources.append(read_dotenv(dotenv))
+    secret_name = environment.get("WORKERS_SECRET_NAME")
+    if secret_name and read_secret is not None:
+        sources.append(read_secret(secret_name))
+
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in fields(Settings):
+        name = setting.name.upper()
+        raw = next((str(source[name]) for source in sources if source.get(name)), None)
+        if raw is None:
+            if setting.default is MISSING:
+                problems.append(f"{name} is missing: {setting.metadata['help']}")
+            continue
+        try:
+            values[setting.name] = setting.metadata["parse"](raw.strip())
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return Settings(**values)
+
+
+def environment_settings(
+    read_secret: Callable[[str], Mapping[str, Any]], *, dotenv: Path | None = None
+) -> Settings:
+    """`load_settings` over this process's own environment."""
+    return load_settings(os.environ, dotenv=dotenv, read_secret=read_secret)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """NAME=value lines; `export`, quotes, comments and blank lines are allowed.
+
+    Raises ConfigurationError that names a malformed line by its number.
+    """
+    values: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        stripped = line.strip().removeprefix("export ").strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, separator, value = stripped.partition("=")
+        if not separator or not name.strip().isidentifier():
+            raise ConfigurationError(f"{path.name}, line {number}: expected NAME=value")
+        value = value.strip()
+        if value[:1] in ("'", '"') and value[:1] == value[-1:] and len(value) > 1:
+            value = value[1:-1]
+        else:
+            value = value.partition(" #")[0].rstrip()
+        values[name.strip()] = value
+    return values

@@ -1,0 +1,29 @@
+"""How the workers are seen: one JSON logger, and metrics in CloudWatch's embedded format.
+
+A log line is a sentence and fields; never an event body, a header or a token.
+"""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+NAMESPACE = "AgencyDashboardWorkers"
+
+# Service and level come from POWERTOOLS_SERVICE_NAME and LOG_LEVEL.
+logger = Logger(utc=True)
+
+_UNITS = {"Seconds": MetricUnit.Seconds, "Count": MetricUnit.Count}
+
+
+def emit_metrics(worker: str, values: dict[str, float]) -> None:
+    """Write one embedded-metric line for `worker`; names that end in Seconds are durations.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics.add_dimension(name="Worker", value=worker)
+    for name, value in values.items():
+        unit = MetricUnit.Seconds if name.endswith("Seconds") else MetricUnit.Count
+        metrics.add_metric(name=name, unit=unit, value=value)
+    metrics.flush_metrics()

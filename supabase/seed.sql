@@ -1,0 +1,115 @@
+-- A sample agency, for trying the workers out. Never run on a real project.
+--
+-- Three people, two clients, four requests, the channels that the dashboard connected, and a
+-- queue with a bit of everything: plain notifications, hostile text, a direct message, a
+-- private channel, an inactive config, and one that is a month old.
+
+insert into auth.users (id) values
+  ('a0000000-0000-4000-8000-000000000001'),
+  ('a0000000-0000-4000-8000-000000000002'),
+  ('a0000000-0000-4000-8000-000000000003')
+on conflict do nothing;
+
+insert into public.profiles (id, first_name, last_name, role, slack_id) values
+  ('a0000000-0000-4000-8000-000000000001', 'Ava', 'Lindqvist', 'account_manager', 'U0AVA00000'),
+  ('a0000000-0000-4000-8000-000000000002', 'Ben', 'Okafor', 'designer', 'U0BEN00000'),
+  ('a0000000-0000-4000-8000-000000000003', 'Carla', 'Mendes', 'analyst', null);
+
+insert into public.clients (id, name, status) values
+  ('c0000000-0000-4000-8000-000000000001', 'Nordlys Outdoor', 'active'),
+  ('c0000000-0000-4000-8000-000000000002', 'Café Lumière', 'active');
+
+insert into public.requests
+  (id, title, client_id, request_type, status, priority, assigned_to, metadata)
+values
+  ('e0000000-0000-4000-8000-000000000001', 'Spring launch film',
+   'c0000000-0000-4000-8000-000000000001', 'creative', 'needs_review', 'high',
+   'a0000000-0000-4000-8000-000000000002', '{"meta_ad_id": "23851000000000001"}'),
+  ('e0000000-0000-4000-8000-000000000002', 'Retargeting, autumn',
+   'c0000000-0000-4000-8000-000000000001', 'performance', 'in_progress', 'medium',
+   'a0000000-0000-4000-8000-000000000003',
+   '{"meta_ad_id": ["23851000000000002", "23851000000000003"], "google_ad_id": 700000000001}'),
+  ('e0000000-0000-4000-8000-000000000003', 'Menu & window signs',
+   'c0000000-0000-4000-8000-000000000002', 'creative', 'new_request', 'low', null, null),
+  ('e0000000-0000-4000-8000-000000000004', 'New website',
+   'c0000000-0000-4000-8000-000000000002', 'project', 'in_progress', 'medium',
+   'a0000000-0000-4000-8000-000000000001', null);
+
+insert into public.slack_connected_channels
+  (request_type, channel_id, channel_name, notification_types)
+values
+  ('creative', 'C0CREATIVE0', 'creative', null),
+  ('performance', 'C0PERFORM00', 'performance', '["status_change", "comment_added"]'),
+  ('project', 'C0PROJECTS0', 'projects', null);
+
+insert into public.notification_config
+  (id, entity_type, event_type, channel_id, user_id, is_active, template)
+values
+  -- the three that the dashboard ships: routed by slack_connected_channels
+  ('f0000000-0000-4000-8000-000000000001', 'request', 'status_change', null, null, true,
+   '*{{request_title}}* moved from {{old_status}} to *{{new_status}}*'),
+  ('f0000000-0000-4000-8000-000000000002', 'comment', 'comment_added', null, null, true,
+   '{{author}} on *{{request_title}}*: {{comment}}'),
+  ('f0000000-0000-4000-8000-000000000003', 'asset', 'asset_uploaded', null, null, true, null),
+  -- for one person, for one channel, switched off
+  ('f0000000-0000-4000-8000-000000000004', 'request', 'assigned', null,
+   'a0000000-0000-4000-8000-000000000001', true,
+   'You are now responsible for *{{request_title}}*'),
+  ('f0000000-0000-4000-8000-000000000005', 'request', 'budget_alert', 'C0LEADERS00', null, true,
+   ':rotating_light: {{client}} has spent {{percent}} % of its budget'),
+  ('f0000000-0000-4000-8000-000000000006', 'request', 'due_soon', 'C0PROJECTS0', null, false,
+   '{{request_title}} is due on {{due_date}}');
+
+insert into public.notification_queue
+  (id, config_id, entity_id, entity_type, event_data, created_at, next_attempt_at)
+values
+  ('d0000000-0000-4000-8000-000000000001', 'f0000000-0000-4000-8000-000000000001',
+   'e0000000-0000-4000-8000-000000000001', 'request',
+   '{"request_title": "Spring launch film", "old_status": "in_progress", "new_status": "needs_review", "request_id": "e0000000-0000-4000-8000-000000000001"}',
+   now() - interval '9 minutes', now() - interval '9 minutes'),
+  ('d0000000-0000-4000-8000-000000000002', 'f0000000-0000-4000-8000-000000000001',
+   'e0000000-0000-4000-8000-000000000002', 'request',
+   '{"request_title": "Retargeting, autumn", "old_status": "new_request", "new_status": "in_progress", "request_id": "e0000000-0000-4000-8000-000000000002"}',
+   now() - interval '8 minutes', now() - interval '8 minutes'),
+  -- a client's text that tries to call the whole workspace
+  ('d0000000-0000-4000-8000-000000000003', 'f0000000-0000-4000-8000-000000000002',
+   'e0000000-0000-4000-8000-000000000001', 'comment',
+   '{"request_title": "Spring launch film", "author": "Nordlys <!channel>", "comment": "@here love it & ship it <https://evil.example|click>", "request_id": "e0000000-0000-4000-8000-000000000001"}',
+   now() - interval '7 minutes', now() - interval '7 minutes'),
+  ('d0000000-0000-4000-8000-000000000004', 'f0000000-0000-4000-8000-000000000002',
+   'e0000000-0000-4000-8000-000000000002', 'comment',
+   '{"request_title": "Retargeting, autumn", "author": "Carla Mendes", "comment": "CTR is up 0.4 points since Monday", "request_id": "e0000000-0000-4000-8000-000000000002"}',
+   now() - interval '6 minutes', now() - interval '6 minutes'),
+  -- no template: a plain line is made of what is known
+  ('d0000000-0000-4000-8000-000000000005', 'f0000000-0000-4000-8000-000000000003',
+   'e0000000-0000-4000-8000-000000000003', 'asset',
+   '{"request_title": "Menu & window signs", "name": "menu-v3.pdf", "request_id": "e0000000-0000-4000-8000-000000000003"}',
+   now() - interval '5 minutes', now() - interval '5 minutes'),
+  ('d0000000-0000-4000-8000-000000000006', 'f0000000-0000-4000-8000-000000000004',
+   'e0000000-0000-4000-8000-000000000004', 'request',
+   '{"request_title": "New website", "request_id": "e0000000-0000-4000-8000-000000000004"}',
+   now() - interval '4 minutes', now() - interval '4 minutes'),
+  ('d0000000-0000-4000-8000-000000000007', 'f0000000-0000-4000-8000-000000000005',
+   'e0000000-0000-4000-8000-000000000002', 'request',
+   '{"client": "Nordlys Outdoor", "percent": 91.5}',
+   now() - interval '3 minutes', now() - interval '3 minutes'),
+  ('d0000000-0000-4000-8000-000000000008', 'f0000000-0000-4000-8000-000000000001',
+   'e0000000-0000-4000-8000-000000000004', 'request',
+   '{"request_title": "New website", "old_status": "new_request", "new_status": "in_progress", "request_id": "e0000000-0000-4000-8000-000000000004"}',
+   now() - interval '2 minutes', now() - interval '2 minutes'),
+  -- of a config that is switched off: recorded as skipped
+  ('d0000000-0000-4000-8000-000000000009', 'f0000000-0000-4000-8000-000000000006',
+   'e0000000-0000-4000-8000-000000000004', 'request',
+   '{"request_title": "New website", "due_date": "2026-12-01"}',
+   now() - interval '1 minute', now() - interval '1 minute'),
+  -- last month's: recorded as expired, not posted
+  ('d0000000-0000-4000-8000-000000000010', 'f0000000-0000-4000-8000-000000000001',
+   'e0000000-0000-4000-8000-000000000001', 'request',
+   '{"request_title": "Spring launch film", "old_status": "new_request", "new_status": "in_progress"}',
+   now() - interval '31 days', now() - interval '31 days');
+
+insert into public.retention_policies
+  (entity_type, active_retention_days, archive_retention_days)
+values
+  ('activity_log', 90, 365),
+  ('notification_queue', 30, 90);
