@@ -18,7 +18,11 @@ $$;
 
 -- Row-level security goes on only where this file made the table: turning it on under an
 -- existing dashboard would empty the pages that read the table as `authenticated`.
-create or replace function pg_temp.create_table(table_name text, definition text)
+create or replace function pg_temp.create_table(
+  table_name text,
+  definition text,
+  index_definition text default null
+)
 returns void
 language plpgsql
 as $$
@@ -29,6 +33,10 @@ begin
   execute format('create table public.%I (%s)', table_name, definition);
   execute format('alter table public.%I enable row level security', table_name);
   execute format('revoke all on public.%I from anon, authenticated', table_name);
+  -- an existing dashboard has the same index under a name of its own
+  if index_definition is not null then
+    execute index_definition;
+  end if;
 end
 $$;
 
@@ -44,7 +52,9 @@ perform pg_temp.create_table('profiles', $definition$
   slack_notification_preferences jsonb,
   created_at timestamptz default now(),
   updated_at timestamptz default now()
-$definition$);
+$definition$,
+  'create unique index profiles_slack_id_key on public.profiles (slack_id)
+     where slack_id is not null');
 
 perform pg_temp.create_table('clients', $definition$
   id uuid primary key default gen_random_uuid(),
@@ -102,7 +112,9 @@ perform pg_temp.create_table('notification_queue', $definition$
   last_error text,
   created_at timestamptz default now(),
   processed_at timestamptz
-$definition$);
+$definition$,
+  'create index notification_queue_pending_idx
+     on public.notification_queue (is_processed, next_attempt_at) where is_processed = false');
 
 perform pg_temp.create_table('slack_connected_channels', $definition$
   id uuid primary key default gen_random_uuid(),
@@ -163,7 +175,8 @@ perform pg_temp.create_table('activity_log', $definition$
   action varchar(50) not null,
   details jsonb,
   created_at timestamptz default now()
-$definition$);
+$definition$,
+  'create index activity_log_created_at_idx on public.activity_log (created_at)');
 
 perform pg_temp.create_table('archived_activity_log', $definition$
   id uuid primary key,
@@ -188,13 +201,6 @@ perform pg_temp.create_table('retention_policies', $definition$
 $definition$);
 end
 $tables$;
-
-create unique index if not exists profiles_slack_id_key
-  on public.profiles (slack_id) where slack_id is not null;
-create index if not exists notification_queue_pending_idx
-  on public.notification_queue (is_processed, next_attempt_at) where is_processed = false;
-create index if not exists activity_log_created_at_idx
-  on public.activity_log (created_at);
 
 -- The server key has these rights on every existing dashboard; new projects no longer grant
 -- them by default (https://supabase.com/changelog/45329).

@@ -14,7 +14,8 @@ from aws_lambda_powertools.utilities import parameters
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.errors import ConfigurationError, CredentialsError
-from workers.notifications.drain import Drain, Report
+from workers.notifications.drain import Drain
+from workers.notifications.report import Report
 from workers.settings import Settings, environment_settings
 from workers.slack import Slack
 from workers.telemetry import emit_metrics, logger
@@ -76,7 +77,7 @@ def run_notifications(context: InvocationContext) -> dict[str, Any]:
 
 def forget_clients() -> None:
     """Have the next invocation read its settings, and so the secret, anew."""
-    parameters.clear_caches()
+    parameters.clear_caches()  # type: ignore[no-untyped-call]
     clients.cache_clear()
 
 

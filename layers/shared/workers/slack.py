@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import logging
 import re
+import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BufferedReader, RawIOBase
 from typing import Any, Final, TypeGuard
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import Request, proxy_bypass
@@ -94,10 +97,11 @@ class Slack:
     """
 
     def __init__(self, token: str, api_url: str, timeout: float = 10.0) -> None:
-        """`timeout` is in seconds and for each wait for Slack. Raises ConfigurationError for a
-        token that no header can carry."""
+        """`timeout` is for a whole call, in seconds. Raises ConfigurationError for a token that
+        no header can carry."""
         if not _TOKEN.fullmatch(token.strip()):
             raise ConfigurationError("The Slack token holds spaces or characters that none has.")
+        self.timeout = timeout
         self._client = _Client(token.strip(), api_url, timeout)
         self._own_bot_id = ""
 
@@ -222,6 +226,32 @@ class Slack:
         )
 
 
+class _Until(RawIOBase):
+    """The bytes that a socket receives, none later than the deadline.
+
+    A socket's own timeout is for each wait, so an answer in drops would take any time.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+
+    def makefile(self, _mode: str) -> BufferedReader:
+        """As a file, which is what http.client asks a socket for."""
+        return BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """What has arrived. Raises TimeoutError when nothing does in time."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer takes too long")
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)
+
+
 class _Client(WebClient):
     """slack_sdk's client with a transport that knows whether a request went out.
 
@@ -252,10 +282,13 @@ class _Client(WebClient):
 
         Raises TransientError if nothing was sent, AmbiguousError if no whole answer came.
         """
+        deadline = time.monotonic() + self.timeout
         connection = self._connect()
         try:
             connection.request("POST", urlsplit(url).path, req.data, dict(req.header_items()))
-            answer = connection.getresponse()
+            source: Any = _Until(connection.sock, deadline)
+            answer = HTTPResponse(source, method="POST")
+            answer.begin()
             body = answer.read()
         except (OSError, HTTPException) as error:
             raise _lost(error) from error
@@ -271,7 +304,7 @@ class _Client(WebClient):
         connection = self._connection()
         try:
             connection.connect()
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:
             connection.close()
             raise TransientError(
                 f"Slack cannot be reached: {_named(error)}.", code="connect_failed"
@@ -329,7 +362,7 @@ def _perform(method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
         answer = call()
     except SlackApiError as refusal:
         failed: SlackResponse = refusal.response
-    except RecursionError:
+    except (RecursionError, ValueError):  # nested too deep, a number too long
         raise AmbiguousError("Slack's answer is no answer.", code="answer_unusable") from None
     else:
         if answer.get("ok") is True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from workers.notifications.claims import Delivery, Notification
 from workers.notifications.pacing import ChannelPace
@@ -18,15 +18,20 @@ LOOKAHEAD: Final = 1.5
 UNPACED_LOOKAHEAD: Final = 20
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
-    """A delivery in hand. `announced` once the database says `sending`."""
+    """A delivery in hand.
+
+    Only what is `announced`, that is recorded as `sending`, may be posted. `may_be_announced`
+    stays true once it was asked for, whatever the answer: the database may have heard.
+    `look_first`: an earlier try may have posted it.
+    """
 
     notification: Notification
     delivery: Delivery
     look_first: bool
-    asked: bool = False
-    announced: bool = False
+    state: Literal["new", "asked", "announced"] = "new"
+    may_be_announced: bool = False
     possible_duplicate: bool = False
 
 

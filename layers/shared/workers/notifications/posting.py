@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from workers.errors import DestinationError, PermanentError, WorkerError
@@ -18,17 +18,23 @@ CLOCK_MARGIN = 120.0
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a try came to: `posted`, or the `error`. `confirmed` says that an error of the
-    destination was seen twice, so that it is no passing trouble."""
+    """What a try came to: `posted`, or the `error`.
+
+    `started` is when the post went out, by the caller's clock. `confirmed` says that an error
+    of the destination was seen twice, so that it is no passing trouble.
+    """
 
     conversation_id: str | None
+    started: float
     unknown_keys: tuple[str, ...] = ()
     posted: Posted | None = None
     error: WorkerError | None = None
     confirmed: bool = False
 
 
-def attempt_post(slack: Slack, work: Work, conversation_id: str | None) -> Attempt:
+def attempt_post(
+    slack: Slack, work: Work, conversation_id: str | None, now: Callable[[], float]
+) -> Attempt:
     """Render and post one delivery, opening the direct message if it is not known yet.
 
     Never raises a WorkerError; what it does not know goes through.
@@ -39,10 +45,10 @@ def attempt_post(slack: Slack, work: Work, conversation_id: str | None) -> Attem
     )
     if work.possible_duplicate:
         message = mark_repeat(message)
-    attempt = Attempt(conversation_id, message.unknown_keys)
+    attempt = Attempt(conversation_id, now(), message.unknown_keys)
     try:
         channel = conversation_id or open_conversation(slack, delivery.destination)
-        attempt = replace(attempt, conversation_id=channel)
+        attempt = replace(attempt, conversation_id=channel, started=now())
         return replace(attempt, posted=_post(slack, channel, message, delivery.id))
     except DestinationError as error:
         confirmed = delivery.error_code == error.code or _is_closed(slack, attempt.conversation_id)

@@ -232,7 +232,7 @@ def _parts(template: str, values: _Values) -> Iterator[tuple[str, str | None, st
 
 
 def _filled(template: str, values: _Values) -> str:
-    return "".join(
+    return _first(
         _authored(text) + _escape(value or "") for text, value, _ in _parts(template, values)
     )
 
@@ -273,9 +273,9 @@ def _target(template: str, values: _Values) -> str | None:
     done = ""
     for text, value, key in _parts(template, values):
         done += _STRAY_AMPERSAND.sub("&amp;", text)
+        if len(done) > TOKEN_LIMIT or (key and value is None):
+            return None
         if value is None:
-            if key:
-                return None
             continue
         if key in values.cut or not _may_follow(done, value, pattern):
             return None
@@ -419,7 +419,7 @@ def _joined(text: str, place: int) -> bool:
     if not _flag_letter(after):
         return False
     run = 0
-    while run < 32 and place > run and _flag_letter(text[place - 1 - run]):
+    while place > run and _flag_letter(text[place - 1 - run]):
         run += 1
     return run % 2 == 1
 

@@ -1,0 +1,67 @@
+"""Real parts for the tests: one Postgres for the session, one local stack, emptied per test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from local.node import MODULES, ensure_installed
+from local.postgres import Postgres, apply_files, bootstrap
+from local.postgres import start as start_postgres
+from local.tether import Tether
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> None:
+    """No setting of the developer's shell reaches a test."""
+    prefixes = ("SUPABASE_", "SLACK_", "NOTIFICATION_", "WORKERS_", "AWS_", "POWERTOOLS_")
+    for name in [name for name in os.environ if name.startswith(prefixes)]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running Postgres 17 with no database of ours yet."""
+    with Tether() as tether:
+        yield start_postgres(tether)
+
+
+@pytest.fixture(scope="session")
+def migrations() -> list[Path]:
+    return sorted((ROOT / "supabase" / "migrations").glob("*.sql"))
+
+
+@pytest.fixture(scope="session")
+def supabase_cli() -> list[str]:
+    """The Supabase CLI's command line, telemetry off."""
+    node = ensure_installed(with_dev=True)
+    os.environ.update(SUPABASE_TELEMETRY_DISABLED="1", DO_NOT_TRACK="1")
+    return [str(node.executable), str(MODULES / "supabase" / "dist" / "supabase.js")]
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres, migrations: list[Path]) -> str:
+    """The name of a database with the migrations applied, to be cloned."""
+    url = postgres.create_database("migrated")
+    bootstrap(url)
+    apply_files(url, migrations)
+    return "migrated"
+
+
+@pytest.fixture
+def db(postgres: Postgres, migrated: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to a migrated, empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    url = postgres.create_database(name, template=migrated)
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+    postgres.drop_database(name)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.errors import ConfigurationError
+from workers.settings import Settings, load_settings, read_dotenv
+
+GOOD = {
+    "SUPABASE_URL": "https://abc.supabase.co",
+    "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_abc",
+    "SLACK_BOT_TOKEN": "xoxb-1-2-abc",
+}
+
+
+def test_three_values_are_enough() -> None:
+    settings = load_settings(GOOD)
+    assert settings.supabase_url == "https://abc.supabase.co"
+    assert settings.slack_api_url == "https://slack.com/api/"
+    assert settings.notification_expiry_hours == 24
+
+
+@pytest.mark.parametrize("key", ["sb_secret_abc", "eyJhbGciOiJIUzI1NiJ9.e30.x"])
+def test_both_forms_of_the_key(key: str) -> None:
+    loaded = load_settings({**GOOD, "SUPABASE_SERVICE_ROLE_KEY": key})
+    assert loaded.supabase_service_role_key == key
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({"NOTIFICATION_BATCH_SIZE": "many", "SLACK_API_URL": "https://slack.com"})
+    for name in (*GOOD, "NOTIFICATION_BATCH_SIZE", "SLACK_API_URL"):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SUPABASE_URL", "abc.supabase.co", "not a URL"),
+        ("SUPABASE_URL", "http://abc.supabase.co", "must be https"),
+        ("SUPABASE_URL", "https://user:pw@abc.supabase.co", "plain URL"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "sb_publishable_abc", "publishable"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "hunter2", "sb_secret_"),
+        ("SLACK_BOT_TOKEN", "xoxp-hunter2", "xoxb-"),
+        ("SLACK_API_URL", "https://slack.com/api", "/api/"),
+        ("SLACK_CHANNEL_RATE", "-1", "from 0"),
+        ("SLACK_CHANNEL_RATE", "nan", "from 0"),
+        ("NOTIFICATION_BATCH_SIZE", "1.5", "whole"),
+        ("NOTIFICATION_CONCURRENCY", "0", "from 1"),
+        ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
+    ],
+)
+def test_what_is_malformed_is_named_without_its_value(name: str, value: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        load_settings({**GOOD, name: value})
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_http_is_for_loopback() -> None:
+    settings = load_settings({**GOOD, "SUPABASE_URL": "http://127.0.0.1:54321/"})
+    assert settings.supabase_url == "http://127.0.0.1:54321"
+
+
+def test_secrets_are_hidden_from_repr() -> None:
+    shown = repr(load_settings(GOOD))
+    assert "sb_secret_abc" not in shown
+    assert "xoxb" not in shown
+    secrets = [s for s in fields(Settings) if s.metadata["secret"]]
+    assert {s.name for s in secrets} == {"supabase_service_role_key", "slack_bot_token"}
+
+
+def test_environment_beats_dotenv_beats_secret(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("SLACK_BOT_TOKEN=xoxb-dotenv\nSUPABASE_URL=https://dotenv.example\n")
+    asked: list[str] = []
+
+    def read_secret(name: str) -> dict[str, Any]:
+        asked.append(name)
+        return {**GOOD, "SLACK_BOT_TOKEN": "xoxb-secret"}
+
+    settings = load_settings(
+        {"SUPABASE_URL": "https://environment.example", "WORKERS_SECRET_NAME": "agency/workers"},
+        dotenv=dotenv,
+        read_secret=read_secret,
+    )
+    assert settings.supabase_url == "https://environment.example"
+    assert settings.slack_bot_token == "xoxb-dotenv"
+    assert settings.supabase_service_role_key == "sb_secret_abc"
+    assert asked == ["agency/workers"]
+
+
+def test_an_empty_value_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SLACK_BOT_TOKEN is missing"):
+        load_settings({**GOOD, "SLACK_BOT_TOKEN": ""})
+
+
+def test_dotenv_forms(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(
+        "# a comment\n\nexport A=1\nB = 'two words' \nC=\"x # y\"\nD=plain # comment\nE=a=b\n"
+    )
+    assert read_dotenv(path) == {"A": "1", "B": "two words", "C": "x # y", "D": "plain", "E": "a=b"}
+
+
+def test_a_malformed_dotenv_line_is_named_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\nxoxb-secret\n")
+    with pytest.raises(ConfigurationError, match="line 2") as caught:
+        read_dotenv(path)
+    assert "xoxb" not in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from([s.name.upper() for s in fields(Settings)]), st.text()))
+def test_any_environment_loads_or_names_what_is_wrong(values: dict[str, str]) -> None:
+    try:
+        settings = load_settings({**GOOD, **values})
+    except ConfigurationError as error:
+        assert any(name in str(error) for name in values)  # noqa: PT017
+    else:
+        assert settings.slack_api_url.endswith("/api/")
