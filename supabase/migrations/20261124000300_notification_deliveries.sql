@@ -8,7 +8,8 @@ alter table public.notification_queue
   add column if not exists claimed_until timestamptz,
   add column if not exists first_due_at timestamptz,
   add column if not exists lost_claims integer,
-  add column if not exists outcome text;
+  add column if not exists outcome text,
+  add column if not exists enqueue_key text;
 
 comment on column public.notification_queue.claim_token is
   'Fencing token of the claim that holds the row; null when none does.';
@@ -20,6 +21,10 @@ comment on column public.notification_queue.lost_claims is
   'How many claims of the row ended by their lease running out, so by a dead worker.';
 comment on column public.notification_queue.outcome is
   'How it ended: sent, skipped, expired or dead; null while it waits.';
+
+comment on column public.notification_queue.enqueue_key is
+  'The producer''s own name for the notification: while one of that name waits, a second is '
+  'refused, so that a producer may safely try again.';
 
 create table if not exists public.notification_deliveries (
   id uuid primary key default gen_random_uuid(),
@@ -36,6 +41,7 @@ create table if not exists public.notification_deliveries (
   error_code text,
   error text,
   possible_duplicate boolean not null default false,
+  history jsonb not null default '[]',
   created_at timestamptz not null default now(),
   settled_at timestamptz,
   constraint notification_deliveries_destination_key unique (notification_id, destination),
@@ -60,6 +66,8 @@ comment on column public.notification_deliveries.request_id is
   'Slack''s own id of the request (x-slack-req-id), for their support.';
 comment on column public.notification_deliveries.possible_duplicate is
   'Posted again although an earlier try could not be ruled out.';
+comment on column public.notification_deliveries.history is
+  'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
 
 create table if not exists public.slack_destinations (
   destination text primary key,
@@ -77,13 +85,19 @@ create table if not exists public.notification_pauses (
   config_id uuid references public.notification_config (id) on delete cascade,
   code text not null,
   reason text not null,
+  destination text,
   started_at timestamptz not null default now(),
+  probed_at timestamptz,
   ended_at timestamptz
 );
 
 comment on table public.notification_pauses is
   'When delivery stood still, for one config (parked) or for all (config_id null: the Slack '
   'token was refused). A notification does not age meanwhile.';
+comment on column public.notification_pauses.destination is
+  'The destination that was refused; null when the pause is not for a destination''s sake.';
+comment on column public.notification_pauses.probed_at is
+  'When a run last asked Slack whether the destination is well again.';
 
 -- The claim reads this in order, config by config, and never meets a row that is done or dead.
 create index if not exists notification_queue_due_idx on public.notification_queue (
@@ -94,6 +108,18 @@ create index if not exists notification_queue_due_idx on public.notification_que
 )
 where coalesce(is_processed, false) = false
   and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+
+create unique index if not exists notification_queue_enqueue_key
+  on public.notification_queue (enqueue_key)
+  where enqueue_key is not null
+    and coalesce(is_processed, false) = false
+    and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+
+-- Dead letters: few, and looked for by people.
+create index if not exists notification_queue_dead_idx
+  on public.notification_queue (created_at)
+  where coalesce(is_processed, false) = false
+    and coalesce(attempts, 0) >= coalesce(max_attempts, 5);
 
 create unique index if not exists notification_pauses_open_key
   on public.notification_pauses (config_id) nulls not distinct where ended_at is null;

@@ -484,12 +484,13 @@ begin
     returning queued.id, ending.outcome
   ),
   abandoned as (
+    -- what may have been posted stays unknown: that is the truth of it
     update public.notification_deliveries delivery
-       set state = closed.outcome,
+       set state = case when delivery.state = 'pending' then closed.outcome else 'unknown' end,
            settled_at = as_of
       from closed
      where delivery.notification_id = closed.id
-       and delivery.state in ('pending', 'sending', 'unknown')
+       and delivery.state in ('pending', 'sending')
   )
   select jsonb_build_object(
            'dead', count(*) filter (where closed.outcome = 'dead'),
@@ -516,9 +517,10 @@ as $$
 $$;
 
 -- Begins or goes on with a run: {acquired: false} while another run drains, else
--- {acquired: true, dead, skipped, expired, more, handover, handover_age, paused}.
+-- {acquired: true, dead, skipped, expired, more, handover, handover_age, paused, probes}.
 -- `more` says that there may be more to end: call again before claiming. `handover_age` is in
--- seconds; `paused` is the code for which all delivery stands still, or null.
+-- seconds; `paused` is the code for which all delivery stands still, or null; `probes` are the
+-- parked configs whose destination is to be asked for again, [{config_id, destination}].
 create or replace function public.start_notification_run(
   run_id uuid,
   lease interval default '30 seconds',
@@ -533,6 +535,7 @@ as $$
 declare
   held public.worker_leases;
   ended jsonb;
+  probes jsonb;
 begin
   select * into held
     from public.take_worker_lease('notifications', run_id, lease, as_of);
@@ -568,12 +571,37 @@ begin
                   )
          );
 
+  with probed as (
+    update public.notification_pauses pause
+       set probed_at = as_of
+     where pause.id in (
+             select due.id
+               from public.notification_pauses due
+              where due.ended_at is null
+                and due.config_id is not null
+                and due.destination is not null
+                and coalesce(due.probed_at, due.started_at) <= as_of - interval '10 minutes'
+              order by coalesce(due.probed_at, due.started_at), due.id
+              limit 5
+           )
+    returning pause.config_id, pause.destination
+  )
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object('config_id', probed.config_id, 'destination', probed.destination)
+           ),
+           '[]'
+         )
+    into probes
+    from probed;
+
   ended := public.end_undeliverable_notifications(expire_after, row_limit, as_of);
   return ended || jsonb_build_object(
     'acquired', true,
     'more', greatest(
       (ended ->> 'dead')::integer, (ended ->> 'skipped')::integer, (ended ->> 'expired')::integer
     ) > 0,
+    'probes', probes,
     'handover', held.handover,
     'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
     'paused', (
@@ -594,8 +622,9 @@ $$;
 --   starting  [{id, token}]: deliveries that may be posted once they come back as started
 --   finished  [{id, token, error}]: notifications with which this run is done; `error` set
 --             means dead, whatever its deliveries
---   parks     [{config_id, code, reason}]; config_id null stops all delivery
---   resumed   true when Slack accepted the token, which ends such a stop
+--   parks     [{config_id, code, reason, destination}]; config_id null stops all delivery
+--   released  [config ids]: parked ones whose destination is well again
+--   resumed   true when Slack accepted the token, which ends a stop of all delivery
 --
 -- Returns {held, started: [delivery ids], stale}: `held` is false when another run took over,
 -- then nothing is started; `stale` counts what a newer claim's token fenced off. Calling it
@@ -606,6 +635,7 @@ create or replace function public.record_notification_progress(
   starting jsonb default '[]',
   finished jsonb default '[]',
   parks jsonb default '[]',
+  released jsonb default '[]',
   resumed boolean default false,
   handover jsonb default null,
   lease interval default '30 seconds',
@@ -640,10 +670,17 @@ begin
 
   settled := public.settle_deliveries(outcomes, as_of);
 
-  insert into public.notification_pauses (config_id, code, reason, started_at)
-  select park.config_id, park.code, park.reason, as_of
-    from jsonb_to_recordset(parks) as park (config_id uuid, code text, reason text)
+  insert into public.notification_pauses (config_id, code, reason, destination, started_at)
+  select park.config_id, park.code, park.reason, park.destination, as_of
+    from jsonb_to_recordset(parks)
+           as park (config_id uuid, code text, reason text, destination text)
   on conflict do nothing;
+  update public.notification_pauses pause
+     set ended_at = as_of
+   where pause.ended_at is null
+     and pause.config_id in (
+           select released_id::uuid from jsonb_array_elements_text(released) released_id
+         );
   if resumed then
     update public.notification_pauses pause
        set ended_at = as_of
@@ -901,7 +938,7 @@ begin
     'end_undeliverable_notifications(interval, integer, timestamptz)',
     'notification_due_since(public.notification_queue, timestamptz)',
     'start_notification_run(uuid, interval, interval, integer, timestamptz)',
-    'record_notification_progress(uuid, jsonb, jsonb, jsonb, jsonb, boolean, jsonb, interval, timestamptz)',
+    'record_notification_progress(uuid, jsonb, jsonb, jsonb, jsonb, jsonb, boolean, jsonb, interval, timestamptz)',
     'settle_deliveries(jsonb, timestamptz)',
     'settle_notifications(jsonb, timestamptz)',
     'finish_notification_run(uuid, jsonb, timestamptz)'

@@ -245,11 +245,15 @@ class _Until(RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """What has arrived. Raises TimeoutError when nothing does in time."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer takes too long")
-        self._sock.settimeout(left)
+        self._sock.settimeout(_time_left(self._deadline))
         return self._sock.recv_into(buffer)
+
+
+def _time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("it takes too long")
+    return left
 
 
 class _Client(WebClient):
@@ -283,13 +287,13 @@ class _Client(WebClient):
         Raises TransientError if nothing was sent, AmbiguousError if no whole answer came.
         """
         deadline = time.monotonic() + self.timeout
-        connection = self._connect()
+        connection = self._connect(deadline)
         try:
             connection.request("POST", urlsplit(url).path, req.data, dict(req.header_items()))
             source: Any = _Until(connection.sock, deadline)
-            answer = HTTPResponse(source, method="POST")
-            answer.begin()
-            body = answer.read()
+            with HTTPResponse(source, method="POST") as answer:
+                answer.begin()
+                body = answer.read()
         except (OSError, HTTPException) as error:
             raise _lost(error) from error
         finally:
@@ -300,16 +304,16 @@ class _Client(WebClient):
             "body": _object_or_nothing(body),
         }
 
-    def _connect(self) -> HTTPConnection:
+    def _connect(self, deadline: float) -> HTTPConnection:
         connection = self._connection()
         try:
             connection.connect()
+            connection.sock.settimeout(_time_left(deadline))
         except (OSError, HTTPException, UnicodeError) as error:
             connection.close()
             raise TransientError(
                 f"Slack cannot be reached: {_named(error)}.", code="connect_failed"
             ) from error
-        connection.sock.settimeout(self.timeout)
         return connection
 
     def _connection(self) -> HTTPConnection:

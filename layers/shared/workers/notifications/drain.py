@@ -34,7 +34,13 @@ from workers.notifications.claims import read_claim
 from workers.notifications.hand import LONGEST_WAIT, Hand
 from workers.notifications.lanes import LOOKAHEAD, Lane, Work
 from workers.notifications.outcomes import SETTLING_TIME, Outcome, outcome_of
-from workers.notifications.posting import Attempt, attempt_post, find_posted, open_conversation
+from workers.notifications.posting import (
+    Attempt,
+    attempt_post,
+    find_posted,
+    is_well,
+    open_conversation,
+)
 from workers.notifications.records import Record
 from workers.notifications.report import Report
 from workers.notifications.throttle import Throttle
@@ -79,6 +85,7 @@ class Drain:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._report = Report("drained")
 
+        self._probes: list[dict[str, str]] = []
         self._hand = Hand(settings.slack_channel_rate, self._report)
         self._posting = 0
 
@@ -151,8 +158,10 @@ class Drain:
         )
         if self._throttle.hold_until - now > LONGEST_WAIT:
             self._ended = "waiting"
-        elif begun["paused"]:
+            return True
+        if begun["paused"]:
             self._probe_token()
+        self._probes = begun["probes"]
         return True
 
     def _probe_token(self) -> None:
@@ -166,7 +175,33 @@ class Drain:
         else:
             self._hand.outbox.resumed = True
 
+    def _probe_parked(self) -> None:
+        """Ask Slack whether destinations that were refused are well again."""
+        for probe in self._probes if self._ended is None else ():
+            self._probe(probe["config_id"], probe["destination"])
+
+    def _probe(self, config_id: str, destination: str) -> None:
+        self._posting += 1
+        self._submit(
+            self._posts,
+            lambda: is_well(self._slack, destination),
+            lambda well: self._probed(config_id, well=well),
+            self._not_probed,
+        )
+
+    def _probed(self, config_id: str, *, well: bool) -> None:
+        self._posting -= 1
+        if well:
+            self._report.counts["unparked"] += 1
+            self._hand.outbox.released.append(config_id)
+
+    def _not_probed(self, error: Exception) -> None:
+        self._posting -= 1
+        if not isinstance(error, WorkerError):
+            self._end("failed", error)
+
     def _loop(self) -> None:
+        self._probe_parked()
         while not self._is_done():
             now = self._clock.now()
             if now >= self._deadline:
@@ -457,7 +492,7 @@ class Drain:
                 self._slow_down(lane, work, error, outcome, now)
                 return
             case CredentialsError():
-                self._hand.outbox.pause(None, error.code, str(error))
+                self._hand.outbox.stop(error.code, str(error))
                 self._end("token_refused", error)
             case AmbiguousError():
                 self._report.counts["ambiguous"] += 1
@@ -470,10 +505,13 @@ class Drain:
                 return
             case DestinationError() if attempt.confirmed:
                 self._throttle.all_well()
-                self._hand.park(work.notification.config_id, error.code, str(error))
+                self._hand.park(
+                    work.notification.config_id, error.code, str(error), lane.destination
+                )
                 outcome = Outcome("wait", error_code=error.code, error=str(error))
             case UnknownError() | PermanentError():
                 self._throttle.all_well()
+                self._report.counts["unknown_codes"] += isinstance(error, UnknownError)
                 last = outcome.attempts is not None and outcome.attempts >= (
                     work.notification.max_attempts
                 )
@@ -554,7 +592,7 @@ class Drain:
             case DestinationError() | CredentialsError(code="missing_scope"):
                 self._cannot_look(works, error)
             case CredentialsError():
-                self._hand.outbox.pause(None, error.code, str(error))
+                self._hand.outbox.stop(error.code, str(error))
                 self._end("token_refused", error)
             case _:
                 wait = max(SETTLING_TIME, getattr(error, "retry_after", 0.0))

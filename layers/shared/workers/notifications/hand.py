@@ -102,13 +102,13 @@ class Hand:
         lane.pace.wait_until(until)
         self.release(lane.waiting)
 
-    def park(self, config_id: str, code: str, reason: str) -> None:
+    def park(self, config_id: str, code: str, reason: str, destination: str | None = None) -> None:
         """Have a config wait until it is released, with all that it has in hand."""
         if config_id in self._parked:
             return
         self._parked.add(config_id)
         self._report.counts["parked"] += 1
-        self.outbox.pause(config_id, code, reason)
+        self.outbox.park(config_id, code, reason, destination)
         for lane in self.lanes.values():
             self.release(w for w in lane.waiting if w.notification.config_id == config_id)
 

@@ -83,14 +83,24 @@ def _post(slack: Slack, channel: str, message: Message, delivery_id: str) -> Pos
         return slack.post(channel, plain_message(message), delivery_id)
 
 
+def is_well(slack: Slack, destination: str) -> bool:
+    """Whether Slack would now take a message for a destination that was refused, as far as
+    can be told without posting one. Raises WorkerError when it cannot be asked."""
+    try:
+        conversation = open_conversation(slack, destination)
+        if conversation != destination:
+            return True  # a direct message that can be opened again
+        info = slack.channel_info(conversation)
+    except DestinationError:
+        return False
+    return info.is_member and not info.is_archived
+
+
 def _is_closed(slack: Slack, channel: str | None) -> bool:
     """Whether Slack says, asked a second way, that the bot cannot post to the channel."""
     if channel is None:
         return False
     try:
-        info = slack.channel_info(channel)
-    except DestinationError:
-        return True
+        return not is_well(slack, channel)
     except WorkerError:
         return False  # it could not be asked: the next try will tell
-    return info.is_archived or not info.is_member

@@ -27,14 +27,21 @@ class Record:
     told: list[Told] = field(default_factory=list)
     finished: list[Notification] = field(default_factory=list)
     parks: list[dict[str, str | None]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     resumed: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.told or self.finished or self.parks or self.resumed)
+        return bool(self.told or self.finished or self.parks or self.released or self.resumed)
 
-    def pause(self, config_id: str | None, code: str, reason: str) -> None:
-        """Park a config; None stops all delivery."""
-        self.parks.append({"config_id": config_id, "code": code, "reason": reason})
+    def park(self, config_id: str, code: str, reason: str, destination: str | None) -> None:
+        """Have a config wait; `destination` is what refused it, to be asked again later."""
+        self.parks.append(
+            {"config_id": config_id, "code": code, "reason": reason, "destination": destination}
+        )
+
+    def stop(self, code: str, reason: str) -> None:
+        """Have all delivery wait."""
+        self.parks.append({"config_id": None, "code": code, "reason": reason, "destination": None})
 
     def before(self, later: Record) -> Record:
         """Both in one, this one's first."""
@@ -42,6 +49,7 @@ class Record:
             self.told + later.told,
             self.finished + later.finished,
             self.parks + later.parks,
+            self.released + later.released,
             self.resumed or later.resumed,
         )
 
@@ -61,5 +69,6 @@ class Record:
             ],
             "finished": [{"id": done.id, "token": done.token} for done in self.finished],
             "parks": self.parks,
+            "released": self.released,
             "resumed": self.resumed,
         }

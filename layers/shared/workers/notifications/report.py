@@ -14,10 +14,12 @@ COUNTS: Final = (
     "ambiguous",
     "reconciled",
     "possible_duplicates",
+    "unknown_codes",
     "dead",
     "skipped",
     "expired",
     "parked",
+    "unparked",
     "released",
     "unknown_keys",
 )
