@@ -220,12 +220,9 @@ create or replace function public.enqueue_notification(
   enqueue_key text default null
 )
 returns uuid
-language plpgsql
+language sql
 set search_path = ''
 as $$
-declare
-  queued_id uuid;
-begin
   insert into public.notification_queue as queued
     (config_id, entity_id, entity_type, event_data, enqueue_key)
   values (
@@ -240,9 +237,7 @@ begin
       and coalesce(is_processed, false) = false
       and coalesce(attempts, 0) < coalesce(max_attempts, 5)
     do update set enqueue_key = excluded.enqueue_key
-  returning queued.id into queued_id;
-  return queued_id;
-end
+  returning queued.id;
 $$;
 
 do $$

@@ -269,7 +269,7 @@ def test_apply_with_the_supabase_cli(new_database: NewDatabase, supabase_cli: li
     connection = new_database()
     root = Path(__file__).parent.parent.parent
     for _ in range(2):
-        pushed = subprocess.run(  # noqa: S603
+        pushed = subprocess.run(
             [*supabase_cli, "db", "push", f"--remote={url_of(connection)}", "--yes"],
             cwd=root,
             capture_output=True,

@@ -47,7 +47,7 @@ def record(
     arguments = {"run_id": run, "as_of": as_of, **{k: Jsonb(v) for k, v in lists.items()}}
     call = ", ".join(f"{name} => %({name})s" for name in arguments)
     row = agency.connection.execute(
-        f"select record_notification_progress({call}) as answer",  # noqa: S608
+        f"select record_notification_progress({call}) as answer",
         arguments,
     ).fetchone()
     assert row is not None
