@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from local.data_api import start as start_data_api
+from local.keys import Keys
 from local.node import MODULES, ensure_installed
 from local.postgres import Postgres, apply_files, bootstrap
 from local.postgres import start as start_postgres
@@ -38,6 +41,33 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def migrations() -> list[Path]:
     return sorted((ROOT / "supabase" / "migrations").glob("*.sql"))
+
+
+@dataclass(frozen=True)
+class Api:
+    """A data API over a migrated database."""
+
+    url: str
+    keys: Keys
+    database_url: str
+    user_id: str = "a0000000-0000-4000-8000-000000000001"
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """As a superuser, past the API."""
+        return psycopg.connect(self.database_url, autocommit=True, row_factory=dict_row)
+
+
+@pytest.fixture(scope="session")
+def api(postgres: Postgres, migrated: str) -> Iterator[Api]:
+    """The data API; its database is shared, so a test that needs it empty empties it."""
+    keys = Keys.generate()
+    database_url = postgres.create_database("api", template=migrated)
+    with Tether() as tether:
+        url, _ = start_data_api(tether, ensure_installed(), database_url, keys)
+        made = Api(url, keys, database_url)
+        with made.connect() as connection:
+            connection.execute("insert into auth.users (id) values (%s)", (made.user_id,))
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -31,9 +31,14 @@ class Database:
     """The workers' SQL functions, called by name. One per container; safe for threads."""
 
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT) -> None:
-        self._client: Client = create_client(
-            url, key, ClientOptions(postgrest_client_timeout=timeout, persist_session=False)
-        )
+        # a redirect would take the key along to wherever it points
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False)
+        options = ClientOptions(httpx_client=self._http, persist_session=False, auto_refresh_token=False)
+        self._client: Client = create_client(url, key, options)
+
+    def close(self) -> None:
+        """Give up the connections; only a process that goes on without it needs to."""
+        self._http.close()
 
     def call(self, function: str, **arguments: Any) -> Any:
         """What the SQL function returns, as JSON.

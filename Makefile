@@ -1,0 +1,131 @@
+# Needs Python 3.11 or newer and make; all else is fetched into this folder, once.
+# Each of the environments below has a stamp file, so that a second run takes no time and
+# needs no network.
+
+PYTHON ?= python3
+STAGE ?= default
+
+BIN := $(CURDIR)/.venv/bin
+PY := $(BIN)/python
+UV := $(BIN)/uv
+SAM := $(BIN)/sam
+
+export SAM_CLI_TELEMETRY := 0
+export PATH := $(BIN):$(PATH)
+
+# uv and Node bring their own lists of certificates, which know nothing of a company's proxy. The
+# system's list does, where there is one.
+CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt \
+	/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+ifneq ($(CERTIFICATES),)
+export UV_SYSTEM_CERTS := true
+export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
+endif
+
+# uv installs what is locked in a second or two. It does not read pip's own configuration;
+# pip, which does, takes over where a mirror or proxy is known to pip only.
+install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
+	  --require-hashes --no-deps --only-binary :all: -r $(2) \
+	|| $(PY) -m pip --python $(1)/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes --no-deps --only-binary :all: -r $(2)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up reset invoke test check check-python check-template check-sql \
+	bench build deploy lock clean
+
+help: ## List the targets
+	@$(PYTHON) -c "import re; [print(f'{t:<10} {h}') for t, h in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
+
+install: .venv/.installed .venv/.sam .venv/.node-dev ## Fetch all that the other targets need
+
+demo: .venv/.installed .venv/.node ## Run every worker against a local stack and show what came of it
+	@$(PY) -m local demo
+
+up: .venv/.installed .venv/.node ## Start the local stack and keep it running
+	@$(PY) -m local up
+
+reset: .venv/.installed .venv/.node ## Put the local stack back to its sample data
+	@$(PY) -m local reset
+
+invoke: .venv/.installed .venv/.node ## Run one function locally: FUNCTION=notifications [EVENT=events/notifications.json]
+	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT))
+
+test: install ## Run the tests
+	$(PY) -m pytest $(ARGS)
+
+check: check-python check-template check-sql ## Run the linters, types, import contracts, template and SQL checks
+
+check-python: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@# Each function's module is called app, so each is a run of its own.
+	@for app in functions/*/app.py; do \
+	  echo "mypy $$app"; $(BIN)/mypy "$$app" || exit 1; \
+	done
+	$(BIN)/lint-imports
+
+check-template: .venv/.installed .venv/.sam
+	$(SAM) validate --lint
+	@# sam lints the template as written; mistakes that only its translation shows need a second look.
+	mkdir -p .build
+	.venv-sam/bin/python tests/template/translate.py template.yaml > .build/translated.json
+	$(BIN)/cfn-lint --template .build/translated.json --regions eu-west-1
+
+check-sql: .venv/.installed .venv/.node-dev
+	$(PY) -m local.advisors
+
+bench: install ## Run the benchmarks
+	$(PY) -m tests.benchmarks
+
+build: .venv/.installed .venv/.sam ## Build what deploy ships
+	$(SAM) build --config-env $(STAGE)
+
+deploy: build ## Deploy to AWS: STAGE=default, staging or prod
+	$(SAM) validate --lint
+	$(SAM) deploy --config-env $(STAGE)
+
+lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes newer releases
+	$(call compile,layers/shared/requirements)
+	$(call compile,requirements-dev)
+	$(call compile,requirements-sam)
+	$(call compile,requirements-node)
+	$(call compile,tests/e2e/requirements)
+
+compile = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(UPGRADE) \
+	  $(1).in --output-file $(1).txt
+
+clean: ## Remove all that the other targets made
+	rm -rf .venv .venv-sam .build .aws-sam local/node_modules \
+	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.installed: requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	  echo "Python 3.11 or newer is needed and '$(PYTHON)' is not that: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@[ -x $(PY) ] || { echo "Creating .venv"; $(PYTHON) -m venv .venv; }
+	@# uv itself comes by pip, at the version and with the hashes of the lock.
+	@$(PY) -c "import re; print(re.search(r'^uv==(.|\n )*', open('requirements-dev.txt').read(), re.M)[0])" > .venv/uv.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r .venv/uv.txt
+	@echo "Installing requirements-dev.txt"
+	@$(call install_locked,.venv,requirements-dev.txt)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.sam: requirements-sam.txt .venv/.installed
+	@[ -x .venv-sam/bin/python ] || $(PY) -m venv --without-pip .venv-sam
+	@echo "Installing requirements-sam.txt"
+	@$(call install_locked,.venv-sam,requirements-sam.txt)
+	@ln -sf ../../.venv-sam/bin/sam ../../.venv-sam/bin/cfn-lint .venv/bin/
+	@touch $@
+
+# Node comes from a wheel unless a recent one is on PATH.
+.venv/.node: requirements-node.txt local/package-lock.json .venv/.installed
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 22)' 2>/dev/null || { \
+	  echo "Installing requirements-node.txt"; $(call install_locked,.venv,requirements-node.txt); }
+	@$(PY) -m local.node install
+	@touch $@
+
+.venv/.node-dev: .venv/.node
+	@$(PY) -m local.node install --with-dev
+	@touch $@

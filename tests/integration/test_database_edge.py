@@ -1,0 +1,119 @@
+"""The database edge against the data API, and against what may stand in its place."""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from postgrest.exceptions import APIError
+
+from local.faults import Fault
+from local.http_server import HttpServer
+from local.proxy import proxy
+from tests.conftest import Api
+from workers.database import Database
+from workers.errors import ConfigurationError, CredentialsError, TransientError
+
+RUN = str(uuid.uuid4())
+
+Open = Callable[..., Database]
+
+
+@pytest.fixture
+def connected() -> Iterator[Open]:
+    """Makes databases that are closed at the end."""
+    made: list[Database] = []
+
+    def connect(url: str, key: str, **options: float) -> Database:
+        made.append(Database(url, key, **options))
+        return made[-1]
+
+    yield connect
+    for database in made:
+        database.close()
+
+
+@pytest.fixture
+def between(api: Api) -> Iterator[HttpServer]:
+    """A proxy before the data API, to spoil its answers."""
+    with proxy(api.url) as server:
+        yield server
+
+
+@pytest.mark.parametrize("key", ["secret", "legacy_service_role"])
+def test_both_forms_of_the_key_call_functions(connected: Open, api: Api, key: str) -> None:
+    database = connected(api.url, getattr(api.keys, key))
+    assert database.call("lock_and_get_notifications", batch_size=1) == []
+    begun = database.call("start_notification_run", run_id=RUN)
+    assert begun["acquired"] is True
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        ("publishable", ConfigurationError),
+        ("legacy_anon", ConfigurationError),
+        ("sb_secret_of_another_project", CredentialsError),
+    ],
+)
+def test_a_key_without_the_right_is_named(
+    connected: Open, api: Api, key: str, error: type[Exception]
+) -> None:
+    database = connected(api.url, getattr(api.keys, key, key))
+    with pytest.raises(error, match="key") as caught:
+        database.call("lock_and_get_notifications", batch_size=1)
+    assert key not in str(caught.value)
+
+
+def test_a_missing_function_asks_for_the_migrations(connected: Open, api: Api) -> None:
+    with pytest.raises(ConfigurationError, match="supabase db push"):
+        connected(api.url, api.keys.secret).call("no_such_function")
+
+
+def test_what_it_has_no_rule_for_comes_through(connected: Open, api: Api) -> None:
+    with pytest.raises(APIError, match="at least 1"):
+        connected(api.url, api.keys.secret).call("archive_old_activities", days_to_keep=0)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("reset"),
+        Fault("reset", when="after"),
+        Fault("close"),
+        Fault("truncate", when="after"),
+        Fault("answer", status=503, body="<html>upstream</html>"),
+        Fault("answer", status=502, body=""),
+        Fault("answer", status=429, body="slow down"),
+        Fault("answer", status=504, body=json.dumps({"code": "PGRST003", "message": "no pool"})),
+        Fault("answer", status=500, body=json.dumps({"code": "57014", "message": "canceled"})),
+        Fault("answer", status=500, body=json.dumps({"code": "40P01", "message": "deadlock"})),
+    ],
+    ids=lambda fault: f"{fault.how}-{fault.when}-{fault.status}",
+)
+def test_passing_trouble_is_transient(
+    connected: Open, api: Api, between: HttpServer, fault: Fault
+) -> None:
+    database = connected(between.url, api.keys.secret)
+    between.faults.add(fault)
+    with pytest.raises(TransientError) as caught:
+        database.call("lock_and_get_notifications", batch_size=1)
+    assert api.keys.secret not in str(caught.value)
+    assert database.call("lock_and_get_notifications", batch_size=1) == []
+
+
+def test_a_silent_api_is_transient(connected: Open, api: Api, between: HttpServer) -> None:
+    between.faults.add(Fault("hang", seconds=30))
+    with pytest.raises(TransientError, match="ReadTimeout"):
+        connected(between.url, api.keys.secret, timeout=0.2).call("lock_and_get_notifications")
+
+
+def test_a_refused_connection_is_transient(connected: Open, api: Api) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(TransientError, match="ConnectError"):
+        connected(url, api.keys.secret).call("lock_and_get_notifications")

@@ -1,0 +1,38 @@
+"""Prints the plain CloudFormation that SAM makes of a template, as JSON.
+
+Run with the Python that has sam: `.venv-sam/bin/python tests/template/translate.py template.yaml`.
+Needs neither network nor credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+
+class NoManagedPolicies:
+    """Stands in for the lookup of AWS managed policies by name: the template uses none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def translate(template: Path) -> dict[str, Any]:
+    source = yaml_parse(template.read_text())
+    for resource in source["Resources"].values():
+        for key in ("CodeUri", "ContentUri"):
+            if key in resource.get("Properties", {}):
+                # What packaging would put there: only uploaded code can be translated.
+                resource["Properties"][key] = f"s3://bucket/{resource['Properties'][key]}"
+    return transform(source, {}, NoManagedPolicies())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
+    json.dump(translate(Path(sys.argv[1])), sys.stdout, indent=2)
