@@ -33,7 +33,7 @@ def main() -> int:
             "--fail-on=warn",
         ]
         quiet = {"SUPABASE_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1", "PGSSLMODE": "disable"}
-        return subprocess.run(command, env={**os.environ, **quiet}, check=False).returncode  # noqa: S603
+        return subprocess.run(command, env={**os.environ, **quiet}, check=False).returncode
 
 
 if __name__ == "__main__":

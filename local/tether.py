@@ -1,0 +1,274 @@
+"""Ties child processes and their directory to the life of the process that started them.
+
+A `Tether` starts one supervisor process. The supervisor makes a private temporary directory,
+starts children on request, and holds the read end of a pipe whose write end only the parent
+has. When that pipe closes, whether by `close()`, by Ctrl-C, by a crash or by SIGKILL of the
+parent, the kernel tells the supervisor, which then stops the children, last started first, and
+removes the directory. So there is one way to stop, and it cannot be skipped.
+
+The supervisor is this very file run as a script. It uses the standard library only and is
+started without `site`, so that it costs some ten milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, TypeVar
+
+DIRECTORY_PREFIX = "agency-stack-"
+STOP_GRACE_SECONDS = 5.0
+POLL_SECONDS = 0.01
+
+T = TypeVar("T")
+
+
+class TetherError(RuntimeError):
+    """A child could not be started, ended early or did not get ready in time."""
+
+
+class Child:
+    """A process under the supervisor; its output goes to a file in the tether's directory."""
+
+    def __init__(self, tether: Tether, name: str, pid: int, log: Path) -> None:
+        self._tether = tether
+        self.name = name
+        self.pid = pid
+        self.log = log
+
+    def exit_code(self) -> int | None:
+        """The exit status, or None while the child runs."""
+        code = self._tether.ask({"poll": self.name})["code"]
+        return None if code is None else int(code)
+
+    def stop(self) -> int:
+        """Stop the child now and return its exit status; harmless when it has ended already."""
+        return int(self._tether.ask({"stop": self.name})["code"])
+
+    def output(self) -> str:
+        """What the child wrote so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the child to end by itself; returns its exit status.
+
+        Raises TetherError when it still runs after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while (code := self.exit_code()) is None:
+            self._check_time(deadline, f"did not end within {timeout:.0f} s")
+            time.sleep(POLL_SECONDS)
+        return code
+
+    def wait_until(self, ready: Callable[[], T | None], timeout: float) -> T:
+        """Poll `ready` until it returns something other than None, and return that.
+
+        Raises TetherError, with the end of the child's output, when the child ends first or
+        `timeout` seconds pass.
+        """
+        deadline = time.monotonic() + timeout
+        while (value := ready()) is None:
+            if (code := self.exit_code()) is not None:
+                raise TetherError(f"{self.name} ended with status {code}: {self._last_words()}")
+            self._check_time(deadline, f"was not ready within {timeout:.0f} s")
+            time.sleep(POLL_SECONDS)
+        return value
+
+    def _check_time(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            raise TetherError(f"{self.name} {what}: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        return self.output()[-2000:].strip() or "(no output)"
+
+
+class Tether:
+    """The parent's side: a context manager that starts children which cannot outlive it."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        """Start the supervisor; its directory is made below `root` (default: the system's)."""
+        self._lock = threading.Lock()
+        script = str(Path(__file__).resolve())
+        base = str(root or tempfile.gettempdir())
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", script, base],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            text=True,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone
+        )
+        self.pid = self._process.pid
+        self.directory = Path(self._read()["directory"])
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        owner: tuple[int, int] | None = None,
+    ) -> Child:
+        """Start `command` as a child called `name`, with exactly the environment `env`.
+
+        `owner` is the (uid, gid) to run as, for a parent that is root. Raises TetherError when
+        the program cannot be started.
+        """
+        log = self.directory / f"{name}.log"
+        request = {
+            "start": name,
+            "command": [str(part) for part in command],
+            "env": dict(env),
+            "cwd": str(cwd or "/"),
+            "signal": int(stop_signal),
+            "owner": owner,
+            "log": str(log),
+        }
+        return Child(self, name, int(self.ask(request)["pid"]), log)
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send one request to the supervisor and return its answer."""
+        with self._lock:
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+            except (OSError, ValueError) as error:
+                raise TetherError("the supervisor is gone") from error
+            return self._read()
+
+    def close(self) -> None:
+        """Stop all children, remove the directory and wait until that is done."""
+        if self._process.stdin is None or self._process.stdin.closed:
+            return
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def __enter__(self) -> Tether:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise TetherError("the supervisor ended unexpectedly")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise TetherError(answer["error"])
+        return answer
+
+
+# What follows runs in the supervisor.
+
+
+class _Supervised:
+    def __init__(self, process: subprocess.Popen[bytes], stop_signal: int) -> None:
+        self.process = process
+        self._signal = stop_signal
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(self._signal)
+            try:
+                self.process.wait(STOP_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._kill()
+        return self.process.wait()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class _Supervisor:
+    def __init__(self) -> None:
+        self._children: dict[str, _Supervised] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "start" in request:
+            return self._start(request)
+        if "poll" in request:
+            return {"code": self._children[request["poll"]].process.poll()}
+        return {"code": self._children[request["stop"]].stop()}
+
+    def stop_all(self) -> None:
+        for child in reversed(list(self._children.values())):
+            child.stop()
+
+    def _start(self, request: dict[str, Any]) -> dict[str, Any]:
+        owner: dict[str, Any] = {}
+        if request["owner"]:
+            uid, gid = request["owner"]
+            owner = {"user": uid, "group": gid, "extra_groups": []}
+        with open(request["log"], "ab") as log:
+            process = subprocess.Popen(
+                request["command"],
+                env=request["env"],
+                cwd=request["cwd"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **owner,
+            )
+        self._children[request["start"]] = _Supervised(process, request["signal"])
+        return {"pid": process.pid}
+
+
+def _serve(requests: IO[str], answers: IO[str], directory: str) -> None:
+    supervisor = _Supervisor()
+    try:
+        print(json.dumps({"directory": directory}), file=answers, flush=True)
+        for line in requests:
+            try:
+                answer = supervisor.answer(json.loads(line))
+            except (OSError, subprocess.SubprocessError) as error:
+                answer = {"error": str(error)}
+            print(json.dumps(answer), file=answers, flush=True)
+    except BrokenPipeError:
+        pass  # the parent went while an answer was on its way
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt what follows
+        supervisor.stop_all()
+
+
+def _supervise(base: str) -> None:
+    # A polite request to end is the same as the parent's end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    directory = tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=base)
+    try:
+        # A child that gave up root must reach what it owns in here; the names stay unlisted.
+        os.chmod(directory, 0o711)
+        _serve(sys.stdin, sys.stdout, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _supervise(sys.argv[1])
+    # The interpreter's own shutdown would try to flush a pipe that nobody reads any more.
+    os._exit(0)
