@@ -18,6 +18,7 @@ from local.keys import Keys
 from local.node import MODULES, ensure_installed
 from local.postgres import Postgres, apply_files, bootstrap
 from local.postgres import start as start_postgres
+from local.stack import Running, Stack
 from local.tether import Tether
 
 ROOT = Path(__file__).parent.parent
@@ -95,3 +96,51 @@ def db(postgres: Postgres, migrated: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         yield connection
     postgres.drop_database(name)
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A running stack and a superuser's connection to its database."""
+
+    running: Running
+    connection: psycopg.Connection[Any]
+
+    def environment(self) -> dict[str, str]:
+        """What the workers need to use it."""
+        return self.running.environment()
+
+    def queue_notifications(self, count: int, channels: int) -> None:
+        """Queue `count` due notifications, evenly over `channels` new channels."""
+        workspace = self.running.slack.state()
+        self.running.slack.replace_state({**workspace, "any_channel": True})
+        self.connection.execute(
+            """
+            with config as (
+              insert into notification_config (entity_type, event_type, channel_id, template)
+              select 'request', 'load', 'C' || lpad(number::text, 8, '0'), '{{number}}'
+                from generate_series(1, %(channels)s) number
+              returning id, channel_id
+            )
+            insert into notification_queue
+              (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
+            select config.id, gen_random_uuid(), 'request', jsonb_build_object('number', number),
+                   now() - interval '1 hour' + number * interval '1 millisecond',
+                   now() - interval '1 hour' + number * interval '1 millisecond'
+              from config, generate_series(1, %(count)s / %(channels)s) number
+            """,
+            {"count": count, "channels": channels},
+        )
+
+
+@pytest.fixture(scope="session")
+def running_stack() -> Iterator[Running]:
+    with Stack() as running:
+        yield running
+
+
+@pytest.fixture
+def stack(running_stack: Running) -> Iterator[LocalStack]:
+    """The local stack with the sample agency, as after `make up`."""
+    running_stack.reset()
+    with psycopg.connect(running_stack.database_url, autocommit=True) as connection:
+        yield LocalStack(running_stack, connection)

@@ -33,7 +33,9 @@ class Database:
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT) -> None:
         # a redirect would take the key along to wherever it points
         self._http = httpx.Client(timeout=timeout, follow_redirects=False)
-        options = ClientOptions(httpx_client=self._http, persist_session=False, auto_refresh_token=False)
+        options = ClientOptions(
+            httpx_client=self._http, persist_session=False, auto_refresh_token=False
+        )
         self._client: Client = create_client(url, key, options)
 
     def close(self) -> None:

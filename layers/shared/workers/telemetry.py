@@ -13,8 +13,6 @@ NAMESPACE = "AgencyDashboardWorkers"
 # Service and level come from POWERTOOLS_SERVICE_NAME and LOG_LEVEL.
 logger = Logger(utc=True)
 
-_UNITS = {"Seconds": MetricUnit.Seconds, "Count": MetricUnit.Count}
-
 
 def emit_metrics(worker: str, values: dict[str, float]) -> None:
     """Write one embedded-metric line for `worker`; names that end in Seconds are durations.
@@ -22,6 +20,7 @@ def emit_metrics(worker: str, values: dict[str, float]) -> None:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
     metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics.service = ""  # else it would be a second dimension, and every alarm had to name it
     metrics.add_dimension(name="Worker", value=worker)
     for name, value in values.items():
         unit = MetricUnit.Seconds if name.endswith("Seconds") else MetricUnit.Count

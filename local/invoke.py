@@ -1,0 +1,166 @@
+"""One pass of a function through its real handler, with what Lambda would give it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+from local.stack import ROOT
+
+FUNCTIONS = ROOT / "functions"
+REGION = "eu-west-1"
+STDOUT, STDERR = 1, 2
+
+
+class InvokeError(RuntimeError):
+    """There is no such function or event; the message says which there are."""
+
+
+@dataclass
+class Context:
+    """What the handlers use of Lambda's context object."""
+
+    function_name: str
+    timeout: float
+    memory_limit_in_mb: int
+    aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    function_version: str = "$LATEST"
+    log_stream_name: str = "local"
+    _started: float = field(default_factory=time.monotonic)
+
+    @property
+    def invoked_function_arn(self) -> str:
+        """An ARN of the right form; there is no such account."""
+        return f"arn:aws:lambda:{REGION}:123456789012:function:{self.function_name}"
+
+    @property
+    def log_group_name(self) -> str:
+        """The name of the group that Lambda would log to."""
+        return f"/aws/lambda/{self.function_name}"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """What is left of the function's timeout."""
+        left = self.timeout - (time.monotonic() - self._started)
+        return max(0, int(left * 1000))
+
+
+def known_functions() -> list[str]:
+    """The names of the folders below functions/."""
+    return sorted(path.parent.name for path in FUNCTIONS.glob("*/app.py"))
+
+
+def read_event(function: str, path: Path | None) -> Any:
+    """The event of a file, by default events/<function>.json. Raises InvokeError when there is
+    no such function, or when the file is missing or no JSON."""
+    if function not in known_functions():
+        raise InvokeError(
+            f"There is no function {function!r}; there are: {', '.join(known_functions())}."
+        )
+    chosen = path or ROOT / "events" / f"{function}.json"
+    try:
+        return json.loads(chosen.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvokeError(f"The event {chosen} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvokeError(f"The event {chosen} is not JSON: {error}.") from error
+
+
+def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: int = STDERR) -> Any:
+    """What the handler returns; its logs and metrics go to the file descriptor `log`.
+
+    Raises whatever the handler raises.
+    """
+    properties = _properties(function)
+    context = Context(
+        function_name=function,
+        timeout=float(properties["Timeout"]),
+        memory_limit_in_mb=int(properties["MemorySize"]),
+    )
+    defaults = {
+        "AWS_REGION": REGION,
+        "POWERTOOLS_SERVICE_NAME": function,
+        "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
+    }
+    with _process_environment({**defaults, **environment}), _stdout_to(log):
+        return _load(function).lambda_handler(event, context)
+
+
+def _properties(function: str) -> dict[str, Any]:
+    """The function's own properties in the template, over its Globals."""
+    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    template = yaml.load(text, _TemplateLoader)  # noqa: S506 - a SafeLoader with tags
+    common = template["Globals"]["Function"]
+    for resource in template["Resources"].values():
+        if resource.get("Properties", {}).get("CodeUri") == f"functions/{function}":
+            return {"MemorySize": 128, "Timeout": 3, **common, **resource["Properties"]}
+    raise InvokeError(f"template.yaml has no function with CodeUri functions/{function}.")
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """Reads CloudFormation's short tags (!Ref, !Sub) as their bare values."""
+
+
+def _bare(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return node.value
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+_TemplateLoader.add_multi_constructor("!", _bare)
+
+
+def _load(function: str) -> ModuleType:
+    """The function's app module, loaded anew, so that it begins like a cold start."""
+    if importlib.util.find_spec("workers") is None:
+        sys.path.insert(0, str(ROOT / "layers" / "shared"))
+    name = f"functions.{function}.app"
+    spec = importlib.util.spec_from_file_location(name, FUNCTIONS / function / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _process_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process's environment with `values` for as long as the handler runs."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _stdout_to(descriptor: int) -> Iterator[None]:
+    """The summary alone is for stdout: logs and metrics, which Lambda takes there, are not.
+
+    At the level of the file descriptor, because the logger keeps the stream that it found.
+    """
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(descriptor, STDOUT)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, STDOUT)
+        os.close(kept)

@@ -1,0 +1,60 @@
+"""Finds the stack that `up` of this clone keeps running, from another process.
+
+Its addresses and keys are in a file that only this user can read, in a folder of the system's
+temporary directory that belongs to this user and this clone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from local.control import Control
+from local.stack import ROOT, Running
+
+
+class StateError(RuntimeError):
+    """The folder for the state belongs to somebody else."""
+
+
+def state_file() -> Path:
+    """Where the state of this user's and clone's stack is. Raises StateError when the folder is
+    not this user's own."""
+    clone = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"agency-dashboard-workers-{os.getuid()}-{clone}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise StateError(f"{folder} belongs to somebody else: remove it")
+    return folder / "stack.json"
+
+
+def remember(running: Running) -> None:
+    """Let other processes find this stack."""
+    path = state_file()
+    forget()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(running.as_json(), file)
+
+
+def forget() -> None:
+    """There is no stack to be found any more."""
+    state_file().unlink(missing_ok=True)
+
+
+def find() -> Running | None:
+    """The running stack, or None. What a killed one left behind is removed."""
+    try:
+        running = Running.from_json(json.loads(state_file().read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        forget()
+        return None
+    if Control(running.slack_url).is_up():
+        return running
+    forget()
+    return None

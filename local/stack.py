@@ -1,0 +1,138 @@
+"""One whole local stack: Postgres with the migrations, the data API, and Slack's stand-in."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from local import data_api, postgres
+from local.control import Control
+from local.keys import Keys
+from local.node import ensure_installed
+from local.readiness import announced_port
+from local.tether import Tether
+
+ROOT = Path(__file__).resolve().parent.parent
+SEED = ROOT / "supabase" / "seed.sql"
+BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the stand-in, as in workspace.json
+START_SECONDS = 30.0
+
+# Called with what is ready and the seconds that it took.
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where a running stack is, and its keys. JSON-able, so that another process can use it."""
+
+    api_url: str
+    slack_url: str
+    database_url: str
+    maintenance_url: str
+    database: str
+    keys: Keys
+    tether_pid: int
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables with which the workers use this stack."""
+        return {
+            "SUPABASE_URL": self.api_url,
+            "SUPABASE_SERVICE_ROLE_KEY": self.keys.secret,
+            "SLACK_BOT_TOKEN": BOT_TOKEN,
+            "SLACK_API_URL": f"{self.slack_url}/api/",
+        }
+
+    @property
+    def slack(self) -> Control:
+        """The stand-in for Slack, to be steered and looked into."""
+        return Control(self.slack_url)
+
+    def reset(self) -> None:
+        """Back to the sample data: the database made anew, the stand-in emptied."""
+        postgres.drop_database(self.maintenance_url, self.database)
+        postgres.create_database(self.maintenance_url, self.database, "sample")
+        data_api.reload_schema(self.api_url)
+        self.slack.reset()
+
+    def as_json(self) -> dict[str, Any]:
+        """For `from_json`; it holds the keys."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Running:
+        """The inverse of `as_json`. Raises TypeError for anything else."""
+        return cls(**{**value, "keys": Keys(**value["keys"])})
+
+
+class Stack:
+    """Starts a stack and stops it: a context manager that gives a `Running`."""
+
+    def __init__(self, *, seed: bool = True, progress: Progress | None = None) -> None:
+        """`seed`: with the sample agency, else with empty tables."""
+        self._seed = seed
+        self._progress = progress or (lambda what, seconds: None)
+        self._tether: Tether | None = None
+
+    def __enter__(self) -> Running:
+        node = ensure_installed()
+        self._tether = Tether(postgres.server_directory())
+        try:
+            started = time.monotonic()
+            server = postgres.start(self._tether)
+            self._tell("Postgres 17", started)
+
+            started = time.monotonic()
+            sample = server.create_database("sample")
+            postgres.bootstrap(sample)
+            postgres.migrate(sample)
+            if self._seed:
+                postgres.apply_files(sample, [SEED])
+            database_url = server.create_database("agency", template="sample")
+            self._tell("Migrations" + (" and the sample agency" if self._seed else ""), started)
+
+            started = time.monotonic()
+            keys = Keys.generate()
+            api_url, _ = data_api.start(self._tether, node, database_url, keys)
+            slack_url = _start_slack(self._tether)
+            self._tell("Data API and Slack's stand-in", started)
+        except BaseException:
+            self._tether.close()
+            raise
+        return Running(
+            api_url=api_url,
+            slack_url=slack_url,
+            database_url=database_url,
+            maintenance_url=server.url(),
+            database="agency",
+            keys=keys,
+            tether_pid=self._tether.pid,
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._tether is not None:
+            self._tether.close()
+
+    def _tell(self, what: str, started: float) -> None:
+        self._progress(what, time.monotonic() - started)
+
+
+def _start_slack(tether: Tether) -> str:
+    child = tether.start(
+        "slack",
+        [sys.executable, "-m", "local.fake_slack"],
+        env={"PATH": os.environ.get("PATH", os.defpath)},
+        cwd=ROOT,
+    )
+    port = child.wait_until(lambda: announced_port(child), START_SECONDS)
+    return f"http://127.0.0.1:{port}"
