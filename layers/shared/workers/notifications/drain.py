@@ -58,6 +58,8 @@ RENEW_EVERY: Final = 10.0
 SETTLE_MARGIN: Final = 3.0
 
 MOST_IN_HAND: Final = 1_000
+# How often to see whether the workspace's rate has room for announcements again.
+ROOM_POLL: Final = 0.25
 EMPTY_CLAIM_DELAYS: Final = (1.0, 2.0, 5.0)
 RECORD_FAILURES: Final = 3
 
@@ -239,18 +241,23 @@ class Drain:
         return self._drained or self._ended is not None
 
     def _wake_at(self, now: float) -> float:
+        """When there will be something to do, unless something comes in before."""
+        record_at = max(now, self._recorded_at + RECORD_EVERY)
         if self._ended is not None:
-            return min(self._deadline, max(now, self._recorded_at + RECORD_EVERY))
-        times = [self._cutoff, self._recorded_at + RECORD_EVERY]
-        if not self._claiming and self._may_claim():
+            waits = self._hand.outbox and not self._recording
+            return min(self._deadline, record_at) if waits else self._deadline
+        times = [self._cutoff]
+        if not self._recording:
+            times.append(self._recorded_at + RENEW_EVERY)
+            if self._hand.outbox:
+                times.append(record_at)
+            announce_at = self._hand.announce_at(now)
+            # what is due and was not announced waits for the workspace's rate
+            times.append(announce_at if announce_at > now else now + ROOM_POLL)
+        if self._may_claim():
             times.append(self._claim_at)
         if self._posting < self._throttle.width:
-            free_at = self._throttle.ready_at(now)
-            times.extend(
-                max(free_at, lane.ready_at(now))
-                for lane in self._hand.lanes.values()
-                if lane.waiting and not lane.busy and lane.waiting[0].state == "announced"
-            )
+            times.append(max(self._throttle.ready_at(now), self._hand.ready_at(now)))
         return max(now, min(times))
 
     def _finish(self) -> None:
@@ -363,18 +370,19 @@ class Drain:
         if self._recording:
             return
         wanted = self._to_announce(now)
-        since = now - self._recorded_at
+        # compared as _wake_at computes it: a difference may round to just below
+        is_time = now >= self._recorded_at + RECORD_EVERY
         idle_lane = any(
             lane.ready_at(now) <= now and lane.waiting[0].state == "new"
             for lane in (self._hand.lanes[work.delivery.destination] for work in wanted)
         )
         nothing_else = not self._posting and not self._hand.anything_waits()
-        due = since >= RECORD_EVERY and bool(self._hand.outbox or wanted)
+        due = is_time and bool(self._hand.outbox or wanted)
         if self._record_failures:
             urgent = False
         else:
             urgent = idle_lane or (nothing_else and bool(self._hand.outbox))
-        if due or urgent or since >= RENEW_EVERY:
+        if due or urgent or now >= self._recorded_at + RENEW_EVERY:
             self._send_record(wanted, now)
 
     def _to_announce(self, now: float) -> list[Work]:

@@ -5,6 +5,7 @@ Pure book-keeping, by one thread: no clock is read and nothing is called.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -49,6 +50,14 @@ class Hand:
     def anything_waits(self) -> bool:
         """Whether a delivery is still to be posted."""
         return any(lane.waiting for lane in self.lanes.values())
+
+    def ready_at(self, now: float) -> float:
+        """When the first lane may go on, as far as its destination is concerned."""
+        return min((lane.next_step_at(now) for lane in self.lanes.values()), default=math.inf)
+
+    def announce_at(self, now: float) -> float:
+        """When the next delivery comes within the look-ahead."""
+        return min((lane.announce_at(now) for lane in self.lanes.values()), default=math.inf)
 
     def busy_configs(self) -> list[str]:
         """The configs that have their share in hand."""

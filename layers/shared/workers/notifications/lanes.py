@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -48,20 +49,42 @@ class Lane:
     def ready_at(self, now: float) -> float:
         """When the head may be posted; never while a try is under way or nothing waits."""
         if self.busy or not self.waiting:
-            return float("inf")
+            return math.inf
         return self.pace.ready_at(now)
 
-    def soon(self, now: float) -> Iterator[Work]:
-        """The works that may be posted within the look-ahead, first first.
+    def next_step_at(self, now: float) -> float:
+        """When the lane may go on by itself: with a post that is announced, or by looking for
+        what may have been posted; never while it depends on something else."""
+        if self.busy or not self.waiting:
+            return math.inf
+        head = self.waiting[0]
+        if head.look_first:
+            return max(now, self.pace.not_before)
+        return self.pace.ready_at(now) if head.state == "announced" else math.inf
 
-        It ends before one that has to be looked for: what follows depends on what is found.
-        """
+    def announce_at(self, now: float) -> float:
+        """When the first one that is not announced comes within the look-ahead."""
+        for work, time in self._schedule(now):
+            if work.state == "new":
+                return max(now, time - LOOKAHEAD)
+        return math.inf
+
+    def soon(self, now: float) -> Iterator[Work]:
+        """The works that may be posted within the look-ahead, first first."""
+        for work, time in self._schedule(now):
+            if time > now + LOOKAHEAD:
+                return
+            yield work
+
+    def _schedule(self, now: float) -> Iterator[tuple[Work, float]]:
+        """When each may be posted at the earliest. It ends before one that has to be looked
+        for: what follows depends on what is found."""
         gap = 1 / self.pace.rate if self.pace.rate else LOOKAHEAD / UNPACED_LOOKAHEAD
         time = self.pace.ready_at(now)
         for work in self.waiting:
-            if time > now + LOOKAHEAD or work.look_first:
+            if work.look_first:
                 return
-            yield work
+            yield work, time
             time += gap
 
     def to_look_for(self) -> list[Work]:

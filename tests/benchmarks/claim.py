@@ -1,0 +1,222 @@
+"""A claim of 50 out of a short and out of a long queue."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from local import postgres
+from local.tether import Tether
+from tests.benchmarks.figures import Figure
+
+SHORT, LONG = 10_000, 1_000_000
+BATCH = 50
+ROUNDS = 60
+# The original's way reads and sorts the whole queue, so a few times are enough.
+ORIGINAL_ROUNDS = 3
+MOST = 1.5
+SLICE = 100_000
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a queue is made of: `waiting` of it is due, the rest processed, but for a hundredth
+    that is dead and one that is due later."""
+
+    name: str
+    configs: int
+    waiting: float
+
+
+ALL_WAIT = Shape("all due, 100 configs", configs=100, waiting=1.0)
+MIXED = Shape("mixed, 1,000 configs", configs=1_000, waiting=0.1)
+
+CLAIM = "select * from public.lock_and_get_notifications(%s)"
+START = "select public.start_notification_run(%s)"
+
+# The original's function, as far as an existing dashboard's is known.
+ORIGINAL_CLAIM = """
+    select id, config_id, entity_id, entity_type, event_data, attempts
+      from public.notification_queue
+     where is_processed = false and attempts < max_attempts and next_attempt_at <= now()
+     order by created_at
+     limit %s
+       for update skip locked
+"""
+
+# The least that a claim has to do, when it knows already which rows to take.
+FLOOR = """
+    with claimed as (
+      update public.notification_queue
+         set claim_token = gen_random_uuid(), claimed_until = now() + interval '170 seconds'
+       where id = any (%s)
+      returning *
+    ),
+    delivery as (
+      insert into public.notification_deliveries (notification_id, destination)
+      select claimed.id, config.channel_id
+        from claimed
+        join public.notification_config config on config.id = claimed.config_id
+      returning *
+    )
+    select * from claimed join delivery on delivery.notification_id = claimed.id
+"""
+
+
+def claim_all_due(progress: Progress) -> list[Figure]:
+    """All rows wait for their turn."""
+    return _claims(ALL_WAIT, progress)
+
+
+def claim_mixed(progress: Progress) -> list[Figure]:
+    """Many configs; most rows are done with, as in a queue that has been in use for months."""
+    return _claims(MIXED, progress)
+
+
+def _claims(shape: Shape, progress: Progress) -> list[Figure]:
+    with _queues(shape, progress) as (short, long):
+        progress(f"{ROUNDS} claims of {BATCH} out of each")
+        # in turns, so that what else the machine does disturbs both alike
+        times: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            for size, queue in ((SHORT, short), (LONG, long)):
+                taken = queue.timed(times.setdefault(f"claim {size}", []), CLAIM, BATCH)
+                ids = [row[0] for row in taken]
+                assert len(ids) == BATCH, "the queue holds too little"
+                queue.timed(times.setdefault(f"floor {size}", []), FLOOR, ids)
+                queue.timed(times.setdefault(f"start {size}", []), START, uuid.uuid4())
+        progress("the original's claim")
+        for _ in range(ORIGINAL_ROUNDS):
+            for size, queue in ((SHORT, short), (LONG, long)):
+                queue.timed(times.setdefault(f"original {size}", []), ORIGINAL_CLAIM, BATCH)
+    milliseconds = {name: statistics.median(values) * 1000 for name, values in times.items()}
+    return _figures(shape, milliseconds)
+
+
+def _figures(shape: Shape, milliseconds: dict[str, float]) -> list[Figure]:
+    growth = milliseconds[f"claim {LONG}"] / milliseconds[f"claim {SHORT}"]
+    note = (
+        f"Claims and starts: medians of {ROUNDS}, each rolled back, without network, the "
+        "originals of "
+        f"{ORIGINAL_ROUNDS}. Floor: the same rows claimed by a statement that knows their ids."
+    )
+    figures = []
+    for size in (SHORT, LONG):
+        is_long = size == LONG
+        figures.append(
+            Figure(
+                name=f"claim of {BATCH} at {size:,} rows ({shape.name})",
+                ours=milliseconds[f"claim {size}"],
+                unit="ms",
+                floor=milliseconds[f"floor {size}"],
+                original=milliseconds[f"original {size}"],
+                target=f"at most {MOST} x that at {SHORT:,}: {growth:.2f}" if is_long else "",
+                met=growth <= MOST if is_long else None,
+                note=note,
+            )
+        )
+    for size in (SHORT, LONG):
+        figures.append(
+            Figure(f"start of a run at {size:,} rows", milliseconds[f"start {size}"], "ms")
+        )
+    return figures
+
+
+class _Queue:
+    """One database's queue, used as the workers' key does, and left as it was."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def timed(self, times: list[float], statement: str, argument: Any) -> list[Any]:
+        """Run the statement and roll it back; `times` gets the seconds that it took."""
+        with self._connection.transaction(force_rollback=True), self._connection.cursor() as cursor:
+            started = time.perf_counter()
+            cursor.execute(statement, (argument,))
+            rows = cursor.fetchall()
+            times.append(time.perf_counter() - started)
+        return rows
+
+
+@contextmanager
+def _queues(shape: Shape, progress: Progress) -> Iterator[tuple[_Queue, _Queue]]:
+    """A short and a long queue of the shape, in databases of their own."""
+    with Tether(postgres.server_directory()) as tether:
+        server = postgres.start(tether)
+        migrated = server.create_database("migrated")
+        postgres.bootstrap(migrated)
+        postgres.migrate(migrated)
+        connections = []
+        for size in (SHORT, LONG):
+            url = server.create_database(f"queue_{size}", template="migrated")
+            connection = psycopg.connect(url, autocommit=True)
+            _fill(connection, shape, size, progress)
+            connection.execute("set role service_role")
+            connections.append(connection)
+        short, long = connections
+        with short, long:
+            yield _Queue(short), _Queue(long)
+
+
+def _fill(
+    connection: psycopg.Connection[Any], shape: Shape, size: int, progress: Progress
+) -> None:
+    connection.execute(
+        """
+        create temp table numbered as
+        with made as (
+          insert into notification_config (entity_type, event_type, channel_id, template)
+          select 'request', 'status_change', 'C' || lpad(number::text, 8, '0'),
+                 '*{{request_title}}* went from {{old_status}} to {{new_status}}'
+            from generate_series(1, %s) number
+          returning id
+        )
+        select id, row_number() over () - 1 as number from made
+        """,
+        (shape.configs,),
+    )
+    for first in range(0, size, SLICE):
+        last = min(first + SLICE, size) - 1
+        connection.execute(_ROWS, {**_kinds(shape), "first": first, "last": last, "size": size})
+        progress(f"{last + 1:,} of {size:,} rows queued ({shape.name})")
+    connection.execute("vacuum (analyze) notification_queue")
+    connection.execute("analyze notification_config")
+
+
+def _kinds(shape: Shape) -> dict[str, Any]:
+    """Row numbers, modulo 100 and shifted by the configs' turns, that stand for each kind."""
+    waiting = round(shape.waiting * 100)
+    return {"configs": shape.configs, "waiting": waiting, "dead": waiting, "later": waiting + 1}
+
+
+_ROWS = """
+    insert into notification_queue
+      (config_id, entity_id, entity_type, event_data, is_processed, processed_at, attempts,
+       next_attempt_at, created_at)
+    select numbered.id, gen_random_uuid(), 'request',
+           jsonb_build_object('request_title', 'Request ' || row, 'old_status', 'in_progress',
+             'new_status', 'review', 'changed_by', gen_random_uuid(),
+             'client_id', gen_random_uuid(), 'request_id', gen_random_uuid()),
+           kind > %(later)s,
+           case when kind > %(later)s then queued_at + interval '1 minute' end,
+           case when kind = %(dead)s then 5 else 0 end,
+           case when kind = %(later)s then now() + interval '1 day' else queued_at end,
+           queued_at
+      from generate_series(%(first)s::int, %(last)s::int) row
+     cross join lateral (select (row / %(configs)s + row) %% 100 as kind) kinds
+     cross join lateral (
+             select now() - interval '1 hour' * (1 - row::float8 / %(size)s)
+                    - case when kind > %(later)s then interval '1 day' * (1 + row %% 90)
+                           else interval '0' end as queued_at
+           ) times
+      join numbered on numbered.number = row %% %(configs)s
+"""

@@ -1,0 +1,56 @@
+"""Time that passes only when nothing is under way, for the worker, the database and Slack."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from workers.database import Database
+
+T = TypeVar("T")
+
+# No single call of a test takes so long in real time; if one does, it hangs.
+REAL_PATIENCE = 30.0
+
+
+class VirtualClock:
+    """A `workers.clock.Clock` that jumps. `moved` is told each new time."""
+
+    def __init__(self, start: datetime, moved: Callable[[datetime], None]) -> None:
+        self._start = start
+        self._seconds = 0.0
+        self._moved = moved
+        moved(start)
+
+    def now(self) -> float:
+        return self._seconds
+
+    def as_of(self) -> datetime:
+        return self._start + timedelta(seconds=self._seconds)
+
+    def advance(self, seconds: float) -> None:
+        self._jump_to(self._seconds + seconds)
+
+    def _jump_to(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._moved(self.as_of())
+
+    def wait(self, inbox: queue.SimpleQueue[T], until: float, *, busy: bool) -> T | None:
+        if busy:
+            return inbox.get(timeout=REAL_PATIENCE)
+        if until > self._seconds:
+            self._jump_to(until)
+        return None
+
+
+class TimedDatabase(Database):
+    """Tells every SQL function what time it is."""
+
+    def __init__(self, url: str, key: str, as_of: Callable[[], datetime]) -> None:
+        super().__init__(url, key, timeout=5.0)
+        self._as_of = as_of
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        return super().call(function, as_of=self._as_of().isoformat(), **arguments)

@@ -1,0 +1,198 @@
+"""The worker between a real database and a stand-in for Slack, in virtual time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from local.fake_slack import FakeSlack
+from local.faults import Fault
+from local.http_server import HttpServer
+from local.proxy import proxy
+from tests.conftest import Api
+from tests.database.agency import NOW, Agency
+from tests.delivery.virtual_time import TimedDatabase, VirtualClock
+from workers.database import Database
+from workers.notifications.drain import Drain
+from workers.notifications.report import Report
+from workers.settings import Settings
+from workers.slack import Slack
+
+TOKEN = "xoxb-local-1-sample"  # as in local/workspace.json
+TABLES = (
+    "notification_queue, notification_config, notification_pauses, slack_destinations, "
+    "worker_leases, slack_connected_channels, requests, profiles"
+)
+ENDED = ("sent", "dead", "skipped", "expired")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message that stands in the workspace."""
+
+    channel: str
+    text: str
+    delivery_id: str
+    is_marked: bool
+    ts: float
+
+
+class World:
+    """What a scenario needs: rows, faults, runs, and a look at what came of them."""
+
+    def __init__(self, api: Api, slack: HttpServer, between: HttpServer) -> None:
+        self.api = api
+        self.slack_server = slack
+        self.between = between
+        self.connection: psycopg.Connection[Any] = psycopg.connect(
+            api.database_url, autocommit=True, row_factory=dict_row
+        )
+        self.connection.execute(f"truncate {TABLES} cascade")
+        self.agency = Agency(self.connection)
+        app = slack.app
+        assert isinstance(app, FakeSlack)
+        self.workspace = app
+        slack.reset()
+        between.reset()
+        self.change_workspace(any_channel=True)
+        self.clock = VirtualClock(NOW, self._set_slack_time)
+        self._databases: list[Database] = []
+
+    def _set_slack_time(self, now: datetime) -> None:
+        self.workspace.configure({"time": now.timestamp()})
+
+    def close(self) -> None:
+        for database in self._databases:
+            database.close()
+        self.connection.close()
+
+    # --- before a run ---
+
+    def change_workspace(self, **parts: Any) -> None:
+        """Replace whole parts of the workspace."""
+        self.workspace.replace_state({**self.workspace.state(), **parts})
+
+    def change_token(self, **parts: Any) -> None:
+        """Change the bot token: `scopes` or `revoked`."""
+        tokens = self.workspace.state()["tokens"]
+        self.change_workspace(tokens={TOKEN: {**tokens[TOKEN], **parts}})
+
+    def without_scopes(self, *missing: str) -> None:
+        scopes = self.workspace.state()["tokens"][TOKEN]["scopes"]
+        self.change_token(scopes=[scope for scope in scopes if scope not in missing])
+
+    def change_channel(self, channel: str, **parts: Any) -> None:
+        channels = self.workspace.state()["channels"]
+        usual = {"name": channel, "private": False, "archived": False, "member": True}
+        self.change_workspace(channels={**channels, channel: {**usual, **parts}})
+
+    def notify(self, channel: str = "C0FIRST00", text: str = "hello", **values: Any) -> str:
+        """Queue one notification for a channel, with a config of its own."""
+        config = self.agency.config(channel, template="{{text}}")
+        return self.queue(config, text, **values)
+
+    def queue(self, config: str, text: str = "hello", **values: Any) -> str:
+        values = {"next_attempt_at": self.now, "created_at": self.now, **values}
+        return self.agency.notification(config, {"text": text}, **values)
+
+    def spoil(self, *faults: Fault) -> None:
+        """What Slack's stand-in is to do wrong."""
+        for fault in faults:
+            self.slack_server.faults.add(fault)
+
+    # --- runs ---
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.as_of()
+
+    def drain(self, *, slack_timeout: float = 2.0, **settings: Any) -> Drain:
+        database = TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of)
+        self._databases.append(database)
+        made = Settings(
+            supabase_url=self.between.url,
+            supabase_service_role_key=self.api.keys.secret,
+            slack_bot_token=TOKEN,
+            slack_api_url=f"{self.slack_server.url}/api/",
+            **settings,
+        )
+        slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout)
+        return Drain(database, slack, made, self.clock, random.Random(7).random)  # noqa: S311
+
+    def run(self, *, seconds: float = 110.0, **settings: Any) -> Report:
+        """One run of the worker, with so much virtual time before its deadline."""
+        return self.drain(**settings).run(self.clock.now() + seconds)
+
+    def run_until_ended(self, *, runs: int = 12, **settings: Any) -> Report:
+        """A run each minute, and what they counted in all, until all is ended."""
+        total = Report("drained")
+        for _ in range(runs):
+            total.counts += self.run(**settings).counts
+            if all(row["outcome"] in ENDED for row in self.queued()):
+                return total
+            self.clock.advance(60)
+        raise AssertionError(f"not ended after {runs} runs: {self.queued()}")
+
+    # --- after a run ---
+
+    def queued(self) -> list[dict[str, Any]]:
+        return self.connection.execute(
+            "select * from notification_queue order by created_at, id"
+        ).fetchall()
+
+    def outcomes(self) -> Counter[str | None]:
+        return Counter(row["outcome"] for row in self.queued())
+
+    def messages(self) -> list[Message]:
+        """All that stands in Slack, in order of arrival."""
+        found = [
+            Message(
+                channel,
+                message["text"],
+                message["metadata"]["event_payload"]["delivery_id"],
+                "repeat" in message["text"],
+                float(message["ts"]),
+            )
+            for channel, messages in self.workspace.state()["messages"].items()
+            for message in messages
+        ]
+        return sorted(found, key=lambda message: message.ts)
+
+    def copies(self) -> Counter[str]:
+        """How often each delivery stands in Slack without saying that it may be a repeat."""
+        return Counter(m.delivery_id for m in self.messages() if not m.is_marked)
+
+    def posts(self) -> int:
+        """How many times a post was tried."""
+        return self.slack_server.journal.count("chat.postMessage")
+
+    def assert_kept(self) -> None:
+        """The promise: nothing lost, at most one unmarked copy, attempts within bounds."""
+        for row in self.queued():
+            assert row["outcome"] in ENDED, row
+            assert row["claim_token"] is None
+            assert 0 <= row["attempts"] <= (row["max_attempts"] or 5)
+        assert max(self.copies().values(), default=0) <= 1
+        for delivery in self.agency.deliveries():
+            assert delivery["state"] != "sending"
+            if delivery["state"] == "sent":
+                assert str(delivery["id"]) in {m.delivery_id for m in self.messages()}
+
+
+@contextmanager
+def world_over(api: Api) -> Iterator[World]:
+    """A world with servers of its own."""
+    with HttpServer(FakeSlack()) as slack, proxy(api.url) as between:
+        world = World(api, slack, between)
+        try:
+            yield world
+        finally:
+            world.close()
