@@ -17,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from local.http_server import HttpServer
+from local.slack_blocks import problems, text_sum
 from local.wire import Request, Response
 
 WORKSPACE = Path(__file__).resolve().parent / "workspace.json"
 
-SECTION_LIMIT = 3000
-BLOCK_LIMIT = 50
-BLOCKS_TEXT_LIMIT = 12000
 TEXT_LIMIT = 40000
-BLOCK_TYPES = frozenset(
-    {"section", "context", "divider", "header", "actions", "image", "rich_text"}
-)
+BLOCKS_TEXT_LIMIT = 12000
 CHANNEL_WAIT = 1.0
 
 
@@ -62,8 +58,8 @@ class FakeSlack:
         action = _METHODS.get(method)
         if action is None:
             return Response.of_json({"ok": False, "error": "unknown_method"})
-        fields = {name: _decoded(name, value) for name, value in request.fields.items()}
         try:
+            fields = {name: _decoded(name, value) for name, value in request.fields.items()}
             with self._lock:
                 scopes = [] if method == "api.test" else self._scopes(request, fields)
                 answer = action(self, fields, scopes)
@@ -223,7 +219,7 @@ class FakeSlack:
             raise SlackRefusal("not_in_channel")
         found = self._in_window(channel, fields)
         start = _read_cursor(str(fields.get("cursor") or ""))
-        size = min(int(fields.get("limit") or 100), int(self._settings["page_size"]))
+        size = min(_read_limit(fields), int(self._settings["page_size"]))
         with_metadata = str(fields.get("include_all_metadata", "")).lower() in ("1", "true")
         page = [_shown(message, with_metadata) for message in found[start : start + size]]
         more = start + size < len(found)
@@ -292,6 +288,10 @@ class FakeSlack:
             raise SlackRefusal("user_not_found")
         return {"user": {"id": user, "name": person["name"], "deleted": person["deactivated"]}}
 
+    def _validate_blocks(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
+        _check_blocks(fields.get("blocks"))
+        return {}
+
 
 class _TooFast(Exception):
     def __init__(self, seconds: int) -> None:
@@ -304,6 +304,7 @@ Method = Callable[[FakeSlack, Mapping[str, Any], list[str]], dict[str, Any]]
 _METHODS: dict[str, Method] = {
     "api.test": FakeSlack._api_test,
     "auth.test": FakeSlack._auth_test,
+    "blocks.validate": FakeSlack._validate_blocks,
     "chat.postMessage": FakeSlack._post_message,
     "chat.delete": FakeSlack._delete,
     "conversations.open": FakeSlack._open_conversation,
@@ -337,32 +338,24 @@ def _check_message(fields: Mapping[str, Any]) -> None:
         raise SlackRefusal("no_text")
     if len(text) > TEXT_LIMIT:
         raise SlackRefusal("msg_too_long")
-    problems = [f"[ERROR] {problem}" for problem in _block_problems(blocks)]
-    if problems:
-        raise SlackRefusal("invalid_blocks", response_metadata={"messages": problems})
-    if sum(len(block.get("text", {}).get("text", "")) for block in blocks) > BLOCKS_TEXT_LIMIT:
+    _check_blocks(blocks)
+    if text_sum(blocks) > BLOCKS_TEXT_LIMIT:
         raise SlackRefusal("msg_blocks_too_long")
 
 
-def _block_problems(blocks: Any) -> list[str]:
-    if not isinstance(blocks, list):
-        return ["must be an array [json-pointer:/blocks]"]
-    if len(blocks) > BLOCK_LIMIT:
-        return [f"no more than {BLOCK_LIMIT} items allowed [json-pointer:/blocks]"]
-    problems = []
-    for number, block in enumerate(blocks):
-        place = f"[json-pointer:/blocks/{number}/text/text]"
-        if block.get("type") not in BLOCK_TYPES:
-            problems.append(
-                f"unsupported type: {block.get('type')} [json-pointer:/blocks/{number}]"
-            )
-        if block.get("type") == "section":
-            text = str(block.get("text", {}).get("text", ""))
-            if not text.strip():
-                problems.append(f"must be more than 0 characters {place}")
-            if len(text) > SECTION_LIMIT:
-                problems.append(f"must be less than {SECTION_LIMIT + 1} characters {place}")
-    return problems
+def _check_blocks(blocks: Any) -> None:
+    if found := problems(blocks):
+        raise SlackRefusal("invalid_blocks", response_metadata={"messages": found})
+
+
+def _read_limit(fields: Mapping[str, Any]) -> int:
+    try:
+        limit = int(fields.get("limit") or 100)
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= 999:
+        raise SlackRefusal("invalid_limit")
+    return limit
 
 
 def _read_cursor(cursor: str) -> int:

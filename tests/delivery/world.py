@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,8 +116,6 @@ class World:
         return self.clock.as_of()
 
     def drain(self, *, slack_timeout: float = 2.0, **settings: Any) -> Drain:
-        database = TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of)
-        self._databases.append(database)
         made = Settings(
             supabase_url=self.between.url,
             supabase_service_role_key=self.api.keys.secret,
@@ -125,7 +124,7 @@ class World:
             **settings,
         )
         slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout)
-        return Drain(database, slack, made, self.clock, random.Random(7).random)  # noqa: S311
+        return Drain(self._database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
 
     def run(self, *, seconds: float = 110.0, **settings: Any) -> Report:
         """One run of the worker, with so much virtual time before its deadline."""
@@ -140,6 +139,24 @@ class World:
                 return total
             self.clock.advance(60)
         raise AssertionError(f"not ended after {runs} runs: {self.queued()}")
+
+    def leave_announced(self) -> None:
+        """Claim what is due and announce it, as a run that dies before it posts."""
+        run = str(uuid.uuid4())
+        database = self._database()
+        database.call("start_notification_run", run_id=run)
+        rows = database.call("lock_and_get_notifications", batch_size=500)
+        starting = [
+            {"id": delivery["id"], "token": row["claim_token"]}
+            for row in rows
+            for delivery in row["deliveries"]
+        ]
+        database.call("record_notification_progress", run_id=run, starting=starting)
+
+    def _database(self) -> TimedDatabase:
+        database = TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of)
+        self._databases.append(database)
+        return database
 
     # --- after a run ---
 

@@ -135,12 +135,7 @@ class Drain:
     def _begin(self) -> bool:
         """Take the lease and end what is not to be posted; False when there is nothing to do."""
         while True:
-            begun = self._database.call(
-                "start_notification_run",
-                run_id=self._run_id,
-                lease=DRAINER_LEASE,
-                expire_after=f"{self._settings.notification_expiry_hours} hours",
-            )
+            begun = self._start()
             if not begun["acquired"]:
                 self._report.outcome = "busy"
                 return False
@@ -165,6 +160,23 @@ class Drain:
             self._probe_token()
         self._probes = begun["probes"]
         return True
+
+    def _start(self) -> Any:
+        """Called again when no answer came: a connection that was kept while the container
+        slept may be dead, and to begin twice is to begin once."""
+
+        def start() -> Any:
+            return self._database.call(
+                "start_notification_run",
+                run_id=self._run_id,
+                lease=DRAINER_LEASE,
+                expire_after=f"{self._settings.notification_expiry_hours} hours",
+            )
+
+        try:
+            return start()
+        except TransientError:
+            return start()
 
     def _probe_token(self) -> None:
         """All stands still because the token was refused: ask Slack whether it still is."""
@@ -581,7 +593,6 @@ class Drain:
         self._posting -= 1
         lane.busy = False
         lane.conversation_id = conversation
-        self._throttle.all_well()
         for work in works:
             work.look_first = False
             ts = found.get(work.delivery.id)
