@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def up(options: argparse.Namespace) -> int:
     """Start the stack and keep it running until Ctrl-C."""
     console = Console()
+    if running.find() is not None:
+        notes.print("The stack of this clone is up already: use that one, or stop it first.")
+        return 1
     with Stack(progress=_progress) as started:
         running.remember(started)
         try:

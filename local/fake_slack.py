@@ -229,8 +229,8 @@ class FakeSlack:
         }  # fmt: skip
 
     def _in_window(self, channel: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-        oldest = float(fields.get("oldest") or 0)
-        latest = float(fields.get("latest") or "inf")
+        oldest = _read_ts(fields, "oldest", "0")
+        latest = _read_ts(fields, "latest", "inf")
         inclusive = str(fields.get("inclusive", "")).lower() in ("1", "true")
         visible = self._now() - float(self._settings["history_lag"])
         found = [
@@ -346,6 +346,13 @@ def _check_message(fields: Mapping[str, Any]) -> None:
 def _check_blocks(blocks: Any) -> None:
     if found := problems(blocks):
         raise SlackRefusal("invalid_blocks", response_metadata={"messages": found})
+
+
+def _read_ts(fields: Mapping[str, Any], name: str, default: str) -> float:
+    try:
+        return float(fields.get(name) or default)
+    except ValueError:
+        raise SlackRefusal(f"invalid_ts_{name}") from None
 
 
 def _read_limit(fields: Mapping[str, Any]) -> int:

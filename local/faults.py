@@ -71,6 +71,9 @@ class Fault:
 
 # Shorthands for what goes wrong most. Each takes Fault's other fields as keywords.
 
+# What is sent broken or slowly when there is no real answer.
+_SMALL_ANSWER: dict[str, Any] = {"status": 200, "body": '{"ok": true}'}
+
 
 def failing(status: int = 503, **rest: Any) -> Fault:
     """An answer with an error status and a web page, as a gateway gives it."""
@@ -111,12 +114,12 @@ def hang(seconds: float, **rest: Any) -> Fault:
 
 def truncate(**rest: Any) -> Fault:
     """An answer that breaks off in the middle."""
-    return Fault("truncate", **{"when": "after", **rest})
+    return Fault("truncate", **{"when": "after", **_SMALL_ANSWER, **rest})
 
 
 def trickle(seconds: float, **rest: Any) -> Fault:
     """An answer that comes in drops."""
-    return Fault("trickle", seconds=seconds, **{"when": "after", **rest})
+    return Fault("trickle", seconds=seconds, **{"when": "after", **_SMALL_ANSWER, **rest})
 
 
 class FaultScript:

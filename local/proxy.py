@@ -112,8 +112,9 @@ class _Upstream:
     def is_usable(self) -> bool:
         # An idle connection with something to read has been closed by the other side. A request
         # is never sent twice, so this is looked at before, not mended after.
-        readable, _, _ = select.select([self._socket], [], [], 0)
-        return not readable
+        poll = select.poll()  # select() cannot look at descriptors above 1023
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
 
     def exchange(self, message: bytes, method: str) -> Response:
         try:

@@ -6,9 +6,11 @@ temporary directory that belongs to this user and this clone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -21,20 +23,25 @@ class StateError(RuntimeError):
 
 
 def state_file() -> Path:
-    """Where the state of this user's and clone's stack is. Raises StateError when the folder is
-    not this user's own."""
+    """Where the state of this user's and clone's stack is, or would be.
+
+    Raises StateError when its folder is not this user's own.
+    """
     clone = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"agency-dashboard-workers-{os.getuid()}-{clone}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise StateError(f"{folder} belongs to somebody else: remove it")
+    with contextlib.suppress(FileNotFoundError):
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise StateError(f"{folder} belongs to somebody else: remove it")
     return folder / "stack.json"
 
 
 def remember(running: Running) -> None:
     """Let other processes find this stack."""
     path = state_file()
-    forget()
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path = state_file()  # looked at once more: somebody may have been quicker
+    path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(running.as_json(), file)
@@ -42,7 +49,10 @@ def remember(running: Running) -> None:
 
 def forget() -> None:
     """There is no stack to be found any more."""
-    state_file().unlink(missing_ok=True)
+    path = state_file()
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def find() -> Running | None:

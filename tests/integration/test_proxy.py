@@ -1,0 +1,159 @@
+"""The forwarding proxy between a client and a server."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from local.control import Control
+from local.faults import close, failing, reset, truncate
+from local.http_server import HttpServer
+from local.proxy import proxy
+from local.wire import Request, Response
+
+
+class Echo:
+    """An upstream that says what it was asked, and counts."""
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+
+    def handle(self, request: Request) -> Response:
+        self.seen.append(request)
+        answer = f"{request.method} {request.target} ".encode() + request.body
+        status = 204 if request.path == "/empty" else 200
+        return Response(status, b"" if status == 204 else answer, {"X-Upstream": "yes"})
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def configure(self, settings: Mapping[str, Any]) -> None: ...
+
+    def state(self) -> Any: ...
+
+    def replace_state(self, state: Any) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def upstream(echo: Echo) -> Iterator[HttpServer]:
+    with HttpServer(echo) as server:
+        yield server
+
+
+@pytest.fixture
+def between(upstream: HttpServer) -> Iterator[HttpServer]:
+    with proxy(upstream.url) as server:
+        yield server
+
+
+@pytest.fixture
+def client(between: HttpServer) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=10)
+    yield connection
+    connection.close()
+
+
+def ask(
+    client: http.client.HTTPConnection, path: str, body: bytes = b"", method: str = "POST"
+) -> tuple[int, bytes]:
+    client.request(method, path, body, {"X-Custom": "kept"})
+    answer = client.getresponse()
+    return answer.status, answer.read()
+
+
+def test_requests_and_answers_pass_unchanged(
+    client: http.client.HTTPConnection, echo: Echo
+) -> None:
+    body = bytes(range(256)) * 400
+    assert ask(client, "/a/b?c=d%20e", body) == (200, b"POST /a/b?c=d%20e " + body)
+    assert ask(client, "/empty", method="DELETE") == (204, b"")
+    assert ask(client, "/x", method="HEAD") == (200, b"")
+    assert ask(client, "/last") == (200, b"POST /last ")
+    assert all(request.headers["x-custom"] == "kept" for request in echo.seen)
+
+
+def test_a_path_in_front(upstream: HttpServer) -> None:
+    with proxy(f"{upstream.url}/rest/v1/") as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        assert ask(connection, "/rows") == (200, b"POST /rest/v1/rows ")
+        connection.close()
+
+
+@pytest.mark.parametrize("spoil", [reset, close, truncate])
+@pytest.mark.parametrize(("when", "arrived"), [("before", 0), ("after", 1)])
+def test_a_lost_request_and_a_lost_answer(
+    between: HttpServer,
+    client: http.client.HTTPConnection,
+    echo: Echo,
+    spoil: Any,
+    when: str,
+    arrived: int,
+) -> None:
+    Control(between.url).add_faults(spoil(when=when, path="/rpc/claim"))
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        ask(client, "/rest/v1/rpc/claim")
+    assert len(echo.seen) == arrived
+    client.close()
+    assert ask(client, "/rest/v1/rpc/claim")[0] == 200
+
+
+def test_an_error_in_place_of_the_answer(
+    between: HttpServer, client: http.client.HTTPConnection, echo: Echo
+) -> None:
+    Control(between.url).add_faults(failing(504, when="after"))
+    assert ask(client, "/x")[0] == 504
+    assert len(echo.seen) == 1
+
+
+def test_an_upstream_that_is_gone_is_a_502_and_one_that_is_back_is_used(echo: Echo) -> None:
+    first = HttpServer(echo)
+    first.start()
+    port = first.port
+    with proxy(first.url) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        assert ask(connection, "/x")[0] == 200
+        first.stop()
+        assert ask(connection, "/x")[0] == 502
+        with HttpServer(echo, port=port):
+            assert ask(connection, "/x")[0] == 200
+        connection.close()
+
+
+def test_many_at_once_are_counted_and_share_few_connections(
+    between: HttpServer, upstream: HttpServer
+) -> None:
+    control = Control(between.url)
+    control.configure(latency=0.02)
+    assert control.settings()["latency"] == 0.02
+    statuses: list[int] = []
+
+    def work() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=30)
+        statuses.extend(ask(connection, "/x")[0] for _ in range(5))
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 320
+    assert control.count("/x") == upstream.journal.count("/x") == 320
+
+
+def test_only_plain_http_can_be_forwarded_to() -> None:
+    with pytest.raises(ValueError, match="must be an http:// URL"):
+        proxy("https://example.com")
