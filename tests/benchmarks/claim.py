@@ -167,9 +167,7 @@ def _queues(shape: Shape, progress: Progress) -> Iterator[tuple[_Queue, _Queue]]
             yield _Queue(short), _Queue(long)
 
 
-def _fill(
-    connection: psycopg.Connection[Any], shape: Shape, size: int, progress: Progress
-) -> None:
+def _fill(connection: psycopg.Connection[Any], shape: Shape, size: int, progress: Progress) -> None:
     connection.execute(
         """
         create temp table numbered as
