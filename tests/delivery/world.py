@@ -49,6 +49,8 @@ class Message:
 class World:
     """What a scenario needs: rows, faults, runs, and a look at what came of them."""
 
+    token = TOKEN
+
     def __init__(self, api: Api, slack: HttpServer, between: HttpServer) -> None:
         self.api = api
         self.slack_server = slack
@@ -124,7 +126,7 @@ class World:
             **settings,
         )
         slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout)
-        return Drain(self._database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
+        return Drain(self.new_database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
 
     def run(self, *, seconds: float = 110.0, **settings: Any) -> Report:
         """One run of the worker, with so much virtual time before its deadline."""
@@ -143,7 +145,7 @@ class World:
     def leave_announced(self) -> None:
         """Claim what is due and announce it, as a run that dies before it posts."""
         run = str(uuid.uuid4())
-        database = self._database()
+        database = self.new_database()
         database.call("start_notification_run", run_id=run)
         rows = database.call("lock_and_get_notifications", batch_size=500)
         starting = [
@@ -153,7 +155,7 @@ class World:
         ]
         database.call("record_notification_progress", run_id=run, starting=starting)
 
-    def _database(self) -> TimedDatabase:
+    def new_database(self) -> TimedDatabase:
         database = TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of)
         self._databases.append(database)
         return database
