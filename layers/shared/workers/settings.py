@@ -120,10 +120,10 @@ class Settings:
         _number(1, 10_000), "messages that may go out at once before that rate holds", default=300.0
     )
     notification_batch_size: int = _setting(
-        _whole(1, 500), "notifications claimed at a time", default=50
+        _whole(1, 500), "notifications claimed at a time", default=100
     )
     notification_concurrency: int = _setting(
-        _whole(1, 128), "channels posted to at the same moment", default=32
+        _whole(1, 128), "channels posted to at the same moment", default=64
     )
     notification_expiry_hours: float = _setting(
         _number(0.01, 8760),

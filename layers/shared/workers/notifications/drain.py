@@ -330,7 +330,7 @@ class Drain:
 
     def _claim(self, now: float) -> None:
         # a row that took workers down with it is taken only when it can harm no other
-        nothing_else = not self._hand and not self._hand.outbox and not self._recording
+        nothing_else = not self._hand and not self._hand.outbox
         if not self._may_claim() or (now < self._claim_at and not nothing_else):
             return
         busy = self._hand.busy_configs()

@@ -79,6 +79,8 @@ class ChannelPace:
             return earliest
         gap = 1 / self.rate
         last = self.last_start
+        if earliest - last >= gap:
+            return earliest
         return _later_until(lambda time: time - last >= gap, max(earliest, last + gap))
 
     def start(self, now: float) -> bool:
