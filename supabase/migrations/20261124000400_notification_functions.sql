@@ -70,20 +70,22 @@ as $$
 $$;
 
 -- The next notifications to claim, at most `batch_size`: each config in turn gives its oldest,
--- then each its second oldest, so that no config fills a batch while another waits.
+-- then each its second oldest, so that no config fills a batch while another waits. `share` is
+-- how many of each are looked at; `turn` is a row's place within its config.
 -- `after_lost_claims` asks for those that were claimed that often by workers that died.
 create or replace function public.due_notifications(
   batch_size integer,
+  share integer,
   busy_configs uuid[],
   after_lost_claims boolean,
   as_of timestamptz
 )
-returns table (id uuid)
+returns table (id uuid, turn bigint)
 language sql
 stable
 set search_path = ''
 as $$
-  select due.id
+  select due.id, due.turn
     from public.notification_config config
    cross join lateral (
            select queued.id,
@@ -115,7 +117,7 @@ as $$
                   ),
                   queued.created_at,
                   queued.id
-            limit batch_size
+            limit share
          ) due
    where coalesce(config.is_active, true)
      and config.id <> all (busy_configs)
@@ -173,16 +175,24 @@ as $$
 declare
   token constant uuid := gen_random_uuid();
   wanted constant integer := least(greatest(coalesce(batch_size, 50), 1), 500);
+  share integer := 1 + 2 * wanted / greatest((select count(*) from public.notification_config), 1);
+  deepest bigint;
   chosen uuid[];
   parked uuid[];
 begin
   loop
-    chosen := array(
-      select due.id from public.due_notifications(wanted, busy_configs, false, as_of) due
-    );
+    -- With a thousand configs, each gives one or two; only if that does not fill the batch,
+    -- and some had more to give, are they asked for more.
+    loop
+      select coalesce(array_agg(due.id), '{}'), coalesce(max(due.turn), 0)
+        into chosen, deepest
+        from public.due_notifications(wanted, share, busy_configs, false, as_of) due;
+      exit when cardinality(chosen) >= wanted or deepest < share;
+      share := share * 4;
+    end loop;
     if cardinality(chosen) = 0 and after_lost_claims then
       chosen := array(
-        select due.id from public.due_notifications(1, busy_configs, true, as_of) due
+        select due.id from public.due_notifications(1, 1, busy_configs, true, as_of) due
       );
     end if;
     exit when cardinality(chosen) = 0;
@@ -929,7 +939,7 @@ begin
   foreach brought in array array[
     'notification_request_id(text, uuid, jsonb)',
     'notification_destinations(uuid, text, uuid, jsonb)',
-    'due_notifications(integer, uuid[], boolean, timestamptz)',
+    'due_notifications(integer, integer, uuid[], boolean, timestamptz)',
     'lock_and_get_notifications(integer, interval, uuid[], boolean, timestamptz)',
     'route_claimed_notifications(uuid[], timestamptz)',
     'missing_route(uuid)',

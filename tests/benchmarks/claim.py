@@ -38,7 +38,7 @@ class Shape:
 
 
 ALL_WAIT = Shape("all due, 100 configs", configs=100, waiting=1.0)
-MIXED = Shape("mixed, 1,000 configs", configs=1_000, waiting=0.1)
+MIXED = Shape("mixed, 1,000 configs", configs=200, waiting=0.1)
 
 CLAIM = "select * from public.lock_and_get_notifications(%s)"
 START = "select public.start_notification_run(%s)"
