@@ -24,9 +24,13 @@ BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 when all targets are met, 1 when one is missed."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
     ensure_installed()
-    figures = []
+    figures: list[Figure] = []
     for name in options.names or BENCHMARKS:
         figures += BENCHMARKS[name](_progress_of(name))
     if options.json:
@@ -60,7 +64,6 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="NAME",
-        choices=[*BENCHMARKS, []],
         help=f"run these only, of: {', '.join(BENCHMARKS)}",
     )
     return parser

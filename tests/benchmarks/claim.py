@@ -38,7 +38,7 @@ class Shape:
 
 
 ALL_WAIT = Shape("all due, 100 configs", configs=100, waiting=1.0)
-MIXED = Shape("mixed, 1,000 configs", configs=200, waiting=0.1)
+MIXED = Shape("mixed, 200 configs", configs=200, waiting=0.1)
 
 CLAIM = "select * from public.lock_and_get_notifications(%s)"
 START = "select public.start_notification_run(%s)"
@@ -105,9 +105,9 @@ def _claims(shape: Shape, progress: Progress) -> list[Figure]:
 def _figures(shape: Shape, milliseconds: dict[str, float]) -> list[Figure]:
     growth = milliseconds[f"claim {LONG}"] / milliseconds[f"claim {SHORT}"]
     note = (
-        f"Claims and starts: medians of {ROUNDS}, each rolled back, without network, the "
-        "originals of "
-        f"{ORIGINAL_ROUNDS}. Floor: the same rows claimed by a statement that knows their ids."
+        f"Claims and starts: medians of {ROUNDS} ({ORIGINAL_ROUNDS} for the original's), each "
+        "rolled back, without network. Floor: the same rows claimed by a statement that knows "
+        "their ids. Original: without lease, routes and turns."
     )
     figures = []
     for size in (SHORT, LONG):
@@ -126,7 +126,11 @@ def _figures(shape: Shape, milliseconds: dict[str, float]) -> list[Figure]:
         )
     for size in (SHORT, LONG):
         figures.append(
-            Figure(f"start of a run at {size:,} rows", milliseconds[f"start {size}"], "ms")
+            Figure(
+                f"start of a run at {size:,} rows ({shape.name})",
+                milliseconds[f"start {size}"],
+                "ms",
+            )
         )
     return figures
 
@@ -191,7 +195,7 @@ def _fill(connection: psycopg.Connection[Any], shape: Shape, size: int, progress
 
 
 def _kinds(shape: Shape) -> dict[str, Any]:
-    """Row numbers, modulo 100 and shifted by the configs' turns, that stand for each kind."""
+    """The hundredths of a config's rows that are due, dead, due later and, above, processed."""
     waiting = round(shape.waiting * 100)
     return {"configs": shape.configs, "waiting": waiting, "dead": waiting, "later": waiting + 1}
 
@@ -210,7 +214,11 @@ _ROWS = """
            case when kind = %(later)s then now() + interval '1 day' else queued_at end,
            queued_at
       from generate_series(%(first)s::int, %(last)s::int) row
-     cross join lateral (select (row / %(configs)s + row) %% 100 as kind) kinds
+     -- each config has its share of every kind, in a queue of ten rows a config as well
+     cross join lateral (
+             select (row / %(configs)s * 10 + (row %% %(configs)s + row / %(configs)s / 10) %% 10)
+                    %% 100 as kind
+           ) kinds
      cross join lateral (
              select now() - interval '1 hour' * (1 - row::float8 / %(size)s)
                     - case when kind > %(later)s then interval '1 day' * (1 + row %% 90)

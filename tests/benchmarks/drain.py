@@ -25,12 +25,13 @@ from local.tether import Tether
 from tests.benchmarks import original
 from tests.benchmarks.figures import Figure
 from tests.conftest import LocalStack
+from workers.settings import Settings
 
 COUNT = 500
 SLACK_LATENCY = 0.060
 API_LATENCY = 0.020
 CHANNEL_GAP = 1.0
-CONCURRENCY = 32
+CONCURRENCY = Settings.notification_concurrency
 TIMEOUT = 120.0
 START_SECONDS = 30.0
 # The original's way takes the same for each notification, so a sample is enough.
@@ -162,8 +163,9 @@ _NOTE = (
     f"Drains: Slack's stand-in with {SLACK_LATENCY * 1000:.0f} ms, the data API with "
     f"{API_LATENCY * 1000:.0f} ms latency, no limit for the workspace; from the handler's call to "
     "its return in a fresh process. Floor: computed from the channels' pace (1 a second) or "
-    f"{CONCURRENCY} posts at a time, whichever is longer. Original: one after the other, "
-    f"measured on {ORIGINAL_SAMPLE}, scaled to {COUNT}."
+    f"{CONCURRENCY} posts at a time, whichever is longer. Original: a claim of {original.BATCH}, "
+    "then for each notification a read of its config, a post and an update; measured on "
+    f"{ORIGINAL_SAMPLE}, scaled to {COUNT}; it keeps no pace."
 )
 
 
@@ -234,13 +236,16 @@ def _network(progress: Progress) -> Iterator[Network]:
 
 
 def _run_worker(environment: Mapping[str, str]) -> dict[str, Any]:
-    """One run in a process of its own, away from any .env; what one_run.py says of it."""
+    """One run in a process of its own, away from any .env; what one_run.py says of it.
+
+    Raises RuntimeError, with the process's output, when the run failed.
+    """
     with tempfile.TemporaryDirectory() as elsewhere:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.one_run", str(TIMEOUT)],
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers" / "shared")]),
                 "AWS_REGION": REGION,
                 "POWERTOOLS_SERVICE_NAME": "notifications",
                 **environment,

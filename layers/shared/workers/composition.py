@@ -77,6 +77,8 @@ def run_notifications(context: InvocationContext) -> dict[str, Any]:
 
 def forget_clients() -> None:
     """Have the next invocation read its settings, and so the secret, anew."""
+    if clients.cache_info().currsize:
+        clients().database.close()
     parameters.clear_caches()  # type: ignore[no-untyped-call]
     clients.cache_clear()
 

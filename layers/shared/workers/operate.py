@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,7 +18,7 @@ from workers.database import Database
 from workers.errors import WorkerError
 from workers.settings import environment_settings
 
-# Above the API's statement timeout for a thousand rows at a time there is no need to go.
+# So many at a time stay well within the API's statement timeout.
 REDRIVE_BATCH = 1000
 
 Command = Callable[[Database, argparse.Namespace, TextIO], int]
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
     try:
         settings = environment_settings(_no_secret, dotenv=Path(".env"))
         database = Database(settings.supabase_url, settings.supabase_service_role_key)
-        return command(database, options, out)
+        with closing(database):
+            return command(database, options, out)
     except WorkerError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,0 +1,105 @@
+"""How a container comes by its clients, with AWS as moto gives it and a real local stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.conftest import LocalStack
+from workers.composition import clients, forget_clients, run_notifications
+from workers.errors import ConfigurationError, CredentialsError
+
+SECRET = "agency-dashboard-workers/test"
+
+
+@dataclass
+class Context:
+    """Lambda's context, as far as it is used."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+@pytest.fixture(autouse=True)
+def _aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("WORKERS_SECRET_NAME", SECRET)
+    monkeypatch.chdir(tmp_path)  # away from a developer's .env
+    forget_clients()
+    # moto stands for AWS; this machine's own servers are let through
+    with mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1.*"]}}}):
+        yield
+    forget_clients()
+
+
+def store(stack: LocalStack, **changes: str) -> None:
+    """Write the secret, as the engineer would."""
+    names = ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
+    value = {name: stack.environment()[name] for name in names} | changes
+    manager = boto3.client("secretsmanager")
+    try:
+        manager.put_secret_value(SecretId=SECRET, SecretString=json.dumps(value))
+    except manager.exceptions.ResourceNotFoundException:
+        manager.create_secret(Name=SECRET, SecretString=json.dumps(value))
+
+
+@pytest.fixture
+def _plain(monkeypatch: pytest.MonkeyPatch, stack: LocalStack) -> None:
+    """What the template sets in plain: addresses, no keys."""
+    for name in ("SUPABASE_URL", "SLACK_API_URL"):
+        monkeypatch.setenv(name, stack.environment()[name])
+
+
+@pytest.mark.usefixtures("_plain")
+def test_the_keys_come_from_the_secret(stack: LocalStack) -> None:
+    store(stack)
+    assert run_notifications(Context())["sent"] == 8
+    made = clients()
+    assert run_notifications(Context())["outcome"] == "drained"
+    assert clients() is made, "made once per container"
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_rotated_token_is_read_after_a_refusal(
+    stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(stack, SLACK_BOT_TOKEN="xoxb-of-yesterday")
+    with pytest.raises(CredentialsError):
+        run_notifications(Context())
+    clients_before = clients.cache_info().currsize
+    store(stack)
+    assert run_notifications(Context())["sent"] == 8
+    assert clients_before == 0
+    told = capsys.readouterr().out
+    assert '"CredentialsRefused":[1.0]' in told
+    assert "xoxb-of-yesterday" not in told
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_missing_secret_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=SECRET):
+        run_notifications(Context())
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize("text", ["xoxb-not-json", '["a list"]'])
+def test_a_malformed_secret_is_named_and_not_shown(text: str) -> None:
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString=text)
+    with pytest.raises(ConfigurationError, match=SECRET) as caught:
+        run_notifications(Context())
+    assert "xoxb" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_what_the_secret_lacks_is_named(stack: LocalStack) -> None:
+    store(stack, SLACK_BOT_TOKEN="")
+    with pytest.raises(ConfigurationError, match="SLACK_BOT_TOKEN is missing"):
+        run_notifications(Context())

@@ -1,0 +1,104 @@
+"""The operator's command against a real stack."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LocalStack
+from workers.operate import main
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        out = io.StringIO()
+        return main(arguments, out), out.getvalue()
+
+    return call
+
+
+@pytest.fixture
+def dead(stack: LocalStack) -> str:
+    row = stack.connection.execute(
+        "update notification_queue set attempts = 5, last_error = 'no such channel' "
+        "where id = (select min(id::text)::uuid from notification_queue) returning id"
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_dead_letters_are_listed_for_people_and_for_scripts(run: Run, dead: str) -> None:
+    status, text = run("dead", "list")
+    assert status == 0
+    assert dead in text
+    assert "no such channel" in text
+    status, text = run("dead", "list", "--json")
+    assert [row["id"] for row in json.loads(text)] == [dead]
+
+
+def test_nothing_dead_is_said(run: Run) -> None:
+    assert run("dead", "list") == (0, "No dead letters.\n")
+
+
+def test_one_is_shown_whole(run: Run, dead: str) -> None:
+    status, text = run("dead", "show", dead)
+    assert status == 0
+    assert json.loads(text)["last_error"] == "no such channel"
+
+
+def test_an_unknown_one_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _ = run("dead", "show", "00000000-0000-4000-8000-000000000000")
+    assert status == 1
+    assert "There is no notification" in capsys.readouterr().err
+
+
+def test_redrive(run: Run, dead: str, stack: LocalStack) -> None:
+    assert run("dead", "redrive", dead) == (0, "1 will be delivered by the next run.\n")
+    row = stack.connection.execute(
+        "select attempts from notification_queue where id = %s", (dead,)
+    ).fetchone()
+    assert row == (0,)
+    assert run("dead", "redrive", dead)[0] == 1
+
+
+def test_redriving_all_asks_first(run: Run, dead: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("dead", "redrive")[0] == 2
+    assert run("dead", "redrive", "--all")[0] == 1
+    assert "--yes" in capsys.readouterr().err
+    assert run("dead", "redrive", "--all", "--yes", "--json") == (0, '{"redriven": 1}\n')
+
+
+def test_parked_configs(run: Run, stack: LocalStack) -> None:
+    assert run("parked", "list") == (0, "Nothing is parked.\n")
+    config = "f0000000-0000-4000-8000-000000000001"
+    stack.connection.execute(
+        "insert into notification_pauses (config_id, code, reason) values (%s, 'is_archived', "
+        "'Slack refused it: is_archived')",
+        (config,),
+    )
+    status, text = run("parked", "list")
+    assert status == 0
+    assert config in text
+    assert "is_archived" in text
+    assert run("parked", "release")[0] == 2
+    assert run("parked", "release", config) == (0, "1 released.\n")
+    assert run("parked", "list") == (0, "Nothing is parked.\n")
+
+
+def test_missing_settings_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["dead", "list"], io.StringIO()) == 1
+    assert "SUPABASE_URL is missing" in capsys.readouterr().err
