@@ -19,7 +19,7 @@ from local.tether import Tether
 def main() -> int:
     """The exit status."""
     node = ensure_installed(with_dev=True)
-    with Tether() as tether:
+    with Tether(postgres.server_directory()) as tether:
         server = postgres.start(tether)
         url = server.create_database("advised")
         postgres.bootstrap(url)

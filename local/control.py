@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.01
 
 # A proxy that the environment names must never stand between a test and its own machine.
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ControlError(RuntimeError):
@@ -101,7 +101,7 @@ class Control:
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._base + path, body, headers, method=method)
         try:
-            with _direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            with direct.open(request, timeout=TIMEOUT_SECONDS) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise ControlError(f"{method} {path}: {error.read().decode()}") from error

@@ -6,6 +6,7 @@ import os
 import urllib.request
 from pathlib import Path
 
+from local.control import Control, direct
 from local.keys import Keys
 from local.node import Node
 from local.readiness import announced_port
@@ -48,6 +49,14 @@ def start(
 
 def reload_schema(base_url: str) -> None:
     """Make the API forget what it knows of the tables, after they were made anew."""
-    request = urllib.request.Request(f"{base_url}/__control/reload", data=b"", method="POST")
-    with urllib.request.urlopen(request, timeout=10):
-        pass
+    Control(base_url).call("POST", "/reload")
+
+
+def takes_key(base_url: str, key: str) -> bool:
+    """Whether the API at this address is there and is the one that this key is for."""
+    request = urllib.request.Request(f"{base_url}/rest/v1/", headers={"apikey": key})
+    try:
+        with direct.open(request, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from local.http_server import HttpServer
@@ -30,9 +31,22 @@ CHANNEL_WAIT = 1.0
 class SlackRefusal(Exception):
     """Slack's `ok: false`: a code and what comes along with it."""
 
+    status = 200
+    headers: Mapping[str, str] = MappingProxyType({})
+
     def __init__(self, code: str, **more: Any) -> None:
         super().__init__(code)
         self.answer = {"ok": False, "error": code, **more}
+
+
+class TooFast(SlackRefusal):
+    """Status 429: come back in a second."""
+
+    status = 429
+    headers = MappingProxyType({"Retry-After": "1"})
+
+    def __init__(self) -> None:
+        super().__init__("ratelimited")
 
 
 class FakeSlack:
@@ -54,23 +68,22 @@ class FakeSlack:
 
     def handle(self, request: Request) -> Response:
         """Answer one method call, form-encoded or JSON."""
+        headers = {"X-Slack-Req-Id": f"req-{time.time_ns():x}"}
+        try:
+            return Response.of_json(self._answer(request, headers), headers=headers)
+        except SlackRefusal as refusal:
+            return Response.of_json(refusal.answer, refusal.status, {**headers, **refusal.headers})
+
+    def _answer(self, request: Request, headers: dict[str, str]) -> dict[str, Any]:
         method = request.path.rpartition("/")[2]
         action = _METHODS.get(method)
         if action is None:
-            return Response.of_json({"ok": False, "error": "unknown_method"})
-        try:
+            raise SlackRefusal("unknown_method")
+        with self._lock:
+            scopes = [] if method in _OPEN_METHODS else self._scopes(request)
+            headers["X-OAuth-Scopes"] = ",".join(scopes)  # told whatever comes of the call
             fields = {name: _decoded(name, value) for name, value in request.fields.items()}
-            with self._lock:
-                scopes = [] if method == "api.test" else self._scopes(request, fields)
-                answer = action(self, fields, scopes)
-        except SlackRefusal as refusal:
-            return Response.of_json(refusal.answer)
-        except _TooFast as wait:
-            return Response.of_json(
-                {"ok": False, "error": "ratelimited"}, 429, {"Retry-After": str(wait.seconds)}
-            )
-        headers = {"X-OAuth-Scopes": ",".join(scopes), "X-Slack-Req-Id": f"req-{time.time_ns():x}"}
-        return Response.of_json({"ok": True, **answer}, headers=headers)
+            return {"ok": True, **action(self, fields, scopes)}
 
     def settings(self) -> dict[str, Any]:
         """The present settings."""
@@ -102,6 +115,7 @@ class FakeSlack:
                 "time": None, "history_lag": 0.0, "rate_limit": False, "page_size": 200
             }  # fmt: skip
             self._last_post.clear()
+            self._last_ts = 0
 
     def close(self) -> None:
         """Nothing is held."""
@@ -111,10 +125,10 @@ class FakeSlack:
     def _now(self) -> float:
         return time.time() if self._settings["time"] is None else float(self._settings["time"])
 
-    def _scopes(self, request: Request, fields: Mapping[str, Any]) -> list[str]:
+    def _scopes(self, request: Request) -> list[str]:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token:
-            token = str(fields.get("token", ""))
+            token = str(request.fields.get("token", ""))
         if not token:
             raise SlackRefusal("not_authed")
         known = self._state["tokens"].get(token)
@@ -134,15 +148,16 @@ class FakeSlack:
         if known is None and self._state["any_channel"] and channel[:1] == "C":
             known = {"name": channel.lower(), "private": False, "archived": False, "member": True}
             self._state["channels"][channel] = known
-        if known is None and channel[:1] == "D" and self._person_of(channel):
+        if known is None and self._person_of(channel):
             known = {"name": channel, "private": False, "archived": False, "member": True}
         if known is None or (known["private"] and not known["member"]):
             raise SlackRefusal("channel_not_found")
         return dict(known)
 
     def _person_of(self, conversation: str) -> str | None:
+        """Whose direct messages those are."""
         person = f"U{conversation[1:]}"
-        return person if person in self._state["users"] else None
+        return person if conversation[:1] == "D" and person in self._state["users"] else None
 
     def _open(self, user: str) -> str:
         person = self._state["users"].get(user)
@@ -158,9 +173,6 @@ class FakeSlack:
         return "groups:history" if conversation["private"] else "channels:history"
 
     # --- the methods ---
-
-    def _api_test(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
-        return {}
 
     def _auth_test(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         team, bot = self._state["team"], self._state["bot"]
@@ -179,8 +191,8 @@ class FakeSlack:
             raise SlackRefusal("is_archived")
         if not conversation["member"] and "chat:write.public" not in scopes:
             raise SlackRefusal("not_in_channel")
-        if channel[:1] == "D" and self._state["users"][f"U{channel[1:]}"]["deactivated"]:
-            raise SlackRefusal("user_disabled")
+        if person := self._person_of(channel):
+            self._open(person)  # refused when they are gone
         _check_message(fields)
         self._check_rate(channel)
         message = {
@@ -198,9 +210,10 @@ class FakeSlack:
 
     def _check_rate(self, channel: str) -> None:
         now = time.monotonic() if self._settings["time"] is None else self._now()
-        last = self._last_post.get(channel)
-        if self._settings["rate_limit"] and last is not None and now - last < CHANNEL_WAIT:
-            raise _TooFast(1)
+        since = now - self._last_post.get(channel, float("-inf"))
+        # below zero: another clock was set meanwhile
+        if self._settings["rate_limit"] and 0 <= since < CHANNEL_WAIT:
+            raise TooFast
         self._last_post[channel] = now
 
     def _next_ts(self) -> str:
@@ -218,66 +231,69 @@ class FakeSlack:
         if not conversation["member"]:
             raise SlackRefusal("not_in_channel")
         found = self._in_window(channel, fields)
-        start = _read_cursor(str(fields.get("cursor") or ""))
         size = min(_read_limit(fields), int(self._settings["page_size"]))
-        with_metadata = str(fields.get("include_all_metadata", "")).lower() in ("1", "true")
-        page = [_shown(message, with_metadata) for message in found[start : start + size]]
-        more = start + size < len(found)
-        cursor = base64.b64encode(f"next:{start + size}".encode()).decode() if more else ""
+        with_metadata = _is_set(fields, "include_all_metadata")
+        page = [_shown(message, with_metadata) for message in found[:size]]
+        more = size < len(found)
         return {
-            "messages": page, "has_more": more, "response_metadata": {"next_cursor": cursor}
-        }  # fmt: skip
+            "messages": page,
+            "has_more": more,
+            "response_metadata": {"next_cursor": _cursor(page[-1]["ts"]) if more else ""},
+        }
 
     def _in_window(self, channel: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What a reading of the history has still to show, newest first."""
         oldest = _read_ts(fields, "oldest", "0")
         latest = _read_ts(fields, "latest", "inf")
-        inclusive = str(fields.get("inclusive", "")).lower() in ("1", "true")
-        visible = self._now() - float(self._settings["history_lag"])
-        found = [
-            message
-            for message in self._state["messages"].get(channel, [])
-            if (oldest <= float(message["ts"]) <= latest if inclusive
-                else oldest < float(message["ts"]) < latest)
-            and (not self._settings["history_lag"] or float(message["ts"]) <= visible)
-        ]  # fmt: skip
-        return list(reversed(found))
+        inclusive = _is_set(fields, "inclusive")
+        # pages go on below a message, not at a number: what arrives meanwhile shifts nothing
+        below = _read_cursor(fields, float("inf"))
+        lag = float(self._settings["history_lag"])
+        visible = self._now() - lag if lag else float("inf")
+
+        def is_in(ts: float) -> bool:
+            within = oldest <= ts <= latest if inclusive else oldest < ts < latest
+            return within and ts < below and ts <= visible
+
+        messages = self._state["messages"].get(channel, [])
+        return [message for message in reversed(messages) if is_in(float(message["ts"]))]
 
     def _info(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         channel = str(fields.get("channel", ""))
         conversation = self._conversation(channel)
         self._need(scopes, "im:read" if channel[:1] == "D" else
                    "groups:read" if conversation["private"] else "channels:read")  # fmt: skip
-        return {
-            "channel": {
-                "id": channel,
-                "name": conversation["name"],
-                "is_archived": conversation["archived"],
-                "is_member": conversation["member"],
-                "is_private": conversation["private"],
-                "is_im": channel[:1] == "D",
-                "is_ext_shared": False,
-            }
-        }
+        return {"channel": _described(channel, conversation)}
 
     def _list(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
-        self._need(scopes, "channels:read")
+        types = str(fields.get("types") or "public_channel").split(",")
+        for kind in types:
+            if kind not in _LIST_SCOPES:
+                raise SlackRefusal("invalid_types")
+            self._need(scopes, _LIST_SCOPES[kind])
+        found = [
+            _described(id_, channel)
+            for id_, channel in self._state["channels"].items()
+            if ("private_channel" in types and channel["member"] if channel["private"]
+                else "public_channel" in types)
+            and not (channel["archived"] and _is_set(fields, "exclude_archived"))
+        ]  # fmt: skip
+        start, size = int(_read_cursor(fields, 0)), _read_limit(fields)
+        more = start + size < len(found)
         return {
-            "channels": [
-                {"id": id_, "name": c["name"], "is_archived": c["archived"],
-                 "is_member": c["member"]}
-                for id_, c in self._state["channels"].items()
-                if not c["private"] or c["member"]
-            ],
-            "response_metadata": {"next_cursor": ""},
-        }  # fmt: skip
+            "channels": found[start : start + size],
+            "response_metadata": {"next_cursor": _cursor(start + size) if more else ""},
+        }
 
     def _delete(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         self._need(scopes, "chat:write")
-        messages = self._state["messages"].get(str(fields.get("channel", "")), [])
+        channel = str(fields.get("channel", ""))
+        self._conversation(channel)
+        messages = self._state["messages"].get(channel, [])
         for message in messages:
             if message["ts"] == fields.get("ts"):
                 messages.remove(message)
-                return {"channel": fields["channel"], "ts": message["ts"]}
+                return {"channel": channel, "ts": message["ts"]}
         raise SlackRefusal("message_not_found")
 
     def _user(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
@@ -293,16 +309,11 @@ class FakeSlack:
         return {}
 
 
-class _TooFast(Exception):
-    def __init__(self, seconds: int) -> None:
-        super().__init__("ratelimited")
-        self.seconds = seconds
-
-
+_OPEN_METHODS = frozenset({"api.test"})
 Method = Callable[[FakeSlack, Mapping[str, Any], list[str]], dict[str, Any]]
 
 _METHODS: dict[str, Method] = {
-    "api.test": FakeSlack._api_test,
+    "api.test": lambda slack, fields, scopes: {},
     "auth.test": FakeSlack._auth_test,
     "blocks.validate": FakeSlack._validate_blocks,
     "chat.postMessage": FakeSlack._post_message,
@@ -315,14 +326,34 @@ _METHODS: dict[str, Method] = {
 }
 
 
+# Of the arguments that come as JSON text in a form: what it is called when they are none.
+_NOT_JSON = {
+    "blocks": "invalid_blocks_format",
+    "metadata": "invalid_metadata_format",
+    "attachments": "invalid_arguments",
+}
+_LIST_SCOPES = {"public_channel": "channels:read", "private_channel": "groups:read"}
+
+
 def _decoded(name: str, value: Any) -> Any:
-    """Structured arguments come as JSON text in a form."""
-    if name in ("blocks", "metadata", "attachments") and isinstance(value, str) and value:
+    if name in _NOT_JSON and isinstance(value, str) and value:
         try:
             return json.loads(value)
         except ValueError:
-            raise SlackRefusal("invalid_arguments") from None
+            raise SlackRefusal(_NOT_JSON[name]) from None
     return value
+
+
+def _described(channel: str, conversation: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": channel,
+        "name": conversation["name"],
+        "is_archived": conversation["archived"],
+        "is_member": conversation["member"],
+        "is_private": conversation["private"],
+        "is_im": channel[:1] == "D",
+        "is_ext_shared": False,
+    }
 
 
 def _shown(message: Mapping[str, Any], with_metadata: bool) -> dict[str, Any]:
@@ -341,6 +372,17 @@ def _check_message(fields: Mapping[str, Any]) -> None:
     _check_blocks(blocks)
     if text_sum(blocks) > BLOCKS_TEXT_LIMIT:
         raise SlackRefusal("msg_blocks_too_long")
+    _check_metadata(fields.get("metadata"))
+
+
+def _check_metadata(metadata: Any) -> None:
+    if not metadata:
+        return
+    if not isinstance(metadata, dict):
+        raise SlackRefusal("invalid_metadata_format")
+    kind, payload = metadata.get("event_type"), metadata.get("event_payload")
+    if not (isinstance(kind, str) and kind and isinstance(payload, dict)):
+        raise SlackRefusal("invalid_metadata_schema")
 
 
 def _check_blocks(blocks: Any) -> None:
@@ -365,11 +407,21 @@ def _read_limit(fields: Mapping[str, Any]) -> int:
     return limit
 
 
-def _read_cursor(cursor: str) -> int:
+def _is_set(fields: Mapping[str, Any], name: str) -> bool:
+    return str(fields.get(name, "")).lower() in ("1", "true")
+
+
+def _cursor(place: str | int) -> str:
+    return base64.b64encode(f"next:{place}".encode()).decode()
+
+
+def _read_cursor(fields: Mapping[str, Any], first: float) -> float:
+    """Where the page begins; `first` without a cursor."""
+    cursor = str(fields.get("cursor") or "")
     if not cursor:
-        return 0
+        return first
     try:
-        return int(base64.b64decode(cursor).decode().removeprefix("next:"))
+        return float(base64.b64decode(cursor).decode().removeprefix("next:"))
     except ValueError:
         raise SlackRefusal("invalid_cursor") from None
 

@@ -11,9 +11,14 @@ MAX_FIELDS = 10
 MAX_FIELD_TEXT = 2_000
 MAX_HEADER_TEXT = 150
 MAX_CONTEXT_ELEMENTS = 10
+MAX_ACTIONS = 25
+MAX_IMAGE_TEXT = 2_000
+MAX_IMAGE_URL = 3_000
+MAX_MARKDOWN = 12_000  # of all markdown blocks of a message together
 MAX_BLOCK_ID = 255
 UNCHECKED_TYPES = frozenset(
-    {"actions", "divider", "image", "rich_text", "input", "file", "video", "table", "markdown"}
+    {"divider", "rich_text", "input", "file", "video", "table", "data_table", "card", "carousel",
+     "container", "data_visualization", "task_card", "plan"}
 )
 
 Say = Callable[[str, str], None]
@@ -33,6 +38,8 @@ def problems(blocks: Any) -> list[str]:
         say(f"no more than {MAX_BLOCKS} items allowed", "/blocks")
     for index, block in enumerate(blocks):
         _check_block(block, f"/blocks/{index}", say)
+    if sum(len(_markdown(block)) for block in blocks) > MAX_MARKDOWN:
+        say(f"markdown must be less than {MAX_MARKDOWN + 1} characters in total", "/blocks")
     return found
 
 
@@ -96,18 +103,45 @@ def _check_text(value: Any, limit: int, where: str, say: Say) -> None:
     if not isinstance(value, dict) or value.get("type") not in ("mrkdwn", "plain_text"):
         say("must be a text object of type mrkdwn or plain_text", where)
         return
-    text = value.get("text")
-    if not isinstance(text, str) or not text.strip():
-        say("must be more than 0 characters", f"{where}/text")
-    elif len(text) > limit:
-        say(f"must be less than {limit + 1} characters", f"{where}/text")
+    _check_string(value.get("text"), limit, f"{where}/text", say)
     foreign = {"mrkdwn": "emoji", "plain_text": "verbatim"}[value["type"]]
     if foreign in value:
         say(f"invalid additional property: {foreign}", where)
+
+
+def _check_actions(block: dict[str, Any], where: str, say: Say) -> None:
+    elements = block.get("elements")
+    if not isinstance(elements, list) or not 1 <= len(elements) <= MAX_ACTIONS:
+        say(f"must have 1 to {MAX_ACTIONS} items", f"{where}/elements")
+
+
+def _check_image(block: dict[str, Any], where: str, say: Say) -> None:
+    _check_string(block.get("alt_text"), MAX_IMAGE_TEXT, f"{where}/alt_text", say)
+    if "slack_file" not in block:
+        _check_string(block.get("image_url"), MAX_IMAGE_URL, f"{where}/image_url", say)
+
+
+def _check_markdown(block: dict[str, Any], where: str, say: Say) -> None:
+    _check_string(block.get("text"), MAX_MARKDOWN, f"{where}/text", say)
+
+
+def _markdown(block: Any) -> str:
+    is_markdown = isinstance(block, dict) and block.get("type") == "markdown"
+    return str(block.get("text", "")) if is_markdown else ""
+
+
+def _check_string(text: Any, limit: int, where: str, say: Say) -> None:
+    if not isinstance(text, str) or not text.strip():
+        say("must be more than 0 characters", where)
+    elif len(text) > limit:
+        say(f"must be less than {limit + 1} characters", where)
 
 
 _CHECKS: dict[str, Callable[[dict[str, Any], str, Say], None]] = {
     "section": _check_section,
     "header": _check_header,
     "context": _check_context,
+    "actions": _check_actions,
+    "image": _check_image,
+    "markdown": _check_markdown,
 }

@@ -130,7 +130,8 @@ class Stack:
 def _start_slack(tether: Tether) -> str:
     child = tether.start(
         "slack",
-        [sys.executable, "-m", "local.fake_slack"],
+        # -B: a clone that may not be written to, or should not be, stays as it is
+        [sys.executable, "-B", "-m", "local.fake_slack"],
         env={"PATH": os.environ.get("PATH", os.defpath)},
         cwd=ROOT,
     )
