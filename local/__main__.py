@@ -7,59 +7,55 @@ import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from rich.console import Console
 
 from local import demo, running
 from local.invoke import InvokeError, invoke, known_functions, read_event
 from local.node import NodeError
-from local.stack import ROOT, Stack
+from local.stack import ROOT, Running, Stack
 from local.tether import TetherError
+from workers.errors import ConfigurationError
+from workers.settings import read_dotenv
 
 # What a person reads goes to stderr wherever stdout belongs to a script.
 notes = Console(stderr=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 failed, 2 called wrongly."""
+    """The exit status: 0 done, 1 failed, 2 called wrongly, 130 broken off by Ctrl-C."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _end_in_order_on_signals()
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
         return 130
-    except (NodeError, TetherError, running.StateError) as error:
-        notes.print(str(error), style="red", markup=False)
-        return 1
+    except InvokeError as error:
+        return _say(error, 2)
+    except (NodeError, TetherError, running.StateError, ConfigurationError) as error:
+        return _say(error, 1)
+    except psycopg.Error as error:  # a migration, most likely; the note names it
+        return _say(error, 1)
 
 
 def up(options: argparse.Namespace) -> int:
     """Start the stack and keep it running until Ctrl-C."""
-    console = Console()
     if running.find() is not None:
         notes.print("The stack of this clone is up already: use that one, or stop it first.")
         return 1
     with Stack(progress=_progress) as started:
         running.remember(started)
         try:
-            console.print("\nThe stack is up. To use it from elsewhere:\n")
-            for name, value in started.environment().items():
-                console.print(f"export {name}={value}", soft_wrap=True, highlight=False)
-            console.print("\nAlso:\n")
-            for name, value in (
-                ("SUPABASE_ANON_KEY", started.keys.publishable),
-                ("DATABASE_URL", started.database_url),
-            ):
-                console.print(f"export {name}={value}", soft_wrap=True, highlight=False)
-            console.print("\nCtrl-C stops it.", highlight=False)
-            sys.stdout.flush()
-            signal.pause()
+            _show(started)
+            threading.Event().wait()  # until a signal comes
         except KeyboardInterrupt:
-            console.print("\nStopping.")
+            notes.print("\nStopping.")
         finally:
             running.forget()
     return 0
@@ -67,27 +63,23 @@ def up(options: argparse.Namespace) -> int:
 
 def show_demo(options: argparse.Namespace) -> int:
     """Run every worker over a sample agency and show what came of it."""
-    console = Console()
     with Stack(progress=_progress) as started:
-        well = demo.play(started, console)
+        well = demo.play(started, Console())
     return 0 if well else 1
 
 
 def invoke_function(options: argparse.Namespace) -> int:
     """One pass of a function; its summary is the last line on stdout."""
-    try:
-        event = read_event(options.function, options.event)
-        with _environment() as environment:
-            summary = invoke(options.function, event, environment)
-    except InvokeError as error:
-        notes.print(str(error), style="red", markup=False)
-        return 2
-    except (NodeError, TetherError, running.StateError):
-        raise
-    except Exception:  # noqa: BLE001 - the handler raised: that is the result to show
-        traceback.print_exc()
-        return 1
-    print(json.dumps(summary, ensure_ascii=False, default=str))
+    event = read_event(options.function, options.event)
+    with _environment() as environment:
+        try:
+            summary = json.dumps(invoke(options.function, event, environment))
+        except InvokeError:
+            raise
+        except Exception:  # noqa: BLE001 - the handler raised: that is the result to show
+            traceback.print_exc()
+            return 1
+    print(summary)
     return 0
 
 
@@ -102,30 +94,56 @@ def reset(options: argparse.Namespace) -> int:
     return 0
 
 
+def _end_in_order_on_signals() -> None:
+    """Have every usual way to end a program stop the stack and forget it."""
+    # set anew, because a shell's background job starts with Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def _show(started: Running) -> None:
+    """Where the stack is and its keys, to be pasted into another terminal."""
+    public = {
+        "SUPABASE_ANON_KEY": started.keys.publishable,
+        "DATABASE_URL": started.database_url,
+    }
+    print("\nThe stack is up. `make invoke` and `make reset` use it. For other programs:\n")
+    for name, value in {**started.environment(), **public}.items():
+        print(f"export {name}={value}")
+    print(f"\nWhat arrived in Slack's stand-in: {started.slack_url}/__control/state")
+    print("\nCtrl-C stops it.", flush=True)
+
+
 @contextmanager
 def _environment() -> Iterator[Mapping[str, str]]:
     """What the function runs against: the settings' own project, a running stack, or a new one."""
-    if _is_configured():
+    if configured := _configured():
+        notes.print(f"Against {configured}", style="dim", highlight=False, soft_wrap=True)
         yield {}
         return
-    found = running.find()
-    if found is not None:
+    if found := running.find():
+        notes.print("Against the stack that is up", style="dim", highlight=False)
         yield found.environment()
         return
     with Stack(progress=_progress) as started:
         yield started.environment()
 
 
-def _is_configured() -> bool:
-    """Whether SUPABASE_URL is set, in the environment or in .env."""
-    if os.environ.get("SUPABASE_URL"):
-        return True
+def _configured() -> str | None:
+    """The SUPABASE_URL of the environment, else that of `.env`, and which it was."""
+    if url := os.environ.get("SUPABASE_URL"):
+        return f"{url} (SUPABASE_URL)"
     dotenv = ROOT / ".env"
-    names = dotenv.read_text(encoding="utf-8").splitlines() if dotenv.is_file() else []
-    return any(
-        line.strip().removeprefix("export ").replace(" ", "").startswith("SUPABASE_URL=")
-        for line in names
-    )
+    url = read_dotenv(dotenv).get("SUPABASE_URL") if dotenv.is_file() else None
+    return f"{url} (.env)" if url else None
+
+
+def _say(error: Exception, status: int) -> int:
+    told = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    notes.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    return status
 
 
 def _progress(what: str, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import urllib.request
 from pathlib import Path
@@ -57,6 +58,6 @@ def takes_key(base_url: str, key: str) -> bool:
     request = urllib.request.Request(f"{base_url}/rest/v1/", headers={"apikey": key})
     try:
         with direct.open(request, timeout=10) as answer:
-            return bool(answer.status == 200)
-    except OSError:
+            return "swagger" in json.load(answer)  # the description of the API
+    except (OSError, ValueError):
         return False

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from local.invoke import invoke, read_event
@@ -32,11 +33,7 @@ def notifications(running: Running, console: Console) -> bool:
         f"\nThe agency's dashboard has queued {len(waiting)} notifications. In a minute "
         "EventBridge would start the worker; here it is started now.\n"
     )
-    with tempfile.TemporaryFile() as log:
-        event = read_event("notifications", None)
-        summary = invoke("notifications", event, running.environment(), log=log.fileno())
-        log.seek(0)
-        told = log.read().decode()
+    summary, told = _run("notifications", running)
     arrived = _arrived(running)
 
     table = Table(title="What arrived in Slack", title_justify="left")
@@ -44,15 +41,15 @@ def notifications(running: Running, console: Console) -> bool:
     table.add_column("message", overflow="fold")
     for where, text in arrived:
         table.add_row(where, _readable(text))
-    console.print(table)
+    console.print(table, "")
 
     outcomes = _query(running, _OUTCOMES)
     table = Table(title="What the queue says now", title_justify="left")
     for heading in ("outcome", "notifications", "why"):
         table.add_column(heading)
     for row in outcomes:
-        table.add_row(row["outcome"], str(row["count"]), row["why"] or "")
-    console.print(table)
+        table.add_row(row["outcome"], str(row["count"]), escape(row["why"] or ""))
+    console.print(table, "")
 
     counts = Counter({row["outcome"]: row["count"] for row in outcomes})
     well = (
@@ -84,27 +81,42 @@ _OUTCOMES = """
 """
 
 
+def _run(function: str, running: Running) -> tuple[dict[str, Any], str]:
+    """One pass of a function: its summary, and its log, which is shown only when it fails."""
+    with tempfile.TemporaryFile() as log:
+        try:
+            event = read_event(function, None)
+            summary = invoke(function, event, running.environment(), log=log.fileno())
+        except Exception as error:
+            log.seek(0)
+            error.add_note(log.read().decode(errors="replace"))
+            raise
+        log.seek(0)
+        return summary, log.read().decode(errors="replace")
+
+
 def _query(running: Running, query: str) -> list[dict[str, Any]]:
     with psycopg.connect(running.database_url, row_factory=dict_row) as connection:
         return connection.execute(query.encode()).fetchall()
 
 
 def _arrived(running: Running) -> list[tuple[str, str]]:
-    """Each message of the stand-in: where, and its text as it was sent."""
+    """Each message of the stand-in: where, and its text as it was sent; in order within one."""
     workspace = running.slack.state()
     places = {id_: f"#{channel['name']}" for id_, channel in workspace["channels"].items()}
     places |= {
         f"D{id_[1:]}": f"{person['name']} (direct message)"
         for id_, person in workspace["users"].items()
     }
-    return sorted(
+    arrived = [
         (places.get(conversation, conversation), message["text"])
         for conversation, messages in workspace["messages"].items()
         for message in messages
-    )
+    ]
+    return sorted(arrived, key=lambda one: one[0])
 
 
 def _readable(text: str) -> str:
-    """As Slack shows it: entities are characters. Brackets are rich's own markup."""
+    """As Slack shows it: entities are characters."""
     shown = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return shown.replace("[", r"\[")
+    return escape(shown)

@@ -21,6 +21,7 @@ from local.stack import ROOT
 
 FUNCTIONS = ROOT / "functions"
 REGION = "eu-west-1"
+LOOPBACK = "127.0.0.1,localhost"
 STDOUT, STDERR = 1, 2
 
 
@@ -93,7 +94,8 @@ def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: in
         "POWERTOOLS_SERVICE_NAME": function,
         "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
     }
-    with _process_environment({**defaults, **environment}), _stdout_to(log):
+    whole = _without_proxy({**defaults, **os.environ, **environment})
+    with _process_environment(whole), _stdout_to(log):
         return _load(function).lambda_handler(event, context)
 
 
@@ -126,8 +128,6 @@ _TemplateLoader.add_multi_constructor("!", _bare)
 
 def _load(function: str) -> ModuleType:
     """The function's app module, loaded anew, so that it begins like a cold start."""
-    if importlib.util.find_spec("workers") is None:
-        sys.path.insert(0, str(ROOT / "layers" / "shared"))
     name = f"functions.{function}.app"
     spec = importlib.util.spec_from_file_location(name, FUNCTIONS / function / "app.py")
     assert spec is not None
@@ -137,10 +137,18 @@ def _load(function: str) -> ModuleType:
     return module
 
 
+def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with this machine itself exempt from a company's proxy."""
+    exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    both = exempt if exempt.strip() == "*" else f"{exempt},{LOOPBACK}".strip(",")
+    return {**environment, "NO_PROXY": both, "no_proxy": both}
+
+
 @contextmanager
 def _process_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """This process's environment with `values` for as long as the handler runs."""
+    """`values` as this process's environment for as long as the handler runs."""
     before = dict(os.environ)
+    os.environ.clear()
     os.environ.update(values)
     try:
         yield

@@ -29,7 +29,6 @@ from local.tether import Child, Tether, TetherError
 HERE = Path(__file__).resolve().parent
 BOOTSTRAP = HERE / "bootstrap.sql"
 MIGRATIONS = HERE.parent / "supabase" / "migrations"
-SEED = HERE.parent / "supabase" / "seed.sql"
 
 SUPERUSER = "postgres"
 START_SECONDS = 60.0
@@ -116,9 +115,9 @@ def bootstrap(url: str) -> None:
     apply_files(url, [BOOTSTRAP])
 
 
-def migrate(url: str, directory: Path = MIGRATIONS) -> None:
+def migrate(url: str) -> None:
     """Apply the migrations in order of name, each file alone in one transaction."""
-    apply_files(url, sorted(directory.glob("*.sql")))
+    apply_files(url, sorted(MIGRATIONS.glob("*.sql")))
 
 
 def apply_files(url: str, files: Sequence[Path]) -> None:

@@ -14,12 +14,12 @@ import stat
 import tempfile
 from pathlib import Path
 
-from local.control import Control
+from local import data_api
 from local.stack import ROOT, Running
 
 
 class StateError(RuntimeError):
-    """The folder for the state belongs to somebody else."""
+    """The state cannot be kept: its folder is somebody else's, or another stack was quicker."""
 
 
 def state_file() -> Path:
@@ -37,14 +37,19 @@ def state_file() -> Path:
 
 
 def remember(running: Running) -> None:
-    """Let other processes find this stack."""
-    path = state_file()
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    """Let other processes find this stack. Raises StateError when they find another already."""
+    state_file().parent.mkdir(mode=0o700, exist_ok=True)
     path = state_file()  # looked at once more: somebody may have been quicker
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(running.as_json(), file)
+    # written aside and linked, so that nobody ever reads half of it or replaces another's
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(running.as_json(), file)
+        os.link(draft, path)
+    except FileExistsError:
+        raise StateError("another stack of this clone came up at the same time") from None
+    finally:
+        os.unlink(draft)
 
 
 def forget() -> None:
@@ -64,7 +69,8 @@ def find() -> Running | None:
     except (ValueError, KeyError, TypeError):
         forget()
         return None
-    if Control(running.slack_url).is_up():
+    # The key tells this stack from another one that has got its port meanwhile.
+    if data_api.takes_key(running.api_url, running.keys.secret) and running.slack.is_up():
         return running
     forget()
     return None

@@ -17,8 +17,21 @@ MAX_IMAGE_URL = 3_000
 MAX_MARKDOWN = 12_000  # of all markdown blocks of a message together
 MAX_BLOCK_ID = 255
 UNCHECKED_TYPES = frozenset(
-    {"divider", "rich_text", "input", "file", "video", "table", "data_table", "card", "carousel",
-     "container", "data_visualization", "task_card", "plan"}
+    {
+        "divider",
+        "rich_text",
+        "input",
+        "file",
+        "video",
+        "table",
+        "data_table",
+        "card",
+        "carousel",
+        "container",
+        "data_visualization",
+        "task_card",
+        "plan",
+    }
 )
 
 Say = Callable[[str, str], None]

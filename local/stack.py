@@ -130,8 +130,7 @@ class Stack:
 def _start_slack(tether: Tether) -> str:
     child = tether.start(
         "slack",
-        # -B: a clone that may not be written to, or should not be, stays as it is
-        [sys.executable, "-B", "-m", "local.fake_slack"],
+        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", "local.fake_slack"],
         env={"PATH": os.environ.get("PATH", os.defpath)},
         cwd=ROOT,
     )

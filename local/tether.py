@@ -110,7 +110,11 @@ class Tether:
             start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone
         )
         self.pid = self._process.pid
-        self.directory = Path(self._read()["directory"])
+        try:
+            self.directory = Path(self._read()["directory"])
+        except BaseException:
+            self.close()
+            raise
 
     def start(
         self,

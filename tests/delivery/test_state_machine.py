@@ -74,15 +74,14 @@ class SlowWorker:
         self._run = str(uuid.uuid4())
         self._works: list[Work] = []
         self._told: list[dict[str, Any]] = []
-        self.rows: list[dict[str, Any]] = []
 
     def steps(self) -> Iterator[None]:
         if not self._database.call("start_notification_run", run_id=self._run)["acquired"]:
             return
         yield
-        self.rows = self._database.call("lock_and_get_notifications", batch_size=3)
+        rows = self._database.call("lock_and_get_notifications", batch_size=3)
         yield
-        claimed = [read_claim(row) for row in self.rows]
+        claimed = [read_claim(row) for row in rows]
         self._works = [
             Work(notification, delivery, look_first=False)
             for notification in claimed
@@ -137,7 +136,6 @@ class Deliveries(RuleBasedStateMachine):
             self.world.agency.config(channel, template="{{text}}") for channel in CHANNELS
         ]
         self.slow: Iterator[None] | None = None
-        self.slow_worker: SlowWorker | None = None
         self.ended: dict[str, str] = {}
         self.count = 0
 
@@ -165,23 +163,37 @@ class Deliveries(RuleBasedStateMachine):
     def let_time_pass(self, seconds: float) -> None:
         self.world.clock.advance(seconds)
 
-    @rule(seconds=st.sampled_from((20.0, 60.0, 110.0)))
-    def run_worker(self, seconds: float) -> None:
-        with suppress(CredentialsError, TransientError):  # a failed run is one of the events
-            self.world.run(seconds=seconds)
+    @rule(seconds=st.sampled_from((20.0, 60.0, 110.0)), times=st.integers(1, 3))
+    def run_worker(self, seconds: float, times: int) -> None:
+        for _ in range(times):
+            with suppress(CredentialsError, TransientError):  # a failed run is an event too
+                self.world.run(seconds=seconds)
+            if times > 1:
+                self.world.clock.advance(31)
 
     @rule()
     def die_having_announced(self) -> None:
         with suppress(WorkerError):
             self.world.leave_announced()
 
-    @rule()
-    def step_slow_worker(self) -> None:
+    @rule(
+        steps=st.integers(1, 5),
+        fault=st.none() | st.sampled_from(FAULTS),
+        sleep=st.sampled_from((0.0, *JUMPS)),
+    )
+    def go_on_slowly(self, steps: int, fault: Fault | None, sleep: float) -> None:
+        """The second worker takes some steps, and sleeps before the next ones."""
+        if fault is not None:
+            self.world.spoil(fault)
+        for _ in range(steps):
+            self._step_slow_worker()
+        self.world.clock.advance(sleep)
+
+    def _step_slow_worker(self) -> None:
         if self.slow is None:
             world = self.world
             slack = Slack(world.token, f"{world.slack_server.url}/api/", timeout=2.0)
-            self.slow_worker = SlowWorker(world, world.new_database(), slack)
-            self.slow = self.slow_worker.steps()
+            self.slow = SlowWorker(world, world.new_database(), slack).steps()
         try:
             next(self.slow)
         except (StopIteration, WorkerError):
@@ -206,6 +218,7 @@ class Deliveries(RuleBasedStateMachine):
             "select release_parked_configs(as_of => %s)", (self.world.now,)
         )
 
+    @precondition(lambda self: self.count > 0)
     @rule()
     def let_a_day_pass(self) -> None:
         self.world.clock.advance(25 * 3600)
@@ -255,7 +268,7 @@ class Deliveries(RuleBasedStateMachine):
 # An example is some hundred requests to real servers, so there are few of them: more by
 # DELIVERY_EXAMPLES=200 make test ARGS=tests/delivery/test_state_machine.py.
 EXAMPLES = settings(
-    max_examples=int(os.environ.get("DELIVERY_EXAMPLES", "12")),
+    max_examples=int(os.environ.get("DELIVERY_EXAMPLES", "20")),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),

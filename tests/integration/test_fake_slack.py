@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -12,7 +14,17 @@ import pytest
 
 from local.control import Control, ControlError
 from local.fake_slack import fake_slack
-from local.faults import close, failing, hang, rate_limited, redirect, reset, trickle, truncate
+from local.faults import (
+    close,
+    failing,
+    hang,
+    rate_limited,
+    redirect,
+    reset,
+    slack_error,
+    trickle,
+    truncate,
+)
 
 TOKEN = "xoxb-local-1-sample"
 CREATIVE, LEADERS, ARCHIVED = "C0CREATIVE0", "C0LEADERS00", "C0ARCHIVED0"
@@ -74,6 +86,14 @@ def section(text: Any, **more: Any) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, **more}}
 
 
+def fields(*texts: str) -> dict[str, Any]:
+    return {"type": "section", "fields": [{"type": "mrkdwn", "text": text} for text in texts]}
+
+
+def header(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "header", "text": {"type": "plain_text", "text": text, **more}}
+
+
 # --- who may do what ---
 
 
@@ -109,18 +129,24 @@ def test_a_wrong_and_a_revoked_token(slack: Caller) -> None:
         ("groups:history", "conversations.history", {"channel": LEADERS}),
         ("channels:read", "conversations.info", {"channel": CREATIVE}),
         ("groups:read", "conversations.info", {"channel": LEADERS}),
+        ("im:read", "conversations.info", {"channel": "D0AVA00000"}),
+        ("im:history", "conversations.history", {"channel": "D0AVA00000"}),
+        ("channels:read", "conversations.list", {}),
+        ("groups:read", "conversations.list", {"types": "public_channel,private_channel"}),
+        ("users:read", "users.info", {"user": AVA}),
     ],
 )
 def test_each_method_needs_its_scope(
     slack: Caller, scope: str, method: str, arguments: dict[str, str]
 ) -> None:
+    scopes = {*slack.control.state()["tokens"][TOKEN]["scopes"], scope}
+    slack.change("tokens", TOKEN, scopes=sorted(scopes))
     assert slack(method, **arguments)["ok"]
-    scopes = slack.control.state()["tokens"][TOKEN]["scopes"]
-    rest = [one for one in scopes if one != scope]
+    rest = sorted(scopes - {scope})
     slack.change("tokens", TOKEN, scopes=rest)
     answer = slack(method, **arguments)
     assert (answer["error"], answer["needed"]) == ("missing_scope", scope)
-    assert answer["provided"] == ",".join(rest)
+    assert answer["provided"] == slack.headers["X-OAuth-Scopes"] == ",".join(rest)
 
 
 # --- where a message can go ---
@@ -154,7 +180,18 @@ def test_a_person_who_is_not_there(slack: Caller) -> None:
     slack.change("users", AVA, deactivated=True)
     assert slack.post("U0NOBODY00")["error"] == "user_not_found"
     assert slack("conversations.open", users=AVA)["error"] == "user_disabled"
+    assert slack.post(AVA)["error"] == "user_disabled"
     assert slack.post("D0AVA00000")["error"] == "user_disabled"
+    assert slack.post("D0NOBODY00")["error"] == "channel_not_found"
+    assert slack.control.state()["messages"] == {}
+
+
+def test_any_channel_will_do_if_so_set(slack: Caller) -> None:
+    assert slack.post("C0UNHEARD00")["error"] == "channel_not_found"
+    slack.control.replace_state({**slack.control.state(), "any_channel": True})
+    assert slack.post("C0UNHEARD00")["ok"]
+    assert slack("conversations.history", channel="C0UNHEARD00")["messages"][0]["text"] == "hello"
+    assert slack.post("nonsense")["error"] == "channel_not_found"
 
 
 # --- what a message may be ---
@@ -172,7 +209,27 @@ def test_a_person_who_is_not_there(slack: Caller) -> None:
         ({"blocks": [{"type": "hologram"}]}, "invalid_blocks"),
         ({"blocks": [{"type": "divider"}] * 51}, "invalid_blocks"),
         ({"blocks": ["not a block"]}, "invalid_blocks"),
-        ({"blocks": "[{"}, "invalid_arguments"),
+        ({"blocks": "[{"}, "invalid_blocks_format"),
+        ({"blocks": {}, "text": " "}, "no_text"),
+        ({"blocks": "{}", "text": " "}, "no_text"),
+        ({"blocks": {"type": "divider"}}, "invalid_blocks"),
+        ({"blocks": [{"type": "divider", "block_id": "x" * 256}]}, "invalid_blocks"),
+        ({"blocks": [section("x", emoji=True)]}, "invalid_blocks"),
+        ({"blocks": [fields("x" * 2001)]}, "invalid_blocks"),
+        ({"blocks": [fields(*["x"] * 11)]}, "invalid_blocks"),
+        ({"blocks": [fields()]}, "invalid_blocks"),
+        ({"blocks": [header("x" * 151)]}, "invalid_blocks"),
+        ({"blocks": [header("x", type="mrkdwn")]}, "invalid_blocks"),
+        ({"blocks": [{"type": "context", "elements": []}]}, "invalid_blocks"),
+        ({"blocks": [{"type": "actions", "elements": [{}] * 26}]}, "invalid_blocks"),
+        ({"blocks": [{"type": "image", "image_url": "https://example.com/a"}]}, "invalid_blocks"),
+        ({"blocks": [{"type": "image", "alt_text": "x" * 2001}]}, "invalid_blocks"),
+        ({"blocks": [{"type": "markdown", "text": "x" * 7000}] * 2}, "invalid_blocks"),
+        ({"blocks": [{"type": "alert"}]}, "invalid_blocks"),
+        ({"metadata": "{"}, "invalid_metadata_format"),
+        ({"metadata": ["delivery"]}, "invalid_metadata_format"),
+        ({"metadata": {"event_type": "delivery"}}, "invalid_metadata_schema"),
+        ({"metadata": {"event_payload": {}}}, "invalid_metadata_schema"),
         ({"blocks": [section("x" * 3000)] * 5}, "msg_blocks_too_long"),
     ],
 )
@@ -185,10 +242,22 @@ def test_messages_that_are_refused(slack: Caller, message: dict[str, Any], code:
         assert slack("blocks.validate", blocks=message["blocks"])["error"] == code
 
 
-def test_messages_at_the_limits_are_taken(slack: Caller) -> None:
-    blocks = [section("x" * 3000, verbatim=True)] * 4
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [section("x" * 3000, verbatim=True)] * 4,
+        [{"type": "divider", "block_id": "x" * 255}] * 50,
+        [{"type": "section", "fields": [{"type": "plain_text", "text": "x" * 1200}] * 10}],
+        [{"type": "header", "text": {"type": "plain_text", "text": "x" * 150}}],
+        [{"type": "image", "image_url": "https://example.com/a.png", "alt_text": "x"}],
+        [{"type": "markdown", "text": "x" * 6000}] * 2,
+        [{"type": "context", "elements": [{"type": "mrkdwn", "text": "x"}] * 10}],
+    ],
+)
+def test_messages_at_the_limits_are_taken(slack: Caller, blocks: list[Any]) -> None:
     assert slack.post(text="x" * 40_000, blocks=blocks)["ok"]
-    assert slack.post(blocks=[{"type": "divider"}] * 50)["ok"]
+    assert slack.post(text="", blocks=blocks)["ok"]
+    assert slack("blocks.validate", blocks=blocks)["ok"]
 
 
 def test_a_form_carries_blocks_and_metadata_as_json_text(slack: Caller) -> None:
@@ -224,6 +293,28 @@ def test_timestamps_increase_even_when_the_clock_stands_still(slack: Caller) -> 
     assert stamps == sorted(set(stamps))
 
 
+def test_timestamps_follow_a_clock_that_is_set_anew(slack: Caller) -> None:
+    slack.control.configure(time=1_900_000_000)
+    slack.post()
+    slack.control.configure(time=1_800_000_000)
+    assert float(slack.post()["ts"]) > 1_900_000_000  # never back within one workspace
+    slack.control.reset()
+    slack.control.configure(time=1_800_000_000)
+    assert slack.post()["ts"] == "1800000000.000000"
+
+
+def test_what_arrives_at_once_has_an_order(slack: Caller) -> None:
+    def work(number: int) -> str:
+        return str(Caller(f"http://{slack.address}").post(text=str(number))["ts"])
+
+    with ThreadPoolExecutor(16) as pool:
+        stamps = list(pool.map(work, range(200)))
+    kept = slack.control.state()["messages"][CREATIVE]
+    assert [message["ts"] for message in kept] == sorted(set(stamps))
+    arrived = [message["arrived"] for message in kept]
+    assert arrived == sorted(arrived)
+
+
 def test_history_has_a_window_that_is_open_or_closed(slack: Caller) -> None:
     first, second, third = (slack.post(text=str(number))["ts"] for number in range(3))
 
@@ -256,6 +347,36 @@ def test_history_comes_in_pages(slack: Caller) -> None:
     assert slack("conversations.history", channel=CREATIVE, limit=0.5)["error"] == "invalid_limit"
 
 
+def test_pages_miss_and_repeat_nothing_when_more_arrives(slack: Caller) -> None:
+    slack.control.configure(page_size=2)
+    for number in range(4):
+        slack.post(text=str(number))
+    first = slack("conversations.history", channel=CREATIVE, limit=100)
+    slack.post(text="late")
+    cursor = first["response_metadata"]["next_cursor"]
+    second = slack("conversations.history", channel=CREATIVE, limit=100, cursor=cursor)
+    seen = [message["text"] for page in (first, second) for message in page["messages"]]
+    assert seen == ["3", "2", "1", "0"]
+    assert not second["has_more"]
+
+
+def test_history_is_for_members(slack: Caller) -> None:
+    slack.change("channels", CREATIVE, member=False)
+    slack.change("channels", LEADERS, member=False)
+    slack.change("channels", "C0PERFORM00", archived=True)
+    assert slack("conversations.history", channel=CREATIVE)["error"] == "not_in_channel"
+    assert slack("conversations.history", channel=LEADERS)["error"] == "channel_not_found"
+    assert slack("conversations.history", channel="C0PERFORM00")["ok"]
+
+
+def test_history_too_can_be_asked_for_too_often(slack: Caller) -> None:
+    slack.control.add_faults(rate_limited(7, path="conversations.history"))
+    assert slack.post()["ok"]
+    assert slack("conversations.history", channel=CREATIVE)["error"] == "ratelimited"
+    assert (slack.status, slack.headers["Retry-After"]) == (429, "7")
+    assert len(slack("conversations.history", channel=CREATIVE)["messages"]) == 1
+
+
 def test_history_lags_behind(slack: Caller) -> None:
     slack.control.configure(time=1_800_000_000, history_lag=30)
     slack.post()
@@ -268,13 +389,28 @@ def test_a_message_can_be_deleted_once(slack: Caller) -> None:
     ts = slack.post()["ts"]
     assert slack("chat.delete", channel=CREATIVE, ts=ts)["ok"]
     assert slack("chat.delete", channel=CREATIVE, ts=ts)["error"] == "message_not_found"
+    assert slack("chat.delete", channel="C0NOWHERE00", ts=ts)["error"] == "channel_not_found"
 
 
 def test_conversations_are_described(slack: Caller) -> None:
     info = slack("conversations.info", channel=ARCHIVED)["channel"]
     assert (info["name"], info["is_archived"], info["is_member"]) == ("old-campaigns", True, True)
-    listed = {one["name"] for one in slack("conversations.list")["channels"]}
-    assert {"creative", "performance", "projects"} <= listed
+    assert slack("users.info", user=AVA)["error"] == "missing_scope"
+
+
+def test_conversations_are_listed_by_kind_and_in_pages(slack: Caller) -> None:
+    def names(**more: Any) -> list[str]:
+        return [one["name"] for one in slack("conversations.list", **more)["channels"]]
+
+    assert names() == ["creative", "performance", "projects", "old-campaigns"]
+    assert names(exclude_archived=True) == ["creative", "performance", "projects"]
+    assert names(types="private_channel") == ["leadership"]
+    slack.change("channels", LEADERS, member=False)
+    assert names(types="private_channel") == []
+    assert slack("conversations.list", types="secret")["error"] == "invalid_types"
+    page = slack("conversations.list", limit=3)
+    cursor = page["response_metadata"]["next_cursor"]
+    assert names(limit=3, cursor=cursor) == ["old-campaigns"]
 
 
 def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
@@ -284,6 +420,9 @@ def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
     assert (slack.status, slack.headers["Retry-After"]) == (429, "1")
     assert slack.post("C0PERFORM00")["ok"]
     slack.control.configure(time=1_800_000_001)
+    assert slack.post()["ok"]
+    assert slack.texts() == ["hello", "hello"]
+    slack.control.configure(time=None)  # another clock: what it says is not compared
     assert slack.post()["ok"]
 
 
@@ -319,6 +458,21 @@ def test_answers_instead_of_slacks(
     slack.raw("chat.postMessage", "{}", "application/json")
     assert slack.status == status
     assert slack.headers.get(header[0]) == header[1]
+
+
+@pytest.mark.parametrize(("when", "arrived"), [("before", []), ("after", ["hello"])])
+@pytest.mark.parametrize(
+    "spoil", [failing, partial(slack_error, "fatal_error"), rate_limited, partial(redirect, "/")]
+)
+def test_a_spoilt_answer_before_and_after_the_post(
+    slack: Caller, spoil: Any, when: str, arrived: list[str]
+) -> None:
+    slack.control.add_faults(spoil(when=when, path="chat.postMessage"))
+    answer = slack.raw(
+        "chat.postMessage", json.dumps({"channel": CREATIVE, "text": "hello"}), "application/json"
+    )
+    assert b'"ok": true' not in answer
+    assert slack.texts() == arrived
 
 
 @pytest.mark.parametrize(("when", "arrived"), [("before", []), ("after", ["hello"])])
@@ -378,8 +532,9 @@ def test_reset_is_a_fresh_start(slack: Caller) -> None:
     slack.control.reset()
     assert slack.texts() == []
     assert slack.control.faults() == slack.control.journal() == []
-    assert slack.control.settings()["latency"] == 0.0
-    assert not slack.control.settings()["rate_limit"]
+    assert slack.control.settings() == {
+        "latency": 0.0, "time": None, "history_lag": 0.0, "rate_limit": False, "page_size": 200
+    }  # fmt: skip
 
 
 def test_mistakes_in_control_are_told(slack: Caller) -> None:

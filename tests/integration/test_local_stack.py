@@ -4,85 +4,59 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from local import data_api, node, postgres
-from local.keys import sign
-from local.stack import ROOT, Running, Stack
+from local import data_api, node, postgres, running
+from local.keys import Keys, sign
+from local.stack import Running, Stack
 from local.tether import Tether, TetherError
 from tests.conftest import LocalStack
+from tests.integration.processes import (
+    PATIENCE,
+    children_of,
+    copy_installed,
+    copy_project,
+    eventually,
+    is_running,
+    leftovers,
+    python,
+    run_command,
+    temporary_directory,
+)
 
-PATIENCE = 30.0
-
-
-def eventually(is_so: Callable[[], bool], what: str) -> None:
-    """Wait for another process to have done something."""
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-def children_of(pid: int) -> set[int]:
-    listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout
-    pairs = [line.split() for line in listed.splitlines()]
-    return {int(child) for child, parent in pairs if int(parent) == pid}
-
-
-def is_running(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    # one that nobody has waited for yet is over all the same
-    return state.stdout.strip() not in ("",) and not state.stdout.startswith("Z")
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users too")
 
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A directory for temporary files that Postgres's user may enter too."""
-    # not tmp_path: only its owner may enter that
-    directory = Path(tempfile.mkdtemp(prefix="scratch-", dir="/tmp"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
-
-
-def python(scratch: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(scratch)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    with temporary_directory() as directory:
+        yield directory
 
 
 # --- start and stop ---
 
 HELD_STACK = """
-import signal, sys
+import signal
 from local.stack import Stack
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts without
 with Stack(progress=lambda what, seconds: print(what, flush=True)) as running:
     print(running.tether_pid, flush=True)
     signal.pause()
 """
-
-
-def leftovers(scratch: Path) -> list[str]:
-    return [path.name for path in scratch.iterdir() if path.name.startswith("agency-stack-")]
 
 
 def read_until_started(process: subprocess.Popen[str]) -> int:
@@ -129,6 +103,33 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(
     assert leftovers(scratch) == []
 
 
+BROKEN_MIGRATION = """
+import sys
+from pathlib import Path
+from local import postgres
+from local.__main__ import main
+postgres.MIGRATIONS = Path(sys.argv[1])
+sys.exit(main(["up"]))
+"""
+
+
+def test_a_broken_migration_is_named_and_leaves_nothing(scratch: Path, tmp_path: Path) -> None:
+    (tmp_path / "1_fine.sql").write_text("create table fine (id int);")
+    (tmp_path / "2_broken.sql").write_text("create tabel broken (id int);")
+    with python(scratch, "-c", BROKEN_MIGRATION, str(tmp_path)) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, "")
+    assert 'syntax error at or near "tabel"' in err
+    assert "2_broken.sql" in err
+    assert "Traceback" not in err
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_temporary_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TetherError, match="ended unexpectedly"):
+        Tether(tmp_path / "missing")
+
+
 def test_an_end_within_is_an_end_of_all(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     family: set[int] = set()
@@ -161,7 +162,17 @@ def test_a_child_that_ignores_its_signal_is_killed() -> None:
             failing.wait_until(lambda: None, PATIENCE)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives Postgres to another user")
+def test_a_port_that_somebody_else_took_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody, Tether() as tether:
+        taken = somebody.getsockname()[1]
+        ports = iter([taken, taken, postgres._free_port()])
+        monkeypatch.setattr(postgres, "_free_port", lambda: next(ports))
+        server = postgres.start(tether)
+        assert server.port != taken
+        assert server.create_database("one")
+
+
+@only_root
 def test_postgres_runs_where_its_user_cannot_reach_the_clone(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,29 +271,100 @@ def test_values_and_errors_are_postgrests(stack: LocalStack) -> None:
     }  # fmt: skip
 
 
+def test_the_state_of_an_error_is_postgrests(stack: LocalStack) -> None:
+    stack.connection.execute(
+        """
+        create table checked (id int primary key check (id > 0));
+        grant all on checked to service_role;
+        create function fail_with(state text) returns void language plpgsql
+          as $$ begin raise exception using errcode = state, message = 'so'; end $$;
+        """
+    )
+    data_api.reload_schema(stack.running.api_url)
+    key = stack.running.keys.secret
+    refused = ask(stack.running, "checked", key, body={"id": -1})
+    assert (refused.status_code, refused.json()["code"]) == (400, "23514")
+    ask(stack.running, "checked", key, body={"id": 1})
+    refused = ask(stack.running, "checked", key, body={"id": 1})
+    assert (refused.status_code, refused.json()["code"]) == (409, "23505")
+    for state, status in (("40001", 500), ("53300", 503), ("25006", 405), ("22023", 400)):
+        refused = ask(stack.running, "rpc/fail_with", key, body={"state": state})
+        assert (refused.status_code, refused.json()["code"]) == (status, state)
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+    with httpx.Client(trust_env=False, headers=headers) as client:
+        refused = client.delete(f"{stack.running.api_url}/rest/v1/checked")
+    assert refused.json()["code"] == "21000"  # a delete of everything
+
+
+def test_a_statement_that_takes_too_long_is_ended(stack: LocalStack) -> None:
+    stack.connection.execute(
+        "create function slow() returns void language sql as 'select pg_sleep(60)'"
+    )
+    keys = Keys.generate()
+    with Tether() as tether:
+        url, _ = data_api.start(
+            tether, node.find(), stack.running.database_url, keys, statement_timeout="200ms"
+        )
+        refused = ask(replace(stack.running, api_url=url), "rpc/slow", keys.secret, body={})
+    assert (refused.status_code, refused.json()["code"]) == (500, "57014")
+
+
+def test_no_answer_has_more_than_a_thousand_rows(stack: LocalStack) -> None:
+    stack.connection.execute(
+        """
+        create table many as select generate_series(1, 1500) as id;
+        grant select on many to service_role;
+        create function all_of_them() returns setof many language sql
+          as 'select * from many';
+        """
+    )
+    data_api.reload_schema(stack.running.api_url)
+    key = stack.running.keys.secret
+    assert len(ask(stack.running, "many?select=id", key).json()) == 1000
+    assert len(ask(stack.running, "rpc/all_of_them", key, body={}).json()) == 1000
+
+
+def test_a_new_table_is_known_once_it_is_notified_of(stack: LocalStack) -> None:
+    # the stack was reset for this test: the API has begun to listen anew
+    key = stack.running.keys.secret
+    assert ask(stack.running, "profiles", key).status_code == 200  # knows its tables from now on
+    stack.connection.execute("create table later (id int); grant select on later to service_role")
+    assert ask(stack.running, "later", key).json()["code"] == "PGRST205"
+
+    def is_known() -> bool:
+        stack.connection.execute("notify pgrst, 'reload schema'")
+        return bool(ask(stack.running, "later", key).status_code == 200)
+
+    eventually(is_known, "the API never heard of the new table")
+
+
 # --- commands ---
 
-
-def test_reset_brings_the_sample_agency_back(stack: LocalStack) -> None:
-    running = stack.running
-
-    def queued() -> int:
-        answer = ask(running, "notification_queue?select=id", running.keys.secret)
-        return len(answer.json())
-
-    before = queued()
-    stack.connection.execute("truncate notification_queue cascade")
-    assert queued() == 0
-    running.slack.configure(latency=0.001)
-    running.reset()
-    assert queued() == before > 0
-    assert running.slack.settings()["latency"] == 0
+LAST_LINE = "Ctrl-C stops it."
 
 
-def run_command(scratch: Path, *arguments: str) -> tuple[int, str, str]:
-    with python(scratch, "-m", "local", *arguments) as process:
-        out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+def read_until_up(process: subprocess.Popen[str]) -> list[str]:
+    """What `up` says once it is up."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while not lines or lines[-1] != LAST_LINE:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        lines.append(line.strip())
+    return lines
+
+
+def the_state(scratch: Path) -> Running:
+    (state,) = scratch.glob("agency-dashboard-workers-*/stack.json")
+    assert state.stat().st_mode & 0o777 == 0o600
+    assert state.parent.stat().st_mode & 0o777 == 0o700
+    return Running.from_json(json.loads(state.read_text()))
+
+
+def queued(running: Running) -> int:
+    answer = ask(running, "notification_queue?select=id", running.keys.secret)
+    return len(answer.json())
 
 
 def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> None:
@@ -290,146 +372,222 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
         0, "No stack is running; each one starts with the sample agency.\n"
     )  # fmt: skip
     with python(scratch, "-m", "local", "up") as up:
-        assert up.stdout is not None
-        while (line := up.stdout.readline()).strip() != "Ctrl-C stops it.":
-            assert line, up.stderr.read() if up.stderr else ""
-        (state,) = scratch.glob("agency-dashboard-workers-*/stack.json")
-        assert state.stat().st_mode & 0o777 == 0o600
-        assert state.parent.stat().st_mode & 0o777 == 0o700
-        kept = Running.from_json(json.loads(state.read_text()))
+        lines = read_until_up(up)
+        kept = the_state(scratch)
         family = {kept.tether_pid, *children_of(kept.tether_pid)}
 
-        status, _, err = run_command(scratch, "up")
-        assert (status, "is up already" in err) == (1, True)
+        exported = dict(
+            line.removeprefix("export ").split("=", 1) for line in lines if "export" in line
+        )
+        assert exported == {
+            **kept.environment(),
+            "SUPABASE_ANON_KEY": kept.keys.publishable,
+            "DATABASE_URL": kept.database_url,
+        }
 
+        status, out, err = run_command(scratch, "up")
+        assert (status, out, "is up already" in err) == (1, "", True)
+
+        before = queued(kept)
         status, out, err = run_command(scratch, "invoke", "notifications")
         assert status == 0, err
-        assert json.loads(out.splitlines()[-1])["sent"] > 0
-        assert out.count("\n") == 1
-        assert kept.slack.count("chat.postMessage") > 0
+        assert json.loads(out)["sent"] == kept.slack.count("chat.postMessage") > 0
 
-        status, out, err = run_command(scratch, "reset")
-        assert status == 0, err
-        assert kept.slack.count("chat.postMessage") == 0
+        kept.slack.configure(latency=0.001)
+        running_reset = run_command(scratch, "reset")
+        assert running_reset[:2] == (0, "The stack is back to the sample agency.\n")
+        assert queued(kept) == before
+        assert kept.slack.state()["messages"] == {}
+        assert kept.slack.journal() == []
+        assert kept.slack.settings()["latency"] == 0
+        status, out, err = run_command(scratch, "invoke", "notifications")
+        assert json.loads(out)["sent"] > 0, err
 
         up.send_signal(signal.SIGINT)
-        up.communicate(timeout=PATIENCE)
-    assert up.returncode == 0
+        rest, err = up.communicate(timeout=PATIENCE)
+    assert (up.returncode, rest) == (0, "")
+    assert err.endswith("Stopping.\n")
+    assert "Traceback" not in err
     assert not any(map(is_running, family))
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_up_ends_in_order_on_other_signals_too(scratch: Path, number: signal.Signals) -> None:
+    with python(scratch, "-m", "local", "up") as up:
+        read_until_up(up)
+        up.send_signal(number)
+        _, err = up.communicate(timeout=PATIENCE)
+    assert up.returncode == 128 + number
+    assert "Traceback" not in err
+    assert list(scratch.iterdir()) == []
+
+
+def test_ctrl_c_while_starting_leaves_nothing(scratch: Path) -> None:
+    with python(scratch, "-m", "local", "up") as up:
+        assert up.stderr is not None
+        assert up.stderr.readline().startswith("Postgres 17 ready")
+        up.send_signal(signal.SIGINT)
+        out, err = up.communicate(timeout=PATIENCE)
+    assert (up.returncode, out) == (130, "")
+    assert "Traceback" not in err
     assert list(scratch.iterdir()) == []
 
 
 def test_a_killed_up_is_not_found_again(scratch: Path) -> None:
     with python(scratch, "-m", "local", "up") as up:
-        assert up.stdout is not None
-        while (line := up.stdout.readline()).strip() != "Ctrl-C stops it.":
-            assert line
-        (state,) = scratch.glob("agency-dashboard-workers-*/stack.json")
+        read_until_up(up)
         up.kill()
         up.communicate()
     eventually(lambda: not leftovers(scratch), "a directory is left")
-    assert run_command(scratch, "reset")[0] == 0
-    assert not state.exists()
+    status, out, _ = run_command(scratch, "reset")
+    assert (status, out.startswith("No stack is running")) == (0, True)
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_is_found_is_the_stack_that_was_remembered(
+    stack: LocalStack, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    assert running.find() is None
+    running.remember(stack.running)
+    assert running.find() == stack.running
+    with pytest.raises(running.StateError, match="at the same time"):
+        running.remember(stack.running)
+    assert [path.name for path in running.state_file().parent.iterdir()] == ["stack.json"]
+    running.forget()
+    assert list(scratch.iterdir()) == []
+
+    # the ports of one that was killed, in use by this stack
+    running.remember(replace(stack.running, keys=Keys.generate()))
+    assert running.find() is None
+    for nonsense in ("", "{}", '["no", "state"]', '{"keys": {}}'):
+        running.state_file().parent.mkdir(exist_ok=True)
+        running.state_file().write_text(nonsense)
+        assert running.find() is None
+        assert list(scratch.iterdir()) == []
+
+
+def test_state_in_a_folder_of_somebody_else_is_not_trusted(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    running.state_file().parent.symlink_to(scratch)
+    with pytest.raises(running.StateError, match="belongs to somebody else"):
+        running.find()
+    status, _, err = run_command(scratch, "reset")
+    assert (status, "belongs to somebody else" in err) == (1, True)
 
 
 def test_the_demo_shows_what_arrived(scratch: Path) -> None:
     status, out, err = run_command(scratch, "demo")
     assert status == 0, out + err
     assert "#creative" in out
-    assert "\x1b[" not in out  # colours are for terminals
-    assert leftovers(scratch) == []
+    assert "@here love it & ship it" in out
+    assert "\x1b[" not in out + err  # colours are for terminals
+    assert all(len(line) <= 80 for line in (out + err).splitlines())
+    assert list(scratch.iterdir()) == []
 
 
-# --- the contract of invoke, with a function made for it ---
+# --- installing ---
 
-TEMPLATE = """
-Globals: {Function: {MemorySize: 256}}
-Resources:
-  Probe:
-    Type: AWS::Serverless::Function
-    Properties: {CodeUri: functions/probe, Timeout: 7, Role: !GetAtt Role.Arn}
-"""
-
-PROBE = """
-import os
-import sys
-
-print("a print of the module")
+NO_NETWORK = {
+    "npm_config_registry": "http://127.0.0.1:1/", "npm_config_fetch_retries": "0",
+    "HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1",
+}  # fmt: skip
 
 
-def lambda_handler(event, context):
-    print("a print of the handler")
-    os.write(1, b"past Python\\n")
-    left = context.get_remaining_time_in_millis()
-    assert 0 < left <= 7000
-    assert context.invoked_function_arn.endswith(":function:probe")
-    assert context.aws_request_id
-    if event.get("raise"):
-        raise ValueError("the handler's own words")
-    return {"event": event, "memory": context.memory_limit_in_mb, "seen": os.environ["SEEN"]}
-"""
+def test_what_is_installed_needs_no_network(scratch: Path) -> None:
+    node.ensure_installed(with_dev=True)
+    for options in ([], ["--with-dev"]):
+        with python(scratch, "-m", "local.node", "install", *options, env=NO_NETWORK) as process:
+            assert process.communicate(timeout=PATIENCE) == ("", "")
+        assert process.returncode == 0
 
 
-INVOKE_THERE = """
-import sys
-from pathlib import Path
-from local import invoke
-from local.__main__ import main
-
-invoke.ROOT = Path(sys.argv[1])
-invoke.FUNCTIONS = invoke.ROOT / "functions"
-sys.exit(main(["invoke", *sys.argv[2:]]))
-"""
+def test_an_install_without_network_says_so(scratch: Path, tmp_path: Path) -> None:
+    copy_project(tmp_path / "clone")
+    env = {**NO_NETWORK, "npm_config_cache": str(tmp_path / "cache")}
+    with python(scratch, "-m", "local.node", "install", env=env, cwd=tmp_path / "clone") as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (1, "")
+    assert "the first start needs the network" in err
+    assert "Traceback" not in err
 
 
-@pytest.fixture
-def probe(tmp_path: Path) -> Path:
-    """A project with one function."""
-    (tmp_path / "functions" / "probe").mkdir(parents=True)
-    (tmp_path / "functions" / "probe" / "app.py").write_text(PROBE)
-    (tmp_path / "events").mkdir()
-    (tmp_path / "events" / "probe.json").write_text('{"from": "the default file"}')
-    (tmp_path / "template.yaml").write_text(TEMPLATE)
-    return tmp_path
+# --- whose clone it is, and where ---
 
 
-def invoked(project: Path, *arguments: str) -> tuple[int, list[str], str]:
-    """Status, lines of stdout, stderr; configured so that no stack is needed."""
-    configured = {"SUPABASE_URL": "http://127.0.0.1:1", "SEEN": "yes"}
-    result = subprocess.run(
-        [sys.executable, "-c", INVOKE_THERE, str(project), *arguments],
-        cwd=ROOT,
-        env={**os.environ, **configured},
-        capture_output=True,
-        text=True,
+def as_nobody() -> dict[str, Any]:
+    """How to start a process as a user without any rights."""
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def python_of_anybody() -> str | None:
+    """An interpreter of this version that any user can run, or None."""
+    names = [sys.executable, f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3"]
+    for name in names:
+        found = shutil.which(name, path=None if "/" in name else "/usr/bin:/usr/local/bin")
+        if found and _is_same_version(found):
+            return found
+    return None
+
+
+def _is_same_version(interpreter: str) -> bool:
+    ask_version = "import sys; print(*sys.version_info[:2])"
+    try:
+        answer = subprocess.run(
+            [interpreter, "-c", ask_version], capture_output=True, text=True, cwd="/", **as_nobody()
+        )
+    except OSError:
+        return False
+    return bool(answer.stdout.split() == [str(part) for part in sys.version_info[:2]])
+
+
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Path]:
+    """A clone with everything installed, in a folder of its own."""
+    with temporary_directory() as outer:
+        copy_project(outer / "clone")
+        copy_installed(node.MODULES, outer / "clone" / "local" / "node_modules")
+        copy_installed(Path(sysconfig.get_path("purelib")), outer / "packages")
+        yield outer / "clone"
+
+
+def in_clone(clone: Path) -> dict[str, str]:
+    places = (clone, clone / "layers" / "shared", clone.parent / "packages")
+    return {"PYTHONPATH": os.pathsep.join(map(str, places)), "HOME": "/nonexistent"}
+
+
+@only_root
+def test_an_ordinary_user_runs_it(clone: Path, scratch: Path) -> None:
+    interpreter = python_of_anybody()
+    if interpreter is None:
+        pytest.skip("no interpreter of this version that other users can run")
+    status, out, err = run_command(
+        scratch,
+        env={**in_clone(clone), "PYTHONDONTWRITEBYTECODE": ""},
+        args=[interpreter, "-m", "local", "invoke", "notifications"],
+        cwd=clone,
+        umask=0o077,
+        **as_nobody(),
     )
-    return result.returncode, result.stdout.splitlines(), result.stderr
+    assert status == 0, err
+    assert json.loads(out)["sent"] > 0
+    assert list(scratch.iterdir()) == []
+    assert not list(clone.glob("local/__pycache__"))  # it is not theirs to write to
 
 
-def test_the_summary_alone_is_on_stdout(probe: Path) -> None:
-    status, (line,), err = invoked(probe, "probe")
-    assert status == 0
-    assert json.loads(line) == {
-        "event": {"from": "the default file"}, "memory": 256, "seen": "yes"
-    }  # fmt: skip
-    for words in ("a print of the module", "a print of the handler", "past Python"):
-        assert words in err
-
-
-def test_a_handler_that_raises_is_status_1(probe: Path) -> None:
-    event = probe / "other.json"
-    event.write_text('{"raise": true}')
-    status, out, err = invoked(probe, "probe", "--event", str(event))
-    assert (status, out) == (1, [])
-    assert "ValueError: the handler's own words" in err
-
-
-def test_what_cannot_be_invoked_is_status_2(probe: Path) -> None:
-    status, out, err = invoked(probe, "unheard_of")
-    assert (status, out) == (2, [])
-    assert "there are: probe" in err
-    assert invoked(probe, "probe", "--event", "missing.json")[0] == 2
-    (probe / "events" / "probe.json").write_text("{")
-    status, out, err = invoked(probe, "probe")
-    assert (status, out) == (2, [])
-    assert "is not JSON" in err.replace("\n", " ")
+@only_root
+def test_root_runs_it_below_a_folder_that_only_root_may_enter(clone: Path, scratch: Path) -> None:
+    clone.parent.chmod(0o700)
+    env = {**in_clone(clone), "PYTHONDONTWRITEBYTECODE": "1"}
+    status, out, err = run_command(
+        scratch, "invoke", "notifications", env=env, cwd=clone, umask=0o077
+    )
+    clone.parent.chmod(0o755)
+    assert status == 0, err
+    assert json.loads(out)["sent"] > 0
+    assert list(scratch.iterdir()) == []
+    assert not list(clone.glob("local/__pycache__"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.control import Control
-from local.faults import close, failing, reset, truncate
+from local.faults import close, failing, hang, reset, truncate
 from local.http_server import HttpServer
 from local.proxy import proxy
 from local.wire import Request, Response
@@ -85,6 +85,14 @@ def test_requests_and_answers_pass_unchanged(
     assert all(request.headers["x-custom"] == "kept" for request in echo.seen)
 
 
+def test_a_body_in_pieces_arrives_whole(client: http.client.HTTPConnection, echo: Echo) -> None:
+    pieces = [b"a" * 10, b"b" * 100_000, b"c"]
+    client.request("POST", "/chunks", iter(pieces), encode_chunked=True)
+    answer = client.getresponse()
+    assert answer.read() == b"POST /chunks " + b"".join(pieces)
+    assert "transfer-encoding" not in echo.seen[0].headers
+
+
 def test_a_path_in_front(upstream: HttpServer) -> None:
     with proxy(f"{upstream.url}/rest/v1/") as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
@@ -108,6 +116,18 @@ def test_a_lost_request_and_a_lost_answer(
     assert len(echo.seen) == arrived
     client.close()
     assert ask(client, "/rest/v1/rpc/claim")[0] == 200
+
+
+@pytest.mark.parametrize(("when", "arrived"), [("before", 0), ("after", 1)])
+def test_a_client_that_gives_up_before_and_after(
+    between: HttpServer, echo: Echo, when: str, arrived: int
+) -> None:
+    Control(between.url).add_faults(hang(60, when=when))
+    impatient = http.client.HTTPConnection("127.0.0.1", between.port, timeout=0.2)
+    with pytest.raises(TimeoutError):
+        ask(impatient, "/x")
+    impatient.close()
+    assert len(echo.seen) == arrived
 
 
 def test_an_error_in_place_of_the_answer(

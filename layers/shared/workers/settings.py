@@ -120,7 +120,7 @@ class Settings:
         _number(1, 10_000), "messages that may go out at once before that rate holds", default=300.0
     )
     notification_batch_size: int = _setting(
-        _whole(1, 500), "notifications claimed at a time", default=100
+        _whole(1, 500), "notifications claimed at first; more while the queue is long", default=100
     )
     notification_concurrency: int = _setting(
         _whole(1, 128), "channels posted to at the same moment", default=64

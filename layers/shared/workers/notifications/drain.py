@@ -12,6 +12,7 @@ posted.
 
 from __future__ import annotations
 
+import math
 import queue
 import uuid
 from collections.abc import Callable
@@ -58,6 +59,7 @@ RENEW_EVERY: Final = 10.0
 SETTLE_MARGIN: Final = 3.0
 
 MOST_IN_HAND: Final = 1_000
+LARGEST_BATCH: Final = 500
 # How often to see whether the workspace's rate has room for announcements again.
 ROOM_POLL: Final = 0.25
 EMPTY_CLAIM_DELAYS: Final = (1.0, 2.0, 5.0)
@@ -90,12 +92,14 @@ class Drain:
         self._probes: list[dict[str, str]] = []
         self._hand = Hand(settings.slack_channel_rate, self._report)
         self._posting = 0
+        self._quickest = math.inf
 
         self._recording = False
         self._recorded_at = 0.0
         self._record_failures = 0
 
         self._claiming = False
+        self._batch_size = settings.notification_batch_size
         self._claim_at = 0.0
         self._empty_claims = 0
         self._drained = False
@@ -333,12 +337,12 @@ class Drain:
         nothing_else = not self._hand and not self._hand.outbox
         if not self._may_claim() or (now < self._claim_at and not nothing_else):
             return
-        busy = self._hand.busy_configs()
+        busy, batch_size = self._hand.busy_configs(), self._batch_size
 
         def claim() -> Any:
             return self._database.call(
                 "lock_and_get_notifications",
-                batch_size=self._settings.notification_batch_size,
+                batch_size=batch_size,
                 lease=ROW_LEASE,
                 busy_configs=busy,
                 after_lost_claims=nothing_else,
@@ -359,7 +363,8 @@ class Drain:
                 continue
             self._hand.take_in(notification, now)
             self._report.longest_waited = max(self._report.longest_waited, notification.waited)
-        if len(rows) >= self._settings.notification_batch_size:
+        if len(rows) >= self._batch_size:
+            self._batch_size = min(2 * self._batch_size, LARGEST_BATCH)  # a long queue
             self._empty_claims = 0
             self._claim_at = now
             return
@@ -484,7 +489,7 @@ class Drain:
     def _tried(self, lane: Lane, work: Work, attempt: Attempt) -> None:
         self._posting -= 1
         lane.busy = False
-        lane.pace.last_start = attempt.started
+        lane.pace.last_start = self._latest_arrival(attempt)
         lane.conversation_id = attempt.conversation_id
         self._report.counts["unknown_keys"] += len(attempt.unknown_keys)
         if attempt.posted is None:
@@ -502,6 +507,14 @@ class Drain:
             possible_duplicate=work.possible_duplicate,
         )
         self._hand.tell(work, outcome, attempt.started)
+
+    def _latest_arrival(self, attempt: Attempt) -> float:
+        """When the message reached Slack at the latest, as far as the quickest answer of this
+        run tells: the thread may have had to wait before it could send."""
+        took = self._clock.now() - attempt.started
+        if attempt.posted is not None:
+            self._quickest = min(self._quickest, took)
+        return attempt.started + max(0.0, took - self._quickest)
 
     def _failed(self, lane: Lane, work: Work, attempt: Attempt, error: WorkerError) -> None:
         now = self._clock.now()
