@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -145,6 +146,25 @@ class Deliveries(RuleBasedStateMachine):
         finally:
             self._resources.close()
 
+    @initialize(many=st.integers(1, 4))
+    def begin_with_some(self, many: int) -> None:
+        for which in range(len(CHANNELS)):
+            self.enqueue(which, many)
+
+    @rule(
+        which=st.integers(0, len(CHANNELS) - 1),
+        faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=3),
+        after=st.integers(0, 2),
+        sleep=st.sampled_from((31.0, 61.0)),
+    )
+    def bad_minute(self, which: int, faults: list[Fault], after: int, sleep: float) -> None:
+        """Something is queued, something goes wrong, and a run meets it."""
+        self.enqueue(which, 2)
+        for fault in faults:
+            self.spoil_slack(fault, after)
+        self.run_worker(60.0, 1)
+        self.world.clock.advance(sleep)
+
     @rule(which=st.integers(0, len(CHANNELS) - 1), many=st.integers(1, 3))
     def enqueue(self, which: int, many: int) -> None:
         for _ in range(many):
@@ -189,6 +209,17 @@ class Deliveries(RuleBasedStateMachine):
             self._step_slow_worker()
         self.world.clock.advance(sleep)
 
+    @rule(fault=st.sampled_from(FAULTS), again=st.integers(1, 4))
+    def freeze(self, fault: Fault, again: int) -> None:
+        """The second worker sleeps through all its leases, and then wants to go on."""
+        self.spoil_slack(fault, 0)
+        for _ in range(4):
+            self._step_slow_worker()
+        self.world.clock.advance(175)
+        self.run_worker(60.0, 1)
+        for _ in range(again):
+            self._step_slow_worker()
+
     def _step_slow_worker(self) -> None:
         if self.slow is None:
             world = self.world
@@ -204,24 +235,25 @@ class Deliveries(RuleBasedStateMachine):
     def kill_slow_worker(self) -> None:
         self.slow = None
 
-    @rule()
-    def redrive(self) -> None:
-        self._note_ended()
-        self.world.connection.execute(
-            "select redrive_notifications(as_of => %s)", (self.world.now,)
-        )
-        self.ended = {id_: end for id_, end in self.ended.items() if end not in ("dead", "expired")}
+    @rule(what=st.sampled_from(("redrive", "release", "a day")))
+    def something_rare(self, what: str) -> None:
+        """An operator's command, or so long a pause that everything waiting expires."""
+        if what == "a day":
+            self.world.clock.advance(25 * 3600)
+        elif what == "release":
+            self._release()
+        else:
+            self._note_ended()
+            self.world.connection.execute(
+                "select redrive_notifications(as_of => %s)", (self.world.now,)
+            )
+            lasting = ("sent", "skipped")
+            self.ended = {id_: end for id_, end in self.ended.items() if end in lasting}
 
-    @rule()
-    def release(self) -> None:
+    def _release(self) -> None:
         self.world.connection.execute(
             "select release_parked_configs(as_of => %s)", (self.world.now,)
         )
-
-    @precondition(lambda self: self.count > 0)
-    @rule()
-    def let_a_day_pass(self) -> None:
-        self.world.clock.advance(25 * 3600)
 
     @invariant()
     def nothing_is_lost_and_what_ended_stays_so(self) -> None:
@@ -257,7 +289,7 @@ class Deliveries(RuleBasedStateMachine):
         self.world.between.faults.clear()
         self.world.clock.advance(1000)
         for _ in range(10):
-            self.release()
+            self._release()
             self.world.run()
             if all(row["outcome"] in ENDED for row in self.world.queued()):
                 break

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,29 @@ def eventually(is_so: Callable[[], bool], what: str) -> None:
 
 
 def children_of(pid: int) -> set[int]:
-    listed = subprocess.run(
-        ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
-    ).stdout
-    pairs = [line.split() for line in listed.splitlines()]
-    return {int(child) for child, parent in pairs if int(parent) == pid}
+    return {child for child, (parent, _) in _processes().items() if parent == pid}
 
 
 def is_running(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    # one that nobody has waited for yet is over all the same
-    return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
+    _, state = _processes().get(pid, (0, "Z"))
+    return state != "Z"  # one that nobody has waited for yet is over all the same
+
+
+def _processes() -> dict[int, tuple[int, str]]:
+    """Every process: its parent and the letter of its state."""
+    if sys.platform == "linux":  # where a bare machine may have no ps
+        found = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                pid, _, rest = stat.read_text().partition(" (")
+                state, parent = rest.rpartition(") ")[2].split()[:2]
+                found[int(pid)] = (int(parent), state)
+        return found
+    listed = subprocess.run(
+        ["/bin/ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = (line.split() for line in listed.splitlines())
+    return {int(pid): (int(parent), state[0]) for pid, parent, state in rows}
 
 
 @contextmanager
@@ -55,11 +67,15 @@ def leftovers(scratch: Path) -> list[str]:
     return [path.name for path in scratch.iterdir() if path.name.startswith("agency-stack-")]
 
 
+@contextmanager
 def python(
     scratch: Path, *arguments: str, env: dict[str, str] | None = None, **options: Any
-) -> subprocess.Popen[str]:
-    """A Python process at the root of the project, with `scratch` for temporary files."""
-    return subprocess.Popen(
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python process at the root of the project, with `scratch` for temporary files.
+
+    It is killed when the block fails, so that a failed test does not wait for it for ever.
+    """
+    with subprocess.Popen(
         **{
             "args": [sys.executable, *arguments],
             "cwd": ROOT,
@@ -69,7 +85,12 @@ def python(
             "text": True,
             **options,
         }
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def run_command(
