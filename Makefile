@@ -30,7 +30,7 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up reset invoke test check check-python check-template check-sql \
+.PHONY: help install demo up reset invoke test test-long check check-python check-template check-sql \
 	bench build deploy lock clean
 
 help: ## List the targets
@@ -52,6 +52,10 @@ invoke: .venv/.installed .venv/.node ## Run one function locally: FUNCTION=notif
 
 test: install ## Run the tests
 	$(PY) -m pytest $(ARGS)
+
+test-long: install ## Try many more orders of events and kills than test does
+	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 $(PY) -m pytest \
+	  tests/delivery/test_state_machine.py tests/delivery/test_crashes.py $(ARGS)
 
 check: check-python check-template check-sql ## Run the linters, types, import contracts, template and SQL checks
 

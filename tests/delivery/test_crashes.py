@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -67,11 +68,14 @@ def killed_run(world: World, kill_at: str | None) -> list[str]:
     return out.splitlines()
 
 
-def queue_some(world: World) -> None:
-    for channel in ("C0ONE0000", "C0TWO0000", "C0THREE00"):
+def queue_some(world: World, seed: int = 0) -> int:
+    """Two notifications for each of three channels, and some more by `seed`; how many."""
+    counts = [2 + seed * step % 4 for step in (1, 2, 3)]
+    for channel, count in zip(("C0ONE0000", "C0TWO0000", "C0THREE00"), counts, strict=True):
         config = world.agency.config(channel, template="{{text}}")
-        for number in range(2):
+        for number in range(count):
             world.queue(config, f"{channel} {number}")
+    return sum(counts)
 
 
 def test_the_steps_are_those_of_a_run(world: World) -> None:
@@ -83,14 +87,15 @@ def test_the_steps_are_those_of_a_run(world: World) -> None:
     assert {step.rpartition(" ")[0] for step in taken} == kinds
 
 
+@pytest.mark.parametrize("seed", range(int(os.environ.get("KILL_SEEDS", "1"))))
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_loses_nothing_and_repeats_nothing(world: World, step: str) -> None:
-    queue_some(world)
+def test_a_kill_loses_nothing_and_repeats_nothing(world: World, step: str, seed: int) -> None:
+    count = queue_some(world, seed)
     assert killed_run(world, step)[-1] == step
     world.clock.advance(200)
     world.run_until_ended(slack_channel_rate=0.0)
-    assert world.outcomes() == {"sent": 6}
-    assert len(world.messages()) == 6
+    assert world.outcomes() == {"sent": count}
+    assert len(world.messages()) == count
     assert not any(message.is_marked for message in world.messages())
     world.assert_kept()
 

@@ -297,8 +297,8 @@ class Deliveries(RuleBasedStateMachine):
         self.world.assert_kept()
 
 
-# An example is some hundred requests to real servers, so there are few of them: more by
-# DELIVERY_EXAMPLES=200 make test ARGS=tests/delivery/test_state_machine.py.
+# An example is some hundred requests to real servers, so there are few of them; `make
+# test-long` tries more.
 EXAMPLES = settings(
     max_examples=int(os.environ.get("DELIVERY_EXAMPLES", "20")),
     stateful_step_count=25,
