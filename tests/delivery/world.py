@@ -75,6 +75,7 @@ class World:
     def close(self) -> None:
         for database in self._databases:
             database.close()
+        self.connection.execute(f"truncate {TABLES} cascade")
         self.connection.close()
 
     # --- before a run ---
