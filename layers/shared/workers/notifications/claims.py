@@ -28,11 +28,6 @@ class Delivery:
     error_code: str | None
 
     @property
-    def is_direct_message(self) -> bool:
-        """Whether the destination is a person: Slack's user ids begin with U or W."""
-        return self.destination.startswith(("U", "W"))
-
-    @property
     def is_unknown(self) -> bool:
         """Whether an earlier try may have posted it."""
         return self.state == "unknown"
