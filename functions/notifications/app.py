@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from workers.composition import run_notifications
+from workers.composition.notifications import run_notifications
 from workers.telemetry import logger
 
 

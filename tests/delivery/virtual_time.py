@@ -33,6 +33,9 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         self._jump_to(self._seconds + seconds)
 
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
     def _jump_to(self, seconds: float) -> None:
         self._seconds = seconds
         self._moved(self.as_of())

@@ -21,6 +21,10 @@ class Clock(Protocol):
         """
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Return that much later."""
+        ...
+
 
 class SystemClock:
     """Real time."""
@@ -33,3 +37,6 @@ class SystemClock:
             return inbox.get(timeout=max(0.0, until - self.now()))
         except queue.Empty:
             return None
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)

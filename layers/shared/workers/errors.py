@@ -6,8 +6,11 @@
     ├── RateLimitedError       wait; costs no attempt
     ├── PermanentError         this item will never succeed
     │   └── DestinationError   nothing sent to this destination will succeed
+    ├── TooMuchDataError       ask for less at once
     ├── UnknownError           refused for a reason that we have no rule for
     ├── CredentialsError       the credential is refused: stop using it
+    │   └── ConnectionCredentialsError   that of one ad account; the others are not concerned
+    │       └── ExpiredSignInError       only the short-lived part of it: sign in anew, once
     └── ConfigurationError     the deployment is set up wrongly: the run fails
 
 Each edge (database, Slack, an ad platform) translates the outside world into this tree in
@@ -60,12 +63,24 @@ class DestinationError(PermanentError):
     """The destination cannot receive anything until somebody mends it."""
 
 
+class TooMuchDataError(WorkerError):
+    """The answer would be, or was, too large for the other side to give at once."""
+
+
 class UnknownError(WorkerError):
     """The other side refused it with a code that none of our rules knows."""
 
 
 class CredentialsError(WorkerError):
     """The credential was refused."""
+
+
+class ConnectionCredentialsError(CredentialsError):
+    """The credentials of one platform connection are missing, malformed or refused."""
+
+
+class ExpiredSignInError(ConnectionCredentialsError):
+    """The access token has run out; the credentials themselves may still be good."""
 
 
 class ConfigurationError(WorkerError):

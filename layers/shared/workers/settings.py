@@ -8,6 +8,7 @@ malformed is named in one `ConfigurationError`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -78,6 +79,21 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def _api_version(pattern: str, example: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must look like {example}")
+        return value
+
+    return parse
+
+
+def _queue_url(value: str) -> str:
+    if not urlsplit(value).path.strip("/"):
+        raise ValueError("must be the URL of an SQS queue")
+    return _url(value)
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:
@@ -135,6 +151,50 @@ class Settings:
         "what to do with a message that may have been posted where the bot cannot look: "
         "repost (marked as a possible duplicate) or park its config",
         default="repost",
+    )
+    meta_graph_url: str = _setting(
+        _url, "base URL of Meta's Graph API, without version", default="https://graph.facebook.com"
+    )
+    meta_api_version: str = _setting(
+        _api_version(r"v\d+\.\d+", "v26.0"), "version of Meta's Graph API", default="v26.0"
+    )
+    google_ads_url: str = _setting(
+        _url,
+        "base URL of the Google Ads API, without version",
+        default="https://googleads.googleapis.com",
+    )
+    google_ads_api_version: str = _setting(
+        _api_version(r"v\d+", "v26"), "version of the Google Ads API", default="v26"
+    )
+    google_token_url: str = _setting(
+        _url,
+        "where Google's refresh tokens are exchanged",
+        default="https://oauth2.googleapis.com/token",
+    )
+    google_client_id: str | None = _setting(
+        _text, "OAuth client of the Google connections that have none of their own", default=None
+    )
+    google_client_secret: str | None = _setting(
+        _text, "the secret of that OAuth client", default=None, secret=True
+    )
+    google_developer_token: str | None = _setting(
+        _text,
+        "sent to Google Ads where set; Google has ignored it since September 2026",
+        default=None,
+        secret=True,
+    )
+    sync_queue_url: str | None = _setting(
+        _queue_url,
+        "the SQS queue between the plan and the syncs; only the metrics_sync function needs it",
+        default=None,
+    )
+    metrics_concurrency: int = _setting(
+        _whole(1, 1000), "connections synced at the same moment", default=10
+    )
+    metrics_look_back_days: int = _setting(
+        _whole(1, 90),
+        "complete days before today that each sync reads again",
+        default=30,
     )
 
 

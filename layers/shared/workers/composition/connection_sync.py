@@ -1,0 +1,68 @@
+"""The sync of one connection and its clients."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import requests
+
+from workers.clock import SystemClock
+from workers.composition.container import (
+    InvocationContext,
+    database,
+    deadline,
+    note_refusal,
+    once_per_container,
+    settings,
+)
+from workers.errors import CredentialsError
+from workers.metrics.orders import SyncOrder
+from workers.metrics.sync import ConnectionSync, SyncReport
+from workers.telemetry import emit_metrics, logger
+
+
+@once_per_container
+def sessions() -> dict[str, requests.Session]:
+    return {}
+
+
+def session_of(platform: str) -> requests.Session:
+    """The platform's own, which keeps its connections open."""
+    return sessions().setdefault(platform, requests.Session())
+
+
+def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]:
+    """The sync that one message of the queue orders; returns its summary.
+
+    What an ad platform refuses is recorded and no error here. Raises when the message is to
+    come back: when it is malformed, or the database fails.
+    """
+    clock = SystemClock()
+    sync_until = deadline(context, clock)
+    order = SyncOrder.from_body(body)
+    sync = ConnectionSync(database(), settings(), clock, session_of, random.random)
+    try:
+        report = sync.run(order, sync_until)
+    except CredentialsError as error:
+        note_refusal("connection_sync", error)
+        raise
+    _tell(report)
+    return report.summary()
+
+
+def _tell(report: SyncReport) -> None:
+    summary = report.summary()
+    if report.status == "stale":
+        logger.info("The order is no longer valid", extra={"action": "connection_sync", **summary})
+        return
+    say = logger.warning if report.status in ("failed", "lost") else logger.info
+    say(f"The sync ended: {report.status}", extra={"action": "connection_sync", **summary})
+    emit_metrics(
+        "connection_sync",
+        {
+            "SyncsSucceeded": report.status == "success",
+            "SyncsFailed": report.status == "failed",
+            "ConnectionsParked": report.is_parked,
+        },
+    )

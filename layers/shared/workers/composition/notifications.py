@@ -1,0 +1,61 @@
+"""The notification worker and its clients."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from workers.clock import SystemClock
+from workers.composition.container import (
+    InvocationContext,
+    database,
+    deadline,
+    note_refusal,
+    once_per_container,
+    settings,
+)
+from workers.errors import CredentialsError
+from workers.notifications.drain import Drain
+from workers.notifications.report import Report
+from workers.slack import Slack
+from workers.telemetry import emit_metrics, logger
+
+
+@once_per_container
+def slack() -> Slack:
+    return Slack(settings().slack_bot_token, settings().slack_api_url)
+
+
+def run_notifications(context: InvocationContext) -> dict[str, Any]:
+    """One run of the notification worker; returns its summary, raises when it failed as a whole.
+
+    After a refused credential the next invocation reads the secret anew.
+    """
+    clock = SystemClock()
+    drain_until = deadline(context, clock)
+    drain = Drain(database(), slack(), settings(), clock, random.random)
+    try:
+        report = drain.run(drain_until)
+    except CredentialsError as error:
+        note_refusal("notifications", error)
+        raise
+    _tell(report)
+    return report.summary()
+
+
+def _tell(report: Report) -> None:
+    summary = report.summary()
+    if report.outcome == "busy":
+        logger.info("Another run is draining", extra={"action": "notifications_run", **summary})
+        return
+    logger.info("The notification run ended", extra={"action": "notifications_run", **summary})
+    emit_metrics(
+        "notifications",
+        {
+            "NotificationsSent": report.counts["sent"],
+            "NotificationsDead": report.counts["dead"],
+            "OldestDueSeconds": report.oldest_due or 0.0,
+            "Parked": report.parked_configs,
+            "CredentialsRefused": 0,
+        },
+    )

@@ -1,0 +1,1 @@
+"""The metrics sync: a plan every ten minutes, one sync per connection."""

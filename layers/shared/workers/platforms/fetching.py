@@ -1,0 +1,239 @@
+"""The one loop that talks to the ad platforms: sends, waits, tries again, follows pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+import requests
+from requests.auth import AuthBase
+
+from workers.clock import Clock
+from workers.errors import (
+    ExpiredSignInError,
+    RateLimitedError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.metrics.windows import Window
+from workers.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
+
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 60.0
+TRIES = 3
+# Waits of minutes do not belong into a function that is paid by its duration.
+LONGEST_WAIT = 20.0
+MOST_PAGES = 100_000
+_CHUNK = 1 << 16
+
+T = TypeVar("T")
+
+
+class OutOfTime(Exception):
+    """The deadline came before the work was done."""
+
+
+class BrokenStreamError(TransientError):
+    """An answer did not come in time, or broke off half-read: smaller ones may get through."""
+
+
+class _Headers(AuthBase):
+    """The request's own headers as its authentication, which keeps requests from replacing
+    them by an entry of ~/.netrc."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        prepared.headers.update(self._headers)
+        return prepared
+
+
+class Reader:
+    """Reads one connection's account and rows, until `deadline` (of `clock`, in seconds)."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        session: requests.Session,
+        clock: Clock,
+        deadline: float,
+        random_fraction: Callable[[], float],
+    ) -> None:
+        self._platform = platform
+        self._session = session
+        self._clock = clock
+        self._deadline = deadline
+        self._random = random_fraction
+        self._limit_near: RateLimitedError | None = None
+        self._is_signed_in = False
+        # requests sent so far, for the log
+        self.requests = 0
+        # what the platform says about the version in use, for the log
+        self.version_warning: str | None = None
+
+    def account(self) -> Account:
+        """Signs in where needed. Raises the workers' errors, and OutOfTime."""
+        return self._ask(self._platform.ask_account, self._platform.read_account)
+
+    def answer(self, request: Request) -> Any:
+        """The JSON of any request's answer, for checks."""
+        return self._ask(lambda: request, lambda answer: json.loads(answer.body()))
+
+    def pages(self, window: Window, page_size: int) -> Iterator[Page]:
+        """All pages of a window, in the platform's order.
+
+        Raises BrokenStreamError where an answer takes too long or breaks off after its first
+        page, the workers' errors for what the platform refuses, OutOfTime. Nothing is complete
+        before the iterator ends.
+        """
+        seen: set[str] = set()
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            for page in self._pages_of_one_answer(window, page_size, cursor):
+                yield page
+            cursor = page.cursor
+            if cursor is None:
+                return
+            if cursor in seen:
+                raise malformed("the same cursor came twice: the pages would never end")
+            seen.add(cursor)
+        raise malformed(f"more than {MOST_PAGES} pages")
+
+    def _pages_of_one_answer(
+        self, window: Window, page_size: int, cursor: str | None
+    ) -> Iterator[Page]:
+        def first(answer: Answer) -> tuple[Page, Iterator[Page]]:
+            rest = self._platform.read_pages(answer, window)
+            return next(rest, Page([])), rest
+
+        page, rest = self._ask(
+            lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
+        )
+        yield page
+        try:
+            for page in rest:
+                self._heed_deadline()
+                yield page
+        except TransientError as error:
+            raise BrokenStreamError(str(error), code=error.code) from None
+
+    def _ask(
+        self,
+        build: Callable[[], Request],
+        read: Callable[[Answer], T],
+        *,
+        keep_open: bool = False,
+    ) -> T:
+        """`_try` with a sign-in before it where one is needed, and anew where it ran out."""
+        if not self._is_signed_in:
+            self._sign_in()
+        try:
+            return self._try(build, read, keep_open=keep_open)
+        except ExpiredSignInError:
+            if self._platform.sign_in() is None:
+                raise
+        self._sign_in()
+        return self._try(build, read, keep_open=keep_open)
+
+    def _sign_in(self) -> None:
+        request = self._platform.sign_in()
+        if request is not None:
+            self._try(lambda: request, self._platform.signed_in)
+        self._is_signed_in = True
+
+    def _try(
+        self,
+        build: Callable[[], Request],
+        read: Callable[[Answer], T],
+        *,
+        keep_open: bool = False,
+    ) -> T:
+        """Sends what `build` makes until `read` takes the answer, or no further try helps."""
+        for failed in range(1, TRIES):
+            self._heed_limits()
+            try:
+                return self._send(build(), read, keep_open=keep_open)
+            except RateLimitedError as error:
+                self._wait(error.retry_after, error)
+            except BrokenStreamError:
+                raise
+            except TransientError as error:
+                self._wait(2.0**failed * (0.5 + self._random() / 2), error)
+        self._heed_limits()
+        return self._send(build(), read, keep_open=keep_open)
+
+    def _send(self, request: Request, read: Callable[[Answer], T], *, keep_open: bool) -> T:
+        self.requests += 1
+        left = max(1.0, self._deadline - self._clock.now())
+        try:
+            response = self._session.request(
+                request.method,
+                request.url,
+                params=dict(request.params),
+                data=request.form,
+                json=request.json,
+                auth=_Headers(request.headers),
+                timeout=(min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)),
+                allow_redirects=False,  # it would take the token along to wherever it leads
+                stream=True,
+            )
+        except requests.ReadTimeout:
+            raise BrokenStreamError(
+                f"{self._platform.name} took too long to answer", code="ReadTimeout"
+            ) from None
+        except requests.RequestException as error:
+            raise _unreachable(error) from None
+        answer = Answer(response.status_code, response.headers, _chunks(response))
+        with ExitStack() as until_read:
+            until_read.callback(response.close)
+            taken = self._take(answer, read)
+            if keep_open:  # there is more to read; the end of it frees the connection
+                until_read.pop_all()
+            return taken
+
+    def _take(self, answer: Answer, read: Callable[[Answer], T]) -> T:
+        self._limit_near = self._platform.usage(answer.headers)
+        self.version_warning = answer.headers.get("X-Ad-Api-Version-Warning", self.version_warning)
+        if 300 <= answer.status < 400:
+            raise UnknownError(
+                f"{self._platform.name} answered with a redirect, which is not followed",
+                code=f"http_{answer.status}",
+            )
+        if not 200 <= answer.status < 300:
+            raise self._platform.classify(answer)
+        return read(answer)
+
+    def _heed_limits(self) -> None:
+        """Before a request: the time left, and limits that the last answer said are near."""
+        self._heed_deadline()
+        if self._limit_near is not None:
+            near, self._limit_near = self._limit_near, None
+            self._wait(near.retry_after, near)
+
+    def _heed_deadline(self) -> None:
+        if self._clock.now() >= self._deadline:
+            raise OutOfTime
+
+    def _wait(self, seconds: float, error: WorkerError) -> None:
+        """Raises `error` where the wait is too long for this run."""
+        left = self._deadline - self._clock.now()
+        if seconds > min(LONGEST_WAIT, left / 4):
+            raise error
+        self._clock.sleep(seconds)
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    try:
+        yield from response.iter_content(_CHUNK)
+    except requests.RequestException as error:
+        raise _unreachable(error) from None
+
+
+def _unreachable(error: requests.RequestException) -> TransientError:
+    # only its kind: the text of it holds the URL
+    kind = type(error).__name__
+    return TransientError(f"the platform could not be reached or broke off: {kind}", code=kind)

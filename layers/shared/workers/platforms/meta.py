@@ -1,0 +1,320 @@
+"""Meta (Facebook, Instagram): the Insights edge of the Graph API.
+
+https://developers.facebook.com/docs/marketing-api/insights
+https://developers.facebook.com/docs/marketing-api/insights/error-codes
+https://developers.facebook.com/docs/graph-api/overview/rate-limiting
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, ClassVar, Self
+
+from workers.errors import (
+    ConnectionCredentialsError,
+    PermanentError,
+    RateLimitedError,
+    TooMuchDataError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.metrics.windows import Window
+from workers.platforms.protocol import (
+    Account,
+    AdDay,
+    Answer,
+    Ask,
+    Connection,
+    Finding,
+    Page,
+    Request,
+    amount,
+    day_within,
+    malformed,
+    whole,
+)
+from workers.settings import Settings
+
+_FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
+
+# No further request is made for a scope that has used up this share of its limit.
+_NEARLY_USED = 90
+# The longest block of an app with limited access; used where Meta names no time.
+_USUAL_BLOCK = 300.0
+
+# (code, subcode) and code alone, as in Meta's error reference. A pair comes before its code.
+_AUTH = frozenset({190, 102})
+_APP_LIMIT = frozenset({4, 341})
+_ACCOUNT_LIMIT = frozenset({17, 32, 613, *range(80000, 80007), 80008, 80009, 80014})
+_TOO_MUCH = frozenset({(100, 1487534), (100, 1504018), (2, 1504038)})
+_PERMISSION = frozenset({10, 294, *range(200, 300)})
+_PERMISSION_PAIRS = frozenset({(100, 33), (100, 3191001)})
+_REFUSED = frozenset({100, 368, 3018})
+_REFUSED_PAIRS = frozenset({(2, 1504041), (2, 1504042), (1, 2853001)})
+_TRANSIENT = frozenset({1, 2, 104, 960})
+
+
+class Meta:
+    """One ad account on Meta."""
+
+    name: ClassVar[str] = "meta"
+    aliases: ClassVar[tuple[str, ...]] = ("facebook", "instagram")
+    mapping_key: ClassVar[str] = "meta_ad_id"
+    longest_window: ClassVar[int | None] = None
+    page_size: ClassVar[int] = 500
+    smallest_page: ClassVar[int] = 25
+
+    def __init__(
+        self, connection: Connection, account_id: str, base_url: str, api_version: str
+    ) -> None:
+        self._connection = connection
+        self._token = connection.credential("access_token")
+        self._app_secret = connection.optional_credential("app_secret")
+        self._account_id = account_id
+        self._graph = f"{base_url}/{api_version}"
+        self.api_version = api_version
+
+    @classmethod
+    def open(cls, connection: Connection, settings: Settings) -> Self:
+        digits = connection.account_id.removeprefix("act_")
+        if not re.fullmatch(r"[0-9]+", digits):
+            raise PermanentError(
+                f"account_id {connection.account_id!r:.60} is not act_ and digits",
+                code="malformed_account_id",
+            )
+        return cls(connection, digits, settings.meta_graph_url, settings.meta_api_version)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (*self._connection.secrets, self._proof() or "")
+
+    def sign_in(self) -> Request | None:
+        return None
+
+    def signed_in(self, answer: Answer) -> None:
+        """Meta's tokens need no exchange."""
+
+    def ask_account(self) -> Request:
+        return self._get(
+            f"act_{self._account_id}",
+            fields="account_id,name,currency,timezone_name,account_status",
+        )
+
+    def read_account(self, answer: Answer) -> Account:
+        body = _object(answer)
+        if not body.get("currency") or not body.get("timezone_name"):
+            raise malformed("the account's answer lacks its currency or time zone")
+        return Account(
+            id=self._account_id,
+            name=str(body.get("name") or ""),
+            currency=str(body["currency"]),
+            time_zone=str(body["timezone_name"]),
+        )
+
+    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+        days = json.dumps({"since": f"{window.since}", "until": f"{window.until}"})
+        return self._get(
+            f"act_{self._account_id}/insights",
+            level="ad",
+            time_increment="1",
+            time_range=days,
+            fields=_FIELDS,
+            limit=str(page_size),
+            # paging.next is not followed: it may lead elsewhere and hold the token
+            **({} if cursor is None else {"after": cursor}),
+        )
+
+    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+        body = _object(answer)
+        rows = body.get("data")
+        if not isinstance(rows, list):
+            raise malformed("the answer has no list of rows")
+        paging = body.get("paging") or {}
+        cursor = None
+        if paging.get("next"):
+            cursor = (paging.get("cursors") or {}).get("after")
+            if not cursor:
+                raise malformed("there is a next page, but no cursor for it")
+        yield Page([_row(row, window) for row in rows], cursor)
+
+    def classify(self, answer: Answer) -> WorkerError:
+        body = answer.body()
+        try:
+            error = json.loads(body)["error"]
+            code, subcode = int(error["code"]), int(error.get("error_subcode") or 0)
+        except (ValueError, KeyError, TypeError):
+            return _without_code(answer.status)
+        told = (
+            f"Meta refused it with {code}{f'/{subcode}' if subcode else ''}: "
+            f"{error.get('message', '')} (fbtrace_id {error.get('fbtrace_id', 'none')})"
+        )
+        return self._meaning(code, subcode, error, told, answer)
+
+    def _meaning(
+        self, code: int, subcode: int, error: Mapping[str, Any], told: str, answer: Answer
+    ) -> WorkerError:
+        name = f"{code}/{subcode}" if subcode else str(code)
+        message = str(error.get("message", ""))
+        if code in _AUTH or (code == 2500 and "access token" in message):
+            return ConnectionCredentialsError(told, code=name)
+        if code in _APP_LIMIT:
+            wait = _longest_wait(answer.headers)
+            return RateLimitedError(told, code=name, retry_after=wait, everywhere=True)
+        if code in _ACCOUNT_LIMIT:
+            return RateLimitedError(told, code=name, retry_after=_longest_wait(answer.headers))
+        if (code, subcode) in _TOO_MUCH or (code == 1 and "reduce the amount of data" in message):
+            return TooMuchDataError(told, code=name)
+        if code in _PERMISSION or (code, subcode) in _PERMISSION_PAIRS:
+            return PermanentError(told, code=name)
+        if code == 2635 or (code == 2500 and "Unknown path components" in message):
+            return PermanentError(
+                f"{told}. Set META_API_VERSION to one that is still served", code=name
+            )
+        if code == 100 and "summary param" in message:  # comes and goes, says every connector
+            return TransientError(told, code=name)
+        if code in _REFUSED or (code, subcode) in _REFUSED_PAIRS:
+            return PermanentError(told, code=name)
+        if error.get("is_transient") or code in _TRANSIENT or answer.status >= 500:
+            return TransientError(told, code=name)
+        return UnknownError(told, code=name)
+
+    def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
+        used = _usage(headers)
+        for everywhere, share in ((True, used.app), (False, used.account)):
+            if share >= _NEARLY_USED:
+                whose = "the app's" if everywhere else "the account's"
+                return RateLimitedError(
+                    f"{share:g} % of {whose} limit at Meta is used: waiting before it is reached",
+                    code="limit_near",
+                    retry_after=used.wait or _USUAL_BLOCK,
+                    everywhere=everywhere,
+                )
+        return None
+
+    def check(self, ask: Ask) -> Iterator[Finding]:
+        """The account behind the token."""
+        account = ask(self.ask_account())
+        active = account.get("account_status") == 1
+        yield Finding(
+            "ok" if active else "warning",
+            f"account {account.get('name')}: {account.get('currency')}, "
+            f"{account.get('timezone_name')}, status {account.get('account_status')}",
+            "" if active else "The ad account is not active: look at it in Meta's Ads Manager",
+        )
+
+    def _get(self, path: str, **params: str) -> Request:
+        proof = self._proof()
+        if proof:
+            params["appsecret_proof"] = proof
+        return Request(
+            "GET",
+            f"{self._graph}/{path}",
+            params=params,
+            headers={"Authorization": f"Bearer {self._token}"},
+        )
+
+    def _proof(self) -> str | None:
+        """https://developers.facebook.com/docs/graph-api/guides/secure-requests"""
+        if self._app_secret is None:
+            return None
+        key, message = self._app_secret.encode(), self._token.encode()
+        return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+class _Usage:
+    """The largest shares, in percent, that the usage headers name, and the wait in seconds."""
+
+    def __init__(self) -> None:
+        self.app = 0.0
+        self.account = 0.0
+        self.wait = 0.0
+
+
+def _usage(headers: Mapping[str, str]) -> _Usage:
+    """All four headers, read with care: their content is JSON that Meta changes at times."""
+    used = _Usage()
+    app = _json_header(headers, "X-App-Usage")
+    used.app = max(_share(app, key) for key in ("call_count", "total_cputime", "total_time"))
+    account = _json_header(headers, "X-Ad-Account-Usage")
+    used.account = _share(account, "acc_id_util_pct")
+    used.wait = _share(account, "reset_time_duration")
+    insights = _json_header(headers, "X-FB-Ads-Insights-Throttle")
+    used.app = max(used.app, _share(insights, "app_id_util_pct"))
+    used.account = max(used.account, _share(insights, "acc_id_util_pct"))
+    for entries in _json_header(headers, "X-Business-Use-Case-Usage").values():
+        for entry in entries if isinstance(entries, list) else []:
+            if isinstance(entry, dict):
+                shares = (
+                    _share(entry, key) for key in ("call_count", "total_cputime", "total_time")
+                )
+                used.account = max(used.account, *shares)
+                minutes = _share(entry, "estimated_time_to_regain_access")
+                used.wait = max(used.wait, minutes * 60)
+    return used
+
+
+def _longest_wait(headers: Mapping[str, str]) -> float:
+    return _usage(headers).wait or _USUAL_BLOCK
+
+
+def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(headers.get(name) or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _share(values: Mapping[str, Any], key: str) -> float:
+    value = values.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        body = json.loads(answer.body(), parse_float=Decimal)
+    except ValueError:
+        raise TransientError("Meta's answer is no JSON", code="not_json") from None
+    if not isinstance(body, dict) or "error" in body:
+        raise malformed("Meta's answer is no object, or an error with a status of success")
+    return body
+
+
+def _row(row: Any, window: Window) -> AdDay:
+    if not isinstance(row, dict) or not row.get("ad_id"):
+        raise malformed("a row lacks its ad_id")
+    if row.get("date_start") != row.get("date_stop"):
+        raise malformed(
+            f"a row spans {row.get('date_start')!r:.20} to {row.get('date_stop')!r:.20}, not a day"
+        )
+    return AdDay(
+        ad_id=str(row["ad_id"]),
+        ad_name=row.get("ad_name"),
+        day=day_within(row.get("date_start"), window),
+        impressions=whole(row.get("impressions"), "impressions"),
+        clicks=whole(row.get("clicks"), "clicks"),
+        spend=amount(row.get("spend"), "spend"),
+        reach=whole(row.get("reach"), "reach"),
+        currency=row.get("account_currency"),
+    )
+
+
+def _without_code(status: int) -> WorkerError:
+    """A gateway's answer, or half of one."""
+    if status == 429:
+        return RateLimitedError(
+            "Meta answered with status 429", code="http_429", retry_after=_USUAL_BLOCK
+        )
+    if status >= 500 or status == 408 or 200 <= status < 300:
+        return TransientError(
+            f"Meta answered with status {status} and no error of its own", code=f"http_{status}"
+        )
+    return UnknownError(
+        f"Meta answered with status {status} and no error of its own", code=f"http_{status}"
+    )

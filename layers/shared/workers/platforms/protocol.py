@@ -1,0 +1,239 @@
+"""What an ad platform is to the workers: requests to build, answers to read, errors to name.
+
+A platform's file knows nothing of HTTP libraries, time or the database; `fetching.Reader` sends
+what it builds. To add a platform: write its file, add a line to `PLATFORMS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from workers.errors import ConnectionCredentialsError, PermanentError, RateLimitedError, WorkerError
+from workers.metrics.windows import Window
+from workers.settings import Settings
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A row of platform_connections, as far as a sync needs it."""
+
+    id: str
+    platform: str
+    account_id: str
+    account_name: str | None
+    credentials: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Connection:
+        """Takes the JSON of the row; what is no JSON object counts as no credentials."""
+        credentials = row["credentials"]
+        return cls(
+            id=row["id"],
+            platform=row["platform"],
+            account_id=str(row["account_id"] or "").strip(),
+            account_name=row["account_name"],
+            credentials=credentials if isinstance(credentials, dict) else {},
+        )
+
+    def credential(self, name: str) -> str:
+        """Raises ConnectionCredentialsError when it is missing or empty."""
+        value = self.optional_credential(name)
+        if value is None:
+            raise ConnectionCredentialsError(
+                f"the connection's credentials lack {name}", code="credentials_incomplete"
+            )
+        return value
+
+    def optional_credential(self, name: str) -> str | None:
+        """Its text without surrounding blanks; None when missing or empty."""
+        value = self.credentials.get(name)
+        return str(value).strip() or None if isinstance(value, str | int) else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every text among the credentials, for redaction."""
+        return tuple(value for value in self.credentials.values() if isinstance(value, str))
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. Headers and body, which hold secrets, are hidden from its repr."""
+
+    method: Literal["GET", "POST"]
+    url: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    json: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer; `headers` is case-insensitive, `chunks` gives the body once."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
+
+    def body(self) -> bytes:
+        """All of the body."""
+        return b"".join(self.chunks)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An ad account; days are in its `time_zone`, money is in its `currency`."""
+
+    id: str
+    name: str
+    currency: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdDay:
+    """What was reported for one ad on one day; None where the platform said nothing.
+
+    `spend` is in major units of `currency`. `ad_group_id` is empty where an ad has one group.
+    """
+
+    ad_id: str
+    ad_name: str | None
+    day: date
+    impressions: int | None
+    clicks: int | None
+    spend: Decimal | None
+    reach: int | None
+    currency: str | None = None
+    ad_group_id: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows, and where the next ones are: None when these are the last of their answer's."""
+
+    rows: Sequence[AdDay]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found; `mend` says what to do about it."""
+
+    level: Literal["ok", "warning", "failed"]
+    text: str
+    mend: str = ""
+
+
+# Sends a request and returns its JSON; raises the workers' errors.
+Ask = Callable[[Request], Any]
+
+
+class Platform(Protocol):
+    """One connection to an ad platform."""
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
+    # The key of requests.metadata that holds this platform's ad ids.
+    mapping_key: ClassVar[str]
+    # Days that one request may span; None: no limit.
+    longest_window: ClassVar[int | None]
+    # Rows asked for in one page, and the fewest that it makes sense to ask for.
+    page_size: ClassVar[int]
+    smallest_page: ClassVar[int]
+
+    @classmethod
+    def open(cls, connection: Connection, settings: Settings) -> Self:
+        """Raises ConnectionCredentialsError for incomplete credentials, PermanentError for an
+        account id that cannot be one."""
+        ...
+
+    @property
+    def api_version(self) -> str:
+        """For the log."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not appear in any text, derived secrets included."""
+        ...
+
+    def sign_in(self) -> Request | None:
+        """Where an access token has to be got first: the request for it."""
+        ...
+
+    def signed_in(self, answer: Answer) -> None:
+        """Keeps the access token of the answer to `sign_in`."""
+        ...
+
+    def ask_account(self) -> Request: ...
+
+    def read_account(self, answer: Answer) -> Account: ...
+
+    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request: ...
+
+    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+        """The pages of one answer; the last one's cursor leads to the next answer.
+
+        Raises TransientError where it breaks off, PermanentError for a row that is not as
+        asked for.
+        """
+        ...
+
+    def classify(self, answer: Answer) -> WorkerError:
+        """What an answer that is not a success means."""
+        ...
+
+    def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
+        """Where the answer's headers say that a limit is near: the wait that keeps below it."""
+        ...
+
+    def check(self, ask: Ask) -> Iterator[Finding]:
+        """What the doctor wants to know of the connection."""
+        ...
+
+
+def malformed(message: str) -> PermanentError:
+    """An answer that is not what was asked for: never stored, never taken for a success."""
+    return PermanentError(message, code="malformed_answer")
+
+
+def whole(value: Any, what: str) -> int | None:
+    """A count: None when absent. Raises PermanentError naming `what` for anything else."""
+    number = amount(value, what)
+    if number is None:
+        return None
+    if number != number.to_integral_value():
+        raise malformed(f"{what} is no whole number: {value!r:.40}")
+    return int(number)
+
+
+def amount(value: Any, what: str) -> Decimal | None:
+    """A number of any JSON form, exactly: None when absent. Raises PermanentError naming `what`
+    for what is no number, or below zero."""
+    if value is None:
+        return None
+    if isinstance(value, bool | float):  # floats have lost digits: answers are read without
+        raise malformed(f"{what} is no decimal: {value!r:.40}")
+    try:
+        number = Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        raise malformed(f"{what} is no number: {value!r:.40}") from None
+    if not number.is_finite() or number < 0:
+        raise malformed(f"{what} is out of range: {value!r:.40}")
+    return number
+
+
+def day_within(value: Any, window: Window) -> date:
+    """An ISO date inside `window`. Raises PermanentError for anything else."""
+    try:
+        day = date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise malformed(f"a row's day is no date: {value!r:.40}") from None
+    if day not in window:
+        raise malformed(f"a row's day, {day}, is outside of {window}")
+    return day

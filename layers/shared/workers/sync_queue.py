@@ -1,0 +1,157 @@
+"""The SQS queue between the plan of the metrics sync and the syncs: sending, and how it can fail.
+
+Lambda itself receives. A message that arrives twice, or late, does no harm: its token tells a
+sync whether the plan still means it. So whatever may have failed may be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import boto3  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import (
+    ConnectionError as AwsConnectionError,
+)
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
+
+from workers.errors import ConfigurationError, TransientError, WorkerError
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+_BATCH: Final = 10
+
+# A whole call that fails is made once more by botocore; the entries of a batch that SQS did not
+# take, which botocore knows nothing of, once more by us.
+_CONFIG: Final = Config(
+    connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
+)
+
+_UNREACHABLE: Final = (AwsConnectionError, HTTPClientError, ResponseParserError)
+_NOT_SET_UP: Final = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+_TRANSIENT_CODES: Final = frozenset(
+    {"RequestThrottled", "RequestTimeout", "Throttling", "ThrottlingException", "KmsThrottled"}
+)
+# What the engineer mends: the role, the queue's name or the region.
+_REFUSALS: Final = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidAddress",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "KmsAccessDenied",
+        "MissingAuthenticationToken",
+        "QueueDoesNotExist",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+
+
+class SyncQueue:
+    """One queue, by its URL."""
+
+    def __init__(self, url: str, client: Any = None) -> None:
+        """`client` is boto3's for SQS; without one it is made.
+
+        Raises ConfigurationError when boto3 finds no region.
+        """
+        self._url = url
+        with _translated():
+            self._client = client or boto3.client("sqs", config=_CONFIG)
+
+    def send(self, bodies: Sequence[str]) -> list[int]:
+        """Send one message per body; returns the indices of those that SQS did not confirm.
+
+        A call that fails as a whole ends the sending. Raises TransientError or
+        ConfigurationError for it when nothing was sent before.
+        """
+        waiting = list(range(len(bodies)))
+        unsent: list[int] = []
+        while waiting:
+            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
+            try:
+                unsent += self._send_with_retry(bodies, batch)
+            except (TransientError, ConfigurationError):
+                left = sorted([*unsent, *batch, *waiting])
+                if len(left) == len(bodies):
+                    raise
+                return left
+        return unsent
+
+    def _send_with_retry(self, bodies: Sequence[str], batch: list[int]) -> list[int]:
+        """The indices of the batch that SQS did not take, asked twice."""
+        hopeless, failed = self._send_batch(bodies, batch)
+        if failed:
+            try:
+                refused, failed = self._send_batch(bodies, failed)
+            except (TransientError, ConfigurationError):
+                refused = []  # the rest of the batch has been sent
+            hopeless += refused
+        return sorted(hopeless + failed)
+
+    def _send_batch(self, bodies: Sequence[str], batch: list[int]) -> tuple[list[int], list[int]]:
+        """One call: the indices that SQS refuses for good, and those that it just did not take."""
+        entries = [{"Id": str(index), "MessageBody": bodies[index]} for index in batch]
+        with _translated():
+            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        sent = {entry["Id"] for entry in answer.get("Successful", [])}
+        refused = {entry["Id"] for entry in answer.get("Failed", []) if entry["SenderFault"]}
+        return (
+            [index for index in batch if str(index) in refused],
+            [index for index in batch if str(index) not in sent | refused],
+        )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raises the workers' own errors for boto3's. What is new to us goes through as it is."""
+    try:
+        yield
+    except _NOT_SET_UP as error:
+        raise ConfigurationError(
+            f"AWS cannot be called: {error}", code=type(error).__name__
+        ) from error
+    except _UNREACHABLE as error:
+        raise TransientError(
+            f"SQS cannot be reached: {type(error).__name__}.", code=type(error).__name__
+        ) from error
+    except ClientError as error:
+        if (own := _own_error(error)) is None:
+            raise
+        raise own from error
+
+
+def _own_error(error: Any) -> WorkerError | None:
+    """The workers' own error for one that SQS answered, or None for one that is new to us."""
+    code = str(error.response["Error"].get("Code") or "unknown")
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code in _TRANSIENT_CODES or status == 429 or status >= 500:
+        return TransientError(f"SQS answered {code} (status {status}).", code=code)
+    if code in _REFUSALS:
+        return ConfigurationError(
+            f"SQS answered {code}: the queue of SYNC_QUEUE_URL has to be there and the "
+            "function's role has to let it send.",
+            code=code,
+        )
+    return None

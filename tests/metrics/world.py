@@ -1,0 +1,318 @@
+"""The metrics sync between a real database and stand-ins for the ad platforms, in virtual time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import psycopg
+import requests
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from local.ad_facts import truth
+from local.http_server import HttpServer
+from tests.conftest import Api
+from tests.database.agency import NOW, Agency
+from tests.delivery.virtual_time import TimedDatabase, VirtualClock
+from workers.metrics.orders import SyncOrder
+from workers.metrics.planning import Plan, plan_syncs
+from workers.metrics.sync import Backfill, ConnectionSync, SyncReport
+from workers.platforms import NAMES
+from workers.settings import Settings
+
+TABLES = (
+    "ad_metrics, metric_ad_links, metric_days, metric_connection_states, metric_platform_pauses, "
+    "metric_backfills, performance_metrics, metric_sync_logs, platform_connections, "
+    "notification_queue, notification_config, requests"
+)
+# In the account's time zone it is the same day.
+TODAY = NOW.date()
+LOOK_BACK = 30
+PLENTY = 280.0
+META_TOKEN = "EAALOCALmetaTestToken000000000000000000042"
+META_SECRET = "local-meta-test-secret-42"
+GOOGLE_REFRESH = "1//local-google-test-refresh-42"
+GOOGLE_CLIENT = "400000000042-test.apps.googleusercontent.com"
+GOOGLE_SECRET = "GOCSPX-local-test-secret-42"
+SECRETS = (META_TOKEN, META_SECRET, GOOGLE_REFRESH, GOOGLE_SECRET, "ya29.")
+
+# One request, day and metric type to its value.
+Figures = dict[tuple[str, date, str], Decimal]
+
+
+@dataclass(frozen=True)
+class Served:
+    """One ad of one account that serves a request."""
+
+    platform: str
+    account_id: str
+    ad_id: str
+
+
+class Sent:
+    """Keeps what is planned, as the queue would, for the test to hand on."""
+
+    def __init__(self) -> None:
+        self.orders: list[SyncOrder] = []
+
+    def send(self, bodies: Sequence[str]) -> list[int]:
+        self.orders += [SyncOrder.from_body(body) for body in bodies]
+        return []
+
+
+class World:
+    """What a scenario needs: accounts, requests, syncs, and a look at what came of them."""
+
+    def __init__(self, api: Api, meta: HttpServer, google: HttpServer) -> None:
+        self.api = api
+        self.meta = meta
+        self.google = google
+        self.connection: psycopg.Connection[Any] = psycopg.connect(
+            api.database_url, autocommit=True, row_factory=dict_row
+        )
+        self.connection.execute(f"truncate {TABLES} cascade")
+        self.agency = Agency(self.connection)
+        for server in (meta, google):
+            server.reset()
+            server.app.configure({"now": NOW.timestamp()})
+        self._start_without_accounts()
+        self.clock = VirtualClock(NOW, lambda now: None)
+        self.database = TimedDatabase(api.url, api.keys.secret, self.clock.as_of)
+        self.session = requests.Session()
+        self.settings = Settings(
+            supabase_url=api.url,
+            supabase_service_role_key=api.keys.secret,
+            slack_bot_token="xoxb-unused",
+            meta_graph_url=meta.url,
+            google_ads_url=google.url,
+            google_token_url=f"{google.url}/token",
+        )
+
+    def close(self) -> None:
+        self.session.close()
+        self.database.close()
+        self.connection.execute(f"truncate {TABLES} cascade")
+        self.connection.close()
+
+    def _start_without_accounts(self) -> None:
+        meta = self.meta.app.state()
+        self.meta.app.replace_state({**meta, "accounts": {}})
+        google = self.google.app.state()
+        clients = {GOOGLE_CLIENT: GOOGLE_SECRET}
+        self.google.app.replace_state({**google, "accounts": {}, "clients": clients})
+
+    # --- the agency and its accounts ---
+
+    def meta_account(self, account_id: str, **values: Any) -> None:
+        """An account in the stand-in: `ads` or `ad_count`, and what else its state may have."""
+        usual = {"tokens": [META_TOKEN], "app_secret": META_SECRET, "require_proof": True}
+        self._put_account(self.meta, account_id, {**usual, **values})
+
+    def google_account(self, account_id: str, **values: Any) -> None:
+        usual = {"refresh_tokens": [GOOGLE_REFRESH], "manager": None, "is_manager": False}
+        self._put_account(self.google, account_id, {**usual, **values})
+
+    def _put_account(self, server: HttpServer, account_id: str, values: Mapping[str, Any]) -> None:
+        usual = {
+            "name": f"Account {account_id}",
+            "currency": "EUR",
+            "time_zone": "Europe/Oslo",
+            "ads": [],
+            "restated": {},
+            "vanished": [],
+        }
+        state = server.app.state()
+        accounts = {**state["accounts"], account_id: {**usual, **values}}
+        server.app.replace_state({**state, "accounts": accounts})
+
+    def change_account(self, server: HttpServer, account_id: str, **values: Any) -> None:
+        """Replaces parts of an account in a stand-in's state."""
+        before = server.app.state()["accounts"][account_id]
+        self._put_account(server, account_id, {**before, **values})
+
+    def connect_meta(self, account_id: str, **values: Any) -> str:
+        """A connection of the dashboard to that account; its id."""
+        credentials = {"access_token": META_TOKEN, "app_id": "42", "app_secret": META_SECRET}
+        usual = {"platform": "meta", "account_id": f"act_{account_id}", "credentials": credentials}
+        return self._connect({**usual, **values})
+
+    def connect_google(self, account_id: str, **values: Any) -> str:
+        credentials = {
+            "refresh_token": GOOGLE_REFRESH,
+            "client_id": GOOGLE_CLIENT,
+            "client_secret": GOOGLE_SECRET,
+        }
+        dashed = f"{account_id[:3]}-{account_id[3:6]}-{account_id[6:]}"
+        usual = {"platform": "google_ads", "account_id": dashed, "credentials": credentials}
+        return self._connect({**usual, **values})
+
+    def _connect(self, values: Mapping[str, Any]) -> str:
+        row = self.connection.execute(
+            """
+            insert into platform_connections
+              (platform, credentials, account_id, account_name, sync_frequency)
+            values (%(platform)s, %(credentials)s, %(account_id)s, %(account_name)s, %(frequency)s)
+            returning id
+            """,
+            {
+                "account_name": f"Connection to {values['account_id']}",
+                "frequency": 1440,
+                **values,
+                "credentials": Jsonb(values["credentials"]),
+            },
+        ).fetchone()
+        assert row is not None
+        return str(row["id"])
+
+    def request(self, **metadata: Any) -> str:
+        """A request with that metadata; its id."""
+        return self.agency.request(metadata=Jsonb(metadata))
+
+    def remap(self, request_id: str, **metadata: Any) -> None:
+        self.connection.execute(
+            "update requests set metadata = %s where id = %s", (Jsonb(metadata), request_id)
+        )
+
+    # --- runs ---
+
+    def plan(self, concurrency: int = 10) -> tuple[list[SyncOrder], Plan]:
+        """One pass of the plan: what it sent, and what it says."""
+        sent = Sent()
+        plan = plan_syncs(self.database, sent, NAMES, concurrency)
+        return sent.orders, plan
+
+    def sync(self, order: SyncOrder, seconds: float = PLENTY) -> SyncReport:
+        return self.syncer().run(order, self.clock.now() + seconds)
+
+    def syncer(self) -> ConnectionSync:
+        return ConnectionSync(
+            self.database, self.settings, self.clock, lambda platform: self.session, lambda: 0.5
+        )
+
+    def backfill(self, connection_id: str, asked: Backfill, seconds: float) -> SyncReport | None:
+        return self.syncer().backfill(connection_id, asked, self.clock.now() + seconds)
+
+    def sync_all(self, seconds: float = PLENTY) -> dict[str, SyncReport]:
+        """Plans, then syncs all that was planned: reports by connection."""
+        orders, _ = self.plan()
+        return {order.connection_id: self.sync(order, seconds) for order in orders}
+
+    def sync_again(self) -> dict[str, SyncReport]:
+        """A minute later everything is due again, and synced."""
+        self.later(timedelta(minutes=1))
+        self.connection.execute("update platform_connections set last_synced_at = null")
+        return self.sync_all()
+
+    def next_day(self) -> None:
+        """A day later: everything is due again."""
+        self.later(timedelta(days=1))
+
+    def later(self, time: timedelta) -> None:
+        self.clock.advance(time.total_seconds())
+        for server in (self.meta, self.google):
+            server.app.configure({"now": self.now.timestamp()})
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.as_of()
+
+    # --- what came of it ---
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        return [dict(row) for row in self.connection.execute(query.encode(), values)]
+
+    def figures(self, platform: str = "meta") -> Figures:
+        """What performance_metrics says, from whatever source; fails on two rows of one key."""
+        found: Figures = {}
+        for row in self.rows(
+            "select request_id::text, date, metric_type, value from performance_metrics "
+            "where platform = %s and source = 'api_sync'",
+            platform,
+        ):
+            key = (row["request_id"], row["date"], row["metric_type"])
+            assert key not in found, f"two rows for {key}"
+            found[key] = row["value"]
+        return found
+
+    def logs(self, connection_id: str | None = None) -> list[dict[str, Any]]:
+        """Sync logs, oldest first."""
+        return self.rows(
+            "select * from metric_sync_logs "
+            "where %s::uuid is null or platform_connection_id = %s::uuid "
+            "order by start_time, created_at",
+            connection_id,
+            connection_id,
+        )
+
+    def last_log(self, connection_id: str) -> dict[str, Any]:
+        return self.logs(connection_id)[-1]
+
+    def state(self, connection_id: str) -> dict[str, Any]:
+        (row,) = self.rows(
+            "select * from metric_connection_states where connection_id = %s", connection_id
+        )
+        return row
+
+    def last_synced_at(self, connection_id: str) -> datetime | None:
+        (row,) = self.rows(
+            "select last_synced_at from platform_connections where id = %s", connection_id
+        )
+        found: datetime | None = row["last_synced_at"]
+        return found
+
+    def expected(
+        self,
+        served: Mapping[str, Iterable[Served]],
+        today: date = TODAY,
+        days: int = LOOK_BACK,
+    ) -> Figures:
+        """What has to stand in performance_metrics for these requests, worked out from the
+        stand-ins' own truth, without the product's code."""
+        found: Figures = {}
+        for request_id, ads in served.items():
+            for number in range(days + 1):
+                day = today - timedelta(days=number)
+                for kind, value in self._expected_day(list(ads), day).items():
+                    found[request_id, day, kind] = value
+        return found
+
+    def _expected_day(self, ads: list[Served], day: date) -> dict[str, Decimal]:
+        facts = []
+        currencies = set()
+        for ad in ads:
+            server = self.meta if ad.platform == "meta" else self.google
+            account = server.app.state()["accounts"][ad.account_id]
+            one = truth(ad.account_id, account, ad.ad_id, day)
+            if one is not None:
+                facts.append((ad, one, account))
+                currencies.add(account["currency"])
+        if not facts:
+            return {}
+        impressions = Decimal(sum(one.impressions for _, one, _ in facts))
+        clicks = Decimal(sum(one.clicks for _, one, _ in facts))
+        found = {"impressions": impressions, "clicks": clicks}
+        if impressions:
+            found["ctr"] = _six(clicks * 100 / impressions)
+        if len(currencies) == 1:
+            spend = sum((one.spend for _, one, _ in facts), Decimal())
+            found["spend"] = spend
+            if impressions:
+                found["cpm"] = _six(spend * 1000 / impressions)
+            if clicks:
+                found["cpc"] = _six(spend / clicks)
+        if len(facts) == 1 and facts[0][0].platform == "meta":
+            found["reach"] = Decimal(facts[0][1].reach)
+        return found
+
+
+def _six(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.000001"), ROUND_HALF_UP)
+
+
+def some_id() -> str:
+    return str(uuid.uuid4())
