@@ -113,6 +113,8 @@ def _show(started: Running) -> None:
     for name, value in {**started.environment(), **public}.items():
         print(f"export {name}={value}")
     print(f"\nWhat arrived in Slack's stand-in: {started.slack_url}/__control/state")
+    print(f"What Meta's was asked: {started.meta_url}/__control/journal")
+    print(f"What Google's was asked: {started.google_url}/__control/journal")
     print("\nCtrl-C stops it.", flush=True)
 
 
@@ -153,7 +155,7 @@ def _progress(what: str, seconds: float) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local",
-        description="A whole stack on this machine: Postgres, the data API, Slack's stand-in.",
+        description="A whole stack on this machine: Postgres, the data API, the stand-ins.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in (("up", up), ("demo", show_demo), ("reset", reset)):

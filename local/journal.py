@@ -10,13 +10,17 @@ from typing import Any
 
 from local.wire import Request
 
-SECRET_HEADERS = ("authorization", "apikey")
-_TOKEN_FIELD = re.compile(r'(\btoken=|"token"\s*:\s*")([^&"]+)')
+SECRET_HEADERS = ("authorization", "apikey", "developer-token")
+_SECRET_FIELDS = "token|access_token|input_token|refresh_token|client_secret|appsecret_proof"  # noqa: S105 - names
+_SECRET_FIELD = re.compile(rf'(\b(?:{_SECRET_FIELDS})=|"(?:{_SECRET_FIELDS})"\s*:\s*")([^&"]+)')
 
 
 @dataclass
 class Exchange:
-    """One request and its answer. `status` stays None until, and unless, an answer was sent."""
+    """One request and its answer. `status` stays None until, and unless, an answer was sent.
+
+    Of a secret in the query, the body or a header the name and the last characters are left.
+    """
 
     number: int
     at: float
@@ -40,13 +44,14 @@ class Journal:
 
     def record(self, request: Request) -> Exchange:
         """Enter a request that has just arrived."""
-        body = _TOKEN_FIELD.sub(_shorten, request.body.decode("utf-8", "replace"))
+        body = _SECRET_FIELD.sub(_shorten, request.body.decode("utf-8", "replace"))
+        query = _SECRET_FIELD.sub(_shorten, request.query)
         headers = {name: _redacted(name, value) for name, value in request.headers.items()}
         now, monotonic = time.time(), time.monotonic()
         with self._lock:
             number = len(self._exchanges) + 1
             exchange = Exchange(
-                number, now, monotonic, request.method, request.path, request.query, headers, body
+                number, now, monotonic, request.method, request.path, query, headers, body
             )
             self._exchanges.append(exchange)
         return exchange

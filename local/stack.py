@@ -1,4 +1,7 @@
-"""One whole local stack: Postgres with the migrations, the data API, and Slack's stand-in."""
+"""One whole local stack: Postgres with the migrations, the data API, and the stand-ins.
+
+The stand-ins are those for Slack, for Meta's Graph API and for Google Ads.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from local.control import Control
 from local.keys import Keys
 from local.node import ensure_installed
 from local.readiness import announced_port
-from local.tether import Tether
+from local.tether import Child, Tether
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = ROOT / "supabase" / "seed.sql"
 BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the stand-in, as in workspace.json
+STAND_INS = ("slack", "meta", "google_ads")
 START_SECONDS = 30.0
 
 # Called with what is ready and the seconds that it took.
@@ -33,6 +37,8 @@ class Running:
 
     api_url: str
     slack_url: str
+    meta_url: str
+    google_url: str
     database_url: str
     maintenance_url: str
     database: str
@@ -46,6 +52,9 @@ class Running:
             "SUPABASE_SERVICE_ROLE_KEY": self.keys.secret,
             "SLACK_BOT_TOKEN": BOT_TOKEN,
             "SLACK_API_URL": f"{self.slack_url}/api/",
+            "META_GRAPH_URL": self.meta_url,
+            "GOOGLE_ADS_URL": self.google_url,
+            "GOOGLE_TOKEN_URL": f"{self.google_url}/token",
         }
 
     @property
@@ -53,12 +62,23 @@ class Running:
         """The stand-in for Slack, to be steered and looked into."""
         return Control(self.slack_url)
 
+    @property
+    def meta(self) -> Control:
+        """The stand-in for Meta's Graph API."""
+        return Control(self.meta_url)
+
+    @property
+    def google(self) -> Control:
+        """The stand-in for Google Ads and Google's token endpoint."""
+        return Control(self.google_url)
+
     def reset(self) -> None:
-        """Back to the sample data: the database made anew, the stand-in emptied."""
+        """Back to the sample data: the database made anew, the stand-ins as they started."""
         postgres.drop_database(self.maintenance_url, self.database)
         postgres.create_database(self.maintenance_url, self.database, "sample")
         data_api.reload_schema(self.api_url)
-        self.slack.reset()
+        for stand_in in (self.slack, self.meta, self.google):
+            stand_in.reset()
 
     def as_json(self) -> dict[str, Any]:
         """For `from_json`; it holds the keys."""
@@ -98,15 +118,19 @@ class Stack:
 
             started = time.monotonic()
             keys = Keys.generate()
+            # they get ready while the data API does
+            stand_ins = [_start_stand_in(self._tether, name) for name in STAND_INS]
             api_url, _ = data_api.start(self._tether, node, database_url, keys)
-            slack_url = _start_slack(self._tether)
-            self._tell("Data API and Slack's stand-in", started)
+            slack_url, meta_url, google_url = [_url_of(child) for child in stand_ins]
+            self._tell("Data API and the stand-ins", started)
         except BaseException:
             self._tether.close()
             raise
         return Running(
             api_url=api_url,
             slack_url=slack_url,
+            meta_url=meta_url,
+            google_url=google_url,
             database_url=database_url,
             maintenance_url=server.url(),
             database="agency",
@@ -127,12 +151,16 @@ class Stack:
         self._progress(what, time.monotonic() - started)
 
 
-def _start_slack(tether: Tether) -> str:
-    child = tether.start(
-        "slack",
-        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", "local.fake_slack"],
+def _start_stand_in(tether: Tether, name: str) -> Child:
+    return tether.start(
+        name,
+        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", f"local.fake_{name}"],
         env={"PATH": os.environ.get("PATH", os.defpath)},
         cwd=ROOT,
     )
-    port = child.wait_until(lambda: announced_port(child), START_SECONDS)
+
+
+def _url_of(stand_in: Child) -> str:
+    """Its base URL, once it takes requests. Raises TetherError when it does not come up."""
+    port = stand_in.wait_until(lambda: announced_port(stand_in), START_SECONDS)
     return f"http://127.0.0.1:{port}"

@@ -135,10 +135,10 @@ class World:
         before = server.app.state()["accounts"][account_id]
         self._put_account(server, account_id, {**before, **values})
 
-    def connect_meta(self, account_id: str, **values: Any) -> str:
+    def connect_meta(self, account: str, **values: Any) -> str:
         """A connection of the dashboard to that account; its id."""
         credentials = {"access_token": META_TOKEN, "app_id": "42", "app_secret": META_SECRET}
-        usual = {"platform": "meta", "account_id": f"act_{account_id}", "credentials": credentials}
+        usual = {"platform": "meta", "account_id": f"act_{account}", "credentials": credentials}
         return self._connect({**usual, **values})
 
     def connect_google(self, account_id: str, **values: Any) -> str:

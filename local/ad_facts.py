@@ -1,0 +1,213 @@
+"""What the ads of an account did on which day: one truth, computed, for both ad platforms' fakes.
+
+Nothing is stored. A hash of account, ad and day gives the figures, so that an account with ten
+thousand ads costs nothing until somebody asks, and a test can work out by itself what a
+stand-in has to say.
+
+An account in a stand-in's state, of which this module reads:
+
+  ads        [{"id", "name", "ad_groups": [...]}]; `ad_groups` for Google, and optional
+  ad_count   that many more, with generated ids and names
+  restated   {"<ad>/<YYYY-MM-DD>": {"impressions", "clicks", "spend", "reach"}}: said instead
+  vanished   ["<ad>/<YYYY-MM-DD>"]: days of which nothing is said any more
+
+An ad in several ad groups has figures in each. The first has those of the ad alone, the others
+some of their own. What is restated for "<ad>" holds for the ad as a whole and is told in its
+first ad group; "<ad group>~<ad>" means that ad group only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from zlib import crc32
+
+Platform = Literal["meta", "google"]
+
+# One day in so many has nothing to tell.
+IDLE_ONE_IN = 9
+_64_BITS = (1 << 64) - 1
+
+
+class Facts(NamedTuple):
+    """The figures of one ad and day, or their sum over several; money in cents."""
+
+    impressions: int
+    clicks: int
+    cents: int
+    reach: int
+
+    @property
+    def spend(self) -> Decimal:
+        """The money in the currency's major unit, with two decimals."""
+        return Decimal(self.cents).scaleb(-2)
+
+
+NOTHING = Facts(0, 0, 0, 0)
+
+
+class AdRecord(NamedTuple):
+    """One ad, for Google in one of its ad groups, and what is known of its days."""
+
+    id: str
+    name: str
+    ad_group: str
+    seed: int
+    changes: Mapping[int, Facts | None]
+
+    def on(self, ordinal: int) -> Facts | None:
+        """The figures of a day, given as its ordinal; None when there was no activity."""
+        if ordinal in self.changes:
+            return self.changes[ordinal]
+        return _figures(self.seed, ordinal)
+
+
+def facts(account_id: str, ad_id: str, day: date, ad_group: str = "") -> Facts | None:
+    """What an ad did on a day, nothing being restated; None when there was no activity.
+
+    `ad_group` is given for the second and later ad groups of an ad only.
+    """
+    return _figures(_seed(account_id, ad_id, ad_group), day.toordinal())
+
+
+def truth(account_id: str, account: Mapping[str, Any], ad_id: str, day: date) -> Facts | None:
+    """What a stand-in has to report for that ad and day, summed over its ad groups.
+
+    `account` is the account's entry in the stand-in's state. The reach of several ad groups is
+    added up too, which no platform would do.
+    """
+    described: dict[str, Any] = {"id": ad_id}
+    for ad in account.get("ads", []):
+        if str(ad["id"]) == ad_id:
+            described = ad
+    restated, vanished = _by_ad(account)
+    records = _records_of(account_id, described, restated.get(ad_id, {}), vanished.get(ad_id, []))
+    ordinal = day.toordinal()
+    found = [one for record in records if (one := record.on(ordinal)) is not None]
+    return total(found) if found else None
+
+
+def total(several: Iterable[Facts]) -> Facts:
+    """The sum of figures, field by field."""
+    impressions = clicks = cents = reach = 0
+    for one in several:
+        impressions += one.impressions
+        clicks += one.clicks
+        cents += one.cents
+        reach += one.reach
+    return Facts(impressions, clicks, cents, reach)
+
+
+def ad_records(platform: Platform, account_id: str, account: Mapping[str, Any]) -> list[AdRecord]:
+    """All ads of an account in a stand-in's state, for Google once for each ad group."""
+    restated, vanished = _by_ad(account)
+    described = [*account.get("ads", []), *_generated_ads(platform, account_id, account)]
+    return [
+        record if platform == "meta" or record.ad_group else _in_default_group(record)
+        for ad in described
+        for record in _records_of(
+            account_id, ad, restated.get(str(ad["id"]), {}), vanished.get(str(ad["id"]), [])
+        )
+    ]
+
+
+def generated_ad_id(platform: Platform, account_id: str, number: int) -> str:
+    """The id of the `number`-th of an account's `ad_count` ads, from 1."""
+    if platform == "meta":
+        return f"2385{crc32(account_id.encode()) % 10**6:06d}{number:07d}"
+    return f"7{crc32(account_id.encode()) % 10**5:05d}{number:06d}"
+
+
+def _generated_ads(
+    platform: Platform, account_id: str, account: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    return [
+        {"id": generated_ad_id(platform, account_id, number), "name": f"Ad {number}"}
+        for number in range(1, int(account.get("ad_count") or 0) + 1)
+    ]
+
+
+def _in_default_group(record: AdRecord) -> AdRecord:
+    return record._replace(ad_group=str(150_000_000_000 + crc32(record.id.encode()) % 10**9))
+
+
+# Of one ad: for each day what is restated, by ad group ("": the ad as a whole).
+_Restated = dict[int, dict[str, Mapping[str, Any]]]
+
+
+def _by_ad(account: Mapping[str, Any]) -> tuple[dict[str, _Restated], dict[str, list[int]]]:
+    """`restated` and `vanished` of an account, for each ad that they name."""
+    restated: dict[str, _Restated] = {}
+    for key, figures in (account.get("restated") or {}).items():
+        ad_group, ad_id, ordinal = _read_key(key)
+        restated.setdefault(ad_id, {}).setdefault(ordinal, {})[ad_group] = figures
+    vanished: dict[str, list[int]] = {}
+    for key in account.get("vanished") or []:
+        _, ad_id, ordinal = _read_key(key)
+        vanished.setdefault(ad_id, []).append(ordinal)
+    return restated, vanished
+
+
+def _read_key(key: str) -> tuple[str, str, int]:
+    """Ad group (or ""), ad and day of "<ad group>~<ad>/<YYYY-MM-DD>"."""
+    ad, _, day = key.partition("/")
+    ad_group, _, ad_id = ad.rpartition("~")
+    return ad_group, ad_id, date.fromisoformat(day).toordinal()
+
+
+def _records_of(
+    account_id: str, ad: Mapping[str, Any], restated: _Restated, vanished: list[int]
+) -> list[AdRecord]:
+    """One record for each ad group of an ad, or one alone."""
+    ad_id = str(ad["id"])
+    ad_groups = [str(each) for each in ad.get("ad_groups") or [""]]
+    records = []
+    for number, ad_group in enumerate(ad_groups):
+        seed = _seed(account_id, ad_id, ad_group if number else "")
+        changes: dict[int, Facts | None] = {}
+        for ordinal, by_group in restated.items():
+            if ad_group in by_group and ad_group:
+                changes[ordinal] = _restate(_figures(seed, ordinal), by_group[ad_group])
+            elif "" in by_group:
+                whole = _restate(_figures(seed, ordinal), by_group[""])
+                changes[ordinal] = None if number else whole
+        changes.update(dict.fromkeys(vanished, None))
+        records.append(AdRecord(ad_id, str(ad.get("name") or ad_id), ad_group, seed, changes))
+    return records
+
+
+def _restate(before: Facts | None, figures: Mapping[str, Any]) -> Facts | None:
+    """The figures with some of them replaced; what is all zero is no activity."""
+    values = dict(figures)
+    if "spend" in values:
+        values["cents"] = Decimal(str(values.pop("spend"))) * 100
+    after = (before or NOTHING)._replace(**{name: int(value) for name, value in values.items()})
+    return None if after == NOTHING else after
+
+
+def _seed(account_id: str, ad_id: str, ad_group: str) -> int:
+    text = f"{account_id}/{ad_id}/{ad_group}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _figures(seed: int, ordinal: int) -> Facts | None:
+    # splitmix64: all bits of the result depend on all bits of seed and day
+    x = (seed ^ ordinal * 0x9E3779B97F4A7C15) & _64_BITS
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _64_BITS
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & _64_BITS
+    x ^= x >> 31
+    x, idle = divmod(x, IDLE_ONE_IN)
+    if not idle:
+        return None
+    if x & 7:
+        impressions = 200 + (x >> 3) % 9800
+        clicks = 1 + impressions * (5 + (x >> 20) % 40) // 1000
+    else:
+        impressions = 1 + (x >> 3) % 60
+        clicks = 0
+    cents = impressions * (300 + (x >> 30) % 1200) // 1000
+    reach = impressions - impressions * ((x >> 42) % 45) // 100
+    return Facts(impressions, clicks, cents, reach)

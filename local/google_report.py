@@ -1,0 +1,297 @@
+"""What the stand-in for Google Ads reports: a query's rows, in Google's units and as JSON text.
+
+Rows become text here, not at the end: a report of some hundred thousand rows takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import islice
+from typing import Any
+
+from local.ad_facts import AdRecord, Facts, total
+from local.gaql import Condition, Query, QueryProblem
+
+
+def _camel(name: str) -> str:
+    """A field's name as JSON has it."""
+    return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+
+
+@dataclass(frozen=True)
+class _Thing:
+    """What a row is about: an ad in an ad group, or the customer itself."""
+
+    customer: str
+    account: Mapping[str, Any]
+    ad: AdRecord
+
+
+_THING_FIELDS: dict[str, Callable[[_Thing], Any]] = {
+    "customer.resource_name": lambda of: f"customers/{of.customer}",
+    "customer.id": lambda of: of.customer,
+    "customer.descriptive_name": lambda of: of.account["name"],
+    "customer.currency_code": lambda of: of.account["currency"],
+    "customer.time_zone": lambda of: of.account["time_zone"],
+    "customer.manager": lambda of: bool(of.account.get("is_manager")),
+    "customer.status": lambda of: of.account.get("status", "ENABLED"),
+    "ad_group.resource_name": lambda of: f"customers/{of.customer}/adGroups/{of.ad.ad_group}",
+    "ad_group.id": lambda of: of.ad.ad_group,
+    "ad_group.name": lambda of: f"Ad group {of.ad.ad_group}",
+    "ad_group_ad.resource_name": (
+        lambda of: f"customers/{of.customer}/adGroupAds/{of.ad.ad_group}~{of.ad.id}"
+    ),
+    "ad_group_ad.status": lambda of: "ENABLED",
+    "ad_group_ad.ad.resource_name": lambda of: f"customers/{of.customer}/ads/{of.ad.id}",
+    "ad_group_ad.ad.id": lambda of: of.ad.id,
+    "ad_group_ad.ad.name": lambda of: of.ad.name,
+}
+# What an undefined average is: it does not come at all.
+_METRICS: dict[str, Callable[[Facts], int | float | None]] = {
+    "metrics.impressions": lambda facts: facts.impressions,
+    "metrics.clicks": lambda facts: facts.clicks,
+    "metrics.cost_micros": lambda facts: facts.cents * 10_000,
+    "metrics.ctr": lambda facts: _quotient(facts.clicks, facts.impressions),
+    "metrics.average_cpc": lambda facts: _quotient(facts.cents * 10_000, facts.clicks),
+    "metrics.average_cpm": lambda facts: _quotient(facts.cents * 10_000_000, facts.impressions),
+}
+_SHOWN = {name: _camel(name.removeprefix("metrics.")) for name in _METRICS}
+_DATE = "segments.date"
+_PREFIXES = {"ad_group_ad": ("customer", "ad_group", "ad_group_ad"), "customer": ("customer",)}
+# Days before today: the first and the last.
+_PERIODS = {
+    "TODAY": (0, 0), "YESTERDAY": (1, 1), "LAST_7_DAYS": (7, 1), "LAST_14_DAYS": (14, 1),
+    "LAST_30_DAYS": (30, 1),
+}  # fmt: skip
+
+
+def _quotient(numerator: int, denominator: int) -> float | None:
+    return numerator / denominator if denominator else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A query that is in order, over the things of one customer."""
+
+    query: Query
+    things: Sequence[_Thing]
+    slices: Sequence[tuple[int, int]]
+    metrics: Sequence[str]
+    conditions: Sequence[Condition]
+
+    def rows(self) -> Iterator[str]:
+        """Each row as JSON text, in the query's order."""
+        rows: Iterator[str] = (text for _, text in self._found())
+        if self.query.order:
+            found = list(self._found())
+            for place in reversed(range(len(self.query.order))):
+                found.sort(key=lambda one: one[0][place], reverse=self.query.order[place][1])
+            rows = (text for _, text in found)
+        return rows if self.query.limit is None else islice(rows, self.query.limit)
+
+    def batch(self, rows: Sequence[str], request_id: str, *, with_id: bool = True) -> str:
+        """The JSON text of an object with these rows."""
+        mask = ",".join(_camel(name) for name in self.query.fields)
+        results = f'"results":[{",".join(rows)}],' if rows else ""
+        last = f',"requestId":"{request_id}"' if with_id else ""
+        return f'{{{results}"fieldMask":"{mask}"{last}}}'
+
+    def _found(self) -> Iterator[tuple[tuple[Any, ...], str]]:
+        """What to sort by, and the JSON text."""
+        for thing in self.things:
+            start = json.dumps(self._told(thing))[:-1]
+            for first, last in self.slices:
+                facts = _facts(thing.ad, first, last) if first else Facts(0, 0, 0, 0)
+                if facts is None or not self._holds(facts):
+                    continue
+                text = f"{start}{self._figures(facts)}{self._day(first)}}}"
+                yield self._sort_key(thing, facts, first), text
+
+    def _told(self, thing: _Thing) -> dict[str, Any]:
+        """What does not change from day to day, nested and in camelCase."""
+        told: dict[str, Any] = {}
+        names = [f"{self.query.resource}.resource_name"]
+        for name in self.query.fields:
+            if name in _THING_FIELDS:
+                names += [f"{name.rpartition('.')[0]}.resource_name", name]
+        for name in dict.fromkeys(names):
+            *parents, last = _camel(name).split(".")
+            inner = told
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = _THING_FIELDS[name](thing)
+        return told
+
+    def _figures(self, facts: Facts) -> str:
+        if not self.metrics:
+            return ""
+        parts = []
+        for name in self.metrics:
+            value = _METRICS[name](facts)
+            if value is not None:
+                # 64-bit integers are text in JSON, doubles are numbers
+                shown = f'"{value}"' if isinstance(value, int) else repr(value)
+                parts.append(f'"{_SHOWN[name]}":{shown}')
+        return f',"metrics":{{{",".join(parts)}}}'
+
+    def _day(self, first: int) -> str:
+        if _DATE not in self.query.fields:
+            return ""
+        return f',"segments":{{"date":"{date.fromordinal(first).isoformat()}"}}'
+
+    def _holds(self, facts: Facts) -> bool:
+        return all(_compare(_METRICS[one.field](facts), one) for one in self.conditions)
+
+    def _sort_key(self, thing: _Thing, facts: Facts, first: int) -> tuple[Any, ...]:
+        return tuple(
+            first if name == _DATE
+            else (_METRICS[name](facts) or 0) if name in _METRICS
+            else _sortable(_THING_FIELDS[name](thing))
+            for name, _ in self.query.order
+        )  # fmt: skip
+
+
+def read_report(
+    query: Query,
+    customer: str,
+    account: Mapping[str, Any],
+    records: Sequence[AdRecord],
+    today: date,
+) -> Report:
+    """What the query asks for. Raises QueryProblem when it is not in order."""
+    if query.resource not in _PREFIXES:
+        raise QueryProblem(
+            "BAD_RESOURCE_TYPE_IN_FROM_CLAUSE", f"Resource '{query.resource}' is not known."
+        )
+    filtered = [one.field for one in query.conditions]
+    for name in [*query.fields, *filtered, *(name for name, _ in query.order)]:
+        _check_field(name, query.resource)
+    metrics = [name for name in query.fields if name in _METRICS]
+    if account.get("is_manager") and metrics:
+        raise QueryProblem(
+            "REQUESTED_METRICS_FOR_MANAGER",
+            "Metrics cannot be requested for a manager account. To retrieve metrics, issue"
+            " separate requests against each client account under the manager account.",
+        )
+    things = [_Thing(customer, account, record) for record in records]
+    if query.resource == "customer":
+        things = [_Thing(customer, account, AdRecord("", "", "", 0, {}))]
+        if metrics or _DATE in [*query.fields, *filtered]:
+            raise QueryProblem(
+                "UNSUPPORTED_OPERATION", "This stand-in has metrics of ad_group_ad only."
+            )
+    for one in query.conditions:
+        if one.field in _THING_FIELDS:
+            things = [each for each in things if _compare(_THING_FIELDS[one.field](each), one)]
+    return Report(
+        query=query,
+        things=things,
+        slices=_read_slices(query, today, needed=bool(metrics)),
+        metrics=metrics,
+        conditions=[one for one in query.conditions if one.field in _METRICS],
+    )
+
+
+def _check_field(name: str, resource: str) -> None:
+    if name.startswith("metrics.") and name.removeprefix("metrics.") == "unique_users":
+        raise QueryProblem(
+            "PROHIBITED_METRIC_IN_SELECT_OR_WHERE_CLAUSE",
+            f"Cannot select or filter on the following metrics: '{name}'.",
+        )
+    if name not in _THING_FIELDS and name not in _METRICS and name != _DATE:
+        raise QueryProblem("UNRECOGNIZED_FIELD", f"Unrecognized field in the query: '{name}'.")
+    if name in _THING_FIELDS and name.partition(".")[0] not in _PREFIXES[resource]:
+        raise QueryProblem(
+            "PROHIBITED_RESOURCE_TYPE_IN_SELECT_CLAUSE",
+            f"'{name}' does not go with the resource '{resource}'.",
+        )
+
+
+def _read_slices(query: Query, today: date, *, needed: bool) -> list[tuple[int, int]]:
+    """The ranges of days that make a row each; (0, 0) stands for no days at all."""
+    conditions = [one for one in query.conditions if one.field == _DATE]
+    by_day = _DATE in query.fields
+    if not conditions and not by_day and not needed:
+        return [(0, 0)]
+    first, last = date.min, date.max
+    for one in conditions:
+        low, high = _range(one, today)
+        first, last = max(first, low), min(last, high)
+    if first == date.min or last == date.max:
+        raise QueryProblem(
+            "EXPECTED_FILTERS_ON_DATE_RANGE", "Filters on segments.date must be a finite range."
+        )
+    if first > last:
+        raise QueryProblem("INVALID_DATE_RANGE", "The start date must precede the end date.")
+    # nothing has happened yet on the days to come
+    days = range(first.toordinal(), min(last, today).toordinal() + 1)
+    if by_day:
+        return [(day, day) for day in days]
+    return [(days[0], days[-1])] if days else []
+
+
+def _range(condition: Condition, today: date) -> tuple[date, date]:
+    if condition.operator == "DURING":
+        if condition.values[0] not in _PERIODS:
+            raise QueryProblem("INVALID_VALUE", f"Unknown period '{condition.values[0]}'.")
+        first, last = _PERIODS[condition.values[0]]
+        return today - timedelta(first), today - timedelta(last)
+    try:
+        days = [date.fromisoformat(value) for value in condition.values]
+    except ValueError:
+        raise QueryProblem("INVALID_VALUE", "A date must have the form 'YYYY-MM-DD'.") from None
+    match condition.operator:
+        case "BETWEEN":
+            return days[0], days[1]
+        case "=":
+            return days[0], days[0]
+        case ">=":
+            return days[0], date.max
+        case "<=":
+            return date.min, days[0]
+    raise QueryProblem("OPERATOR_FIELD_MISMATCH", f"'{condition.operator}' is not for dates.")
+
+
+def _facts(ad: AdRecord, first: int, last: int) -> Facts | None:
+    if first == last:
+        return ad.on(first)
+    days = [one for day in range(first, last + 1) if (one := ad.on(day)) is not None]
+    return total(days) if days else None
+
+
+def _compare(value: Any, condition: Condition) -> bool:
+    """Whether a value meets a condition. Raises QueryProblem for an operator it cannot have."""
+    if value is None:
+        return False
+    shown = str(value).upper() if isinstance(value, bool) else str(value)
+    match condition.operator:
+        case "=" | "IN":
+            return shown in condition.values
+        case "!=" | "NOT IN":
+            return shown not in condition.values
+    try:
+        difference = float(shown) - float(condition.values[0])
+    except ValueError:
+        raise QueryProblem("OPERATOR_FIELD_MISMATCH", "The operator is for numbers.") from None
+    match condition.operator:
+        case ">":
+            return difference > 0
+        case ">=":
+            return difference >= 0
+        case "<":
+            return difference < 0
+        case "<=":
+            return difference <= 0
+    raise QueryProblem(
+        "OPERATOR_FIELD_MISMATCH", f"'{condition.operator}' is not for '{condition.field}'."
+    )
+
+
+def _sortable(value: Any) -> tuple[int, str]:
+    """Ids as the numbers that they are, before all other text."""
+    text = str(value)
+    return (int(text), "") if text.isdigit() else (1 << 64, text)

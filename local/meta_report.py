@@ -1,0 +1,133 @@
+"""What the stand-in for Meta reports: the rows of an insights request, in Graph's units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from local.ad_facts import AdRecord, Facts, total
+
+
+class Subject(Protocol):
+    """What a row is about: an ad, or the account as a whole."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def on(self, ordinal: int) -> Facts | None: ...
+
+
+@dataclass(frozen=True)
+class WholeAccount:
+    """An account's ads, told as one."""
+
+    id: str
+    name: str
+    ads: Sequence[AdRecord]
+
+    def on(self, ordinal: int) -> Facts | None:
+        found = [one for ad in self.ads if (one := ad.on(ordinal)) is not None]
+        return total(found) if found else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is asked for: subjects x slices, of which those without activity have no row.
+
+    A position is a number below `size`: all slices of the first subject, then the second's. A
+    page costs what is on it, however many there are.
+    """
+
+    account: Mapping[str, str]
+    subjects: Sequence[Subject]
+    slices: Sequence[tuple[int, int]]
+    fields: Sequence[str]
+    least_impressions: int
+    last_day: int
+
+    @property
+    def size(self) -> int:
+        """One more than the last position."""
+        return len(self.subjects) * len(self.slices)
+
+    @property
+    def key(self) -> str:
+        """The same for all pages of a report, another for other days, accounts or levels."""
+        return f"{self.account['account_id']}/{self.size}/{self.slices[:1]}/{self.slices[-1:]}"
+
+    def page(self, start: int, limit: int) -> tuple[list[dict[str, str]], int]:
+        """At most `limit` rows from position `start` on, and the position of the next row."""
+        rows: list[dict[str, str]] = []
+        for position in range(start, self.size):
+            number, which = divmod(position, len(self.slices))
+            found = self._facts(self.subjects[number], *self.slices[which])
+            if found is None:
+                continue
+            if len(rows) == limit:
+                return rows, position
+            rows.append(self._row(self.subjects[number], found, *self.slices[which]))
+        return rows, self.size
+
+    def _facts(self, subject: Subject, first: int, last: int) -> Facts | None:
+        last = min(last, self.last_day)
+        if first == last:
+            found = subject.on(first)
+        else:
+            days = [one for day in range(first, last + 1) if (one := subject.on(day)) is not None]
+            found = _summed(days)
+        if found is None or found.impressions < self.least_impressions:
+            return None
+        return found
+
+    def _row(self, subject: Subject, found: Facts, first: int, last: int) -> dict[str, str]:
+        row = {}
+        for name in self.fields:
+            text = METRICS[name](found) if name in METRICS else self._dimension(name, subject)
+            if text is not None:
+                row[name] = text
+        row["date_start"] = date.fromordinal(first).isoformat()
+        row["date_stop"] = date.fromordinal(last).isoformat()
+        return row
+
+    def _dimension(self, name: str, subject: Subject) -> str | None:
+        if name in self.account:
+            return self.account[name]
+        if isinstance(subject, AdRecord):
+            return subject.id if name == "ad_id" else subject.name
+        return None
+
+
+def _summed(days: list[Facts]) -> Facts | None:
+    """Several days in one row: fewer people than the days' reach together, as some come again."""
+    if not days:
+        return None
+    summed = total(days)
+    reach = max(*(day.reach for day in days), summed.reach * 3 // 5, 0)
+    return summed._replace(reach=reach)
+
+
+def _decimal(numerator: int, denominator: int) -> str:
+    """A quotient with at most six decimals, as Graph writes them."""
+    if not denominator:
+        return "0"
+    whole, rest = divmod((2_000_000 * numerator + denominator) // (2 * denominator), 10**6)
+    return f"{whole}.{rest:06d}".rstrip("0") if rest else str(whole)
+
+
+METRICS: dict[str, Callable[[Facts], str | None]] = {
+    "impressions": lambda facts: str(facts.impressions),
+    "clicks": lambda facts: str(facts.clicks),
+    "spend": lambda facts: f"{facts.cents / 100:.2f}" if facts.cents else "0",
+    "reach": lambda facts: str(facts.reach),
+    "frequency": lambda facts: _decimal(facts.impressions, facts.reach),
+    "ctr": lambda facts: _decimal(100 * facts.clicks, facts.impressions),
+    "cpm": lambda facts: _decimal(10 * facts.cents, facts.impressions),
+    "cpc": lambda facts: _decimal(facts.cents, 100 * facts.clicks) if facts.clicks else None,
+}
+DIMENSIONS = ("ad_id", "ad_name", "account_id", "account_name", "account_currency")
+DATES = ("date_start", "date_stop")

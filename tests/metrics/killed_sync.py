@@ -1,0 +1,55 @@
+"""A sync in a process of its own, which kills itself at a named step.
+
+`python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
+as_of, body (the order), kill_at (a step's name, or null). It prints the steps that it took,
+one a line, before each is taken; steps are as in tests.delivery.killed_run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timedelta
+from typing import Any
+
+import requests
+
+from tests.delivery.killed_run import SteppedDatabase, Steps
+from workers.clock import SystemClock
+from workers.metrics.orders import SyncOrder
+from workers.metrics.sync import ConnectionSync
+from workers.settings import Settings
+
+
+class SteppedSession(requests.Session):
+    steps: Steps
+
+    def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+        name = str(url).rpartition("/")[2].partition(":")[0]
+        kind = "account" if name.startswith("act_") else name
+        self.steps.take(f"before {kind}")
+        response = super().request(method, url, **rest)
+        self.steps.take(f"after {kind}")
+        return response
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    clock = SystemClock()
+    begun, as_of = clock.now(), datetime.fromisoformat(order["as_of"])
+    steps = Steps(order["kill_at"])
+    settings = Settings(**order["settings"])
+    database = SteppedDatabase(
+        settings.supabase_url,
+        settings.supabase_service_role_key,
+        lambda: as_of + timedelta(seconds=clock.now() - begun),
+    )
+    session = SteppedSession()
+    database.steps = session.steps = steps
+    sync = ConnectionSync(database, settings, clock, lambda platform: session, lambda: 0.5)
+    report = sync.run(SyncOrder.from_body(order["body"]), begun + 60)
+    sys.stdout.write(f"ended {report.status}\n")
+
+
+if __name__ == "__main__":
+    main()
