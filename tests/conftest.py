@@ -27,7 +27,10 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> None:
     """No setting of the developer's shell reaches a test."""
-    prefixes = ("SUPABASE_", "SLACK_", "NOTIFICATION_", "WORKERS_", "AWS_", "POWERTOOLS_")
+    prefixes = (
+        "SUPABASE_", "SLACK_", "NOTIFICATION_", "META_", "GOOGLE_", "METRICS_", "SYNC_",
+        "WORKERS_", "AWS_", "POWERTOOLS_",
+    )  # fmt: skip
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]
 

@@ -121,7 +121,7 @@ create table if not exists public.metric_connection_states (
   sync_id uuid,
   attempted_at timestamptz,
   round_started_at timestamptz,
-  rows_per_day integer,
+  window_days integer,
   failures integer not null default 0,
   not_before timestamptz,
   parked_at timestamptz,
@@ -136,8 +136,8 @@ comment on column public.metric_connection_states.token is
   'is written for a connection with any other.';
 comment on column public.metric_connection_states.round_started_at is
   'Start of the first of the syncs that together read the range; null after a success.';
-comment on column public.metric_connection_states.rows_per_day is
-  'The most rows that the account gave for one day; tells how wide a window may be.';
+comment on column public.metric_connection_states.window_days is
+  'How many days are read at once; learnt from the account''s size and speed.';
 comment on column public.metric_connection_states.parked_credentials is
   'Digest of the credentials that were refused; the connection is tried again with others.';
 

@@ -203,7 +203,7 @@ $$;
 
 -- Turns the plan `plan_token` into the sync `token` with a log of its own; null when the plan
 -- is stale (done, run out, or replaced) or the connection is no longer active. Returns
---   {"sync_id", "now", "connection": {...}, "days_read", "rows_per_day", "failures"}
+--   {"sync_id", "now", "connection": {...}, "days_read", "window_days", "failures"}
 -- with days_read: what earlier syncs of the same round have read completely.
 create or replace function public.begin_metric_sync(
   connection_id uuid,
@@ -307,14 +307,15 @@ begin
       ),
       '[]'
     ),
-    'rows_per_day', state.rows_per_day,
+    'window_days', state.window_days,
     'failures', state.failures
   );
 end
 $$;
 
--- Takes a connection for a backfill, unless a sync holds it (then null); else as
--- begin_metric_sync. The same range goes on where it was broken off.
+-- Takes a connection for a backfill, as begin_metric_sync; {"refused": "busy"} while a sync
+-- holds it, {"refused": "unknown"} when there is none. The same range goes on where it was
+-- broken off.
 create or replace function public.begin_metric_backfill(
   connection_id uuid,
   token uuid,
@@ -336,13 +337,12 @@ begin
    where one.id = begin_metric_backfill.connection_id
      for no key update;
   if not found then
-    raise exception 'there is no platform connection %', begin_metric_backfill.connection_id
-      using errcode = 'P0002';
+    return '{"refused": "unknown"}';
   end if;
   perform 1 from public.metric_connection_states state
     where state.connection_id = connection.id and state.leased_until > as_of;
   if found then
-    return null;
+    return '{"refused": "busy"}';
   end if;
 
   insert into public.metric_backfills as asked (connection_id, since, until, started_at)
@@ -380,7 +380,7 @@ $$;
 -- Ends a sync and frees its connection; false when somebody else has it by now. `result`:
 --   status           success, partial or failed
 --   message, details, created, updated  for the log
---   rows_per_day     where it was learnt
+--   window_days      days to read at once from now on
 --   not_before       seconds until the next try, where it is to wait
 --   pause            {"platform", "seconds", "reason"} where the whole platform is to wait
 --   parked           the reason, where nothing will succeed with these credentials
@@ -436,7 +436,7 @@ begin
   update public.metric_connection_states held
      set token = null,
          leased_until = null,
-         rows_per_day = coalesce((result ->> 'rows_per_day')::integer, held.rows_per_day),
+         window_days = coalesce((result ->> 'window_days')::integer, held.window_days),
          round_started_at =
            case when succeeded and not is_backfill then null else held.round_started_at end,
          failures = case

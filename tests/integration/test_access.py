@@ -21,6 +21,12 @@ OWN_TABLES = (
     "notification_deliveries",
     "notification_pauses",
     "slack_destinations",
+    "ad_metrics",
+    "metric_ad_links",
+    "metric_days",
+    "metric_connection_states",
+    "metric_platform_pauses",
+    "metric_backfills",
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LocalStack
-from workers.operate import main
+from workers.operate.__main__ import main
 
 Run = Callable[..., tuple[int, str]]
 

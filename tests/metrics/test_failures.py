@@ -32,9 +32,8 @@ def meta_and_google(world: World) -> dict[str, str]:
         world.meta_account(account, ads=[{"id": f"{META_AD}{account}", "name": "Film"}])
         world.request(meta_ad_id=f"{META_AD}{account}")
     for account in ("5000000001", "5000000002"):
-        world.google_account(
-            account, ads=[{"id": f"{GOOGLE_AD}{account}", "name": "Banner", "ad_groups": ["1", "2"]}]
-        )  # fmt: skip
+        ad = {"id": f"{GOOGLE_AD}{account}", "name": "Banner", "ad_groups": ["1", "2"]}
+        world.google_account(account, ads=[ad])
         world.request(google_ad_id=f"{GOOGLE_AD}{account}")
     return {
         "1001": world.connect_meta("1001"),
@@ -111,7 +110,10 @@ CASES = [
         )),
         "5000000001", "RESOURCE_TEMPORARILY_EXHAUSTED", not_before=137.5,
     ),
-    Case("truncated stream", google(faults.truncate(**STREAM)), "5000000001", "ChunkedEncodingError"),
+    Case(
+        "truncated stream",
+        google(faults.truncate(**STREAM)), "5000000001", "ChunkedEncodingError",
+    ),
     Case("web page for a stream", google(faults.failing(200, **STREAM)), "5000000001", "not_json"),
     Case("gateway", google(faults.failing(503, **STREAM)), "5000000001", "http_503"),
     Case(
@@ -242,9 +244,7 @@ def test_too_much_data_narrows_the_window(world: World) -> None:
     world.meta.app.configure({"max_rows": 30 * 4})
     assert world.sync_all()[connection].status == "success"
     assert world.figures() == world.expected(served)
-    widths = [
-        (until, since) for since, until in world.last_log(connection)["details"]["windows"]
-    ]
+    widths = [(until, since) for since, until in world.last_log(connection)["details"]["windows"]]
     assert widths == sorted(widths, reverse=True), "newest first"
 
 
@@ -273,7 +273,9 @@ def test_a_limit_that_is_near_is_not_reached(world: World) -> None:
 
 def test_refused_credentials_are_told_once_and_tried_again_when_changed(world: World) -> None:
     world.meta_account("1001", ads=[{"id": META_AD, "name": "Film"}])
-    connection = world.connect_meta("1001", credentials={"access_token": "EAALOCALofYesterday000001"})
+    connection = world.connect_meta(
+        "1001", credentials={"access_token": "EAALOCALofYesterday000001"}
+    )
     config = world.agency.config(
         "C0OPERATORS", entity_type="platform_connection", event_type="sync_failed",
         template="{{account_name}}: {{error}}",
@@ -287,8 +289,6 @@ def test_refused_credentials_are_told_once_and_tried_again_when_changed(world: W
     for _ in range(3):
         world.next_day()
         assert world.plan()[0] == [], "parked"
-    good = world.settings  # the credentials of another account of the same world
-    assert good is not None
     world.connection.execute(
         "update platform_connections set credentials = "
         "jsonb_build_object('access_token', %s::text, 'app_secret', %s::text) where id = %s",
@@ -349,7 +349,9 @@ def test_an_expired_access_token_is_renewed_once(world: World) -> None:
     assert world.google.journal.count("/token") == 2
 
     world.later(timedelta(minutes=1))
-    world.google.faults.add(google_error("authenticationError", "OAUTH_TOKEN_EXPIRED", 401, **STREAM))
+    world.google.faults.add(
+        google_error("authenticationError", "OAUTH_TOKEN_EXPIRED", 401, **STREAM)
+    )
     assert world.sync_again()[connection].is_parked
 
 

@@ -61,9 +61,7 @@ def one_account(world: World, count: int = 4) -> tuple[str, dict[str, list[Serve
     """A connection to an account of `count` ads, each of a request of its own."""
     ads = [{"id": f"{AD}{number:02d}", "name": f"Ad {number}"} for number in range(count)]
     world.meta_account("1001", ads=ads)
-    served = {
-        world.request(meta_ad_id=ad["id"]): [Served("meta", "1001", ad["id"])] for ad in ads
-    }
+    served = {world.request(meta_ad_id=ad["id"]): [Served("meta", "1001", ad["id"])] for ad in ads}
     return world.connect_meta("1001"), served
 
 
@@ -200,8 +198,9 @@ def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) ->
         world.connection.execute(
             "update metric_connection_states set leased_until = null, token = null;"
             "update platform_connections set last_synced_at = %s "
-            "where id in (select connection_id from metric_connection_states)"
-            .replace("%s", f"'{world.now.isoformat()}'")
+            "where id in (select connection_id from metric_connection_states)".replace(
+                "%s", f"'{world.now.isoformat()}'"
+            )
         )
         calls.clear()
     assert passes == 3
@@ -430,9 +429,13 @@ def test_no_secret_is_told_anywhere(
         reports.append(world.sync_again())
     world.google.faults.add(
         google_error(
-            "quotaError", "RESOURCE_EXHAUSTED", 429, f"no {SECRETS[2]} {SECRETS[3]}", "9s",
+            "quotaError",
+            "RESOURCE_EXHAUSTED",
+            429,
+            f"no {SECRETS[2]} {SECRETS[3]}",
+            "9s",
             path="googleAds:searchStream",
-        )  # fmt: skip
+        )
     )
     reports.append(world.sync_again())
 

@@ -52,6 +52,10 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("SLACK_CHANNEL_RATE", "nan", "from 0"),
         ("NOTIFICATION_BATCH_SIZE", "1.5", "whole"),
         ("NOTIFICATION_CONCURRENCY", "0", "from 1"),
+        ("META_API_VERSION", "26", "must look like v26.0"),
+        ("GOOGLE_ADS_API_VERSION", "v26.1", "must look like v26"),
+        ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "not a URL"),
+        ("SYNC_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com", "SQS queue"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
     ],
 )
@@ -72,7 +76,12 @@ def test_secrets_are_hidden_from_repr() -> None:
     assert "sb_secret_abc" not in shown
     assert "xoxb" not in shown
     secrets = [s for s in fields(Settings) if s.metadata["secret"]]
-    assert {s.name for s in secrets} == {"supabase_service_role_key", "slack_bot_token"}
+    assert {s.name for s in secrets} == {
+        "supabase_service_role_key",
+        "slack_bot_token",
+        "google_client_secret",
+        "google_developer_token",
+    }
 
 
 def test_environment_beats_dotenv_beats_secret(tmp_path: Path) -> None:

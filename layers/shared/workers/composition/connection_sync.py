@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import requests
-
 from workers.clock import SystemClock
 from workers.composition.container import (
     InvocationContext,
@@ -19,17 +17,31 @@ from workers.composition.container import (
 from workers.errors import CredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.sync import ConnectionSync, SyncReport
+from workers.platforms.fetching import Session
 from workers.telemetry import emit_metrics, logger
 
 
+class Sessions:
+    """The HTTP sessions of the platforms, each made when it is first needed."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Session] = {}
+
+    def of(self, platform: str) -> Session:
+        """The platform's own, which keeps its connections open."""
+        if platform not in self._made:
+            self._made[platform] = Session()
+        return self._made[platform]
+
+    def close(self) -> None:
+        """Give up the connections."""
+        for session in self._made.values():
+            session.close()
+
+
 @once_per_container
-def sessions() -> dict[str, requests.Session]:
-    return {}
-
-
-def session_of(platform: str) -> requests.Session:
-    """The platform's own, which keeps its connections open."""
-    return sessions().setdefault(platform, requests.Session())
+def sessions() -> Sessions:
+    return Sessions()
 
 
 def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]:
@@ -41,7 +53,7 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
     clock = SystemClock()
     sync_until = deadline(context, clock)
     order = SyncOrder.from_body(body)
-    sync = ConnectionSync(database(), settings(), clock, session_of, random.random)
+    sync = ConnectionSync(database(), settings(), clock, sessions().of, random.random)
     try:
         report = sync.run(order, sync_until)
     except CredentialsError as error:

@@ -32,9 +32,16 @@ class InvocationContext(Protocol):
 
 
 def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
-    """`make`, called at most once until `forget_clients`."""
+    """`make`, called at most once until `forget_clients`, which closes what can be closed."""
     cached = cache(make)
-    _forget.append(cached.cache_clear)
+
+    def forget() -> None:
+        close = getattr(cached(), "close", None) if cached.cache_info().currsize else None
+        cached.cache_clear()
+        if close is not None:
+            close()
+
+    _forget.append(forget)
     return cached
 
 

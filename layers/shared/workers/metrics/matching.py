@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from workers.platforms.protocol import AdDay
+from workers.metrics.facts import AdDay
 
 N = TypeVar("N", int, Decimal)
 
@@ -76,11 +75,6 @@ class Batch:
         rows = [_as_json(row) for row in self._rows.values()]
         self._rows.clear()
         return rows
-
-
-def rows_per_day(counts: Counter[date]) -> int | None:
-    """The most rows of any one day; None when there was none."""
-    return max(counts.values(), default=None)
 
 
 def _sum(one: AdDay, other: AdDay) -> AdDay:

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-import requests
-
 from workers.clock import Clock
 from workers.database import Database
 from workers.errors import PermanentError, TooMuchDataError, WorkerError
-from workers.metrics.matching import Batch, Tally, rows_per_day
+from workers.metrics.matching import Batch, Tally
 from workers.metrics.orders import SyncOrder
 from workers.metrics.outcomes import (
     OUT_OF_TIME,
@@ -23,9 +21,9 @@ from workers.metrics.outcomes import (
     as_result,
     outcome_of,
 )
-from workers.metrics.windows import Window, fitting_width, look_back, rows_for_width, unread
+from workers.metrics.windows import Width, Window, look_back, unread
 from workers.platforms import PLATFORMS, find_platform
-from workers.platforms.fetching import BrokenStreamError, OutOfTime, Reader
+from workers.platforms.fetching import BrokenStreamError, OutOfTime, Reader, Session
 from workers.platforms.protocol import Account, Connection, Platform
 from workers.redaction import redact
 from workers.settings import Settings
@@ -99,7 +97,7 @@ class ConnectionSync:
         database: Database,
         settings: Settings,
         clock: Clock,
-        session_of: Callable[[str], requests.Session],
+        session_of: Callable[[str], Session],
         random_fraction: Callable[[], float],
     ) -> None:
         """`session_of` gives the HTTP session of a platform, by its main name."""
@@ -130,7 +128,8 @@ class ConnectionSync:
     def backfill(self, connection_id: str, asked: Backfill, deadline: float) -> SyncReport | None:
         """Reads a range in the past; None when the connection is being synced right now.
 
-        The same range, asked for again before it is done, goes on where it stopped.
+        The same range, asked for again before it is done, goes on where it stopped. Raises
+        PermanentError when there is no such connection.
         """
         token = str(uuid.uuid4())
         begun = self._database.call(
@@ -141,7 +140,11 @@ class ConnectionSync:
             until=asked.window.until.isoformat(),
             lease=_LEASE,
         )
-        return None if begun is None else self._work(begun, token, deadline, asked)
+        if begun.get("refused") == "unknown":
+            raise PermanentError(
+                f"there is no platform connection {connection_id}", code="unknown_connection"
+            )
+        return None if "refused" in begun else self._work(begun, token, deadline, asked)
 
     def _work(
         self, begun: dict[str, Any], token: str, deadline: float, asked: Backfill | None
@@ -222,8 +225,8 @@ class _Run:
         self.windows: list[Window] = []
         self._now = datetime.fromisoformat(begun["now"])
         self._days_read = {date.fromisoformat(day) for day in begun["days_read"]}
-        self._rows_per_day: int | None = begun["rows_per_day"]
-        self._most_per_day: int | None = None
+        self._window_days: int | None = begun["window_days"]
+        self._width: Width | None = None
         self._tally = Tally()
         self._counts = Counter(created=0, updated=0, deleted=0, mixed_currency_days=0)
         self._platform: Platform | None = None
@@ -271,15 +274,15 @@ class _Run:
         missing: list[Window],
     ) -> None:
         """Every missing day, newest first, in windows as wide as the account allows."""
-        width = fitting_width(self._rows_per_day, platform.longest_window)
+        self._width = width = Width(self._window_days, platform.longest_window)
         page_size = platform.page_size
         while missing:
-            window = missing[0].newest(width)
+            window = missing[0].newest(width.days)
             try:
-                self._read_window(platform, reader, account, ours, window, page_size)
+                most = self._read_window(platform, reader, account, ours, window, page_size)
             except OutOfTime:
                 if not self.windows:  # else the next sync would get no further than this one
-                    self._most_per_day = rows_for_width(window.width // 2)
+                    width.narrow(window.width)
                 raise
             except (TooMuchDataError, BrokenStreamError) as error:
                 logger.info(
@@ -287,17 +290,16 @@ class _Run:
                     extra={"window": str(window), "page_size": page_size, "code": error.code},
                 )
                 if window.width > 1:
-                    width = (window.width + 1) // 2
+                    width.narrow(window.width)
                 elif page_size > platform.smallest_page:
                     page_size = max(platform.smallest_page, page_size // 2)
                 else:
                     raise
                 continue
+            width.read(most)
             missing = _without(missing, window)
             if self._asked:
                 self._asked.progress(window, sum(one.width for one in missing))
-            if self._rows_per_day is None:
-                width = fitting_width(self._most_per_day or 0, platform.longest_window)
 
     def _read_window(
         self,
@@ -307,7 +309,8 @@ class _Run:
         ours: frozenset[str],
         window: Window,
         page_size: int,
-    ) -> None:
+    ) -> int:
+        """Returns the most rows of one day."""
         batch = Batch()
         per_day: Counter[date] = Counter()
         for page in reader.pages(window, page_size):
@@ -325,8 +328,8 @@ class _Run:
             until=window.until.isoformat(),
             most=FINISH_ROWS,
         )
-        self._most_per_day = max(self._most_per_day or 0, rows_per_day(per_day) or 0)
         self.windows.append(window)
+        return max(per_day.values(), default=0)
 
     def _store(self, platform: Platform, account: Account, batch: Batch) -> None:
         self._fenced(
@@ -375,8 +378,8 @@ class _Run:
         """Writes the log and frees the connection."""
         name = self._platform.name if self._platform else self.connection.platform
         result = as_result(outcome, name, self._details(), self._counts)
-        if self._most_per_day is not None:
-            result["rows_per_day"] = self._most_per_day
+        if self._width:
+            result["window_days"] = self._width.for_next_sync(succeeded=outcome.status == "success")
         if self._asked:
             window = self._asked.window
             result["backfill"] = {"since": f"{window.since}", "until": f"{window.until}"}

@@ -13,6 +13,8 @@ from workers.errors import PermanentError
 ROWS_PER_WINDOW = 10_000
 # Days read first of an account whose size is not known yet.
 FIRST_WIDTH = 2
+# Wider than any range that is asked for at once.
+MOST_DAYS = 400
 
 _DAY = timedelta(days=1)
 
@@ -76,13 +78,34 @@ def unread(whole: Window, read: Collection[date]) -> list[Window]:
     return found
 
 
-def fitting_width(rows_per_day: int | None, longest: int | None) -> int:
-    """Days to read at once from an account that gives at most so many rows a day (None: not
-    known yet) on a platform that allows at most `longest` days (None: any number)."""
-    width = FIRST_WIDTH if rows_per_day is None else ROWS_PER_WINDOW // max(rows_per_day, 1)
-    return max(1, min(width, longest or width))
+class Width:
+    """How many days are read at once: `days`. It starts with what earlier syncs learnt (None:
+    nothing yet), and never exceeds `longest` (None: no limit)."""
 
+    def __init__(self, known: int | None, longest: int | None) -> None:
+        self._is_known = known is not None
+        self._longest = longest or MOST_DAYS
+        self._most_rows = 0
+        self.days = min(known or FIRST_WIDTH, self._longest)
 
-def rows_for_width(width: int) -> int:
-    """The rows per day of an account for which `fitting_width` gives `width` days."""
-    return ROWS_PER_WINDOW // max(width, 1)
+    def read(self, rows_per_day: int) -> None:
+        """A window went well; no day of it had more rows than that."""
+        self._most_rows = max(self._most_rows, rows_per_day)
+        if not self._is_known:
+            self._is_known = True
+            self.days = self._fitting()
+
+    def narrow(self, failed: int) -> None:
+        """A window of `failed` days was too much at once."""
+        self._is_known = True
+        self.days = max(1, failed // 2)
+
+    def for_next_sync(self, *, succeeded: bool) -> int | None:
+        """What the next sync is to start with; wider again, by degrees, after a success."""
+        if not self._is_known:
+            return None
+        return min(self._fitting(), 2 * self.days) if succeeded else self.days
+
+    def _fitting(self) -> int:
+        """The days that hold ROWS_PER_WINDOW rows."""
+        return max(1, min(ROWS_PER_WINDOW // max(self._most_rows, 1), self._longest))

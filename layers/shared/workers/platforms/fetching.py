@@ -31,6 +31,9 @@ _CHUNK = 1 << 16
 
 T = TypeVar("T")
 
+# One per platform and container: it keeps connections open.
+Session = requests.Session
+
 
 class OutOfTime(Exception):
     """The deadline came before the work was done."""
@@ -58,7 +61,7 @@ class Reader:
     def __init__(
         self,
         platform: Platform,
-        session: requests.Session,
+        session: Session,
         clock: Clock,
         deadline: float,
         random_fraction: Callable[[], float],

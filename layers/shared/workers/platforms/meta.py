@@ -24,10 +24,10 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.metrics.facts import AdDay
 from workers.metrics.windows import Window
 from workers.platforms.protocol import (
     Account,
-    AdDay,
     Answer,
     Ask,
     Connection,

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from workers.errors import ConnectionCredentialsError, PermanentError, RateLimitedError, WorkerError
+from workers.metrics.facts import AdDay
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
@@ -92,24 +93,6 @@ class Account:
     name: str
     currency: str
     time_zone: str
-
-
-@dataclass(frozen=True, slots=True)
-class AdDay:
-    """What was reported for one ad on one day; None where the platform said nothing.
-
-    `spend` is in major units of `currency`. `ad_group_id` is empty where an ad has one group.
-    """
-
-    ad_id: str
-    ad_name: str | None
-    day: date
-    impressions: int | None
-    clicks: int | None
-    spend: Decimal | None
-    reach: int | None
-    currency: str | None = None
-    ad_group_id: str = ""
 
 
 @dataclass(frozen=True)

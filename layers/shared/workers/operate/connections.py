@@ -1,0 +1,103 @@
+"""Commands for the ad accounts: their state, releasing them, reading their past."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date
+from typing import Any, TextIO
+
+from workers.clock import SystemClock
+from workers.database import Database
+from workers.metrics.sync import Backfill, ConnectionSync
+from workers.metrics.windows import Window
+from workers.operate.output import show, verb
+from workers.platforms.fetching import Session
+from workers.settings import Settings
+
+# A backfill from a terminal ends when it is done or broken off.
+_A_DAY = 86_400.0
+
+
+def add_subjects(subjects: Any) -> None:
+    """`connections list | release`, and `backfill`."""
+    connections = subjects.add_parser("connections", help="the connected ad accounts")
+    verbs = connections.add_subparsers(required=True, metavar="VERB")
+    verb(verbs, "list", list_connections)
+    one = verb(verbs, "release", release)
+    one.add_argument("id", nargs="?", help="the connection's id")
+    one.add_argument("--all", action="store_true", help="every one")
+
+    one = verb(subjects, "backfill", backfill)
+    one.add_argument("id", help="the connection's id")
+    one.add_argument("--since", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
+    one.add_argument("--until", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
+
+
+def list_connections(
+    database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
+) -> int:
+    """Each connection, its last sync and what it waits for."""
+    columns = (
+        "id", "platform", "account", "state", "last_synced_at", "last_status", "until", "reason",
+    )  # fmt: skip
+    rows = database.call("list_connections")
+    show(rows, columns, options, out, empty="No ad account is connected.")
+    return 0
+
+
+def release(
+    database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
+) -> int:
+    """Let a parked or waiting connection be synced by the next plan."""
+    if not options.id and not options.all:
+        sys.stderr.write("Say which: a connection's ID or --all.\n")
+        return 2
+    count = database.call("release_connections", connection_id=options.id)
+    out.write(json.dumps({"released": count}) + "\n" if options.json else f"{count} released.\n")
+    return 0 if count or not options.id else 1
+
+
+def backfill(
+    database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
+) -> int:
+    """Read a connection's past; the same range, asked for again, goes on where it stopped."""
+    if options.until < options.since:
+        sys.stderr.write("--until is before --since.\n")
+        return 2
+    asked = Window(options.since, options.until)
+    clock = SystemClock()
+    with closing(Session()) as session:
+        sync = ConnectionSync(database, settings, clock, lambda _: session, random.random)
+        report = sync.backfill(options.id, Backfill(asked, _progress(asked)), clock.now() + _A_DAY)
+    if report is None:
+        sys.stderr.write("The connection is being synced right now: try again in a minute.\n")
+        return 1
+    if options.json:
+        out.write(json.dumps(report.summary()) + "\n")
+    else:
+        counts = report.counts
+        out.write(
+            f"{report.status}{f' ({report.code})' if report.code else ''}: {counts['rows']} rows "
+            f"read, {counts['created']} figures created, {counts['updated']} updated.\n"
+        )
+    if report.status != "success":
+        sys.stderr.write("The same command goes on from here. Why it stopped: connections list\n")
+        return 1
+    return 0
+
+
+def _progress(asked: Window) -> Callable[[Window, int], None]:
+    """A line that renews itself in a terminal, one line per window elsewhere."""
+    end = "\r" if sys.stderr.isatty() else "\n"
+
+    def tell(window: Window, days_left: int) -> None:
+        done = 100 * (asked.width - days_left) // asked.width
+        sys.stderr.write(f"{window} read, {done:3} % of {asked.width} days{end}")
+        sys.stderr.flush()
+
+    return tell

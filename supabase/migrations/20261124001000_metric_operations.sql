@@ -1,0 +1,96 @@
+-- Metrics, part 4: what an operator asks for and does by hand.
+--
+--   list_connections     every connection with its last sync and what it waits for
+--   release_connections  lets one that is parked or waits go on
+
+-- As a JSON array, because the API cuts sets of rows at its row cap.
+create or replace function public.list_connections(as_of timestamptz default now())
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', connection.id,
+               'platform', connection.platform,
+               'account', coalesce(connection.account_name, connection.account_id),
+               'state', case
+                 when not coalesce(connection.is_active, false) then 'inactive'
+                 when state.leased_until > as_of then 'syncing'
+                 when state.parked_at is not null
+                      and state.parked_credentials =
+                          public.credentials_digest(connection.credentials) then 'parked'
+                 when state.not_before > as_of then 'waiting'
+                 else 'active'
+               end,
+               'last_synced_at', connection.last_synced_at,
+               'last_status', last.status,
+               'until', case when state.not_before > as_of then state.not_before end,
+               'reason', coalesce(state.parked_reason, last.error_message)
+             )
+             order by connection.platform, connection.account_name, connection.id
+           ),
+           '[]'
+         )
+    from public.platform_connections connection
+    left join public.metric_connection_states state on state.connection_id = connection.id
+    left join lateral (
+      select log.status, log.error_message
+        from public.metric_sync_logs log
+       where log.platform_connection_id = connection.id
+       order by log.start_time desc nulls last
+       limit 1
+    ) last on true;
+$$;
+
+-- Lets connections that are parked or wait (null: all, and paused platforms with them) be
+-- planned again; returns how many did.
+create or replace function public.release_connections(
+  connection_id uuid default null,
+  as_of timestamptz default now()
+)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  released integer;
+begin
+  update public.metric_connection_states state
+     set parked_at = null, parked_reason = null, parked_credentials = null,
+         not_before = null, failures = 0
+   where (release_connections.connection_id is null
+          or state.connection_id = release_connections.connection_id)
+     and (state.parked_at is not null or state.not_before > as_of);
+  get diagnostics released = row_count;
+  if release_connections.connection_id is null then
+    update public.metric_platform_pauses pause
+       set paused_until = as_of
+     where pause.paused_until > as_of;
+  end if;
+  return released;
+end
+$$;
+
+-- Serves "the last log of a connection".
+create index if not exists metric_sync_logs_connection_idx
+  on public.metric_sync_logs (platform_connection_id, start_time);
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'list_connections(timestamptz)',
+    'release_connections(uuid, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';
