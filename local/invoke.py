@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import yaml
 
+from local import distribute
 from local.stack import ROOT
 
 FUNCTIONS = ROOT / "functions"
@@ -81,24 +83,47 @@ def read_event(function: str, path: Path | None) -> Any:
 def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: int = STDERR) -> Any:
     """What the handler returns; its logs and metrics go to the file descriptor `log`.
 
-    Raises whatever the handler raises.
+    A function that plans has its messages handled as well, unless a queue is configured: the
+    summary then says what came of them. Raises whatever the handler raises.
     """
+    whole = _whole_environment(function, environment)
+    consumer = distribute.CONSUMERS.get(function)
+    if consumer is None or distribute.has_queue(whole):
+        return _run(function, event, whole, log)
+    queue = distribute.local_queue()
+    summary = _run(function, event, queue.environment(whole), log)
+    events = queue.events(whole["AWS_REGION"])
+    counts = distribute.hand_out(events, consumer, _whole_environment(consumer, environment), log)
+    return {**summary, **counts}
+
+
+def _run(function: str, event: Any, whole: Mapping[str, str], log: int) -> Any:
+    context = new_context(function)
+    with _process_environment(whole), _stdout_to(log):
+        return load(function).lambda_handler(event, context)
+
+
+def new_context(function: str) -> Context:
+    """Lambda's context for an invocation that starts now, with the template's properties."""
     properties = _properties(function)
-    context = Context(
+    return Context(
         function_name=function,
         timeout=float(properties["Timeout"]),
         memory_limit_in_mb=int(properties["MemorySize"]),
     )
+
+
+def _whole_environment(function: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `environment` over it and Lambda's own under it."""
     defaults = {
         "AWS_REGION": REGION,
         "POWERTOOLS_SERVICE_NAME": function,
         "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
     }
-    whole = _without_proxy({**defaults, **os.environ, **environment})
-    with _process_environment(whole), _stdout_to(log):
-        return _load(function).lambda_handler(event, context)
+    return _without_proxy({**defaults, **os.environ, **environment})
 
 
+@cache
 def _properties(function: str) -> dict[str, Any]:
     """The function's own properties in the template, over its Globals."""
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
@@ -126,7 +151,7 @@ def _bare(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
 _TemplateLoader.add_multi_constructor("!", _bare)
 
 
-def _load(function: str) -> ModuleType:
+def load(function: str) -> ModuleType:
     """The function's app module, loaded anew, so that it begins like a cold start."""
     name = f"functions.{function}.app"
     spec = importlib.util.spec_from_file_location(name, FUNCTIONS / function / "app.py")

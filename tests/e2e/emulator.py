@@ -209,6 +209,14 @@ class Emulator:
         """The lines among them that are JSON objects: the workers' own."""
         return [json.loads(line) for line in self.log_lines() if line.startswith("{")]
 
+    def worker_lines(self) -> list[dict[str, Any]]:
+        """The workers' log lines."""
+        return [line for line in self.json_log_lines() if "_aws" not in line]
+
+    def metric_lines(self) -> list[dict[str, Any]]:
+        """The workers' metrics, in CloudWatch's embedded format."""
+        return [line for line in self.json_log_lines() if "_aws" in line]
+
     def _lambda_environment(self) -> dict[str, str]:
         return {
             "PATH": "/usr/bin:/bin",

@@ -38,14 +38,6 @@ def notifications(
     )
 
 
-def metric_lines(emulator: Emulator) -> list[dict[str, Any]]:
-    return [line for line in emulator.json_log_lines() if "_aws" in line]
-
-
-def worker_lines(emulator: Emulator) -> list[dict[str, Any]]:
-    return [line for line in emulator.json_log_lines() if "_aws" not in line]
-
-
 def test_the_scheduled_event_delivers_what_is_queued(runtime: LambdaRuntime, stack: Any) -> None:
     with notifications(runtime, stack.environment()) as emulator:
         first = emulator.invoke(EVENT)
@@ -61,7 +53,7 @@ def test_logs_are_json_lines_that_name_the_service_and_the_request(
 ) -> None:
     with notifications(runtime, stack.environment()) as emulator:
         emulator.invoke(EVENT)
-        lines = worker_lines(emulator)
+        lines = emulator.worker_lines()
 
     assert lines
     for line in lines:
@@ -84,7 +76,7 @@ def test_logs_hold_no_secret(runtime: LambdaRuntime, stack: Any) -> None:
 def test_metrics_go_to_the_namespace_of_the_template(runtime: LambdaRuntime, stack: Any) -> None:
     with notifications(runtime, stack.environment()) as emulator:
         emulator.invoke(EVENT)
-        metrics = metric_lines(emulator)
+        metrics = emulator.metric_lines()
 
     assert metrics
     for line in metrics:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local import running
+from local.fake_sqs import FakeSqs, queue_url
+from local.http_server import HttpServer
+from local.stack import ROOT
 from tests.conftest import LocalStack
-from tests.integration.processes import copy_project, python, run_command, temporary_directory
+from tests.integration.processes import (
+    PATIENCE,
+    children_of,
+    copy_project,
+    eventually,
+    is_running,
+    python,
+    run_command,
+    temporary_directory,
+)
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -209,3 +224,194 @@ def test_what_cannot_be_invoked_is_status_2(probe: Path) -> None:
     assert (status, out) == (2, [])
     assert "no function with CodeUri functions/probe" in err
     assert invoked(probe)[0] == 2
+
+
+# --- a function that plans, and the one that takes its messages; both made for it ---
+
+PLAN = """
+import os
+
+from workers.sync_queue import SyncQueue
+
+
+def lambda_handler(event, context):
+    bodies = os.environ["BODIES"].split()
+    if "plan" in bodies:
+        raise ValueError("the plan's own words")
+    unsent = SyncQueue(os.environ["SYNC_QUEUE_URL"]).send(bodies)
+    return {"planned": len(bodies), "unsent": unsent, "key": os.environ["AWS_ACCESS_KEY_ID"]}
+"""
+
+CONSUMER = """
+import json
+import os
+import time
+
+
+def lambda_handler(event, context):
+    (record,) = event["Records"]
+    body = record["body"]
+    seen = {
+        "pid": os.getpid(),
+        "record": record,
+        "left": context.get_remaining_time_in_millis(),
+        "service": os.environ["POWERTOOLS_SERVICE_NAME"],
+    }
+    with open(os.environ["SEEN"], "a") as file:
+        print(json.dumps(seen), file=file)
+    print(f"a print of {body}")
+    if body == "raise":
+        raise ValueError("the consumer's own words")
+    if body == "die":
+        os._exit(1)
+    if body == "hang":
+        time.sleep(300)
+    if body == "no-json":
+        return object()
+    failures = [{"itemIdentifier": record["messageId"]}] if body == "report" else []
+    return {"batchItemFailures": failures}
+"""
+
+
+class Planning:
+    """A clone in which these two functions take the places of the real ones."""
+
+    def __init__(self, clone: Path, scratch: Path) -> None:
+        copy_project(clone)
+        (clone / "functions" / "metrics_sync" / "app.py").write_text(PLAN)
+        (clone / "functions" / "connection_sync" / "app.py").write_text(CONSUMER)
+        self.clone, self.scratch = clone, scratch
+
+    def environment(self, bodies: str, **env: str) -> dict[str, str]:
+        return {"SUPABASE_URL": NOWHERE, "SEEN": str(self._seen), "BODIES": bodies, **env}
+
+    def run(self, bodies: str, **env: str) -> tuple[int, dict[str, Any], str]:
+        """Status, summary, stderr of an invocation that sends these messages."""
+        environment = self.environment(bodies, **env)
+        status, out, err = run_command(
+            self.scratch, "invoke", "metrics_sync", env=environment, cwd=self.clone
+        )
+        return status, json.loads(out or "{}"), err
+
+    def seen(self) -> list[dict[str, Any]]:
+        """What the messages met, one entry for each."""
+        return [json.loads(line) for line in self._seen.read_text().splitlines()]
+
+    @property
+    def _seen(self) -> Path:
+        return self.clone / "seen"
+
+
+@pytest.fixture
+def planning(tmp_path: Path, scratch: Path) -> Planning:
+    return Planning(tmp_path / "clone", scratch)
+
+
+def test_every_message_of_a_plan_is_handled_once(planning: Planning) -> None:
+    bodies = [f"m{number}" for number in range(25)]
+    status, summary, err = planning.run(" ".join(bodies), METRICS_CONCURRENCY="2")
+
+    assert status == 0, err
+    counts = {name: summary[name] for name in ("planned", "messages_handled", "messages_failed")}
+    assert counts == {"planned": 25, "messages_handled": 25, "messages_failed": 0}
+    seen = planning.seen()
+    assert sorted(one["record"]["body"] for one in seen) == sorted(bodies)
+    assert len({one["pid"] for one in seen}) <= 2
+    assert {one["service"] for one in seen} == {"connection_sync"}
+    assert all(60_000 < one["left"] <= 300_000 for one in seen)
+    assert err.count("a print of m") == 25
+
+
+def test_a_message_comes_in_the_form_of_the_sample_event(planning: Planning) -> None:
+    planning.run("one")
+    (sample,) = json.loads((ROOT / "events" / "connection_sync.json").read_text())["Records"]
+    (seen,) = planning.seen()
+
+    def form(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: form(inner) for key, inner in value.items()}
+        return type(value)
+
+    assert form(seen["record"]) == form(sample)
+    assert seen["record"]["awsRegion"] in seen["record"]["eventSourceARN"]
+
+
+def test_messages_that_fail_are_counted_and_the_others_go_on(planning: Planning) -> None:
+    bodies = "die a raise b report c no-json d die e"
+    status, summary, err = planning.run(bodies)
+
+    assert status == 0, err
+    assert (summary["messages_handled"], summary["messages_failed"]) == (5, 5)
+    assert len(planning.seen()) == 10
+    assert "ValueError: the consumer's own words" in err
+    assert "is not JSON serializable" in err
+
+
+def test_a_plan_without_messages_starts_nothing(planning: Planning) -> None:
+    status, summary, err = planning.run("")
+    assert status == 0, err
+    assert (summary["messages_handled"], summary["messages_failed"]) == (0, 0)
+
+
+def test_a_plan_that_raises_is_status_1(planning: Planning) -> None:
+    status, summary, err = planning.run("plan")
+    assert (status, summary) == (1, {})
+    assert "ValueError: the plan's own words" in err
+
+
+def test_the_stand_in_for_sqs_is_sent_no_credentials_of_the_developer(planning: Planning) -> None:
+    status, summary, err = planning.run(
+        "one", AWS_ACCESS_KEY_ID="AKIAREAL", AWS_SECRET_ACCESS_KEY="real", AWS_PROFILE="nobody"
+    )
+    assert status == 0, err
+    assert summary["key"] == "local"
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_a_queue_that_is_configured_is_left_to_aws(planning: Planning, place: str) -> None:
+    with HttpServer(FakeSqs()) as server:
+        env = {
+            "AWS_ENDPOINT_URL_SQS": server.url,
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        if place == ".env":
+            (planning.clone / ".env").write_text(f"SYNC_QUEUE_URL={queue_url(server)}\n")
+            # the made-up plan reads the environment alone
+            source = PLAN.replace('os.environ["SYNC_QUEUE_URL"]', f'"{queue_url(server)}"')
+            (planning.clone / "functions" / "metrics_sync" / "app.py").write_text(source)
+        else:
+            env["SYNC_QUEUE_URL"] = queue_url(server)
+        status, summary, err = planning.run("a b", **env)
+
+        assert status == 0, err
+        assert "messages_handled" not in summary
+        assert [message["body"] for message in server.app.state()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_broken_off_invocation_leaves_no_process(
+    planning: Planning, number: signal.Signals
+) -> None:
+    env = planning.environment("hang hang hang hang hang", METRICS_CONCURRENCY="2")
+    command = ["-m", "local", "invoke", "metrics_sync"]
+    with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
+        eventually(lambda: len(children_of(process.pid)) == 2, "no message was handed out")
+        children = children_of(process.pid)
+        eventually((planning.clone / "seen").exists, "no message arrived")
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert not [child for child in children if is_running(child)]
+
+
+def test_what_handles_messages_does_not_outlive_a_killed_invocation(planning: Planning) -> None:
+    env = planning.environment("hang quick", METRICS_CONCURRENCY="2")
+    command = ["-m", "local", "invoke", "metrics_sync"]
+    with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
+        eventually(lambda: (planning.clone / "seen").exists() and len(planning.seen()) == 2, "none")
+        quick, hanging = sorted(planning.seen(), key=lambda one: one["record"]["body"] == "hang")
+        process.kill()
+        eventually(lambda: not is_running(quick["pid"]), "an idle process is left")
+        os.kill(hanging["pid"], signal.SIGKILL)  # it would end with its message

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
+import uuid
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from workers.metrics import planning, sync
 from workers.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +84,19 @@ def statements(resources: Resource) -> list[tuple[str, Resource]]:
         for policy in role.get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 found.append((name, statement))
+    return found
+
+
+def allowed(resources: Resource, role: str) -> dict[str, set[str]]:
+    """What a role may do: its actions by the logical id of the resource ("*": any)."""
+    found: dict[str, set[str]] = {}
+    for name, statement in statements(resources):
+        if name == role:
+            assert statement["Effect"] == "Allow"
+            resource = statement["Resource"]
+            target = resource if isinstance(resource, str) else next(iter(resource.values()))
+            key = target[0] if isinstance(target, list) else target
+            found.setdefault(key, set()).update(as_list(statement["Action"]))
     return found
 
 
@@ -237,6 +253,77 @@ def test_a_failed_notifications_run_is_left_to_the_next_minute(resources: Resour
         assert policy["MaximumEventAgeInSeconds"] == 60
 
 
+def test_a_failed_plan_is_left_to_the_next_one(resources: Resource) -> None:
+    schedule = resources["MetricsSyncFunctionEveryTenMinutes"]["Properties"]
+    invocation = resources["MetricsSyncFunctionEventInvokeConfig"]["Properties"]
+
+    assert schedule["ScheduleExpression"] == "rate(10 minutes)"
+    for policy in (schedule["Target"]["RetryPolicy"], invocation):
+        assert policy["MaximumRetryAttempts"] == 0
+        assert policy["MaximumEventAgeInSeconds"] == 600
+
+
+def test_every_schedule_can_be_switched_off(resources: Resource) -> None:
+    for name, schedule in of_type(resources, "AWS::Scheduler::Schedule").items():
+        assert schedule["State"] == {"Ref": "ScheduleState"}, name
+
+
+def test_the_plan_sends_to_the_queue_that_the_syncs_read(resources: Resource) -> None:
+    plan = functions(resources)["MetricsSyncFunction"]["Environment"]["Variables"]
+    (source,) = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+
+    assert plan["SYNC_QUEUE_URL"] == {"Ref": "ConnectionSyncQueue"}
+    assert source["EventSourceArn"] == {"Fn::GetAtt": ["ConnectionSyncQueue", "Arn"]}
+    assert source["FunctionName"] == {"Ref": "ConnectionSyncFunction"}
+    assert source["BatchSize"] == 1
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_plan_and_the_queue_know_the_same_concurrency(template: Resource) -> None:
+    resources = template["Resources"]
+    (source,) = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+    plan = functions(resources)["MetricsSyncFunction"]["Environment"]["Variables"]
+    parameter = template["Parameters"]["MetricsConcurrency"]
+
+    assert source["ScalingConfig"]["MaximumConcurrency"] == {"Ref": "MetricsConcurrency"}
+    assert plan["METRICS_CONCURRENCY"] == {"Ref": "MetricsConcurrency"}
+    # AWS's own bounds of MaximumConcurrency
+    assert (parameter["MinValue"], parameter["MaxValue"]) == (2, 1000)
+
+
+def test_no_function_takes_from_the_concurrency_of_the_account(resources: Resource) -> None:
+    for name, function in functions(resources).items():
+        assert "ReservedConcurrentExecutions" not in function, name
+
+
+def test_a_message_is_hidden_while_it_is_handled_and_lives_no_longer_than_its_lease(
+    resources: Resource,
+) -> None:
+    queue = resources["ConnectionSyncQueue"]["Properties"]
+    timeout = functions(resources)["ConnectionSyncFunction"]["Timeout"]
+    attempts = queue["RedrivePolicy"]["maxReceiveCount"]
+
+    assert timeout < queue["VisibilityTimeout"]
+    assert queue["MessageRetentionPeriod"] <= planning.LEASE_SECONDS
+    assert attempts * queue["VisibilityTimeout"] <= queue["MessageRetentionPeriod"]
+
+
+def test_the_code_knows_how_long_a_sync_may_take(resources: Resource) -> None:
+    timeout = functions(resources)["ConnectionSyncFunction"]["Timeout"]
+
+    assert timeout == planning.SYNC_SECONDS
+    assert timeout < sync.LEASE_SECONDS
+
+
+def test_a_message_that_fails_again_and_again_is_kept_as_evidence(resources: Resource) -> None:
+    policy = resources["ConnectionSyncQueue"]["Properties"]["RedrivePolicy"]
+    kept = resources["ConnectionSyncDeadLetterQueue"]["Properties"]
+
+    assert policy["deadLetterTargetArn"] == {"Fn::GetAtt": ["ConnectionSyncDeadLetterQueue", "Arn"]}
+    assert policy["maxReceiveCount"] == 3
+    assert kept["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
 def test_the_notifications_function_ends_before_its_row_leases(resources: Resource) -> None:
     timeout = functions(resources)["NotificationsFunction"]["Timeout"]
 
@@ -312,6 +399,50 @@ def test_no_policy_is_wider_than_it_must_be(resources: Resource) -> None:
             assert set(actions) <= ACTIONS_WITHOUT_RESOURCES, role
 
 
+def test_every_function_has_a_role_of_its_own(resources: Resource) -> None:
+    roles = [function["Role"]["Fn::GetAtt"][0] for function in functions(resources).values()]
+
+    assert len(set(roles)) == len(roles)
+
+
+SECRET = (
+    "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:"
+    "${SecretName}-??????"
+)
+
+
+@pytest.mark.parametrize(
+    ("subject", "queues"),
+    [
+        ("Notifications", {"DeadLetterQueue": {"sqs:SendMessage"}}),
+        (
+            "MetricsSync",
+            {
+                "DeadLetterQueue": {"sqs:SendMessage"},
+                "ConnectionSyncQueue": {"sqs:SendMessage"},
+            },
+        ),
+        (
+            "ConnectionSync",
+            {
+                "ConnectionSyncQueue": {
+                    "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"
+                }
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_a_role_allows_what_its_function_does_and_no_more(
+    resources: Resource, subject: str, queues: dict[str, set[str]]
+) -> None:
+    assert allowed(resources, f"{subject}Role") == {
+        SECRET: {"secretsmanager:GetSecretValue"},
+        f"{subject}LogGroup": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "*": ACTIONS_WITHOUT_RESOURCES,
+        **queues,
+    }
+
+
 def test_roles_use_no_managed_policies(resources: Resource) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         assert not role.get("ManagedPolicyArns"), name
@@ -338,6 +469,8 @@ def test_every_variable_is_a_setting_with_the_default_of_the_code(template: Reso
             if variable in VARIABLES_BESIDE_THE_SETTINGS:
                 continue
             assert variable in settings
+            if value["Ref"] in template["Resources"]:  # an address that the deployment makes
+                continue
             parameter = template["Parameters"][value["Ref"]]
             if "Default" in parameter:
                 assert parameter["Default"] == settings[variable].default, variable
@@ -366,6 +499,48 @@ def test_every_parameter_is_described_and_grouped(template: Resource) -> None:
 
 
 @pytest.mark.parametrize(
+    ("parameter", "value", "accepted"),
+    [
+        ("MetaApiVersion", "v26.0", True),
+        ("MetaApiVersion", "26.0", False),
+        ("MetaApiVersion", "v26", False),
+        ("GoogleAdsApiVersion", "v26", True),
+        ("GoogleAdsApiVersion", "v26.0", False),
+    ],
+)
+def test_the_template_takes_the_versions_that_the_settings_take(
+    template: Resource, parameter: str, value: str, accepted: bool
+) -> None:
+    setting = {
+        "MetaApiVersion": "meta_api_version",
+        "GoogleAdsApiVersion": "google_ads_api_version",
+    }
+    (parse,) = [
+        each.metadata["parse"] for each in fields(Settings) if each.name == setting[parameter]
+    ]
+
+    assert (
+        bool(re.fullmatch(template["Parameters"][parameter]["AllowedPattern"], value)) is accepted
+    )
+    if accepted:
+        assert parse(value) == value
+    else:
+        with pytest.raises(ValueError, match="must look like"):
+            parse(value)
+
+
+def test_the_template_takes_no_number_that_the_settings_refuse(template: Resource) -> None:
+    parse = {field.name.upper(): field.metadata["parse"] for field in fields(Settings)}
+
+    for function in functions(template["Resources"]).values():
+        for variable, value in function["Environment"]["Variables"].items():
+            parameter = template["Parameters"].get(value["Ref"] if isinstance(value, dict) else "")
+            if variable in parse and parameter and parameter["Type"] == "Number":
+                for bound in {"MinValue", "MaxValue"} & set(parameter):
+                    parse[variable](str(parameter[bound]))
+
+
+@pytest.mark.parametrize(
     ("url", "accepted"),
     [
         ("https://abcdefghij.supabase.co", True),
@@ -391,6 +566,18 @@ def test_sample_events_are_what_the_scheduler_sends(resources: Resource) -> None
         assert event["detail-type"] == "Scheduled Event"
         assert event["detail"] == "{}"
         assert ":schedule/default/" in event["resources"][0]
+
+
+def test_the_sample_event_of_the_syncs_is_a_message_that_no_plan_has_sent() -> None:
+    (record,) = json.loads((ROOT / "events" / "connection_sync.json").read_text())["Records"]
+    body = record["body"]
+
+    assert record["eventSource"] == "aws:sqs"
+    assert record["md5OfBody"] == hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
+    assert set(json.loads(body)) == {"connection_id", "token"}
+    for value in json.loads(body).values():
+        # nothing random begins like that
+        assert str(uuid.UUID(value)).startswith("00000000-0000-4000-8000-")
 
 
 def test_sam_accepts_the_template_without_network_credentials_or_region(tmp_path: Path) -> None:

@@ -57,9 +57,7 @@ def plan_syncs(
         longest=f"{SYNC_SECONDS} seconds",
     )
     orders = [SyncOrder(one["connection_id"], one["token"]) for one in found["planned"]]
-    unsent = outbox.send([order.body() for order in orders]) if orders else []
-    if unsent:
-        database.call("drop_metric_plans", tokens=[orders[index].token for index in unsent])
+    unsent = _send(database, outbox, orders)
     return Plan(
         planned=len(orders) - len(unsent),
         unsent=len(unsent),
@@ -67,3 +65,14 @@ def plan_syncs(
         left=found["left"] + len(unsent),
         orphans=found["orphans"],
     )
+
+
+def _send(database: Database, outbox: Outbox, orders: list[SyncOrder]) -> list[int]:
+    """Which orders could not be sent; their connections can be planned again at once."""
+    unsent = list(range(len(orders)))
+    try:
+        unsent = outbox.send([order.body() for order in orders]) if orders else []
+    finally:
+        if unsent:
+            database.call("drop_metric_plans", tokens=[orders[index].token for index in unsent])
+    return unsent

@@ -39,6 +39,7 @@ LINKS_PAGE = 20_000
 # Kept free before the deadline for what a sync does last.
 CLOSING_SECONDS = 12.0
 
+_FIGURES = ("created", "updated", "deleted")
 _LEASE = f"{LEASE_SECONDS} seconds"
 
 
@@ -228,7 +229,7 @@ class _Run:
         self._window_days: int | None = begun["window_days"]
         self._width: Width | None = None
         self._tally = Tally()
-        self._counts = Counter(created=0, updated=0, deleted=0, mixed_currency_days=0)
+        self._counts = Counter(dict.fromkeys((*_FIGURES, "mixed_currency_days"), 0))
         self._platform: Platform | None = None
         self._reader: Reader | None = None
         self._account: Account | None = None
@@ -395,7 +396,9 @@ class _Run:
             outcome.code,
             outcome.parked is not None,
             {
-                **self._counts,
+                # not plainly "created": a log record has that already
+                **{f"figures_{name}": self._counts[name] for name in _FIGURES},
+                "mixed_currency_days": self._counts["mixed_currency_days"],
                 "rows": self._tally.rows,
                 "unmatched_ads": len(self._tally.unmatched_ads),
             },

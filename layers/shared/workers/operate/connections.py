@@ -82,8 +82,9 @@ def backfill(
     else:
         counts = report.counts
         out.write(
-            f"{report.status}{f' ({report.code})' if report.code else ''}: {counts['rows']} rows "
-            f"read, {counts['created']} figures created, {counts['updated']} updated.\n"
+            f"{report.status}{f' ({report.code})' if report.code else ''}: "
+            f"{counts['rows']} rows read, {counts['figures_created']} figures created, "
+            f"{counts['figures_updated']} updated.\n"
         )
     if report.status != "success":
         sys.stderr.write("The same command goes on from here. Why it stopped: connections list\n")

@@ -56,8 +56,12 @@ class Connection:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every text among the credentials, for redaction."""
-        return tuple(value for value in self.credentials.values() if isinstance(value, str))
+        """The texts among the credentials that are no mere ids, for redaction."""
+        return tuple(
+            value
+            for name, value in self.credentials.items()
+            if isinstance(value, str) and not name.endswith("_id")
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,14 @@
+"""Every ten minutes: the ad accounts whose metrics are due, one message each for their sync."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from workers.composition.metrics_sync import run_metrics_sync
+from workers.telemetry import logger
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Returns the plan's summary. The event, a schedule's, says nothing that is needed."""
+    return run_metrics_sync(context)

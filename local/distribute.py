@@ -1,0 +1,220 @@
+"""What SQS and Lambda do between a function that plans and the one that works: on this machine.
+
+The planning function sends to a stand-in for SQS. Then each message goes once to the working
+function, several at a time: each in a process of its own, as Lambda's containers are, which
+serves one message after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from local.fake_sqs import FakeSqs, md5, queue_url
+from local.http_server import HttpServer
+from local.stack import ROOT
+from workers.settings import Settings, read_dotenv
+
+# The function that takes the messages of one that plans.
+CONSUMERS = {"metrics_sync": "connection_sync"}
+
+DOTENV = Path(".env")
+PROCESSES_PER_CORE = 2
+
+# For a client that signs what it sends to the stand-in; the developer's own stay where they are.
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+_OTHER_CREDENTIALS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN"})
+
+
+def has_queue(environment: Mapping[str, str]) -> bool:
+    """Whether a queue is configured already: then SQS and Lambda do their part themselves."""
+    return bool(_configured("SYNC_QUEUE_URL", environment))
+
+
+@dataclass(frozen=True)
+class LocalQueue:
+    """A stand-in for SQS with one queue."""
+
+    server: HttpServer
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """`environment` for a function that sends to this queue."""
+        region = environment["AWS_REGION"]
+        queue = {
+            "AWS_DEFAULT_REGION": environment.get("AWS_DEFAULT_REGION") or region,
+            "AWS_ENDPOINT_URL_SQS": self.server.url,
+            "SYNC_QUEUE_URL": queue_url(self.server),
+        }
+        if environment.get("WORKERS_SECRET_NAME"):  # it is read with the developer's credentials
+            return {**environment, **queue}
+        rest = {
+            name: value for name, value in environment.items() if name not in _OTHER_CREDENTIALS
+        }
+        return {**rest, **queue, **_CREDENTIALS}
+
+    def events(self, region: str) -> list[dict[str, Any]]:
+        """What Lambda makes of the messages in the queue: an event for each."""
+        return [sqs_event(message, region) for message in self.server.app.state()]
+
+
+def local_queue() -> LocalQueue:
+    """This process's queue, emptied."""
+    server = _server()
+    server.reset()
+    return LocalQueue(server)
+
+
+@cache
+def _server() -> HttpServer:
+    # one for all invocations: what a function keeps from one to the next holds the URL
+    server = HttpServer(FakeSqs())
+    server.start()
+    return server
+
+
+def sqs_event(message: Mapping[str, Any], region: str) -> dict[str, Any]:
+    """The event with which Lambda hands over one message of the stand-in, on its first receipt.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
+    sent = str(int(message["sent_at"] * 1000))
+    record = {
+        "messageId": message["id"],
+        "receiptHandle": uuid.uuid4().hex,
+        "body": message["body"],
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": sent,
+            "SenderId": "AROALOCAL:local",
+            "ApproximateFirstReceiveTimestamp": sent,
+        },
+        "messageAttributes": {},
+        "md5OfBody": md5(message["body"]),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{region}:123456789012:local",
+        "awsRegion": region,
+    }
+    return {"Records": [record]}
+
+
+def hand_out(
+    events: Sequence[Mapping[str, Any]], function: str, environment: Mapping[str, str], log: int
+) -> dict[str, int]:
+    """Give every event once to the function, with `environment`; its logs go to the descriptor
+    `log`. Returns how many of the messages it took, and how many were to come back."""
+    waiting: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+    for event in events:
+        waiting.put(event)
+    failed = 0
+    if size := _size(len(events), environment):
+        # the containers end first: what waits for their answers then ends too
+        with ThreadPoolExecutor(size) as lanes, _Containers(function, environment, log) as started:
+            running = [lanes.submit(_lane, waiting, started) for _ in range(size)]
+            failed = sum(lane.result() for lane in running)
+    return {"messages_handled": len(events) - failed, "messages_failed": failed}
+
+
+def _size(events: int, environment: Mapping[str, str]) -> int:
+    """How many containers: as many as in AWS, and no more than this machine has any use for."""
+    allowed = _configured("METRICS_CONCURRENCY", environment) or Settings.metrics_concurrency
+    return min(events, int(float(allowed)), PROCESSES_PER_CORE * (os.cpu_count() or 1))
+
+
+def _configured(name: str, environment: Mapping[str, str]) -> str | None:
+    """A setting as the functions find it: in the environment, else in `.env`."""
+    if value := environment.get(name):
+        return value
+    return read_dotenv(DOTENV).get(name) if DOTENV.is_file() else None
+
+
+def _lane(waiting: SimpleQueue[Mapping[str, Any]], containers: _Containers) -> int:
+    """Has one event after the other handled; returns how many failed."""
+    failed = 0
+    container: _Container | None = None
+    while True:
+        try:
+            event = waiting.get_nowait()
+        except Empty:
+            return failed
+        if container is None or container.ended:  # as Lambda does after a crash
+            container = containers.start()
+        failed += not container.handle(event)
+
+
+class _Containers:
+    """The processes of one function: a context manager that ends them all."""
+
+    def __init__(self, function: str, environment: Mapping[str, str], log: int) -> None:
+        self._function = function
+        self._log = log
+        path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+        self._environment = {**environment, "PYTHONPATH": path}
+        self._lock = threading.Lock()
+        self._started: list[_Container] = []
+        self._closed = False
+
+    def __enter__(self) -> _Containers:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._closed = True
+        for container in self._started:
+            container.kill()
+
+    def start(self) -> _Container:
+        """One more. Raises RuntimeError once they are being ended."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("no container is started any more")
+            container = _Container(self._function, self._environment, self._log)
+            self._started.append(container)
+        return container
+
+
+class _Container:
+    """One process that handles one event after the other; see `local.container`."""
+
+    def __init__(self, function: str, environment: Mapping[str, str], log: int) -> None:
+        no_bytecode = ["-B"] if sys.dont_write_bytecode else []
+        self._process = subprocess.Popen(
+            [sys.executable, *no_bytecode, "-m", "local.container", function, str(log)],
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(log,),
+            text=True,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone
+        )
+        self.ended = False
+
+    def handle(self, event: Mapping[str, Any]) -> bool:
+        """Whether the handler took every message of the event."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(event) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            line = ""
+        else:
+            line = self._process.stdout.readline()
+        self.ended = not line
+        answer = json.loads(line or "null")
+        return isinstance(answer, dict) and not answer.get("batchItemFailures")
+
+    def kill(self) -> None:
+        """End it at once and wait until it has."""
+        self._process.kill()
+        self._process.communicate()

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.redaction import LONGEST_MESSAGE, redact
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "EAABsbCS1iHgBAKZCxyz0123456789",
+        "ya29.a0AfH6SMBx-_.xyz",
+        "1//0gLu8XyZabcdefghijk",
+        "GOCSPX-abc_DEF-123",
+        "xoxb-123-456-abcdef",
+        "sb_secret_abcdef",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-def",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "refused: {}.", '"{}"', "Bearer {}", "a={}&b=1"])
+def test_what_looks_like_a_credential_goes(secret: str, around: str) -> None:
+    assert secret not in redact(around.format(secret))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("GET /me?access_token=hunter2&fields=id", "GET /me?access_token=[redacted]&fields=id"),
+        ('{"refresh_token": "hunter2", "x": 1}', '{"refresh_token": "[redacted]", "x": 1}'),
+        ("client_secret=hunter2", "client_secret=[redacted]"),
+        ("Authorization: Bearer hunter2", "Authorization: Bearer [redacted]"),
+        ("the token has expired (190/463)", "the token has expired (190/463)"),
+        ("Meta refused it with 17/2446079", "Meta refused it with 17/2446079"),
+    ],
+)
+def test_what_a_person_needs_stays(text: str, kept: str) -> None:
+    assert redact(text) == kept
+
+
+@given(st.text(), st.lists(st.text(min_size=6, max_size=40), max_size=3), st.text())
+def test_known_secrets_go_wherever_they_stand(before: str, secrets: list[str], after: str) -> None:
+    told = redact(before + "".join(secrets) + after, secrets)
+    assert len(told) <= LONGEST_MESSAGE
+    for secret in secrets:
+        assert secret not in told or secret in "[redacted]"

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.errors import PermanentError
+from workers.metrics.windows import ROWS_PER_WINDOW, Width, Window, look_back, unread
+
+ZONES = st.sampled_from(sorted(available_timezones() - {"localtime"}))
+MOMENTS = st.integers(1_577_836_800, 1_893_456_000).map(lambda at: datetime.fromtimestamp(at, UTC))
+DAYS = st.dates(date(2020, 1, 1), date(2030, 12, 31))
+WINDOWS = st.builds(
+    lambda since, width: Window(since, since + timedelta(days=width)),
+    DAYS,
+    st.integers(0, 120),
+)
+
+
+@given(MOMENTS, ZONES,
+       st.integers(1, 90))  # fmt: skip
+def test_the_look_back_is_whole_days_and_today_in_any_zone(
+    now: datetime, zone: str, days: int
+) -> None:
+    window = look_back(now, zone, days)
+    today = now.astimezone(ZoneInfo(zone)).date()
+    assert window.until == today
+    assert window.since == today - timedelta(days=days)
+    assert window.width == days + 1
+
+
+def test_a_zone_that_nobody_knows_is_named() -> None:
+    with pytest.raises(PermanentError, match="Mars/Olympus"):
+        look_back(datetime(2025, 1, 1, tzinfo=UTC), "Mars/Olympus", 30)
+    with pytest.raises(PermanentError, match="etc"):
+        look_back(datetime(2025, 1, 1, tzinfo=UTC), "../etc/passwd", 30)
+
+
+@given(WINDOWS, st.data())
+def test_unread_windows_are_exactly_the_days_that_are_missing(
+    whole: Window, data: st.DataObject
+) -> None:
+    read = set(data.draw(st.lists(st.sampled_from(whole.days))))
+    found = unread(whole, read)
+    days = [day for window in found for day in reversed(window.days)]
+    assert days == [day for day in reversed(whole.days) if day not in read]
+    for newer, older in pairwise(found):
+        assert older.until + timedelta(days=1) < newer.since, "neighbours are one window"
+
+
+@given(WINDOWS, st.integers(1, 200))
+def test_reading_newest_parts_covers_everything_once(whole: Window, width: int) -> None:
+    read: list[date] = []
+    missing = unread(whole, read)
+    while missing:
+        part = missing[0].newest(width)
+        assert part.width <= width
+        assert not set(part.days) & set(read)
+        read += part.days
+        missing = unread(whole, read)
+    assert sorted(read) == whole.days
+
+
+@given(st.none() | st.integers(1, 400), st.none() | st.integers(1, 90), st.lists(
+    st.one_of(st.integers(0, 100_000), st.just("narrow")), max_size=8), st.booleans())  # fmt: skip
+def test_a_width_is_never_nothing_nor_more_than_allowed(
+    known: int | None, longest: int | None, steps: list[int | str], succeeded: bool
+) -> None:
+    width = Width(known, longest)
+    for step in steps:
+        before = width.days
+        if isinstance(step, int):
+            width.read(step)
+        else:
+            width.narrow(before)
+            assert width.days == max(1, before // 2)
+        assert 1 <= width.days <= (longest or 400)
+    learnt = width.for_next_sync(succeeded=succeeded)
+    assert learnt is None or 1 <= learnt <= (longest or 400)
+
+
+def test_a_small_account_is_read_at_once_after_a_first_look() -> None:
+    width = Width(None, None)
+    assert width.days == 2
+    width.read(200)
+    assert width.days == ROWS_PER_WINDOW // 200 > 31
+    assert Width(width.for_next_sync(succeeded=True), None).days > 31
+
+
+def test_what_was_too_slow_grows_by_degrees() -> None:
+    width = Width(31, None)
+    width.narrow(31)
+    width.narrow(15)
+    width.read(10)
+    assert width.days == 7
+    assert width.for_next_sync(succeeded=False) == 7
+    assert width.for_next_sync(succeeded=True) == 14
+
+
+def test_a_window_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(ValueError, match="before"):
+        Window(date(2025, 1, 2), date(2025, 1, 1))
