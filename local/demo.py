@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -71,8 +73,71 @@ def notifications(running: Running, console: Console) -> bool:
     return well
 
 
-SCENES: tuple[Scene, ...] = (notifications,)
+def metrics(running: Running, console: Console) -> bool:
+    """The plan and the syncs of the connected ad accounts, twice; what was stored."""
+    console.rule("Metrics: the ad platforms' figures, to the agency's requests")
+    connected = _query(running, "select 1 from platform_connections where is_active")
+    console.print(
+        f"\nThe agency has connected {len(connected)} ad accounts. Every ten minutes "
+        "EventBridge would start the plan, which sends one message per account that is due.\n"
+    )
+    first, told = _run("metrics_sync", running)
+    accounts = _query(running, _ACCOUNTS)
+    console.print(_account_table("The first sync", accounts))
+    console.print(_spend_chart(_query(running, _SPEND)), "")
 
+    restated = _restate_a_day(running)
+    _execute(running, "update platform_connections set last_synced_at = null")
+    second, told_again = _run("metrics_sync", running)
+    again = _query(running, _ACCOUNTS)
+    console.print(_account_table("A second sync, after Meta restated a day", again), "")
+
+    well = (
+        first["planned"] == second["planned"] == len(connected) == len(accounts)
+        and first["messages_failed"] == second["messages_failed"] == 0
+        and all(row["status"] == "success" for row in (*accounts, *again))
+        and all(row["created"] > 0 for row in accounts)
+        and not any(row["created"] for row in again)
+        and sum(row["updated"] for row in again) > 0
+    )
+    if well:
+        stored = _query(running, "select count(*) from performance_metrics")[0]["count"]
+        console.print(
+            f"[bold]{len(accounts)} accounts, {stored} figures[/bold]. The second sync created "
+            f"none and updated those of {restated:%B %-d}; ads that no request names are counted, "
+            "not stored.\n",
+            highlight=False,
+        )
+    else:
+        console.print("This is not what should have come of it:", style="bold red")
+        console.print(f"{first}\n{second}\n{told}\n{told_again}", markup=False)
+    return well
+
+
+SCENES: tuple[Scene, ...] = (notifications, metrics)
+
+_ACCOUNTS = """
+    select distinct on (connection.id)
+           connection.platform, connection.account_name as account, log.status,
+           log.details ->> 'window' as "window",
+           (log.details ->> 'rows')::int as rows,
+           (log.details ->> 'matched_rows')::int as matched,
+           (log.details ->> 'unmatched_ads')::int as unmatched,
+           coalesce(log.metrics_created, 0) as created,
+           coalesce(log.metrics_updated, 0) as updated,
+           coalesce(log.error_message, '') as why
+      from metric_sync_logs log
+      join platform_connections connection on connection.id = log.platform_connection_id
+     order by connection.id, log.start_time desc
+"""
+_SPEND = """
+    select date, sum(value) filter (where platform = 'meta') as meta,
+           sum(value) filter (where platform = 'google_ads') as google_ads, sum(value) as total
+      from performance_metrics
+     where metric_type = 'spend' and date > (select max(date) from performance_metrics) - 10
+     group by date order by date
+"""
+CHART_WIDTH = 30
 _WAITING = "select id from notification_queue where not is_processed order by created_at"
 _OUTCOMES = """
     select coalesce(outcome, 'waiting') as outcome, count(*),
@@ -93,6 +158,60 @@ def _run(function: str, running: Running) -> tuple[dict[str, Any], str]:
             raise
         log.seek(0)
         return summary, log.read().decode(errors="replace")
+
+
+def _account_table(title: str, accounts: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("platform", "account", "sync"):
+        table.add_column(heading)
+    for heading in ("rows", "ours", "others", "new", "changed"):
+        table.add_column(heading, justify="right")
+    for row in accounts:
+        counts = (row["rows"], row["matched"], row["unmatched"], row["created"], row["updated"])
+        table.add_row(
+            escape(row["platform"]),
+            escape(row["account"]),
+            f"{row['status']} {escape(row['why'])}".strip(),
+            *map(str, counts),
+        )
+    return table
+
+
+def _spend_chart(days: list[dict[str, Any]]) -> Table:
+    """Spend by day, a bar each."""
+    table = Table(title="Spend of the agency's requests, EUR", title_justify="left", box=None)
+    for heading, side in (("day", "left"), ("Meta", "right"), ("Google", "right"), ("", "left")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    most = max((row["total"] for row in days), default=1)
+    for row in days:
+        bar = "█" * round(CHART_WIDTH * row["total"] / most)
+        table.add_row(
+            f"{row['date']:%b %d}", f"{row['meta'] or 0:.2f}", f"{row['google_ads'] or 0:.2f}", bar
+        )
+    return table
+
+
+def _restate_a_day(running: Running) -> date:
+    """Has Meta's stand-in tell other figures for one day of one ad of ours; that day."""
+    (row,) = _query(
+        running,
+        "select ad_id, account_id, date from ad_metrics where platform = 'meta' and clicks > 0 "
+        "order by date desc, ad_id offset 3 limit 1",
+    )
+    state = running.meta.state()
+    state["accounts"][row["account_id"]]["restated"] = {
+        f"{row['ad_id']}/{row['date']}": {
+            "impressions": 4321, "clicks": 98, "spend": "76.50", "reach": 3210,
+        }
+    }  # fmt: skip
+    running.meta.replace_state(state)
+    restated: date = row["date"]
+    return restated
+
+
+def _execute(running: Running, statement: str) -> None:
+    with psycopg.connect(running.database_url) as connection:
+        connection.execute(statement.encode())
 
 
 def _query(running: Running, query: str) -> list[dict[str, Any]]:

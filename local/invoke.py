@@ -20,6 +20,7 @@ import yaml
 
 from local import distribute
 from local.stack import ROOT
+from workers.composition.container import forget_clients
 
 FUNCTIONS = ROOT / "functions"
 REGION = "eu-west-1"
@@ -99,6 +100,7 @@ def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: in
 
 def _run(function: str, event: Any, whole: Mapping[str, str], log: int) -> Any:
     context = new_context(function)
+    forget_clients()  # each function has containers of its own
     with _process_environment(whole), _stdout_to(log):
         return load(function).lambda_handler(event, context)
 

@@ -18,8 +18,8 @@ def test_the_settings_table_is_that_of_the_code() -> None:
     rows = []
     for setting in fields(Settings):
         default = setting.default
-        if default is MISSING:
-            shown = "required"
+        if default is MISSING or default is None:
+            shown = "required" if default is MISSING else "none"
         else:
             shown = f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
         rows.append(f"| `{setting.name.upper()}` | {shown} | {setting.metadata['help']} |")

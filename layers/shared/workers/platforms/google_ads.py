@@ -150,10 +150,10 @@ class GoogleAds:
         return self._search(_ACCOUNT)
 
     def read_account(self, answer: Answer) -> Account:
-        rows = [row for batch in self._batches(answer) for row in batch.get("results") or []]
-        if len(rows) != 1:
+        rows = [row for batch in self._batches(answer) for row in batch.get("results", [])]
+        if len(rows) != 1 or not isinstance(rows[0], dict):
             raise malformed(f"{len(rows)} rows describe the account, not one")
-        customer = rows[0].get("customer") or {}
+        customer = _object_at(rows[0], "customer")
         if customer.get("manager"):
             raise PermanentError(
                 "this is a manager account, which has no ads: connect the accounts below it",
@@ -173,8 +173,7 @@ class GoogleAds:
 
     def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
         for batch in self._batches(answer):
-            rows = batch.get("results") or []
-            yield Page([_row(row, window) for row in rows])
+            yield Page([_row(row, window) for row in batch.get("results", [])])
 
     def classify(self, answer: Answer) -> WorkerError:
         body = answer.body()
@@ -183,7 +182,7 @@ class GoogleAds:
         except ValueError:
             return _without_code(answer.status)
         if isinstance(decoded, list):
-            decoded = next((part for part in decoded if "error" in part), {})
+            decoded = next((part for part in _objects(decoded) if "error" in part), {})
         error = decoded.get("error") if isinstance(decoded, dict) else None
         if isinstance(error, str):  # of the token endpoint, RFC 6749 section 5.2
             return _sign_in_error(error, answer.status)
@@ -239,8 +238,8 @@ class GoogleAds:
         TransientError where the stream breaks off."""
         try:
             for part in _parts(answer.chunks):
-                if not isinstance(part, dict):
-                    raise malformed("a part of Google's answer is no object")
+                if not isinstance(part, dict) or not isinstance(part.get("results", []), list):
+                    raise malformed("a part of Google's answer is no object with results")
                 if "error" in part:
                     raise _meaning(part["error"], answer.status)
                 if part.get("nextPageToken"):
@@ -281,7 +280,9 @@ def _row(row: Any, window: Window) -> AdDay:
         metrics = row.get("metrics") or {}
         day = row["segments"]["date"]
         ad_id = str(ad["id"])
-    except (KeyError, TypeError):
+        if not isinstance(metrics, dict):
+            raise malformed("a row's metrics are no object")
+    except (KeyError, TypeError, AttributeError):
         raise malformed("a row lacks its ad or its date") from None
     micros = amount(metrics.get("costMicros"), "costMicros")
     return AdDay(
@@ -292,7 +293,7 @@ def _row(row: Any, window: Window) -> AdDay:
         clicks=whole(metrics.get("clicks"), "clicks"),
         spend=None if micros is None else _in_units(micros),
         reach=None,
-        currency=(row.get("customer") or {}).get("currencyCode"),
+        currency=_object_at(row, "customer").get("currencyCode"),
         ad_group_id=_ad_group(row),
     )
 
@@ -303,7 +304,7 @@ def _in_units(micros: Decimal) -> Decimal:
 
 def _ad_group(row: Mapping[str, Any]) -> str:
     """Its id; the resource name holds it as well: customers/1/adGroupAds/<group>~<ad>."""
-    group = (row.get("adGroup") or {}).get("id")
+    group = _object_at(row, "adGroup").get("id")
     if group is None:
         name = str(row["adGroupAd"].get("resourceName", ""))
         group = name.rpartition("/")[2].partition("~")[0]
@@ -314,9 +315,13 @@ def _meaning(error: Any, status: int) -> WorkerError:
     """https://developers.google.com/google-ads/api/docs/best-practices/understand-api-errors"""
     if not isinstance(error, dict):
         return malformed("Google's error is no object")
-    details = [one for one in error.get("details") or [] if isinstance(one, dict)]
-    errors = [one for detail in details for one in detail.get("errors") or []]
-    codes = [pair for one in errors for pair in (one.get("errorCode") or {}).items()]
+    details = _objects(error.get("details"))
+    errors = [one for detail in details for one in _objects(detail.get("errors"))]
+    codes = [
+        (family, str(value))
+        for one in errors
+        for family, value in _object_at(one, "errorCode").items()
+    ]
     request_id = next((one["requestId"] for one in details if one.get("requestId")), "none")
     names = ", ".join(value for _, value in codes) or str(error.get("status") or status)
     said = next((one.get("message") for one in errors), None) or error.get("message") or ""
@@ -361,14 +366,24 @@ def _meaning_of_code(
     return None
 
 
-def _retry_delay(errors: list[Any]) -> float | None:
+def _retry_delay(errors: list[dict[str, Any]]) -> float | None:
     """Seconds: "37s" or "37.5s" at details.quotaErrorDetails.retryDelay."""
     for error in errors:
-        quota = (error.get("details") or {}).get("quotaErrorDetails") or {}
+        quota = _object_at(_object_at(error, "details"), "quotaErrorDetails")
         seconds = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)s", str(quota.get("retryDelay", "")))
         if seconds:
             return float(seconds[1])
     return None
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list, which an error's body need not be."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _object_at(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    inner = value.get(key)
+    return inner if isinstance(inner, dict) else {}
 
 
 def _sign_in_error(error: str, status: int) -> WorkerError:

@@ -137,9 +137,12 @@ class Meta:
             raise malformed("the answer has no list of rows")
         paging = body.get("paging") or {}
         cursor = None
+        if not isinstance(paging, dict):
+            raise malformed("the answer's paging is no object")
         if paging.get("next"):
-            cursor = (paging.get("cursors") or {}).get("after")
-            if not cursor:
+            cursors = paging.get("cursors")
+            cursor = cursors.get("after") if isinstance(cursors, dict) else None
+            if not isinstance(cursor, str) or not cursor:
                 raise malformed("there is a next page, but no cursor for it")
         yield Page([_row(row, window) for row in rows], cursor)
 
@@ -148,7 +151,7 @@ class Meta:
         try:
             error = json.loads(body)["error"]
             code, subcode = int(error["code"]), int(error.get("error_subcode") or 0)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return _without_code(answer.status)
         told = (
             f"Meta refused it with {code}{f'/{subcode}' if subcode else ''}: "

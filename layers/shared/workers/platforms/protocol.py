@@ -184,6 +184,10 @@ class Platform(Protocol):
         ...
 
 
+# More than any account can spend or show, and less than the ledger's columns hold.
+_MOST_DIGITS = 17
+
+
 def malformed(message: str) -> PermanentError:
     """An answer that is not what was asked for: never stored, never taken for a success."""
     return PermanentError(message, code="malformed_answer")
@@ -210,7 +214,7 @@ def amount(value: Any, what: str) -> Decimal | None:
         number = Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
         raise malformed(f"{what} is no number: {value!r:.40}") from None
-    if not number.is_finite() or number < 0:
+    if not number.is_finite() or number < 0 or number.adjusted() > _MOST_DIGITS:
         raise malformed(f"{what} is out of range: {value!r:.40}")
     return number
 
