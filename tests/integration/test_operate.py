@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,61 @@ def test_missing_settings_are_named(
     monkeypatch.chdir(tmp_path)
     assert main(["dead", "list"], io.StringIO()) == 1
     assert "SUPABASE_URL is missing" in capsys.readouterr().err
+
+
+def connection_id(stack: LocalStack, platform: str) -> str:
+    row = stack.connection.execute(
+        "select id from platform_connections where platform = %s", (platform,)
+    ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_connections_are_listed_with_what_they_wait_for(run: Run, stack: LocalStack) -> None:
+    status, text = run("connections", "list")
+    assert status == 0
+    assert "Nordlys Outdoor" in text
+    meta = connection_id(stack, "meta")
+    stack.connection.execute(
+        "insert into metric_connection_states (connection_id, not_before, failures) "
+        "values (%s, now() + interval '1 hour', 3)",
+        (meta,),
+    )
+    _, text = run("connections", "list", "--json")
+    states = {row["id"]: row["state"] for row in json.loads(text)}
+    assert states[meta] == "waiting"
+    assert run("connections", "release", meta) == (0, "1 released.\n")
+    assert run("connections", "release", meta)[0] == 1
+    assert run("connections", "release")[0] == 2
+    assert run("connections", "release", "--all", "--json") == (0, '{"released": 0}\n')
+
+
+def test_a_backfill_reads_the_past(
+    run: Run, stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = connection_id(stack, "meta")
+    today = datetime.now(UTC).date()
+    since, until = f"{today - timedelta(days=120)}", f"{today - timedelta(days=40)}"
+    status, text = run("backfill", meta, "--since", since, "--until", until)
+    assert (status, text.split(":")[0]) == (0, "success")
+    assert "100 % of 81 days" in capsys.readouterr().err
+    row = stack.connection.execute(
+        "select min(date)::text, max(date)::text from performance_metrics"
+    ).fetchone()
+    assert row is not None
+    assert since <= row[0] < row[1] <= until
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (("--since", "2025-02-01", "--until", "2025-01-01"), 2, "before --since"),
+        (("--since", "2025-01-01", "--until", "2025-02-01"), 1, "no platform connection"),
+    ],
+)
+def test_a_backfill_that_cannot_be_is_refused(
+    run: Run, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], status: int, told: str
+) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    assert run("backfill", nobody, *arguments)[0] == status
+    assert told in capsys.readouterr().err

@@ -196,6 +196,11 @@ class Settings:
         "complete days before today that each sync reads again",
         default=30,
     )
+    archive_bucket_name: str | None = _setting(
+        _text,
+        "the S3 bucket of the cold archive; without one, purged rows are kept nowhere",
+        default=None,
+    )
 
 
 def load_settings(

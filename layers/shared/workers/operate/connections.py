@@ -15,7 +15,7 @@ from workers.clock import SystemClock
 from workers.database import Database
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
-from workers.operate.output import show, verb
+from workers.operate.output import quiet_logger, show, verb
 from workers.platforms.fetching import Session
 from workers.settings import Settings
 
@@ -71,7 +71,7 @@ def backfill(
         return 2
     asked = Window(options.since, options.until)
     clock = SystemClock()
-    with closing(Session()) as session:
+    with closing(Session()) as session, quiet_logger():
         sync = ConnectionSync(database, settings, clock, lambda _: session, random.random)
         report = sync.backfill(options.id, Backfill(asked, _progress(asked)), clock.now() + _A_DAY)
     if report is None:

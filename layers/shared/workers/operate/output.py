@@ -5,14 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from workers.database import Database
 from workers.settings import Settings
+from workers.telemetry import logger
 
 # Returns the exit status: 0 done, 1 failed or refused, 2 called wrongly.
 Command = Callable[[Database, Settings, argparse.Namespace, TextIO], int]
+
+
+@contextmanager
+def quiet_logger() -> Iterator[None]:
+    """What a worker has to log is kept from the command's own output, both being stdout."""
+    level = logger.log_level
+    logger.setLevel("CRITICAL")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def verb(verbs: Any, name: str, command: Command) -> argparse.ArgumentParser:
