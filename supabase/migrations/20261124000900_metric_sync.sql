@@ -365,6 +365,8 @@ begin
     order by link.request_id, link.ad_id
       for update;
 
+  -- Lateral and "offset 0" make every lookup one by its index. Left to itself, the planner joins
+  -- whole tables while their statistics are old, which is what they are where much is written.
   with wanted as (
     select * from unnest(requests, dates) as wanted (request_id, date)
   ),
@@ -376,16 +378,26 @@ begin
            fact.ad_name, fact.impressions, fact.clicks, fact.spend, fact.reach, fact.currency,
            fact.time_zone
       from wanted
-      join public.metric_ad_links link
-        on link.platform = derive_metrics.platform
-       and link.request_id = wanted.request_id
-       and link.is_current
-      join public.ad_metrics fact
-        on fact.platform = link.platform
-       and fact.ad_id = link.ad_id
-       and fact.date = wanted.date
-       and not fact.is_gone
-       and (fact.derived_at is not null or fact.connection_id = derive_metrics.connection_id)
+      -- a day without facts stays, with nulls
+      left join lateral (
+             select reported.*
+               from public.metric_ad_links link
+              cross join lateral (
+                      select *
+                        from public.ad_metrics row
+                       where row.platform = derive_metrics.platform
+                         and row.ad_id = link.ad_id
+                         and row.date = wanted.date
+                         and not row.is_gone
+                         and (row.derived_at is not null
+                              or row.connection_id = derive_metrics.connection_id)
+                      offset 0
+                    ) reported
+              where link.platform = derive_metrics.platform
+                and link.request_id = wanted.request_id
+                and link.is_current
+             offset 0
+           ) fact on true
      order by wanted.request_id, wanted.date, fact.account_id, fact.ad_id, fact.ad_group_id,
               fact.read_at desc, fact.connection_id
   ),
@@ -428,7 +440,6 @@ begin
           ('cpc', round(totals.spend / nullif(totals.clicks, 0), 6)),
           ('ctr', round(totals.clicks * 100 / nullif(totals.impressions, 0), 6))
      ) as metric (type, value)
-     where metric.value is not null
   ),
   written as (
     insert into public.performance_metrics as figure (
@@ -439,6 +450,7 @@ begin
            figures.date, 'api_sync', figures.source_detail, derive_metrics.sync_id, true,
            as_of, as_of
       from figures
+     where figures.value is not null
     on conflict (request_id, platform, metric_type, date) where derived do update
       set value = excluded.value,
           source_detail = excluded.source_detail,
@@ -451,20 +463,37 @@ begin
   ),
   -- what the ledger no longer supports, and what an older worker left on the same keys
   removed as (
-    delete from public.performance_metrics figure
-     using wanted
-     where figure.request_id = wanted.request_id
-       and figure.date = wanted.date
-       and figure.platform = derive_metrics.platform
-       and figure.metric_type = any (kinds)
-       and figure.source = 'api_sync'
-       and (figure.derived is not true
-            or not exists (
-                 select from figures
-                  where figures.request_id = figure.request_id
-                    and figures.date = figure.date
-                    and figures.metric_type = figure.metric_type
-               ))
+    delete from public.performance_metrics
+     where id = any (array(
+             select unsupported.id
+               from figures
+              cross join lateral (
+                      select figure.id
+                        from public.performance_metrics figure
+                       where figure.request_id = figures.request_id
+                         and figure.platform = derive_metrics.platform
+                         and figure.metric_type = figures.metric_type
+                         and figure.date = figures.date
+                         and figure.source = 'api_sync'
+                         and figure.derived
+                      offset 0
+                    ) unsupported
+              where figures.value is null
+             union all
+             select older.id
+               from wanted
+              cross join lateral (
+                      select figure.id
+                        from public.performance_metrics figure
+                       where figure.request_id = wanted.request_id
+                         and figure.platform = derive_metrics.platform
+                         and figure.date = wanted.date
+                         and figure.metric_type = any (kinds)
+                         and figure.source = 'api_sync'
+                         and figure.derived is not true
+                      offset 0
+                    ) older
+           ))
     returning 1
   )
   select jsonb_build_object(

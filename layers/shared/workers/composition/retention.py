@@ -1,0 +1,65 @@
+"""The retention worker and its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workers.clock import SystemClock
+from workers.composition.container import (
+    InvocationContext,
+    database,
+    deadline,
+    note_refusal,
+    once_per_container,
+    settings,
+)
+from workers.errors import ConfigurationError, CredentialsError
+from workers.retention.report import RetentionReport
+from workers.retention.run import ColdStore, Retention
+from workers.telemetry import emit_metrics, logger
+
+
+@once_per_container
+def cold_archive() -> ColdStore | None:
+    """None where no bucket is set: then S3's client is not even imported."""
+    bucket = settings().archive_bucket_name
+    if bucket is None:
+        return None
+    from workers.archive import ColdArchive  # noqa: PLC0415 - as said above
+
+    return ColdArchive(bucket)
+
+
+def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:
+    """One run, or with {"dry_run": true} what one would do; returns its summary.
+
+    Raises when the run as a whole failed; a failed policy is in the summary.
+    """
+    clock = SystemClock()
+    run_until = deadline(context, clock)
+    dry_run = event.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise ConfigurationError(f"dry_run in the event must be true or false, not {dry_run!r:.40}")
+    retention = Retention(database(), clock, cold_archive())
+    try:
+        report = retention.dry_run() if dry_run else retention.run(run_until)
+    except CredentialsError as error:
+        note_refusal("retention", error)
+        raise
+    _tell(report)
+    return report.summary()
+
+
+def _tell(report: RetentionReport) -> None:
+    summary = report.summary()
+    say = logger.warning if report.outcome == "failed" else logger.info
+    say(f"The retention run ended: {report.outcome}", extra={"action": "retention", **summary})
+    if report.outcome not in ("busy", "dry_run"):
+        emit_metrics(
+            "retention",
+            {
+                "RetentionFailed": report.outcome == "failed",
+                "CredentialsRefused": 0,
+            },
+        )

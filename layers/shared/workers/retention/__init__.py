@@ -1,0 +1,1 @@
+"""Old rows, archived and purged as retention_policies says."""

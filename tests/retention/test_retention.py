@@ -1,0 +1,313 @@
+"""What a retention run moves and deletes, and what it keeps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.database.agency import NOW
+from tests.retention.world import World, days_ago
+from workers.errors import TransientError
+from workers.retention.batches import MOST_ROWS
+
+ACTIVITY = ("activity_log", "archived_activity_log")
+COLUMNS = "id, user_id, entity_type, entity_id, action, details, created_at"
+
+
+def of(summary: dict[str, Any], entity_type: str) -> dict[str, Any]:
+    (one,) = [one for one in summary["policies"] if one["entity_type"] == entity_type]
+    return dict(one)
+
+
+def test_of_400_000_rows_exactly_those_past_their_time_move(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(200_000, days_ago(90.0001))
+    world.activity(200_000, days_ago(80))
+    world.activity(100_000, days_ago(365.0001), "archived_activity_log")
+    world.activity(1_000, days_ago(364), "archived_activity_log")
+    world.take_snapshot(ACTIVITY)
+
+    summary = world.run()
+
+    done = of(summary, "activity_log")
+    assert (done["archived"], done["purged"], done["status"]) == (200_000, 100_000, "complete")
+    (same,) = world.rows(
+        f"""
+        select
+          (select count(*) from (
+             select {COLUMNS} from archived_activity_log
+             except select {COLUMNS} from snapshot_activity_log
+             except select {COLUMNS} from snapshot_archived_activity_log) x) as strangers,
+          (select count(*) from (
+             select {COLUMNS} from snapshot_activity_log where created_at < %s
+             except select {COLUMNS} from archived_activity_log) x) as lost,
+          (select count(*) from (
+             select * from snapshot_activity_log where created_at >= %s
+             except select * from activity_log) x) as taken_too_early,
+          (select count(*) from activity_log) as active,
+          (select count(*) from archived_activity_log) as archived
+        """,  # noqa: S608
+        days_ago(90), days_ago(90),
+    )  # fmt: skip
+    world.drop_snapshot(ACTIVITY)
+    assert same == {
+        "strangers": 0, "lost": 0, "taken_too_early": 0, "active": 200_000, "archived": 201_000
+    }  # fmt: skip
+    sizes = [call["batch_size"] for name, call in world.database.calls if "batch" in name]
+    assert max(sizes) == MOST_ROWS
+
+
+def test_what_is_at_the_boundary_or_without_a_time_is_kept(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    for created_at in (days_ago(90), None, NOW + timedelta(days=400), NOW):
+        world.activity(1, created_at)
+        world.activity(1, created_at, "archived_activity_log")
+    world.activity(1, days_ago(365), "archived_activity_log")
+    world.activity(1, days_ago(90) - timedelta(microseconds=1))
+    world.activity(1, days_ago(365) - timedelta(microseconds=1), "archived_activity_log")
+    done = of(world.run(), "activity_log")
+    assert (done["archived"], done["purged"]) == (1, 1)
+    assert world.count("activity_log") == 4
+    assert world.count("archived_activity_log") == 6
+
+
+def test_notifications_go_when_their_time_has_come_and_their_deliveries_with_them(
+    world: World,
+) -> None:
+    world.policy("notification_queue", 30, 90)
+    config = world.agency.config("C0TEST000")
+
+    def queued(days: float, **values: Any) -> str:
+        return world.agency.notification(
+            config, {}, created_at=days_ago(days), next_attempt_at=days_ago(days), **values
+        )
+
+    processed = {"is_processed": True, "processed_at": days_ago(30.5)}
+    gone = [
+        queued(31, **processed),
+        queued(31, is_processed=True),
+        queued(91, is_processed=True, outcome="expired", processed_at=days_ago(90.5)),
+        queued(91, attempts=5, outcome="dead"),
+        queued(91, attempts=5),  # as an older worker left it
+        queued(91, attempts=7, max_attempts=7),
+    ]
+    kept = [
+        queued(30, is_processed=True),
+        queued(31, is_processed=True, processed_at=days_ago(1)),  # redriven lately
+        queued(31, is_processed=True, outcome="expired"),
+        queued(89, attempts=5, outcome="dead"),
+        queued(400),  # it waits still
+        queued(400, attempts=4),
+        queued(400, attempts=5, max_attempts=9),
+    ]
+    for notification in (*gone, *kept):
+        world.connection.execute(
+            "insert into notification_deliveries (notification_id, destination) values (%s, 'C1')",
+            (notification,),
+        )
+    assert of(world.dry_run(), "notification_queue")["purged"] == len(gone)
+    assert of(world.run(), "notification_queue")["purged"] == len(gone)
+    left = {str(row["id"]) for row in world.rows("select id from notification_queue")}
+    assert left == set(kept)
+    assert world.count("notification_deliveries") == len(kept)
+
+
+def test_sync_logs_go_when_they_have_ended(world: World) -> None:
+    world.policy("metric_sync_logs", 30, 90)
+    logs = {
+        "old success": ("success", 31, True),
+        "old partial": ("partial", 31, True),
+        "old failure": ("failed", 31, False),
+        "very old failure": ("failed", 91, True),
+        "under way": ("in_progress", 91, False),
+        "new": ("success", 29, False),
+        "unknown": (None, 91, False),
+    }
+    for name, (status, days, _) in logs.items():
+        world.connection.execute(
+            "insert into metric_sync_logs (status, start_time, end_time, details) "
+            "values (%s, %s, %s, %s)",
+            (status, days_ago(days), days_ago(days), Jsonb({"name": name})),
+        )
+    assert of(world.run(), "metric_sync_logs")["purged"] == 3
+    left = {row["details"]["name"] for row in world.rows("select details from metric_sync_logs")}
+    assert left == {name for name, (_, _, goes) in logs.items() if not goes}
+
+
+def test_what_is_not_understood_is_reported_and_the_rest_goes_on(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.policy("clients", 1, 1)
+    world.policy("notification_queue", 0, 90)
+    world.policy("metric_sync_logs", 30, -1)
+    world.activity(5, days_ago(100))
+    summary = world.run()
+    assert summary["outcome"] == "failed"
+    assert of(summary, "activity_log")["archived"] == 5
+    assert "no retention for 'clients'" in of(summary, "clients")["error"]
+    assert "active_retention_days" in of(summary, "notification_queue")["error"]
+    assert "archive_retention_days" in of(summary, "metric_sync_logs")["error"]
+
+
+def test_of_two_policies_the_longer_times_apply(world: World) -> None:
+    world.policy("activity_log", 30, 365)
+    world.policy("activity_log", 90, 100)
+    world.activity(3, days_ago(60))
+    world.activity(4, days_ago(95))
+    world.activity(5, days_ago(200), "archived_activity_log")
+    done = of(world.run(), "activity_log")
+    assert (done["archived"], done["purged"]) == (4, 0)
+    assert "longer times apply" in done["remark"]
+    stamps = world.rows("select last_archived_at, last_purged_at from retention_policies")
+    assert [set(row.values()) for row in stamps] == [{NOW}, {NOW}]
+
+
+def test_a_dry_run_says_what_would_go_and_changes_nothing(world: World) -> None:
+    policy = world.policy("activity_log", 90, 365)
+    world.activity(30, days_ago(100))
+    world.activity(20, days_ago(400))
+    world.activity(10, days_ago(400), "archived_activity_log")
+    summary = world.dry_run()
+    assert summary["outcome"] == "dry_run"
+    done = of(summary, "activity_log")
+    assert (done["archived"], done["purged"]) == (50, 30)
+    assert (world.count("activity_log"), world.count("archived_activity_log")) == (50, 10)
+    assert world.rows("select last_archived_at from retention_policies where id = %s", policy) == [
+        {"last_archived_at": None}
+    ]
+    real = of(world.run(), "activity_log")
+    assert (real["archived"], real["purged"]) == (50, 30)
+
+
+def test_out_of_time_it_stops_and_later_runs_finish(world: World) -> None:
+    policy = world.policy("activity_log", 90, 365)
+    world.policy("notification_queue", 30, 90)
+    world.activity(60_000, days_ago(100))
+    call = world.database.call
+
+    def slow(function: str, **arguments: Any) -> Any:
+        world.clock.advance(0.5)
+        return call(function, **arguments)
+
+    world.database.call = slow  # type: ignore[method-assign]
+    outcomes = []
+    while not outcomes or outcomes[-1] == "unfinished":
+        begun = world.clock.now()
+        summary = world.run(seconds=5)
+        assert world.clock.now() - begun <= 5
+        outcomes.append(summary["outcome"])
+        done = of(summary, "activity_log")
+        (progress,) = world.rows(
+            "select * from retention_progress where entity_type = 'activity_log'"
+        )
+        assert progress["status"] == done["status"]
+        assert progress["archived"] == done["archived"]
+        (row,) = world.rows("select last_archived_at from retention_policies where id = %s", policy)
+        assert (row["last_archived_at"] is not None) == (done["status"] == "complete")
+        assert len(outcomes) < 60
+    assert outcomes[-1] == "complete"
+    assert len(outcomes) > 3
+    assert world.count("archived_activity_log") == 60_000
+
+
+@pytest.mark.parametrize("error", ["57014", "PGRST003", "ReadError"])
+def test_a_database_in_trouble_gets_smaller_batches(world: World, error: str) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(12_000, days_ago(100))
+    call = world.database.call
+    sizes: list[int] = []
+
+    def troubled(function: str, **arguments: Any) -> Any:
+        if function == "archive_activity_batch":
+            sizes.append(arguments["batch_size"])
+            if arguments["batch_size"] > 3_000:
+                raise TransientError("canceling statement due to statement timeout", code=error)
+        return call(function, **arguments)
+
+    world.database.call = troubled  # type: ignore[method-assign]
+    assert of(world.run(), "activity_log")["archived"] == 12_000
+    assert sizes[:3] == [10_000, 5_000, 2_500]
+
+
+def test_a_policy_that_fails_costs_no_other(world: World) -> None:
+    activity = world.policy("activity_log", 90, 365)
+    world.policy("notification_queue", 30, 90)
+    world.activity(10, days_ago(100))
+    world.agency.notification(None, {}, created_at=days_ago(31), is_processed=True)
+    call = world.database.call
+
+    def broken(function: str, **arguments: Any) -> Any:
+        if function == "archive_activity_batch":
+            raise TransientError("the database is away", code="57P03")
+        return call(function, **arguments)
+
+    world.database.call = broken  # type: ignore[method-assign]
+    summary = world.run()
+    assert summary["outcome"] == "failed"
+    assert of(summary, "activity_log")["error"] == "57P03: the database is away"
+    assert of(summary, "notification_queue")["purged"] == 1
+    stamps = {
+        str(row["id"]): row["last_purged_at"]
+        for row in world.rows("select * from retention_policies")
+    }
+    assert stamps.pop(activity) is None
+    assert list(stamps.values()) == [NOW + timedelta(seconds=world.clock.now())]
+
+    world.database.call = call  # type: ignore[method-assign]
+    assert of(world.run(), "activity_log")["archived"] == 10
+
+
+def test_a_slow_database_gets_smaller_batches_and_larger_ones_when_quick_again(
+    world: World,
+) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(40_000, days_ago(100))
+    call = world.database.call
+    sizes: list[int] = []
+
+    def slow(function: str, **arguments: Any) -> Any:
+        if function == "archive_activity_batch":
+            sizes.append(arguments["batch_size"])
+            world.clock.advance(1.5 if len(sizes) <= 2 else 0.1)
+        return call(function, **arguments)
+
+    world.database.call = slow  # type: ignore[method-assign]
+    world.run()
+    assert sizes[:5] == [10_000, 5_000, 2_500, 5_000, 10_000]
+
+
+def test_two_runs_at_once_do_the_work_once(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(10, days_ago(100))
+    world.connection.execute(
+        "insert into worker_leases (name, holder, renewed_at, expires_at) "
+        "values ('retention', gen_random_uuid(), %s, %s)",
+        (NOW, NOW + timedelta(seconds=60)),
+    )
+    assert world.run()["outcome"] == "busy"
+    assert world.count("activity_log") == 10
+    world.clock.advance(61)
+    assert world.run()["outcome"] == "complete"
+    assert world.run()["outcome"] == "complete", "the lease was given back"
+
+
+def test_rows_that_changed_on_their_way_are_not_purged(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(3, days_ago(400), "archived_activity_log")
+
+    class Changing:
+        def store(self, lines: Any) -> tuple[list[str], int]:
+            world.connection.execute("update archived_activity_log set action = 'changed'")
+            return list(lines), 1
+
+    done = of(world.run(cold=Changing()), "activity_log")
+    assert (done["status"], done["purged"]) == ("failed", 0)
+    assert "rows_changed" in done["error"]
+    assert world.count("archived_activity_log") == 3
+
+
+def test_an_unknown_entity_type_is_refused_by_the_database_too(world: World) -> None:
+    with pytest.raises(Exception, match="there is no retention for clients"):
+        world.connection.execute("select count_retention('clients', now(), now(), 1)")
