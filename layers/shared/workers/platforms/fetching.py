@@ -82,9 +82,9 @@ class Reader:
         """Signs in where needed. Raises the workers' errors, and OutOfTime."""
         return self._ask(self._platform.ask_account, self._platform.read_account)
 
-    def answer(self, request: Request) -> Any:
+    def answer(self, build: Callable[[], Request]) -> Any:
         """The JSON of any request's answer, for checks."""
-        return self._ask(lambda: request, lambda answer: json.loads(answer.body()))
+        return self._ask(build, lambda answer: json.loads(answer.body()))
 
     def pages(self, window: Window, page_size: int) -> Iterator[Page]:
         """All pages of a window, in the platform's order.

@@ -196,9 +196,7 @@ class GoogleAds:
 
     def check(self, ask: Ask) -> Iterator[Finding]:
         """Which accounts the sign-in reaches, and this one's state."""
-        reached = ask(
-            Request("GET", f"{self._api}/customers:listAccessibleCustomers", headers=self._headers)
-        )
+        reached = ask(self._ask_reachable)
         direct = f"customers/{self._customer}" in (reached.get("resourceNames") or [])
         if not direct and not self._login_customer:
             yield Finding(
@@ -206,7 +204,7 @@ class GoogleAds:
                 f"the sign-in does not reach account {self._customer} directly",
                 "Set login_customer_id in the credentials to the manager account above it",
             )
-        batches = ask(self.ask_account())
+        batches = ask(self.ask_account)
         customer = batches[0]["results"][0]["customer"]
         enabled = customer.get("status") == "ENABLED"
         yield Finding(
@@ -215,6 +213,10 @@ class GoogleAds:
             f"{customer.get('timeZone')}, {customer.get('status')}",
             "" if enabled else "Enable the account in Google Ads, or end its connection",
         )
+
+    def _ask_reachable(self) -> Request:
+        url = f"{self._api}/customers:listAccessibleCustomers"
+        return Request("GET", url, headers=self._headers)
 
     @property
     def _headers(self) -> dict[str, str]:

@@ -202,7 +202,7 @@ class Meta:
 
     def check(self, ask: Ask) -> Iterator[Finding]:
         """The account behind the token."""
-        account = ask(self.ask_account())
+        account = ask(self.ask_account)
         active = account.get("account_status") == 1
         yield Finding(
             "ok" if active else "warning",

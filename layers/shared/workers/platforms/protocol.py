@@ -116,8 +116,8 @@ class Finding:
     mend: str = ""
 
 
-# Sends a request and returns its JSON; raises the workers' errors.
-Ask = Callable[[Request], Any]
+# Sends what a builder builds, signed in by then, and returns its JSON; raises the workers' errors.
+Ask = Callable[[Callable[[], Request]], Any]
 
 
 class Platform(Protocol):

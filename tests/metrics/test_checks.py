@@ -1,0 +1,51 @@
+"""What a platform says of a connection when it is asked without syncing."""
+
+from __future__ import annotations
+
+from tests.metrics.world import GOOGLE_CLIENT, GOOGLE_REFRESH, GOOGLE_SECRET, World
+from workers.platforms import PLATFORMS
+from workers.platforms.fetching import Reader
+from workers.platforms.protocol import Connection, Finding
+
+
+def findings(world: World, connection_id: str) -> list[Finding]:
+    (row,) = world.rows(
+        "select id::text, platform, account_id, account_name, credentials "
+        "from platform_connections where id = %s",
+        connection_id,
+    )
+    connection = Connection.from_row(row)
+    platform = PLATFORMS[connection.platform].open(connection, world.settings)
+    reader = Reader(platform, world.session, world.clock, 60.0, lambda: 0.5)
+    return list(platform.check(reader.answer))
+
+
+def test_a_meta_account(world: World) -> None:
+    world.meta_account("1001", account_status=1)
+    (found,) = findings(world, world.connect_meta("1001"))
+    assert (found.level, found.mend) == ("ok", "")
+    assert "EUR, Europe/Oslo" in found.text
+    world.change_account(world.meta, "1001", account_status=2)
+    (found,) = findings(world, world.connect_meta("1001"))
+    assert found.level == "warning"
+    assert "Ads Manager" in found.mend
+
+
+def test_a_google_account(world: World) -> None:
+    world.google_account("5000000001")
+    (found,) = findings(world, world.connect_google("5000000001"))
+    assert found.level == "ok"
+    assert "EUR, Europe/Oslo, ENABLED" in found.text
+
+
+def test_a_google_account_below_a_manager(world: World) -> None:
+    world.google_account("5000000001", manager="9000000001")
+    world.google_account("9000000001", is_manager=True)
+    credentials = {
+        "refresh_token": GOOGLE_REFRESH,
+        "client_id": GOOGLE_CLIENT,
+        "client_secret": GOOGLE_SECRET,
+        "login_customer_id": "900-000-0001",
+    }
+    connection = world.connect_google("5000000001", credentials=credentials)
+    assert [found.level for found in findings(world, connection)] == ["ok"]
