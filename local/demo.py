@@ -114,7 +114,59 @@ def metrics(running: Running, console: Console) -> bool:
     return well
 
 
-SCENES: tuple[Scene, ...] = (notifications, metrics)
+def retention(running: Running, console: Console) -> bool:
+    """What is past its time, before and after a run."""
+    console.rule("Retention: what is old, archived; what is older, gone")
+    before = _query(running, _AGES)[0]
+    _execute(running, _LONG_ARCHIVED)
+    console.print(
+        f"\nOf {before['active']} entries in the activity log {before['due']} are older than 90 "
+        "days. Once a week EventBridge would start the worker.\n"
+    )
+    summary, told = _run("retention", running)
+    after = _query(running, _AGES)[0]
+
+    table = Table(title="What the run did", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("policy", "status", "archived", "purged"):
+        table.add_column(heading, justify="left" if heading in ("policy", "status") else "right")
+    for one in summary["policies"]:
+        table.add_row(one["entity_type"], one["status"], str(one["archived"]), str(one["purged"]))
+    console.print(table)
+
+    (activity,) = [one for one in summary["policies"] if one["entity_type"] == "activity_log"]
+    well = bool(
+        summary["outcome"] == "complete"
+        and activity["archived"] == before["due"] == before["active"] - after["active"]
+        and after["due"] == 0
+        and after["archived"] + activity["purged"] == before["due"] + LONG_ARCHIVED
+    )
+    if well:
+        console.print(
+            f"[bold]{activity['archived']} archived, {activity['purged']} purged[/bold]; "
+            f"{after['active']} entries are active, {after['archived']} in the archive.\n",
+            highlight=False,
+        )
+    else:
+        console.print("This is not what should have come of it:", style="bold red")
+        console.print(f"{before}\n{after}\n{summary}\n{told}", markup=False)
+    return well
+
+
+SCENES: tuple[Scene, ...] = (notifications, metrics, retention)
+
+LONG_ARCHIVED = 250
+_LONG_ARCHIVED = f"""
+    insert into archived_activity_log (id, entity_type, entity_id, action, created_at)
+    select gen_random_uuid(), 'request', gen_random_uuid(), 'edited',
+           now() - interval '2 years' + number * interval '1 hour'
+      from generate_series(1, {LONG_ARCHIVED}) number
+"""  # noqa: S608 - a number of ours
+_AGES = """
+    select count(*) as active,
+           count(*) filter (where created_at < now() - interval '90 days') as due,
+           (select count(*) from archived_activity_log) as archived
+      from activity_log
+"""
 
 _ACCOUNTS = """
     select distinct on (connection.id)
@@ -163,7 +215,7 @@ def _run(function: str, running: Running) -> tuple[dict[str, Any], str]:
 def _account_table(title: str, accounts: list[dict[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for heading in ("platform", "account", "sync"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for heading in ("rows", "ours", "others", "new", "changed"):
         table.add_column(heading, justify="right")
     for row in accounts:

@@ -229,13 +229,16 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         with contextlib.suppress(_Hangup, OSError):
-            while request := read_request(self.rfile):
+            while request := read_request(self.rfile, self._proceed):
                 if request.path.startswith(CONTROL_PREFIX):
                     self._send(self.server.owner.control(request), request)
                 else:
                     self._exchange(request)
                 if not request.keep_alive:
                     return
+
+    def _proceed(self) -> None:
+        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _exchange(self, request: Request) -> None:
         owner = self.server.owner

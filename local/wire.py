@@ -8,7 +8,7 @@ under the control of a fault script.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -91,10 +91,13 @@ class Response:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def read_request(stream: BufferedIOBase) -> Request | None:
+def read_request(
+    stream: BufferedIOBase, proceed: Callable[[], None] = lambda: None
+) -> Request | None:
     """The next request of a connection, or None when the client closed it.
 
-    Raises WireError when it breaks off or is malformed.
+    `proceed` is called where the client waits to be told to send the body. Raises WireError when
+    the request breaks off or is malformed.
     """
     line = stream.readline(MAX_LINE)
     if not line:
@@ -104,6 +107,8 @@ def read_request(stream: BufferedIOBase) -> Request | None:
     except ValueError:
         raise WireError("not an HTTP request line") from None
     headers = read_headers(stream)
+    if headers.get("expect", "").lower() == "100-continue":
+        proceed()
     body = read_body(stream, headers)
     path, _, query = target.partition("?")
     return Request(method, path, query, headers, body)

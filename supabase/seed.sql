@@ -131,3 +131,11 @@ insert into public.retention_policies
 values
   ('activity_log', 90, 365),
   ('notification_queue', 30, 90);
+
+-- A year and a half of activity, one entry every four hours: most of it past its time.
+insert into public.activity_log (user_id, entity_type, entity_id, action, details, created_at)
+select 'a0000000-0000-4000-8000-000000000001', 'request',
+       'e0000000-0000-4000-8000-000000000001', 'status_changed',
+       jsonb_build_object('number', number),
+       now() - number * interval '4 hours'
+  from generate_series(1, 3000) number;

@@ -29,7 +29,7 @@ def _own_environment() -> None:
     """No setting of the developer's shell reaches a test."""
     prefixes = (
         "SUPABASE_", "SLACK_", "NOTIFICATION_", "META_", "GOOGLE_", "METRICS_", "SYNC_",
-        "WORKERS_", "AWS_", "POWERTOOLS_",
+        "WORKERS_", "AWS_", "POWERTOOLS_", "ARCHIVE_",
     )  # fmt: skip
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]

@@ -883,8 +883,42 @@ begin
 end
 $$;
 
--- Hands the lease back. Returns {oldest_due, parked_configs}: the age in seconds of the oldest
--- notification that is due, and how many configs are parked.
+-- The age in seconds of the oldest notification that is due; null when none is. Those of parked
+-- and inactive configs wait for a reason and do not count.
+create or replace function public.oldest_due_notification(as_of timestamptz default now())
+returns double precision
+language sql
+stable
+set search_path = ''
+as $$
+  select greatest(0, extract(epoch from as_of - min(oldest.due_since)))
+    from public.notification_config config
+   cross join lateral (
+           select public.notification_due_since(queued, as_of) as due_since
+             from public.notification_queue queued
+            where queued.config_id = config.id
+              and coalesce(queued.is_processed, false) = false
+              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+              and coalesce(
+                    queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
+                  ) <= as_of
+            order by
+                  coalesce(
+                    queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
+                  ),
+                  queued.created_at,
+                  queued.id
+            limit 1
+         ) oldest
+   where coalesce(config.is_active, true)
+     and not exists (
+           select from public.notification_pauses pause
+            where pause.config_id = config.id and pause.ended_at is null
+         );
+$$;
+
+-- Hands the lease back. Returns {oldest_due, parked_configs}: oldest_due_notification, and how
+-- many configs are parked.
 create or replace function public.finish_notification_run(
   run_id uuid,
   handover jsonb default null,
@@ -897,32 +931,7 @@ as $$
 begin
   perform public.renew_worker_lease('notifications', run_id, interval '0', handover, as_of);
   return jsonb_build_object(
-    'oldest_due', (
-      select greatest(0, extract(epoch from as_of - min(oldest.due_since)))
-        from public.notification_config config
-       cross join lateral (
-               select public.notification_due_since(queued, as_of) as due_since
-                 from public.notification_queue queued
-                where queued.config_id = config.id
-                  and coalesce(queued.is_processed, false) = false
-                  and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-                  and coalesce(
-                        queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                      ) <= as_of
-                order by
-                      coalesce(
-                        queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                      ),
-                      queued.created_at,
-                      queued.id
-                limit 1
-             ) oldest
-       where coalesce(config.is_active, true)
-         and not exists (
-               select from public.notification_pauses pause
-                where pause.config_id = config.id and pause.ended_at is null
-             )
-    ),
+    'oldest_due', public.oldest_due_notification(as_of),
     'parked_configs', (
       select count(*)
         from public.notification_pauses pause
@@ -951,6 +960,7 @@ begin
     'record_notification_progress(uuid, jsonb, jsonb, jsonb, jsonb, jsonb, boolean, jsonb, interval, timestamptz)',
     'settle_deliveries(jsonb, timestamptz)',
     'settle_notifications(jsonb, timestamptz)',
+    'oldest_due_notification(timestamptz)',
     'finish_notification_run(uuid, jsonb, timestamptz)'
   ]
   loop

@@ -64,6 +64,26 @@ as $$
      and btrim(named.value #>> '{}') <> '';
 $$;
 
+-- What metric_ad_links lacks (is_named) and what it has too much, as requests.metadata is now.
+create or replace function public.changed_ad_links(platform text, mapping_key text)
+returns table (request_id uuid, ad_id text, is_named boolean)
+language sql
+stable
+set search_path = ''
+as $$
+  with named as materialized (
+    select * from public.named_ads(changed_ad_links.mapping_key)
+  ),
+  known as materialized (
+    select link.request_id, link.ad_id
+      from public.metric_ad_links link
+     where link.platform = changed_ad_links.platform and link.is_current
+  )
+  select arrived.*, true from (select * from named except select * from known) arrived
+  union all
+  select departed.*, false from (select * from known except select * from named) departed;
+$$;
+
 -- Makes metric_ad_links what requests.metadata says now. What the ledger already has of a new
 -- or departed ad still has to be settled.
 create or replace function public.refresh_ad_links(platform text, mapping_key text)
@@ -72,31 +92,36 @@ language plpgsql
 set search_path = ''
 as $$
 begin
+  -- mostly nothing has changed: then no sync waits for another, and no row is touched
+  if not exists (select from public.changed_ad_links(platform, mapping_key)) then
+    return;
+  end if;
   perform pg_advisory_xact_lock(hashtextextended('refresh_ad_links ' || platform, 0));
 
   insert into public.metric_ad_links as link (platform, request_id, ad_id, is_settled)
-  select refresh_ad_links.platform, named.request_id, named.ad_id,
+  select refresh_ad_links.platform, changed.request_id, changed.ad_id,
          not exists (
            select from public.ad_metrics fact
-            where fact.platform = refresh_ad_links.platform and fact.ad_id = named.ad_id
+            where fact.platform = refresh_ad_links.platform and fact.ad_id = changed.ad_id
+           offset 0 -- looked up ad by ad: the ledger is never read as a whole
          )
-    from public.named_ads(mapping_key) named
-   order by named.request_id, named.ad_id
+    from public.changed_ad_links(platform, mapping_key) changed
+   where changed.is_named
+   order by changed.request_id, changed.ad_id
   on conflict on constraint metric_ad_links_pkey do update
     set is_current = true, is_settled = false
     where not link.is_current;
 
-  with named as materialized (
-    select * from public.named_ads(mapping_key)
-  ),
-  departed as (
+  with departed as (
     select link.request_id, link.ad_id
-      from public.metric_ad_links link
-     where link.platform = refresh_ad_links.platform
-       and link.is_current
-       and (link.request_id, link.ad_id) not in (select * from named)
+      from public.changed_ad_links(platform, mapping_key) changed
+      join public.metric_ad_links link
+        on link.platform = refresh_ad_links.platform
+       and link.request_id = changed.request_id
+       and link.ad_id = changed.ad_id
+     where not changed.is_named
      order by link.request_id, link.ad_id
-       for update
+       for update of link
   )
   update public.metric_ad_links link
      set is_current = false, is_settled = false
@@ -558,6 +583,7 @@ begin
   foreach brought in array array[
     'load_ad_links(text, text, text, integer, timestamptz)',
     'named_ads(text)',
+    'changed_ad_links(text, text)',
     'refresh_ad_links(text, text)',
     'store_ad_metrics(uuid, uuid, jsonb, jsonb, interval, timestamptz)',
     'finish_metric_window(uuid, uuid, text, date, date, integer, interval, timestamptz)',

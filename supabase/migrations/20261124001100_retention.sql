@@ -278,6 +278,8 @@ as $$
       select archived.*
         from public.archived_activity_log archived
        where archived.created_at < cutoff
+         -- earlier ones, -infinity among them, have no day to be filed under
+         and archived.created_at >= '0001-01-02'
        order by archived.created_at, archived.id
        limit batch_size
     ) due;

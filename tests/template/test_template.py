@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from workers.metrics import planning, sync
+from workers.retention.cold import all_days_prefix
 from workers.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +85,9 @@ def statements(resources: Resource) -> list[tuple[str, Resource]]:
         for policy in role.get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 found.append((name, statement))
+    for policy in of_type(resources, "AWS::IAM::RolePolicy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            found.append((policy["RoleName"]["Ref"], statement))
     return found
 
 
@@ -98,6 +102,12 @@ def allowed(resources: Resource, role: str) -> dict[str, set[str]]:
             key = target[0] if isinstance(target, list) else target
             found.setdefault(key, set()).update(as_list(statement["Action"]))
     return found
+
+
+def expression(template: Resource, schedule: Resource) -> str:
+    """When it starts: its own text, or the default of the parameter that says so."""
+    value = schedule["ScheduleExpression"]
+    return str(template["Parameters"][value["Ref"]]["Default"] if "Ref" in value else value)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -191,17 +201,17 @@ def test_invalid_schedule_expressions_are_recognised(expression: str) -> None:
     assert not is_valid_schedule(expression)
 
 
-def test_every_schedule_has_a_valid_expression(resources: Resource) -> None:
-    schedules = of_type(resources, "AWS::Scheduler::Schedule")
+def test_every_schedule_has_a_valid_expression(template: Resource) -> None:
+    schedules = of_type(template["Resources"], "AWS::Scheduler::Schedule")
 
     assert schedules
     for name, schedule in schedules.items():
-        assert is_valid_schedule(schedule["ScheduleExpression"]), name
+        assert is_valid_schedule(expression(template, schedule)), name
 
 
-def test_a_schedule_by_the_clock_names_its_time_zone(resources: Resource) -> None:
-    for name, schedule in of_type(resources, "AWS::Scheduler::Schedule").items():
-        if schedule["ScheduleExpression"].startswith("cron"):
+def test_a_schedule_by_the_clock_names_its_time_zone(template: Resource) -> None:
+    for name, schedule in of_type(template["Resources"], "AWS::Scheduler::Schedule").items():
+        if expression(template, schedule).startswith("cron"):
             assert "ScheduleExpressionTimezone" in schedule, name
 
 
@@ -261,6 +271,24 @@ def test_a_failed_plan_is_left_to_the_next_one(resources: Resource) -> None:
     for policy in (schedule["Target"]["RetryPolicy"], invocation):
         assert policy["MaximumRetryAttempts"] == 0
         assert policy["MaximumEventAgeInSeconds"] == 600
+
+
+def test_retention_runs_in_the_night_to_sunday_of_a_time_zone(template: Resource) -> None:
+    schedule = template["Resources"]["RetentionFunctionWeekly"]["Properties"]
+
+    assert expression(template, schedule) == "cron(0 2 ? * SUN *)"
+    assert schedule["ScheduleExpressionTimezone"] == {"Ref": "RetentionTimeZone"}
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 60}
+
+
+def test_a_weekly_run_that_fails_is_tried_again_in_the_same_night(resources: Resource) -> None:
+    schedule = resources["RetentionFunctionWeekly"]["Properties"]
+    invocation = resources["RetentionFunctionEventInvokeConfig"]["Properties"]
+
+    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 10
+    assert invocation["MaximumRetryAttempts"] == 2
+    for policy in (schedule["Target"]["RetryPolicy"], invocation):
+        assert policy["MaximumEventAgeInSeconds"] == 3 * 3600
 
 
 def test_every_schedule_can_be_switched_off(resources: Resource) -> None:
@@ -344,7 +372,9 @@ def test_every_function_folder_and_sample_event_belongs_to_a_function(resources:
     subjects = {folder(name) for name in functions(resources)}
 
     assert {path.parent.name for path in ROOT.glob("functions/*/app.py")} == subjects
-    assert {path.stem for path in ROOT.glob("events/*.json")} == subjects
+    # a function may have further samples: retention-dry-run.json
+    samples = {path.stem.partition("-")[0] for path in ROOT.glob("events/*.json")}
+    assert samples == subjects
 
 
 def test_every_function_runs_on_the_layer_built_for_it(resources: Resource) -> None:
@@ -409,10 +439,11 @@ SECRET = (
     "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:"
     "${SecretName}-??????"
 )
+ARCHIVE = "arn:${AWS::Partition}:s3:::${ArchiveBucketName}"
 
 
 @pytest.mark.parametrize(
-    ("subject", "queues"),
+    ("subject", "its_own"),
     [
         ("Notifications", {"DeadLetterQueue": {"sqs:SendMessage"}}),
         (
@@ -430,17 +461,118 @@ SECRET = (
                 }
             },
         ),
+        (
+            "Retention",
+            {
+                "DeadLetterQueue": {"sqs:SendMessage"},
+                f"{ARCHIVE}/activity_log/*": {"s3:PutObject", "s3:GetObject"},
+                ARCHIVE: {"s3:ListBucket"},
+            },
+        ),
     ],
 )  # fmt: skip
 def test_a_role_allows_what_its_function_does_and_no_more(
-    resources: Resource, subject: str, queues: dict[str, set[str]]
+    resources: Resource, subject: str, its_own: dict[str, set[str]]
 ) -> None:
     assert allowed(resources, f"{subject}Role") == {
         SECRET: {"secretsmanager:GetSecretValue"},
         f"{subject}LogGroup": {"logs:CreateLogStream", "logs:PutLogEvents"},
         "*": ACTIONS_WITHOUT_RESOURCES,
-        **queues,
+        **its_own,
     }
+
+
+def test_s3_is_allowed_where_there_is_an_archive_and_only_its_own_keys(
+    resources: Resource,
+) -> None:
+    policy = resources["RetentionArchivePolicy"]
+    listing = [
+        statement
+        for _, statement in statements(resources)
+        if as_list(statement["Action"]) == ["s3:ListBucket"]
+    ]
+
+    assert policy["Condition"] == "HasArchive"
+    assert [one["Condition"] for one in listing] == [
+        {"StringLike": {"s3:prefix": f"{all_days_prefix().partition('/')[0]}/*"}}
+    ]
+
+
+def test_the_archive_is_off_unless_it_is_named(template: Resource) -> None:
+    parameters, conditions = template["Parameters"], template["Conditions"]
+    named = {"Fn::Not": [{"Fn::Equals": [{"Ref": "ArchiveBucketName"}, ""]}]}
+
+    assert parameters["ArchiveBucketName"]["Default"] == ""
+    assert parameters["CreateArchiveBucket"]["Default"] == "false"
+    assert conditions["HasArchive"] == named
+    assert conditions["CreatesArchive"] == {"Fn::Equals": [{"Ref": "CreateArchiveBucket"}, "true"]}
+    assert template["Rules"]["ArchiveBucketHasAName"] == {
+        "RuleCondition": conditions["CreatesArchive"],
+        "Assertions": [
+            {
+                "Assert": named,
+                "AssertDescription": "CreateArchiveBucket needs an ArchiveBucketName",
+            }
+        ],
+    }
+
+
+def test_a_created_archive_is_private_encrypted_and_expires(resources: Resource) -> None:
+    archive = resources["ArchiveBucket"]
+    bucket = archive["Properties"]
+    encryption, *others = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+
+    assert archive["Condition"] == "CreatesArchive"
+    assert bucket["BucketName"] == {"Ref": "ArchiveBucketName"}
+    assert not others
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert rule["Status"] == "Enabled"
+    assert rule["ExpirationInDays"] == {"Ref": "ArchiveExpiryDays"}
+    assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 7
+    assert "VersioningConfiguration" not in bucket, "an older version would not expire"
+
+
+def test_a_created_archive_is_not_reached_over_plain_http(resources: Resource) -> None:
+    (statement,) = resources["ArchiveBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+
+    assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:*")
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert statement["Resource"] == [
+        {"Fn::GetAtt": ["ArchiveBucket", "Arn"]},
+        {"Fn::Sub": "${ArchiveBucket.Arn}/*"},
+    ]
+
+
+def test_a_created_archive_outlives_the_stack(resources: Resource) -> None:
+    for name in ("ArchiveBucket", "ArchiveBucketPolicy"):
+        assert resources[name]["DeletionPolicy"] == "Retain", name
+        assert resources[name]["UpdateReplacePolicy"] == "Retain", name
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "accepted"),
+    [
+        ("ArchiveBucketName", "", True),
+        ("ArchiveBucketName", "agency-archive.example", True),
+        ("ArchiveBucketName", "Agency_Archive", False),
+        ("ArchiveBucketName", "s3://agency-archive", False),
+        ("RetentionTimeZone", "UTC", True),
+        ("RetentionTimeZone", "America/Argentina/Buenos_Aires", True),
+        ("RetentionTimeZone", "Europe/", False),
+        ("RetentionSchedule", "cron(30 3 1 * ? *)", True),
+        ("RetentionSchedule", "every sunday", False),
+    ],
+)
+def test_the_parameters_of_retention_are_checked_before_anything_is_deployed(
+    template: Resource, parameter: str, value: str, accepted: bool
+) -> None:
+    pattern = template["Parameters"][parameter]["AllowedPattern"]
+
+    assert bool(re.fullmatch(pattern, value)) is accepted
 
 
 def test_roles_use_no_managed_policies(resources: Resource) -> None:
@@ -473,7 +605,8 @@ def test_every_variable_is_a_setting_with_the_default_of_the_code(template: Reso
                 continue
             parameter = template["Parameters"][value["Ref"]]
             if "Default" in parameter:
-                assert parameter["Default"] == settings[variable].default, variable
+                # a setting that is empty counts as one that is not there
+                assert (parameter["Default"] or None) == settings[variable].default, variable
 
 
 def test_no_secret_is_in_the_environment(resources: Resource) -> None:

@@ -66,6 +66,11 @@ def test_what_is_malformed_is_named_without_its_value(name: str, value: str, tol
     assert "hunter2" not in str(caught.value)
 
 
+def test_what_is_set_to_nothing_is_not_set() -> None:
+    # as the template sets it where there is no archive
+    assert load_settings({**GOOD, "ARCHIVE_BUCKET_NAME": ""}).archive_bucket_name is None
+
+
 def test_http_is_for_loopback() -> None:
     settings = load_settings({**GOOD, "SUPABASE_URL": "http://127.0.0.1:54321/"})
     assert settings.supabase_url == "http://127.0.0.1:54321"

@@ -42,6 +42,16 @@ class Database:
         """Give up the connections; only a process that goes on without it needs to."""
         self._http.close()
 
+    def call_briefly(self, function: str, within: float, **arguments: Any) -> Any:
+        """`call` with a timeout of `within` seconds, for the end of a run: no other may be under
+        way."""
+        usual = self._http.timeout
+        self._http.timeout = httpx.Timeout(within)
+        try:
+            return self.call(function, **arguments)
+        finally:
+            self._http.timeout = usual
+
     def call(self, function: str, **arguments: Any) -> Any:
         """What the SQL function returns, as JSON.
 

@@ -5,7 +5,8 @@
     │   └── AmbiguousError     it may have been done: look before trying again
     ├── RateLimitedError       wait; costs no attempt
     ├── PermanentError         this item will never succeed
-    │   └── DestinationError   nothing sent to this destination will succeed
+    │   ├── DestinationError   nothing sent to this destination will succeed
+    │   └── DamagedArchiveError   an archived object is not what it was
     ├── TooMuchDataError       ask for less at once
     ├── UnknownError           refused for a reason that we have no rule for
     ├── CredentialsError       the credential is refused: stop using it
@@ -13,7 +14,7 @@
     │       └── ExpiredSignInError       only the short-lived part of it: sign in anew, once
     └── ConfigurationError     the deployment is set up wrongly: the run fails
 
-Each edge (database, Slack, an ad platform) translates the outside world into this tree in
+Each edge (database, Slack, an ad platform, S3) translates the outside world into this tree in
 one place. What an edge does not recognise it lets through untranslated.
 """
 
@@ -61,6 +62,20 @@ class PermanentError(WorkerError):
 
 class DestinationError(PermanentError):
     """The destination cannot receive anything until somebody mends it."""
+
+
+class DamagedArchiveError(PermanentError):
+    """An object of the cold archive, or its manifest, is missing or not what was written."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        """`key` is that of the object or manifest, `problem` a clause that says what is wrong."""
+        super().__init__(
+            f"{key} in the cold archive is damaged: {problem}. Put a good copy in its place, or "
+            "take the object and its manifest away: their rows are then lost, unless they are "
+            "still in the database.",
+            code="archive_damaged",
+        )
+        self.key = key
 
 
 class TooMuchDataError(WorkerError):

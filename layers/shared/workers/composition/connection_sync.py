@@ -14,11 +14,14 @@ from workers.composition.container import (
     once_per_container,
     settings,
 )
+from workers.composition.runs import recorded_run
 from workers.errors import CredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.sync import ConnectionSync, SyncReport
 from workers.platforms.fetching import Session
 from workers.telemetry import emit_metrics, logger
+
+WORKER = "connection_sync"
 
 
 class Sessions:
@@ -52,15 +55,18 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
     """
     clock = SystemClock()
     sync_until = deadline(context, clock)
-    order = SyncOrder.from_body(body)
-    sync = ConnectionSync(database(), settings(), clock, sessions().of, random.random)
-    try:
-        report = sync.run(order, sync_until)
-    except CredentialsError as error:
-        note_refusal("connection_sync", error)
-        raise
-    _tell(report)
-    return report.summary()
+    with recorded_run(WORKER, clock) as record:
+        order = SyncOrder.from_body(body)
+        sync = ConnectionSync(database(), settings(), clock, sessions().of, random.random)
+        try:
+            report = sync.run(order, sync_until)
+        except CredentialsError as error:
+            note_refusal(WORKER, error)
+            raise
+        _tell(report)
+        summary = report.summary()
+        record.end(report.status, succeeded=report.status == "success", counts=summary)
+    return summary
 
 
 def _tell(report: SyncReport) -> None:
@@ -71,7 +77,7 @@ def _tell(report: SyncReport) -> None:
     say = logger.warning if report.status in ("failed", "lost") else logger.info
     say(f"The sync ended: {report.status}", extra={"action": "connection_sync", **summary})
     emit_metrics(
-        "connection_sync",
+        WORKER,
         {
             "SyncsSucceeded": report.status == "success",
             "SyncsFailed": report.status == "failed",

@@ -15,8 +15,8 @@ from workers.errors import ConfigurationError, CredentialsError
 from workers.settings import Settings, environment_settings
 from workers.telemetry import emit_metrics, logger
 
-# Kept free at the end of an invocation, for the runtime to hand the answer over.
-RETURN_MARGIN = 1.0
+# Kept free at the end of an invocation: to record the run, and to hand the answer over.
+RETURN_MARGIN = 3.0
 # How long a rotated secret may go unnoticed; a refused credential is reread at once.
 SECRET_AGE = 300
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from workers.clock import SystemClock
 from workers.composition.container import (
     InvocationContext,
     database,
@@ -11,11 +12,14 @@ from workers.composition.container import (
     once_per_container,
     settings,
 )
+from workers.composition.runs import recorded_run
 from workers.errors import ConfigurationError, CredentialsError
 from workers.metrics.planning import plan_syncs
 from workers.platforms import NAMES
 from workers.sync_queue import SyncQueue
 from workers.telemetry import emit_metrics, logger
+
+WORKER = "metrics_sync"
 
 
 @once_per_container
@@ -31,13 +35,15 @@ def sync_queue() -> SyncQueue:
 
 def run_metrics_sync(context: InvocationContext) -> dict[str, Any]:
     """One pass of the plan; returns its summary, raises when it failed as a whole."""
-    queue = sync_queue()
-    try:
-        plan = plan_syncs(database(), queue, NAMES, settings().metrics_concurrency)
-    except CredentialsError as error:
-        note_refusal("metrics_sync", error)
-        raise
-    summary = plan.summary()
-    logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
-    emit_metrics("metrics_sync", {"SyncsPlanned": plan.planned, "CredentialsRefused": 0})
+    with recorded_run(WORKER, SystemClock()) as record:
+        queue = sync_queue()
+        try:
+            plan = plan_syncs(database(), queue, NAMES, settings().metrics_concurrency)
+        except CredentialsError as error:
+            note_refusal(WORKER, error)
+            raise
+        summary = plan.summary()
+        logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
+        emit_metrics(WORKER, {"SyncsPlanned": plan.planned, "CredentialsRefused": 0})
+        record.end("planned", succeeded=True, counts=summary)
     return summary

@@ -14,11 +14,16 @@ from workers.composition.container import (
     once_per_container,
     settings,
 )
+from workers.composition.runs import recorded_run
 from workers.errors import CredentialsError
 from workers.notifications.drain import Drain
 from workers.notifications.report import Report
 from workers.slack import Slack
 from workers.telemetry import emit_metrics, logger
+
+WORKER = "notifications"
+# A run that waits because Slack asked for it does what it should.
+DID_ITS_WORK = frozenset({"drained", "deadline", "waiting"})
 
 
 @once_per_container
@@ -33,14 +38,17 @@ def run_notifications(context: InvocationContext) -> dict[str, Any]:
     """
     clock = SystemClock()
     drain_until = deadline(context, clock)
-    drain = Drain(database(), slack(), settings(), clock, random.random)
-    try:
-        report = drain.run(drain_until)
-    except CredentialsError as error:
-        note_refusal("notifications", error)
-        raise
-    _tell(report)
-    return report.summary()
+    with recorded_run(WORKER, clock) as record:
+        drain = Drain(database(), slack(), settings(), clock, random.random)
+        try:
+            report = drain.run(drain_until)
+        except CredentialsError as error:
+            note_refusal(WORKER, error)
+            raise
+        _tell(report)
+        summary = report.summary()
+        record.end(report.outcome, succeeded=report.outcome in DID_ITS_WORK, counts=summary)
+    return summary
 
 
 def _tell(report: Report) -> None:
@@ -50,7 +58,7 @@ def _tell(report: Report) -> None:
         return
     logger.info("The notification run ended", extra={"action": "notifications_run", **summary})
     emit_metrics(
-        "notifications",
+        WORKER,
         {
             "NotificationsSent": report.counts["sent"],
             "NotificationsDead": report.counts["dead"],

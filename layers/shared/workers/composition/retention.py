@@ -14,21 +14,28 @@ from workers.composition.container import (
     once_per_container,
     settings,
 )
+from workers.composition.runs import recorded_run
 from workers.errors import ConfigurationError, CredentialsError
 from workers.retention.report import RetentionReport
 from workers.retention.run import ColdStore, Retention
+from workers.settings import Settings
 from workers.telemetry import emit_metrics, logger
+
+WORKER = "retention"
+
+
+def open_archive(settings: Settings) -> ColdStore | None:
+    """None where no bucket is set: then S3's client is not even imported."""
+    if settings.archive_bucket_name is None:
+        return None
+    from workers.archive import ColdArchive  # noqa: PLC0415 - as said above
+
+    return ColdArchive(settings.archive_bucket_name)
 
 
 @once_per_container
 def cold_archive() -> ColdStore | None:
-    """None where no bucket is set: then S3's client is not even imported."""
-    bucket = settings().archive_bucket_name
-    if bucket is None:
-        return None
-    from workers.archive import ColdArchive  # noqa: PLC0415 - as said above
-
-    return ColdArchive(bucket)
+    return open_archive(settings())
 
 
 def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:
@@ -41,14 +48,17 @@ def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[
     dry_run = event.get("dry_run", False)
     if not isinstance(dry_run, bool):
         raise ConfigurationError(f"dry_run in the event must be true or false, not {dry_run!r:.40}")
-    retention = Retention(database(), clock, cold_archive())
-    try:
-        report = retention.dry_run() if dry_run else retention.run(run_until)
-    except CredentialsError as error:
-        note_refusal("retention", error)
-        raise
-    _tell(report)
-    return report.summary()
+    with recorded_run(WORKER, clock) as record:
+        retention = Retention(database(), clock, cold_archive())
+        try:
+            report = retention.dry_run() if dry_run else retention.run(run_until)
+        except CredentialsError as error:
+            note_refusal(WORKER, error)
+            raise
+        _tell(report)
+        summary = report.summary()
+        record.end(report.outcome, succeeded=report.outcome == "complete", counts=summary)
+    return summary
 
 
 def _tell(report: RetentionReport) -> None:
@@ -57,7 +67,7 @@ def _tell(report: RetentionReport) -> None:
     say(f"The retention run ended: {report.outcome}", extra={"action": "retention", **summary})
     if report.outcome not in ("busy", "dry_run"):
         emit_metrics(
-            "retention",
+            WORKER,
             {
                 "RetentionFailed": report.outcome == "failed",
                 "CredentialsRefused": 0,

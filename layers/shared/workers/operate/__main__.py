@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from workers.database import Database
 from workers.errors import WorkerError
-from workers.operate import connections, notifications
+from workers.operate import archive, connections, notifications, retention
 from workers.operate.output import Command
 from workers.settings import environment_settings
 
@@ -39,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
     notifications.add_subjects(subjects)
     connections.add_subjects(subjects)
+    retention.add_subjects(subjects)
+    archive.add_subjects(subjects)
     return parser
 
 

@@ -14,15 +14,16 @@ MOST_FAILURES = 4
 class BatchSize:
     """The number of `rows` for the next batch."""
 
-    def __init__(self, most: int = MOST_ROWS) -> None:
+    def __init__(self, most: int = MOST_ROWS, slow: float = SLOW) -> None:
         self._most = most
+        self._slow = slow
         self._failures = 0
         self.rows = most
 
     def went_well(self, seconds: float) -> None:
         """The last batch took that long."""
         self._failures = 0
-        if seconds > SLOW:
+        if seconds > self._slow:
             self._halve()
         elif seconds < QUICK:
             self.rows = min(self._most, self.rows * 2)

@@ -30,7 +30,7 @@ class PolicyReport:
 @dataclass
 class RetentionReport:
     """`outcome`: complete, unfinished (the deadline came), failed (some policy), busy (another
-    run is at it), dry_run."""
+    run is at it), dry_run. A policy that is none is refused and holds nothing up."""
 
     outcome: str = "complete"
     policies: list[PolicyReport] = field(default_factory=list)
@@ -41,13 +41,14 @@ class RetentionReport:
             "outcome": self.outcome,
             "archived": sum(one.archived for one in self.policies),
             "purged": sum(one.purged for one in self.policies),
+            "refused": sum(one.status == "refused" for one in self.policies),
             "policies": [one.figures() for one in self.policies],
         }
 
     def conclude(self) -> None:
         """Sets `outcome` by what became of the policies."""
         statuses = {one.status for one in self.policies}
-        for status in ("failed", "refused", "unfinished"):
+        for status in ("failed", "unfinished"):
             if status in statuses:
-                self.outcome = "failed" if status == "refused" else status
+                self.outcome = status
                 return

@@ -16,7 +16,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.redaction import redact
-from workers.retention.batches import BatchSize
+from workers.retention.batches import MOST_ROWS, BatchSize
 from workers.retention.policies import Policy, read_policies
 from workers.retention.report import PolicyReport, RetentionReport
 from workers.telemetry import logger
@@ -27,6 +27,10 @@ LEASE_SECONDS = 60.0
 COUNT_LIMIT = 1_000_000
 # Rows on their way to the cold archive are held in memory.
 COLD_ROWS = 2_000
+# For reading them, some fifty calls of S3, and purging them.
+COLD_SECONDS = 10.0
+# Of worker_runs, for health and for looking back.
+RUNS_KEPT_DAYS = 30
 # A log line of progress after so many batches.
 LOG_EVERY = 10
 # Kept free before the deadline for what a run does last.
@@ -99,6 +103,7 @@ class Retention:
             now, policies, report = self._read()
             for policy in policies:
                 report.policies.append(self._carry_out(policy, now))
+            self._purge_runs()
             report.conclude()
             return report
         finally:
@@ -156,9 +161,8 @@ class Retention:
             self._in_batches("purge_archived_batch", {"cutoff": cutoff}, report, "purged")
         else:
             cold = self._cold
-            self._loop(
-                BatchSize(COLD_ROWS), lambda rows: self._through(cold, cutoff, rows, report), report
-            )
+            size = BatchSize(COLD_ROWS, slow=COLD_SECONDS)
+            self._loop(size, lambda rows: self._through(cold, cutoff, rows, report), report)
 
     def _in_batches(
         self, function: str, arguments: dict[str, str], report: PolicyReport, counter: str
@@ -222,6 +226,18 @@ class Retention:
                     "Retention goes on",
                     extra={"action": "retention_progress", **report.figures()},
                 )
+
+    def _purge_runs(self) -> None:
+        """Rows of worker_runs, which no policy is needed for."""
+        try:
+            while self._clock.now() < self._deadline:
+                purged = self._database.call(
+                    "purge_worker_runs", keep=f"{RUNS_KEPT_DAYS} days", batch_size=MOST_ROWS
+                )
+                if purged < MOST_ROWS:
+                    return
+        except TransientError as error:  # they are few, and the next run comes by as well
+            logger.warning("Old runs were not purged", extra={"error": redact(str(error))})
 
     def _count(self, policy: Policy, now: datetime) -> dict[str, int]:
         counted: dict[str, int] = self._database.call(

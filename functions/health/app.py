@@ -1,0 +1,14 @@
+"""On request: whether the workers are well, as JSON with status 200 or 503."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from workers.composition.health import run_health
+from workers.telemetry import logger
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers a function URL's request; nothing in the request matters."""
+    return run_health()

@@ -1,0 +1,268 @@
+"""The cold archive in S3: storing rows so that each is proven to be there, and reading them.
+
+What lies there is `workers.retention.cold`'s; this is when it is written and read, and how that
+can fail. An object comes first and its manifest second: an object without one, which a run that
+was killed leaves behind, does not count.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from itertools import groupby
+from typing import Any, Final
+
+import boto3  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import (
+    ConnectionError as AwsConnectionError,
+)
+from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
+
+from workers.errors import ConfigurationError, DamagedArchiveError, TransientError, WorkerError
+from workers.retention.cold import (
+    Chunk,
+    Manifest,
+    all_days_prefix,
+    build_chunk,
+    by_date,
+    check_object,
+    day_of,
+    day_prefix,
+    is_manifest,
+    object_of,
+    parse_manifest,
+    row_key,
+)
+
+# Each day takes half a dozen calls; rows of many days are left for the next call, so that one
+# call stays short.
+MOST_DAYS: Final = 10
+
+# botocore makes a failed call once more; after that the run decides.
+_CONFIG: Final = Config(
+    connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
+)
+
+_UNREACHABLE: Final = (
+    AwsConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseParserError,
+)
+_NOT_SET_UP: Final = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,  # a bucket's name that cannot be one
+    PartialCredentialsError,
+)
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        "BadDigest",  # S3 did not receive the bytes that were sent
+        "OperationAborted",
+        "RequestTimeout",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+# What the engineer mends: the role, the bucket's name or the region.
+_REFUSALS: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccountProblem",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",
+        "ExpiredToken",
+        "IllegalLocationConstraintException",
+        "InvalidAccessKeyId",
+        "InvalidBucketName",
+        "InvalidToken",
+        "KMS.DisabledException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+        "NoSuchBucket",
+        "NotSignedUp",
+        "PermanentRedirect",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+    }
+)
+
+
+class ColdArchive:
+    """One bucket, by its name."""
+
+    def __init__(self, bucket: str, client: Any = None) -> None:
+        """`client` is boto3's for S3; without one it is made.
+
+        Raises ConfigurationError when boto3 finds no region.
+        """
+        self._bucket = bucket
+        with _translated(f"bucket {bucket}"):
+            self._client = client or boto3.client("s3", config=_CONFIG)
+        # Those of the day that was stored last: a manifest's key tells its content, so none is
+        # fetched twice while a day is stored in pieces.
+        self._known: dict[str, Manifest] = {}
+
+    def store(self, lines: Sequence[str]) -> tuple[list[str], int]:
+        """Stores rows, each the JSON text that Postgres made of it.
+
+        Returns those that are verified now: each is in an object that was read back and found to
+        be as its manifest says; and the bytes that were written for it. Of rows of more than
+        MOST_DAYS days, only the oldest days are taken. What is there already, as after a run that
+        was killed before it could purge, is not written again.
+
+        Raises DamagedArchiveError when an object that may hold such rows is not what it was,
+        PermanentError for a line that is no row, TransientError and ConfigurationError for S3's
+        own trouble. What was stored until then is found by the next call.
+        """
+        days = list(by_date(lines).items())[:MOST_DAYS]
+        written = sum(self._store_day(day, rows) for day, rows in days)
+        return [line for _, rows in days for line in rows], written
+
+    def read(
+        self, since: date, until: date, ignore: Callable[[str], None] = lambda key: None
+    ) -> Iterator[Chunk]:
+        """The verified objects of these days, both included, oldest day first.
+
+        Of two versions of a row the later written comes first. `ignore` is told the key of each
+        object that has no manifest and so does not count. Raises DamagedArchiveError,
+        TransientError and ConfigurationError as `store` does.
+        """
+        for _, listed in groupby(self._listed(since, until), key=lambda each: day_of(each[0])):
+            newest_first = [key for key, _ in sorted(listed, key=lambda each: each[1])][::-1]
+            manifests = [key for key in newest_first if is_manifest(key)]
+            for key in sorted(set(newest_first) - set(manifests) - set(map(object_of, manifests))):
+                ignore(key)
+            for key in manifests:
+                yield self._verified(self._manifest(key))
+
+    def _store_day(self, day: date, lines: Sequence[str]) -> int:
+        """Has all lines of one day stored and verified; returns the bytes written."""
+        keys = [row_key(line) for line in lines]
+        first, last = min(keys), max(keys)
+        there: set[str] = set()
+        for manifest in self._manifests(day):
+            if manifest.overlaps(first, last):
+                there.update(self._verified(manifest).lines)
+        missing = [line for line in lines if line not in there]
+        return self._write(build_chunk(day, missing)) if missing else 0
+
+    def _write(self, chunk: Chunk) -> int:
+        manifest, body = chunk.manifest, chunk.manifest.body()
+        sha256 = bytes.fromhex(manifest.sha256)
+        self._put(
+            manifest.object_key, chunk.body, "application/gzip", ChecksumSHA256=_base64(sha256)
+        )
+        self._put(manifest.key, body, "application/json", ChecksumAlgorithm="SHA256")
+        if self._get(manifest.key) != body:
+            raise DamagedArchiveError(manifest.key, "it is not what was written")
+        self._verified(manifest)
+        self._known[manifest.key] = manifest
+        return manifest.size + len(body)
+
+    def _verified(self, manifest: Manifest) -> Chunk:
+        return check_object(manifest, self._get(manifest.object_key))
+
+    def _manifests(self, day: date) -> list[Manifest]:
+        keys = [key for key, _ in self._listed(day, day) if is_manifest(key)]
+        self._known = {key: self._known.get(key) or self._manifest(key) for key in keys}
+        return list(self._known.values())
+
+    def _manifest(self, key: str) -> Manifest:
+        return parse_manifest(key, self._get(key))
+
+    def _listed(self, since: date, until: date) -> Iterator[tuple[str, datetime]]:
+        """The keys of objects and manifests of these days, in order, and when each was written."""
+        prefix = day_prefix(since) if since == until else all_days_prefix()
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, StartAfter=day_prefix(since)
+        )
+        with _translated(f"bucket {self._bucket}"):
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    day = day_of(entry["Key"])
+                    if day is not None and day > until:
+                        return
+                    if day is not None:
+                        yield entry["Key"], entry["LastModified"].astimezone(UTC)
+
+    def _put(self, key: str, body: bytes, kind: str, **checksum: str) -> None:
+        """Stores an object; S3 refuses it when its bytes did not arrive as they were sent."""
+        with _translated(key):
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType=kind, **checksum
+            )
+
+    def _get(self, key: str) -> bytes:
+        with _translated(key):
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+                return bytes(answer["Body"].read())
+            except FlexibleChecksumError:
+                problem = "its bytes are not those of the checksum that S3 keeps"
+                raise DamagedArchiveError(key, problem) from None
+            except ClientError as error:
+                if error.response["Error"].get("Code") == "NoSuchKey":
+                    raise DamagedArchiveError(key, "it is missing") from error
+                raise
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+@contextmanager
+def _translated(subject: str) -> Iterator[None]:
+    """Raises the workers' own errors for boto3's, naming the key or bucket that they concern.
+
+    What is new to us goes through as it is.
+    """
+    try:
+        yield
+    except _NOT_SET_UP as error:
+        raise ConfigurationError(
+            f"S3 cannot be called for {subject}: {error}", code=type(error).__name__
+        ) from error
+    except _UNREACHABLE as error:
+        raise TransientError(
+            f"S3 cannot be reached for {subject}: {type(error).__name__}.",
+            code=type(error).__name__,
+        ) from error
+    except ClientError as error:
+        if (own := _own_error(error, subject)) is None:
+            raise
+        raise own from error
+
+
+def _own_error(error: Any, subject: str) -> WorkerError | None:
+    """The workers' own error for one that S3 answered, or None for one that is new to us."""
+    code = str(error.response["Error"].get("Code") or "unknown")
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code in _TRANSIENT_CODES or status == 429 or status >= 500:
+        return TransientError(f"S3 answered {code} (status {status}) for {subject}.", code=code)
+    if code in _REFUSALS:
+        return ConfigurationError(
+            f"S3 answered {code} for {subject}: the bucket of ARCHIVE_BUCKET_NAME has to be there, "
+            "in this account's region, and the role has to let its activity_log/ be listed, read "
+            "and written.",
+            code=code,
+        )
+    return None

@@ -1,0 +1,61 @@
+"""Health and its one query."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from workers.clock import SystemClock
+from workers.composition.container import once_per_container, settings
+from workers.database import Database
+from workers.errors import WorkerError
+from workers.health import Health, assess, out_of_reach
+from workers.redaction import redact
+from workers.telemetry import logger
+
+# Whoever asks more often gets the same answer, so that asking costs the database next to nothing.
+CACHE_SECONDS = 5.0
+# A monitor waits three seconds at most.
+QUERY_SECONDS = 2.0
+
+
+class _Cached:
+    """The last answer and when it was got."""
+
+    health: Health | None = None
+    at = 0.0
+
+
+@once_per_container
+def database() -> Database:
+    return Database(
+        settings().supabase_url, settings().supabase_service_role_key, timeout=QUERY_SECONDS
+    )
+
+
+@once_per_container
+def cached() -> _Cached:
+    return _Cached()
+
+
+def run_health() -> dict[str, Any]:
+    """The answer as a function URL returns it: status, headers, JSON body."""
+    now = SystemClock().now()
+    last = cached()
+    if last.health is None or now - last.at > CACHE_SECONDS:
+        last.health, last.at = _ask(), now
+    return {
+        "statusCode": last.health.status,
+        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store"},
+        "body": json.dumps(last.health.body),
+    }
+
+
+def _ask() -> Health:
+    try:
+        return assess(database().call("worker_health"))
+    except WorkerError as error:
+        logger.error(
+            "Health cannot be told", extra={"code": error.code, "error": redact(str(error))}
+        )
+        return out_of_reach(f"the database cannot be asked: {error.code}")

@@ -1,0 +1,78 @@
+"""Every run leaves a row in worker_runs, also one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.clock import Clock
+from workers.composition.container import database
+from workers.errors import WorkerError
+from workers.redaction import redact
+from workers.telemetry import logger
+
+# Within the time that a run keeps free at its end: a database that hangs must not cost the
+# run its answer.
+RECORD_SECONDS = 2.0
+
+
+@dataclass
+class RunRecord:
+    """What the run says of itself before it ends."""
+
+    outcome: str = "unknown"
+    succeeded: bool = False
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+    def end(self, outcome: str, *, succeeded: bool, counts: Mapping[str, Any]) -> None:
+        """How it ended; `succeeded` when it did its work."""
+        self.outcome, self.succeeded, self.counts = outcome, succeeded, counts
+
+
+@contextmanager
+def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
+    """Records the run in the block. What the block raises comes out as it is, recorded or not."""
+    begun = clock.now()
+    record = RunRecord()
+    try:
+        yield record
+    except Exception as error:
+        message = redact(str(error))
+        logger.error(
+            "The run failed",
+            extra={
+                "action": "run_failed",
+                "error_class": type(error).__name__,
+                "code": getattr(error, "code", None),
+                "error": message,
+            },
+        )
+        failed = RunRecord("failed", counts=record.counts)
+        _record(worker, failed, clock.now() - begun, type(error).__name__, message)
+        raise
+    _record(worker, record, clock.now() - begun)
+
+
+def _record(
+    worker: str,
+    record: RunRecord,
+    seconds: float,
+    error_class: str | None = None,
+    error: str | None = None,
+) -> None:
+    try:
+        database().call_briefly(
+            "record_worker_run",
+            RECORD_SECONDS,
+            worker=worker,
+            outcome=record.outcome,
+            succeeded=record.succeeded,
+            seconds=seconds,
+            counts=dict(record.counts),
+            error_class=error_class,
+            error=error,
+        )
+    except WorkerError as second:  # the first error is the one to know; this one is logged
+        logger.warning("The run could not be recorded", extra={"error": redact(str(second))})

@@ -1,0 +1,65 @@
+"""Carrying out the retention policies by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from workers.clock import SystemClock
+from workers.composition.retention import open_archive
+from workers.database import Database
+from workers.operate.output import quiet_logger, show, verb
+from workers.retention.report import PolicyReport
+from workers.retention.run import Retention
+from workers.settings import Settings
+
+# From a terminal a run ends when it is done or broken off.
+_A_DAY = 86_400.0
+
+
+def add_subjects(subjects: Any) -> None:
+    """`retention [--dry-run]`."""
+    one = verb(subjects, "retention", carry_out)
+    one.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
+
+
+def carry_out(
+    database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
+) -> int:
+    """Archive and purge what retention_policies says, now."""
+    clock = SystemClock()
+    retention = Retention(database, clock, open_archive(settings), _progress())
+    with quiet_logger():
+        report = retention.dry_run() if options.dry_run else retention.run(clock.now() + _A_DAY)
+    if report.outcome == "busy":
+        sys.stderr.write("Another run is at it: try again in a minute.\n")
+        return 1
+    if options.json:
+        out.write(json.dumps(report.summary()) + "\n")
+    else:
+        columns = ("entity_type", "status", "archived", "purged", "verified_bytes", "error")
+        rows = [{**dict.fromkeys(columns), **one.figures()} for one in report.policies]
+        show(rows, columns, options, out, empty="There are no retention policies.")
+    return 1 if report.outcome == "failed" else 0
+
+
+def _progress() -> Callable[[PolicyReport], None]:
+    """A line per policy that renews itself in a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return lambda report: None
+    shown: list[str] = []
+
+    def tell(report: PolicyReport) -> None:
+        if shown and shown[-1] != report.entity_type:
+            sys.stderr.write("\n")
+        shown[:] = [report.entity_type]
+        sys.stderr.write(
+            f"\r{report.entity_type}: {report.archived} archived, {report.purged} purged, "
+            f"{report.remaining or 0} remaining   "
+        )
+        sys.stderr.flush()
+
+    return tell

@@ -1,0 +1,330 @@
+"""The form of the cold archive: what goes in comes out, and nothing else does."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.errors import DamagedArchiveError, PermanentError
+from workers.retention.cold import (
+    Chunk,
+    Manifest,
+    build_chunk,
+    by_date,
+    check_object,
+    day_of,
+    is_manifest,
+    parse_manifest,
+    row_key,
+)
+
+DAY = date(2025, 3, 11)
+MIDNIGHT = datetime(2025, 3, 11, tzinfo=UTC)
+MICROSECONDS_OF_A_DAY = 24 * 3600 * 1_000_000
+
+# What Postgres stores: any text but NUL and halves of a character.
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+details = st.recursive(
+    st.none() | st.booleans() | st.integers() | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=8,
+)
+moments = st.integers(0, MICROSECONDS_OF_A_DAY - 1).map(
+    lambda microseconds: MIDNIGHT + timedelta(microseconds=microseconds)
+)
+
+
+def line_of(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False)
+
+
+rows = st.builds(
+    lambda id, moment, details: line_of(
+        {"id": str(id), "created_at": moment.isoformat(), "details": details}
+    ),
+    st.uuids(),
+    moments,
+    details,
+)
+days_of_lines = st.lists(rows, min_size=1, max_size=12, unique_by=lambda line: row_key(line).id)
+
+
+def lines(count: int, day: date = DAY) -> list[str]:
+    return [
+        line_of({"id": f"{number:04}", "created_at": f"{day}T08:00:{number:02}+00:00"})
+        for number in range(count)
+    ]
+
+
+def stored_again(chunk: Chunk) -> Chunk:
+    """As another process finds it: by its bytes alone."""
+    manifest = parse_manifest(chunk.manifest.key, chunk.manifest.body())
+    return check_object(manifest, chunk.body)
+
+
+# --- what goes in comes out ---
+
+
+@given(days_of_lines)
+def test_any_lines_come_back_as_they_were(given_lines: list[str]) -> None:
+    chunk = build_chunk(DAY, given_lines)
+    again = stored_again(chunk)
+    assert again == chunk
+    assert sorted(again.lines) == sorted(given_lines)
+
+
+@given(days_of_lines, st.randoms())
+def test_the_same_rows_are_the_same_object(given_lines: list[str], random: Any) -> None:
+    shuffled = [*given_lines, *given_lines]
+    random.shuffle(shuffled)
+    assert build_chunk(DAY, shuffled) == build_chunk(DAY, given_lines)
+
+
+def test_a_line_keeps_its_every_character() -> None:
+    line = (
+        '{"id": "a",  "created_at":"2025-03-11T09:00:00.5+01:00", "details": {"n": '
+        '1.10000000000000000000000000001, "m": 1e400, "z": "\u2028\x85"}}'
+    )
+    assert stored_again(build_chunk(DAY, [line])).lines == (line,)
+
+
+def test_a_number_of_any_length_is_no_obstacle() -> None:
+    line = '{"id": "a", "created_at": "2025-03-11T08:00:00+00:00", "details": ' + "9" * 9000 + "}"
+    assert stored_again(build_chunk(DAY, [line])).lines == (line,)
+
+
+def test_the_manifest_says_what_the_object_holds() -> None:
+    chunk = build_chunk(DAY, lines(3))
+    value = json.loads(chunk.manifest.body())
+    sha256 = hashlib.sha256(chunk.body).hexdigest()
+    assert value == {
+        "format": 1,
+        "entity_type": "activity_log",
+        "date": "2025-03-11",
+        "object": f"activity_log/date=2025-03-11/{sha256[:24]}.jsonl.gz",
+        "rows": 3,
+        "bytes": len(chunk.body),
+        "sha256": sha256,
+        "first": {"created_at": "2025-03-11T08:00:00+00:00", "id": "0000"},
+        "last": {"created_at": "2025-03-11T08:00:02+00:00", "id": "0002"},
+    }
+    assert chunk.manifest.key == f"activity_log/date=2025-03-11/{sha256[:24]}.manifest.json"
+    assert gzip.decompress(chunk.body).decode() == "".join(f"{line}\n" for line in lines(3))
+
+
+def test_rows_are_parted_by_their_day_in_utc() -> None:
+    late = line_of({"id": "a", "created_at": "2025-03-12T00:30:00+01:00"})
+    early = line_of({"id": "b", "created_at": "2025-03-11T23:30:00-01:00"})
+    assert by_date([early, late]) == {DAY: [late], DAY + timedelta(days=1): [early]}
+
+
+# --- what is refused ---
+
+
+@given(days_of_lines, st.data())
+def test_no_byte_of_an_object_may_change(given_lines: list[str], data: st.DataObject) -> None:
+    chunk = build_chunk(DAY, given_lines)
+    place = data.draw(st.integers(0, len(chunk.body) - 1))
+    flipped = data.draw(st.integers(1, 255))
+    body = bytearray(chunk.body)
+    body[place] ^= flipped
+    with pytest.raises(DamagedArchiveError, match=chunk.manifest.object_key):
+        check_object(chunk.manifest, bytes(body))
+
+
+@given(days_of_lines, st.data())
+def test_an_object_may_not_be_cut_or_grow(given_lines: list[str], data: st.DataObject) -> None:
+    chunk = build_chunk(DAY, given_lines)
+    cut = data.draw(st.integers(0, len(chunk.body) - 1))
+    for body in (chunk.body[:cut], chunk.body + b"\0", chunk.body + chunk.body):
+        with pytest.raises(DamagedArchiveError, match="bytes, not"):
+            check_object(chunk.manifest, body)
+
+
+@given(days_of_lines, days_of_lines)
+def test_no_object_passes_for_another(one: list[str], other: list[str]) -> None:
+    mine, foreign = build_chunk(DAY, one), build_chunk(DAY, other)
+    if mine.body == foreign.body:
+        return
+    with pytest.raises(DamagedArchiveError):
+        check_object(mine.manifest, foreign.body)
+    with pytest.raises(DamagedArchiveError, match=r"belongs|SHA-256"):
+        parse_manifest(mine.manifest.key, foreign.manifest.body())
+
+
+@given(days_of_lines, st.data())
+def test_a_manifest_that_changed_is_refused_or_says_the_same(
+    given_lines: list[str], data: st.DataObject
+) -> None:
+    chunk = build_chunk(DAY, given_lines)
+    body = bytearray(chunk.manifest.body())
+    body[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
+    with suppress(DamagedArchiveError):
+        manifest = parse_manifest(chunk.manifest.key, bytes(body))
+        assert check_object(manifest, chunk.body) == chunk
+
+
+def forged(body: bytes, **changes: Any) -> Manifest:
+    """A manifest for which those bytes have the right size and checksum."""
+    sha256 = hashlib.sha256(body).hexdigest()
+    first, last = row_key(lines(3)[0]), row_key(lines(3)[2])
+    values: dict[str, Any] = {
+        "date": DAY,
+        "object_key": "activity_log/forged",
+        "rows": 3,
+        "size": len(body),
+        "sha256": sha256,
+        "first": first,
+        "last": last,
+    }
+    return Manifest(**{**values, **changes})
+
+
+def packed(*given_lines: str, end: str = "\n") -> bytes:
+    return gzip.compress(("\n".join(given_lines) + end).encode())
+
+
+NO_ID = line_of({"created_at": "2025-03-11T08:00:01+00:00"})
+
+
+@pytest.mark.parametrize(
+    ("body", "changes", "told"),
+    [
+        (b"no gzip at all", {}, "no gzip"),
+        (packed(*lines(3))[:-9], {}, "no gzip"),
+        (packed(*lines(3)) + b"more", {}, "no gzip"),
+        (gzip.compress(b"\xff\n"), {}, "no UTF-8"),
+        (packed(*lines(3), end=""), {}, "breaks off"),
+        (packed(*lines(2)), {}, "2 rows, not 3"),
+        (packed(*lines(4)), {}, "4 rows, not 3"),
+        (gzip.compress(b""), {}, "0 rows"),
+        (packed(lines(3)[0], NO_ID, lines(3)[2]), {}, "an id"),
+        (packed(lines(3)[0], lines(3)[0], lines(3)[2]), {}, "the same id"),
+        (packed(*lines(3)[::-1]), {}, "not in order"),
+        (packed(*lines(3, DAY + timedelta(days=1))), {}, "not of 2025-03-11"),
+        (packed(*lines(3)), {"last": row_key(lines(4)[3])}, "range"),
+        (packed(*lines(3)), {"first": row_key(lines(2)[1])}, "range"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_wrong_with_an_object_is_told(
+    body: bytes, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(DamagedArchiveError, match=told) as caught:
+        check_object(forged(body, **changes), body)
+    assert caught.value.key == "activity_log/forged"
+    assert caught.value.code == "archive_damaged"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"entity_type": "notification_queue"},
+        {"date": "2025-03-12"},
+        {"date": "soon"},
+        {"object": "activity_log/date=2025-03-11/other.jsonl.gz"},
+        {"rows": "3"},
+        {"rows": True},
+        {"rows": 0},
+        {"bytes": 2.5},
+        {"sha256": "ABC"},
+        {"sha256": None},
+        {"first": {"created_at": "2025-03-11T08:00:00+00:00"}},
+        {"first": {"created_at": "2025-03-11T08:00:00", "id": "0000"}},
+        {"last": "0002"},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_another_form_is_refused(change: dict[str, Any]) -> None:
+    manifest = build_chunk(DAY, lines(3)).manifest
+    body = json.dumps({**json.loads(manifest.body()), **change}).encode()
+    with pytest.raises(DamagedArchiveError, match=manifest.key):
+        parse_manifest(manifest.key, body)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"7", b"{}", b"[" * 100_000])
+def test_what_is_no_manifest_is_refused(body: bytes) -> None:
+    with pytest.raises(DamagedArchiveError, match="no manifest"):
+        parse_manifest(build_chunk(DAY, lines(1)).manifest.key, body)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[]",
+        "7",
+        "{",
+        "[" * 100_000,
+        line_of({"id": "a"}),
+        line_of({"id": "a", "created_at": None}),
+        line_of({"id": "a", "created_at": "-infinity"}),
+        line_of({"id": "a", "created_at": "0044-03-15T00:00:00+00:00 BC"}),
+        line_of({"id": "a", "created_at": "0001-01-01T00:00:00+14:00"}),
+        line_of({"id": "a", "created_at": "2025-03-11T08:00:00"}),
+        line_of({"id": [7], "created_at": "2025-03-11T08:00:00+00:00"}),
+        line_of({"id": "", "created_at": "2025-03-11T08:00:00+00:00"}),
+    ],
+    ids=lambda line: line[:60],
+)
+def test_a_line_that_is_no_row_of_a_day_is_refused(line: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        build_chunk(DAY, [line])
+    assert caught.value.code == "unreadable_row"
+
+
+@pytest.mark.parametrize(
+    "given_lines",
+    [
+        [],
+        lines(1, DAY + timedelta(days=1)),
+        [lines(1)[0], lines(1)[0] + " "],
+        [lines(1)[0].replace(",", ",\n")],
+    ],
+    ids=["none", "another day", "two under one id", "two lines"],
+)
+def test_no_object_is_made_of_other_lines(given_lines: list[str]) -> None:
+    with pytest.raises(PermanentError, match="Rows cannot be archived"):
+        build_chunk(DAY, given_lines)
+
+
+# --- keys and ranges ---
+
+
+def test_keys_are_told_apart() -> None:
+    manifest = build_chunk(DAY, lines(1)).manifest
+    assert day_of(manifest.key) == day_of(manifest.object_key) == DAY
+    assert is_manifest(manifest.key)
+    assert not is_manifest(manifest.object_key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "activity_log/date=2025-03-11/notes.txt",
+        "activity_log/date=2025-02-31/0123456789abcdef01234567.jsonl.gz",
+        "other/activity_log/date=2025-03-11/0123456789abcdef01234567.jsonl.gz",
+        "activity_log/date=2025-03-11/0123456789abcdef01234567.jsonl.gz.bak",
+    ],
+)
+def test_other_keys_are_nobodys(key: str) -> None:
+    assert day_of(key) is None
+
+
+def test_ranges_overlap_where_they_touch() -> None:
+    manifest = build_chunk(DAY, lines(5)[1:4]).manifest
+    keys = [row_key(line) for line in lines(5)]
+    assert manifest.overlaps(keys[0], keys[1])
+    assert manifest.overlaps(keys[3], keys[4])
+    assert manifest.overlaps(keys[2], keys[2])
+    assert not manifest.overlaps(keys[0], keys[0])
+    assert not manifest.overlaps(keys[4], keys[4])

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from workers.health import assess, out_of_reach
+
+NOW = datetime.fromisoformat("2025-03-11T12:00:00+00:00")
+
+
+def found(first: timedelta | None = timedelta(days=30), **ago: timedelta | None) -> dict[str, Any]:
+    """What the database says: how long ago each worker did its work."""
+    usual: dict[str, timedelta | None] = {
+        "notifications": timedelta(minutes=1),
+        "metrics_sync": timedelta(minutes=10),
+        "connection_sync": timedelta(hours=5),
+        "retention": timedelta(days=6),
+    }
+    workers = {
+        name: {
+            "last_success_at": None if time is None else (NOW - time).isoformat(),
+            "last_outcome": "drained",
+            "last_error": None,
+        }
+        for name, time in {**usual, **ago}.items()
+    }
+    return {
+        "now": NOW.isoformat(),
+        "first_run_at": None if first is None else (NOW - first).isoformat(),
+        "workers": workers,
+        "oldest_due_seconds": 12.5, "due": 3, "dead": 1, "parked_configs": 2,
+        "parked_connections": 1, "failing_connections": 0,
+    }  # fmt: skip
+
+
+def test_all_is_well() -> None:
+    health = assess(found())
+    assert health.status == 200
+    assert health.body["status"] == "healthy"
+    assert health.body["lastProcessedAt"] == (NOW - timedelta(minutes=1)).isoformat()
+    assert health.body["queue"] == {
+        "due": 3, "oldestDueSeconds": 12.5, "dead": 1, "parkedConfigs": 2
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("worker", "well", "stale"),
+    [
+        ("notifications", timedelta(minutes=5), timedelta(minutes=5, seconds=1)),
+        ("metrics_sync", timedelta(minutes=25), timedelta(minutes=26)),
+        ("retention", timedelta(days=8), timedelta(days=8, seconds=1)),
+    ],
+)
+def test_a_worker_that_did_nothing_for_too_long(
+    worker: str, well: timedelta, stale: timedelta
+) -> None:
+    assert assess(found(**{worker: well})).status == 200
+    health = assess(found(**{worker: stale}))
+    assert health.status == 503
+    assert health.body["status"] == "unhealthy"
+    told = health.body["workers"]
+    assert "no run has done its work for" in told[worker]["reason"]
+    assert [name for name in told if told[name]["status"] == "unhealthy"] == [worker]
+
+
+def test_what_never_ran_is_not_well_once_it_had_its_turn() -> None:
+    assert assess(found(first=timedelta(days=3), retention=None)).status == 200
+    health = assess(found(first=timedelta(days=9), retention=None))
+    assert health.status == 503
+    assert health.body["workers"]["retention"]["reason"] == "no run has done its work yet"
+    nothing = assess(found(None, notifications=None, metrics_sync=None, retention=None))
+    assert nothing.status == 503
+
+
+def test_a_failing_worker_says_how_it_failed() -> None:
+    said = found(notifications=timedelta(hours=1))
+    said["workers"]["notifications"] |= {"last_outcome": "failed", "last_error": "CredentialsError"}
+    told = assess(said).body["workers"]["notifications"]
+    assert (told["lastOutcome"], told["lastError"]) == ("failed", "CredentialsError")
+
+
+def test_out_of_reach() -> None:
+    health = out_of_reach("the database cannot be asked: ConnectError")
+    assert (health.status, health.body["status"]) == (503, "unhealthy")
