@@ -53,9 +53,10 @@ invoke: .venv/.installed .venv/.node ## Run one function locally: FUNCTION=notif
 test: install ## Run the tests
 	$(PY) -m pytest $(ARGS)
 
-test-long: install ## Try many more orders of events and kills than test does
-	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 $(PY) -m pytest \
-	  tests/delivery/test_state_machine.py tests/delivery/test_crashes.py $(ARGS)
+test-long: install ## Try many more orders of events and kills, and larger accounts, than test does
+	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 \
+	  $(PY) -m pytest tests/delivery/test_state_machine.py tests/delivery/test_crashes.py \
+	  tests/metrics/test_large_account.py $(ARGS)
 
 check: check-python check-template check-sql ## Run the linters, types, import contracts, template and SQL checks
 
@@ -79,7 +80,10 @@ check-template: .venv/.installed .venv/.sam
 check-sql: .venv/.installed .venv/.node-dev
 	$(PY) -m local.advisors
 
-bench: install ## Run the benchmarks
+doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS="--post CHANNEL"
+	@$(PY) -m workers.doctor $(ARGS)
+
+bench: install .venv/.bench ## Run the benchmarks
 	$(PY) -m tests.benchmarks
 
 build: .venv/.installed .venv/.sam ## Build what deploy ships
@@ -95,13 +99,14 @@ lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes 
 	$(call compile,requirements-sam)
 	$(call compile,requirements-node)
 	$(call compile,tests/e2e/requirements)
+	$(call compile,tests/benchmarks/requirements)
 
 compile = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(UPGRADE) \
 	  $(1).in --output-file $(1).txt
 
 clean: ## Remove all that the other targets made
-	rm -rf .venv .venv-sam .build .aws-sam local/node_modules \
+	rm -rf .venv .venv-sam .venv-bench .build .aws-sam local/node_modules \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.installed: requirements-dev.txt pyproject.toml
@@ -121,6 +126,13 @@ clean: ## Remove all that the other targets made
 	@echo "Installing requirements-sam.txt"
 	@$(call install_locked,.venv-sam,requirements-sam.txt)
 	@ln -sf ../../.venv-sam/bin/sam ../../.venv-sam/bin/cfn-lint .venv/bin/
+	@touch $@
+
+# What the benchmarks compare with stays apart, so that no code of ours can come to need it.
+.venv/.bench: tests/benchmarks/requirements.txt .venv/.installed
+	@[ -x .venv-bench/bin/python ] || $(PY) -m venv --without-pip .venv-bench
+	@echo "Installing tests/benchmarks/requirements.txt"
+	@$(call install_locked,.venv-bench,tests/benchmarks/requirements.txt)
 	@touch $@
 
 # Node comes from a wheel unless a recent one is on PATH.

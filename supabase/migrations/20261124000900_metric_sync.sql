@@ -7,6 +7,9 @@
 --
 -- What writes for a connection takes the sync's token; it does nothing and returns null once
 -- somebody else has the connection.
+--
+-- All four are planned anew at each call: in a connection that is kept open, a plan from when
+-- the tables were empty would read them row by row while one sync fills them.
 
 -- The ids of the ads that requests name under `mapping_key`, in order, at most `most` after
 -- `after`. With `after` null the links are brought up to date first.
@@ -20,6 +23,7 @@ create or replace function public.load_ad_links(
 returns jsonb
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 begin
   if load_ad_links.after is null then
@@ -146,6 +150,7 @@ create or replace function public.store_ad_metrics(
 returns integer
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   sync constant uuid := public.hold_connection(connection_id, token, lease, as_of);
@@ -208,6 +213,7 @@ create or replace function public.finish_metric_window(
 returns jsonb
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   sync constant uuid := public.hold_connection(connection_id, token, lease, as_of);
@@ -297,6 +303,7 @@ create or replace function public.settle_ad_links(
 returns jsonb
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   sync constant uuid := public.hold_connection(connection_id, token, lease, as_of);

@@ -27,6 +27,8 @@ OWN_TABLES = (
     "metric_connection_states",
     "metric_platform_pauses",
     "metric_backfills",
+    "retention_progress",
+    "worker_runs",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +25,11 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Return that much later."""
         ...
+
+
+def utc_now() -> datetime:
+    """The time of day here, for comparing with others' only."""
+    return datetime.now(UTC)
 
 
 class SystemClock:

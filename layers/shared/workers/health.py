@@ -52,6 +52,15 @@ def assess(found: Mapping[str, Any]) -> Health:
     return Health(200 if is_well else 503, body)
 
 
+def hours_since_retention(found: Mapping[str, Any]) -> float:
+    """Since retention was last complete; since the first run of any worker, if it never was."""
+    last = _moment(found["workers"]["retention"]["last_success_at"]) or _moment(
+        found["first_run_at"]
+    )
+    now = datetime.fromisoformat(found["now"])
+    return 0.0 if last is None else (now - last).total_seconds() / 3600
+
+
 def out_of_reach(reason: str) -> Health:
     """When nothing can be said, because the database does not answer."""
     return Health(503, {"status": "unhealthy", "lastProcessedAt": None, "reason": reason})

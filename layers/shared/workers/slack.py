@@ -165,6 +165,10 @@ class Slack:
                 found[delivery_id] = min(ts, found.get(delivery_id, ts), key=_ts_order)
         return found
 
+    def delete(self, channel: str, ts: str) -> None:
+        """Delete one of the bot's own messages."""
+        _perform("chat.delete", lambda: self._client.chat_delete(channel=channel, ts=ts))
+
     def channel_info(self, channel: str) -> ChannelInfo:
         """How the bot stands to a channel."""
         answer = _read(

@@ -61,7 +61,7 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
         try:
             report = sync.run(order, sync_until)
         except CredentialsError as error:
-            note_refusal(WORKER, error)
+            note_refusal(error)
             raise
         _tell(report)
         summary = report.summary()
@@ -81,6 +81,5 @@ def _tell(report: SyncReport) -> None:
         {
             "SyncsSucceeded": report.status == "success",
             "SyncsFailed": report.status == "failed",
-            "ConnectionsParked": report.is_parked,
         },
     )

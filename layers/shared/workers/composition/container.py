@@ -13,7 +13,7 @@ from workers.clock import Clock
 from workers.database import Database
 from workers.errors import ConfigurationError, CredentialsError
 from workers.settings import Settings, environment_settings
-from workers.telemetry import emit_metrics, logger
+from workers.telemetry import logger
 
 # Kept free at the end of an invocation: to record the run, and to hand the answer over.
 RETURN_MARGIN = 3.0
@@ -68,10 +68,9 @@ def deadline(context: InvocationContext, clock: Clock) -> float:
     return clock.now() + context.get_remaining_time_in_millis() / 1000 - RETURN_MARGIN
 
 
-def note_refusal(worker: str, error: CredentialsError) -> None:
+def note_refusal(error: CredentialsError) -> None:
     """A credential of the deployment was refused: say so, and read the secret anew next time."""
     forget_clients()
-    emit_metrics(worker, {"CredentialsRefused": 1})
     logger.error(
         "The run stopped: a credential was refused",
         extra={"action": "credentials_refused", "code": error.code, "error": str(error)},

@@ -14,12 +14,25 @@ from workers.composition.container import (
 )
 from workers.composition.runs import recorded_run
 from workers.errors import ConfigurationError, CredentialsError
+from workers.health import hours_since_retention
 from workers.metrics.planning import plan_syncs
 from workers.platforms import NAMES
 from workers.sync_queue import SyncQueue
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "metrics_sync"
+
+
+def _tell_of_all() -> None:
+    """What no run of its own would tell: a weekly worker that is missing, what is parked."""
+    found = database().call("worker_health")
+    emit_metrics(
+        WORKER,
+        {
+            "HoursSinceRetention": hours_since_retention(found),
+            "ConnectionsParked": found["parked_connections"],
+        },
+    )
 
 
 @once_per_container
@@ -40,10 +53,10 @@ def run_metrics_sync(context: InvocationContext) -> dict[str, Any]:
         try:
             plan = plan_syncs(database(), queue, NAMES, settings().metrics_concurrency)
         except CredentialsError as error:
-            note_refusal(WORKER, error)
+            note_refusal(error)
             raise
         summary = plan.summary()
         logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
-        emit_metrics(WORKER, {"SyncsPlanned": plan.planned, "CredentialsRefused": 0})
         record.end("planned", succeeded=True, counts=summary)
+        _tell_of_all()
     return summary

@@ -43,7 +43,8 @@ def run_notifications(context: InvocationContext) -> dict[str, Any]:
         try:
             report = drain.run(drain_until)
         except CredentialsError as error:
-            note_refusal(WORKER, error)
+            note_refusal(error)
+            emit_metrics(WORKER, {"CredentialsRefused": 1})
             raise
         _tell(report)
         summary = report.summary()

@@ -53,7 +53,7 @@ def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[
         try:
             report = retention.dry_run() if dry_run else retention.run(run_until)
         except CredentialsError as error:
-            note_refusal(WORKER, error)
+            note_refusal(error)
             raise
         _tell(report)
         summary = report.summary()
@@ -66,10 +66,4 @@ def _tell(report: RetentionReport) -> None:
     say = logger.warning if report.outcome == "failed" else logger.info
     say(f"The retention run ended: {report.outcome}", extra={"action": "retention", **summary})
     if report.outcome not in ("busy", "dry_run"):
-        emit_metrics(
-            WORKER,
-            {
-                "RetentionFailed": report.outcome == "failed",
-                "CredentialsRefused": 0,
-            },
-        )
+        emit_metrics(WORKER, {"RetentionFailed": report.outcome == "failed"})

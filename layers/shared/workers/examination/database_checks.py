@@ -1,0 +1,181 @@
+"""What the database's own report tells: migrations, clock, access, configs, policies, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from workers.examination.findings import failed, ok, warning
+from workers.health import assess
+from workers.platforms.protocol import Finding
+from workers.retention.policies import read_policies
+
+# The newest migration that this code needs.
+SCHEMA_VERSION: Final = "20261124001300"
+# AWS refuses signatures that are five minutes off; long before that, leases are wrong.
+MOST_SKEW_SECONDS: Final = 60.0
+
+# Columns that nobody but the server key may read.
+_SECRET_COLUMNS: Final = {
+    "platform_connections": "credentials",
+    "profiles": "slack_access_token",
+}
+# Tables with which the public key could make the workers do something.
+_STEERING_TABLES: Final = (
+    "notification_queue",
+    "notification_config",
+    "platform_connections",
+    "slack_connected_channels",
+    "retention_policies",
+)
+
+
+def check_version(version: str) -> Iterator[Finding]:
+    """Whether the migrations are those that this code needs."""
+    if version < SCHEMA_VERSION:
+        yield failed(
+            f"the database's migrations are at {version}, the workers need {SCHEMA_VERSION}",
+            "Apply the migrations: `supabase db push`",
+        )
+    elif version > SCHEMA_VERSION:
+        yield warning(
+            f"the database's migrations ({version}) are newer than the workers ({SCHEMA_VERSION})",
+            "Deploy the workers of the same version: `make deploy`",
+        )
+    else:
+        yield ok(f"the migrations are applied ({version})")
+
+
+def check_clock(database_now: str, local_now: datetime) -> Iterator[Finding]:
+    """Whether this machine and the database agree about the time."""
+    skew = (local_now - datetime.fromisoformat(database_now)).total_seconds()
+    if abs(skew) > MOST_SKEW_SECONDS:
+        ahead = "ahead of" if skew > 0 else "behind"
+        yield failed(
+            f"this machine's clock is {abs(skew):.0f} s {ahead} the database's",
+            "Set the clock by NTP; AWS refuses requests of a clock that is minutes off",
+        )
+    else:
+        yield ok("this machine and the database agree about the time")
+
+
+def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the public key, or any signed-in user, can read or write that it should not."""
+    found = False
+    for table, column in _SECRET_COLUMNS.items():
+        roles = [
+            role for role, access in report["access"][table].items() if column in access["columns"]
+        ]
+        if roles:
+            found = True
+            yield failed(
+                f"{table}.{column} can be read {_with(roles)}",
+                "Run this SQL (pages that read other columns by name keep working; one that "
+                "reads * must name them):\n" + _hide(table, column, roles, report),
+            )
+    for table in _STEERING_TABLES:
+        writes = report["access"][table]["anon"]["writes"]
+        if writes:
+            found = True
+            yield failed(
+                f"{table} can be written with the public key alone: {', '.join(writes)}",
+                "Run this SQL (the dashboard's pages write as signed-in users):\n"
+                f"revoke insert, update, delete on public.{table} from anon;",
+            )
+    signed_in = [
+        table for table in _STEERING_TABLES if report["access"][table]["authenticated"]["writes"]
+    ]
+    if signed_in:
+        yield warning(
+            f"any signed-in user can write {', '.join(signed_in)}",
+            "If only some of them may, turn on row-level security with a policy for these",
+        )
+    if not found:
+        yield ok("the public key reaches neither credentials nor what steers the workers")
+
+
+def check_configs(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Whether each active notification config has somewhere to go."""
+    for config in configs:
+        name = f"notification config {config['event_type']} ({config['id']})"
+        if config["parked"]:
+            yield failed(
+                f"{name} is parked: {config['parked']}",
+                "Mend what it says; the worker looks again every ten minutes, or "
+                f"`python -m workers.operate parked release {config['id']}`",
+            )
+        elif config["channel_id"] is None and config["user_id"] and not config["slack_id"]:
+            yield failed(
+                f"{name} is for a person without a slack_id",
+                "Set profiles.slack_id of that person",
+            )
+        elif not (config["channel_id"] or config["user_id"] or config["has_route"]):
+            yield failed(
+                f"{name} has neither channel nor person, and no connected channel takes it",
+                "Set its channel_id, or connect a channel in slack_connected_channels",
+            )
+    if not configs:
+        yield warning(
+            "there is no active notification config: nothing will be delivered",
+            "Activate one in the dashboard",
+        )
+    else:
+        yield ok(f"{len(configs)} active notification configs looked at")
+
+
+def check_policies(policies: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Whether the retention policies can be carried out."""
+    read, refused = read_policies(policies)
+    for one in refused:
+        yield failed(
+            f"a retention policy for {one.entity_type} is not carried out: {one.reason}",
+            f"Correct or delete row {one.id} of retention_policies",
+        )
+    for policy in read:
+        if policy.remark:
+            yield warning(
+                f"{policy.entity_type}: {policy.remark}",
+                "Keep one row per entity type in retention_policies",
+            )
+        else:
+            yield ok(
+                f"{policy.entity_type} is kept {policy.active_days} days, and "
+                f"{policy.archive_days} in all"
+            )
+
+
+def check_workers(found: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether each worker did its work lately."""
+    for name, worker in assess(found).body["workers"].items():
+        if worker["status"] == "healthy":
+            yield ok(f"{name} did its work last at {worker['lastProcessedAt'] or '(not yet due)'}")
+        elif found["first_run_at"] is None:
+            yield warning(f"{name} has not run yet", "Deploy it: `make deploy`")
+        else:
+            why = worker.get("lastError") or worker.get("lastOutcome")
+            yield failed(
+                f"{name}: {worker['reason']}{f' (last: {why})' if why else ''}",
+                "Is it deployed with ScheduleState ENABLED? Its log says why it failed: "
+                "`sam logs --tail`",
+            )
+    if found["dead"]:
+        yield warning(
+            f"{found['dead']} notifications are dead",
+            "Look at them: `python -m workers.operate dead list`",
+        )
+
+
+def _with(roles: Sequence[str]) -> str:
+    return "with the public key alone" if "anon" in roles else "by every signed-in user"
+
+
+def _hide(table: str, column: str, roles: Sequence[str], report: Mapping[str, Any]) -> str:
+    """SQL that takes the one column away and leaves the others."""
+    lines = [f"revoke select on public.{table} from {', '.join(roles)};"]  # noqa: S608 - for people
+    for role in roles:
+        rest = [one for one in report["access"][table][role]["columns"] if one != column]
+        if rest:
+            names = ", ".join(f'"{one}"' for one in rest)
+            lines.append(f"grant select ({names}) on public.{table} to {role};")
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""What the doctor found, by section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from workers.errors import (
+    ConfigurationError,
+    CredentialsError,
+    RateLimitedError,
+    TransientError,
+    WorkerError,
+)
+from workers.platforms.protocol import Finding
+from workers.redaction import redact
+
+
+@dataclass
+class Section:
+    """The findings about one subject."""
+
+    title: str
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"section": self.title, "findings": [asdict(one) for one in self.findings]}
+
+
+def ok(text: str) -> Finding:
+    return Finding("ok", text)
+
+
+def warning(text: str, mend: str) -> Finding:
+    return Finding("warning", text, mend)
+
+
+def failed(text: str, mend: str) -> Finding:
+    return Finding("failed", text, mend)
+
+
+def of_error(what: str, error: WorkerError, secrets: Iterable[str] = ()) -> Finding:
+    """A failed check: what the error says, and the mend that its kind suggests."""
+    return failed(f"{what}: {redact(str(error), secrets)}", _mend(error))
+
+
+def _mend(error: WorkerError) -> str:
+    if isinstance(error, ConfigurationError):
+        return "The message names the setting or migration that is missing"
+    if isinstance(error, CredentialsError):
+        return "Get a new credential and store it: the README says where"
+    if isinstance(error, RateLimitedError):
+        return f"Wait {error.retry_after:.0f} seconds, then run the doctor again"
+    if isinstance(error, TransientError):
+        return "Try again in a minute; if it stays, look at the other side's status page"
+    return "The other side's own words are above; its documentation explains the code"
+
+
+def worst(sections: Iterable[Section]) -> str:
+    """failed, warning or ok."""
+    levels = {one.level for section in sections for one in section.findings}
+    return next((level for level in ("failed", "warning") if level in levels), "ok")

@@ -1,0 +1,85 @@
+"""The connected ad accounts: what each platform says of them, and what their syncs need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from workers.clock import Clock
+from workers.errors import ConnectionCredentialsError, WorkerError
+from workers.examination.findings import failed, of_error, warning
+from workers.platforms import PLATFORMS, find_platform
+from workers.platforms.fetching import OutOfTime, Reader, Session
+from workers.platforms.protocol import Connection, Finding
+from workers.settings import Settings
+
+AT_ONCE: Final = 8
+
+
+def check_connections(
+    rows: Sequence[Mapping[str, Any]],
+    settings: Settings,
+    clock: Clock,
+    deadline: float,
+    random_fraction: Callable[[], float],
+) -> Iterator[Finding]:
+    """Every active connection, several at the same moment."""
+    if not rows:
+        yield warning(
+            "no ad account is connected: there is nothing to sync",
+            "Connect one in the dashboard, or with `python -m workers.operate connect`",
+        )
+        return
+
+    def check(row: Mapping[str, Any]) -> list[Finding]:
+        with Session() as session:
+            return list(_connection(row, settings, session, clock, deadline, random_fraction))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for findings in pool.map(check, rows):
+            yield from findings
+
+
+def _connection(
+    row: Mapping[str, Any],
+    settings: Settings,
+    session: Session,
+    clock: Clock,
+    deadline: float,
+    random_fraction: Callable[[], float],
+) -> Iterator[Finding]:
+    connection = Connection.from_row(row)
+    name = f"{connection.platform}, {connection.account_name or connection.account_id}"
+    kind = find_platform(connection.platform)
+    if kind is None:
+        yield failed(
+            f"{name}: there is no platform {connection.platform!r}",
+            f"Correct platform_connections.platform; there are: {', '.join(PLATFORMS)}",
+        )
+        return
+    secrets = connection.secrets
+    try:
+        platform = kind.open(connection, settings)
+        secrets += platform.secrets
+        reader = Reader(platform, session, clock, deadline, random_fraction)
+        for finding in platform.check(reader.answer):
+            yield Finding(finding.level, f"{name}: {finding.text}", finding.mend)
+    except ConnectionCredentialsError as error:
+        yield failed(
+            of_error(name, error, secrets).text,
+            "Connect the account anew: a new token in platform_connections.credentials is tried "
+            "by itself",
+        )
+    except WorkerError as error:
+        yield of_error(name, error, secrets)
+    except OutOfTime:
+        yield warning(f"{name}: there was no time to look", "Run the doctor again")
+    if row["parked"]:
+        yield failed(
+            f"{name} is parked: {row['parked']}",
+            "Store other credentials, or `python -m workers.operate connections release "
+            f"{connection.id}`",
+        )
+    elif row["last_status"] == "failed":
+        yield warning(f"{name}: its last sync failed: {row['last_error']}", "See above")

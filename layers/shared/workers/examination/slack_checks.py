@@ -1,0 +1,135 @@
+"""Slack: the token, its scopes, and every place that notifications go to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from workers.clock import Clock
+from workers.errors import DestinationError, RateLimitedError, WorkerError
+from workers.examination.findings import failed, of_error, ok, warning
+from workers.notifications.rendering import render
+from workers.platforms.protocol import Finding
+from workers.slack import Slack
+
+NEEDED_SCOPES: Final = ("chat:write", "im:write")
+# Without these a message that may have been posted cannot be looked for.
+HISTORY_SCOPES: Final = ("channels:history", "groups:history", "im:history")
+# conversations.info allows some fifty calls a minute (tier 3).
+MOST_PLACES: Final = 40
+
+
+def check_slack(slack: Slack, report: Mapping[str, Any]) -> Iterator[Finding]:
+    """In this order: reachable, whose token, scopes, then each channel and person."""
+    try:
+        identity = slack.identity()
+    except WorkerError as error:
+        yield of_error("Slack", error)
+        return
+    yield ok(f"the bot token is valid for {identity.url or identity.team_id}")
+    yield from _scopes(identity.scopes)
+    channels = _channels(report)
+    for channel in channels[:MOST_PLACES]:
+        yield from _channel(slack, channel)
+    people = sorted({one["slack_id"] for one in report["configs"] if _is_personal(one)})
+    for person in people[: MOST_PLACES - min(len(channels), MOST_PLACES)]:
+        yield from _person(slack, person)
+    left = len(channels) + len(people) - MOST_PLACES
+    if left > 0:
+        yield warning(
+            f"{left} more channels and people were not looked at, to stay within Slack's limits",
+            "Nothing to mend; a config that cannot be delivered is parked and says why",
+        )
+
+
+def post_test(slack: Slack, clock: Clock, channel: str, now: float) -> Iterator[Finding]:
+    """Posts to `channel`, finds the message there and deletes it. `now` is Unix time."""
+    delivery = str(uuid.uuid4())
+    message = render("A test message of the workers' doctor, to be deleted.", {}, event_type="test")
+    try:
+        posted = slack.post(channel, message, delivery)
+        yield ok(f"a test message was posted to {channel}")
+        clock.sleep(1.0)  # history may lag behind
+        found = slack.history(posted.channel, now - 60)
+        if delivery in found:
+            yield ok("it was found in the channel's history")
+        else:
+            yield warning(
+                "it was not found in the channel's history",
+                "Give the app the history scopes and invite it to the channel",
+            )
+        slack.delete(posted.channel, posted.ts)
+        yield ok("it was deleted")
+    except WorkerError as error:
+        yield of_error(f"the test message to {channel}", error)
+
+
+def _scopes(granted: Sequence[str]) -> Iterator[Finding]:
+    if not granted:
+        yield warning("Slack did not say which scopes the token has", "Nothing, if posting works")
+        return
+    lacking = [scope for scope in NEEDED_SCOPES if scope not in granted]
+    if lacking:
+        yield failed(
+            f"the token lacks {', '.join(lacking)}",
+            "Add the scopes at api.slack.com/apps (OAuth & Permissions), reinstall the app, and "
+            "store the new token",
+        )
+    unseen = [scope for scope in HISTORY_SCOPES if scope not in granted]
+    if unseen:
+        yield warning(
+            f"the token lacks {', '.join(unseen)}: a message that may have been posted cannot "
+            "be looked for there, and its repeat is marked",
+            "Add the scopes as above",
+        )
+    if not lacking and not unseen:
+        yield ok("the token has the scopes that are needed")
+
+
+def _channels(report: Mapping[str, Any]) -> list[str]:
+    named = {one["channel_id"] for one in report["configs"] if one["channel_id"]}
+    return sorted(named | set(report["channels"]))
+
+
+def _is_personal(config: Mapping[str, Any]) -> bool:
+    return bool(config["slack_id"]) and config["channel_id"] is None
+
+
+def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
+    try:
+        info = slack.channel_info(channel)
+    except DestinationError as error:
+        yield failed(
+            f"channel {channel}: {error}",
+            "Is the id right (C...)? A private channel must invite the bot: "
+            "/invite @agency-dashboard",
+        )
+        return
+    except RateLimitedError as error:
+        yield warning(f"channel {channel} was not looked at: {error}", "Run the doctor later")
+        return
+    except WorkerError as error:
+        yield of_error(f"channel {channel}", error)
+        return
+    name = f"#{info.name} ({channel})"
+    if info.is_archived:
+        yield failed(f"{name} is archived", "Unarchive it, or set another channel")
+    elif not info.is_member:
+        yield failed(f"the bot is not in {name}", "Invite it there: /invite @agency-dashboard")
+    elif info.is_shared_outside:
+        yield warning(
+            f"{name} is shared with another company, which reads what is posted",
+            "Set another channel, unless that is wanted",
+        )
+    else:
+        yield ok(f"the bot is in {name}")
+
+
+def _person(slack: Slack, person: str) -> Iterator[Finding]:
+    try:
+        slack.open_dm(person)
+    except WorkerError as error:
+        yield failed(f"direct messages to {person}: {error}", "Correct profiles.slack_id (U...)")
+    else:
+        yield ok(f"direct messages to {person} can be sent")

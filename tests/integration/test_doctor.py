@@ -1,0 +1,330 @@
+"""The doctor over a real stack: each thing that can be wrong, and whether its words name the
+mend."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.fake_google_ads import invalid_grant
+from local.fake_meta import graph_error, token_expired
+from local.faults import slack_error
+from tests.conftest import LocalStack
+from workers.composition.container import forget_clients
+from workers.composition.doctor import run_doctor
+from workers.doctor import main
+from workers.errors import ConfigurationError
+from workers.examination.database_checks import (
+    SCHEMA_VERSION,
+    check_access,
+    check_clock,
+    check_version,
+)
+
+Examine = Callable[..., tuple[int, dict[str, list[dict[str, str]]]]]
+
+
+@pytest.fixture
+def examine(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Examine]:
+    """Runs the doctor with some settings changed: exit status, and findings by section."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **changed: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+        for name, value in {**stack.environment(), **changed}.items():
+            monkeypatch.setenv(name, value)
+        out = io.StringIO()
+        status = main(["--json", *arguments], out)
+        told = json.loads(out.getvalue())
+        for secret in (stack.running.keys.secret, "xoxb-local", "EAALOCAL", "1//local", "GOCSPX"):
+            assert secret not in out.getvalue()
+        return status, {one["section"]: one["findings"] for one in told["sections"]}
+
+    yield run
+    forget_clients()
+
+
+def failed(findings: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(one["text"], one["mend"]) for one in findings if one["level"] == "failed"]
+
+
+def one_failure(findings: list[dict[str, str]]) -> str:
+    """The text and the mend of the only failed finding."""
+    ((text, mend),) = failed(findings)
+    assert mend, text
+    return f"{text} | {mend}"
+
+
+@contextmanager
+def changed(stack: LocalStack, change: str, undo: str) -> Iterator[None]:
+    """A database that is other than it should be, for a while."""
+    stack.connection.execute(change.encode())
+    stack.connection.execute("notify pgrst, 'reload schema'")
+    try:
+        yield
+    finally:
+        stack.connection.execute(undo.encode())
+        stack.connection.execute("notify pgrst, 'reload schema'")
+
+
+def test_all_is_well(examine: Examine) -> None:
+    status, sections = examine("--post", "C0CREATIVE0")
+    assert status == 0
+    for title, findings in sections.items():
+        assert findings, title
+        levels = {one["level"] for one in findings}
+        assert levels == ({"warning"} if title == "Workers" else {"ok"}), (title, findings)
+    assert set(sections) == {
+        "Settings", "Database", "Access", "Slack", "Notification configs", "Ad platforms",
+        "Retention", "Workers",
+    }  # fmt: skip
+
+
+def test_the_test_message_is_gone_afterwards(examine: Examine, stack: LocalStack) -> None:
+    examine("--post", "C0CREATIVE0")
+    messages = stack.running.slack.state()["messages"]
+    assert not messages.get("C0CREATIVE0")
+
+
+def test_settings_that_are_missing_or_malformed(examine: Examine) -> None:
+    status, sections = examine(SUPABASE_URL="abc.supabase.co", SLACK_BOT_TOKEN="hunter2")
+    assert status == 1
+    told = failed(sections["Settings"])
+    assert len(told) == 2
+    assert "SUPABASE_URL is not a URL" in told[0][0]
+    assert "SLACK_BOT_TOKEN starts with xoxb-" in told[1][0]
+    assert ".env" in told[0][1]
+
+
+def test_a_url_where_nobody_answers(examine: Examine) -> None:
+    status, sections = examine(SUPABASE_URL="http://127.0.0.1:9")
+    assert status == 1
+    assert "could not be reached" in one_failure(sections["Database"])
+    assert not failed(sections["Slack"]), "Slack is looked at all the same"
+
+
+def test_a_wrong_key(examine: Examine) -> None:
+    _, sections = examine(SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_another_project")
+    told = one_failure(sections["Database"])
+    assert "SUPABASE_SERVICE_ROLE_KEY" in told
+
+
+def test_migrations_that_are_missing(examine: Examine, stack: LocalStack) -> None:
+    with changed(
+        stack,
+        "alter function doctor_report rename to no_report",
+        "alter function no_report rename to doctor_report",
+    ):
+        _, sections = examine()
+    assert "supabase db push" in one_failure(sections["Database"])
+
+
+def test_migrations_that_are_old_or_newer() -> None:
+    (old,) = check_version("20261124000600")
+    assert old.level == "failed"
+    assert "supabase db push" in old.mend
+    (newer,) = check_version("29990101000000")
+    assert newer.level == "warning"
+    assert "make deploy" in newer.mend
+
+
+def test_the_version_is_that_of_the_newest_migration(stack: LocalStack) -> None:
+    root = Path(__file__).resolve().parents[2]
+    newest = max(path.name for path in (root / "supabase" / "migrations").glob("*.sql"))
+    assert newest.startswith(SCHEMA_VERSION)
+    row = stack.connection.execute("select workers_schema_version()").fetchone()
+    assert row == (SCHEMA_VERSION,)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level"), [(0, "ok"), (59, "ok"), (61, "failed"), (-61, "failed")]
+)
+def test_a_clock_that_is_wrong(seconds: int, level: str) -> None:
+    now = datetime(2025, 3, 11, tzinfo=UTC)
+    (found,) = check_clock(now.isoformat(), now + timedelta(seconds=seconds))
+    assert found.level == level
+    assert level == "ok" or "NTP" in found.mend
+
+
+def test_a_revoked_slack_token(examine: Examine, stack: LocalStack) -> None:
+    stack.running.slack.add_faults(slack_error("token_revoked", times=None))
+    _, sections = examine()
+    told = one_failure(sections["Slack"])
+    assert "token_revoked" in told
+    assert "new credential" in told
+
+
+def test_a_missing_scope(examine: Examine, stack: LocalStack) -> None:
+    state = stack.running.slack.state()
+    (token,) = state["tokens"]
+    state["tokens"][token]["scopes"] = ["chat:write", "channels:read", "groups:read"]
+    stack.running.slack.replace_state(state)
+    _, sections = examine()
+    told = failed(sections["Slack"])
+    assert any("the token lacks im:write" in text and "reinstall" in mend for text, mend in told)
+    assert any("channels:history" in one["text"] for one in sections["Slack"])
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "mend"),
+    [
+        ({"member": False}, "the bot is not in #creative", "/invite"),
+        ({"archived": True}, "#creative (C0CREATIVE0) is archived", "Unarchive"),
+        ({"private": True, "member": False}, "channel_not_found", "/invite"),
+    ],
+)
+def test_a_channel_that_cannot_be_posted_to(
+    examine: Examine, stack: LocalStack, change: dict[str, bool], text: str, mend: str
+) -> None:
+    state = stack.running.slack.state()
+    state["channels"]["C0CREATIVE0"] |= change
+    stack.running.slack.replace_state(state)
+    _, sections = examine()
+    told = one_failure(sections["Slack"])
+    assert text in told
+    assert mend in told
+
+
+def test_configs_that_lead_nowhere(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute("delete from slack_connected_channels")
+    stack.connection.execute("update profiles set slack_id = null")
+    _, sections = examine()
+    told = failed(sections["Notification configs"])
+    assert any("neither channel nor person" in text for text, _ in told)
+    assert any("profiles.slack_id" in mend for _, mend in told)
+
+
+def test_an_expired_meta_token(examine: Examine, stack: LocalStack) -> None:
+    stack.running.meta.add_faults(token_expired(times=None))
+    _, sections = examine()
+    told = one_failure(sections["Ad platforms"])
+    assert "meta, Nordlys Outdoor" in told
+    assert "190/463" in told
+    assert "Connect the account anew" in told
+
+
+def test_an_account_without_access(examine: Examine, stack: LocalStack) -> None:
+    stack.running.meta.add_faults(graph_error(100, 33, "Unsupported get request", times=None))
+    _, sections = examine()
+    assert "100/33" in one_failure(sections["Ad platforms"])
+
+
+def test_a_revoked_google_token(examine: Examine, stack: LocalStack) -> None:
+    stack.running.google.add_faults(invalid_grant(times=None))
+    _, sections = examine()
+    told = one_failure(sections["Ad platforms"])
+    assert "invalid_grant" in told
+    assert "Connect the account anew" in told
+
+
+def test_an_unknown_platform_and_no_account(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute("update platform_connections set platform = 'snapchat'")
+    _, sections = examine()
+    told = failed(sections["Ad platforms"])
+    assert all("there is no platform 'snapchat'" in text and "there are:" in mend
+               for text, mend in told)  # fmt: skip
+    stack.connection.execute("delete from platform_connections")
+    _, sections = examine()
+    assert "no ad account is connected" in sections["Ad platforms"][0]["text"]
+
+
+def test_what_the_public_key_reaches(examine: Examine, stack: LocalStack) -> None:
+    tables = "platform_connections, profiles, notification_queue, notification_config"
+    with changed(
+        stack,
+        f"grant all on {tables} to anon, authenticated;"
+        "alter table platform_connections disable row level security;"
+        "alter table notification_queue disable row level security",
+        f"revoke all on {tables} from anon, authenticated;"
+        "alter table platform_connections enable row level security;"
+        "alter table notification_queue enable row level security",
+    ):
+        _, sections = examine()
+        told = failed(sections["Access"])
+        assert len(told) == 3, "row-level security without a policy lets nothing through"
+        credentials, queue, connections = (
+            next(one for one in told if one[0].startswith(name))
+            for name in ("platform_connections.credentials", "notification_queue",
+                         "platform_connections can be written")
+        )  # fmt: skip
+        assert "with the public key alone" in credentials[0]
+
+        for _, mend in (credentials, queue, connections):
+            stack.connection.execute(mend.split(":\n", 1)[1].encode())
+        _, sections = examine()
+        assert not failed(sections["Access"]), "the printed SQL closes it"
+        row = stack.connection.execute(
+            "select has_column_privilege('anon', 'platform_connections', 'account_name', 'select'),"
+            " has_column_privilege('anon', 'platform_connections', 'credentials', 'select')"
+        ).fetchone()
+        assert row == (True, False)
+
+
+def test_an_existing_dashboards_access_is_found() -> None:
+    closed = {"columns": [], "writes": []}
+    open_ = {"columns": ["id", "slack_access_token"], "writes": ["INSERT"]}
+    names = (
+        "platform_connections", "profiles", "notification_queue", "notification_config",
+        "slack_connected_channels", "retention_policies",
+    )  # fmt: skip
+    access = {name: {"anon": closed, "authenticated": open_} for name in names}
+    levels = [finding.level for finding in check_access({"access": access})]
+    assert levels == ["failed", "warning"]
+
+
+def test_policies_that_are_not_carried_out(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute(
+        "insert into retention_policies "
+        "(entity_type, active_retention_days, archive_retention_days) "
+        "values ('clients', 1, 1), ('activity_log', 30, 60)"
+    )
+    _, sections = examine()
+    assert "no retention for 'clients'" in one_failure(sections["Retention"])
+    assert any("longer times apply" in one["text"] for one in sections["Retention"])
+
+
+def test_workers_that_stand_still(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute(
+        "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, error_class) "
+        "values ('notifications', now() - interval '1 hour', now() - interval '1 hour', "
+        "'drained', true, null), "
+        "('notifications', now(), now(), 'failed', false, 'CredentialsError')"
+    )
+    _, sections = examine()
+    told = failed(sections["Workers"])
+    assert any("CredentialsError" in text and "ScheduleState" in mend for text, mend in told)
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def test_the_function_returns_the_same(examine: Examine, stack: LocalStack) -> None:
+    examine()
+    report: dict[str, Any] = run_doctor({}, Context())
+    assert report["status"] == "warning"
+    with pytest.raises(ConfigurationError, match="post in the event"):
+        run_doctor({"post": 1}, Context())
+
+
+def test_for_people_it_is_lines_with_mends(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examine: Examine
+) -> None:
+    examine()
+    stack.running.meta.add_faults(token_expired(times=None))
+    out = io.StringIO()
+    assert main([], out) == 1
+    text = out.getvalue()
+    assert "  ok       the token has the scopes that are needed\n" in text
+    assert "  FAILED   meta, Nordlys Outdoor" in text
+    assert "\033" not in text
+    assert "1 failed" in text
