@@ -31,7 +31,7 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up reset invoke test test-long check check-python check-template check-sql \
-	bench build deploy lock clean
+	doctor bench build deploy lock clean
 
 help: ## List the targets
 	@$(PYTHON) -c "import re; [print(f'{t:<10} {h}') for t, h in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"

@@ -27,7 +27,7 @@ def _text(value: str) -> str:
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not a URL; it starts with https://")
+        raise ValueError("is not a URL: it starts with https://")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise ValueError("must be https; http is for this machine only")
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -10,12 +10,10 @@ from workers.composition.container import (
     InvocationContext,
     database,
     deadline,
-    note_refusal,
     once_per_container,
     settings,
 )
 from workers.composition.runs import recorded_run
-from workers.errors import CredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.sync import ConnectionSync, SyncReport
 from workers.platforms.fetching import Session
@@ -58,11 +56,7 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
     with recorded_run(WORKER, clock) as record:
         order = SyncOrder.from_body(body)
         sync = ConnectionSync(database(), settings(), clock, sessions().of, random.random)
-        try:
-            report = sync.run(order, sync_until)
-        except CredentialsError as error:
-            note_refusal(error)
-            raise
+        report = sync.run(order, sync_until)
         _tell(report)
         summary = report.summary()
         record.end(report.status, succeeded=report.status == "success", counts=summary)

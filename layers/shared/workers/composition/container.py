@@ -11,9 +11,8 @@ from aws_lambda_powertools.utilities import parameters
 
 from workers.clock import Clock
 from workers.database import Database
-from workers.errors import ConfigurationError, CredentialsError
+from workers.errors import ConfigurationError
 from workers.settings import Settings, environment_settings
-from workers.telemetry import logger
 
 # Kept free at the end of an invocation: to record the run, and to hand the answer over.
 RETURN_MARGIN = 3.0
@@ -66,15 +65,6 @@ def forget_clients() -> None:
 def deadline(context: InvocationContext, clock: Clock) -> float:
     """When to be done, in `clock`'s seconds."""
     return clock.now() + context.get_remaining_time_in_millis() / 1000 - RETURN_MARGIN
-
-
-def note_refusal(error: CredentialsError) -> None:
-    """A credential of the deployment was refused: say so, and read the secret anew next time."""
-    forget_clients()
-    logger.error(
-        "The run stopped: a credential was refused",
-        extra={"action": "credentials_refused", "code": error.code, "error": str(error)},
-    )
 
 
 def _read_secret(name: str) -> Mapping[str, Any]:

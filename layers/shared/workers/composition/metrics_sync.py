@@ -8,12 +8,11 @@ from workers.clock import SystemClock
 from workers.composition.container import (
     InvocationContext,
     database,
-    note_refusal,
     once_per_container,
     settings,
 )
 from workers.composition.runs import recorded_run
-from workers.errors import ConfigurationError, CredentialsError
+from workers.errors import ConfigurationError
 from workers.health import hours_since_retention
 from workers.metrics.planning import plan_syncs
 from workers.platforms import NAMES
@@ -50,11 +49,7 @@ def run_metrics_sync(context: InvocationContext) -> dict[str, Any]:
     """One pass of the plan; returns its summary, raises when it failed as a whole."""
     with recorded_run(WORKER, SystemClock()) as record:
         queue = sync_queue()
-        try:
-            plan = plan_syncs(database(), queue, NAMES, settings().metrics_concurrency)
-        except CredentialsError as error:
-            note_refusal(error)
-            raise
+        plan = plan_syncs(database(), queue, NAMES, settings().metrics_concurrency)
         summary = plan.summary()
         logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
         record.end("planned", succeeded=True, counts=summary)

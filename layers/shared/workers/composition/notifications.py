@@ -10,7 +10,6 @@ from workers.composition.container import (
     InvocationContext,
     database,
     deadline,
-    note_refusal,
     once_per_container,
     settings,
 )
@@ -32,18 +31,14 @@ def slack() -> Slack:
 
 
 def run_notifications(context: InvocationContext) -> dict[str, Any]:
-    """One run of the notification worker; returns its summary, raises when it failed as a whole.
-
-    After a refused credential the next invocation reads the secret anew.
-    """
+    """One run of the notification worker; returns its summary, raises when it failed as a whole."""
     clock = SystemClock()
     drain_until = deadline(context, clock)
     with recorded_run(WORKER, clock) as record:
         drain = Drain(database(), slack(), settings(), clock, random.random)
         try:
             report = drain.run(drain_until)
-        except CredentialsError as error:
-            note_refusal(error)
+        except CredentialsError:
             emit_metrics(WORKER, {"CredentialsRefused": 1})
             raise
         _tell(report)

@@ -10,12 +10,11 @@ from workers.composition.container import (
     InvocationContext,
     database,
     deadline,
-    note_refusal,
     once_per_container,
     settings,
 )
 from workers.composition.runs import recorded_run
-from workers.errors import ConfigurationError, CredentialsError
+from workers.errors import ConfigurationError
 from workers.retention.report import RetentionReport
 from workers.retention.run import ColdStore, Retention
 from workers.settings import Settings
@@ -50,11 +49,7 @@ def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[
         raise ConfigurationError(f"dry_run in the event must be true or false, not {dry_run!r:.40}")
     with recorded_run(WORKER, clock) as record:
         retention = Retention(database(), clock, cold_archive())
-        try:
-            report = retention.dry_run() if dry_run else retention.run(run_until)
-        except CredentialsError as error:
-            note_refusal(error)
-            raise
+        report = retention.dry_run() if dry_run else retention.run(run_until)
         _tell(report)
         summary = report.summary()
         record.end(report.outcome, succeeded=report.outcome == "complete", counts=summary)

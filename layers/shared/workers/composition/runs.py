@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.clock import Clock
-from workers.composition.container import database
-from workers.errors import WorkerError
+from workers.composition.container import database, forget_clients
+from workers.errors import CredentialsError, WorkerError
 from workers.redaction import redact
 from workers.telemetry import logger
 
@@ -33,7 +33,10 @@ class RunRecord:
 
 @contextmanager
 def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
-    """Records the run in the block. What the block raises comes out as it is, recorded or not."""
+    """Records the run in the block. What the block raises comes out as it is, recorded or not.
+
+    After a refused credential the next invocation reads the secret anew.
+    """
     begun = clock.now()
     record = RunRecord()
     try:
@@ -51,6 +54,8 @@ def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
         )
         failed = RunRecord("failed", counts=record.counts)
         _record(worker, failed, clock.now() - begun, type(error).__name__, message)
+        if isinstance(error, CredentialsError):
+            forget_clients()  # the secret may have been rotated: read it anew next time
         raise
     _record(worker, record, clock.now() - begun)
 
