@@ -1,7 +1,61 @@
 -- Metrics, part 4: what an operator asks for and does by hand.
 --
+--   connect_account      adds a connection, or gives one other credentials
+--   disconnect_account   ends the syncs of one; its figures stay
 --   list_connections     every connection with its last sync and what it waits for
 --   release_connections  lets one that is parked or waits go on
+
+-- The connection's id. One of the same platform and account is made active again and gets these
+-- credentials; its name and frequency stay where null is given.
+create or replace function public.connect_account(
+  platform text,
+  account_id text,
+  credentials jsonb,
+  account_name text default null,
+  sync_frequency integer default null
+)
+returns uuid
+language plpgsql
+set search_path = ''
+as $$
+declare
+  connected uuid;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('connect_account', 0));
+  update public.platform_connections connection
+     set credentials = connect_account.credentials,
+         account_name = coalesce(connect_account.account_name, connection.account_name),
+         sync_frequency = coalesce(connect_account.sync_frequency, connection.sync_frequency),
+         is_active = true
+   where connection.platform = connect_account.platform
+     and connection.account_id = connect_account.account_id
+  returning connection.id into connected;
+  if connected is null then
+    insert into public.platform_connections
+      (platform, account_id, credentials, account_name, sync_frequency)
+    values (
+      connect_account.platform, connect_account.account_id, connect_account.credentials,
+      connect_account.account_name, coalesce(connect_account.sync_frequency, 1440)
+    )
+    returning id into connected;
+  end if;
+  return connected;
+end
+$$;
+
+create or replace function public.disconnect_account(connection_id uuid)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.platform_connections connection
+     set is_active = false
+   where connection.id = disconnect_account.connection_id
+     and connection.is_active;
+  return found;
+end
+$$;
 
 -- As a JSON array, because the API cuts sets of rows at its row cap.
 create or replace function public.list_connections(as_of timestamptz default now())
@@ -83,6 +137,8 @@ declare
   brought text;
 begin
   foreach brought in array array[
+    'connect_account(text, text, jsonb, text, integer)',
+    'disconnect_account(uuid)',
     'list_connections(timestamptz)',
     'release_connections(uuid, timestamptz)'
   ]

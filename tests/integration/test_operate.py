@@ -161,3 +161,65 @@ def test_a_backfill_that_cannot_be_is_refused(
     nobody = "00000000-0000-4000-8000-000000000000"
     assert run("backfill", nobody, *arguments)[0] == status
     assert told in capsys.readouterr().err
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What comes on standard input."""
+    return lambda text: monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+META = '{"access_token": "EAALOCALmetaSampleToken000000000000000001"}'
+
+
+def test_an_account_is_connected_and_gets_other_credentials(
+    run: Run, stack: LocalStack, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.connection.execute("delete from platform_connections")
+    typed(META)
+    status, text = run(
+        "connections", "add", "facebook", "act_1203300000000001", "--name", "Nordlys", "--json"
+    )
+    assert status == 0
+    told = capsys.readouterr().err
+    assert "ok: account Nordlys Outdoor: EUR" in told
+    assert "EAALOCAL" not in told + text
+    added = json.loads(text)["id"]
+    typed('{"access_token": "EAALOCALother"}')
+    status, text = run(
+        "connections", "add", "meta", "act_1203300000000001", "--unchecked", "--every", "60"
+    )
+    assert (status, text.split()[0]) == (0, added)
+    rows = stack.connection.execute(
+        "select platform, account_name, sync_frequency, credentials, is_active "
+        "from platform_connections"
+    ).fetchall()
+    assert rows == [("meta", "Nordlys", 60, {"access_token": "EAALOCALother"}, True)]
+
+    assert run("connections", "remove", added)[0] == 1, "nobody said yes"
+    assert run("connections", "remove", added, "--yes") == (0, "It is synced no more.\n")
+    assert run("connections", "remove", added, "--yes", "--json") == (1, '{"removed": 0}\n')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "status", "told"),
+    [
+        (("snapchat", "1"), META, 2, "there are: meta"),
+        (("meta", "act_1203300000000001"), "EAALOCALnotJson", 2, "no JSON object"),
+        (("meta", "act_1203300000000001"), "{}", 1, "lack access_token"),
+        (("meta", "my account"), META, 1, "account_id"),
+        (("meta", "act_1203300000000001"), '{"access_token": "EAALOCALwrong"}', 1, "190"),
+    ],
+)
+def test_an_account_that_cannot_work_is_not_connected(
+    run: Run, stack: LocalStack, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], text: str, status: int, told: str,
+) -> None:  # fmt: skip
+    before = stack.connection.execute("select count(*) from platform_connections").fetchone()
+    typed(text)
+    assert run("connections", "add", *arguments)[0] == status
+    said = capsys.readouterr().err
+    assert told in said
+    assert "EAALOCAL" not in said
+    after = stack.connection.execute("select count(*) from platform_connections").fetchone()
+    assert after == before

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities import parameters
 
 from workers.clock import Clock
 from workers.database import Database
+from workers.error_tracking import start_error_tracking
 from workers.errors import ConfigurationError
 from workers.settings import Settings, environment_settings
 
@@ -47,7 +48,10 @@ def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
 @once_per_container
 def settings() -> Settings:
     """Raises ConfigurationError naming all that is missing or malformed."""
-    return environment_settings(_read_secret, dotenv=Path(".env"))
+    known = environment_settings(_read_secret, dotenv=Path(".env"))
+    if known.sentry_dsn is not None:
+        start_error_tracking(known.sentry_dsn)
+    return known
 
 
 @once_per_container

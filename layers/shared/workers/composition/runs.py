@@ -9,6 +9,7 @@ from typing import Any
 
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
+from workers.error_tracking import track
 from workers.errors import CredentialsError, WorkerError
 from workers.redaction import redact
 from workers.telemetry import logger
@@ -54,6 +55,7 @@ def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
         )
         failed = RunRecord("failed", counts=record.counts)
         _record(worker, failed, clock.now() - begun, type(error).__name__, message)
+        track(error, worker)
         if isinstance(error, CredentialsError):
             forget_clients()  # the secret may have been rotated: read it anew next time
         raise

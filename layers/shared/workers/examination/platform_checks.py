@@ -28,7 +28,7 @@ def check_connections(
     if not rows:
         yield warning(
             "no ad account is connected: there is nothing to sync",
-            "Connect one in the dashboard, or with `python -m workers.operate connect`",
+            "Connect one in the dashboard, or with `python -m workers.operate connections add`",
         )
         return
 

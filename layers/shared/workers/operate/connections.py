@@ -13,10 +13,14 @@ from typing import Any, TextIO
 
 from workers.clock import SystemClock
 from workers.database import Database
+from workers.errors import WorkerError
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
-from workers.operate.output import quiet_logger, show, verb
-from workers.platforms.fetching import Session
+from workers.operate.output import confirmed, quiet_logger, show, verb
+from workers.platforms import PLATFORMS, find_platform
+from workers.platforms.fetching import Reader, Session
+from workers.platforms.protocol import Connection, Platform
+from workers.redaction import redact
 from workers.settings import Settings
 
 # A backfill from a terminal ends when it is done or broken off.
@@ -24,13 +28,23 @@ _A_DAY = 86_400.0
 
 
 def add_subjects(subjects: Any) -> None:
-    """`connections list | release`, and `backfill`."""
+    """`connections list | add | remove | release`, and `backfill`."""
     connections = subjects.add_parser("connections", help="the connected ad accounts")
     verbs = connections.add_subparsers(required=True, metavar="VERB")
     verb(verbs, "list", list_connections)
     one = verb(verbs, "release", release)
     one.add_argument("id", nargs="?", help="the connection's id")
     one.add_argument("--all", action="store_true", help="every one")
+
+    one = verb(verbs, "add", add)
+    one.add_argument("platform", help=f"one of: {', '.join(PLATFORMS)}")
+    one.add_argument("account", help="the account's id, as the platform shows it")
+    one.add_argument("--name", help="what people call it")
+    one.add_argument("--every", type=int, metavar="MINUTES", help="between syncs (1440)")
+    one.add_argument("--unchecked", action="store_true", help="do not ask the platform first")
+    one = verb(verbs, "remove", remove)
+    one.add_argument("id", help="the connection's id")
+    one.add_argument("--yes", action="store_true", help="do not ask")
 
     one = verb(subjects, "backfill", backfill)
     one.add_argument("id", help="the connection's id")
@@ -48,6 +62,73 @@ def list_connections(
     rows = database.call("list_connections")
     show(rows, columns, options, out, empty="No ad account is connected.")
     return 0
+
+
+def add(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
+    """Connect an account, or give it other credentials: a JSON object on standard input."""
+    platform = find_platform(options.platform)
+    if platform is None:
+        sys.stderr.write(f"There is no such platform; there are: {', '.join(PLATFORMS)}.\n")
+        return 2
+    if sys.stdin.isatty():
+        sys.stderr.write("The credentials, as JSON, then Ctrl-D (they are not shown again):\n")
+    try:
+        credentials = json.loads(sys.stdin.read())
+    except ValueError:
+        credentials = None
+    if not isinstance(credentials, dict):
+        sys.stderr.write('Standard input is no JSON object such as {"access_token": "..."}.\n')
+        return 2
+    connection = Connection(
+        id="", platform=platform.name, account_id=options.account, account_name=options.name,
+        credentials=credentials,
+    )  # fmt: skip
+    opened = platform.open(connection, settings)  # raises for what cannot work
+    if not options.unchecked and not _is_well(opened):
+        return 1
+    added = database.call(
+        "connect_account",
+        platform=platform.name,
+        account_id=options.account,
+        credentials=credentials,
+        account_name=options.name,
+        sync_frequency=options.every,
+    )
+    out.write(
+        json.dumps({"id": added}) + "\n"
+        if options.json
+        else f"{added} is connected; the next plan syncs it.\n"
+    )
+    return 0
+
+
+def _is_well(platform: Platform) -> bool:
+    """Says what the platform says of the account."""
+    clock = SystemClock()
+    with closing(Session()) as session:
+        reader = Reader(platform, session, clock, clock.now() + 60, random.random)
+        try:
+            findings = list(platform.check(reader.answer))
+        except WorkerError as error:
+            sys.stderr.write(f"{redact(str(error), platform.secrets)}\n")
+            return False
+    for finding in findings:
+        sys.stderr.write(f"{finding.level}: {finding.text}\n")
+        if finding.mend:
+            sys.stderr.write(f"  {finding.mend}\n")
+    return not any(finding.level == "failed" for finding in findings)
+
+
+def remove(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
+    """End the syncs of a connection; its figures stay."""
+    if not confirmed("No more syncs of this account?", options):
+        return 1
+    removed = database.call("disconnect_account", connection_id=options.id)
+    if options.json:
+        out.write(json.dumps({"removed": int(removed)}) + "\n")
+    else:
+        out.write("It is synced no more.\n" if removed else "There is no such active account.\n")
+    return 0 if removed else 1
 
 
 def release(

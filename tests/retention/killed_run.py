@@ -1,0 +1,68 @@
+"""A retention run in a process of its own, which kills itself at a named step.
+
+`python -m tests.retention.killed_run` reads one JSON object from stdin: url, key, as_of, bucket
+(or null), kill_at (a step's name, or null). S3 is where AWS_ENDPOINT_URL_S3 says. It prints the
+steps that it took, one a line, before each is taken; steps are as in tests.delivery.killed_run:
+a call of the database, and each request to S3.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.delivery.killed_run import Steps
+from tests.retention.world import TIMED
+from workers.archive import ColdArchive
+from workers.clock import SystemClock
+from workers.database import Database
+from workers.retention.run import Retention
+
+
+class SteppedDatabase(Database):
+    steps: Steps
+    as_of: datetime
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        if function in TIMED:
+            arguments["as_of"] = self.as_of.isoformat()
+        self.steps.take(f"before {function}")
+        answer = super().call(function, **arguments)
+        self.steps.take(f"after {function}")
+        return answer
+
+
+def stepped_s3(steps: Steps) -> Any:
+    """boto3's client, which counts each request before it is sent and after its answer."""
+    client = boto3.client("s3", config=Config(retries={"total_max_attempts": 1}))
+
+    def before(model: Any, **_: Any) -> None:
+        steps.take(f"before {model.name}")
+
+    def after(model: Any, **_: Any) -> None:
+        steps.take(f"after {model.name}")
+
+    client.meta.events.register("before-call.s3", before)
+    client.meta.events.register("after-call.s3", after)
+    return client
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    steps = Steps(order["kill_at"])
+    database = SteppedDatabase(order["url"], order["key"])
+    database.steps = steps
+    database.as_of = datetime.fromisoformat(order["as_of"])
+    cold = ColdArchive(order["bucket"], stepped_s3(steps)) if order["bucket"] else None
+    clock = SystemClock()
+    report = Retention(database, clock, cold).run(clock.now() + 60)
+    sys.stdout.write(f"ended {report.outcome}\n")
+
+
+if __name__ == "__main__":
+    main()

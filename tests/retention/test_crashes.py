@@ -1,0 +1,245 @@
+"""Retention runs that are killed at each step, with and without a cold archive: no row is ever
+missing from both places."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.http_server import HttpServer
+from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client
+from tests.retention.world import World, days_ago
+from workers.archive import ColdArchive
+
+ROOT = Path(__file__).resolve().parents[2]
+BUCKET = "agency-archive"
+# Where a crash can fall in a run over one policy, whose rows lie on two days.
+PLAIN = (
+    *(
+        f"{when} {step} 1"
+        for step in (
+            "take_worker_lease", "list_retention_policies", "count_retention",
+            "archive_activity_batch", "purge_archived_batch", "complete_retention_policies",
+            "record_retention_progress", "purge_worker_runs", "renew_worker_lease",
+        )
+        for when in ("before", "after")
+    ),
+)  # fmt: skip
+COLD = tuple(
+    f"{when} {step}"
+    for step in (
+        "read_archived_activity 1", "ListObjectsV2 1", "PutObject 1", "PutObject 2", "PutObject 3",
+        "GetObject 1", "GetObject 2",
+        "purge_archived_lines 1", "read_archived_activity 2",
+    )
+    for when in ("before", "after")
+)  # fmt: skip
+
+
+@dataclass
+class Store:
+    """The bucket, as the test looks into it."""
+
+    server: HttpServer
+    s3: Any
+
+    def rows(self) -> list[str]:
+        """The rows in all objects that have a manifest."""
+        app = self.server.app
+        assert isinstance(app, MotoS3)
+        keys = set(app.state()[BUCKET])
+        found = []
+        for key in keys:
+            if key.endswith(".jsonl.gz") and key.replace(".jsonl.gz", ".manifest.json") in keys:
+                body = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+                found += gzip.decompress(body).decode().splitlines()
+        return found
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[HttpServer]:
+    with HttpServer(MotoS3()) as server:
+        yield server
+
+
+@pytest.fixture
+def store(s3_server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> Store:
+    s3_server.reset()
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.url)
+    made = client(s3_server)
+    made.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    return Store(s3_server, made)
+
+
+def killed_run(world: World, kill_at: str | None, bucket: str | None) -> list[str]:
+    """The steps that a run took until it was killed, or to its end."""
+    order = {
+        "url": world.api.url,
+        "key": world.api.keys.secret,
+        "as_of": world.clock.as_of().isoformat(),
+        "bucket": bucket,
+        "kill_at": kill_at,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.retention.killed_run"],
+        cwd=ROOT,
+        input=json.dumps(order),
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr
+    return [line for line in done.stdout.splitlines() if not line.startswith("{")]
+
+
+def old_rows(world: World) -> set[str]:
+    """Rows to archive and rows to purge on two days; the texts of those to purge."""
+    world.policy("activity_log", 90, 365)
+    world.activity(5, days_ago(100))
+    world.activity(3, days_ago(400), "archived_activity_log")
+    world.activity(4, days_ago(401), "archived_activity_log")
+    return {
+        row["line"]
+        for row in world.rows(
+            "select to_jsonb(archived)::text as line from archived_activity_log archived"
+        )
+    }
+
+
+def everywhere(world: World) -> list[str]:
+    """The ids in both tables, in order."""
+    return sorted(
+        str(row["id"])
+        for row in world.rows(
+            "select id from activity_log union all select id from archived_activity_log"
+        )
+    )
+
+
+def after_the_lease(world: World) -> None:
+    world.clock.advance(timedelta(minutes=2).total_seconds())
+
+
+def test_the_steps_are_those_of_a_run(world: World, store: Store) -> None:
+    old_rows(world)
+    *taken, ended = killed_run(world, None, None)
+    assert ended == "ended complete"
+    kinds = {step.rpartition(" ")[0] for step in PLAIN}
+    assert {step.rpartition(" ")[0] for step in taken} == kinds
+    assert set(PLAIN) <= set(taken)
+
+    world.connection.execute("truncate archived_activity_log, activity_log, retention_policies")
+    old_rows(world)
+    *taken, ended = killed_run(world, None, BUCKET)
+    assert ended == "ended complete"
+    assert set(COLD) <= set(taken)
+    known = kinds | {step.rpartition(" ")[0] for step in COLD}
+    assert {step.rpartition(" ")[0] for step in taken} <= known
+
+
+@pytest.mark.parametrize("step", PLAIN)
+def test_a_kill_loses_no_row_and_a_rerun_completes(world: World, step: str) -> None:
+    old_rows(world)
+    before = everywhere(world)
+    assert killed_run(world, step, None)[-1] == step
+    after = everywhere(world)
+    assert len(set(after)) == len(after), "no row is in both tables"
+    assert set(before) - set(after) in (
+        set(), set(before) - {str(row["id"]) for row in _to_be_kept(world)}
+    )  # fmt: skip
+    after_the_lease(world)
+    assert world.run()["outcome"] == "complete"
+    assert world.count("activity_log") == 0
+    assert world.count("archived_activity_log") == 5
+
+
+def _to_be_kept(world: World) -> list[dict[str, Any]]:
+    """The rows that are to be archived and not yet to be purged, wherever they are."""
+    return world.rows(
+        "select id from activity_log union all "
+        "select id from archived_activity_log where created_at >= %s",
+        days_ago(365),
+    )
+
+
+@pytest.mark.parametrize("step", COLD)
+def test_a_kill_on_the_way_to_the_cold_archive(world: World, store: Store, step: str) -> None:
+    lines = old_rows(world)
+    assert killed_run(world, step, BUCKET)[-1] == step
+
+    def in_the_table() -> set[str]:
+        return {
+            row["line"]
+            for row in world.rows(
+                "select to_jsonb(archived)::text as line from archived_activity_log archived "
+                "where created_at < %s",
+                days_ago(365),
+            )
+        }
+
+    assert in_the_table() | set(store.rows()) >= lines, "at worst in both places"
+    after_the_lease(world)
+    assert world.run(cold=ColdArchive(BUCKET))["outcome"] == "complete"
+    assert in_the_table() == set()
+    assert sorted(store.rows()) == sorted(lines), "and no second copy counts"
+
+
+def test_restored_rows_are_the_originals_to_the_last_column(world: World, store: Store) -> None:
+    old_rows(world)
+    world.take_snapshot(["archived_activity_log"])
+    try:
+        summary = world.run(cold=ColdArchive(BUCKET))
+        assert summary["outcome"] == "complete"
+        assert summary["policies"][0]["verified_bytes"] > 0
+        assert world.count("archived_activity_log") == 5
+        days = (days_ago(410).date(), days_ago(390).date())
+        for chunk in ColdArchive(BUCKET).read(*days):
+            world.database.call("restore_archived_activity", lines=list(chunk.lines))
+        (differences,) = world.rows(
+            "select (select count(*) from (select * from snapshot_archived_activity_log except "
+            "select * from archived_activity_log) x) as lost, "
+            "(select count(*) from archived_activity_log) as count"
+        )
+        assert differences == {"lost": 0, "count": 12}
+    finally:
+        world.drop_snapshot(["archived_activity_log"])
+
+
+@pytest.mark.parametrize("damage", ["corrupted", "short", "denied"])
+def test_what_cannot_be_verified_is_not_purged(world: World, store: Store, damage: str) -> None:
+    from tests.integration.moto_s3 import s3_error
+
+    old_rows(world)
+    app = store.server.app
+    assert isinstance(app, MotoS3)
+    if damage == "denied":
+        store.server.faults.add(s3_error("AccessDenied", 403, method="PUT"))
+    else:
+        cut = slice(0, -3) if damage == "short" else slice(None)
+
+        def spoil(request: Any, body: bytes) -> bytes:
+            if request.method == "GET" and ".jsonl.gz" in request.path:
+                return (body[:20] + b"\x00" + body[21:])[cut]
+            return body
+
+        app.spoil = spoil
+    summary = world.run(cold=ColdArchive(BUCKET))
+    (done,) = summary["policies"]
+    assert (done["status"], done["purged"]) == ("failed", 0)
+    assert "denied" not in damage or "AccessDenied" in done["error"]
+    assert damage == "denied" or "activity_log/date=" in done["error"]
+    assert world.count("archived_activity_log") == 12, "the archiving went on, the purge did not"
