@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -11,3 +12,10 @@ from tests.e2e.emulator import LambdaRuntime, lambda_runtime
 def runtime() -> Iterator[LambdaRuntime]:
     with lambda_runtime() as built:
         yield built
+
+
+@pytest.fixture
+def hanging_api() -> Iterator[str]:
+    """The URL of a server that takes requests and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"

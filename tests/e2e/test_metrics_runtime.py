@@ -36,7 +36,7 @@ def sqs() -> Iterator[HttpServer]:
 def emulated(function: str, runtime: LambdaRuntime, environment: dict[str, str]) -> Emulator:
     """With what the template sets for every function and for this one."""
     template = {
-        "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
+        "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers/some-stack",
         "POWERTOOLS_SERVICE_NAME": function,
     }
     folder = ROOT / "functions" / function

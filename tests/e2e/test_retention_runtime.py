@@ -57,7 +57,7 @@ def retention(
 ) -> Emulator:
     """With what the template sets; without `s3` there is no archive."""
     environment = {
-        "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
+        "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers/some-stack",
         "POWERTOOLS_SERVICE_NAME": "retention",
         "ARCHIVE_BUCKET_NAME": "",
         **stack.environment(),

@@ -18,7 +18,7 @@ EVENT = json.loads((ROOT / "events" / "notifications.json").read_text())
 
 # What the template sets for every function and for this one.
 TEMPLATE_VARIABLES = {
-    "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
+    "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers/some-stack",
     "POWERTOOLS_SERVICE_NAME": "notifications",
 }
 
@@ -81,7 +81,7 @@ def test_metrics_go_to_the_namespace_of_the_template(runtime: LambdaRuntime, sta
     assert metrics
     for line in metrics:
         for directive in line["_aws"]["CloudWatchMetrics"]:
-            assert directive["Namespace"] == "AgencyDashboardWorkers"
+            assert directive["Namespace"] == "AgencyDashboardWorkers/some-stack"
             for metric in directive["Metrics"]:
                 assert metric["Name"] in line
 

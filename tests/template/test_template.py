@@ -14,12 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.template.deployed import ROOT, of_type
 from workers.metrics import planning, sync
 from workers.retention.cold import all_days_prefix
 from workers.settings import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-SAM_PYTHON = ROOT / ".venv-sam" / "bin" / "python"
 
 Resource = dict[str, Any]
 
@@ -42,31 +40,6 @@ LONGEST_ROW_LEASE_SECONDS = 180
 
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-
-
-@pytest.fixture(scope="session")
-def template() -> Resource:
-    translated = subprocess.run(
-        [SAM_PYTHON, Path(__file__).with_name("translate.py"), ROOT / "template.yaml"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return dict(json.loads(translated.stdout))
-
-
-@pytest.fixture(scope="session")
-def resources(template: Resource) -> Resource:
-    return dict(template["Resources"])
-
-
-def of_type(resources: Resource, kind: str) -> dict[str, Resource]:
-    return {
-        name: resource.get("Properties", {})
-        for name, resource in resources.items()
-        if resource["Type"] == kind
-    }
 
 
 def functions(resources: Resource) -> dict[str, Resource]:
@@ -223,6 +196,9 @@ def test_two_stacks_in_one_account_do_not_collide(resources: Resource) -> None:
         ("AWS::SQS::Queue", "QueueName"),
         ("AWS::IAM::Role", "RoleName"),
         ("AWS::Logs::LogGroup", "LogGroupName"),
+        ("AWS::SNS::Topic", "TopicName"),
+        ("AWS::CloudWatch::Alarm", "AlarmName"),
+        ("AWS::CloudWatch::Dashboard", "DashboardName"),
     ):
         for name, properties in of_type(resources, kind).items():
             assert "AWS::StackName" in json.dumps(properties.get(key, "AWS::StackName")), name
@@ -469,6 +445,8 @@ ARCHIVE = "arn:${AWS::Partition}:s3:::${ArchiveBucketName}"
                 ARCHIVE: {"s3:ListBucket"},
             },
         ),
+        ("Health", {}),
+        ("Doctor", {}),
     ],
 )  # fmt: skip
 def test_a_role_allows_what_its_function_does_and_no_more(
@@ -667,8 +645,10 @@ def test_the_template_takes_no_number_that_the_settings_refuse(template: Resourc
 
     for function in functions(template["Resources"]).values():
         for variable, value in function["Environment"]["Variables"].items():
-            parameter = template["Parameters"].get(value["Ref"] if isinstance(value, dict) else "")
-            if variable in parse and parameter and parameter["Type"] == "Number":
+            if variable not in parse:
+                continue
+            parameter = template["Parameters"].get(value["Ref"])
+            if parameter and parameter["Type"] == "Number":
                 for bound in {"MinValue", "MaxValue"} & set(parameter):
                     parse[variable](str(parameter[bound]))
 

@@ -1,7 +1,7 @@
 """Prints the plain CloudFormation that SAM makes of a template, as JSON.
 
-Run with the Python that has sam: `.venv-sam/bin/python tests/template/translate.py template.yaml`.
-Needs neither network nor credentials.
+Run with the Python that has sam: `.venv-sam/bin/python tests/template/translate.py template.yaml
+[PARAMETER=VALUE ...]`. Needs neither network nor credentials.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ class NoManagedPolicies:
         return {}
 
 
-def translate(template: Path) -> dict[str, Any]:
+def translate(template: Path, parameters: Mapping[str, str]) -> dict[str, Any]:
     source = yaml_parse(template.read_text())
     for resource in source["Resources"].values():
         for key in ("CodeUri", "ContentUri"):
             if key in resource.get("Properties", {}):
                 # What packaging would put there: only uploaded code can be translated.
                 resource["Properties"][key] = f"s3://bucket/{resource['Properties'][key]}"
-    return transform(source, {}, NoManagedPolicies())
+    return transform(source, dict(parameters), NoManagedPolicies())
 
 
 if __name__ == "__main__":
     os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
-    json.dump(translate(Path(sys.argv[1])), sys.stdout, indent=2)
+    chosen = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    json.dump(translate(Path(sys.argv[1]), chosen), sys.stdout, indent=2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+# Where POWERTOOLS_METRICS_NAMESPACE is not set: the template sets one for each stack.
 NAMESPACE = "AgencyDashboardWorkers"
 
 # Service and level come from POWERTOOLS_SERVICE_NAME and LOG_LEVEL.
@@ -19,7 +20,8 @@ def emit_metrics(worker: str, values: dict[str, float]) -> None:
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
-    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics = EphemeralMetrics()
+    metrics.namespace = metrics.namespace or NAMESPACE
     metrics.service = ""  # else it would be a second dimension, and every alarm had to name it
     metrics.add_dimension(name="Worker", value=worker)
     for name, value in values.items():

@@ -12,10 +12,11 @@ from workers.composition.container import (
     settings,
 )
 from workers.composition.runs import recorded_run
-from workers.errors import ConfigurationError
+from workers.errors import ConfigurationError, WorkerError
 from workers.health import hours_since_retention
 from workers.metrics.planning import plan_syncs
 from workers.platforms import NAMES
+from workers.redaction import redact
 from workers.sync_queue import SyncQueue
 from workers.telemetry import emit_metrics, logger
 
@@ -24,7 +25,11 @@ WORKER = "metrics_sync"
 
 def _tell_of_all() -> None:
     """What no run of its own would tell: a weekly worker that is missing, what is parked."""
-    found = database().call("worker_health")
+    try:
+        found = database().call("worker_health")
+    except WorkerError as error:  # the plan itself succeeded
+        logger.warning("The workers' state is not known", extra={"error": redact(str(error))})
+        return
     emit_metrics(
         WORKER,
         {
@@ -53,5 +58,5 @@ def run_metrics_sync(context: InvocationContext) -> dict[str, Any]:
         summary = plan.summary()
         logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
         record.end("planned", succeeded=True, counts=summary)
-        _tell_of_all()
+    _tell_of_all()
     return summary
