@@ -113,8 +113,8 @@ def _show(started: Running) -> None:
     for name, value in {**started.environment(), **public}.items():
         print(f"export {name}={value}")
     print(f"\nWhat arrived in Slack's stand-in: {started.slack_url}/__control/state")
-    print(f"What Meta's was asked: {started.meta_url}/__control/journal")
-    print(f"What Google's was asked: {started.google_url}/__control/journal")
+    for name, stand_in in started.ad_platforms.items():
+        print(f"What that of {name} was asked: {stand_in.url}/__control/journal")
     print("\nCtrl-C stops it.", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What the ads of an account did on which day: one truth, computed, for both ad platforms' fakes.
+"""What the ads of an account did on which day: one truth, computed, for all ad platforms' fakes.
 
 Nothing is stored. A hash of account, ad and day gives the figures, so that an account with ten
 thousand ads costs nothing until somebody asks, and a test can work out by itself what a
@@ -6,7 +6,8 @@ stand-in has to say.
 
 An account in a stand-in's state, of which this module reads:
 
-  ads        [{"id", "name", "ad_groups": [...]}]; `ad_groups` for Google, and optional
+  ads        [{"id", "name", "ad_groups": [...], "is_deleted": true}]; `ad_groups` for Google, and
+             optional; `is_deleted` for TikTok, and optional
   ad_count   that many more, with generated ids and names
   restated   {"<ad>/<YYYY-MM-DD>": {"impressions", "clicks", "spend", "reach"}}: said instead
   vanished   ["<ad>/<YYYY-MM-DD>"]: days of which nothing is said any more
@@ -25,7 +26,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
-Platform = Literal["meta", "google"]
+Platform = Literal["meta", "google", "tiktok", "linkedin"]
 
 # One day in so many has nothing to tell.
 IDLE_ONE_IN = 9
@@ -57,6 +58,7 @@ class AdRecord(NamedTuple):
     ad_group: str
     seed: int
     changes: Mapping[int, Facts | None]
+    is_deleted: bool = False
 
     def on(self, ordinal: int) -> Facts | None:
         """The figures of a day, given as its ordinal; None when there was no activity."""
@@ -106,7 +108,7 @@ def ad_records(platform: Platform, account_id: str, account: Mapping[str, Any]) 
     restated, vanished = _by_ad(account)
     described = [*account.get("ads", []), *_generated_ads(platform, account_id, account)]
     return [
-        record if platform == "meta" or record.ad_group else _in_default_group(record)
+        record if platform != "google" or record.ad_group else _in_default_group(record)
         for ad in described
         for record in _records_of(
             account_id, ad, restated.get(str(ad["id"]), {}), vanished.get(str(ad["id"]), [])
@@ -116,9 +118,17 @@ def ad_records(platform: Platform, account_id: str, account: Mapping[str, Any]) 
 
 def generated_ad_id(platform: Platform, account_id: str, number: int) -> str:
     """The id of the `number`-th of an account's `ad_count` ads, from 1."""
-    if platform == "meta":
-        return f"2385{crc32(account_id.encode()) % 10**6:06d}{number:07d}"
-    return f"7{crc32(account_id.encode()) % 10**5:05d}{number:06d}"
+    prefix, digits, places = _GENERATED_IDS[platform]
+    return f"{prefix}{crc32(account_id.encode()) % 10**digits:0{digits}d}{number:0{places}d}"
+
+
+# What they begin with, digits for the account, digits for the number.
+_GENERATED_IDS: Mapping[Platform, tuple[str, int, int]] = {
+    "meta": ("2385", 6, 7),
+    "google": ("7", 5, 6),
+    "tiktok": ("17", 7, 7),
+    "linkedin": ("1", 4, 6),
+}
 
 
 def _generated_ads(
@@ -175,7 +185,8 @@ def _records_of(
                 whole = _restate(_figures(seed, ordinal), by_group[""])
                 changes[ordinal] = None if number else whole
         changes.update(dict.fromkeys(vanished, None))
-        records.append(AdRecord(ad_id, str(ad.get("name") or ad_id), ad_group, seed, changes))
+        name, is_deleted = str(ad.get("name") or ad_id), bool(ad.get("is_deleted"))
+        records.append(AdRecord(ad_id, name, ad_group, seed, changes, is_deleted))
     return records
 
 

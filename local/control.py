@@ -29,7 +29,8 @@ class Control:
     def __init__(self, url: str) -> None:
         """`url` is any URL of the stand-in; its path does not matter."""
         parts = urlsplit(url)
-        self._base = f"{parts.scheme}://{parts.netloc}/__control"
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self._base = f"{self.url}/__control"
 
     def is_up(self) -> bool:
         """Whether the stand-in answers."""

@@ -183,10 +183,11 @@ _ACCOUNTS = """
      order by connection.id, log.start_time desc
 """
 _SPEND = """
-    select date, sum(value) filter (where platform = 'meta') as meta,
-           sum(value) filter (where platform = 'google_ads') as google_ads, sum(value) as total
-      from performance_metrics
-     where metric_type = 'spend' and date > (select max(date) from performance_metrics) - 10
+    select date, jsonb_object_agg(platform, spent) as by_platform, sum(spent) as total
+      from (select date, platform, sum(value) as spent from performance_metrics
+             where metric_type = 'spend'
+               and date > (select max(date) from performance_metrics) - 10
+             group by date, platform) by_day
      group by date order by date
 """
 CHART_WIDTH = 30
@@ -230,16 +231,18 @@ def _account_table(title: str, accounts: list[dict[str, Any]]) -> Table:
 
 
 def _spend_chart(days: list[dict[str, Any]]) -> Table:
-    """Spend by day, a bar each."""
+    """Spend by day and platform, whichever there are, and a bar for each day."""
     table = Table(title="Spend of the agency's requests, EUR", title_justify="left", box=None)
-    for heading, side in (("day", "left"), ("Meta", "right"), ("Google", "right"), ("", "left")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    platforms = sorted({name for row in days for name in row["by_platform"]})
+    table.add_column("day")
+    for name in platforms:
+        table.add_column(name, justify="right")
+    table.add_column("")
     most = max((row["total"] for row in days), default=1)
     for row in days:
+        spent = (f"{row['by_platform'].get(name, 0):.2f}" for name in platforms)
         bar = "█" * round(CHART_WIDTH * row["total"] / most)
-        table.add_row(
-            f"{row['date']:%b %d}", f"{row['meta'] or 0:.2f}", f"{row['google_ads'] or 0:.2f}", bar
-        )
+        table.add_row(f"{row['date']:%b %d}", *spent, bar)
     return table
 
 

@@ -1,6 +1,6 @@
 """One whole local stack: Postgres with the migrations, the data API, and the stand-ins.
 
-The stand-ins are those for Slack, for Meta's Graph API and for Google Ads.
+The stand-ins are those for Slack and for the ad platforms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from local.tether import Child, Tether
 ROOT = Path(__file__).resolve().parent.parent
 SEED = ROOT / "supabase" / "seed.sql"
 BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the stand-in, as in workspace.json
-STAND_INS = ("slack", "meta", "google_ads")
+STAND_INS = ("slack", "meta", "google_ads", "tiktok", "linkedin")
 START_SECONDS = 30.0
 
 # Called with what is ready and the seconds that it took.
@@ -39,6 +39,8 @@ class Running:
     slack_url: str
     meta_url: str
     google_url: str
+    tiktok_url: str
+    linkedin_url: str
     database_url: str
     maintenance_url: str
     database: str
@@ -55,6 +57,9 @@ class Running:
             "META_GRAPH_URL": self.meta_url,
             "GOOGLE_ADS_URL": self.google_url,
             "GOOGLE_TOKEN_URL": f"{self.google_url}/token",
+            "TIKTOK_API_URL": f"{self.tiktok_url}/open_api",
+            "LINKEDIN_API_URL": f"{self.linkedin_url}/rest",
+            "LINKEDIN_TOKEN_URL": f"{self.linkedin_url}/token",
         }
 
     @property
@@ -72,12 +77,32 @@ class Running:
         """The stand-in for Google Ads and Google's token endpoint."""
         return Control(self.google_url)
 
+    @property
+    def tiktok(self) -> Control:
+        """The stand-in for TikTok's Business API."""
+        return Control(self.tiktok_url)
+
+    @property
+    def linkedin(self) -> Control:
+        """The stand-in for LinkedIn's Marketing API and its token endpoint."""
+        return Control(self.linkedin_url)
+
+    @property
+    def ad_platforms(self) -> dict[str, Control]:
+        """The stand-ins for ad platforms, by the platforms' main names."""
+        return {
+            "meta": self.meta,
+            "google_ads": self.google,
+            "tiktok": self.tiktok,
+            "linkedin": self.linkedin,
+        }
+
     def reset(self) -> None:
         """Back to the sample data: the database made anew, the stand-ins as they started."""
         postgres.drop_database(self.maintenance_url, self.database)
         postgres.create_database(self.maintenance_url, self.database, "sample")
         data_api.reload_schema(self.api_url)
-        for stand_in in (self.slack, self.meta, self.google):
+        for stand_in in (self.slack, *self.ad_platforms.values()):
             stand_in.reset()
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +146,9 @@ class Stack:
             # they get ready while the data API does
             stand_ins = [_start_stand_in(self._tether, name) for name in STAND_INS]
             api_url, _ = data_api.start(self._tether, node, database_url, keys)
-            slack_url, meta_url, google_url = [_url_of(child) for child in stand_ins]
+            slack_url, meta_url, google_url, tiktok_url, linkedin_url = [
+                _url_of(child) for child in stand_ins
+            ]
             self._tell("Data API and the stand-ins", started)
         except BaseException:
             self._tether.close()
@@ -131,6 +158,8 @@ class Stack:
             slack_url=slack_url,
             meta_url=meta_url,
             google_url=google_url,
+            tiktok_url=tiktok_url,
+            linkedin_url=linkedin_url,
             database_url=database_url,
             maintenance_url=server.url(),
             database="agency",

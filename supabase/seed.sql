@@ -1,6 +1,6 @@
 -- A sample agency, for trying the workers out. Never run on a real project.
 --
--- Three people, two clients, six requests, of which four have ads, the channels and the ad
+-- Three people, two clients, six requests, of which five have ads, the channels and the ad
 -- accounts that the dashboard connected, and a queue with a bit of everything: plain
 -- notifications, hostile text, a direct message, a private channel, an inactive config, and one
 -- that is a month old. The keys of the ad accounts are those of the local stand-ins.
@@ -34,14 +34,15 @@ values
    'c0000000-0000-4000-8000-000000000002', 'creative', 'new_request', 'low', null, null),
   ('e0000000-0000-4000-8000-000000000004', 'New website',
    'c0000000-0000-4000-8000-000000000002', 'project', 'in_progress', 'medium',
-   'a0000000-0000-4000-8000-000000000001', null),
+   'a0000000-0000-4000-8000-000000000001',
+   '{"linkedin_creative_id": [330000001, "330000002"]}'),
   ('e0000000-0000-4000-8000-000000000005', 'Winter boots, all channels',
    'c0000000-0000-4000-8000-000000000001', 'performance', 'in_progress', 'high',
    'a0000000-0000-4000-8000-000000000003',
-   '{"meta_ad_id": ["23851000000000005", 23851000000000006], "google_ad_id": ["700000000003", "700000000004"]}'),
+   '{"meta_ad_id": ["23851000000000005", 23851000000000006], "google_ad_id": ["700000000003", "700000000004"], "tiktok_ad_id": ["1790000000000001", 1790000000000002]}'),
   ('e0000000-0000-4000-8000-000000000006', 'Spring launch, search and video',
    'c0000000-0000-4000-8000-000000000001', 'performance', 'in_progress', 'medium', null,
-   '{"google_ad_id": [700000000002, 700000000005]}');
+   '{"google_ad_id": [700000000002, 700000000005], "tiktok_ad_id": "1790000000000003"}');
 
 insert into public.platform_connections
   (id, platform, account_id, account_name, credentials, is_active, last_synced_at, created_by)
@@ -51,6 +52,12 @@ values
    true, null, 'a0000000-0000-4000-8000-000000000001'),
   ('b0000000-0000-4000-8000-000000000002', 'google_ads', '123-456-7890', 'Nordlys Outdoor',
    '{"refresh_token": "1//local-google-sample-refresh-token", "client_id": "400000000001-local.apps.googleusercontent.com", "client_secret": "GOCSPX-local-sample-secret", "login_customer_id": "987-654-3210"}',
+   true, null, 'a0000000-0000-4000-8000-000000000001'),
+  ('b0000000-0000-4000-8000-000000000003', 'tiktok', '7012345678901234567', 'Nordlys Outdoor',
+   '{"access_token": "localtiktoksampletoken000000000000000001"}',
+   true, null, 'a0000000-0000-4000-8000-000000000001'),
+  ('b0000000-0000-4000-8000-000000000004', 'linkedin', '507000001', 'Café Lumière',
+   '{"refresh_token": "AQlocalLinkedinSampleRefreshToken000000000001", "client_id": "77localsample01", "client_secret": "WPL_AP1.local-linkedin-sample-secret"}',
    true, null, 'a0000000-0000-4000-8000-000000000001');
 
 insert into public.slack_connected_channels

@@ -28,8 +28,9 @@ ROOT = Path(__file__).parent.parent
 def _own_environment() -> None:
     """No setting of the developer's shell reaches a test."""
     prefixes = (
-        "SUPABASE_", "SLACK_", "NOTIFICATION_", "META_", "GOOGLE_", "METRICS_", "SYNC_",
-        "WORKERS_", "AWS_", "POWERTOOLS_", "ARCHIVE_",
+        "SUPABASE_", "SLACK_", "NOTIFICATION_", "META_", "GOOGLE_", "TIKTOK_", "LINKEDIN_",
+        "METRICS_", "SYNC_",
+        "WORKERS_", "AWS_", "POWERTOOLS_", "ARCHIVE_", "SENTRY_",
     )  # fmt: skip
     for name in [name for name in os.environ if name.startswith(prefixes)]:
         del os.environ[name]

@@ -260,9 +260,12 @@ begin
     finish_metric_window.platform, requests, dates, connection_id, sync, as_of
   );
 
+  -- the window and is_pending say nothing new, but keep all other days from being looked at
   delete from public.ad_metrics fact
    using unnest(pending_ads, pending_dates) as done (ad_id, date)
    where fact.connection_id = finish_metric_window.connection_id
+     and fact.date between since and until
+     and fact.is_pending
      and fact.date = done.date
      and fact.ad_id = done.ad_id
      and fact.is_gone;
@@ -270,6 +273,8 @@ begin
      set is_pending = false, derived_at = coalesce(fact.derived_at, as_of)
     from unnest(pending_ads, pending_dates) as done (ad_id, date)
    where fact.connection_id = finish_metric_window.connection_id
+     and fact.date between since and until
+     and fact.is_pending
      and fact.date = done.date
      and fact.ad_id = done.ad_id;
 

@@ -174,8 +174,8 @@ as $$
   with gone as (
     delete from public.activity_log activity
      -- an array, and not a join, keeps the planner from reading the whole table
-     where activity.id = any (array(
-             select due.id
+     where activity.ctid = any (array(
+             select due.ctid
                from public.activity_log due
               where due.created_at < cutoff
               order by due.created_at
@@ -202,8 +202,8 @@ set search_path = ''
 as $$
   with gone as (
     delete from public.archived_activity_log archived
-     where archived.id = any (array(
-             select due.id
+     where archived.ctid = any (array(
+             select due.ctid
                from public.archived_activity_log due
               where due.created_at < cutoff
               order by due.created_at

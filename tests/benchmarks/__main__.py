@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.node import ensure_installed
-from tests.benchmarks import claim, drain
+from tests.benchmarks import claim, drain, metrics
 from tests.benchmarks.figures import Figure, show
 
 BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
@@ -19,6 +19,11 @@ BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
     "drain-25-channels": drain.drain_25_channels,
     "claim-all-due": claim.claim_all_due,
     "claim-mixed": claim.claim_mixed,
+    "sync-meta": metrics.sync_meta,
+    "sync-meta-large": metrics.sync_meta_large,
+    "sync-google": metrics.sync_google,
+    "sync-google-large": metrics.sync_google_large,
+    "plan": metrics.plan_connections,
 }
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,22 +13,18 @@ from typing import Any
 import psycopg
 
 from local.control import Control
-from local.invoke import REGION
-from local.readiness import announced_port
-from local.stack import ROOT, Running, Stack
-from local.tether import Tether
+from local.stack import Running, Stack
 from tests.benchmarks import original
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.network import API_LATENCY, distant, run_function
 from tests.conftest import LocalStack
 from workers.settings import Settings
 
 COUNT = 500
 SLACK_LATENCY = 0.060
-API_LATENCY = 0.020
 CHANNEL_GAP = 1.0
 CONCURRENCY = Settings.notification_concurrency
 TIMEOUT = 120.0
-START_SECONDS = 30.0
 # The original's way takes the same for each notification, so a sample is enough.
 ORIGINAL_SAMPLE = 100
 
@@ -79,7 +70,8 @@ class Network:
         self.queue(COUNT, channels)
         texts = {name.upper(): str(value) for name, value in settings.items()}
         started = time.monotonic()
-        told = _run_worker({**self.environment, "SLACK_WORKSPACE_RATE": "0", **texts})
+        environment = {**self.environment, "SLACK_WORKSPACE_RATE": "0", **texts}
+        told = run_function("notifications", TIMEOUT, environment)
         process_seconds = time.monotonic() - started
         messages = self._running.slack.state()["messages"]
         arrivals = [[one["arrived"] for one in lane] for lane in messages.values()]
@@ -222,39 +214,6 @@ def _wrong(messages: Mapping[str, list[dict[str, Any]]], channels: int) -> int:
 
 @contextmanager
 def _network(progress: Progress) -> Iterator[Network]:
-    with Stack(seed=False) as running, Tether() as tether:
-        proxy = tether.start(
-            "proxy",
-            [sys.executable, "-m", "local.proxy", "--upstream", running.api_url,
-             "--latency", str(API_LATENCY)],
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            cwd=ROOT,
-        )  # fmt: skip
-        port = proxy.wait_until(lambda: announced_port(proxy), START_SECONDS)
+    with Stack(seed=False) as running, distant(running.api_url) as proxy_url:
         progress("the stack is up")
-        yield Network(running, f"http://127.0.0.1:{port}")
-
-
-def _run_worker(environment: Mapping[str, str]) -> dict[str, Any]:
-    """One run in a process of its own, away from any .env; what one_run.py says of it.
-
-    Raises RuntimeError, with the process's output, when the run failed.
-    """
-    with tempfile.TemporaryDirectory() as elsewhere:
-        ended = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.one_run", str(TIMEOUT)],
-            env={
-                "PATH": os.environ.get("PATH", os.defpath),
-                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers" / "shared")]),
-                "AWS_REGION": REGION,
-                "POWERTOOLS_SERVICE_NAME": "notifications",
-                **environment,
-            },
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-        )
-    if ended.returncode != 0:
-        raise RuntimeError(f"the run failed:\n{ended.stdout}{ended.stderr}")
-    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return told
+        yield Network(running, proxy_url)

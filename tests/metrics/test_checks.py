@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.metrics.world import GOOGLE_CLIENT, GOOGLE_REFRESH, GOOGLE_SECRET, World
+from workers.errors import ConnectionCredentialsError
 from workers.platforms import PLATFORMS
 from workers.platforms.fetching import Reader
 from workers.platforms.protocol import Connection, Finding
@@ -49,3 +52,40 @@ def test_a_google_account_below_a_manager(world: World) -> None:
     }
     connection = world.connect_google("5000000001", credentials=credentials)
     assert [found.level for found in findings(world, connection)] == ["ok"]
+
+
+def test_a_meta_version_that_is_about_to_end(world: World) -> None:
+    world.meta_account("1001", account_status=1)
+    world.meta.app.configure({"version_warning": "The call has been auto-upgraded to v27.0"})
+    account, version = findings(world, world.connect_meta("1001"))
+    assert (account.level, version.level) == ("ok", "warning")
+    assert "META_API_VERSION" in version.mend
+
+
+def test_a_tiktok_account(world: World) -> None:
+    world.tiktok_account("7000000000000000001")
+    connection = world.connect_tiktok("7000000000000000001")
+    (found,) = findings(world, connection)
+    assert (found.level, found.mend) == ("ok", "")
+    assert "EUR, Europe/Oslo, STATUS_ENABLE" in found.text
+    world.change_account(world.tiktok, "7000000000000000001", status="STATUS_LIMIT")
+    (found,) = findings(world, connection)
+    assert found.level == "warning"
+    assert "TikTok Ads Manager" in found.mend
+    world.change_account(world.tiktok, "7000000000000000001", tokens=["another"])
+    with pytest.raises(ConnectionCredentialsError, match="40105"):
+        findings(world, connection)
+
+
+def test_a_linkedin_account_and_its_version(world: World) -> None:
+    world.linkedin_account("507000042")
+    connection = world.connect_linkedin("507000042")
+    (found,) = findings(world, connection)
+    assert (found.level, found.mend) == ("ok", "")
+    assert "EUR, ACTIVE" in found.text
+    world.change_account(world.linkedin, "507000042", status="CANCELED")
+    world.linkedin.app.configure({"now": "2027-06-01T12:00:00+00:00"})
+    account, version = findings(world, connection)
+    assert (account.level, version.level) == ("warning", "warning")
+    assert "Campaign Manager" in account.mend
+    assert "LINKEDIN_API_VERSION" in version.mend

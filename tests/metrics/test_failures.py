@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import requests
 
 from local import faults
 from local.fake_google_ads import google_error, invalid_grant, late_stream_error
+from local.fake_linkedin import linkedin_error, throttled
+from local.fake_linkedin import token_expired as linkedin_token_expired
 from local.fake_meta import (
     account_throttled,
     app_throttled,
@@ -18,10 +22,14 @@ from local.fake_meta import (
     token_expired,
     too_much_data,
 )
-from tests.metrics.world import SECRETS, Served, World
+from local.fake_tiktok import tiktok_error, too_frequent
+from tests.metrics.world import SECRETS, TODAY, Served, World
 
 INSIGHTS = {"path": "act_1001/insights", "times": None}
 STREAM = {"path": "customers/5000000001/googleAds:searchStream", "times": None}
+REPORT = {"path": "report/integrated/get/", "times": None}
+ANALYTICS = {"path": "rest/adAnalytics", "times": None}
+TIKTOK, LINKEDIN = "7000000000000000001", "507000042"
 META_AD = "23851000000000001"
 GOOGLE_AD = "700000000001"
 
@@ -379,3 +387,260 @@ def test_google_figures_are_as_reported(world: World) -> None:
     assert report.counts["unmatched_ads"] == 1
     assert world.figures("google_ads") == world.expected(served)
     assert "reach" not in {kind for (_, _, kind) in world.figures("google_ads")}
+
+
+# --- TikTok ---
+
+
+def tiktok_ads(world: World, count: int = 1, **values: Any) -> tuple[str, dict[str, list[Served]]]:
+    """A connection to an account of so many ads, each of a request of its own."""
+    ads = [{"id": f"17900000000000{number:02d}", "name": f"Ad {number}"} for number in range(count)]
+    world.tiktok_account(TIKTOK, ads=ads, **values)
+    served = {
+        world.request(tiktok_ad_id=ad["id"]): [Served("tiktok", TIKTOK, ad["id"])] for ad in ads
+    }
+    return world.connect_tiktok(TIKTOK), served
+
+
+class Between(requests.Session):
+    """Does something before the first request whose parameters are such."""
+
+    def __init__(self, act: Callable[[], None], **params: str) -> None:
+        super().__init__()
+        self._act: Callable[[], None] | None = act
+        self._params = params
+
+    def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+        if self._act and self._params.items() <= rest.get("params", {}).items():
+            act, self._act = self._act, None
+            act()
+        return super().request(method, url, **rest)
+
+
+@pytest.mark.parametrize("change", ["vanished", "restated"])
+def test_pages_that_move_while_they_are_read_are_read_again(world: World, change: str) -> None:
+    connection, served = tiktok_ads(world, 8)
+    world.tiktok.app.configure({"page_limit": 7})
+    first = "1790000000000000"
+    day = TODAY if change == "vanished" else TODAY - timedelta(days=1)
+    state = world.tiktok.app.state()["accounts"][TIKTOK]
+    # the first row of all goes, or comes: those after it move by one
+    figures = {"impressions": 5, "clicks": 1, "spend": "1", "reach": 1}
+    before: dict[str, Any] = {f"{first}/{day}": figures}
+    values: dict[str, Any] = {"restated": before}
+    after: dict[str, Any] = {"restated": before, "vanished": [f"{first}/{day}"]}
+    if change == "restated":
+        values, after = after, values
+    world.tiktok_account(TIKTOK, **{**state, **values})
+    move = Between(lambda: world.tiktok_account(TIKTOK, **{**state, **after}), page="2")
+    with move as session:
+        world.session = session
+        assert world.sync_all()[connection].status == "success"
+    assert world.figures("tiktok") == world.expected(served)
+
+
+def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
+    connection, _ = tiktok_ads(world, 8)
+    world.tiktok.app.configure({"page_limit": 7})
+    state = world.tiktok.app.state()["accounts"][TIKTOK]
+    gone = False
+
+    class Restless(requests.Session):
+        def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+            nonlocal gone
+            gone = not gone
+            vanished = [f"1790000000000000/{TODAY - timedelta(days=n)}" for n in range(40)]
+            world.tiktok_account(TIKTOK, **{**state, "vanished": vanished if gone else []})
+            return super().request(method, url, **rest)
+
+    with Restless() as session:
+        world.session = session
+        report = world.sync_all()[connection]
+    assert (report.status, report.code) == ("failed", "pages_moved")
+    assert world.last_synced_at(connection) is None
+    read = world.last_log(connection)["details"]["windows"]
+    for _, day, _ in world.figures("tiktok"):
+        assert any(since <= str(day) <= until for since, until in read), "half of a window"
+
+
+def test_a_report_that_may_leave_ads_out_is_asked_for_in_smaller_pieces(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.platforms.tiktok._MOST_ADS", 20)
+    connection, served = tiktok_ads(world, 12)
+    world.connection.execute(
+        "insert into metric_connection_states (connection_id, window_days) values (%s, 30)",
+        (connection,),
+    )
+    assert world.sync_all()[connection].status == "success"
+    assert world.figures("tiktok") == world.expected(served)
+    world.tiktok.app.configure({"most_ads": 20})
+    world.tiktok_account(TIKTOK, ad_count=40)
+    report = world.sync_again()[connection]
+    assert (report.status, report.code) == ("failed", "too_many_ads"), "never a part of it"
+
+
+def test_deleted_ads_keep_their_past_and_unknown_values_have_no_row(world: World) -> None:
+    connection, served = tiktok_ads(world, 2)
+    ads = world.tiktok.app.state()["accounts"][TIKTOK]["ads"]
+    world.tiktok_account(TIKTOK, ads=[{**ad, "is_deleted": True} for ad in ads])
+    world.tiktok.app.configure({"dashes": ["reach"], "number_ids": True})
+    assert world.sync_all()[connection].status == "success"
+    expected = world.expected(served)
+    assert world.figures("tiktok") == {
+        key: value for key, value in expected.items() if key[2] != "reach"
+    }
+
+
+def test_a_short_tiktok_limit_is_waited_out_and_a_long_one_pauses_the_platform(
+    world: World,
+) -> None:
+    connection, _ = tiktok_ads(world)
+    world.tiktok.faults.add(too_frequent(**{**REPORT, "times": 2}))
+    assert world.sync_all()[connection].status == "success"
+    assert world.clock.now() >= 20
+    world.tiktok.faults.clear()
+    world.tiktok.faults.add(too_frequent(**REPORT))
+    report = world.sync_again()[connection]
+    assert (report.status, report.code) == ("failed", "40100")
+    (pause,) = world.rows("select * from metric_platform_pauses")
+    assert pause["platform"] == "tiktok"
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_parked"),
+    [
+        (tiktok_error(40105, "revoked", times=None), True),
+        (tiktok_error(40001, "no permission", times=None), False),
+        (tiktok_error(40002, "start_date", **REPORT), False),
+        (tiktok_error(50000, "system error", **REPORT), False),
+        (tiktok_error(88888, "of tomorrow", **REPORT), False),
+    ],
+    ids=lambda value: value.body[9:14] if isinstance(value, faults.Fault) else None,
+)
+def test_a_tiktok_error_of_status_200_is_no_success(
+    world: World, fault: faults.Fault, is_parked: bool
+) -> None:
+    connection, _ = tiktok_ads(world)
+    world.tiktok.faults.add(fault)
+    report = world.sync_all()[connection]
+    assert (report.status, report.is_parked) == ("failed", is_parked)
+    assert f'"code": {report.code}' in fault.body
+    assert fault.body[0] == "{"
+    hide_no_secret(world)
+
+
+def test_an_advertiser_that_the_token_does_not_reach_is_named(world: World) -> None:
+    tiktok_ads(world)
+    other = world.connect_tiktok("7000000000000000002")
+    report = world.sync_all()[other]
+    assert (report.status, report.code) == ("failed", "40001")
+
+
+# --- LinkedIn ---
+
+
+def linkedin_ads(world: World, count: int = 1) -> tuple[str, dict[str, list[Served]]]:
+    """A connection to an account of so many creatives, each of a request of its own."""
+    ads = [{"id": f"33000000{number:02d}", "name": f"Ad {number}"} for number in range(count)]
+    world.linkedin_account(LINKEDIN, ads=ads)
+    served = {
+        world.request(linkedin_creative_id=ad["id"]): [Served("linkedin", LINKEDIN, ad["id"])]
+        for ad in ads
+    }
+    return world.connect_linkedin(LINKEDIN), served
+
+
+def test_an_answer_that_may_be_cut_off_is_asked_for_in_smaller_pieces(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.platforms.linkedin._MOST_ELEMENTS", 40)
+    connection, served = linkedin_ads(world, 12)
+    world.linkedin.app.configure({"most_elements": 40})
+    world.connection.execute(
+        "insert into metric_connection_states (connection_id, window_days) values (%s, 31)",
+        (connection,),
+    )
+    assert world.sync_all()[connection].status == "success"
+    assert world.figures("linkedin") == world.expected(served)
+    world.linkedin_account(LINKEDIN, ad_count=60)
+    report = world.sync_again()[connection]
+    assert (report.status, report.code) == ("failed", "too_many_elements")
+
+
+def test_an_access_token_of_linkedin_is_renewed_where_it_can_be(world: World) -> None:
+    connection, served = linkedin_ads(world)
+    world.linkedin.faults.add(linkedin_token_expired(**{**ANALYTICS, "times": 1}))
+    assert world.sync_all()[connection].status == "success"
+    assert world.linkedin.journal.count("/token") == 2
+    assert world.figures("linkedin") == world.expected(served)
+
+    stored = "AQlocalLinkedinStoredToken00000000000000042"
+    world.change_account(world.linkedin, LINKEDIN, tokens=[stored])
+    world.connection.execute(
+        "update platform_connections set credentials = jsonb_build_object('access_token', %s::text)"
+        " where id = %s",
+        (stored, connection),
+    )
+    assert world.sync_again()[connection].status == "success"
+    assert world.linkedin.journal.count("/token") == 2, "there is nothing to exchange"
+    world.linkedin.faults.add(linkedin_token_expired(**ANALYTICS))
+    assert world.sync_again()[connection].is_parked
+
+
+def test_a_linkedin_account_without_access_is_told_from_one_without_activity(
+    world: World,
+) -> None:
+    idle = world.connect_linkedin(LINKEDIN)
+    world.linkedin_account(LINKEDIN)
+    other = "507000043"
+    world.linkedin_account(other, refresh_tokens=["of somebody else"])
+    denied = world.connect_linkedin(other)
+    missing = world.connect_linkedin("507000044")
+    reports = world.sync_all()
+    assert reports[idle].status == "success"
+    assert (reports[denied].status, reports[denied].code) == ("failed", "ACCESS_DENIED")
+    assert (reports[missing].status, reports[missing].code) == ("failed", "NOT_FOUND")
+    assert world.linkedin.journal.count("adAnalytics") > 0
+
+
+def test_a_linkedin_throttle_pauses_the_platform(world: World) -> None:
+    connection, _ = linkedin_ads(world)
+    world.linkedin.faults.add(throttled(**ANALYTICS))
+    assert world.sync_all()[connection].code == "TOO_MANY_REQUESTS"
+    (pause,) = world.rows("select * from metric_platform_pauses")
+    assert pause["platform"] == "linkedin"
+    assert pause["paused_until"] > world.now + timedelta(seconds=300)
+
+
+def test_a_version_that_has_ended_is_named_with_its_mend(world: World) -> None:
+    connection, _ = linkedin_ads(world)
+    state = world.linkedin.app.state()
+    world.linkedin.app.replace_state({**state, "versions": ["202801"]})
+    report = world.sync_all()[connection]
+    assert (report.status, report.code) == ("failed", "NONEXISTENT_VERSION")
+    assert "LINKEDIN_API_VERSION" in world.last_log(connection)["error_message"]
+
+
+def test_a_version_that_is_about_to_end_is_told_in_the_log(world: World) -> None:
+    connection, _ = linkedin_ads(world)
+    world.sync_all()
+    assert "version_warning" not in world.last_log(connection)["details"]
+    world.linkedin.app.configure({"now": "2027-06-01T12:00:00+00:00"})
+    world.sync_again()  # its clock, not ours
+    world.linkedin.app.configure({"now": "2027-06-01T12:00:00+00:00"})
+    world.connection.execute("update platform_connections set last_synced_at = null")
+    world.sync_all()
+    assert "2027-07-15" in world.last_log(connection)["details"]["version_warning"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "PARAM_INVALID"), (500, "INTERNAL_SERVER_ERROR"), (409, "CONFLICT")]
+)
+def test_what_linkedin_refuses_is_recorded_by_its_own_name(
+    world: World, status: int, code: str
+) -> None:
+    connection, _ = linkedin_ads(world)
+    world.linkedin.faults.add(linkedin_error(status, code, **ANALYTICS))
+    report = world.sync_all()[connection]
+    assert (report.status, report.code, report.is_parked) == ("failed", code, False)

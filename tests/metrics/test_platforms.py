@@ -3,63 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.metrics.catalogue import (
+    ACCOUNTS,
+    CREDENTIALS,
+    GOOGLE_ERRORS,
+    LINKEDIN_ERRORS,
+    META_ERRORS,
+    SETTINGS,
+    TIKTOK_ERRORS,
+    WINDOW,
+    answer,
+    linkedin,
+    opened,
+)
 from workers.errors import (
-    ConnectionCredentialsError,
-    ExpiredSignInError,
     PermanentError,
     RateLimitedError,
     TooMuchDataError,
     TransientError,
-    UnknownError,
     WorkerError,
 )
 from workers.metrics.facts import AdDay
-from workers.metrics.windows import Window
 from workers.platforms import NAMES, PLATFORMS, find_platform
-from workers.platforms.protocol import Answer, Connection, Platform, amount, whole
-from workers.settings import Settings
-
-SETTINGS = Settings(
-    supabase_url="https://abc.supabase.co",
-    supabase_service_role_key="sb_secret_x",
-    slack_bot_token="xoxb-x",
-    google_client_id="id",
-    google_client_secret="GOCSPX-of-the-deployment",
-)
-CREDENTIALS = {
-    "meta": {"access_token": "EAALOCALtoken000000001", "app_secret": "secret-of-the-app"},
-    "google_ads": {"refresh_token": "1//refresh-000001", "login_customer_id": "900-000-0001"},
-}
-ACCOUNTS = {"meta": "act_1001", "google_ads": "123-456-7890"}
-WINDOW = Window(date(2025, 1, 1), date(2025, 1, 31))
-
-
-def opened(name: str, **credentials: Any) -> Platform:
-    row = {
-        "id": "c", "platform": name, "account_id": ACCOUNTS[name], "account_name": None,
-        "credentials": {**CREDENTIALS[name], **credentials},
-    }  # fmt: skip
-    return PLATFORMS[name].open(Connection.from_row(row), SETTINGS)
-
-
-def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-    def chunks() -> Iterator[bytes]:
-        for start in range(0, len(raw), 7):
-            yield raw[start : start + 7]
-
-    return Answer(status, headers or {}, chunks())
+from workers.platforms.protocol import Connection, Platform, amount, whole
 
 
 def rows_of(platform: Platform, body: Any) -> list[AdDay]:
@@ -79,11 +55,33 @@ def google_row(**metrics: Any) -> dict[str, Any]:
     }
 
 
+def tiktok_row(**values: Any) -> dict[str, Any]:
+    dimensions = {"ad_id": "1", "stat_time_day": "2025-01-02 00:00:00"}
+    dimensions |= {name: values.pop(name) for name in list(values) if name in dimensions}
+    return {"dimensions": dimensions, "metrics": {"impressions": "10", "spend": "1.10", **values}}
+
+
+def tiktok_page(*rows: Any, **info: Any) -> dict[str, Any]:
+    told = {"page": 1, "page_size": 1000, "total_number": len(rows), "total_page": 1, **info}
+    return {"code": 0, "message": "OK", "data": {"list": list(rows), "page_info": told}}
+
+
+def linkedin_row(**values: Any) -> dict[str, Any]:
+    day = {"year": 2025, "month": 1, "day": 2}
+    return {
+        "pivotValues": ["urn:li:sponsoredCreative:1"],
+        "dateRange": {"start": day, "end": day},
+        "impressions": 10,
+        **values,
+    }
+
+
 def test_names_lead_to_platforms() -> None:
-    assert set(PLATFORMS) == {"meta", "google_ads"}
+    assert set(PLATFORMS) == {"meta", "google_ads", "tiktok", "linkedin"}
     assert dict(NAMES) == {
         "meta": "meta", "facebook": "meta", "instagram": "meta",
         "google_ads": "google_ads", "google": "google_ads",
+        "tiktok": "tiktok", "linkedin": "linkedin",
     }  # fmt: skip
     assert find_platform(" Facebook ") is PLATFORMS["meta"]
     assert find_platform("snapchat") is None
@@ -94,12 +92,12 @@ def test_names_lead_to_platforms() -> None:
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_no_secret_is_in_a_url_or_a_repr(name: str) -> None:
     platform = opened(name)
-    requests = [platform.ask_account(), platform.ask_page(WINDOW, 500, "cursor")]
+    built = [platform.ask_account(), platform.ask_page(WINDOW, 500, "2")]
     if (sign_in := platform.sign_in()) is not None:
-        requests.append(sign_in)
+        built.append(sign_in)
     secrets = [secret for secret in platform.secrets if secret]
-    assert len(secrets) >= 2
-    for request in requests:
+    assert secrets
+    for request in built:
         proof = request.params.get("appsecret_proof", "none")
         told = request.url + repr(request).replace(proof, "")
         for secret in secrets:
@@ -131,6 +129,82 @@ def test_google_asks_with_login_customer_and_token_only_where_configured() -> No
     assert "BETWEEN '2025-01-01' AND '2025-01-31'" in request.json["query"]
 
 
+def test_tiktok_asks_for_days_ads_and_deleted_ones() -> None:
+    request = opened("tiktok").ask_page(WINDOW, 1000, None)
+    assert request.url == "https://business-api.tiktok.com/open_api/v1.3/report/integrated/get/"
+    assert request.headers == {"Access-Token": CREDENTIALS["tiktok"]["access_token"]}
+    params = dict(request.params)
+    assert json.loads(params.pop("dimensions")) == ["ad_id", "stat_time_day"]
+    assert {"spend", "impressions", "clicks", "reach"} <= set(json.loads(params.pop("metrics")))
+    (kept,) = json.loads(params.pop("filtering"))
+    assert (kept["field_name"], json.loads(kept["filter_value"])) == ("ad_status", ["STATUS_ALL"])
+    assert params == {
+        "advertiser_id": ACCOUNTS["tiktok"], "service_type": "AUCTION", "report_type": "BASIC",
+        "data_level": "AUCTION_AD", "start_date": "2025-01-01", "end_date": "2025-01-31",
+        "page": "1", "page_size": "1000",
+    }  # fmt: skip
+    assert opened("tiktok").ask_page(WINDOW, 1000, "7").params["page"] == "7"
+    assert PLATFORMS["tiktok"].longest_window == 30
+
+
+def test_linkedin_asks_in_restli_words() -> None:
+    request = opened("linkedin").ask_page(WINDOW, 1, None)
+    sent = requests.Request(request.method, request.url, params=dict(request.params)).prepare().url
+    assert sent == (
+        "https://api.linkedin.com/rest/adAnalytics?q=analytics&pivot=CREATIVE"
+        "&timeGranularity=DAILY"
+        "&dateRange=(start:(year:2025,month:1,day:1),end:(year:2025,month:1,day:31))"
+        "&accounts=List(urn%3Ali%3AsponsoredAccount%3A507000001)"
+        "&fields=pivotValues,dateRange,impressions,clicks,costInLocalCurrency,"
+        "approximateMemberReach"
+    )
+    assert request.headers["LinkedIn-Version"] == SETTINGS.linkedin_api_version
+    assert request.headers["X-Restli-Protocol-Version"] == "2.0.0"
+
+
+def test_linkedin_exchanges_a_refresh_token_only_where_it_can() -> None:
+    assert opened("linkedin").sign_in() is None
+    assert opened("linkedin", refresh_token="AQrefresh").sign_in() is None
+    platform = opened("linkedin", refresh_token="AQr", client_id="77", client_secret="s")
+    request = platform.sign_in()
+    assert request is not None
+    assert request.form == {
+        "grant_type": "refresh_token", "refresh_token": "AQr", "client_id": "77",
+        "client_secret": "s",
+    }  # fmt: skip
+    platform.signed_in(answer({"access_token": "AQfresh"}))
+    assert platform.ask_account().headers["Authorization"] == "Bearer AQfresh"
+    assert "AQfresh" in platform.secrets
+    with pytest.raises(PermanentError):
+        platform.signed_in(answer({"access_token": ""}))
+
+
+def test_linkedins_account_may_be_a_urn() -> None:
+    row = {
+        "id": "c", "platform": "linkedin", "account_id": "urn:li:sponsoredAccount:507000001",
+        "account_name": None, "credentials": CREDENTIALS["linkedin"],
+    }  # fmt: skip
+    platform = PLATFORMS["linkedin"].open(Connection.from_row(row), SETTINGS)
+    assert platform.ask_account().url == "https://api.linkedin.com/rest/adAccounts/507000001"
+
+
+@pytest.mark.parametrize(
+    ("day", "warns"),
+    [
+        ("Sat, 15 May 2027 12:00:00 GMT", False),
+        ("Sun, 16 May 2027 12:00:00 GMT", True),
+        ("Wed, 21 Jul 2027 12:00:00 GMT", True),
+        ("some day", False),
+        (None, False),
+    ],
+)
+def test_linkedin_tells_of_a_version_that_is_about_to_end(day: str | None, warns: bool) -> None:
+    assert SETTINGS.linkedin_api_version == "202607"
+    warning = opened("linkedin").version_warning({} if day is None else {"Date": day})
+    assert (warning is not None) == warns
+    assert warning is None or "2027-07-15" in warning
+
+
 def test_meta_rows_are_read_exactly() -> None:
     body = {"data": [meta_row(ad_name="Film", clicks="2", reach="9", account_currency="EUR")]}
     assert rows_of(opened("meta"), body) == [
@@ -138,6 +212,48 @@ def test_meta_rows_are_read_exactly() -> None:
     ]
     (sparse,) = rows_of(opened("meta"), {"data": [meta_row(impressions=None)]})
     assert (sparse.impressions, sparse.clicks, sparse.reach) == (None, None, None)
+
+
+@pytest.mark.parametrize("ad_id", ["1790000000000001", 1790000000000001])
+def test_tiktok_rows_are_read_exactly(ad_id: Any) -> None:
+    row = tiktok_row(ad_id=ad_id, ad_name="Film", clicks="2", reach="-", currency="EUR", cpc="-")
+    assert rows_of(opened("tiktok"), tiktok_page(row)) == [
+        AdDay("1790000000000001", "Film", date(2025, 1, 2), 10, 2, Decimal("1.10"), None, "EUR")
+    ]
+
+
+def test_tiktok_follows_pages_by_number_and_tells_how_many_rows_there_are() -> None:
+    platform = opened("tiktok")
+    body = tiktok_page(tiktok_row(), page=2, total_page=3, total_number=2100)
+    (page,) = platform.read_pages(answer(body), WINDOW)
+    assert (page.cursor, page.total) == ("3", 2100)
+    (last,) = platform.read_pages(answer(tiktok_page(page=3, total_page=3)), WINDOW)
+    assert (last.cursor, last.total) == (None, 0)
+    (empty,) = platform.read_pages(answer(tiktok_page(total_page=0)), WINDOW)
+    assert (empty.rows, empty.cursor) == ([], None)
+
+
+def test_linkedin_rows_are_read_exactly() -> None:
+    row = linkedin_row(
+        clicks=2, costInLocalCurrency="107.5300000000000335346", approximateMemberReach=9
+    )
+    assert rows_of(opened("linkedin"), {"elements": [row]}) == [
+        AdDay("1", None, date(2025, 1, 2), 10, 2, Decimal("107.5300000000000335346"), 9)
+    ]
+    (sparse,) = rows_of(opened("linkedin"), {"elements": [linkedin_row()]})
+    assert (sparse.clicks, sparse.spend, sparse.reach) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("tiktok", tiktok_page(total_number=10_000, total_page=10)),
+        ("linkedin", {"elements": [linkedin_row()] * 15_000}),
+    ],
+)
+def test_what_may_have_been_cut_off_is_too_much(name: str, body: Any) -> None:
+    with pytest.raises(TooMuchDataError):
+        rows_of(opened(name), body)
 
 
 @given(st.integers(0, 10**15))
@@ -177,12 +293,41 @@ def test_a_meta_row_that_is_not_as_asked_for_is_refused(row: Any) -> None:
         ("meta", {"data": [], "paging": {"next": "https://elsewhere.example/?access_token=x"}}),
         ("meta", []),
         ("meta", {"error": {"code": 1}}),
+        ("tiktok", {"code": 0, "data": {"list": [], "page_info": {"page": 1}}}),
+        ("tiktok", {"code": 0, "data": {"page_info": tiktok_page()["data"]["page_info"]}}),
+        ("tiktok", {"code": 0}),
+        ("tiktok", {"code": None, "data": {}}),
+        ("tiktok", ["a page"]),
+        ("tiktok", tiktok_page("a row")),
+        ("tiktok", tiktok_page(tiktok_row(ad_id=None))),
+        ("tiktok", tiktok_page(tiktok_row(ad_id=True))),
+        ("tiktok", tiktok_page(tiktok_row(stat_time_day="2025-01-02 07:00:00"))),
+        ("tiktok", tiktok_page(tiktok_row(stat_time_day="2025-02-02 00:00:00"))),
+        ("tiktok", tiktok_page(tiktok_row(stat_time_day=None))),
+        ("tiktok", tiktok_page(tiktok_row(impressions="many"))),
+        ("tiktok", tiktok_page(tiktok_row(spend="-1"))),
+        ("linkedin", {"elements": {}}),
+        ("linkedin", linkedin(403, "ACCESS_DENIED")),
+        ("linkedin", ["an element"]),
+        ("linkedin", {"elements": ["an element"]}),
+        ("linkedin", {"elements": [linkedin_row(pivotValues=[])]}),
+        ("linkedin", {"elements": [linkedin_row(pivotValues=["urn:li:sponsoredCampaign:1"])]}),
+        ("linkedin", {"elements": [linkedin_row(dateRange={})]}),
+        ("linkedin", {"elements": [linkedin_row(dateRange={
+            "start": {"year": 2025, "month": 1, "day": 2},
+            "end": {"year": 2025, "month": 1, "day": 3},
+        })]}),
+        ("linkedin", {"elements": [linkedin_row(dateRange={
+            end: {"year": 2025, "month": 2, "day": 2} for end in ("start", "end")
+        })]}),
+        ("linkedin", {"elements": [linkedin_row(impressions="many")]}),
+        ("linkedin", {"elements": [linkedin_row(costInLocalCurrency=True)]}),
         ("google_ads", ["a batch"]),
         ("google_ads", {"results": [], "nextPageToken": "x"}),
         ("google_ads", [{"results": [{"adGroupAd": {}}]}]),
         ("google_ads", [{"results": [google_row(impressions="1.5")]}]),
     ],
-)
+)  # fmt: skip
 def test_an_answer_of_another_form_is_refused(name: str, body: Any) -> None:
     with pytest.raises(PermanentError):
         rows_of(opened(name), body)
@@ -212,7 +357,8 @@ def test_no_bytes_whatever_are_taken_for_rows(body: bytes) -> None:
         lambda inner: st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(["error", "errors", "code", "details", "errorCode", "status", "data",
-                             "results", "paging", "metrics", "adGroupAd", "ad", "segments"]),
+                             "results", "paging", "metrics", "adGroupAd", "ad", "segments",
+                             "list", "page_info", "dimensions", "elements", "message"]),
             inner, max_size=4,
         ),
         max_leaves=12,
@@ -227,55 +373,6 @@ def test_every_json_is_rows_or_an_error_by_name(body: Any, status: int) -> None:
         assert isinstance(platform.classify(answer(body, status)), WorkerError)
 
 
-def graph(code: int, subcode: int = 0, message: str = "", **more: Any) -> dict[str, Any]:
-    error = {"code": code, "error_subcode": subcode, "message": message, "fbtrace_id": "A1"}
-    return {"error": {**error, **more}}
-
-
-META_ERRORS = [
-    (graph(190, 463), 400, ConnectionCredentialsError),
-    (graph(190), 400, ConnectionCredentialsError),
-    (graph(102), 400, ConnectionCredentialsError),
-    (graph(2500, message="An active access token must be used"), 400, ConnectionCredentialsError),
-    (graph(2500, message="Unknown path components: /me"), 400, PermanentError),
-    (graph(10), 403, PermanentError),
-    (graph(200), 403, PermanentError),
-    (graph(294), 403, PermanentError),
-    (graph(100, 33), 400, PermanentError),
-    (graph(100, 3191001), 400, PermanentError),
-    (graph(100), 400, PermanentError),
-    (graph(3018), 400, PermanentError),
-    (graph(368), 400, PermanentError),
-    (graph(2635), 400, PermanentError),
-    (graph(2, 1504041), 400, PermanentError),
-    (graph(2, 1504042, is_transient=True), 400, PermanentError),
-    (graph(4), 400, RateLimitedError),
-    (graph(4, 1504022), 400, RateLimitedError),
-    (graph(341), 400, RateLimitedError),
-    (graph(17, 2446079), 400, RateLimitedError),
-    (graph(32), 400, RateLimitedError),
-    (graph(613, 1487742), 400, RateLimitedError),
-    *((graph(code), 400, RateLimitedError) for code in (*range(80000, 80007), 80008, 80009, 80014)),
-    (graph(100, 1487534), 400, TooMuchDataError),
-    (graph(100, 1504018), 400, TooMuchDataError),
-    (graph(2, 1504038), 400, TooMuchDataError),
-    (graph(1, message="Please reduce the amount of data you're asking for"), 500, TooMuchDataError),
-    (graph(1), 500, TransientError),
-    (graph(1, 99), 400, TransientError),
-    (graph(2), 500, TransientError),
-    (graph(2, 1504043), 400, TransientError),
-    (graph(104), 400, TransientError),
-    (graph(960), 400, TransientError),
-    (graph(100, message="Cannot include x in summary param because"), 400, TransientError),
-    (graph(9999, is_transient=True), 400, TransientError),
-    (graph(9999), 400, UnknownError),
-    ("<html>", 502, TransientError),
-    ("", 200, TransientError),
-    ("<html>", 429, RateLimitedError),
-    ("<html>", 418, UnknownError),
-]
-
-
 @pytest.mark.parametrize(("body", "status", "kind"), META_ERRORS)
 def test_metas_errors_by_name(body: Any, status: int, kind: type[WorkerError]) -> None:
     error = opened("meta").classify(answer(body, status))
@@ -287,56 +384,6 @@ def test_metas_errors_by_name(body: Any, status: int, kind: type[WorkerError]) -
             assert error.everywhere == (code in (4, 341))
 
 
-def failure(family: str, value: str, delay: str | None = None) -> list[Any]:
-    details = {"quotaErrorDetails": {"retryDelay": delay}} if delay else {}
-    one = {"errorCode": {family: value}, "message": "No.", "details": details}
-    return [{"error": {"code": 400, "details": [{"requestId": "R1", "errors": [one]}]}}]
-
-
-GOOGLE_ERRORS = [
-    (failure("authenticationError", "OAUTH_TOKEN_EXPIRED"), 401, ExpiredSignInError),
-    ({"error": {"code": 401, "status": "UNAUTHENTICATED"}}, 401, ExpiredSignInError),
-    (failure("authenticationError", "OAUTH_TOKEN_REVOKED"), 401, ConnectionCredentialsError),
-    (failure("authenticationError", "OAUTH_TOKEN_INVALID"), 401, ConnectionCredentialsError),
-    (failure("authenticationError", "GOOGLE_ACCOUNT_COOKIE_INVALID"), 401,
-     ConnectionCredentialsError),
-    (failure("authenticationError", "TWO_STEP_VERIFICATION_NOT_ENROLLED"), 401,
-     ConnectionCredentialsError),
-    (failure("authenticationError", "ADVANCED_PROTECTION_NOT_ENROLLED"), 401,
-     ConnectionCredentialsError),
-    (failure("authenticationError", "NOT_ADS_USER"), 401, ConnectionCredentialsError),
-    (failure("authenticationError", "CUSTOMER_NOT_FOUND"), 401, PermanentError),
-    (failure("authenticationError", "CLIENT_CUSTOMER_ID_INVALID"), 401, PermanentError),
-    (failure("authorizationError", "USER_PERMISSION_DENIED"), 403, PermanentError),
-    (failure("authorizationError", "CUSTOMER_NOT_ENABLED"), 403, PermanentError),
-    (failure("authorizationError", "CLOUD_PROJECT_NOT_APPROVED_FOR_PRODUCTION"), 403,
-     PermanentError),
-    (failure("authorizationError", "PROJECT_DISABLED"), 403, PermanentError),
-    (failure("authorizationError", "METRIC_ACCESS_DENIED"), 403, PermanentError),
-    (failure("queryError", "UNRECOGNIZED_FIELD"), 400, PermanentError),
-    (failure("queryError", "REQUESTED_METRICS_FOR_MANAGER"), 400, PermanentError),
-    (failure("requestError", "UNSUPPORTED_VERSION"), 400, PermanentError),
-    (failure("quotaError", "RESOURCE_EXHAUSTED", "8962s"), 429, RateLimitedError),
-    (failure("quotaError", "RESOURCE_TEMPORARILY_EXHAUSTED", "37.5s"), 429, RateLimitedError),
-    (failure("quotaError", "EXCESSIVE_SHORT_TERM_QUERY_RESOURCE_CONSUMPTION"), 429,
-     RateLimitedError),
-    (failure("quotaError", "EXCESSIVE_LONG_TERM_QUERY_RESOURCE_CONSUMPTION"), 429,
-     RateLimitedError),
-    (failure("internalError", "INTERNAL_ERROR"), 500, TransientError),
-    (failure("internalError", "TRANSIENT_ERROR"), 503, TransientError),
-    ({"error": {"code": 503, "status": "UNAVAILABLE"}}, 503, TransientError),
-    ({"error": "invalid_grant"}, 400, ConnectionCredentialsError),
-    ({"error": "invalid_client"}, 401, ConnectionCredentialsError),
-    ({"error": "temporarily_unavailable"}, 503, TransientError),
-    ({"error": "invalid_scope"}, 400, UnknownError),
-    (failure("someError", "OF_TOMORROW"), 400, UnknownError),
-    (failure("someError", "OF_TOMORROW"), 403, PermanentError),
-    ("<html>", 404, PermanentError),
-    ("<html>", 502, TransientError),
-    ("", 200, TransientError),
-]  # fmt: skip
-
-
 @pytest.mark.parametrize(("body", "status", "kind"), GOOGLE_ERRORS)
 def test_googles_errors_by_name(body: Any, status: int, kind: type[WorkerError]) -> None:
     error = opened("google_ads").classify(answer(body, status))
@@ -346,6 +393,43 @@ def test_googles_errors_by_name(body: Any, status: int, kind: type[WorkerError])
         assert error.everywhere == ('"RESOURCE_EXHAUSTED"' in told or "LONG_TERM" in told)
         for delay in ("8962", "37.5"):
             assert (error.retry_after == float(delay)) == (f'"{delay}s"' in told)
+
+
+@pytest.mark.parametrize(("body", "status", "kind"), TIKTOK_ERRORS)
+def test_tiktoks_errors_by_name(body: Any, status: int, kind: type[WorkerError]) -> None:
+    error = opened("tiktok").classify(answer(body, status))
+    assert type(error) is kind
+    if isinstance(body, dict):
+        assert error.code == str(body["code"])
+        if status == 200:
+            with pytest.raises(kind):
+                rows_of(opened("tiktok"), body)
+            with pytest.raises(kind):
+                opened("tiktok").read_account(answer(body))
+    if isinstance(error, RateLimitedError):
+        assert error.everywhere
+
+
+@pytest.mark.parametrize(("body", "status", "kind"), LINKEDIN_ERRORS)
+def test_linkedins_errors_by_name(body: Any, status: int, kind: type[WorkerError]) -> None:
+    error = opened("linkedin").classify(answer(body, status))
+    assert type(error) is kind
+    if isinstance(body, dict):
+        assert error.code == str(
+            body.get("error") or body.get("code") or body.get("serviceErrorCode")
+        )
+    if status == 426:
+        assert "LINKEDIN_API_VERSION" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"), [({}, 330.0), ({"Retry-After": "17"}, 17.0), ({"Retry-After": "x"}, 330.0)]
+)
+def test_linkedins_throttle_concerns_everybody(headers: dict[str, str], wait: float) -> None:
+    body = linkedin(429, "TOO_MANY_REQUESTS")
+    error = opened("linkedin").classify(answer(body, 429, headers))
+    assert isinstance(error, RateLimitedError)
+    assert (error.everywhere, error.retry_after) == (True, wait)
 
 
 @pytest.mark.parametrize(

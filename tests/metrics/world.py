@@ -14,7 +14,8 @@ import requests
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from local.ad_facts import truth
+from local.ad_facts import Facts, truth
+from local.fake_linkedin import reported_cost
 from local.http_server import HttpServer
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
@@ -39,7 +40,14 @@ META_SECRET = "local-meta-test-secret-42"
 GOOGLE_REFRESH = "1//local-google-test-refresh-42"
 GOOGLE_CLIENT = "400000000042-test.apps.googleusercontent.com"
 GOOGLE_SECRET = "GOCSPX-local-test-secret-42"
-SECRETS = (META_TOKEN, META_SECRET, GOOGLE_REFRESH, GOOGLE_SECRET, "ya29.")
+TIKTOK_TOKEN = "localtiktoktesttoken00000000000000000042"
+LINKEDIN_REFRESH = "AQlocalLinkedinTestRefreshToken00000000000042"
+LINKEDIN_CLIENT = "77localtest042"
+LINKEDIN_SECRET = "WPL_AP1.local-linkedin-test-secret-42"
+SECRETS = (
+    META_TOKEN, META_SECRET, GOOGLE_REFRESH, GOOGLE_SECRET, "ya29.", TIKTOK_TOKEN,
+    LINKEDIN_REFRESH, LINKEDIN_SECRET, "AQlocalLinkedinAccessToken",
+)  # fmt: skip
 
 # One request, day and metric type to its value.
 Figures = dict[tuple[str, date, str], Decimal]
@@ -47,7 +55,7 @@ Figures = dict[tuple[str, date, str], Decimal]
 
 @dataclass(frozen=True)
 class Served:
-    """One ad of one account that serves a request."""
+    """One ad of one account that serves a request; `platform` as `World.servers` has it."""
 
     platform: str
     account_id: str
@@ -68,16 +76,18 @@ class Sent:
 class World:
     """What a scenario needs: accounts, requests, syncs, and a look at what came of them."""
 
-    def __init__(self, api: Api, meta: HttpServer, google: HttpServer) -> None:
+    def __init__(self, api: Api, servers: Mapping[str, HttpServer]) -> None:
+        """`servers`: the stand-ins, by the names that `local.ad_facts` has for the platforms."""
         self.api = api
-        self.meta = meta
-        self.google = google
+        self.servers = servers
+        self.meta, self.google = servers["meta"], servers["google"]
+        self.tiktok, self.linkedin = servers["tiktok"], servers["linkedin"]
         self.connection: psycopg.Connection[Any] = psycopg.connect(
             api.database_url, autocommit=True, row_factory=dict_row
         )
         self.connection.execute(f"truncate {TABLES} cascade")
         self.agency = Agency(self.connection)
-        for server in (meta, google):
+        for server in servers.values():
             server.reset()
             server.app.configure({"now": NOW.timestamp()})
         self._start_without_accounts()
@@ -88,9 +98,12 @@ class World:
             supabase_url=api.url,
             supabase_service_role_key=api.keys.secret,
             slack_bot_token="xoxb-unused",
-            meta_graph_url=meta.url,
-            google_ads_url=google.url,
-            google_token_url=f"{google.url}/token",
+            meta_graph_url=self.meta.url,
+            google_ads_url=self.google.url,
+            google_token_url=f"{self.google.url}/token",
+            tiktok_api_url=f"{self.tiktok.url}/open_api",
+            linkedin_api_url=f"{self.linkedin.url}/rest",
+            linkedin_token_url=f"{self.linkedin.url}/token",
         )
 
     def close(self) -> None:
@@ -100,11 +113,13 @@ class World:
         self.connection.close()
 
     def _start_without_accounts(self) -> None:
-        meta = self.meta.app.state()
-        self.meta.app.replace_state({**meta, "accounts": {}})
-        google = self.google.app.state()
-        clients = {GOOGLE_CLIENT: GOOGLE_SECRET}
-        self.google.app.replace_state({**google, "accounts": {}, "clients": clients})
+        clients = {
+            "google": {GOOGLE_CLIENT: GOOGLE_SECRET},
+            "linkedin": {LINKEDIN_CLIENT: LINKEDIN_SECRET},
+        }
+        for name, server in self.servers.items():
+            more = {"clients": clients[name]} if name in clients else {}
+            server.app.replace_state({**server.app.state(), "accounts": {}, **more})
 
     # --- the agency and its accounts ---
 
@@ -116,6 +131,14 @@ class World:
     def google_account(self, account_id: str, **values: Any) -> None:
         usual = {"refresh_tokens": [GOOGLE_REFRESH], "manager": None, "is_manager": False}
         self._put_account(self.google, account_id, {**usual, **values})
+
+    def tiktok_account(self, account_id: str, **values: Any) -> None:
+        self._put_account(self.tiktok, account_id, {"tokens": [TIKTOK_TOKEN], **values})
+
+    def linkedin_account(self, account_id: str, **values: Any) -> None:
+        """Its days are those of UTC, whatever `values` says."""
+        usual = {"tokens": [], "refresh_tokens": [LINKEDIN_REFRESH]}
+        self._put_account(self.linkedin, account_id, {**usual, **values, "time_zone": "UTC"})
 
     def _put_account(self, server: HttpServer, account_id: str, values: Mapping[str, Any]) -> None:
         usual = {
@@ -149,6 +172,20 @@ class World:
         }
         dashed = f"{account_id[:3]}-{account_id[3:6]}-{account_id[6:]}"
         usual = {"platform": "google_ads", "account_id": dashed, "credentials": credentials}
+        return self._connect({**usual, **values})
+
+    def connect_tiktok(self, account_id: str, **values: Any) -> str:
+        credentials = {"access_token": TIKTOK_TOKEN}
+        usual = {"platform": "tiktok", "account_id": account_id, "credentials": credentials}
+        return self._connect({**usual, **values})
+
+    def connect_linkedin(self, account_id: str, **values: Any) -> str:
+        credentials = {
+            "refresh_token": LINKEDIN_REFRESH,
+            "client_id": LINKEDIN_CLIENT,
+            "client_secret": LINKEDIN_SECRET,
+        }
+        usual = {"platform": "linkedin", "account_id": account_id, "credentials": credentials}
         return self._connect({**usual, **values})
 
     def _connect(self, values: Mapping[str, Any]) -> str:
@@ -214,7 +251,7 @@ class World:
 
     def later(self, time: timedelta) -> None:
         self.clock.advance(time.total_seconds())
-        for server in (self.meta, self.google):
+        for server in self.servers.values():
             server.app.configure({"now": self.now.timestamp()})
 
     @property
@@ -285,8 +322,7 @@ class World:
         facts = []
         currencies = set()
         for ad in ads:
-            server = self.meta if ad.platform == "meta" else self.google
-            account = server.app.state()["accounts"][ad.account_id]
+            account = self.servers[ad.platform].app.state()["accounts"][ad.account_id]
             one = truth(ad.account_id, account, ad.ad_id, day)
             if one is not None:
                 facts.append((ad, one, account))
@@ -299,15 +335,20 @@ class World:
         if impressions:
             found["ctr"] = _six(clicks * 100 / impressions)
         if len(currencies) == 1:
-            spend = sum((one.spend for _, one, _ in facts), Decimal())
+            spend = sum((_spend(ad.platform, one) for ad, one, _ in facts), Decimal())
             found["spend"] = spend
             if impressions:
                 found["cpm"] = _six(spend * 1000 / impressions)
             if clicks:
                 found["cpc"] = _six(spend / clicks)
-        if len(facts) == 1 and facts[0][0].platform == "meta":
+        if len(facts) == 1 and facts[0][0].platform != "google":
             found["reach"] = Decimal(facts[0][1].reach)
         return found
+
+
+def _spend(platform: str, facts: Facts) -> Decimal:
+    """As the platform tells it, to the last digit."""
+    return Decimal(reported_cost(facts)) if platform == "linkedin" else facts.spend
 
 
 def _six(value: Decimal) -> Decimal:

@@ -617,6 +617,10 @@ def test_every_parameter_is_described_and_grouped(template: Resource) -> None:
         ("MetaApiVersion", "v26", False),
         ("GoogleAdsApiVersion", "v26", True),
         ("GoogleAdsApiVersion", "v26.0", False),
+        ("TikTokApiVersion", "v1.3", True),
+        ("TikTokApiVersion", "1.3", False),
+        ("LinkedInApiVersion", "202607", True),
+        ("LinkedInApiVersion", "202613", False),
     ],
 )
 def test_the_template_takes_the_versions_that_the_settings_take(
@@ -625,6 +629,8 @@ def test_the_template_takes_the_versions_that_the_settings_take(
     setting = {
         "MetaApiVersion": "meta_api_version",
         "GoogleAdsApiVersion": "google_ads_api_version",
+        "TikTokApiVersion": "tiktok_api_version",
+        "LinkedInApiVersion": "linkedin_api_version",
     }
     (parse,) = [
         each.metadata["parse"] for each in fields(Settings) if each.name == setting[parameter]

@@ -55,7 +55,11 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("META_API_VERSION", "26", "must look like v26.0"),
         ("GOOGLE_ADS_API_VERSION", "v26.1", "must look like v26"),
         ("GOOGLE_TOKEN_URL", "oauth2.googleapis.com", "not a URL"),
+        ("TIKTOK_API_VERSION", "1.3", "must look like v1.3"),
+        ("LINKEDIN_API_VERSION", "v202607", "must look like 202607"),
+        ("LINKEDIN_API_VERSION", "202613", "must look like 202607"),
         ("SYNC_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com", "SQS queue"),
+        ("SENTRY_DSN", "https://sentry.example/1", "KEY@HOST"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
     ],
 )
@@ -86,6 +90,7 @@ def test_secrets_are_hidden_from_repr() -> None:
         "slack_bot_token",
         "google_client_secret",
         "google_developer_token",
+        "sentry_dsn",
     }
 
 

@@ -9,18 +9,20 @@ LONGEST_MESSAGE = 500
 _MASK = "[redacted]"
 
 # Whatever looks like a credential of the services that the workers use, known to us or not:
-# Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), Slack (xox?-...), Supabase (sb_secret_...,
-# a JWT), an Authorization header, and name=value or "name": "value" of a telling name.
+# Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), LinkedIn (AQ...), Slack (xox?-...),
+# Supabase (sb_secret_..., a JWT), an Authorization header, and name=value or "name": "value" of
+# a telling name.
 _SHAPES = re.compile(
     r"EAA[A-Za-z0-9]{12,}"
     r"|ya29\.[\w.-]+"
     r"|1//[\w-]{8,}"
     r"|GOCSPX-[\w-]+"
+    r"|(?<![\w-])AQ[\w-]{30,}"
     r"|xox[a-z]-[\w-]+"
     r"|sb_secret_[\w-]+"
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|(?<=Bearer )\S+"
-    r"""|(?<=[?&\s"'{,])(?:access_token|refresh_token|client_secret|app_secret|appsecret_proof"""
+    r"""|(?<=[?&\s"'{,])(?:access[-_]token|refresh_token|client_secret|app_secret|appsecret_proof"""
     r"""|input_token|developer[-_]token|token|secret|password)["']?\s*[=:]\s*["']?[^\s&"',}]+""",
     re.IGNORECASE,
 )

@@ -88,6 +88,16 @@ def _api_version(pattern: str, example: str) -> Callable[[str], str]:
     return parse
 
 
+def _sentry_dsn(value: str) -> str:
+    # https://docs.sentry.io/concepts/key-terms/dsn-explainer/
+    parts = urlsplit(value)
+    if not (parts.username and parts.hostname and parts.path.strip("/")):
+        raise ValueError("must be a Sentry DSN: https://KEY@HOST/PROJECT")
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("must be https")
+    return value
+
+
 def _queue_url(value: str) -> str:
     if not urlsplit(value).path.strip("/"):
         raise ValueError("must be the URL of an SQS queue")
@@ -183,6 +193,27 @@ class Settings:
         default=None,
         secret=True,
     )
+    tiktok_api_url: str = _setting(
+        _url,
+        "base URL of TikTok's Business API, without version",
+        default="https://business-api.tiktok.com/open_api",
+    )
+    tiktok_api_version: str = _setting(
+        _api_version(r"v\d+\.\d+", "v1.3"), "version of TikTok's Business API", default="v1.3"
+    )
+    linkedin_api_url: str = _setting(
+        _url, "base URL of LinkedIn's Marketing API", default="https://api.linkedin.com/rest"
+    )
+    linkedin_api_version: str = _setting(
+        _api_version(r"20\d\d(0[1-9]|1[0-2])", "202607"),
+        "version of LinkedIn's Marketing API, the month in which it came out",
+        default="202607",
+    )
+    linkedin_token_url: str = _setting(
+        _url,
+        "where LinkedIn's refresh tokens are exchanged",
+        default="https://www.linkedin.com/oauth/v2/accessToken",
+    )
     sync_queue_url: str | None = _setting(
         _queue_url,
         "the SQS queue between the plan and the syncs; only the metrics_sync function needs it",
@@ -200,6 +231,9 @@ class Settings:
         _text,
         "the S3 bucket of the cold archive; without one, purged rows are kept nowhere",
         default=None,
+    )
+    sentry_dsn: str | None = _setting(
+        _sentry_dsn, "where Sentry takes errors, if you use it", default=None, secret=True
     )
 
 

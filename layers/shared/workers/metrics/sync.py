@@ -174,7 +174,6 @@ class ConnectionSync:
     def _outcome(self, run: _Run) -> Outcome:
         try:
             platform = self._open(run.connection)
-            run.secrets += platform.secrets
             reader = Reader(
                 platform,
                 self._session_of(platform.name),
@@ -221,7 +220,6 @@ class _Run:
         self.deadline = deadline
         self.sync_id: str = begun["sync_id"]
         self.connection = Connection.from_row(begun["connection"])
-        self.secrets = self.connection.secrets
         self.failures: int = begun["failures"]
         self.windows: list[Window] = []
         self._now = datetime.fromisoformat(begun["now"])
@@ -234,6 +232,11 @@ class _Run:
         self._reader: Reader | None = None
         self._account: Account | None = None
         self._range: Window | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold by now: a sign-in brings further ones."""
+        return self.connection.secrets + (self._platform.secrets if self._platform else ())
 
     def sync(self, platform: Platform, reader: Reader, look_back_days: int) -> None:
         """All of it; raises the platform's errors as they are, the database's wrapped."""

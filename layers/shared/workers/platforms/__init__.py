@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from workers.platforms.google_ads import GoogleAds
+from workers.platforms.linkedin import LinkedIn
 from workers.platforms.meta import Meta
 from workers.platforms.protocol import Platform
+from workers.platforms.tiktok import TikTok
 
-PLATFORMS: Mapping[str, type[Platform]] = MappingProxyType({"meta": Meta, "google_ads": GoogleAds})
+PLATFORMS: Mapping[str, type[Platform]] = MappingProxyType(
+    {"meta": Meta, "google_ads": GoogleAds, "tiktok": TikTok, "linkedin": LinkedIn}
+)
 
 # Every name, aliases included, to the main one.
 NAMES: Mapping[str, str] = MappingProxyType(

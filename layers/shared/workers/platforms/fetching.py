@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import date
 from typing import Any, TypeVar
 
 import requests
@@ -41,6 +42,36 @@ class OutOfTime(Exception):
 
 class BrokenStreamError(TransientError):
     """An answer did not come in time, or broke off half-read: smaller ones may get through."""
+
+
+class _Announced:
+    """Holds the pages of a window to the number of rows that they announce, where they do.
+
+    Pages by number move when rows come or go meanwhile: one row is then told twice, or never.
+    """
+
+    def __init__(self) -> None:
+        self._total: int | None = None
+        self._keys: set[tuple[str, str, date]] = set()
+
+    def take(self, page: Page) -> None:
+        """Raises BrokenStreamError when the page does not go with those before it."""
+        if page.total is None:
+            return
+        known = len(self._keys)
+        self._keys.update((row.ad_id, row.ad_group_id, row.day) for row in page.rows)
+        if self._total not in (None, page.total) or len(self._keys) < known + len(page.rows):
+            raise _moved()
+        self._total = page.total
+
+    def end(self) -> None:
+        """Raises BrokenStreamError when there were not as many rows as announced."""
+        if self._total is not None and len(self._keys) != self._total:
+            raise _moved()
+
+
+def _moved() -> BrokenStreamError:
+    return BrokenStreamError("the rows moved while their pages were read", code="pages_moved")
 
 
 class _Headers(AuthBase):
@@ -89,17 +120,20 @@ class Reader:
     def pages(self, window: Window, page_size: int) -> Iterator[Page]:
         """All pages of a window, in the platform's order.
 
-        Raises BrokenStreamError where an answer takes too long or breaks off after its first
-        page, the workers' errors for what the platform refuses, OutOfTime. Nothing is complete
-        before the iterator ends.
+        Raises BrokenStreamError where an answer takes too long, breaks off after its first page
+        or does not go with those before it, the workers' errors for what the platform refuses,
+        OutOfTime. Nothing is complete before the iterator ends.
         """
         seen: set[str] = set()
         cursor: str | None = None
+        announced = _Announced()
         for _ in range(MOST_PAGES):
             for page in self._pages_of_one_answer(window, page_size, cursor):
+                announced.take(page)
                 yield page
             cursor = page.cursor
             if cursor is None:
+                announced.end()
                 return
             if cursor in seen:
                 raise malformed("the same cursor came twice: the pages would never end")
@@ -200,7 +234,9 @@ class Reader:
 
     def _take(self, answer: Answer, read: Callable[[Answer], T]) -> T:
         self._limit_near = self._platform.usage(answer.headers)
-        self.version_warning = answer.headers.get("X-Ad-Api-Version-Warning", self.version_warning)
+        self.version_warning = (
+            self._platform.version_warning(answer.headers) or self.version_warning
+        )
         if 300 <= answer.status < 400:
             raise UnknownError(
                 f"{self._platform.name} answered with a redirect, which is not followed",

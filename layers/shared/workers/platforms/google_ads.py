@@ -194,6 +194,10 @@ class GoogleAds:
         """Google tells of its quotas only when they are used up."""
         return None
 
+    def version_warning(self, headers: Mapping[str, str]) -> str | None:
+        """Google tells nothing in headers; a version that has ended is refused."""
+        return None
+
     def check(self, ask: Ask) -> Iterator[Finding]:
         """Which accounts the sign-in reaches, and this one's state."""
         reached = ask(self._ask_reachable)

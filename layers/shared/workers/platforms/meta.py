@@ -78,6 +78,7 @@ class Meta:
         self._app_secret = connection.optional_credential("app_secret")
         self._account_id = account_id
         self._graph = f"{base_url}/{api_version}"
+        self._warning: str | None = None
         self.api_version = api_version
 
     @classmethod
@@ -200,8 +201,12 @@ class Meta:
                 )
         return None
 
+    def version_warning(self, headers: Mapping[str, str]) -> str | None:
+        self._warning = headers.get("X-Ad-Api-Version-Warning", self._warning)
+        return self._warning
+
     def check(self, ask: Ask) -> Iterator[Finding]:
-        """The account behind the token."""
+        """The account behind the token, and the version."""
         account = ask(self.ask_account)
         active = account.get("account_status") == 1
         yield Finding(
@@ -210,6 +215,8 @@ class Meta:
             f"{account.get('timezone_name')}, status {account.get('account_status')}",
             "" if active else "The ad account is not active: look at it in Meta's Ads Manager",
         )
+        if self._warning:
+            yield Finding("warning", self._warning, "Set META_API_VERSION to a newer one")
 
     def _get(self, path: str, **params: str) -> Request:
         proof = self._proof()

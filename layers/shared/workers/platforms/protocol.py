@@ -66,7 +66,11 @@ class Connection:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. Headers and body, which hold secrets, are hidden from its repr."""
+    """One HTTP request. Headers and body, which hold secrets, are hidden from its repr.
+
+    `params` are percent-encoded as forms are. A query that must be encoded otherwise stands in
+    `url`, which is sent as it is.
+    """
 
     method: Literal["GET", "POST"]
     url: str
@@ -101,10 +105,15 @@ class Account:
 
 @dataclass(frozen=True)
 class Page:
-    """Rows, and where the next ones are: None when these are the last of their answer's."""
+    """Rows, and where the next ones are: None when these are the last of their answer's.
+
+    `total` is how many rows the window has on all its pages, where the platform says that. The
+    reader holds the pages to it, so that none is lost or told twice.
+    """
 
     rows: Sequence[AdDay]
     cursor: str | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,10 @@ class Platform(Protocol):
 
     def ask_account(self) -> Request: ...
 
-    def read_account(self, answer: Answer) -> Account: ...
+    def read_account(self, answer: Answer) -> Account:
+        """Raises what an error means that comes with a status of success, and PermanentError
+        for an answer that is none."""
+        ...
 
     def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request: ...
 
@@ -167,7 +179,8 @@ class Platform(Protocol):
         """The pages of one answer; the last one's cursor leads to the next answer.
 
         Raises TransientError where it breaks off, PermanentError for a row that is not as
-        asked for.
+        asked for, TooMuchDataError where the platform may have left rows out, and what an error
+        means that comes with a status of success.
         """
         ...
 
@@ -177,6 +190,10 @@ class Platform(Protocol):
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
         """Where the answer's headers say that a limit is near: the wait that keeps below it."""
+        ...
+
+    def version_warning(self, headers: Mapping[str, str]) -> str | None:
+        """What an answer's headers tell of the end of the API version in use."""
         ...
 
     def check(self, ask: Ask) -> Iterator[Finding]:

@@ -1,0 +1,312 @@
+"""LinkedIn: the analytics finder of the Marketing API, with OAuth refresh where there is one.
+
+https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/ads-reporting
+https://learn.microsoft.com/en-us/linkedin/marketing/versioning
+https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/error-handling
+https://learn.microsoft.com/en-us/linkedin/shared/authentication/programmatic-refresh-tokens
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, timedelta
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar, Self
+from urllib.parse import quote
+
+from workers.errors import (
+    ConnectionCredentialsError,
+    ExpiredSignInError,
+    PermanentError,
+    RateLimitedError,
+    TooMuchDataError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.metrics.facts import AdDay
+from workers.metrics.windows import Window
+from workers.platforms.protocol import (
+    Account,
+    Answer,
+    Ask,
+    Connection,
+    Finding,
+    Page,
+    Request,
+    amount,
+    day_within,
+    malformed,
+    whole,
+)
+from workers.settings import Settings
+
+_FIELDS = "pivotValues,dateRange,impressions,clicks,costInLocalCurrency,approximateMemberReach"
+_ACCOUNT = "urn:li:sponsoredAccount:"
+_CREATIVE = "urn:li:sponsoredCreative:"
+# Days are those of UTC for every account, as campaigns begin and end in UTC:
+# https://www.linkedin.com/help/lms/answer/a427004
+_TIME_ZONE = "UTC"
+
+# There are no pages: an answer is cut off here, and does not say so.
+_MOST_ELEMENTS = 15_000
+# The limit on the amount of data is one of five minutes.
+_LONG_WAIT = 330.0
+# A version is served for a year, and ends in the middle of a month.
+_LAST_DAY = 15
+_NOTICE = timedelta(days=60)
+
+# Of the token endpoint, RFC 6749 section 5.2; a refresh token ends after a year.
+_REFUSED_GRANTS = frozenset(
+    {
+        "invalid_grant",
+        "invalid_request",
+        "invalid_client",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    }
+)
+_REFUSED = frozenset({400, 403, 404, 414})
+
+
+class LinkedIn:
+    """One ad account on LinkedIn."""
+
+    name: ClassVar[str] = "linkedin"
+    aliases: ClassVar[tuple[str, ...]] = ()
+    mapping_key: ClassVar[str] = "linkedin_creative_id"
+    # Beyond, there is no approximateMemberReach.
+    longest_window: ClassVar[int | None] = 92
+    # An answer is not paged.
+    page_size: ClassVar[int] = 1
+    smallest_page: ClassVar[int] = 1
+
+    def __init__(self, connection: Connection, account: str, settings: Settings) -> None:
+        self._connection = connection
+        self._refresh = _refresh_form(connection)
+        self._token = (
+            connection.optional_credential("access_token") or ""
+            if self._refresh
+            else connection.credential("access_token")
+        )
+        self._account = account
+        self._api = settings.linkedin_api_url
+        self._token_url = settings.linkedin_token_url
+        self._warning: str | None = None
+        self.api_version = settings.linkedin_api_version
+
+    @classmethod
+    def open(cls, connection: Connection, settings: Settings) -> Self:
+        digits = connection.account_id.removeprefix(_ACCOUNT)
+        if not re.fullmatch(r"[0-9]+", digits):
+            raise PermanentError(
+                f"account_id {connection.account_id!r:.60} is no sponsored account id, which is "
+                "digits",
+                code="malformed_account_id",
+            )
+        return cls(connection, digits, settings)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (*self._connection.secrets, self._token)
+
+    def sign_in(self) -> Request | None:
+        """The access token lasts for 60 days, so that a stored one is old sooner or later."""
+        return Request("POST", self._token_url, form=self._refresh) if self._refresh else None
+
+    def signed_in(self, answer: Answer) -> None:
+        token = _object(answer).get("access_token")
+        if not isinstance(token, str) or not token:
+            raise malformed("LinkedIn's answer to the refresh token holds no access token")
+        self._token = token
+
+    def ask_account(self) -> Request:
+        return self._get(f"adAccounts/{self._account}")
+
+    def read_account(self, answer: Answer) -> Account:
+        """This tells an account without activity from one that the token does not reach, for
+        which the analytics are empty as well."""
+        body = _object(answer)
+        if not body.get("currency"):
+            raise malformed("the account's answer lacks its currency")
+        return Account(
+            id=self._account,
+            name=str(body.get("name") or ""),
+            currency=str(body["currency"]),
+            time_zone=_TIME_ZONE,
+        )
+
+    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+        days = f"(start:{_restli_date(window.since)},end:{_restli_date(window.until)})"
+        # brackets, commas and colons are Rest.li's own syntax and stay; those of a value do not:
+        # https://linkedin.github.io/rest.li/spec/protocol#url-encoding
+        account = quote(f"{_ACCOUNT}{self._account}", safe="")
+        return self._get(
+            "adAnalytics?q=analytics&pivot=CREATIVE&timeGranularity=DAILY"
+            f"&dateRange={days}&accounts=List({account})&fields={_FIELDS}"
+        )
+
+    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+        elements = _object(answer).get("elements")
+        if not isinstance(elements, list):
+            raise malformed("the answer has no list of elements")
+        if len(elements) >= _MOST_ELEMENTS:
+            raise TooMuchDataError(
+                f"LinkedIn gives at most {_MOST_ELEMENTS} rows at once, and there may be more "
+                f"for {window}",
+                code="too_many_elements",
+            )
+        yield Page([_row(element, window) for element in elements])
+
+    def classify(self, answer: Answer) -> WorkerError:
+        try:
+            body = json.loads(answer.body())
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            return _meaning(str(answer.status), {}, answer)
+        if isinstance(body.get("error"), str):
+            return _sign_in_error(body["error"], body, answer.status)
+        name = body.get("code") or body.get("serviceErrorCode") or answer.status
+        return _meaning(str(name), body, answer)
+
+    def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
+        """LinkedIn tells of its limits only when they are reached."""
+        return None
+
+    def version_warning(self, headers: Mapping[str, str]) -> str | None:
+        """From two months before the version in use ends, going by LinkedIn's own clock."""
+        try:
+            today = parsedate_to_datetime(headers["Date"]).astimezone(UTC).date()
+        except (KeyError, ValueError, TypeError):
+            return self._warning
+        end = date(int(self.api_version[:4]) + 1, int(self.api_version[4:]), _LAST_DAY)
+        if today >= end - _NOTICE:
+            self._warning = (
+                f"LinkedIn serves version {self.api_version} for a year, until about {end}"
+            )
+        return self._warning
+
+    def check(self, ask: Ask) -> Iterator[Finding]:
+        """The account behind the token, and the version."""
+        account = ask(self.ask_account)
+        active = account.get("status") == "ACTIVE"
+        yield Finding(
+            "ok" if active else "warning",
+            f"account {account.get('name')}: {account.get('currency')}, {account.get('status')}",
+            "" if active else "The ad account is not active: look at it in Campaign Manager",
+        )
+        if self._warning:
+            yield Finding(
+                "warning", self._warning, "Set LINKEDIN_API_VERSION to a newer one (YYYYMM)"
+            )
+
+    def _get(self, path: str) -> Request:
+        return Request(
+            "GET",
+            f"{self._api}/{path}",
+            headers={
+                "Authorization": f"Bearer {self._token}",
+                "LinkedIn-Version": self.api_version,
+                "X-Restli-Protocol-Version": "2.0.0",
+            },
+        )
+
+
+def _refresh_form(connection: Connection) -> dict[str, str] | None:
+    """What exchanges the refresh token; None where the credentials do not suffice for that."""
+    names = ("refresh_token", "client_id", "client_secret")
+    values = {name: connection.optional_credential(name) for name in names}
+    form = {name: value for name, value in values.items() if value is not None}
+    return {"grant_type": "refresh_token", **form} if len(form) == len(names) else None
+
+
+def _restli_date(day: date) -> str:
+    return f"(year:{day.year},month:{day.month},day:{day.day})"
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        body = json.loads(answer.body(), parse_float=Decimal)
+    except ValueError:
+        raise TransientError("LinkedIn's answer is no JSON", code="not_json") from None
+    if not isinstance(body, dict):
+        raise malformed("LinkedIn's answer is no object")
+    return body
+
+
+def _row(element: Any, window: Window) -> AdDay:
+    if not isinstance(element, dict):
+        raise malformed("an element is no object")
+    return AdDay(
+        ad_id=_creative(element.get("pivotValues")),
+        # it would take a request for each creative
+        ad_name=None,
+        day=_day(element.get("dateRange"), window),
+        impressions=whole(element.get("impressions"), "impressions"),
+        clicks=whole(element.get("clicks"), "clicks"),
+        spend=amount(element.get("costInLocalCurrency"), "costInLocalCurrency"),
+        reach=whole(element.get("approximateMemberReach"), "approximateMemberReach"),
+    )
+
+
+def _creative(pivots: Any) -> str:
+    """The id of the one creative that an element is about."""
+    urn = pivots[0] if isinstance(pivots, list) and len(pivots) == 1 else None
+    creative = urn.removeprefix(_CREATIVE) if isinstance(urn, str) else ""
+    if not re.fullmatch(r"[0-9]+", creative):
+        raise malformed(f"an element is not about one creative: {pivots!r:.80}")
+    return creative
+
+
+def _day(value: Any, window: Window) -> date:
+    """The day of {"start": {"year", "month", "day"}, "end": the same}."""
+    start, end = (value.get("start"), value.get("end")) if isinstance(value, dict) else (None, 0)
+    if not isinstance(start, dict) or start != end:
+        raise malformed(f"an element's dateRange is not a day: {value!r:.120}")
+    try:
+        day = date(start["year"], start["month"], start["day"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise malformed(f"an element's day is no date: {start!r:.60}") from None
+    return day_within(day.isoformat(), window)
+
+
+def _meaning(name: str, body: Mapping[str, Any], answer: Answer) -> WorkerError:
+    status = answer.status
+    code = name if body else f"http_{status}"
+    told = (
+        f"LinkedIn answered with status {status} ({name}): {body.get('message', '')} "
+        f"(request id {answer.headers.get('x-li-uuid', 'none')})"
+    )
+    if status == 401:
+        return ExpiredSignInError(told, code=code)
+    if status == 426:
+        return PermanentError(
+            f"{told}. Set LINKEDIN_API_VERSION to one that is still served", code=code
+        )
+    if status == 429:
+        wait = _retry_after(answer.headers)
+        return RateLimitedError(told, code=code, retry_after=wait, everywhere=True)
+    if status in _REFUSED:
+        return PermanentError(told, code=code)
+    if status >= 500 or status == 408 or 200 <= status < 300:
+        return TransientError(told, code=code)
+    return UnknownError(told, code=code)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """In seconds, where LinkedIn says it; else until the limit has recovered."""
+    told = headers.get("Retry-After", "")
+    return float(told) if re.fullmatch(r"[0-9]{1,6}", told) else _LONG_WAIT
+
+
+def _sign_in_error(error: str, body: Mapping[str, Any], status: int) -> WorkerError:
+    told = f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}"
+    if status >= 500:
+        return TransientError(told, code=error)
+    if error in _REFUSED_GRANTS:
+        return ConnectionCredentialsError(f"{told}. Connect the account anew", code=error)
+    return UnknownError(told, code=error)

@@ -1,0 +1,317 @@
+"""A stand-in for the part of TikTok's Business API that reports on ads.
+
+It shares nothing with the client that it is for. What it answers and refuses follows
+https://business-api.tiktok.com/portal/docs?id=1740302848100353 and TikTok's own SDK
+(https://github.com/tiktok/tiktok-business-api-sdk); the figures are those of `local.ad_facts`.
+What goes wrong on the way is the fault script's, for which the functions at the end of this
+module make faults in TikTok's words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from local.ad_facts import AdRecord, Facts
+from local.ad_platform import AdPlatform
+from local.faults import Fault
+from local.http_server import HttpServer
+from local.wire import Request, Response
+
+ACCOUNTS = Path(__file__).resolve().parent / "tiktok_accounts.json"
+
+PAGE_LIMIT = 1000
+MOST_DAYS = 30
+
+BAD_TOKEN = "Access token is incorrect or has been revoked."  # noqa: S105
+TOO_FREQUENT = "Too many requests. Please retry in some seconds."
+
+
+class TikTokRefusal(Exception):
+    """An error as TikTok tells it: a code in an answer of status 200."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def body_of(code: int, message: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The object that every answer is."""
+    return {
+        "code": code,
+        "message": message,
+        "request_id": secrets.token_hex(16).upper(),
+        "data": dict(data or {}),
+    }
+
+
+class FakeTikTok(AdPlatform):
+    """The application behind an HttpServer, below `/open_api/`.
+
+    The state has the accounts, each with `tokens` that may see it and optionally `status`, and
+    beside them `versions` ("v1.3").
+
+    Settings:
+      now          the time; see AdPlatform
+      page_limit   most rows on a page, whatever is asked for (None: 1000)
+      dashes       metrics that have no value, told as "-"
+      number_ids   tell ids as JSON numbers, as TikTok does here and there
+      most_ads     ads beyond which a report leaves some out
+    """
+
+    platform = "tiktok"
+    first_state = ACCOUNTS
+    defaults = MappingProxyType({
+        "page_limit": None, "dashes": [], "number_ids": False, "most_ads": 10_000,
+    })  # fmt: skip
+
+    def handle(self, request: Request) -> Response:
+        """Answer one call."""
+        found = re.fullmatch(r"/open_api/(v\d+\.\d+)/(.+)", request.path)
+        action = _ACTIONS.get(found[2]) if found else None
+        if found is None or action is None or found[1] not in self._state["versions"]:
+            return Response(404, b"404 page not found", {"Content-Type": "text/plain"})
+        try:
+            if request.method != "GET":
+                raise TikTokRefusal(40002, "The request method is not supported.")
+            return Response.of_json(body_of(0, "OK", action(self, request)))
+        except TikTokRefusal as refusal:
+            return Response.of_json(body_of(refusal.code, str(refusal)))
+
+    # --- who is calling ---
+
+    def _token(self, request: Request) -> str:
+        """Raises TikTokRefusal when there is none, or none that is known."""
+        token = request.headers.get("access-token", "")
+        if not token:
+            raise TikTokRefusal(40104, "Access token is empty.")
+        if not any(token in account["tokens"] for account in self._state["accounts"].values()):
+            raise TikTokRefusal(40105, BAD_TOKEN)
+        return token
+
+    def _open(self, token: str, advertiser: str) -> dict[str, Any]:
+        account = self._state["accounts"].get(advertiser)
+        if account is None or token not in account["tokens"]:
+            raise TikTokRefusal(40001, f"You don't have permission to the advertiser {advertiser}.")
+        return dict(account)
+
+    # --- the calls ---
+
+    def _accounts(self, request: Request) -> dict[str, Any]:
+        token = self._token(request)
+        fields = _read_list(request, "fields") or list(_ACCOUNT_FIELDS)
+        _check_names("fields", fields, _ACCOUNT_FIELDS)
+        told = []
+        for advertiser in _read_list(request, "advertiser_ids", needed=True):
+            account = self._open(token, advertiser)
+            told.append({name: _ACCOUNT_FIELDS[name](advertiser, account) for name in fields})
+        return {"list": told}
+
+    def _report(self, request: Request) -> dict[str, Any]:
+        advertiser = _read(request, "advertiser_id")
+        account = self._open(self._token(request), advertiser)
+        _check_report(request)
+        metrics = _read_list(request, "metrics")
+        _check_names("metrics", metrics, _METRICS)
+        first, last = _read_range(request)
+        page = _read_number(request, "page", 1, 1_000_000)
+        size = _read_number(request, "page_size", 10, PAGE_LIMIT)
+        size = min(size, self._settings["page_limit"] or PAGE_LIMIT)
+        ads = _wanted(request, self._records[advertiser])
+        rows = list(_rows(ads, first, min(last, self.today(account)), self._settings["most_ads"]))
+        shown = rows[(page - 1) * size : page * size]
+        return {
+            "list": [self._row(*one, metrics, account["currency"]) for one in shown],
+            "page_info": {
+                "page": page,
+                "page_size": size,
+                "total_number": len(rows),
+                "total_page": -(-len(rows) // size),
+            },
+        }
+
+    def _row(
+        self, ad: AdRecord, day: date, found: Facts, metrics: Sequence[str], currency: str
+    ) -> dict[str, Any]:
+        told = {name: _METRICS[name](ad, found, currency) for name in metrics}
+        return {
+            "dimensions": {
+                "ad_id": int(ad.id) if self._settings["number_ids"] else ad.id,
+                "stat_time_day": f"{day} 00:00:00",
+            },
+            "metrics": {
+                name: "-" if name in self._settings["dashes"] else text
+                for name, text in told.items()
+            },
+        }
+
+
+_ACTIONS: dict[str, Callable[[FakeTikTok, Request], dict[str, Any]]] = {
+    "advertiser/info/": FakeTikTok._accounts,
+    "report/integrated/get/": FakeTikTok._report,
+}
+
+_ACCOUNT_FIELDS: dict[str, Callable[[str, Mapping[str, Any]], Any]] = {
+    "advertiser_id": lambda id_, account: id_,
+    "name": lambda id_, account: account["name"],
+    "currency": lambda id_, account: account["currency"],
+    # an offset without summer time, with the sign that such names have
+    "timezone": lambda id_, account: "Etc/GMT-1",
+    "display_timezone": lambda id_, account: account["time_zone"],
+    "status": lambda id_, account: account.get("status", "STATUS_ENABLE"),
+}
+
+
+def _two_decimals(numerator: int, denominator: int) -> str:
+    """A quotient with two decimals; "0.00" where there is none."""
+    if not denominator:
+        return "0.00"
+    hundredths = (200 * numerator + denominator) // (2 * denominator)
+    return f"{hundredths // 100}.{hundredths % 100:02d}"
+
+
+_METRICS: dict[str, Callable[[AdRecord, Facts, str], str]] = {
+    "ad_name": lambda ad, facts, currency: ad.name,
+    "currency": lambda ad, facts, currency: currency,
+    "spend": lambda ad, facts, currency: _two_decimals(facts.cents, 100),
+    "impressions": lambda ad, facts, currency: str(facts.impressions),
+    "clicks": lambda ad, facts, currency: str(facts.clicks),
+    "reach": lambda ad, facts, currency: str(facts.reach),
+    "cpm": lambda ad, facts, currency: _two_decimals(10 * facts.cents, facts.impressions),
+    "cpc": lambda ad, facts, currency: _two_decimals(facts.cents, 100 * facts.clicks),
+    "ctr": lambda ad, facts, currency: _two_decimals(100 * facts.clicks, facts.impressions),
+}
+
+
+def _rows(
+    ads: Sequence[AdRecord], first: date, last: date, most_ads: int
+) -> Iterator[tuple[AdRecord, date, Facts]]:
+    """What the first `most_ads` ads with any activity did on each day."""
+    told = 0
+    for ad in ads:
+        days = [
+            (ad, date.fromordinal(ordinal), found)
+            for ordinal in range(first.toordinal(), last.toordinal() + 1)
+            if (found := ad.on(ordinal)) is not None
+        ]
+        told += bool(days)
+        if told > most_ads:
+            return
+        yield from days
+
+
+# --- parameters ---
+
+
+def _read(request: Request, name: str) -> str:
+    value = str(request.fields.get(name, ""))
+    if not value:
+        raise TikTokRefusal(40002, f"{name}: Missing data for required field.")
+    return value
+
+
+def _read_list(request: Request, name: str, *, needed: bool = False) -> list[str]:
+    """A JSON array of texts; empty when it is not given and not needed."""
+    if not needed and name not in request.fields:
+        return []
+    try:
+        value = json.loads(_read(request, name))
+    except ValueError:
+        value = None
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise TikTokRefusal(40002, f"{name}: Not a valid list.")
+    return value
+
+
+def _read_number(request: Request, name: str, default: int, most: int) -> int:
+    value = str(request.fields.get(name, default))
+    if not value.isdigit() or not 1 <= int(value) <= most:
+        raise TikTokRefusal(40002, f"{name}: Must be between 1 and {most}.")
+    return int(value)
+
+
+def _read_range(request: Request) -> tuple[date, date]:
+    try:
+        first = date.fromisoformat(_read(request, "start_date"))
+        last = date.fromisoformat(_read(request, "end_date"))
+    except ValueError:
+        raise TikTokRefusal(40002, "start_date: Not a valid date.") from None
+    if first > last:
+        raise TikTokRefusal(40002, "The start date cannot be later than the end date.")
+    if (last - first).days >= MOST_DAYS:
+        raise TikTokRefusal(
+            40002, f"The time range cannot exceed {MOST_DAYS} days for stat_time_day."
+        )
+    return first, last
+
+
+def _check_report(request: Request) -> None:
+    """This stand-in has one kind of report."""
+    for name, value in (("report_type", "BASIC"), ("data_level", "AUCTION_AD")):
+        if _read(request, name) != value:
+            raise TikTokRefusal(40002, f"{name}: Must be {value}.")
+    if request.fields.get("service_type", "AUCTION") != "AUCTION":
+        raise TikTokRefusal(40002, "service_type: Must be AUCTION.")
+    if sorted(_read_list(request, "dimensions", needed=True)) != ["ad_id", "stat_time_day"]:
+        raise TikTokRefusal(40002, "dimensions: Must be ad_id and stat_time_day.")
+
+
+def _check_names(parameter: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise TikTokRefusal(40002, f"{parameter}: Invalid value: {name}.")
+
+
+def _wanted(request: Request, ads: Sequence[AdRecord]) -> list[AdRecord]:
+    """Without a filter for all, those that have been deleted are left out."""
+    try:
+        filters = json.loads(request.fields.get("filtering") or "[]")
+        statuses = [
+            status
+            for one in filters
+            if (one["field_name"], one["filter_type"]) == ("ad_status", "IN")
+            for status in json.loads(one["filter_value"])
+        ]
+    except (ValueError, TypeError, KeyError):
+        raise TikTokRefusal(40002, "filtering: Not a valid list.") from None
+    return [ad for ad in ads if not ad.is_deleted or "STATUS_ALL" in statuses]
+
+
+# --- faults in TikTok's words; each takes Fault's other fields as keywords ---
+
+
+def tiktok_error(code: int, message: str = "An error occurred.", **rest: Any) -> Fault:
+    """An error of that code, with status 200 unless it is given."""
+    return Fault("answer", **{"status": 200, **rest}, body=json.dumps(body_of(code, message)))
+
+
+def too_frequent(**rest: Any) -> Fault:
+    """A limit per second, minute or day is reached."""
+    return tiktok_error(40100, TOO_FREQUENT, **rest)
+
+
+def fake_tiktok(
+    state: Mapping[str, Any] | None = None, *, port: int = 0, latency: float = 0.0
+) -> HttpServer:
+    """A server in this process, not yet started; `state` as in tiktok_accounts.json."""
+    return HttpServer(FakeTikTok(state), port=port, latency=latency)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of this module: serve until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m local.fake_tiktok", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
+    options = parser.parse_args(arguments)
+    fake_tiktok(port=options.port, latency=options.latency).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

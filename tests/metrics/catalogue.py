@@ -1,0 +1,234 @@
+"""Every platform opened without a server, and what each may answer when it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from workers.errors import (
+    ConnectionCredentialsError,
+    ExpiredSignInError,
+    PermanentError,
+    RateLimitedError,
+    TooMuchDataError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.metrics.windows import Window
+from workers.platforms import PLATFORMS
+from workers.platforms.protocol import Answer, Connection, Platform
+from workers.settings import Settings
+
+SETTINGS = Settings(
+    supabase_url="https://abc.supabase.co",
+    supabase_service_role_key="sb_secret_x",
+    slack_bot_token="xoxb-x",
+    google_client_id="id",
+    google_client_secret="GOCSPX-of-the-deployment",
+)
+CREDENTIALS = {
+    "meta": {"access_token": "EAALOCALtoken000000001", "app_secret": "secret-of-the-app"},
+    "google_ads": {"refresh_token": "1//refresh-000001", "login_customer_id": "900-000-0001"},
+    "tiktok": {"access_token": "localtiktoktoken00000000000000000000001"},
+    "linkedin": {"access_token": "AQlocalLinkedinToken000000000000000000001"},
+}
+ACCOUNTS = {
+    "meta": "act_1001",
+    "google_ads": "123-456-7890",
+    "tiktok": "7012345678901234567",
+    "linkedin": "507000001",
+}
+WINDOW = Window(date(2025, 1, 1), date(2025, 1, 31))
+
+
+def opened(name: str, **credentials: Any) -> Platform:
+    row = {
+        "id": "c", "platform": name, "account_id": ACCOUNTS[name], "account_name": None,
+        "credentials": {**CREDENTIALS[name], **credentials},
+    }  # fmt: skip
+    return PLATFORMS[name].open(Connection.from_row(row), SETTINGS)
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def chunks() -> Iterator[bytes]:
+        for start in range(0, len(raw), 7):
+            yield raw[start : start + 7]
+
+    return Answer(status, headers or {}, chunks())
+
+
+def graph(code: int, subcode: int = 0, message: str = "", **more: Any) -> dict[str, Any]:
+    error = {"code": code, "error_subcode": subcode, "message": message, "fbtrace_id": "A1"}
+    return {"error": {**error, **more}}
+
+
+META_ERRORS = [
+    (graph(190, 463), 400, ConnectionCredentialsError),
+    (graph(190), 400, ConnectionCredentialsError),
+    (graph(102), 400, ConnectionCredentialsError),
+    (graph(2500, message="An active access token must be used"), 400, ConnectionCredentialsError),
+    (graph(2500, message="Unknown path components: /me"), 400, PermanentError),
+    (graph(10), 403, PermanentError),
+    (graph(200), 403, PermanentError),
+    (graph(294), 403, PermanentError),
+    (graph(100, 33), 400, PermanentError),
+    (graph(100, 3191001), 400, PermanentError),
+    (graph(100), 400, PermanentError),
+    (graph(3018), 400, PermanentError),
+    (graph(368), 400, PermanentError),
+    (graph(2635), 400, PermanentError),
+    (graph(2, 1504041), 400, PermanentError),
+    (graph(2, 1504042, is_transient=True), 400, PermanentError),
+    (graph(4), 400, RateLimitedError),
+    (graph(4, 1504022), 400, RateLimitedError),
+    (graph(341), 400, RateLimitedError),
+    (graph(17, 2446079), 400, RateLimitedError),
+    (graph(32), 400, RateLimitedError),
+    (graph(613, 1487742), 400, RateLimitedError),
+    *((graph(code), 400, RateLimitedError) for code in (*range(80000, 80007), 80008, 80009, 80014)),
+    (graph(100, 1487534), 400, TooMuchDataError),
+    (graph(100, 1504018), 400, TooMuchDataError),
+    (graph(2, 1504038), 400, TooMuchDataError),
+    (graph(1, message="Please reduce the amount of data you're asking for"), 500, TooMuchDataError),
+    (graph(1), 500, TransientError),
+    (graph(1, 99), 400, TransientError),
+    (graph(2), 500, TransientError),
+    (graph(2, 1504043), 400, TransientError),
+    (graph(104), 400, TransientError),
+    (graph(960), 400, TransientError),
+    (graph(100, message="Cannot include x in summary param because"), 400, TransientError),
+    (graph(9999, is_transient=True), 400, TransientError),
+    (graph(9999), 400, UnknownError),
+    ("<html>", 502, TransientError),
+    ("", 200, TransientError),
+    ("<html>", 429, RateLimitedError),
+    ("<html>", 418, UnknownError),
+]
+
+
+def failure(family: str, value: str, delay: str | None = None) -> list[Any]:
+    details = {"quotaErrorDetails": {"retryDelay": delay}} if delay else {}
+    one = {"errorCode": {family: value}, "message": "No.", "details": details}
+    return [{"error": {"code": 400, "details": [{"requestId": "R1", "errors": [one]}]}}]
+
+
+GOOGLE_ERRORS = [
+    (failure("authenticationError", "OAUTH_TOKEN_EXPIRED"), 401, ExpiredSignInError),
+    ({"error": {"code": 401, "status": "UNAUTHENTICATED"}}, 401, ExpiredSignInError),
+    (failure("authenticationError", "OAUTH_TOKEN_REVOKED"), 401, ConnectionCredentialsError),
+    (failure("authenticationError", "OAUTH_TOKEN_INVALID"), 401, ConnectionCredentialsError),
+    (failure("authenticationError", "GOOGLE_ACCOUNT_COOKIE_INVALID"), 401,
+     ConnectionCredentialsError),
+    (failure("authenticationError", "TWO_STEP_VERIFICATION_NOT_ENROLLED"), 401,
+     ConnectionCredentialsError),
+    (failure("authenticationError", "ADVANCED_PROTECTION_NOT_ENROLLED"), 401,
+     ConnectionCredentialsError),
+    (failure("authenticationError", "NOT_ADS_USER"), 401, ConnectionCredentialsError),
+    (failure("authenticationError", "CUSTOMER_NOT_FOUND"), 401, PermanentError),
+    (failure("authenticationError", "CLIENT_CUSTOMER_ID_INVALID"), 401, PermanentError),
+    (failure("authorizationError", "USER_PERMISSION_DENIED"), 403, PermanentError),
+    (failure("authorizationError", "CUSTOMER_NOT_ENABLED"), 403, PermanentError),
+    (failure("authorizationError", "CLOUD_PROJECT_NOT_APPROVED_FOR_PRODUCTION"), 403,
+     PermanentError),
+    (failure("authorizationError", "PROJECT_DISABLED"), 403, PermanentError),
+    (failure("authorizationError", "METRIC_ACCESS_DENIED"), 403, PermanentError),
+    (failure("queryError", "UNRECOGNIZED_FIELD"), 400, PermanentError),
+    (failure("queryError", "REQUESTED_METRICS_FOR_MANAGER"), 400, PermanentError),
+    (failure("requestError", "UNSUPPORTED_VERSION"), 400, PermanentError),
+    (failure("quotaError", "RESOURCE_EXHAUSTED", "8962s"), 429, RateLimitedError),
+    (failure("quotaError", "RESOURCE_TEMPORARILY_EXHAUSTED", "37.5s"), 429, RateLimitedError),
+    (failure("quotaError", "EXCESSIVE_SHORT_TERM_QUERY_RESOURCE_CONSUMPTION"), 429,
+     RateLimitedError),
+    (failure("quotaError", "EXCESSIVE_LONG_TERM_QUERY_RESOURCE_CONSUMPTION"), 429,
+     RateLimitedError),
+    (failure("internalError", "INTERNAL_ERROR"), 500, TransientError),
+    (failure("internalError", "TRANSIENT_ERROR"), 503, TransientError),
+    ({"error": {"code": 503, "status": "UNAVAILABLE"}}, 503, TransientError),
+    ({"error": "invalid_grant"}, 400, ConnectionCredentialsError),
+    ({"error": "invalid_client"}, 401, ConnectionCredentialsError),
+    ({"error": "temporarily_unavailable"}, 503, TransientError),
+    ({"error": "invalid_scope"}, 400, UnknownError),
+    (failure("someError", "OF_TOMORROW"), 400, UnknownError),
+    (failure("someError", "OF_TOMORROW"), 403, PermanentError),
+    ("<html>", 404, PermanentError),
+    ("<html>", 502, TransientError),
+    ("", 200, TransientError),
+]  # fmt: skip
+
+
+def tiktok(code: int, message: str = "No.") -> dict[str, Any]:
+    return {"code": code, "message": message, "request_id": "R1", "data": {}}
+
+
+TIKTOK_ERRORS = [
+    (tiktok(40100), 200, RateLimitedError),
+    (tiktok(40101), 200, ConnectionCredentialsError),
+    (tiktok(40102), 200, ConnectionCredentialsError),
+    (tiktok(40104), 200, ConnectionCredentialsError),
+    (tiktok(40105), 200, ConnectionCredentialsError),
+    (tiktok(40110), 200, ConnectionCredentialsError),
+    (tiktok(40001), 200, PermanentError),
+    (tiktok(40002), 200, PermanentError),
+    (tiktok(40003), 200, PermanentError),
+    (tiktok(40007), 200, PermanentError),
+    (tiktok(50000), 200, TransientError),
+    (tiktok(50002), 200, TransientError),
+    (tiktok(51305), 500, TransientError),
+    (tiktok(61000), 200, UnknownError),
+    (tiktok(40900), 200, UnknownError),
+    (tiktok(40900), 503, TransientError),
+    (tiktok(40900), 429, RateLimitedError),
+    ("<html>", 429, RateLimitedError),
+    ("404 page not found", 404, PermanentError),
+    ("<html>", 502, TransientError),
+    ("", 200, TransientError),
+    ("<html>", 418, UnknownError),
+]
+
+
+def linkedin(
+    status: int, code: str, message: str = "No.", service_code: int = 100
+) -> dict[str, Any]:
+    return {"status": status, "serviceErrorCode": service_code, "code": code, "message": message}
+
+
+LINKEDIN_ERRORS = [
+    (linkedin(401, "INVALID_ACCESS_TOKEN", service_code=65600), 401, ExpiredSignInError),
+    (linkedin(401, "REVOKED_ACCESS_TOKEN", service_code=65601), 401, ExpiredSignInError),
+    (linkedin(401, "EXPIRED_ACCESS_TOKEN", service_code=65602), 401, ExpiredSignInError),
+    ({"status": 401, "serviceErrorCode": 401, "message": "Empty"}, 401, ExpiredSignInError),
+    (linkedin(403, "ACCESS_DENIED"), 403, PermanentError),
+    (linkedin(404, "NOT_FOUND"), 404, PermanentError),
+    (linkedin(400, "PARAM_INVALID"), 400, PermanentError),
+    (linkedin(400, "VERSION_MISSING"), 400, PermanentError),
+    (linkedin(426, "NONEXISTENT_VERSION"), 426, PermanentError),
+    (linkedin(429, "TOO_MANY_REQUESTS", service_code=101), 429, RateLimitedError),
+    (linkedin(500, "INTERNAL_SERVER_ERROR"), 500, TransientError),
+    (linkedin(503, "SERVICE_UNAVAILABLE"), 503, TransientError),
+    (linkedin(504, "GATEWAY_TIMEOUT"), 504, TransientError),
+    (linkedin(409, "CONFLICT"), 409, UnknownError),
+    ({"error": "invalid_grant"}, 400, ConnectionCredentialsError),
+    ({"error": "invalid_request", "error_description": "expired"}, 400,
+     ConnectionCredentialsError),
+    ({"error": "invalid_client"}, 401, ConnectionCredentialsError),
+    ({"error": "temporarily_unavailable"}, 503, TransientError),
+    ({"error": "invalid_scope"}, 400, UnknownError),
+    ("<html>", 414, PermanentError),
+    ("<html>", 429, RateLimitedError),
+    ("<html>", 502, TransientError),
+    ("", 200, TransientError),
+    ("<html>", 418, UnknownError),
+]  # fmt: skip
+
+# What each platform may answer, with its status, and the error that it has to become.
+ERRORS: dict[str, list[tuple[Any, int, type[WorkerError]]]] = {
+    "meta": META_ERRORS,
+    "google_ads": GOOGLE_ERRORS,
+    "tiktok": TIKTOK_ERRORS,
+    "linkedin": LINKEDIN_ERRORS,
+}

@@ -1,0 +1,124 @@
+"""Large accounts: what memory they take, how long the database is kept, and whether it is right.
+
+`make test` reads a week of 3,000 ads; `make test-long` 31 days of 10,000.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from local.ad_facts import total
+from local.control import Control
+from local.proxy import proxy
+from tests.benchmarks.network import run_function
+from tests.conftest import LocalStack
+from tests.metrics.accounts import Account, connect_account, sync_event
+
+ADS = int(os.environ.get("LARGE_ACCOUNT_ADS", "3000"))
+DAYS = int(os.environ.get("LARGE_ACCOUNT_DAYS", "7"))
+SMALL = 1000
+TIMEOUT = 300.0
+
+MOST_MEMORY = 256.0
+MOST_GROWTH = 1.3
+# A fourth of the data API's statement timeout.
+LONGEST_CALL = 2.0
+# Of so many requests one is compared with what the stand-in reported.
+LOOKED_AT_ONE_IN = 97
+
+
+@dataclass(frozen=True)
+class Run:
+    """One sync in a process of its own: the most memory that it had, in MB, and the seconds of
+    its longest call of the data API. `until` is the last day that it read."""
+
+    account: Account
+    until: date
+    memory: float
+    longest_call: float
+
+
+@pytest.mark.parametrize("platform", ["meta", "google_ads"])
+def test_a_large_account_takes_no_more_memory_than_a_small_one(
+    stack: LocalStack, platform: str
+) -> None:
+    small = sync(stack, platform, SMALL)
+    large = sync(stack, platform, ADS)
+
+    assert large.memory < MOST_MEMORY
+    assert large.memory < small.memory * MOST_GROWTH
+    assert large.longest_call < LONGEST_CALL
+    assert rows_in_ledger(stack) == large.account.rows(large.until, DAYS)
+    for request_id in list(large.account.requests)[::LOOKED_AT_ONE_IN]:
+        assert sums(stack, request_id) == reported(large, request_id)
+
+
+def sync(stack: LocalStack, platform: str, ads: int) -> Run:
+    """An account of so many ads, half of them named by requests, synced for the first time."""
+    account = connect_account(stack.running, stack.connection, platform, ads, ads // 2)
+    event = sync_event(stack.connection)
+    with journalled(stack) as (environment, journal):
+        environment["METRICS_LOOK_BACK_DAYS"] = str(DAYS - 1)
+        told = run_function("connection_sync", TIMEOUT, environment, event)
+        longest = max(one["seconds"] for one in journal.journal())
+    log = last_log(stack)
+    assert log["status"] == "success"
+    until = date.fromisoformat(log["window"][1])
+    return Run(account, until, told["peak"], longest)
+
+
+@contextmanager
+def journalled(stack: LocalStack) -> Iterator[tuple[dict[str, str], Control]]:
+    """The environment of a worker whose calls of the data API are written down, and the book."""
+    with proxy(stack.running.api_url) as between:
+        yield {**stack.environment(), "SUPABASE_URL": between.url}, Control(between.url)
+
+
+def last_log(stack: LocalStack) -> dict[str, Any]:
+    """How the latest sync ended, and the range that it read."""
+    found = stack.connection.execute(
+        "select status, details -> 'window' from metric_sync_logs order by start_time desc limit 1"
+    ).fetchone()
+    assert found is not None
+    return {"status": found[0], "window": found[1]}
+
+
+def rows_in_ledger(stack: LocalStack) -> int:
+    found = stack.connection.execute("select count(*) from ad_metrics").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def sums(stack: LocalStack, request_id: str) -> dict[tuple[date, str], Decimal]:
+    """The figures of a request that are sums, by day and kind."""
+    return {
+        (day, kind): value
+        for day, kind, value in stack.connection.execute(
+            "select date, metric_type, value from performance_metrics where request_id = %s "
+            "and metric_type in ('impressions', 'clicks', 'spend')",
+            (request_id,),
+        )
+    }
+
+
+def reported(run: Run, request_id: str) -> dict[tuple[date, str], Decimal]:
+    """The same, worked out from what the stand-in has to report."""
+    found: dict[tuple[date, str], Decimal] = {}
+    for number in range(DAYS):
+        day = run.until - timedelta(days=number)
+        ads = run.account.requests[request_id]
+        facts = [one for ad in ads if (one := run.account.facts(ad, day)) is not None]
+        if facts:
+            sum_of = total(facts)
+            found[day, "impressions"] = Decimal(sum_of.impressions)
+            found[day, "clicks"] = Decimal(sum_of.clicks)
+            found[day, "spend"] = sum_of.spend
+    return found
