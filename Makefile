@@ -50,8 +50,10 @@ reset: .venv/.installed .venv/.node ## Put the local stack back to its sample da
 invoke: .venv/.installed .venv/.node ## Run one function locally: FUNCTION=notifications [EVENT=events/notifications.json]
 	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT))
 
+# Most of their time the tests wait for processes that they start: a worker per core, and each
+# file with one worker, so that what is made once per session serves as many tests as it can.
 test: install ## Run the tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: install ## Try many more orders of events and kills, and larger accounts, than test does
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 \

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.node import ensure_installed
-from tests.benchmarks import claim, drain, metrics
+from tests.benchmarks import claim, drain, metrics, retention
 from tests.benchmarks.figures import Figure, show
 
 BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
     "sync-google": metrics.sync_google,
     "sync-google-large": metrics.sync_google_large,
     "plan": metrics.plan_connections,
+    "retention": retention.archive_and_purge,
 }
 
 

@@ -606,7 +606,8 @@ class RawServer:
     def __init__(
         self, answer: Callable[[socket.socket], bytes], context: ssl.SSLContext | None = None
     ) -> None:
-        self.received: list[bytes] = []
+        self._received: list[bytes] = []
+        self._serving = threading.Lock()
         self._answer, self._context = answer, context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -617,12 +618,18 @@ class RawServer:
             while True:
                 connection, _ = self._listener.accept()
                 connection.settimeout(5)
-                with connection, contextlib.suppress(OSError):
+                with self._serving, connection, contextlib.suppress(OSError):
                     if self._context is None:
-                        self.received.append(self._answer(connection))
+                        self._received.append(self._answer(connection))
                         continue
                     with self._context.wrap_socket(connection, server_side=True) as secure:
-                        self.received.append(self._answer(secure))
+                        self._received.append(self._answer(secure))
+
+    @property
+    def received(self) -> list[bytes]:
+        """What the connections so far sent; that of an answer that a client has is among it."""
+        with self._serving:
+            return list(self._received)
 
     def __enter__(self) -> RawServer:
         self._thread.start()
