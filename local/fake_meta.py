@@ -130,7 +130,9 @@ class FakeMeta(AdPlatform):
                 f" the latest version: {newest}.",
             )
 
-    def _answer(self, request: Request, version: str | None, parts: list[str]) -> dict[str, Any]:
+    def _answer(self, request: Request, version: str | None, parts: list[str]) -> Any:
+        if request.method == "POST" and not parts:
+            return self._batch(request, version)
         action = _NODES.get("/".join(parts))
         if action is None and (found := re.fullmatch(r"act_(\d+)(/insights)?", "/".join(parts))):
             action = FakeMeta._insights if found[2] else FakeMeta._account
@@ -141,6 +143,18 @@ class FakeMeta(AdPlatform):
         fields = {name: _plain(value) for name, value in request.fields.items()}
         host = f"http://{request.headers.get('host', 'localhost')}"
         return action(self, _Call(parts, _token(request), fields, f"{host}{request.path}"))
+
+    def _batch(self, request: Request, version: str | None) -> list[dict[str, Any]]:
+        """Each operation's answer as text, as https://developers.facebook.com/docs/graph-api/
+        batch-requests has it; all with the token of the whole."""
+        answers = []
+        for operation in json.loads(str(request.fields.get("batch") or "[]")):
+            path, _, query = str(operation["relative_url"]).partition("?")
+            headers = {"authorization": f"Bearer {_token(request)}"}
+            inner = Request(operation["method"], f"/{version}/{path}", query, headers, b"")
+            answer = self.handle(inner)
+            answers.append({"code": answer.status, "body": answer.body.decode()})
+        return answers
 
     # --- who is calling ---
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 
-from tests.metrics.world import GOOGLE_CLIENT, GOOGLE_REFRESH, GOOGLE_SECRET, World
+from tests.metrics.world import (
+    GOOGLE_CLIENT,
+    GOOGLE_REFRESH,
+    GOOGLE_SECRET,
+    META_TOKEN,
+    World,
+)
 from workers.errors import ConnectionCredentialsError
+from workers.examination.platform_checks import check_allowances
 from workers.platforms import PLATFORMS
 from workers.platforms.fetching import Reader
 from workers.platforms.protocol import Connection, Finding
 
 
 def findings(world: World, connection_id: str) -> list[Finding]:
+    return list(iter_findings(world, connection_id))
+
+
+def iter_findings(world: World, connection_id: str) -> Iterator[Finding]:
     (row,) = world.rows(
         "select id::text, platform, account_id, account_name, credentials "
         "from platform_connections where id = %s",
@@ -20,16 +34,16 @@ def findings(world: World, connection_id: str) -> list[Finding]:
     connection = Connection.from_row(row)
     platform = PLATFORMS[connection.platform].open(connection, world.settings)
     reader = Reader(platform, world.session, world.clock, 60.0, lambda: 0.5)
-    return list(platform.check(reader.answer))
+    return platform.check(reader.answer)
 
 
 def test_a_meta_account(world: World) -> None:
     world.meta_account("1001", account_status=1)
-    (found,) = findings(world, world.connect_meta("1001"))
+    *_, found = findings(world, world.connect_meta("1001"))
     assert (found.level, found.mend) == ("ok", "")
     assert "EUR, Europe/Oslo" in found.text
     world.change_account(world.meta, "1001", account_status=2)
-    (found,) = findings(world, world.connect_meta("1001"))
+    *_, found = findings(world, world.connect_meta("1001"))
     assert found.level == "warning"
     assert "Ads Manager" in found.mend
 
@@ -57,7 +71,7 @@ def test_a_google_account_below_a_manager(world: World) -> None:
 def test_a_meta_version_that_is_about_to_end(world: World) -> None:
     world.meta_account("1001", account_status=1)
     world.meta.app.configure({"version_warning": "The call has been auto-upgraded to v27.0"})
-    account, version = findings(world, world.connect_meta("1001"))
+    _, account, version = findings(world, world.connect_meta("1001"))
     assert (account.level, version.level) == ("ok", "warning")
     assert "META_API_VERSION" in version.mend
 
@@ -89,3 +103,39 @@ def test_a_linkedin_account_and_its_version(world: World) -> None:
     assert (account.level, version.level) == ("warning", "warning")
     assert "Campaign Manager" in account.mend
     assert "LINKEDIN_API_VERSION" in version.mend
+
+
+def test_metas_token_with_its_scopes_and_expiry(world: World) -> None:
+    world.meta_account("1001", account_status=1)
+    connection = world.connect_meta("1001")
+    token, account = findings(world, connection)
+    assert (token.level, token.text) == ("ok", "the access token does not expire")
+    assert account.level == "ok"
+
+    later = int(world.now.timestamp()) + 86_400 * 20
+    known = {META_TOKEN: {"expires_at": later, "scopes": ["ads_read"], "user_id": "1"}}
+    world.meta.app.replace_state({**world.meta.app.state(), "tokens": known})
+    token, _ = findings(world, connection)
+    assert (token.level, token.text) == ("warning", "the access token ends on 2025-03-31")
+    for exchange in world.meta.journal.listing():
+        assert META_TOKEN not in exchange["path"] + exchange["query"]
+
+
+def test_a_version_that_meta_does_not_serve(world: World) -> None:
+    world.meta_account("1001", account_status=1)
+    world.settings = replace(world.settings, meta_api_version="v99.0")
+    checked = iter_findings(world, world.connect_meta("1001"))
+    version = next(checked)
+    assert version.level == "failed"
+    assert "META_API_VERSION" in version.mend
+
+
+@pytest.mark.parametrize(
+    ("connections", "frequency", "level"), [(20, 1440, "ok"), (20, 10, "warning")]
+)
+def test_what_the_syncs_need_of_googles_quota(connections: int, frequency: int, level: str) -> None:
+    row = {"platform": "google", "sync_frequency": frequency, "requests": None}
+    other = {"platform": "snapchat", "sync_frequency": 10, "requests": None}
+    (found,) = check_allowances([row] * connections + [other])
+    assert found.level == level
+    assert "allows 2880" in found.text

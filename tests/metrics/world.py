@@ -113,13 +113,13 @@ class World:
         self.connection.close()
 
     def _start_without_accounts(self) -> None:
-        clients = {
-            "google": {GOOGLE_CLIENT: GOOGLE_SECRET},
-            "linkedin": {LINKEDIN_CLIENT: LINKEDIN_SECRET},
+        apps = {
+            "meta": {"app": {"id": "42", "name": "Agency", "secret": META_SECRET}},
+            "google": {"clients": {GOOGLE_CLIENT: GOOGLE_SECRET}},
+            "linkedin": {"clients": {LINKEDIN_CLIENT: LINKEDIN_SECRET}},
         }
         for name, server in self.servers.items():
-            more = {"clients": clients[name]} if name in clients else {}
-            server.app.replace_state({**server.app.state(), "accounts": {}, **more})
+            server.app.replace_state({**server.app.state(), "accounts": {}, **apps.get(name, {})})
 
     # --- the agency and its accounts ---
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from workers.clock import Clock
 from workers.errors import ConnectionCredentialsError, WorkerError
-from workers.examination.findings import failed, of_error, warning
+from workers.examination.findings import failed, of_error, ok, warning
 from workers.platforms import PLATFORMS, find_platform
 from workers.platforms.fetching import OutOfTime, Reader, Session
 from workers.platforms.protocol import Connection, Finding
 from workers.settings import Settings
 
 AT_ONCE: Final = 8
+# Of one sync, where none has told yet.
+USUAL_REQUESTS: Final = 3
+NEARLY_ALL: Final = 0.8
 
 
 def check_connections(
@@ -39,6 +43,30 @@ def check_connections(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for findings in pool.map(check, rows):
             yield from findings
+    yield from check_allowances(rows)
+
+
+def check_allowances(rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What the syncs of a day need, against what the platform's lowest access level allows."""
+    needs: Counter[str] = Counter()
+    for row in rows:
+        platform = find_platform(row["platform"])
+        if platform is not None:
+            syncs = 1440 / max(1, min(int(row["sync_frequency"]), 1440))
+            needs[platform.name] += round(syncs * (row["requests"] or USUAL_REQUESTS))
+    for name, needed in sorted(needs.items()):
+        allowance = PLATFORMS[name].daily_allowance
+        if allowance is None:
+            continue
+        allowed, level = allowance
+        text = f"{name}: the syncs need some {needed} requests a day; {level} allows {allowed}"
+        if needed > allowed * NEARLY_ALL:
+            yield warning(
+                text,
+                "Raise sync_frequency (minutes) of its connections, or apply for higher access",
+            )
+        else:
+            yield ok(text)
 
 
 def _connection(

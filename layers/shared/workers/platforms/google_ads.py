@@ -89,6 +89,7 @@ class GoogleAds:
     # A stream is not paged.
     page_size: ClassVar[int] = 1
     smallest_page: ClassVar[int] = 1
+    daily_allowance: ClassVar[tuple[int, str] | None] = (2880, "Explorer access")
 
     def __init__(self, connection: Connection, customer: str, settings: Settings) -> None:
         self._connection = connection

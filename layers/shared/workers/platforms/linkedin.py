@@ -83,6 +83,7 @@ class LinkedIn:
     # An answer is not paged.
     page_size: ClassVar[int] = 1
     smallest_page: ClassVar[int] = 1
+    daily_allowance: ClassVar[tuple[int, str] | None] = None
 
     def __init__(self, connection: Connection, account: str, settings: Settings) -> None:
         self._connection = connection

@@ -12,8 +12,10 @@ import hmac
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self
+from urllib.parse import quote
 
 from workers.errors import (
     ConnectionCredentialsError,
@@ -69,12 +71,14 @@ class Meta:
     longest_window: ClassVar[int | None] = None
     page_size: ClassVar[int] = 500
     smallest_page: ClassVar[int] = 25
+    daily_allowance: ClassVar[tuple[int, str] | None] = None
 
     def __init__(
         self, connection: Connection, account_id: str, base_url: str, api_version: str
     ) -> None:
         self._connection = connection
         self._token = connection.credential("access_token")
+        self._app_id = connection.optional_credential("app_id")
         self._app_secret = connection.optional_credential("app_secret")
         self._account_id = account_id
         self._graph = f"{base_url}/{api_version}"
@@ -206,7 +210,10 @@ class Meta:
         return self._warning
 
     def check(self, ask: Ask) -> Iterator[Finding]:
-        """The account behind the token, and the version."""
+        """The version, the token with its scopes and expiry, and the account behind it."""
+        yield from self._check_version(ask)
+        if self._app_id and self._app_secret:
+            yield from self._check_token(ask)
         account = ask(self.ask_account)
         active = account.get("account_status") == 1
         yield Finding(
@@ -217,6 +224,43 @@ class Meta:
         )
         if self._warning:
             yield Finding("warning", self._warning, "Set META_API_VERSION to a newer one")
+
+    def _check_version(self, ask: Ask) -> Iterator[Finding]:
+        """Asked without a token, a version that exists asks for one."""
+        try:
+            ask(lambda: Request("GET", f"{self._graph}/me"))
+        except ConnectionCredentialsError:
+            return
+        except PermanentError as error:
+            if error.code not in ("2500", "2635"):
+                return  # not about the version; the account's own answer will say it
+            yield Finding(
+                "failed",
+                f"Meta does not serve version {self.api_version}: {error}",
+                "Set META_API_VERSION to one that it serves",
+            )
+
+    def _check_token(self, ask: Ask) -> Iterator[Finding]:
+        # debug_token takes the token that it is asked about in the address; in a batch, that
+        # address is part of the body
+        # https://developers.facebook.com/docs/graph-api/batch-requests
+        inner = {"method": "GET", "relative_url": f"debug_token?input_token={quote(self._token)}"}
+        form = {
+            "access_token": f"{self._app_id}|{self._app_secret}",
+            "batch": json.dumps([inner]),
+            "include_headers": "false",
+        }
+        try:
+            answers = ask(lambda: Request("POST", f"{self._graph}/", form=form))
+            token = json.loads(answers[0]["body"])["data"]
+        except (WorkerError, ValueError, LookupError, TypeError):
+            yield Finding(
+                "warning",
+                "Meta did not tell the token's scopes and expiry",
+                "Are app_id and app_secret in the credentials those of the token's app?",
+            )
+            return
+        yield from _token_findings(token)
 
     def _get(self, path: str, **params: str) -> Request:
         proof = self._proof()
@@ -328,3 +372,25 @@ def _without_code(status: int) -> WorkerError:
     return UnknownError(
         f"Meta answered with status {status} and no error of its own", code=f"http_{status}"
     )
+
+
+def _token_findings(token: Mapping[str, Any]) -> Iterator[Finding]:
+    if not token.get("is_valid"):
+        yield Finding("failed", "the access token is not valid", "Connect the account anew")
+        return
+    if not {"ads_read", "ads_management"} & set(token.get("scopes") or []):
+        yield Finding(
+            "failed",
+            "the access token lacks the scope ads_read",
+            "Make a token with ads_read and connect the account anew",
+        )
+    expires = token.get("expires_at") or token.get("data_access_expires_at") or 0
+    if expires:
+        day = datetime.fromtimestamp(int(expires), UTC).date()
+        yield Finding(
+            "warning",
+            f"the access token ends on {day}",
+            "A system user's token can be made so that it does not expire",
+        )
+    else:
+        yield Finding("ok", "the access token does not expire")

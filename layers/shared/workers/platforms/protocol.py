@@ -141,6 +141,8 @@ class Platform(Protocol):
     # Rows asked for in one page, and the fewest that it makes sense to ask for.
     page_size: ClassVar[int]
     smallest_page: ClassVar[int]
+    # Requests a day that the lowest level of access allows, and its name; None: not counted so.
+    daily_allowance: ClassVar[tuple[int, str] | None]
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:

@@ -71,6 +71,7 @@ class TikTok:
     longest_window: ClassVar[int | None] = 30
     page_size: ClassVar[int] = 1000
     smallest_page: ClassVar[int] = 100
+    daily_allowance: ClassVar[tuple[int, str] | None] = None
 
     def __init__(self, connection: Connection, advertiser: str, settings: Settings) -> None:
         self._connection = connection
