@@ -1,0 +1,123 @@
+"""Every command that the README shows is run here, or has its reason for not being run."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from local.http_server import HttpServer
+from tests.conftest import LocalStack
+from tests.integration.moto_s3 import CREDENTIALS, REGION, MotoS3, client
+from workers.composition.container import forget_clients
+from workers.operate.__main__ import main
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+OPERATE = ".venv/bin/python -m workers.operate "
+
+# What is not run here, by how it begins, and why.
+NOT_RUN = {
+    "make demo": "CI's first step on a clean clone; the scenes are tested as invocations",
+    "make test": "this is it",
+    "make invoke": "tests/integration/test_invoke.py",
+    "npx supabase link": "needs a Supabase account",
+    "npx supabase db push": "tests/database/test_migrations.py pushes to a Postgres of its own",
+    "cat >": "a file typed by hand",
+    "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",
+    '{"SUPABASE_SERVICE_ROLE_KEY"': "the file's content",
+    "--secret-string": "continues the line before",
+}
+
+
+def shown() -> list[str]:
+    """The commands in the README's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def operations() -> list[str]:
+    return [line for line in shown() if line.startswith(OPERATE)]
+
+
+def test_each_command_is_run_or_has_its_reason() -> None:
+    for command in shown():
+        reasons = [reason for start, reason in NOT_RUN.items() if command.startswith(start)]
+        assert command.startswith(OPERATE) or len(reasons) == 1, command
+
+
+def test_no_reason_is_left_over() -> None:
+    text = README.read_text(encoding="utf-8")
+    for start in NOT_RUN:
+        assert start in text, start
+
+
+@pytest.fixture
+def operating(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[LocalStack]:
+    """The sample agency with something dead, something parked, and a bucket."""
+    stack.connection.execute(
+        "update notification_queue set attempts = 5 "
+        "where id = (select min(id::text)::uuid from notification_queue);"
+        "insert into notification_pauses (config_id, code, reason) "
+        "select id, 'is_archived', 'archived' from notification_config limit 1;"
+        "insert into metric_connection_states (connection_id, not_before) "
+        "select id, now() + interval '1 hour' from platform_connections where platform = 'meta'"
+    )
+    with HttpServer(MotoS3()) as s3:
+        client(s3).create_bucket(
+            Bucket="archive", CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        environment = {
+            **stack.environment(), **CREDENTIALS, "ARCHIVE_BUCKET_NAME": "archive",
+            "AWS_ENDPOINT_URL_S3": s3.url,
+        }  # fmt: skip
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        yield stack
+    forget_clients()
+
+
+def one_id(stack: LocalStack, command: str) -> str:
+    """The id that stands where the README says ID."""
+    query = {
+        "dead": "select id from notification_queue where attempts = 5",
+        "parked": "select config_id from notification_pauses",
+    }.get(
+        command.split(maxsplit=1)[0], "select id from platform_connections where platform = 'meta'"
+    )
+    row = stack.connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@pytest.mark.parametrize("command", operations())
+def test_an_operators_command_works_as_shown(
+    command: str, operating: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = command.removeprefix(OPERATE).partition(" #")[0].strip()
+    told, _, from_file = told.partition("<")
+    arguments = shlex.split(told)
+    if "ID" in arguments:
+        arguments[arguments.index("ID")] = one_id(operating, told)
+    if from_file:
+        row = operating.connection.execute(
+            "select account_id, credentials::text from platform_connections where platform='meta'"
+        ).fetchone()
+        assert row is not None
+        arguments[3] = row[0]  # the account of the README's example is nobody's
+        monkeypatch.setattr("sys.stdin", io.StringIO(row[1]))
+    if arguments[:2] == ["connections", "remove"]:
+        arguments.append("--yes")  # where nobody is there to be asked
+    if arguments[0] == "backfill":  # the platforms keep three years
+        today = datetime.now(UTC).date()
+        arguments[3], arguments[5] = f"{today - timedelta(60)}", f"{today - timedelta(50)}"
+    out = io.StringIO()
+    assert main(arguments, out) == 0, out.getvalue()
