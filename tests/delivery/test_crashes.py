@@ -155,3 +155,20 @@ def test_two_runs_at_once_over_one_queue(world: World) -> None:
     assert len(world.messages()) == 20
     assert world.outcomes() == {"sent": 20}
     world.assert_kept()
+
+
+def test_of_eight_runs_at_once_one_drains_and_a_successor_takes_over(world: World) -> None:
+    for number in range(4):
+        config = world.agency.config(f"C{number:08}", template="{{text}}")
+        for text in range(3):
+            world.queue(config, f"{text}")
+    runs = [start(world, "after post 5" if number == 0 else None) for number in range(8)]
+    for process in runs:
+        _, err = process.communicate(timeout=90)
+        assert process.returncode in (0, -signal.SIGKILL), err
+    world.clock.advance(200)
+    world.run_until_ended()
+    assert world.outcomes() == {"sent": 12}
+    assert len(world.messages()) == 12
+    assert not any(message.is_marked for message in world.messages())
+    world.assert_kept()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -243,3 +244,13 @@ def test_what_cannot_be_verified_is_not_purged(world: World, store: Store, damag
     assert "denied" not in damage or "AccessDenied" in done["error"]
     assert damage == "denied" or "activity_log/date=" in done["error"]
     assert world.count("archived_activity_log") == 12, "the archiving went on, the purge did not"
+
+
+def test_two_runs_at_once_do_the_work_once(world: World, store: Store) -> None:
+    lines = old_rows(world)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [steps[-1] for steps in pool.map(lambda _: killed_run(world, None, BUCKET), "ab")]
+    assert "ended complete" in ends
+    assert set(ends) <= {"ended complete", "ended busy"}
+    assert sorted(store.rows()) == sorted(lines), "nothing is kept twice"
+    assert (world.count("activity_log"), world.count("archived_activity_log")) == (0, 5)

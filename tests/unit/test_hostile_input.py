@@ -1,0 +1,85 @@
+"""Whatever comes from outside is understood or refused by name: settings, messages, policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.errors import ConfigurationError, PermanentError
+from workers.metrics.orders import SyncOrder
+from workers.platforms.protocol import Connection
+from workers.retention.policies import ENTITY_TYPES, read_policies
+from workers.settings import Settings, load_settings
+
+NAMES = [name.upper() for name in Settings.__dataclass_fields__]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60)))
+def test_settings_are_read_or_refused_by_name(values: dict[str, str]) -> None:
+    told = ""
+    try:
+        load_settings(values)
+    except ConfigurationError as error:
+        told = str(error)
+    assert not told or any(name in told for name in NAMES)
+    assert all(value not in told for value in values.values() if len(value) > 20)
+
+
+@given(st.text() | JSON.map(str) | st.just('{"connection_id": 1, "token": []}'))
+def test_a_message_is_an_order_or_refused(body: str) -> None:
+    try:
+        order = SyncOrder.from_body(body)
+    except PermanentError as error:
+        code = error.code
+    else:
+        code = "malformed_message" if SyncOrder.from_body(order.body()) == order else "changed"
+    assert code == "malformed_message"
+
+
+@given(st.uuids(), st.uuids())
+def test_an_order_survives_its_way(connection: Any, token: Any) -> None:
+    order = SyncOrder(str(connection), str(token))
+    assert SyncOrder.from_body(order.body()) == order
+
+
+ROWS = st.fixed_dictionaries(
+    {
+        "id": st.uuids().map(str),
+        "entity_type": st.sampled_from(ENTITY_TYPES) | st.text(max_size=20),
+        "active_days": st.integers() | JSON,
+        "archive_days": st.integers(-5, 5000) | JSON,
+    }
+)
+
+
+@given(st.lists(ROWS, max_size=8))
+def test_policies_are_carried_out_or_refused_each_once(rows: list[dict[str, Any]]) -> None:
+    policies, refused = read_policies(rows)
+    told = [id_ for policy in policies for id_ in policy.ids] + [one.id for one in refused]
+    assert sorted(told) == sorted(row["id"] for row in rows)
+    assert len({policy.entity_type for policy in policies}) == len(policies)
+    for policy in policies:
+        assert policy.entity_type in ENTITY_TYPES
+        of_type = [row for row in rows if row["id"] in policy.ids]
+        assert policy.active_days == max(row["active_days"] for row in of_type) >= 1
+        assert policy.archive_days == max(row["archive_days"] for row in of_type) >= 1
+
+
+@given(JSON, st.none() | st.text(max_size=20))
+def test_any_credentials_of_a_row_can_be_looked_into(credentials: Any, account: Any) -> None:
+    row = {
+        "id": "c", "platform": "meta", "account_id": account, "account_name": None,
+        "credentials": credentials,
+    }  # fmt: skip
+    connection = Connection.from_row(row)
+    assert all(isinstance(secret, str) for secret in connection.secrets)
+    assert connection.optional_credential("access_token") in (
+        None, *(str(value).strip() for value in connection.credentials.values())
+    )  # fmt: skip
