@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.node import ensure_installed
-from tests.benchmarks import claim, drain, metrics, retention
+from tests.benchmarks import claim, cold_start, drain, metrics, retention
 from tests.benchmarks.figures import Figure, show
 
 BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
     "sync-google-large": metrics.sync_google_large,
     "plan": metrics.plan_connections,
     "retention": retention.archive_and_purge,
+    "cold-start": cold_start.cold_starts,
 }
 
 
