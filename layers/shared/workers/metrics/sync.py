@@ -249,7 +249,7 @@ class _Run:
         )
         self._range = whole
         ours = self._load_links(platform)
-        self._read_all(platform, reader, account, ours, unread(whole, self._days_read))
+        self._read_all(platform, reader, account, ours, whole)
         self._until_finished("settle_ad_links", platform=platform.name, most=SETTLE_DAYS)
 
     def _load_links(self, platform: Platform) -> frozenset[str]:
@@ -275,12 +275,13 @@ class _Run:
         reader: Reader,
         account: Account,
         ours: frozenset[str],
-        missing: list[Window],
+        whole: Window,
     ) -> None:
-        """Every missing day, newest first, in windows as wide as the account allows."""
+        """Every day that is not read yet, newest first, in windows as wide as the account
+        allows."""
         self._width = width = Width(self._window_days, platform.longest_window)
         page_size = platform.page_size
-        while missing:
+        while missing := unread(whole, self._days_read):
             window = missing[0].newest(width.days)
             try:
                 most = self._read_window(platform, reader, account, ours, window, page_size)
@@ -301,9 +302,9 @@ class _Run:
                     raise
                 continue
             width.read(most)
-            missing = _without(missing, window)
+            self._days_read.update(window.days)
             if self._asked:
-                self._asked.progress(window, sum(one.width for one in missing))
+                self._asked.progress(window, sum(one.width for one in missing) - window.width)
 
     def _read_window(
         self,
@@ -442,11 +443,3 @@ class _Run:
             if self._reader.version_warning:
                 details["version_warning"] = self._reader.version_warning
         return details
-
-
-def _without(missing: list[Window], done: Window) -> list[Window]:
-    """`missing` without `done`, which is the newest part of its first window."""
-    first, *rest = missing
-    if first == done:
-        return rest
-    return [Window(first.since, done.since.fromordinal(done.since.toordinal() - 1)), *rest]
