@@ -2,8 +2,8 @@
 
 `python -m tests.delivery.killed_run` reads one JSON object from stdin: url, key, token,
 slack_url, as_of, kill_at (a step's name, or null), poison (a channel whose posts kill the
-process, or null). It prints the steps that it took, one a line,
-before each is taken.
+process, or null), and where it is not the usual one timeout (of each call, in seconds). It
+prints the steps that it took, one a line, before each is taken.
 
 A step is a call to the outside, `before` or `after` it took effect, with its number: that is
 where a crash can fall between two effects.
@@ -80,8 +80,9 @@ def main() -> None:
     clock = SystemClock()
     begun, as_of = clock.now(), datetime.fromisoformat(order["as_of"])
     steps = Steps(order["kill_at"])
+    timeout = order.get("timeout", 5.0)
     database = SteppedDatabase(
-        order["url"], order["key"], lambda: as_of + timedelta(seconds=clock.now() - begun)
+        order["url"], order["key"], lambda: as_of + timedelta(seconds=clock.now() - begun), timeout
     )
     settings = Settings(
         supabase_url=order["url"],
@@ -90,7 +91,7 @@ def main() -> None:
         slack_api_url=order["slack_url"],
         slack_channel_rate=0.0,
     )
-    slack = SteppedSlack(settings.slack_bot_token, settings.slack_api_url, timeout=5.0)
+    slack = SteppedSlack(settings.slack_bot_token, settings.slack_api_url, timeout=timeout)
     database.steps = slack.steps = steps
     slack.poison = order["poison"]
     Drain(database, slack, settings, clock, lambda: 0.5).run(begun + 60)

@@ -51,8 +51,10 @@ class VirtualClock:
 class TimedDatabase(Database):
     """Tells every SQL function what time it is."""
 
-    def __init__(self, url: str, key: str, as_of: Callable[[], datetime]) -> None:
-        super().__init__(url, key, timeout=5.0)
+    def __init__(
+        self, url: str, key: str, as_of: Callable[[], datetime], timeout: float = 5.0
+    ) -> None:
+        super().__init__(url, key, timeout=timeout)
         self._as_of = as_of
 
     def call(self, function: str, **arguments: Any) -> Any:

@@ -89,6 +89,8 @@ def test_what_it_has_no_rule_for_comes_through(connected: Open, api: Api) -> Non
         Fault("answer", status=503, body="<html>upstream</html>"),
         Fault("answer", status=502, body=""),
         Fault("answer", status=429, body="slow down"),
+        Fault("answer", status=429, body=json.dumps({"message": "rate limit exceeded"})),
+        Fault("answer", status=200, body="<html>Sign in</html>"),
         Fault("answer", status=504, body=json.dumps({"code": "PGRST003", "message": "no pool"})),
         Fault("answer", status=500, body=json.dumps({"code": "57014", "message": "canceled"})),
         Fault("answer", status=500, body=json.dumps({"code": "40P01", "message": "deadlock"})),

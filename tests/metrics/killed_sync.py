@@ -1,8 +1,9 @@
 """A sync in a process of its own, which kills itself at a named step.
 
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
-as_of, body (the order), kill_at (a step's name, or null). It prints the steps that it took,
-one a line, before each is taken; steps are as in tests.delivery.killed_run.
+as_of, body (the order), kill_at (a step's name, or null), and where they are not the usual ones
+timeout (of each call) and seconds (until the deadline). It prints the steps that it took, one a
+line, before each is taken; steps are as in tests.delivery.killed_run.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from workers.settings import Settings
 
 class SteppedSession(requests.Session):
     steps: Steps
+    timeout: float | None
 
     def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
         name = str(url).rpartition("/")[2].partition(":")[0]
         kind = "account" if name.startswith("act_") else name
         self.steps.take(f"before {kind}")
+        if self.timeout is not None:
+            rest["timeout"] = self.timeout
         response = super().request(method, url, **rest)
         self.steps.take(f"after {kind}")
         return response
@@ -43,11 +47,13 @@ def main() -> None:
         settings.supabase_url,
         settings.supabase_service_role_key,
         lambda: as_of + timedelta(seconds=clock.now() - begun),
+        order.get("timeout", 5.0),
     )
     session = SteppedSession()
+    session.timeout = order.get("timeout")
     database.steps = session.steps = steps
     sync = ConnectionSync(database, settings, clock, lambda platform: session, lambda: 0.5)
-    report = sync.run(SyncOrder.from_body(order["body"]), begun + 60)
+    report = sync.run(SyncOrder.from_body(order["body"]), begun + order.get("seconds", 60))
     sys.stdout.write(f"ended {report.status}\n")
 
 

@@ -1,9 +1,10 @@
 """A retention run in a process of its own, which kills itself at a named step.
 
 `python -m tests.retention.killed_run` reads one JSON object from stdin: url, key, as_of, bucket
-(or null), kill_at (a step's name, or null). S3 is where AWS_ENDPOINT_URL_S3 says. It prints the
-steps that it took, one a line, before each is taken; steps are as in tests.delivery.killed_run:
-a call of the database, and each request to S3.
+(or null), kill_at (a step's name, or null), and where it is not the usual one timeout (of each
+call, in seconds). S3 is where AWS_ENDPOINT_URL_S3 says. It prints the steps that it took, one a
+line, before each is taken; steps are as in tests.delivery.killed_run: a call of the database,
+and each request to S3.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ class SteppedDatabase(Database):
         return answer
 
 
-def stepped_s3(steps: Steps) -> Any:
+def stepped_s3(steps: Steps, timeout: float) -> Any:
     """boto3's client, which counts each request before it is sent and after its answer."""
-    client = boto3.client("s3", config=Config(retries={"total_max_attempts": 1}))
+    config = Config(read_timeout=timeout, retries={"total_max_attempts": 1})
+    client = boto3.client("s3", config=config)
 
     def before(model: Any, **_: Any) -> None:
         steps.take(f"before {model.name}")
@@ -55,10 +57,11 @@ def stepped_s3(steps: Steps) -> Any:
 def main() -> None:
     order = json.load(sys.stdin)
     steps = Steps(order["kill_at"])
-    database = SteppedDatabase(order["url"], order["key"])
+    timeout = order.get("timeout", 10.0)
+    database = SteppedDatabase(order["url"], order["key"], timeout=timeout)
     database.steps = steps
     database.as_of = datetime.fromisoformat(order["as_of"])
-    cold = ColdArchive(order["bucket"], stepped_s3(steps)) if order["bucket"] else None
+    cold = ColdArchive(order["bucket"], stepped_s3(steps, timeout)) if order["bucket"] else None
     clock = SystemClock()
     report = Retention(database, clock, cold).run(clock.now() + 60)
     sys.stdout.write(f"ended {report.outcome}\n")

@@ -32,7 +32,9 @@ class Database:
 
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT) -> None:
         # a redirect would take the key along to wherever it points
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False)
+        self._http = httpx.Client(
+            timeout=timeout, follow_redirects=False, event_hooks={"response": [_refuse_others]}
+        )
         options = ClientOptions(
             httpx_client=self._http, persist_session=False, auto_refresh_token=False
         )
@@ -73,6 +75,19 @@ class Database:
                 f"the database could not be reached for {function}: {type(error).__name__}",
                 code=type(error).__name__,
             ) from error
+
+
+def _refuse_others(response: httpx.Response) -> None:
+    """Raises TransientError for what something between us and the API answered in its place.
+
+    A page with status 200 the client would hand on as text that the function returned, and what
+    was never stored would count as stored. A gateway's 429 need not have a code.
+    """
+    if response.status_code == 429:
+        raise TransientError("the data API's gateway asks for fewer requests", code="429")
+    kind = response.headers.get("content-type", "")
+    if response.is_success and response.status_code != 204 and "json" not in kind:
+        raise TransientError("something else than the data API answered, not in JSON", code="page")
 
 
 def _classify(function: str, error: APIError) -> WorkerError | None:

@@ -1,0 +1,95 @@
+"""Faults by chance, and how often each has struck."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from typing import Any
+
+from local.faults import (
+    Fault,
+    close,
+    failing,
+    hang,
+    rate_limited,
+    redirect,
+    reset,
+    trickle,
+    truncate,
+)
+from local.http_server import HttpServer
+from tests.soak.tally import Tally
+
+# Workers in processes of their own give a call so long; what hangs, hangs for longer.
+TIMEOUT_SECONDS = 0.6
+HANG_SECONDS = 1.2
+
+Kind = Callable[[], Fault]
+
+
+def kinds(secret: str) -> list[Kind]:
+    """What may go wrong between a worker and any server; some of it quotes a secret."""
+    page = f"<html>Oh dear: Authorization: Bearer {secret}</html>"
+    return [
+        reset,
+        lambda: reset(when="after"),
+        close,
+        lambda: close(when="after"),
+        lambda: hang(HANG_SECONDS),
+        lambda: hang(HANG_SECONDS, when="after"),
+        truncate,
+        lambda: trickle(0.4),
+        lambda: trickle(3.0),
+        lambda: rate_limited(1),
+        lambda: rate_limited(200),
+        lambda: rate_limited(None),
+        lambda: rate_limited("soon"),
+        lambda: failing(500, body=page),
+        lambda: failing(500, when="after"),
+        lambda: failing(502),
+        lambda: failing(503, body=page),
+        lambda: failing(504, when="after"),
+        lambda: failing(200, body=page),
+        lambda: redirect("http://127.0.0.1:9/elsewhere"),
+    ]
+
+
+def spoil(
+    server: HttpServer,
+    rng: random.Random,
+    choice: list[Kind],
+    *,
+    within: int = 8,
+    paths: tuple[str, ...] = ("",),
+) -> None:
+    """None to four faults, each single or in a burst, among the next requests of one of the
+    paths."""
+    for _ in range(rng.choice((0, 1, 2, 3, 4))):
+        where: dict[str, Any] = {
+            "skip": rng.choice((0, rng.randrange(within))),
+            "times": rng.choice((1, 1, 1, rng.randint(2, 6))),
+            "path": rng.choice(paths),
+        }
+        server.faults.add(dataclasses.replace(rng.choice(choice)(), **where))
+
+
+def end_faults(server: HttpServer, tally: Tally) -> None:
+    """Counts those that struck, and forgets them all.
+
+    A request that hangs may still take effect, so its time is waited for: virtual time would
+    otherwise overtake it, as no network does.
+    """
+    for fault in server.faults.listing():
+        if fault["struck"]:
+            tally.add("faults struck", _name(fault), fault["struck"])
+            if fault["how"] == "hang" and fault["when"] == "before":
+                server.pause(HANG_SECONDS)
+    server.faults.clear()
+
+
+def _name(fault: dict[str, Any]) -> str:
+    if fault["how"] == "answer":
+        form = "JSON" if fault["body"].startswith("{") else "HTML"
+        return f"{fault['status']} {form} {fault['when']}"
+    return f"{fault['how']} {fault['when']}"

@@ -1,0 +1,156 @@
+"""A round of notifications: queued, disturbed, and brought to rest."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+
+from postgrest.exceptions import APIError
+
+from local.faults import slack_error
+from tests.delivery.test_crashes import STEPS
+from tests.delivery.world import ENDED, TOKEN, World, world_over
+from tests.soak.chaos import TIMEOUT_SECONDS, Kind, end_faults, kinds, spoil
+from tests.soak.ground import Ground
+from tests.soak.processes import run_process
+from tests.soak.tally import Tally, assert_silent
+from workers.errors import WorkerError
+
+JUMPS = (0.5, 5.0, 31.0, 61.0, 175.0, 1000.0)
+# In such a share of rounds what was posted cannot be looked for, so that repeats get marked.
+BLIND_SHARE = 0.2
+REFUSALS: list[Kind] = [
+    lambda: slack_error("internal_error", when="after"),
+    lambda: slack_error("no_text", path="chat.postMessage"),
+    lambda: slack_error("brand_new_error"),
+    lambda: slack_error("channel_not_found", path="chat.postMessage"),
+]
+RECORDS = ("", "", "record_notification_progress", "lock_and_get_notifications")
+
+
+def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
+    """One round. Raises AssertionError where a promise is broken."""
+    with world_over(ground.api) as world:
+        channels = [f"C{number}SOAK000" for number in range(rng.randint(1, 4))]
+        configs = [world.agency.config(channel, template="{{text}}") for channel in channels]
+        if rng.random() < BLIND_SHARE:
+            world.without_scopes("channels:history", "groups:history")
+        queued = 0
+        for _ in range(rng.randint(1, 3)):
+            queued += _queue(world, rng, configs)
+            _disturbed_run(ground, world, rng, tally)
+            _check_meanwhile(world, queued)
+            world.clock.advance(rng.choice(JUMPS))
+        _come_to_rest(world)
+        _check(ground, world, queued)
+        _count(world, tally)
+
+
+def _queue(world: World, rng: random.Random, configs: list[str]) -> int:
+    count = 0
+    for config in configs:
+        for _ in range(rng.randint(0, 6)):
+            count += 1
+            created = world.now + timedelta(milliseconds=count)
+            world.queue(config, f"number {count}", created_at=created, next_attempt_at=world.now)
+    return count
+
+
+def _disturbed_run(ground: Ground, world: World, rng: random.Random, tally: Tally) -> None:
+    own_process = rng.random() < 0.7
+    bad = [*kinds(TOKEN), *REFUSALS, *REFUSALS]
+    if not own_process:
+        # in virtual time, what hangs would arrive minutes later than it was sent
+        bad = [kind for kind in bad if (kind().how, kind().when) != ("hang", "before")]
+    spoil(world.slack_server, rng, bad, paths=("", "chat.postMessage"))
+    spoil(world.between, rng, kinds(ground.api.keys.secret), paths=RECORDS)
+    if own_process:
+        how = _run_in_a_process(ground, world, rng, tally)
+    else:
+        how = _run_in_virtual_time(world)
+    tally.add("notification runs", how)
+    end_faults(world.slack_server, tally)
+    end_faults(world.between, tally)
+
+
+def _run_in_virtual_time(world: World) -> str:
+    try:
+        return f"{world.run(seconds=60.0, slack_timeout=0.5).outcome} (virtual time)"
+    except (WorkerError, APIError) as error:
+        return f"raised {type(error).__name__} (virtual time)"
+
+
+def _run_in_a_process(ground: Ground, world: World, rng: random.Random, tally: Tally) -> str:
+    order = {
+        "url": ground.reached(world.between.url, rng, tally),
+        "key": world.api.keys.secret,
+        "token": TOKEN,
+        "slack_url": f"{ground.reached(world.slack_server.url, rng, tally)}/api/",
+        "as_of": world.now.isoformat(),
+        "kill_at": rng.choice((None, rng.choice(STEPS))),
+        "poison": None,
+        "timeout": TIMEOUT_SECONDS,
+    }
+    ended = run_process(
+        "tests.delivery.killed_run", order, patience=ground.patience(rng),
+        passed=world.clock.advance,
+    )  # fmt: skip
+    assert_silent(ended.said, ground.secrets)
+    return ended.how
+
+
+def _come_to_rest(world: World) -> None:
+    """With Slack well and the workers running, all ends."""
+    world.clock.advance(1000)
+    for _ in range(12):
+        world.connection.execute("select release_parked_configs(as_of => %s)", (world.now,))
+        world.run()
+        if all(row["outcome"] in ENDED for row in world.queued()):
+            return
+        world.clock.advance(300)
+
+
+def _check_meanwhile(world: World, queued: int) -> None:
+    assert len(world.queued()) == queued, "a notification is gone"
+    copies = world.copies()
+    assert max(copies.values(), default=0) <= 1, f"unmarked copies: {copies.most_common(3)}"
+
+
+def _check(ground: Ground, world: World, queued: int) -> None:
+    _check_meanwhile(world, queued)
+    left = [row for row in world.queued() if row["outcome"] not in ENDED]
+    assert not left, f"lost: {left}"
+    world.assert_kept()
+    _check_order(world)
+    for table in ("notification_queue", "notification_deliveries", "notification_pauses"):
+        rows = world.connection.execute(f"select * from {table}").fetchall()  # noqa: S608
+        assert_silent(rows, ground.secrets)
+
+
+def _check_order(world: World) -> None:
+    """Within a channel those sent at the first try stand as they were created."""
+    rows = world.connection.execute(
+        "select destination, message_ts::numeric as ts, notification.created_at "
+        "from notification_deliveries delivery "
+        "join notification_queue notification on notification.id = notification_id "
+        "where state = 'sent' and delivery.attempts = 1 and history = '[]' "
+        "order by destination, notification.created_at"
+    ).fetchall()
+    for first, second in pairwise(rows):
+        if first["destination"] == second["destination"]:
+            assert first["ts"] < second["ts"], f"out of order: {first}, {second}"
+
+
+def _count(world: World, tally: Tally) -> None:
+    for outcome, count in world.outcomes().items():
+        tally.add("notifications", outcome, count)
+    tally.add("notifications", "lost", 0)
+    deliveries = Counter(message.delivery_id for message in world.messages())
+    tally.add("duplicates", "marked", deliveries.total() - len(deliveries))
+    unmarked = world.copies()
+    tally.add("duplicates", "unmarked", unmarked.total() - len(unmarked))
+    for delivery in world.agency.deliveries():
+        if delivery["state"] == "dead":
+            tally.add("dead by reason", delivery["error_code"])

@@ -1,0 +1,68 @@
+"""What the rounds are played on: a data API, stand-ins, and an address where nothing listens."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from local.fake_google_ads import fake_google_ads
+from local.fake_linkedin import fake_linkedin
+from local.fake_meta import fake_meta
+from local.fake_tiktok import fake_tiktok
+from local.http_server import HttpServer
+from tests.conftest import Api
+from tests.delivery.world import TOKEN
+from tests.integration.moto_s3 import MotoS3
+from tests.metrics.world import SECRETS
+from tests.soak.tally import Tally
+
+# One in so many processes finds that nothing listens where it calls.
+REFUSED_ONE_IN = 12
+# A process needs some of it to start; what it then lacks is killed at a random moment.
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.8, 5.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The same for all rounds; each round empties what it uses."""
+
+    api: Api
+    platforms: dict[str, HttpServer]
+    s3: HttpServer
+    closed_url: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no worker may say."""
+        return (TOKEN, self.api.keys.secret, *SECRETS)
+
+    def reached(self, url: str, rng: random.Random, tally: Tally) -> str:
+        """The URL, or now and then one that refuses connections."""
+        if rng.randrange(REFUSED_ONE_IN):
+            return url
+        tally.add("faults struck", "refused")
+        return self.closed_url
+
+    def patience(self, rng: random.Random) -> float:
+        """After how many seconds a process is killed."""
+        return rng.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
+
+
+@contextmanager
+def ground_over(api: Api) -> Iterator[Ground]:
+    """The ground over a data API that has the migrations' tables."""
+    with ExitStack() as held:
+        platforms = {
+            "meta": held.enter_context(fake_meta()),
+            "google": held.enter_context(fake_google_ads()),
+            "tiktok": held.enter_context(fake_tiktok()),
+            "linkedin": held.enter_context(fake_linkedin()),
+        }
+        s3 = held.enter_context(HttpServer(MotoS3()))
+        # bound, so that nobody else takes the port, and never listened on
+        closed = held.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))
+        yield Ground(api, platforms, s3, f"http://127.0.0.1:{closed.getsockname()[1]}")

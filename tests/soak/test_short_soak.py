@@ -1,0 +1,21 @@
+"""Some rounds of `make soak`, so that each change meets them."""
+
+from __future__ import annotations
+
+from tests.conftest import Api
+from tests.soak.ground import ground_over
+from tests.soak.rounds import PLAYS, play
+from tests.soak.tally import Tally
+
+FIRST_SEED = 300
+ROUNDS_OF_EACH = 2
+
+
+def test_a_few_rounds_keep_every_promise(api: Api) -> None:
+    tally = Tally()
+    with ground_over(api) as ground:
+        for seed in range(FIRST_SEED, FIRST_SEED + ROUNDS_OF_EACH * len(PLAYS)):
+            play(ground, seed, tally)
+    assert tally.count("rounds") == ROUNDS_OF_EACH * len(PLAYS)
+    assert tally.count("faults struck") > 0
+    assert tally.kind("duplicates", "unmarked") == 0
