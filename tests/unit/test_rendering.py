@@ -475,3 +475,8 @@ def test_a_repeat_says_so_below_the_message(template: str, event: object) -> Non
     assert sections(repeat) == [*sections(message), REPEAT_NOTE]
     assert plain_message(repeat).text.endswith(REPEAT_NOTE)
     assert mark_repeat(plain_message(message)).blocks == []
+
+
+def test_a_cut_right_behind_a_link_leaves_it_whole() -> None:
+    for filler in range(8):
+        check_limits(render("x" * filler + "<@&>" * 3000, {}, event_type="e"))

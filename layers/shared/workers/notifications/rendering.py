@@ -393,10 +393,10 @@ def _unbroken(text: str, end: int) -> int:
     In rendered text every `<` opens a link or mention and every `&` outside of them an entity.
     """
     end = _cluster_start(text, end)
-    opened = text.rfind("<", 0, end)
-    if opened > text.rfind(">", 0, end):
+    opened, closed = text.rfind("<", 0, end), text.rfind(">", 0, end)
+    if opened > closed:
         end = opened
-    entity = text.rfind("&", max(0, end - len("&amp")), end)
+    entity = text.rfind("&", max(closed + 1, end - len("&amp"), 0), end)
     return end if entity < 0 or ";" in text[entity:end] else entity
 
 
