@@ -30,8 +30,8 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up reset invoke test test-long check check-python check-template check-sql \
-	doctor bench build deploy lock clean
+.PHONY: help install demo up reset invoke test test-long soak check check-python check-template \
+	check-sql doctor bench mutate build deploy lock clean
 
 help: ## List the targets
 	@$(PYTHON) -c "import re; [print(f'{t:<10} {h}') for t, h in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
@@ -59,6 +59,9 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 \
 	  $(PY) -m pytest tests/delivery/test_state_machine.py tests/delivery/test_crashes.py \
 	  tests/metrics/test_large_account.py $(ARGS)
+
+soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]
+	$(PY) -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
 check: check-python check-template check-sql ## Run the linters, types, import contracts, template and SQL checks
 
@@ -88,6 +91,9 @@ doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS=
 bench: install .venv/.bench ## Run the benchmarks
 	$(PY) -m tests.benchmarks
 
+mutate: .venv/.installed .venv/.mutation ## Change the core bit by bit and see what no test notices: [MODULE=workers/metrics/windows.py]
+	$(PY) -m tests.mutation $(MODULE) $(ARGS)
+
 build: .venv/.installed .venv/.sam ## Build what deploy ships
 	$(SAM) build --config-env $(STAGE)
 
@@ -102,13 +108,14 @@ lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes 
 	$(call compile,requirements-node)
 	$(call compile,tests/e2e/requirements)
 	$(call compile,tests/benchmarks/requirements)
+	$(call compile,tests/mutation/requirements)
 
 compile = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(UPGRADE) \
 	  $(1).in --output-file $(1).txt
 
 clean: ## Remove all that the other targets made
-	rm -rf .venv .venv-sam .venv-bench .build .aws-sam local/node_modules \
+	rm -rf .venv .venv-sam .venv-bench .venv-mutation .build .aws-sam local/node_modules \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.installed: requirements-dev.txt pyproject.toml
@@ -135,6 +142,12 @@ clean: ## Remove all that the other targets made
 	@[ -x .venv-bench/bin/python ] || $(PY) -m venv --without-pip .venv-bench
 	@echo "Installing tests/benchmarks/requirements.txt"
 	@$(call install_locked,.venv-bench,tests/benchmarks/requirements.txt)
+	@touch $@
+
+.venv/.mutation: tests/mutation/requirements.txt .venv/.installed
+	@[ -x .venv-mutation/bin/python ] || $(PY) -m venv --without-pip .venv-mutation
+	@echo "Installing tests/mutation/requirements.txt"
+	@$(call install_locked,.venv-mutation,tests/mutation/requirements.txt)
 	@touch $@
 
 # Node comes from a wheel unless a recent one is on PATH.

@@ -328,3 +328,34 @@ def test_ranges_overlap_where_they_touch() -> None:
     assert manifest.overlaps(keys[2], keys[2])
     assert not manifest.overlaps(keys[0], keys[0])
     assert not manifest.overlaps(keys[4], keys[4])
+
+
+# --- what would go unnoticed on one machine within one second ---
+
+
+def test_an_object_does_not_depend_on_when_it_was_made() -> None:
+    time_of_gzip = build_chunk(DAY, lines(1)).body[4:8]
+    assert time_of_gzip == bytes(4)
+
+
+def test_a_row_belongs_to_its_day_in_utc_wherever_it_is_read() -> None:
+    key = row_key('{"id": "a", "created_at": "2025-03-11T00:30:00+01:00"}')
+    assert key.created_at.tzinfo is UTC
+    assert key.created_at == datetime(2025, 3, 10, 23, 30, tzinfo=UTC)
+
+
+def test_rows_that_cannot_be_archived_have_a_code() -> None:
+    with pytest.raises(PermanentError) as caught:
+        build_chunk(DAY, [])
+    assert caught.value.code == "unreadable_row"
+
+
+def test_damage_names_the_object_and_says_what_it_is() -> None:
+    chunk = build_chunk(DAY, lines(2))
+    size = chunk.manifest.size
+    for body, problem in (
+        (chunk.body + b"x", f"it has {size + 1} bytes, not {size}"),
+        (bytes(size), "its SHA-256 is another"),
+    ):
+        with pytest.raises(DamagedArchiveError, match=f"{chunk.manifest.object_key}.*{problem}"):
+            check_object(chunk.manifest, body)

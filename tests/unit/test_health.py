@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workers.health import assess, out_of_reach
+from workers.health import assess, hours_since_retention, out_of_reach
 
 NOW = datetime.fromisoformat("2025-03-11T12:00:00+00:00")
 
@@ -43,6 +43,17 @@ def test_all_is_well() -> None:
     assert health.body["queue"] == {
         "due": 3, "oldestDueSeconds": 12.5, "dead": 1, "parkedConfigs": 2
     }  # fmt: skip
+    assert health.body["connections"] == {
+        "parked": 1, "failing": 0, "lastSyncedAt": (NOW - timedelta(hours=5)).isoformat()
+    }  # fmt: skip
+    assert health.body["workers"] == {
+        name: {"status": "healthy", "lastProcessedAt": (NOW - ago).isoformat()}
+        for name, ago in (
+            ("notifications", timedelta(minutes=1)),
+            ("metrics_sync", timedelta(minutes=10)),
+            ("retention", timedelta(days=6)),
+        )
+    }
 
 
 @pytest.mark.parametrize(
@@ -61,7 +72,9 @@ def test_a_worker_that_did_nothing_for_too_long(
     assert health.status == 503
     assert health.body["status"] == "unhealthy"
     told = health.body["workers"]
-    assert "no run has done its work for" in told[worker]["reason"]
+    (number, unit) = (well.days, "days") if well.days else (well.seconds // 60, "minutes")
+    assert told[worker]["reason"] == f"no run has done its work for {number} {unit}"
+    assert told[worker]["lastProcessedAt"] == (NOW - stale).isoformat()
     assert [name for name in told if told[name]["status"] == "unhealthy"] == [worker]
 
 
@@ -81,6 +94,25 @@ def test_a_failing_worker_says_how_it_failed() -> None:
     assert (told["lastOutcome"], told["lastError"]) == ("failed", "CredentialsError")
 
 
+def test_what_is_not_known_of_a_failure_is_not_told() -> None:
+    said = found(notifications=timedelta(hours=1))
+    said["workers"]["notifications"]["last_outcome"] = None
+    told = assess(said).body["workers"]["notifications"]
+    assert set(told) == {"status", "lastProcessedAt", "reason"}
+
+
+def test_hours_since_retention() -> None:
+    assert hours_since_retention(found()) == 6 * 24
+    assert hours_since_retention(found(retention=timedelta(minutes=90))) == 1.5
+    never = found(first=timedelta(days=9), retention=None)
+    assert hours_since_retention(never) == 9 * 24
+    assert hours_since_retention(found(None, retention=None)) == 0.0
+
+
 def test_out_of_reach() -> None:
     health = out_of_reach("the database cannot be asked: ConnectError")
-    assert (health.status, health.body["status"]) == (503, "unhealthy")
+    assert health.status == 503
+    assert health.body == {
+        "status": "unhealthy", "lastProcessedAt": None,
+        "reason": "the database cannot be asked: ConnectError",
+    }  # fmt: skip

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +64,7 @@ def test_every_row_is_ours_or_counted(rows: list[AdDay], ours: set[str]) -> None
     assert matched == [row for row in rows if row.ad_id in ours]
     assert tally.unmatched_ads == {row.ad_id for row in rows} - ours
     assert tally.rows == len(rows)
+    assert tally.matched_rows == len(matched)
 
 
 def test_the_log_names_some_and_counts_all() -> None:
@@ -72,3 +75,53 @@ def test_the_log_names_some_and_counts_all() -> None:
     assert told["unmatched_ads"] == 100
     assert len(told["unmatched_examples"]) == UNMATCHED_EXAMPLES
     assert told["unmatched_examples"][0] == {"ad_id": "0", "ad_name": "Ad 0"}
+
+
+def test_the_log_counts_every_page() -> None:
+    tally = Tally()
+    day = date(2025, 1, 1)
+    pages = [[AdDay(ad, None, day, 1, 1, None, None) for ad in ads] for ads in ("12", "13", "")]
+    assert [len(tally.count(page, {"1"})) for page in pages] == [1, 1, 0]
+    assert tally.details() == {
+        "pages": 3, "rows": 4, "matched_rows": 2, "unmatched_ads": 2,
+        "unmatched_examples": [{"ad_id": "2", "ad_name": None}, {"ad_id": "3", "ad_name": None}],
+    }  # fmt: skip
+
+
+def test_rows_of_one_ad_and_day_are_one_and_no_reach_is_made_up() -> None:
+    day = date(2025, 1, 2)
+    one = AdDay("1", "Ad", day, 10, 2, Decimal("1.50"), 7, "EUR", "9")
+    batch = Batch()
+    batch.add(one)
+    assert batch.take() == [
+        {
+            "date": "2025-01-02", "ad_id": "1", "ad_group_id": "9", "ad_name": "Ad",
+            "impressions": 10, "clicks": 2, "spend": "1.50", "reach": 7, "currency": "EUR",
+        }
+    ]  # fmt: skip
+    batch.add(one)
+    batch.add(replace(one, impressions=5, clicks=4, spend=Decimal("1E+2"), reach=1))
+    assert len(batch) == 1
+    (summed,) = batch.take()
+    assert summed == {
+        "date": "2025-01-02", "ad_id": "1", "ad_group_id": "9", "ad_name": "Ad",
+        "impressions": 15, "clicks": 6, "spend": "101.50", "reach": None, "currency": "EUR",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["impressions", "clicks", "spend"])
+def test_a_sum_with_something_unknown_is_unknown(name: str) -> None:
+    one = AdDay("1", None, date(2025, 1, 2), 1, 1, Decimal(1), 1)
+    for known, other in ((one, replace(one, **{name: None})), (replace(one, **{name: None}), one)):
+        batch = Batch()
+        batch.add(known)
+        batch.add(other)
+        (summed,) = batch.take()
+        sums = {"impressions": 2, "clicks": 2, "spend": "2"}
+        assert {key: summed[key] for key in sums} == {**sums, name: None}
+
+
+def test_money_is_told_without_an_exponent() -> None:
+    batch = Batch()
+    batch.add(AdDay("1", None, date(2025, 1, 2), None, None, Decimal("1E+3"), None))
+    assert batch.take()[0]["spend"] == "1000"

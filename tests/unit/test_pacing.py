@@ -68,6 +68,10 @@ def test_an_empty_bucket_gives_nothing_and_loses_nothing() -> None:
     assert bucket.held(1e6) == 300
 
 
+def test_a_part_of_a_token_shortens_the_wait() -> None:
+    assert TokenBucket(2, 5, 0.5, 100.0).ready_at(100.0) == 100.25
+
+
 def test_a_clock_that_goes_back_refills_nothing() -> None:
     bucket = TokenBucket(1, 1, 1, 100.0)
 

@@ -47,3 +47,17 @@ def test_known_secrets_go_wherever_they_stand(before: str, secrets: list[str], a
     assert len(told) <= LONGEST_MESSAGE
     for secret in secrets:
         assert secret not in told or secret in "[redacted]"
+
+
+def test_what_stands_around_a_known_secret_stays() -> None:
+    assert redact("a hunter2 b, hunter2!", ["hunter2", ""]) == "a [redacted] b, [redacted]!"
+
+
+@pytest.mark.parametrize("secrets", [["zebra", "a-zebra-2"], ["a-zebra-2", "zebra"]])
+def test_no_rest_of_a_secret_that_holds_another_stays(secrets: list[str]) -> None:
+    assert redact("sent a-zebra-2 off", secrets) == "sent [redacted] off"
+
+
+def test_a_long_message_is_cut_and_says_so() -> None:
+    assert redact("x" * LONGEST_MESSAGE) == "x" * LONGEST_MESSAGE
+    assert redact("x" * (LONGEST_MESSAGE + 1)) == "x" * (LONGEST_MESSAGE - 1) + "…"

@@ -36,8 +36,15 @@ def test_the_look_back_is_whole_days_and_today_in_any_zone(
 def test_a_zone_that_nobody_knows_is_named() -> None:
     with pytest.raises(PermanentError, match="Mars/Olympus"):
         look_back(datetime(2025, 1, 1, tzinfo=UTC), "Mars/Olympus", 30)
-    with pytest.raises(PermanentError, match="etc"):
+    with pytest.raises(PermanentError, match="etc") as caught:
         look_back(datetime(2025, 1, 1, tzinfo=UTC), "../etc/passwd", 30)
+    assert caught.value.code == "unknown_time_zone"
+
+
+def test_a_window_holds_its_first_and_its_last_day() -> None:
+    window = Window(date(2025, 1, 1), date(2025, 1, 3))
+    days = [date(2024, 12, 31) + timedelta(days=number) for number in range(5)]
+    assert [day in window for day in days] == [False, True, True, True, False]
 
 
 @given(WINDOWS, st.data())
@@ -89,6 +96,20 @@ def test_a_small_account_is_read_at_once_after_a_first_look() -> None:
     width.read(200)
     assert width.days == ROWS_PER_WINDOW // 200 > 31
     assert Width(width.for_next_sync(succeeded=True), None).days > 31
+
+
+def test_a_width_is_whole_days_that_fit() -> None:
+    width = Width(None, None)
+    width.read(300)
+    assert width.days == 33
+    assert isinstance(width.days, int)
+
+
+def test_a_width_that_is_known_is_not_measured_anew() -> None:
+    width = Width(3, None)
+    width.read(1)
+    assert width.days == 3
+    assert width.for_next_sync(succeeded=True) == 6
 
 
 def test_what_was_too_slow_grows_by_degrees() -> None:

@@ -1,0 +1,119 @@
+"""`make mutate`: small changes to the core, one at a time, that a test should notice.
+
+mutmut works on a copy in `.build/mutation`; the score and what went unnoticed are printed, and
+`.build/mutation/mutants` is left to look at. What no unit test reaches is counted apart: the
+tests with a database are too slow for this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+COPY = ROOT / ".build" / "mutation"
+MUTMUT = ROOT / ".venv-mutation" / "bin" / "mutmut"
+# mutmut's numbers: a test failed, or took too long; no test gets there.
+NOTICED = {1, 3, 24, 36, 152, 255, -24}
+UNREACHED = 33
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 when the run came to its end, whatever the score."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help="such as workers/metrics/windows.py"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: each core")
+    options = parser.parse_args(arguments)
+    core = pure_core()
+    unknown = [name for name in options.modules if name not in core]
+    if unknown:
+        parser.error(f"not in the core: {', '.join(unknown)}; there are: {', '.join(core)}")
+    modules = options.modules or core
+    _copy(modules)
+    done = subprocess.run(
+        [MUTMUT, "run", "--max-children", str(options.jobs)],
+        cwd=COPY, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )  # fmt: skip
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        return done.returncode
+    _report(modules)
+    return 0
+
+
+def pure_core() -> list[str]:
+    """The modules of the import contract `pure-core`, as paths."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = (
+        contract
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["id"] == "pure-core"
+    )
+    return [f"{name.replace('.', '/')}.py" for name in contract["source_modules"]]
+
+
+def _copy(modules: Sequence[str]) -> None:
+    shutil.rmtree(COPY, ignore_errors=True)
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "layers/shared/workers", COPY / "workers", ignore=unwanted)
+    shutil.copytree(ROOT / "tests/unit", COPY / "tests/unit", ignore=unwanted)
+    configuration = (ROOT / "tests/mutation/mutmut.toml").read_text()
+    chosen = f"[tool.mutmut]\nonly_mutate = {json.dumps(list(modules))}\n"
+    (COPY / "pyproject.toml").write_text(configuration.replace("[tool.mutmut]\n", chosen))
+
+
+def _environment() -> dict[str, str]:
+    """The tests' packages come from .venv. CI has hypothesis draw the same examples in each run,
+    without a deadline."""
+    return {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib"), "CI": "true"}
+
+
+def _report(modules: Sequence[str]) -> None:
+    unnoticed: list[str] = []
+    everything: list[str] = []
+    print(f"{'module':<40} {'noticed':>7} {'of':>5} {'score':>6} {'unreached':>10}")
+    for module in modules:
+        found = COPY / "mutants" / f"{module}.meta"
+        codes = json.loads(found.read_text())["exit_code_by_key"] if found.exists() else {}
+        results = [_result(code) for code in codes.values()]
+        print(_line(module, results))
+        everything += results
+        unnoticed += [name for name, code in codes.items() if _result(code) == "unnoticed"]
+    print(_line("all", everything))
+    for name in unnoticed:
+        shown = subprocess.run(
+            [MUTMUT, "show", name],
+            cwd=COPY, env=_environment(), capture_output=True, text=True, check=True
+        )  # fmt: skip
+        print(f"\n{_essence(shown.stdout)}")
+
+
+def _result(code: int | None) -> str:
+    return "noticed" if code in NOTICED else "unreached" if code == UNREACHED else "unnoticed"
+
+
+def _line(name: str, results: Sequence[str]) -> str:
+    noticed, unreached = results.count("noticed"), results.count("unreached")
+    of = len(results) - unreached
+    score = f"{noticed / of:.0%}" if of else "-"
+    return f"{name:<40} {noticed:>7} {of:>5} {score:>6} {unreached:>10}"
+
+
+def _essence(shown: str) -> str:
+    """The name, what became of it, and the lines that differ."""
+    return "\n".join(line for line in shown.splitlines() if re.match(r"# |[-+](?!--|\+\+)", line))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

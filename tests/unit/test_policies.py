@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from workers.retention.policies import ENTITY_TYPES, Policy, RefusedPolicy, read_policies
+
+NOW = datetime(2025, 3, 11, 12, tzinfo=UTC)
+
+
+def row(id_: str, entity_type: str, active: Any, archive: Any) -> dict[str, Any]:
+    return {
+        "id": id_, "entity_type": entity_type, "active_days": active, "archive_days": archive
+    }  # fmt: skip
+
+
+def test_each_type_has_its_policy() -> None:
+    rows = [row(name, name, days, 10 * days) for days, name in enumerate(ENTITY_TYPES, 1)]
+    assert read_policies(rows) == (
+        [Policy((name,), name, days, 10 * days) for days, name in enumerate(ENTITY_TYPES, 1)], []
+    )  # fmt: skip
+
+
+def test_of_two_policies_for_one_type_the_longer_times_apply() -> None:
+    rows = [
+        row("a", "activity_log", 30, 300), row("b", "metric_sync_logs", 7, 8),
+        row("c", "activity_log", 90, 365), row("d", "activity_log", 60, 900),
+    ]  # fmt: skip
+    (longer, other), refused = read_policies(rows)
+    assert longer == Policy(
+        ("a", "c", "d"), "activity_log", 90, 900,
+        "there are several policies for this type: the longer times apply",
+    )  # fmt: skip
+    assert other == Policy(("b",), "metric_sync_logs", 7, 8)
+    assert refused == []
+
+
+def test_a_type_that_is_not_on_the_list_is_refused_by_name() -> None:
+    policies, (refused,) = read_policies([row("a", "users", 30, 365)])
+    assert policies == []
+    assert refused == RefusedPolicy(
+        "a", "users",
+        "there is no retention for 'users'; "
+        "there is: activity_log, notification_queue, metric_sync_logs",
+    )  # fmt: skip
+    _, (long,) = read_policies([row("a", "x" * 1000, 30, 365)])
+    assert "x" * 61 not in long.reason
+
+
+@pytest.mark.parametrize("days", [0, -1, 365_001, True, None, 1.0, "30"])
+def test_a_time_that_is_none_is_refused_by_name_and_holds_nothing_up(days: Any) -> None:
+    rows = [
+        row("a", "activity_log", days, 365), row("b", "activity_log", 30, days),
+        row("c", "activity_log", 30, 365),
+    ]  # fmt: skip
+    (policy,), (active, archive) = read_policies(rows)
+    assert policy == Policy(("c",), "activity_log", 30, 365)
+    assert active == RefusedPolicy(
+        "a", "activity_log", f"active_retention_days must be from 1 to 365000, not {days!r}"
+    )
+    assert archive == RefusedPolicy(
+        "b", "activity_log", f"archive_retention_days must be from 1 to 365000, not {days!r}"
+    )
+
+
+@pytest.mark.parametrize("days", [1, 365_000])
+def test_the_shortest_and_the_longest_time(days: int) -> None:
+    (policy,), refused = read_policies([row("a", "activity_log", days, days)])
+    assert (policy.active_days, policy.archive_days, refused) == (days, days, [])
+
+
+def test_the_cutoffs_lie_so_many_days_back() -> None:
+    assert Policy((), "activity_log", 30, 365).cutoffs(NOW) == {
+        "active_cutoff": "2025-02-09T12:00:00+00:00",
+        "archive_cutoff": "2024-03-11T12:00:00+00:00",
+    }
+    assert Policy((), "activity_log", 365_000, 1).cutoffs(NOW)["active_cutoff"] > "1025"
