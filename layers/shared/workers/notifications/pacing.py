@@ -50,7 +50,6 @@ class TokenBucket:
 
     def held(self, now: float) -> float:
         """How many tokens it holds now; infinitely many at a rate of 0."""
-        """How many tokens there are; infinitely many at a rate of 0."""
         if not self.rate:
             return math.inf
         # A clock that went back refills nothing.
