@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from postgrest.exceptions import APIError
 
-from local.faults import Fault
+from local.faults import Fault, redirect
 from local.http_server import HttpServer
 from local.proxy import proxy
 from tests.conftest import Api
@@ -120,3 +120,11 @@ def test_a_refused_connection_is_transient(connected: Open, api: Api) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
     with pytest.raises(TransientError, match="ConnectError"):
         connected(url, api.keys.secret).call("lock_and_get_notifications")
+
+
+def test_a_redirect_is_not_followed_and_names_the_setting(
+    connected: Open, api: Api, between: HttpServer
+) -> None:
+    between.faults.add(redirect("http://127.0.0.1:9/"))
+    with pytest.raises(ConfigurationError, match="SUPABASE_URL"):
+        connected(between.url, api.keys.secret).call("list_parked_configs")

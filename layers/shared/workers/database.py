@@ -81,8 +81,14 @@ def _refuse_others(response: httpx.Response) -> None:
     """Raises TransientError for what something between us and the API answered in its place.
 
     A page with status 200 the client would hand on as text that the function returned, and what
-    was never stored would count as stored. A gateway's 429 need not have a code.
+    was never stored would count as stored. A gateway's 429 need not have a code. A redirect,
+    which is not followed, is a ConfigurationError.
     """
+    if response.is_redirect:
+        raise ConfigurationError(
+            "SUPABASE_URL answers with a redirect, which is not followed: set it to the project's "
+            "own URL (https://<project>.supabase.co)"
+        )
     if response.status_code == 429:
         raise TransientError("the data API's gateway asks for fewer requests", code="429")
     kind = response.headers.get("content-type", "")
