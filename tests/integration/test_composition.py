@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -14,7 +15,7 @@ from moto import mock_aws
 from tests.conftest import LocalStack
 from workers.composition.container import database, forget_clients
 from workers.composition.notifications import run_notifications
-from workers.errors import ConfigurationError, CredentialsError
+from workers.errors import ConfigurationError, CredentialsError, TransientError
 
 SECRET = "agency-dashboard-workers/test"
 
@@ -102,3 +103,33 @@ def test_what_the_secret_lacks_is_named(stack: LocalStack) -> None:
     store(stack, SLACK_BOT_TOKEN="")
     with pytest.raises(ConfigurationError, match="SLACK_BOT_TOKEN is missing"):
         run_notifications(Context())
+
+
+def recorded(stack: LocalStack) -> list[tuple[Any, ...]]:
+    return stack.connection.execute(
+        "select worker, outcome, succeeded, error_class from worker_runs order by ended_at"
+    ).fetchall()
+
+
+@pytest.mark.usefixtures("_plain")
+def test_every_run_is_recorded_also_one_that_fails(stack: LocalStack) -> None:
+    store(stack, SLACK_BOT_TOKEN="xoxb-of-yesterday")
+    with pytest.raises(CredentialsError):
+        run_notifications(Context())
+    store(stack)
+    run_notifications(Context())
+    assert recorded(stack) == [
+        ("notifications", "failed", False, "CredentialsError"),
+        ("notifications", "drained", True, None),
+    ]
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_database_that_is_away_does_not_hide_the_error(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(stack)
+    monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(TransientError, match="start_notification_run"):
+        run_notifications(Context())
+    assert recorded(stack) == []

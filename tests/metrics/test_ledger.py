@@ -143,7 +143,7 @@ def test_older_rows_are_replaced_and_what_people_entered_is_kept(world: World) -
     world.connect_meta("1001")
     request = world.request(meta_ad_id=AD)
     other = world.request(meta_ad_id="of an account that is not connected")
-    older = TODAY - timedelta(days=LONG_AGO)
+    older = TODAY - timedelta(days=60)
     insert = (
         "insert into performance_metrics (request_id, platform, metric_type, value, date, source) "
         "values (%s, %s, %s, 1, %s, %s)"
@@ -183,9 +183,6 @@ def test_older_rows_are_replaced_and_what_people_entered_is_kept(world: World) -
         for row in world.rows("select * from performance_metrics where derived")
     }
     assert derived == world.expected({request: [Served("meta", "1001", AD)]})
-
-
-LONG_AGO = 60
 
 
 def test_two_connections_to_one_account_are_not_added_up(world: World) -> None:

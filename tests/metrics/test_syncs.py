@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 import requests
 
+from local.fake_google_ads import google_error
+from local.fake_meta import graph_error
 from local.http_server import HttpServer
 from tests.metrics.world import LOOK_BACK, NOW, SECRETS, TODAY, Served, World
-from workers.errors import ConfigurationError, TransientError
+from workers.errors import TransientError
 from workers.metrics.orders import SyncOrder
-from workers.metrics.planning import LEASE_SECONDS
+from workers.metrics.planning import LEASE_SECONDS, plan_syncs
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
+from workers.platforms import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 AD = "23851000000000001"
@@ -213,9 +216,6 @@ def test_what_could_not_be_sent_is_planned_again_at_once(world: World) -> None:
         def send(self, bodies: Any) -> list[int]:
             return list(range(len(bodies)))
 
-    from workers.metrics.planning import plan_syncs
-    from workers.platforms import NAMES
-
     plan = plan_syncs(world.database, Refusing(), NAMES, 10)
     assert (plan.planned, plan.unsent, plan.left) == (0, 1, 1)
     assert [order.connection_id for order in world.plan()[0]] == [connection]
@@ -365,11 +365,6 @@ def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
     assert world.last_synced_at(connection) is None
 
 
-def test_a_schema_that_lacks_the_functions_is_named(world: World) -> None:
-    with pytest.raises(ConfigurationError, match="supabase db push"):
-        world.database.call("no_such_function")
-
-
 # --- reaching back ---
 
 
@@ -411,10 +406,7 @@ def test_no_secret_is_told_anywhere(
     world: World, meta_server: HttpServer, google_server: HttpServer,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    from local.fake_google_ads import google_error
-    from local.fake_meta import graph_error
-
-    connection, _ = one_account(world)
+    one_account(world)
     world.google_account("5000000001", ads=[{"id": "700000000001", "name": "Banner"}])
     world.connect_google("5000000001")
     world.request(google_ad_id="700000000001")
@@ -451,4 +443,3 @@ def test_no_secret_is_told_anywhere(
         for secret in SECRETS:
             assert secret not in text
     assert "[redacted]" in str(rows)
-    assert world.last_log(connection) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -353,7 +352,3 @@ def _spend(platform: str, facts: Facts) -> Decimal:
 
 def _six(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.000001"), ROUND_HALF_UP)
-
-
-def some_id() -> str:
-    return str(uuid.uuid4())

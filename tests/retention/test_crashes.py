@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from local.http_server import HttpServer
-from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client
+from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client, s3_error
 from tests.retention.world import World, days_ago
 from workers.archive import ColdArchive
 
@@ -222,8 +222,6 @@ def test_restored_rows_are_the_originals_to_the_last_column(world: World, store:
 
 @pytest.mark.parametrize("damage", ["corrupted", "short", "denied"])
 def test_what_cannot_be_verified_is_not_purged(world: World, store: Store, damage: str) -> None:
-    from tests.integration.moto_s3 import s3_error
-
     old_rows(world)
     app = store.server.app
     assert isinstance(app, MotoS3)

@@ -74,6 +74,7 @@ class SyncReport:
             "status": self.status,
             "platform": self.platform,
             "code": self.code,
+            "parked": self.is_parked,
             **self.counts,
         }
 
