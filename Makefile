@@ -88,8 +88,8 @@ check-sql: .venv/.installed .venv/.node-dev
 doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS="--post CHANNEL"
 	@$(PY) -m workers.doctor $(ARGS)
 
-bench: install .venv/.bench ## Run the benchmarks
-	$(PY) -m tests.benchmarks
+bench: install .venv/.bench ## Run the benchmarks: ARGS="[--short] [--json] [NAME ...]"
+	$(PY) -m tests.benchmarks $(ARGS)
 
 mutate: .venv/.installed .venv/.mutation ## Change the core bit by bit and see what no test notices: [MODULE=workers/metrics/windows.py]
 	$(PY) -m tests.mutation $(MODULE) $(ARGS)

@@ -11,21 +11,20 @@ import time
 from collections.abc import Callable, Sequence
 
 from local.node import ensure_installed
-from tests.benchmarks import claim, cold_start, drain, metrics, retention
+from tests.benchmarks import claim, drain, functions, metrics, retention
 from tests.benchmarks.figures import Figure, show
+from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes
 
-BENCHMARKS: dict[str, Callable[[Callable[[str], None]], list[Figure]]] = {
-    "drain-250-channels": drain.drain_250_channels,
-    "drain-25-channels": drain.drain_25_channels,
-    "claim-all-due": claim.claim_all_due,
-    "claim-mixed": claim.claim_mixed,
-    "sync-meta": metrics.sync_meta,
-    "sync-meta-large": metrics.sync_meta_large,
-    "sync-google": metrics.sync_google,
-    "sync-google-large": metrics.sync_google_large,
+BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
+    "drain": drain.drains,
+    "claim": claim.claims,
+    "sync-meta": metrics.syncs("meta"),
+    "sync-google": metrics.syncs("google_ads"),
+    "sync-tiktok": metrics.syncs("tiktok"),
+    "sync-linkedin": metrics.syncs("linkedin"),
     "plan": metrics.plan_connections,
     "retention": retention.archive_and_purge,
-    "cold-start": cold_start.cold_starts,
+    "functions": functions.functions,
 }
 
 
@@ -39,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ensure_installed()
     figures: list[Figure] = []
     for name in options.names or BENCHMARKS:
-        figures += BENCHMARKS[name](_progress_of(name))
+        measured = BENCHMARKS[name](_progress_of(name), SHORT if options.short else FULL)
+        figures += [one.at_small_size() for one in measured] if options.short else measured
     if options.json:
         print(json.dumps({"machine": _machine(), "figures": [one.as_json() for one in figures]}))
     else:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(figure.met is False for figure in figures) else 0
 
 
-def _progress_of(name: str) -> Callable[[str], None]:
+def _progress_of(name: str) -> Progress:
     started = time.monotonic()
 
     def progress(what: str) -> None:
@@ -67,6 +67,9 @@ def _machine() -> dict[str, str | int | None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
+    parser.add_argument(
+        "--short", action="store_true", help="small sizes, to see that all works and nothing else"
+    )
     parser.add_argument(
         "names",
         nargs="*",

@@ -1,11 +1,13 @@
-"""The least that a sync has to do, in a process of its own, timed from within.
+"""The least that a sync or a plan has to do, in a process of its own, timed from within.
 
 `python -m tests.benchmarks.bare` reads one JSON object from stdin: `kind`, and what that needs.
 
   reader   {"platform", "credentials", "account_id", "environment", "since", "until"}: the
            workers' own reading, without what they do with the rows
-  fetch    the same, by a bare loop with `requests`
+  fetch    the same and "days_at_once", by a bare loop with `requests`
   put      {"url", "key", "chunk", "tables": [[SQL function, file of rows], ...]}
+  plan     {"url", "key", "arguments": those of plan_metric_syncs, "queue_url"}: the statement,
+           and the messages one batch after the other
 
 It prints {"seconds", "rows"}. Clients are made within the time, modules loaded before.
 """
@@ -17,15 +19,17 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from contextlib import contextmanager
+from datetime import date, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import boto3  # type: ignore[import-untyped]
 import httpx
 import requests
 
-from supabase import ClientOptions, create_client
+from supabase import Client, ClientOptions, create_client
 from workers.clock import SystemClock
 from workers.metrics.windows import Window
 from workers.platforms import PLATFORMS
@@ -33,13 +37,20 @@ from workers.platforms.fetching import Reader
 from workers.platforms.protocol import Connection
 from workers.settings import Settings
 
-FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
-QUERY = (
+META_FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
+GOOGLE_QUERY = (
     "SELECT segments.date, ad_group.id, ad_group_ad.ad.id, ad_group_ad.ad.name, "
     "customer.currency_code, metrics.impressions, metrics.clicks, metrics.cost_micros "
     "FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
 )
-PAGE = 500
+LINKEDIN_QUERY = (
+    "adAnalytics?q=analytics&pivot=CREATIVE&timeGranularity=DAILY&dateRange=(start:{since},"
+    "end:{until})&accounts=List(urn%3Ali%3AsponsoredAccount%3A{account_id})&fields=pivotValues,"
+    "dateRange,impressions,clicks,costInLocalCurrency,approximateMemberReach"
+)
+META_PAGE = 500
+TIKTOK_PAGE = 1000
+MESSAGES = 10
 
 
 def read_with_reader(order: Mapping[str, Any]) -> int:
@@ -56,55 +67,146 @@ def read_with_reader(order: Mapping[str, Any]) -> int:
 
 def fetch(order: Mapping[str, Any]) -> int:
     """The same by the shortest loop."""
+    since, until = (date.fromisoformat(order[name]) for name in ("since", "until"))
     with requests.Session() as session:
-        return _FETCHES[order["platform"]](session, order)
+        ask = _FETCHES[order["platform"]](session, order)
+        rows = 0
+        while since <= until:
+            last = min(until, since + timedelta(days=order["days_at_once"] - 1))
+            rows += ask(since, last)
+            since = last + timedelta(days=1)
+        return rows
 
 
-def _fetch_meta(session: requests.Session, order: Mapping[str, Any]) -> int:
+def _meta(session: requests.Session, order: Mapping[str, Any]) -> Ask:
     url = f"{order['settings']['meta_graph_url']}/v26.0/act_{order['account_id']}/insights"
-    days = {"since": order["since"], "until": order["until"]}
-    params = {
-        "level": "ad", "time_increment": "1", "time_range": json.dumps(days), "fields": FIELDS,
-        "limit": str(PAGE), "access_token": order["credentials"]["access_token"],
-    }  # fmt: skip
-    rows = 0
-    while True:
-        answer = session.get(url, params=params).json()
-        rows += len(answer["data"])
-        if "next" not in answer.get("paging", {}):
-            return rows
-        params["after"] = answer["paging"]["cursors"]["after"]
+
+    def ask(since: date, until: date) -> int:
+        days = {"since": f"{since}", "until": f"{until}"}
+        params = {
+            "level": "ad", "time_increment": "1", "time_range": json.dumps(days),
+            "fields": META_FIELDS, "limit": str(META_PAGE),
+            "access_token": order["credentials"]["access_token"],
+        }  # fmt: skip
+        rows = 0
+        while True:
+            answer = session.get(url, params=params).json()
+            rows += len(answer["data"])
+            if "next" not in answer.get("paging", {}):
+                return rows
+            params["after"] = answer["paging"]["cursors"]["after"]
+
+    return ask
 
 
-def _fetch_google(session: requests.Session, order: Mapping[str, Any]) -> int:
-    form = {"grant_type": "refresh_token", **order["credentials"]}
-    token = session.post(order["settings"]["google_token_url"], data=form).json()["access_token"]
-    answer = session.post(
+def _google(session: requests.Session, order: Mapping[str, Any]) -> Ask:
+    _sign_in(session, order["settings"]["google_token_url"], order)
+    url = (
         f"{order['settings']['google_ads_url']}/v26/customers/{order['account_id']}"
-        "/googleAds:searchStream",
-        json={"query": QUERY.format(**order)},
-        headers={"Authorization": f"Bearer {token}"},
+        "/googleAds:searchStream"
     )
-    return sum(len(batch.get("results", [])) for batch in json.loads(answer.content))
+
+    def ask(since: date, until: date) -> int:
+        answer = session.post(url, json={"query": GOOGLE_QUERY.format(since=since, until=until)})
+        return sum(len(batch.get("results", [])) for batch in json.loads(answer.content))
+
+    return ask
 
 
-_FETCHES = {"meta": _fetch_meta, "google_ads": _fetch_google}
+def _tiktok(session: requests.Session, order: Mapping[str, Any]) -> Ask:
+    session.headers["Access-Token"] = order["credentials"]["access_token"]
+    url = f"{order['settings']['tiktok_api_url']}/v1.3/report/integrated/get/"
+
+    def ask(since: date, until: date) -> int:
+        params = {
+            "advertiser_id": order["account_id"], "service_type": "AUCTION",
+            "report_type": "BASIC", "data_level": "AUCTION_AD",
+            "dimensions": json.dumps(["ad_id", "stat_time_day"]),
+            "metrics": json.dumps(["ad_name", "currency", "spend", "impressions", "clicks",
+                                   "reach"]),
+            "start_date": f"{since}", "end_date": f"{until}", "page_size": str(TIKTOK_PAGE),
+        }  # fmt: skip
+        rows, page, pages = 0, 0, 1
+        while page < pages:
+            page += 1
+            answer = session.get(url, params={**params, "page": str(page)}).json()["data"]
+            rows += len(answer["list"])
+            pages = answer["page_info"]["total_page"]
+        return rows
+
+    return ask
+
+
+def _linkedin(session: requests.Session, order: Mapping[str, Any]) -> Ask:
+    _sign_in(session, order["settings"]["linkedin_token_url"], order)
+    session.headers["LinkedIn-Version"] = "202607"
+    session.headers["X-Restli-Protocol-Version"] = "2.0.0"
+
+    def ask(since: date, until: date) -> int:
+        query = LINKEDIN_QUERY.format(
+            since=_restli(since), until=_restli(until), account_id=order["account_id"]
+        )
+        answer = session.get(f"{order['settings']['linkedin_api_url']}/{query}").json()
+        return len(answer["elements"])
+
+    return ask
+
+
+def _sign_in(session: requests.Session, url: str, order: Mapping[str, Any]) -> None:
+    form = {"grant_type": "refresh_token", **order["credentials"]}
+    token = session.post(url, data=form).json()["access_token"]
+    session.headers["Authorization"] = f"Bearer {token}"
+
+
+def _restli(day: date) -> str:
+    return f"(year:{day.year},month:{day.month},day:{day.day})"
+
+
+# Tells how many rows it read of the days between the two.
+Ask = Callable[[date, date], int]
+
+_FETCHES: dict[str, Callable[[requests.Session, Mapping[str, Any]], Ask]] = {
+    "meta": _meta,
+    "google_ads": _google,
+    "tiktok": _tiktok,
+    "linkedin": _linkedin,
+}
 
 
 def put(order: Mapping[str, Any]) -> int:
     """Rows into their tables, in chunks."""
-    with httpx.Client(timeout=60) as http:
-        supabase = create_client(
-            order["url"],
-            order["key"],
-            ClientOptions(httpx_client=http, persist_session=False, auto_refresh_token=False),
-        )
+    with data_api(order["url"], order["key"]) as supabase:
         sent = 0
         for function, rows in order["tables"]:
             for chunk in _chunks(iter(rows), order["chunk"]):
                 supabase.rpc(function, {"rows": chunk}).execute()
                 sent += len(chunk)
         return sent
+
+
+def plan(order: Mapping[str, Any]) -> int:
+    """What is due, leased by the database and sent."""
+    sqs = boto3.client("sqs")
+    with data_api(order["url"], order["key"]) as supabase:
+        found: Any = supabase.rpc("plan_metric_syncs", order["arguments"]).execute().data
+        planned = iter(found["planned"])
+        sent = 0
+        for chunk in _chunks(planned, MESSAGES):
+            entries = [
+                {"Id": str(number), "MessageBody": json.dumps(one)}
+                for number, one in enumerate(chunk)
+            ]
+            sqs.send_message_batch(QueueUrl=order["queue_url"], Entries=entries)
+            sent += len(chunk)
+        return sent
+
+
+@contextmanager
+def data_api(url: str, key: str) -> Iterator[Client]:
+    """A client of the data API, and nothing around it."""
+    with httpx.Client(timeout=60) as http:
+        options = ClientOptions(httpx_client=http, persist_session=False, auto_refresh_token=False)
+        yield create_client(url, key, options)
 
 
 def _chunks(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -116,6 +218,7 @@ KINDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
     "reader": read_with_reader,
     "fetch": fetch,
     "put": put,
+    "plan": plan,
 }
 
 

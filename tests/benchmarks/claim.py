@@ -1,12 +1,13 @@
-"""A claim of 50 out of a short and out of a long queue."""
+"""A claim of 50 out of a short queue and out of longer ones."""
 
 from __future__ import annotations
 
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +16,13 @@ import psycopg
 from local import postgres
 from local.tether import Tether
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.sizes import Progress, Sizes
 
-SHORT, LONG = 10_000, 1_000_000
 BATCH = 50
-ROUNDS = 60
 # The original's way reads and sorts the whole queue, so a few times are enough.
 ORIGINAL_ROUNDS = 3
 MOST = 1.5
 SLICE = 100_000
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,67 +70,69 @@ FLOOR = """
 """
 
 
-def claim_all_due(progress: Progress) -> list[Figure]:
-    """All rows wait for their turn."""
-    return _claims(ALL_WAIT, progress)
+def claims(progress: Progress, sizes: Sizes) -> list[Figure]:
+    """Out of queues in which all waits, and of such as have been in use for months."""
+    return [
+        figure
+        for shape in (ALL_WAIT, MIXED)
+        for figure in _claims(shape, sizes.queues, sizes.claims, progress)
+    ]
 
 
-def claim_mixed(progress: Progress) -> list[Figure]:
-    """Many configs; most rows are done with, as in a queue that has been in use for months."""
-    return _claims(MIXED, progress)
-
-
-def _claims(shape: Shape, progress: Progress) -> list[Figure]:
-    with _queues(shape, progress) as (short, long):
-        progress(f"{ROUNDS} claims of {BATCH} out of each")
-        # in turns, so that what else the machine does disturbs both alike
-        times: dict[str, list[float]] = {}
-        for _ in range(ROUNDS):
-            for size, queue in ((SHORT, short), (LONG, long)):
-                taken = queue.timed(times.setdefault(f"claim {size}", []), CLAIM, BATCH)
+def _claims(
+    shape: Shape, lengths: tuple[int, ...], rounds: int, progress: Progress
+) -> list[Figure]:
+    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    with _queues(shape, lengths, progress) as queues:
+        progress(f"{rounds} claims of {BATCH} out of each")
+        # in turns, so that what else the machine does disturbs all alike
+        for _ in range(rounds):
+            for length, queue in queues.items():
+                taken = queue.timed(times["claim", length], CLAIM, BATCH)
                 ids = [row[0] for row in taken]
                 assert len(ids) == BATCH, "the queue holds too little"
-                queue.timed(times.setdefault(f"floor {size}", []), FLOOR, ids)
-                queue.timed(times.setdefault(f"start {size}", []), START, uuid.uuid4())
+                queue.timed(times["floor", length], FLOOR, ids)
+                queue.timed(times["start", length], START, uuid.uuid4())
         progress("the original's claim")
-        for _ in range(ORIGINAL_ROUNDS):
-            for size, queue in ((SHORT, short), (LONG, long)):
-                queue.timed(times.setdefault(f"original {size}", []), ORIGINAL_CLAIM, BATCH)
-    milliseconds = {name: statistics.median(values) * 1000 for name, values in times.items()}
-    return _figures(shape, milliseconds)
-
-
-def _figures(shape: Shape, milliseconds: dict[str, float]) -> list[Figure]:
-    growth = milliseconds[f"claim {LONG}"] / milliseconds[f"claim {SHORT}"]
-    note = (
-        f"Claims and starts: medians of {ROUNDS} ({ORIGINAL_ROUNDS} for the original's), each "
-        "rolled back, without network. Floor: the same rows claimed by a statement that knows "
-        "their ids. Original: without lease, routes and turns."
-    )
-    figures = []
-    for size in (SHORT, LONG):
-        is_long = size == LONG
-        figures.append(
+        for _ in range(min(rounds, ORIGINAL_ROUNDS)):
+            for length, queue in queues.items():
+                queue.timed(times["original", length], ORIGINAL_CLAIM, BATCH)
+    milliseconds = {key: statistics.median(values) * 1000 for key, values in times.items()}
+    return [
+        *_claim_figures(shape, lengths, rounds, milliseconds),
+        *(
             Figure(
-                name=f"claim of {BATCH} at {size:,} rows ({shape.name})",
-                ours=milliseconds[f"claim {size}"],
-                unit="ms",
-                floor=milliseconds[f"floor {size}"],
-                original=milliseconds[f"original {size}"],
-                target=f"at most {MOST} x that at {SHORT:,}: {growth:.2f}" if is_long else "",
-                met=growth <= MOST if is_long else None,
-                note=note,
-            )
-        )
-    for size in (SHORT, LONG):
-        figures.append(
-            Figure(
-                f"start of a run at {size:,} rows ({shape.name})",
-                milliseconds[f"start {size}"],
+                f"start of a run at {length:,} rows ({shape.name})",
+                milliseconds["start", length],
                 "ms",
             )
+            for length in lengths
+        ),
+    ]
+
+
+def _claim_figures(
+    shape: Shape,
+    lengths: tuple[int, ...],
+    rounds: int,
+    milliseconds: Mapping[tuple[str, int], float],
+) -> Iterator[Figure]:
+    shortest = lengths[0]
+    for length in lengths:
+        growth = milliseconds["claim", length] / milliseconds["claim", shortest]
+        is_longer = length > shortest
+        yield Figure(
+            name=f"claim of {BATCH} at {length:,} rows ({shape.name})",
+            ours=milliseconds["claim", length],
+            unit="ms",
+            floor=milliseconds["floor", length],
+            original=milliseconds["original", length],
+            target=f"at most {MOST} x that at {shortest:,}: {growth:.2f}" if is_longer else "",
+            met=growth <= MOST if is_longer else None,
+            note=f"Claims and starts: medians of {rounds} ({ORIGINAL_ROUNDS} for the original's), "
+            "each rolled back, without network. Floor: the same rows claimed by a statement that "
+            "knows their ids. Original: without lease, routes and turns.",
         )
-    return figures
 
 
 class _Queue:
@@ -152,23 +152,23 @@ class _Queue:
 
 
 @contextmanager
-def _queues(shape: Shape, progress: Progress) -> Iterator[tuple[_Queue, _Queue]]:
-    """A short and a long queue of the shape, in databases of their own."""
-    with Tether(postgres.server_directory()) as tether:
+def _queues(
+    shape: Shape, lengths: tuple[int, ...], progress: Progress
+) -> Iterator[dict[int, _Queue]]:
+    """Queues of the shape by their length, in databases of their own."""
+    with Tether(postgres.server_directory()) as tether, ExitStack() as connections:
         server = postgres.start(tether)
         migrated = server.create_database("migrated")
         postgres.bootstrap(migrated)
         postgres.migrate(migrated)
-        connections = []
-        for size in (SHORT, LONG):
-            url = server.create_database(f"queue_{size}", template="migrated")
-            connection = psycopg.connect(url, autocommit=True)
-            _fill(connection, shape, size, progress)
+        queues = {}
+        for length in lengths:
+            url = server.create_database(f"queue_{length}", template="migrated")
+            connection = connections.enter_context(psycopg.connect(url, autocommit=True))
+            _fill(connection, shape, length, progress)
             connection.execute("set role service_role")
-            connections.append(connection)
-        short, long = connections
-        with short, long:
-            yield _Queue(short), _Queue(long)
+            queues[length] = _Queue(connection)
+        yield queues
 
 
 def _fill(connection: psycopg.Connection[Any], shape: Shape, size: int, progress: Progress) -> None:

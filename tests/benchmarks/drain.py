@@ -1,10 +1,10 @@
-"""500 due notifications, drained through the real handler over a network with latency."""
+"""Due notifications, drained through the real handler over a network with latency."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,12 +16,11 @@ from local.control import Control
 from local.stack import Running, Stack
 from tests.benchmarks import original
 from tests.benchmarks.figures import Figure
-from tests.benchmarks.network import API_LATENCY, distant, run_function
+from tests.benchmarks.network import API_LATENCY, SLACK_LATENCY, distant, run_function
+from tests.benchmarks.sizes import Progress, Sizes
 from tests.conftest import LocalStack
 from workers.settings import Settings
 
-COUNT = 500
-SLACK_LATENCY = 0.060
 CHANNEL_GAP = 1.0
 CONCURRENCY = Settings.notification_concurrency
 TIMEOUT = 120.0
@@ -34,8 +33,6 @@ REQUESTS_PER_NOTIFICATION = 1 / 6
 # What the stand-in's own clock and threads may be off by.
 CLOCK_ERROR = 0.003
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Run:
@@ -46,6 +43,7 @@ class Run:
     api_requests: int
     smallest_gap: float
     wrong: int
+    peak: float
 
 
 class Network:
@@ -65,9 +63,9 @@ class Network:
         self._running.slack.configure(latency=SLACK_LATENCY)
         self._proxy.clear_journal()
 
-    def run(self, channels: int, **settings: object) -> Run:
-        """Queue COUNT notifications over the channels and have one run drain them."""
-        self.queue(COUNT, channels)
+    def run(self, count: int, channels: int, **settings: object) -> Run:
+        """Queue `count` notifications over the channels and have one run drain them."""
+        self.queue(count, channels)
         texts = {name.upper(): str(value) for name, value in settings.items()}
         started = time.monotonic()
         environment = {**self.environment, "SLACK_WORKSPACE_RATE": "0", **texts}
@@ -80,75 +78,78 @@ class Network:
             seconds=told["seconds"],
             api_requests=self._proxy.count(),
             smallest_gap=min(b - a for lane in arrivals for a, b in pairwise(lane)),
-            wrong=_wrong(messages, channels),
+            wrong=_wrong(messages, count, channels),
+            peak=told["peak"],
         )
 
-    def original_way(self, channels: int) -> float:
-        """The seconds that the original's way would take for COUNT notifications."""
-        self.queue(ORIGINAL_SAMPLE, min(channels, ORIGINAL_SAMPLE))
-        return original.drain(self.environment, ORIGINAL_SAMPLE) * COUNT / ORIGINAL_SAMPLE
+    def original_way(self, count: int, channels: int) -> float:
+        """The seconds that the original's way would take for `count` notifications."""
+        sample = min(count, ORIGINAL_SAMPLE)
+        self.queue(sample, min(channels, sample))
+        return original.drain(self.environment, sample) * count / sample
 
 
-def drain_250_channels(progress: Progress) -> list[Figure]:
-    """Two for each channel: what posting side by side is worth."""
-    channels = 250
+def drains(progress: Progress, sizes: Sizes) -> list[Figure]:
+    """One for what posting side by side is worth, the others for how near the pace it comes."""
     with _network(progress) as network:
-        run = network.run(channels)
-        progress(f"drained in {run.seconds:.2f} s; now with NOTIFICATION_CONCURRENCY=1")
-        alone = network.run(channels, notification_concurrency=1)
-        progress(f"drained in {alone.seconds:.2f} s; now the original's way")
-        way = network.original_way(channels)
+        figures = _wide(network, *sizes.wide, progress)
+        for count, channels in sizes.paced:
+            figures += _paced(network, count, channels, progress)
+    return figures
+
+
+def _wide(network: Network, count: int, channels: int, progress: Progress) -> list[Figure]:
+    run = network.run(count, channels)
+    progress(f"{count:,} drained in {run.seconds:.2f} s; now with NOTIFICATION_CONCURRENCY=1")
+    alone = network.run(count, channels, notification_concurrency=1)
+    progress(f"drained in {alone.seconds:.2f} s; now the original's way")
+    way = network.original_way(count, channels)
     slower = min(alone.seconds, way)
     times = slower / run.seconds
-    floor = _floor(channels)
-    name = f"drain of {COUNT} over {channels} channels"
     return [
-        Figure(
-            name,
-            run.seconds,
-            "s",
-            floor=floor,
-            original=way,
+        _drain(
+            run, count, channels, way,
             target=f"{TIMES_FASTER:g} x faster than the faster of one after the other "
             f"({slower:.1f} s): {times:.1f}",
             met=times >= TIMES_FASTER,
-            note=_NOTE,
         ),
-        _whole_process(run, floor, way),
         Figure(
             "  ours one after the other",
             alone.seconds,
             "s",
-            floor=COUNT * SLACK_LATENCY,
+            floor=count * SLACK_LATENCY,
             original=way,
         ),
-        *_record(run),
-    ]
+        *_record(run, count, channels, way),
+    ]  # fmt: skip
 
 
-def drain_25_channels(progress: Progress) -> list[Figure]:
-    """Twenty for each channel: how near to the channels' pace it comes."""
-    channels = 25
-    with _network(progress) as network:
-        run = network.run(channels)
-        progress(f"drained in {run.seconds:.2f} s; now the original's way")
-        way = network.original_way(channels)
-    floor = _floor(channels)
-    ratio = run.seconds / floor
+def _paced(network: Network, count: int, channels: int, progress: Progress) -> list[Figure]:
+    run = network.run(count, channels)
+    progress(f"{count:,} drained in {run.seconds:.2f} s; now the original's way")
+    way = network.original_way(count, channels)
+    ratio = run.seconds / _floor(count, channels)
     return [
-        Figure(
-            f"drain of {COUNT} over {channels} channels",
-            run.seconds,
-            "s",
-            floor=floor,
-            original=way,
+        _drain(
+            run, count, channels, way,
             target=f"at most {PACE_RATIO} x the floor: {ratio:.3f}",
             met=ratio <= PACE_RATIO,
-            note=_NOTE,
         ),
-        _whole_process(run, floor, way),
-        *_record(run),
-    ]
+        *_record(run, count, channels, way),
+    ]  # fmt: skip
+
+
+def _drain(run: Run, count: int, channels: int, way: float, *, target: str, met: bool) -> Figure:
+    return Figure(
+        f"drain of {count:,} over {channels} channels",
+        run.seconds,
+        "s",
+        floor=_floor(count, channels),
+        original=way,
+        target=target,
+        met=met,
+        note=_NOTE,
+    )
 
 
 _NOTE = (
@@ -157,30 +158,33 @@ _NOTE = (
     "its return in a fresh process. Floor: computed from the channels' pace (1 a second) or "
     f"{CONCURRENCY} posts at a time, whichever is longer. Original: a claim of {original.BATCH}, "
     "then for each notification a read of its config, a post and an update; measured on "
-    f"{ORIGINAL_SAMPLE}, scaled to {COUNT}; it keeps no pace."
+    f"{ORIGINAL_SAMPLE} and scaled; it keeps no pace."
 )
 
 
-def _floor(channels: int) -> float:
-    paced = (COUNT // channels - 1) * CHANNEL_GAP + SLACK_LATENCY
-    side_by_side = math.ceil(COUNT / min(channels, CONCURRENCY)) * SLACK_LATENCY
+def _floor(count: int, channels: int) -> float:
+    paced = (count // channels - 1) * CHANNEL_GAP + SLACK_LATENCY
+    side_by_side = math.ceil(count / min(channels, CONCURRENCY)) * SLACK_LATENCY
     return max(paced, side_by_side)
 
 
-def _whole_process(run: Run, floor: float, way: float) -> Figure:
-    return Figure("  its whole process, imports included", run.process_seconds, "s", floor, way)
-
-
-def _record(run: Run) -> list[Figure]:
+def _record(run: Run, count: int, channels: int, way: float) -> list[Figure]:
     """What the run's record must show, whatever its speed."""
-    requests = run.api_requests / COUNT
+    requests = run.api_requests / count
     return [
+        Figure(
+            "  its whole process, imports included",
+            run.process_seconds,
+            "s",
+            floor=_floor(count, channels),
+            original=way,
+        ),
         Figure(
             "  data-API requests per notification",
             requests,
             "",
             original=2 + 1 / original.BATCH,
-            target=f"at most 1 in 6 ({run.api_requests} of {COUNT / 6:.0f})",
+            target=f"at most 1 in 6 ({run.api_requests} of {count / 6:.0f})",
             met=requests <= REQUESTS_PER_NOTIFICATION,
         ),
         Figure(
@@ -190,6 +194,7 @@ def _record(run: Run) -> list[Figure]:
             floor=CHANNEL_GAP,
             target="at least 1 s",
             met=run.smallest_gap >= CHANNEL_GAP - CLOCK_ERROR,
+            at_any_size=True,
         ),
         Figure(
             "  messages lost, doubled or out of order",
@@ -197,13 +202,15 @@ def _record(run: Run) -> list[Figure]:
             "",
             target="none",
             met=run.wrong == 0,
+            at_any_size=True,
         ),
+        Figure("  its most memory", run.peak, "MB"),
     ]
 
 
-def _wrong(messages: Mapping[str, list[dict[str, Any]]], channels: int) -> int:
+def _wrong(messages: Mapping[str, list[dict[str, Any]]], count: int, channels: int) -> int:
     """How many places in the channels' histories do not hold what was queued for them."""
-    wanted = [str(number) for number in range(1, COUNT // channels + 1)]
+    wanted = [str(number) for number in range(1, count // channels + 1)]
     wrong = len(wanted) * max(0, channels - len(messages))
     for lane in messages.values():
         texts = [message["text"] for message in lane]

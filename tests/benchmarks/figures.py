@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich import box
@@ -30,6 +30,7 @@ class Figure:
     target: str = ""
     met: bool | None = None
     note: str = ""
+    at_any_size: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -40,6 +41,10 @@ class Figure:
     def times_faster(self) -> float | None:
         """The original's way over ours."""
         return self.original / self.ours if self.original is not None and self.ours else None
+
+    def at_small_size(self) -> Figure:
+        """Without a target that says nothing at this size."""
+        return self if self.at_any_size else replace(self, target="", met=None)
 
     def as_json(self) -> dict[str, Any]:
         """For keeping, to compare later runs with."""

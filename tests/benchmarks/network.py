@@ -18,6 +18,9 @@ from local.stack import ROOT
 from local.tether import Tether
 
 API_LATENCY = 0.020
+SLACK_LATENCY = 0.060
+PLATFORM_LATENCY = 0.050
+QUEUE_LATENCY = 0.010
 START_SECONDS = 30.0
 
 

@@ -1,32 +1,33 @@
-"""The original design's notification worker: one after the other, for scale.
+"""The original design's ways, for scale: one after the other.
 
-For each batch a claim; for each notification a read of its config, a post and an update.
+Notifications: for each batch a claim; for each notification a read of its config, a post and an
+update. Metrics: for each row that a platform reports a search for the requests that name its ad;
+for each of these seven upserts.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from slack_sdk import WebClient
 
-from supabase import ClientOptions, create_client
+from supabase import Client
+from tests.benchmarks.bare import data_api
 
 BATCH = 50
+FIGURES = ("impressions", "clicks", "spend", "reach", "cpm", "cpc", "ctr")
 
 
 def drain(environment: Mapping[str, str], count: int) -> float:
     """Deliver the next `count` notifications; the seconds that it took."""
-    with httpx.Client() as http:
-        supabase = create_client(
-            environment["SUPABASE_URL"],
-            environment["SUPABASE_SERVICE_ROLE_KEY"],
-            ClientOptions(httpx_client=http, persist_session=False, auto_refresh_token=False),
-        )
+    with data_api(
+        environment["SUPABASE_URL"], environment["SUPABASE_SERVICE_ROLE_KEY"]
+    ) as supabase:
         slack = WebClient(environment["SLACK_BOT_TOKEN"], base_url=environment["SLACK_API_URL"])
         delivered = 0
         started = time.monotonic()
@@ -38,6 +39,34 @@ def drain(environment: Mapping[str, str], count: int) -> float:
                 _process(supabase, slack, notification)
             delivered += len(claimed)
         return time.monotonic() - started
+
+
+def store(
+    environment: Mapping[str, str],
+    ads: Sequence[str],
+    mapping_key: str,
+    put: str,
+    figure: Mapping[str, Any],
+) -> float:
+    """Store one reported row of each ad; the seconds that it took.
+
+    `put` is the SQL function that upserts figures, `figure` an example of one.
+    """
+    with data_api(
+        environment["SUPABASE_URL"], environment["SUPABASE_SERVICE_ROLE_KEY"]
+    ) as supabase:
+        started = time.monotonic()
+        for ad in ads:
+            search = supabase.table("requests").select("id").contains("metadata", {mapping_key: ad})
+            for request in search.execute().data:
+                for kind in FIGURES:
+                    row = {**figure, "request_id": request["id"], "metric_type": kind}
+                    supabase.rpc(put, {"rows": [row]}).execute()
+        return time.monotonic() - started
+
+
+def _data_api(environment: Mapping[str, str]) -> AbstractContextManager[Client]:
+    return data_api(environment["SUPABASE_URL"], environment["SUPABASE_SERVICE_ROLE_KEY"])
 
 
 def _process(supabase: Any, slack: WebClient, notification: Mapping[str, Any]) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from local.stack import Running, Stack
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.sizes import Progress, Sizes
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.operate.output import quiet_logger
 from workers.retention.run import Retention
 
-ROWS = 200_000
 TIMEOUT = 800.0
 # At least half of the rate of one unbounded statement, and no call longer than that.
 MOST_TIMES_AS_LONG = 2.0
@@ -42,45 +43,73 @@ _AT_ONCE = """
 """
 _PURGED_AT_ONCE = "delete from archived_activity_log where created_at < now() - interval '90 days'"
 
-Progress = Callable[[str], None]
 
-
-def archive_and_purge(progress: Progress) -> list[Figure]:
-    """200,000 rows archived, then purged; no latency added."""
+def archive_and_purge(progress: Progress, sizes: Sizes) -> list[Figure]:
+    """Rows archived, then purged; no latency added."""
+    rows = sizes.rows
     with Stack(seed=False) as stack, psycopg.connect(stack.database_url, autocommit=True) as sql:
-        progress(f"archiving {ROWS:,} rows at once")
-        _fill(sql)
+        progress(f"archiving {rows:,} rows at once")
+        fill(sql, rows)
         floor = _timed(lambda: sql.execute(_AT_ONCE))
         progress("purging them at once")
         purge_floor = _timed(lambda: sql.execute(_PURGED_AT_ONCE))
         progress("archiving them by the worker")
-        _fill(sql)
-        archiving, longest = _run(stack)
+        fill(sql, rows)
+        archiving = _run(stack)
         progress("purging them by the worker")
         sql.execute("update retention_policies set archive_retention_days = 90")
-        purging, longest_purge = _run(stack)
+        purging = _run(stack)
+        left = sql.execute(
+            "select (select count(*) from activity_log)"
+            " + (select count(*) from archived_activity_log)"
+        ).fetchone()
+    longest = max(archiving.longest, purging.longest)
+    kept = left[0] if left else None
     return [
         Figure(
-            f"archive {ROWS:,} rows",
-            archiving,
+            f"archive {rows:,} rows",
+            archiving.seconds,
             "s",
             floor=floor,
+            original=floor,
             target=f"at most {MOST_TIMES_AS_LONG:g} x one statement",
-            met=archiving <= MOST_TIMES_AS_LONG * floor,
+            met=archiving.seconds <= MOST_TIMES_AS_LONG * floor,
+            note=_NOTE,
         ),
-        Figure(f"purge {ROWS:,} archived rows", purging, "s", floor=purge_floor),
         Figure(
-            "longest call of archiving and purging",
-            max(longest, longest_purge),
+            f"purge {rows:,} archived rows",
+            purging.seconds,
             "s",
+            floor=purge_floor,
+            original=purge_floor,
+        ),
+        Figure(
+            "  data-API requests per 1,000 rows archived",
+            archiving.calls / rows * 1000,
+            "",
+        ),
+        Figure(
+            "  longest request of archiving and purging",
+            longest,
+            "s",
+            original=floor,
             target=f"at most {LONGEST_CALL:g} s",
-            met=max(longest, longest_purge) <= LONGEST_CALL,
+            met=longest <= LONGEST_CALL,
+        ),
+        Figure(
+            "  rows left of them", kept or 0, "", target="none", met=kept == 0, at_any_size=True
         ),
     ]
 
 
-def _fill(sql: psycopg.Connection[Any]) -> None:
-    sql.execute(_FILL.format(rows=ROWS, archive_days=3650).encode())
+_NOTE = (
+    "Archive and purge: no latency. Floor: one statement for all rows, which is also the "
+    "original's way; where the API's statement timeout (8 s) ends that, nothing is archived."
+)
+
+
+def fill(sql: psycopg.Connection[Any], rows: int) -> None:
+    sql.execute(_FILL.format(rows=rows, archive_days=3650).encode())
 
 
 def _timed(work: Callable[[], Any]) -> float:
@@ -89,21 +118,31 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-class _Timed(Database):
-    """Keeps how long the longest call took."""
+@dataclass(frozen=True)
+class _Run:
+    """A whole run, and its longest request, in seconds; how many requests it made."""
 
-    longest = 0.0
+    seconds: float
+    longest: float
+    calls: int
+
+
+class _Timed(Database):
+    """Keeps how long its calls took."""
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__(url, key)
+        self.took: list[float] = []
 
     def call(self, function: str, **arguments: Any) -> Any:
         begun = time.perf_counter()
         try:
             return super().call(function, **arguments)
         finally:
-            self.longest = max(self.longest, time.perf_counter() - begun)
+            self.took.append(time.perf_counter() - begun)
 
 
-def _run(stack: Running) -> tuple[float, float]:
-    """Seconds of a whole run, and of its longest call."""
+def _run(stack: Running) -> _Run:
     database = _Timed(stack.api_url, stack.keys.secret)
     clock = SystemClock()
     begun = time.perf_counter()
@@ -113,4 +152,4 @@ def _run(stack: Running) -> tuple[float, float]:
     database.close()
     if report.outcome != "complete":
         raise RuntimeError(f"the run did not complete: {report.summary()}")
-    return seconds, database.longest
+    return _Run(seconds, max(database.took), len(database.took))

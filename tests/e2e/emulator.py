@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -181,6 +182,21 @@ class Emulator:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def runtime_pid(self) -> int:
+        """The process in which the function is, which there is from the first invocation on."""
+        (runtime,) = child_processes(self._process.pid)
+        return runtime
+
+    def init_seconds(self) -> float:
+        """How long the start of the runtime took, up to where it was ready for an event.
+
+        The emulator starts it at the first invocation, and tells a duration that is none in the
+        line REPORT.
+        """
+        (told,) = re.findall(r"INIT REPORT\(durationMs: ([0-9.]+)\)", "\n".join(self.log_lines()))
+        return float(told) / 1000
 
     def invoke(self, event: object) -> Any:
         """Sends the event; returns the parsed body, or its text where it is no JSON."""

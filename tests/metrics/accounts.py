@@ -11,13 +11,13 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from local.ad_facts import Facts, facts, generated_ad_id
+from local.ad_facts import Facts, Platform, facts, generated_ad_id
 from local.distribute import sqs_event
 from local.invoke import REGION
 from local.stack import Running
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
-from workers.platforms import NAMES
+from workers.platforms import NAMES, PLATFORMS
 
 ACCOUNT_ID = "4200000001"
 CREDENTIALS = {
@@ -27,8 +27,16 @@ CREDENTIALS = {
         "client_id": "400000000001-local.apps.googleusercontent.com",
         "client_secret": "GOCSPX-local-sample-secret",
     },
+    "tiktok": {"access_token": "localtiktoklargeaccounttoken000000000001"},
+    "linkedin": {
+        "refresh_token": "AQlocalLinkedinLargeAccountToken00000000001",
+        "client_id": "77localsample01",
+        "client_secret": "WPL_AP1.local-linkedin-sample-secret",
+    },
 }
-MAPPING_KEYS = {"meta": "meta_ad_id", "google_ads": "google_ad_id"}
+STAND_INS: dict[str, Platform] = {
+    "meta": "meta", "google_ads": "google", "tiktok": "tiktok", "linkedin": "linkedin",
+}  # fmt: skip
 # Of so many requests in turn each names so many ads.
 ADS_OF_REQUESTS = (1, 1, 1, 2)
 
@@ -74,7 +82,7 @@ def connect_account(
     ).fetchone()
     assert found is not None
     requests = {
-        _name_ads(connection, MAPPING_KEYS[platform], ids): ids
+        _name_ads(connection, PLATFORMS[platform].mapping_key, ids): ids
         for ids in _shared_out(platform, named)
     }
     connection.execute("analyze")
@@ -95,21 +103,22 @@ def sync_event(connection: psycopg.Connection[Any]) -> dict[str, Any]:
 
 
 def _put_account(running: Running, platform: str, ads: int) -> None:
-    control = running.meta if platform == "meta" else running.google
     credentials = CREDENTIALS[platform]
     account = {
         "name": "A large account", "currency": "EUR", "time_zone": "UTC", "ads": [],
-        "ad_count": ads, "restated": {}, "vanished": [],
+        "ad_count": ads, "restated": {}, "vanished": [], "is_manager": False, "tokens": [],
+        "refresh_tokens": [],
     }  # fmt: skip
-    if platform == "meta":
-        account |= {"tokens": [credentials["access_token"]]}
-    else:
-        account |= {"refresh_tokens": [credentials["refresh_token"]], "is_manager": False}
+    # what may see the account is called like the credential
+    for kind in ("access_token", "refresh_token"):
+        if kind in credentials:
+            account[f"{kind.removeprefix('access_')}s"] = [credentials[kind]]
+    control = running.ad_platforms[platform]
     control.replace_state({**control.state(), "accounts": {ACCOUNT_ID: account}})
 
 
 def _shared_out(platform: str, named: int) -> Iterator[list[str]]:
-    stand_in = "meta" if platform == "meta" else "google"
+    stand_in = STAND_INS[platform]
     ids = iter([generated_ad_id(stand_in, ACCOUNT_ID, number + 1) for number in range(named)])
     for count in cycle(ADS_OF_REQUESTS):
         if not (taken := list(islice(ids, count))):

@@ -1,0 +1,55 @@
+"""How much the benchmarks measure: what the README tells, or just enough to see that they work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# Told what goes on.
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
+    channels' pace, the latter by how much is posted side by side. `queues` are rows, the first
+    of which the others are compared with; `claims` out of each are timed. `ads` are those of an
+    account, `days` how many of them a sync reads. `rows` are archived and purged. Each function
+    is started `starts` times.
+    """
+
+    wide: tuple[int, int]
+    paced: tuple[tuple[int, int], ...]
+    queues: tuple[int, ...]
+    claims: int
+    ads: tuple[int, ...]
+    days: int
+    connections: int
+    rows: int
+    starts: int
+
+
+FULL = Sizes(
+    wide=(500, 250),
+    paced=((500, 25), (5_000, 250)),
+    queues=(10_000, 100_000, 1_000_000),
+    claims=60,
+    ads=(200, 2_000),
+    days=31,
+    connections=1_000,
+    rows=200_000,
+    starts=5,
+)
+
+# Says nothing of speed.
+SHORT = Sizes(
+    wide=(40, 20),
+    paced=((20, 10),),
+    queues=(1_000, 2_000),
+    claims=2,
+    ads=(8,),
+    days=3,
+    connections=40,
+    rows=1_000,
+    starts=1,
+)
