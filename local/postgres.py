@@ -30,6 +30,10 @@ HERE = Path(__file__).resolve().parent
 BOOTSTRAP = HERE / "bootstrap.sql"
 MIGRATIONS = HERE.parent / "supabase" / "migrations"
 
+USUAL = Path("/tmp")
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+
 SUPERUSER = "postgres"
 START_SECONDS = 60.0
 PORT_ATTEMPTS = 5
@@ -82,11 +86,29 @@ class Postgres:
 
 
 def server_directory() -> Path:
-    """Where a tether should make its directory so that Postgres can live in it."""
-    system = Path(tempfile.gettempdir())
-    if _run_as() is None or _may_be_entered_by_anyone(system):
-        return system
-    return Path("/tmp")
+    """Where a tether should make its directory so that Postgres can live in it.
+
+    That is where temporary files go; in place of the usual /tmp, memory where there is enough of
+    it, because making a database makes a thousand files.
+    """
+    chosen = Path(tempfile.gettempdir())
+    if chosen != USUAL and (_run_as() is None or _may_be_entered_by_anyone(chosen)):
+        return chosen
+    return MEMORY if _has_room(MEMORY) else USUAL
+
+
+def _has_room(directory: Path) -> bool:
+    """Whether a server can live and be run there. Containers often have a small one."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    return (
+        found.f_bavail * found.f_frsize >= ROOM
+        and not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+        and os.access(directory, os.W_OK | os.X_OK)
+        and _may_be_entered_by_anyone(directory)
+    )
 
 
 def start(tether: Tether) -> Postgres:

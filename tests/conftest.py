@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from local.data_api import start as start_data_api
 from local.keys import Keys
 from local.node import MODULES, ensure_installed
-from local.postgres import Postgres, apply_files, bootstrap
+from local.postgres import Postgres, apply_files, bootstrap, server_directory
 from local.postgres import start as start_postgres
 from local.stack import Running, Stack
 from local.tether import Tether
@@ -39,7 +39,7 @@ def _own_environment() -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A running Postgres 17 with no database of ours yet."""
-    with Tether() as tether:
+    with Tether(server_directory()) as tether:
         yield start_postgres(tether)
 
 

@@ -54,7 +54,8 @@ print(json.dumps([
 
 def functions(progress: Progress, sizes: Sizes) -> list[Figure]:
     """The layer as it would be shipped, in Lambda's Python where this machine has it."""
-    with lambda_runtime() as runtime, _without_bytecode(runtime) as slow:
+    runtime = lambda_runtime()
+    with _without_bytecode(runtime) as slow:
         starts = [
             figure
             for function in known_functions()

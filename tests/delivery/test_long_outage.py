@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from itertools import pairwise
 
@@ -10,8 +11,9 @@ import pytest
 from local.faults import failing
 from tests.delivery.world import Message, World
 
+# `make test-long` queues 5,000.
 CHANNELS = 100
-EACH = 50
+EACH = int(os.environ.get("OUTAGE_EACH", "8"))
 HOURS = 9.5
 EVERY = 600  # seconds from run to run; the minute's schedule would only add idle runs
 

@@ -9,9 +9,8 @@ from tests.e2e.emulator import LambdaRuntime, lambda_runtime
 
 
 @pytest.fixture(scope="session")
-def runtime() -> Iterator[LambdaRuntime]:
-    with lambda_runtime() as built:
-        yield built
+def runtime() -> LambdaRuntime:
+    return lambda_runtime()
 
 
 @pytest.fixture

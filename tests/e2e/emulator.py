@@ -11,6 +11,7 @@ success from failure.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -25,12 +26,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+LAYER = ROOT / "layers" / "shared"
 BUILD = ROOT / ".build" / "emulator"
 VENV_BIN = ROOT / ".venv" / "bin"
 RUNTIME_REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -40,6 +42,7 @@ REGION = "eu-west-1"
 START_TIMEOUT_SECONDS = 20
 REPORT_TIMEOUT_SECONDS = 5
 STOP_TIMEOUT_SECONDS = 5
+DAY_SECONDS = 24 * 3600
 
 # `make test` hands its own options down; the layer's recipe is to see none of them.
 MAKE_VARIABLES = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
@@ -53,14 +56,35 @@ class LambdaRuntime:
     layer: Path
 
 
-@contextlib.contextmanager
-def lambda_runtime() -> Iterator[LambdaRuntime]:
-    """The layer as it is now, and a runtime for it: Lambda's Python where this machine has it."""
+def lambda_runtime() -> LambdaRuntime:
+    """The layer as it is now, and a runtime for it: Lambda's Python where this machine has it.
+
+    What was built once from the same files is used again, also by tests that run beside these.
+    """
     interpreter, version = find_interpreter()
     BUILD.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="layer-", dir=BUILD) as artifacts:
-        build_layer(Path(artifacts), interpreter, version)
-        yield LambdaRuntime(runtime_environment(interpreter, version), Path(artifacts) / "python")
+    artifacts = BUILD / f"layer-{version}-{_digest_of_layer(interpreter)}"
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not artifacts.exists():
+            for layer in BUILD.glob("layer-*"):
+                # a younger one may be in use
+                if time.time() - layer.stat().st_mtime > DAY_SECONDS:
+                    shutil.rmtree(layer)
+            with tempfile.TemporaryDirectory(prefix="building-", dir=BUILD) as folder:
+                build_layer(Path(folder) / "layer", interpreter, version)
+                (Path(folder) / "layer").rename(artifacts)
+        return LambdaRuntime(runtime_environment(interpreter, version), artifacts / "python")
+
+
+def _digest_of_layer(interpreter: Path) -> str:
+    """Tells one state of all that the layer is built from from another."""
+    digest = hashlib.sha256(str(interpreter).encode())
+    for file in sorted(LAYER.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(f"{file.relative_to(LAYER)}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def find_interpreter() -> tuple[Path, str]:
@@ -93,7 +117,7 @@ def build_layer(artifacts: Path, interpreter: Path, version: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in MAKE_VARIABLES}
     built = subprocess.run(
         command,
-        cwd=ROOT / "layers" / "shared",
+        cwd=LAYER,
         env={**environment, "PATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,

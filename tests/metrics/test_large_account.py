@@ -1,6 +1,6 @@
 """Large accounts: what memory they take, how long the database is kept, and whether it is right.
 
-`make test` reads a week of 3,000 ads; `make test-long` 31 days of 10,000.
+`make test` reads four days of 1,500 ads; `make test-long` 31 days of 10,000.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tests.benchmarks.network import run_function
 from tests.conftest import LocalStack
 from tests.metrics.accounts import Account, connect_account, sync_event
 
-ADS = int(os.environ.get("LARGE_ACCOUNT_ADS", "3000"))
-DAYS = int(os.environ.get("LARGE_ACCOUNT_DAYS", "7"))
-SMALL = 1000
+ADS = int(os.environ.get("LARGE_ACCOUNT_ADS", "1500"))
+DAYS = int(os.environ.get("LARGE_ACCOUNT_DAYS", "4"))
+SMALL = 500
 TIMEOUT = 300.0
 
 MOST_MEMORY = 256.0
