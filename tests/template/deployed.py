@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 import subprocess
@@ -47,18 +48,28 @@ def of_type(resources: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]
 
 
 @cache
-def _translated(parameters: tuple[tuple[str, str], ...]) -> str:
-    arguments = [f"{name}={value}" for name, value in parameters]
-    return subprocess.run(
-        [
-            SAM_PYTHON, Path(__file__).with_name("translate.py"),
-            ROOT / "template.yaml", *arguments,
-        ],
-        check=True,
-        capture_output=True,
+def _translator() -> subprocess.Popen[str]:
+    """The process that translates, until this one ends."""
+    process = subprocess.Popen(
+        [SAM_PYTHON, Path(__file__).with_name("translate.py"), ROOT / "template.yaml", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-    ).stdout  # fmt: skip
+    )
+    atexit.register(process.communicate)
+    return process
+
+
+@cache
+def _translated(parameters: tuple[tuple[str, str], ...]) -> str:
+    process = _translator()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(dict(parameters)) + "\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, f"sam refuses the template with {parameters}: see above"
+    return answer
 
 
 def translated(**parameters: str) -> dict[str, Any]:
