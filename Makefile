@@ -31,7 +31,7 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up reset invoke test test-long soak check check-python check-template \
-	check-sql doctor bench mutate build deploy lock clean
+	check-sql doctor bench mutate ablate build deploy lock clean
 
 help: ## List the targets
 	@$(PYTHON) -c "import re; [print(f'{t:<10} {h}') for t, h in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
@@ -95,6 +95,9 @@ bench: install .venv/.bench ## Run the benchmarks: ARGS="[--short] [--json] [NAM
 
 mutate: .venv/.installed .venv/.mutation ## Change the core bit by bit and see what no test notices: [MODULE=workers/metrics/windows.py]
 	$(PY) -m tests.mutation $(MODULE) $(ARGS)
+
+ablate: install ## Take each safety mechanism out in turn and see that its test notices: [NAMES="row-lease"]
+	$(PY) -m tests.ablation $(NAMES)
 
 build: .venv/.installed .venv/.sam ## Build what deploy ships
 	$(SAM) build --config-env $(STAGE)

@@ -129,6 +129,22 @@ def existing(new_database: NewDatabase) -> psycopg.Connection[Any]:
     return connection
 
 
+def test_created_tables_are_closed_also_where_new_tables_start_out_open(
+    existing: psycopg.Connection[Any], migrations: list[Path]
+) -> None:
+    """As on projects made before May 2026, whose default privileges grant all to everyone."""
+    apply_files(url_of(existing), migrations)
+    granted = existing.execute(
+        """
+        select table_name, grantee from information_schema.table_privileges
+         where table_schema = 'public' and table_name <> all (%s)
+           and grantee in ('PUBLIC', 'anon', 'authenticated')
+        """,
+        (list(OLD_TABLES),),
+    ).fetchall()
+    assert granted == []
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_existing_dashboard_loses_nothing(
     existing: psycopg.Connection[Any], migrations: list[Path], times: int

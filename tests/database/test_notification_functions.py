@@ -132,6 +132,16 @@ class TestClaim:
         assert agency.queued(id_)["claim_token"] == new["claim_token"]
         assert agency.deliveries(id_)[0]["state"] == "pending"
 
+    def test_a_stale_token_condemns_nothing(self, agency: Agency) -> None:
+        start(agency)
+        id_ = agency.notification(agency.config("C1"), next_attempt_at=NOW)
+        (old,) = claim(agency)
+        later = NOW + timedelta(seconds=171)
+        claim(agency, as_of=later)
+        record(agency, later, finished=[done(old, error="too long")])
+        assert agency.queued(id_)["outcome"] is None
+        assert agency.deliveries(id_)[0]["state"] == "pending"
+
     def test_a_row_that_takes_workers_down_is_claimed_alone_then_dead(self, agency: Agency) -> None:
         config = agency.config("C1")
         killer = agency.notification(config, next_attempt_at=at(minutes=2), lost_claims=2)
@@ -376,6 +386,19 @@ class TestRunsAndEndings:
         assert agency.queued(off)["is_processed"]
         assert not agency.queued(orphan)["is_processed"]
         assert agency.queued(orphan)["attempts"] == 5
+
+    def test_what_a_run_has_in_hand_is_not_ended_under_it(self, agency: Agency) -> None:
+        config, switched_off = agency.config("C1"), agency.config("C2")
+        claimed = {"next_attempt_at": at(days=31), "claimed_until": NOW + timedelta(seconds=1)}
+        for held in (config, switched_off, None):
+            agency.notification(held, **claimed)
+        agency.connection.execute(
+            "update notification_config set is_active = false where id = %s", (switched_off,)
+        )
+        begun = start(agency)
+        assert (begun["expired"], begun["skipped"], begun["dead"]) == (0, 0, 0)
+        later = start(agency, NOW + timedelta(seconds=1))
+        assert (later["expired"], later["skipped"], later["dead"]) == (1, 1, 1)
 
     def test_a_long_backlog_ends_piece_by_piece(self, agency: Agency) -> None:
         agency.connection.execute(

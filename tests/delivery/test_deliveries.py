@@ -159,6 +159,24 @@ def test_a_second_run_at_the_same_time_returns_at_once(world: World) -> None:
     assert world.run().counts["sent"] == 1, "the first one's lease has run out"
 
 
+def test_a_run_that_loses_its_lease_stops(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        world.notify(f"C{number:08}")
+    database = world.new_database()
+    call = database.call
+
+    def overtaken(function: str, **arguments: Any) -> Any:
+        if function == "record_notification_progress":
+            world.connection.execute("update worker_leases set holder = gen_random_uuid()")
+        return call(function, **arguments)
+
+    monkeypatch.setattr(database, "call", overtaken)
+    monkeypatch.setattr(world, "new_database", lambda: database)
+    assert world.run().outcome == "lease_lost"
+    assert world.posts() == 0
+    assert {row["claim_token"] for row in world.queued()} == {None}
+
+
 def test_last_months_rows_are_expired_not_posted(world: World) -> None:
     old = {"next_attempt_at": None, "created_at": world.now - timedelta(days=31)}
     for _ in range(3):

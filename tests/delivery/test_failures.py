@@ -537,6 +537,15 @@ def test_the_data_api_fails_for_a_moment(world: World, fault: Fault) -> None:
     world.assert_kept()
 
 
+def test_what_cannot_be_announced_is_not_posted(world: World) -> None:
+    for number in range(3):
+        world.notify(f"C{number:08}")
+    world.between.faults.add(failing(503, times=None, **RECORD))
+    with pytest.raises(TransientError):
+        world.run()
+    assert world.posts() == 0
+
+
 def test_the_data_api_is_down_from_the_post_until_after_the_lease(world: World) -> None:
     for number in range(3):
         world.notify(f"C{number:08}")

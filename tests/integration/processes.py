@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from local.postgres import server_directory
 from local.stack import ROOT
 
 PATIENCE = 60.0
@@ -56,7 +57,7 @@ def _processes() -> dict[int, tuple[int, str]]:
 def temporary_directory() -> Iterator[Path]:
     """For temporary files: anyone may use it, Postgres's user too; its name has a space."""
     # not pytest's tmp_path: only its owner may enter that
-    directory = Path(tempfile.mkdtemp(prefix="scratch of ", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="scratch of ", dir=server_directory()))
     directory.chmod(0o1777)
     yield directory
     shutil.rmtree(directory)

@@ -13,9 +13,16 @@ import pytest
 from moto import mock_aws
 
 from tests.conftest import LocalStack
+from workers.clock import SystemClock
 from workers.composition.container import database, forget_clients
 from workers.composition.notifications import run_notifications
-from workers.errors import ConfigurationError, CredentialsError, TransientError
+from workers.composition.runs import recorded_run
+from workers.errors import (
+    ConfigurationError,
+    CredentialsError,
+    PermanentError,
+    TransientError,
+)
 
 SECRET = "agency-dashboard-workers/test"
 
@@ -122,6 +129,23 @@ def test_every_run_is_recorded_also_one_that_fails(stack: LocalStack) -> None:
         ("notifications", "failed", False, "CredentialsError"),
         ("notifications", "drained", True, None),
     ]
+
+
+@pytest.mark.usefixtures("_plain")
+def test_a_failure_that_quotes_a_secret_is_told_without_it(
+    stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(stack)
+    secret = stack.environment()["SLACK_BOT_TOKEN"]
+    with (
+        pytest.raises(PermanentError),
+        recorded_run("notifications", SystemClock()),
+    ):
+        raise PermanentError(f"refused {secret}", code="odd")
+    assert stack.connection.execute("select error from worker_runs").fetchall() == [
+        ("refused [redacted]",)
+    ]
+    assert secret not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("_plain")

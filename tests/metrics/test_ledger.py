@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -183,6 +184,50 @@ def test_older_rows_are_replaced_and_what_people_entered_is_kept(world: World) -
         for row in world.rows("select * from performance_metrics where derived")
     }
     assert derived == world.expected({request: [Served("meta", "1001", AD)]})
+
+
+def shared_request(world: World) -> tuple[str, list[str], list[str]]:
+    """A request with the ads `a` and `b` of two connections: its id, theirs, and the tokens of
+    syncs that hold them and have stored a row of today each, of 3 and of 4 clicks."""
+    connections = [world.connect_meta("1"), world.connect_meta("2")]
+    request = world.request(meta_ad_id=["a", "b"])
+    world.connection.execute("select refresh_ad_links('meta', 'meta_ad_id')")
+    tokens = [begin(world, connection) for connection in connections]
+    for connection, token, ad, clicks in zip(connections, tokens, "ab", (3, 4), strict=True):
+        store(
+            world, connection, token, [{"ad_id": ad, "ad_group_id": "", "date": f"{TODAY}",
+            "ad_name": ad, "impressions": None, "clicks": clicks, "spend": None, "reach": None}],
+        )  # fmt: skip
+    return request, connections, tokens
+
+
+def test_what_another_sync_is_still_reading_is_in_no_figure(world: World) -> None:
+    request, connections, tokens = shared_request(world)
+    finish(world, connections[0], tokens[0], 10)
+    assert world.figures() == {(request, TODAY, "clicks"): 3}
+    finish(world, connections[1], tokens[1], 10)
+    assert world.figures() == {(request, TODAY, "clicks"): 7}
+
+
+def test_of_two_connections_that_finish_at_once_the_later_sees_both(world: World) -> None:
+    request, connections, tokens = shared_request(world)
+    step = "select finish_metric_window(%s, %s, 'meta', %s, %s, 10, '6 minutes', %s)"
+    arguments = [
+        (connection, token, DAYS[-1], DAYS[0], NOW)
+        for connection, token in zip(connections, tokens, strict=True)
+    ]
+    with world.api.connect() as first, world.api.connect() as second, ThreadPoolExecutor() as pool:
+        with first.transaction():
+            first.execute(step, arguments[0])
+            later = pool.submit(second.execute, step, arguments[1])
+            waiting: list[dict[str, Any]] = []
+            while not waiting and not later.done():
+                waiting = world.rows(
+                    "select 1 where cardinality(pg_blocking_pids(%s)) > 0",
+                    second.info.backend_pid,
+                )
+        later.result(timeout=30)
+    assert world.figures() == {(request, TODAY, "clicks"): 7}
 
 
 def test_two_connections_to_one_account_are_not_added_up(world: World) -> None:

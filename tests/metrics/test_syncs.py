@@ -107,6 +107,31 @@ def test_a_sync_without_time_is_partial_and_the_next_ones_finish_it(world: World
     assert partial["details"]["code"] == "out_of_time"
 
 
+def test_a_slow_database_does_not_keep_a_sync_beyond_its_deadline(world: World) -> None:
+    connection, served = one_account(world)
+    order = order_for(world, connection)
+    call = world.database.call
+    steps = 0
+
+    def slow(function: str, **arguments: Any) -> Any:
+        nonlocal steps
+        if function == "finish_metric_window":
+            steps += 1
+            world.clock.advance(4)
+            arguments["most"] = 2  # as if the window held very much
+        return call(function, **arguments)
+
+    world.database.call = slow  # type: ignore[method-assign]
+    before = world.clock.now()
+    assert world.sync(order, seconds=60).status == "partial"
+    assert world.clock.now() - before <= 60
+    assert steps > 1
+    world.database.call = call  # type: ignore[method-assign]
+    world.later(timedelta(minutes=10))
+    assert world.sync(order_for(world, connection)).status == "success"
+    assert world.figures() == world.expected(served)
+
+
 def test_an_account_that_is_too_large_for_its_window_gets_narrower_ones(world: World) -> None:
     connection, served = one_account(world, 10)
     world.connection.execute(
@@ -233,6 +258,17 @@ def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
     assert len(ids) + len(world.plan()[0]) == 40
 
 
+def test_a_second_planner_at_the_same_moment_plans_nothing(world: World) -> None:
+    """Else both would fill what room there is."""
+    one_account(world)
+    plan = "select plan_metric_syncs('{}', 10, '15 minutes', '5 minutes', %s)"
+    with world.api.connect() as other, other.transaction():
+        other.execute(plan, (world.now,))
+        orders, told = world.plan()
+        assert (orders, told.planned, told.left) == ([], 0, 0)
+    assert world.plan()[1].in_flight == 1
+
+
 def test_a_repeated_message_does_nothing(world: World) -> None:
     connection, _ = one_account(world)
     order = order_for(world, connection)
@@ -273,6 +309,25 @@ def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
     assert world.rows("select 1 from ad_metrics") == []
     assert world.figures() == {}
     assert world.last_synced_at(connection) is None
+
+
+def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> None:
+    connection, _ = one_account(world)
+    order = order_for(world, connection)
+    call = world.database.call
+
+    def overtaken(function: str, **arguments: Any) -> Any:
+        if function == "end_metric_sync":
+            world.connection.execute(
+                "update metric_connection_states set token = gen_random_uuid()"
+            )
+        return call(function, **arguments)
+
+    world.database.call = overtaken  # type: ignore[method-assign]
+    assert world.sync(order).status == "lost"
+    assert world.last_synced_at(connection) is None
+    assert world.last_log(connection)["status"] == "in_progress"
+    assert world.state(connection)["token"] is not None, "the other one still has it"
 
 
 def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World) -> None:
@@ -443,3 +498,20 @@ def test_no_secret_is_told_anywhere(
         for secret in SECRETS:
             assert secret not in text
     assert "[redacted]" in str(rows)
+
+
+def test_a_failure_that_quotes_a_secret_is_recorded_without_it(world: World) -> None:
+    connection, _ = one_account(world)
+    order = order_for(world, connection)
+    call = world.database.call
+
+    def quoting(function: str, **arguments: Any) -> Any:
+        if function == "store_ad_metrics":
+            raise TransientError(f"it broke off at {SECRETS[0]}", code="57P03")
+        return call(function, **arguments)
+
+    world.database.call = quoting  # type: ignore[method-assign]
+    with pytest.raises(TransientError):
+        world.sync(order)
+    told = world.last_log(connection)["error_message"]
+    assert told.endswith("it broke off at [redacted]")

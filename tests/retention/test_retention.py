@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +11,11 @@ from psycopg.types.json import Jsonb
 
 from tests.database.agency import NOW
 from tests.retention.world import World, days_ago
-from workers.errors import TransientError
+from workers.errors import PermanentError, TransientError
 from workers.retention.batches import MOST_ROWS
 
+# `make test-long` takes 200,000.
+ROWS = int(os.environ.get("RETENTION_ROWS", "40000"))
 ACTIVITY = ("activity_log", "archived_activity_log")
 COLUMNS = "id, user_id, entity_type, entity_id, action, details, created_at"
 
@@ -24,16 +27,16 @@ def of(summary: dict[str, Any], entity_type: str) -> dict[str, Any]:
 
 def test_of_400_000_rows_exactly_those_past_their_time_move(world: World) -> None:
     world.policy("activity_log", 90, 365)
-    world.activity(200_000, days_ago(90.0001))
-    world.activity(200_000, days_ago(80))
-    world.activity(100_000, days_ago(365.0001), "archived_activity_log")
+    world.activity(ROWS, days_ago(90.0001))
+    world.activity(ROWS, days_ago(80))
+    world.activity(ROWS // 2, days_ago(365.0001), "archived_activity_log")
     world.activity(1_000, days_ago(364), "archived_activity_log")
     world.take_snapshot(ACTIVITY)
 
     summary = world.run()
 
     done = of(summary, "activity_log")
-    assert (done["archived"], done["purged"], done["status"]) == (200_000, 100_000, "complete")
+    assert (done["archived"], done["purged"], done["status"]) == (ROWS, ROWS // 2, "complete")
     (same,) = world.rows(
         f"""
         select
@@ -54,7 +57,7 @@ def test_of_400_000_rows_exactly_those_past_their_time_move(world: World) -> Non
     )  # fmt: skip
     world.drop_snapshot(ACTIVITY)
     assert same == {
-        "strangers": 0, "lost": 0, "taken_too_early": 0, "active": 200_000, "archived": 201_000
+        "strangers": 0, "lost": 0, "taken_too_early": 0, "active": ROWS, "archived": ROWS + 1_000
     }  # fmt: skip
     sizes = [call["batch_size"] for name, call in world.database.calls if "batch" in name]
     assert max(sizes) == MOST_ROWS
@@ -258,6 +261,52 @@ def test_a_policy_that_fails_costs_no_other(world: World) -> None:
     assert of(world.run(), "activity_log")["archived"] == 10
 
 
+def test_a_failure_that_quotes_a_secret_is_told_without_it(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    secret = world.api.keys.secret
+    call = world.database.call
+
+    def quoting(function: str, **arguments: Any) -> Any:
+        if function == "archive_activity_batch":
+            raise PermanentError(f"refused apikey {secret}", code="odd")
+        return call(function, **arguments)
+
+    world.database.call = quoting  # type: ignore[method-assign]
+    told = of(world.run(), "activity_log")["error"]
+    assert told == "odd: refused apikey [redacted]"
+    (progress,) = world.rows("select error from retention_progress")
+    assert progress["error"] == told
+
+
+@pytest.mark.parametrize(
+    ("batch", "table"),
+    [
+        ("archive_activity_batch(%s, 2)", "activity_log"),
+        ("purge_archived_batch(%s, 2)", "archived_activity_log"),
+        ("purge_notification_batch(%s, now(), 2)", "notification_queue"),
+        ("purge_sync_log_batch(%s, now(), 2)", "metric_sync_logs"),
+    ],
+    ids=["archiving", "archived", "notifications", "sync-logs"],
+)
+def test_a_batch_takes_the_oldest_and_no_more_than_asked_for(
+    world: World, batch: str, table: str
+) -> None:
+    for days in (3, 5, 4):
+        if table == "notification_queue":
+            world.agency.notification(None, {}, created_at=days_ago(days), is_processed=True)
+        elif table == "metric_sync_logs":
+            world.connection.execute(
+                "insert into metric_sync_logs (status, start_time) values ('success', %s)",
+                (days_ago(days),),
+            )
+        else:
+            world.activity(1, days_ago(days), table)
+    (taken,) = world.rows(f"select {batch} as rows", days_ago(1))
+    assert taken == {"rows": 2}
+    time = "start_time" if table == "metric_sync_logs" else "created_at"
+    assert world.rows(f"select {time} as time from {table}") == [{"time": days_ago(3)}]  # noqa: S608
+
+
 def test_a_slow_database_gets_smaller_batches_and_larger_ones_when_quick_again(
     world: World,
 ) -> None:
@@ -290,6 +339,41 @@ def test_two_runs_at_once_do_the_work_once(world: World) -> None:
     world.clock.advance(61)
     assert world.run()["outcome"] == "complete"
     assert world.run()["outcome"] == "complete", "the lease was given back"
+
+
+def test_a_run_that_loses_its_lease_stops(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(25_000, days_ago(100))
+    call = world.database.call
+
+    def overtaken(function: str, **arguments: Any) -> Any:
+        if function == "archive_activity_batch":
+            world.clock.advance(70)
+            world.connection.execute(
+                "update worker_leases set holder = gen_random_uuid(), expires_at = %s",
+                (world.clock.as_of() + timedelta(seconds=60),),
+            )
+        return call(function, **arguments)
+
+    world.database.call = overtaken  # type: ignore[method-assign]
+    done = of(world.run(), "activity_log")
+    assert (done["status"], done["archived"]) == ("failed", MOST_ROWS)
+    assert "lease_lost" in done["error"]
+
+
+def test_of_rows_that_were_read_only_those_that_are_stored_are_purged(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(3, days_ago(400), "archived_activity_log")
+
+    left: list[int] = []
+
+    class OneAtATime:
+        def store(self, lines: Any) -> tuple[list[str], int]:
+            left.append(world.count("archived_activity_log"))
+            return list(lines[:1]), 1
+
+    assert of(world.run(cold=OneAtATime()), "activity_log")["purged"] == 3
+    assert left == [3, 2, 1]
 
 
 def test_rows_that_changed_on_their_way_are_not_purged(world: World) -> None:
