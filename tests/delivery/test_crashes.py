@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.delivery.killed_run import kinds_of
 from tests.delivery.world import TOKEN, World
+from workers.errors import CredentialsError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,8 +33,21 @@ STEPS = (
     "after lock_and_get_notifications 2",
     "before record_notification_progress 2",
     "after record_notification_progress 2",
-    *(f"{when} post {number}" for number in (1, 3, 6) for when in ("before", "after")),
+    *(f"{when} chat.postMessage {number}" for number in (1, 3, 6) for when in ("before", "after")),
 )
+
+
+def first_of(*methods: str) -> tuple[str, ...]:
+    """Before and after the first call of each."""
+    return tuple(f"{when} {method} 1" for method in methods for when in ("before", "after"))
+
+
+# Where one can fall besides, and what it takes that a run comes there.
+LOOKING = first_of("auth.test", "conversations.history")
+DIRECT = first_of("conversations.open")
+REFUSED = first_of("conversations.info")
+REVOKED = first_of("auth.test")
+KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *REVOKED))
 
 
 def start(world: World, kill_at: str | None, poison: str | None = None) -> subprocess.Popen[str]:
@@ -65,7 +80,9 @@ def killed_run(world: World, kill_at: str | None) -> list[str]:
     with start(world, kill_at) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == (0 if kill_at is None else -signal.SIGKILL), err
-    return out.splitlines()
+    taken = out.splitlines()
+    assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
+    return taken
 
 
 def queue_some(world: World, seed: int = 0) -> int:
@@ -83,8 +100,7 @@ def test_the_steps_are_those_of_a_run(world: World) -> None:
     queue_some(world)
     taken = killed_run(world, None)
     assert set(STEPS) <= set(taken)
-    kinds = {step.rpartition(" ")[0] for step in STEPS}
-    assert {step.rpartition(" ")[0] for step in taken} == kinds
+    assert kinds_of(taken) == kinds_of(STEPS)
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("KILL_SEEDS", "1"))))
@@ -92,24 +108,65 @@ def test_the_steps_are_those_of_a_run(world: World) -> None:
 def test_a_kill_loses_nothing_and_repeats_nothing(world: World, step: str, seed: int) -> None:
     count = queue_some(world, seed)
     assert killed_run(world, step)[-1] == step
+    assert_all_is_sent_once(world, count)
+
+
+@pytest.mark.parametrize("step", [*LOOKING, "before chat.postMessage 1"])
+def test_a_kill_while_looking_for_what_may_have_been_posted(world: World, step: str) -> None:
+    queue_some(world)
+    killed_run(world, "after chat.postMessage 3")
+    world.clock.advance(200)
+    killed_run(world, step)
+    assert_all_is_sent_once(world, 6)
+
+
+@pytest.mark.parametrize("step", DIRECT)
+def test_a_kill_while_a_direct_message_is_opened(world: World, step: str) -> None:
+    world.queue(world.agency.config(user_id=world.agency.user("U0AVA00000")))
+    assert killed_run(world, step)[-1] == step
+    assert_all_is_sent_once(world, 1)
+
+
+@pytest.mark.parametrize("step", REFUSED)
+def test_a_kill_while_a_refusal_is_confirmed(world: World, step: str) -> None:
+    world.change_channel("C0FIRST00", member=False)
+    world.notify("C0FIRST00")
+    assert killed_run(world, step)[-1] == step
+    world.change_channel("C0FIRST00", member=True)
+    assert_all_is_sent_once(world, 1)
+
+
+@pytest.mark.parametrize("step", REFUSED)
+def test_a_kill_while_a_parked_destination_is_asked_for(world: World, step: str) -> None:
+    world.change_channel("C0FIRST00", member=False)
+    world.notify("C0FIRST00")
+    world.run()
+    world.change_channel("C0FIRST00", member=True)
+    world.clock.advance(700)
+    assert killed_run(world, step)[-1] == step
+    world.clock.advance(700)
+    assert_all_is_sent_once(world, 1)
+
+
+@pytest.mark.parametrize("step", REVOKED)
+def test_a_kill_while_a_refused_token_is_tried_again(world: World, step: str) -> None:
+    world.notify("C0FIRST00")
+    world.change_token(revoked=True)
+    with pytest.raises(CredentialsError):
+        world.run()
+    world.change_token(revoked=False)
+    world.clock.advance(60)
+    assert killed_run(world, step)[-1] == step
+    assert_all_is_sent_once(world, 1)
+
+
+def assert_all_is_sent_once(world: World, count: int) -> None:
+    """After the leases, and each message without a note that it may be a repeat."""
     world.clock.advance(200)
     world.run_until_ended(slack_channel_rate=0.0)
     assert world.outcomes() == {"sent": count}
     assert len(world.messages()) == count
     assert not any(message.is_marked for message in world.messages())
-    world.assert_kept()
-
-
-@pytest.mark.parametrize("step", ["before history 1", "after history 1", "before post 1"])
-def test_a_kill_while_looking_for_what_may_have_been_posted(world: World, step: str) -> None:
-    queue_some(world)
-    killed_run(world, "after post 3")
-    world.clock.advance(200)
-    killed_run(world, step)
-    world.clock.advance(200)
-    world.run_until_ended(slack_channel_rate=0.0)
-    assert world.outcomes() == {"sent": 6}
-    assert len(world.messages()) == 6
     world.assert_kept()
 
 
@@ -162,7 +219,9 @@ def test_of_eight_runs_at_once_one_drains_and_a_successor_takes_over(world: Worl
         config = world.agency.config(f"C{number:08}", template="{{text}}")
         for text in range(3):
             world.queue(config, f"{text}")
-    runs = [start(world, "after post 5" if number == 0 else None) for number in range(8)]
+    runs = [
+        start(world, "after chat.postMessage 5" if number == 0 else None) for number in range(8)
+    ]
     for process in runs:
         _, err = process.communicate(timeout=90)
         assert process.returncode in (0, -signal.SIGKILL), err

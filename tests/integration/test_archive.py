@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.faults import Fault, close, failing, hang, reset, truncate
+from local.faults import Fault, close, failing, hang, redirect, reset, truncate
 from local.http_server import HttpServer
 from tests.conftest import LocalStack
 from tests.integration.moto_s3 import CREDENTIALS, REGION, MotoS3, client, path_of, s3_error
@@ -124,13 +124,25 @@ def test_s3_is_told_the_checksum_of_each_object(bucket: Bucket) -> None:
     assert all(one["headers"].get("x-amz-checksum-sha256") for one in puts)
 
 
-def test_the_object_comes_first_and_all_is_read_back(bucket: Bucket) -> None:
+def test_the_object_is_read_back_before_its_manifest_is_written(bucket: Bucket) -> None:
     bucket.archive().store(lines(5))
     calls = [
         (one["method"], one["path"].rpartition(".")[2]) for one in bucket.server.journal.listing()
     ]
-    assert calls[1:3] == [("PUT", "gz"), ("PUT", "json")]
-    assert sorted(calls[3:]) == [("GET", "gz"), ("GET", "json")]
+    assert calls[1:] == [("PUT", "gz"), ("GET", "gz"), ("PUT", "json"), ("GET", "json")]
+
+
+@pytest.mark.parametrize("kind", [".jsonl.gz", ".manifest.json"])
+def test_what_somebody_else_said_was_stored_holds_up_no_later_run(
+    bucket: Bucket, kind: str
+) -> None:
+    """A gateway on the way answers with its page and status 200; nothing arrived."""
+    skip = 0 if kind == ".jsonl.gz" else 1
+    bucket.fails(failing(200, method="PUT", skip=skip))
+    with pytest.raises(DamagedArchiveError, match=f"{kind} .*it is missing"):
+        bucket.archive().store(lines(3))
+    assert bucket.archive().store(lines(3))[0] == lines(3)
+    assert bucket.all_lines() == lines(3)
 
 
 def test_each_day_has_its_own_objects(bucket: Bucket) -> None:
@@ -380,6 +392,13 @@ def test_nobody_there_is_transient(bucket: Bucket) -> None:
         archive.store(lines(5))
 
 
+def test_a_name_that_dns_does_not_know_is_transient(bucket: Bucket) -> None:
+    impatient = Config(retries={"total_max_attempts": 1})
+    elsewhere = boto3.client("s3", config=impatient, endpoint_url="http://s3.invalid")
+    with pytest.raises(TransientError, match="EndpointConnectionError"):
+        ColdArchive(BUCKET, elsewhere).store(lines(3))
+
+
 def test_no_answer_in_time_is_transient(bucket: Bucket) -> None:
     impatient = Config(read_timeout=0.2, retries={"total_max_attempts": 1})
     archive = ColdArchive(BUCKET, boto3.client("s3", config=impatient))
@@ -418,6 +437,14 @@ def test_a_read_back_that_is_refused_says_of_what(bucket: Bucket) -> None:
     bucket.fails(s3_error("AccessDenied", 403, method="GET", path=path_of(BUCKET, key)))
     with pytest.raises(ConfigurationError, match=key):
         bucket.archive().store(lines(5))
+
+
+def test_a_redirect_is_a_matter_of_configuration_and_not_followed(bucket: Bucket) -> None:
+    bucket.fails(redirect(f"{bucket.server.url}/elsewhere", method="PUT", times=None))
+    with pytest.raises(ConfigurationError, match=r"302.*ARCHIVE_BUCKET_NAME"):
+        bucket.archive().store(lines(3))
+    assert bucket.keys() == []
+    assert not any("elsewhere" in one["path"] for one in bucket.server.journal.listing())
 
 
 def test_a_bucket_that_does_not_exist_is_a_matter_of_configuration(bucket: Bucket) -> None:

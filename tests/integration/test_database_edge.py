@@ -122,6 +122,12 @@ def test_a_refused_connection_is_transient(connected: Open, api: Api) -> None:
         connected(url, api.keys.secret).call("lock_and_get_notifications")
 
 
+def test_a_name_that_dns_does_not_know_is_transient(connected: Open, api: Api) -> None:
+    database = connected("http://nowhere.invalid", api.keys.secret)
+    with pytest.raises(TransientError, match="ConnectError"):
+        database.call("lock_and_get_notifications")
+
+
 def test_a_redirect_is_not_followed_and_names_the_setting(
     connected: Open, api: Api, between: HttpServer
 ) -> None:

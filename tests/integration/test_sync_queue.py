@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from local.control import Control
 from local.fake_sqs import FakeSqs, queue_url
-from local.faults import Fault, close, failing, hang, reset, truncate
+from local.faults import Fault, close, failing, hang, redirect, reset, truncate
 from local.http_server import HttpServer
 from workers.errors import ConfigurationError, TransientError
 from workers.sync_queue import SyncQueue
@@ -176,6 +176,13 @@ def test_nobody_there_is_transient(peer: Peer) -> None:
         peer.queue.send(["x"])
 
 
+def test_a_name_that_dns_does_not_know_is_transient() -> None:
+    impatient = Config(retries={"total_max_attempts": 1})
+    elsewhere = boto3.client("sqs", config=impatient, endpoint_url="http://sqs.invalid")
+    with pytest.raises(TransientError, match="EndpointConnectionError"):
+        SyncQueue("http://sqs.invalid/1/syncs", elsewhere).send(["x"])
+
+
 def test_no_answer_in_time_is_transient(peer: Peer) -> None:
     impatient = Config(read_timeout=0.2, retries={"total_max_attempts": 1})
     queue = SyncQueue(queue_url(peer.server), boto3.client("sqs", config=impatient))
@@ -196,6 +203,13 @@ def test_a_queue_that_does_not_exist_is_a_matter_of_configuration(peer: Peer) ->
     queue = SyncQueue(f"{peer.server.url}/1/other")
     with pytest.raises(ConfigurationError, match="NonExistentQueue"):
         queue.send(["x"])
+
+
+def test_a_redirect_is_a_matter_of_configuration_and_not_followed(peer: Peer) -> None:
+    peer.fails(redirect(f"{peer.server.url}/elsewhere"))
+    with pytest.raises(ConfigurationError, match=r"302.*SYNC_QUEUE_URL"):
+        peer.queue.send(["x"])
+    assert peer.calls() == 1
 
 
 def test_moto_too_says_that_a_queue_does_not_exist() -> None:

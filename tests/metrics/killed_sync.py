@@ -3,7 +3,8 @@
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
 as_of, body (the order), kill_at (a step's name, or null), and where they are not the usual ones
 timeout (of each call) and seconds (until the deadline). It prints the steps that it took, one a
-line, before each is taken; steps are as in tests.delivery.killed_run.
+line, before each is taken; steps are as in tests.delivery.killed_run: a call of the database, and
+each request to the platform.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -27,8 +29,8 @@ class SteppedSession(requests.Session):
     timeout: float | None
 
     def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
-        name = str(url).rpartition("/")[2].partition(":")[0]
-        kind = "account" if name.startswith("act_") else name
+        name = urlsplit(str(url)).path.rstrip("/").rpartition("/")[2].partition(":")[0]
+        kind = "account" if name.removeprefix("act_").isdigit() else name
         self.steps.take(f"before {kind}")
         if self.timeout is not None:
             rest["timeout"] = self.timeout

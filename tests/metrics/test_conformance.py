@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -281,6 +282,26 @@ def test_one_that_is_broken_leaves_the_others_complete(world: World, side: Side,
     world.later(timedelta(hours=7))
     world.sync_all()
     assert world.figures(side.name) == world.expected(served[side.name])
+
+
+@every_platform
+def test_a_name_that_dns_does_not_know_is_trouble_that_passes(world: World, side: Side) -> None:
+    side.put_account(world, ad_count=1)
+    connection = side.connect(world)
+    world.request(**{side.mapping_key: side.ad_id(1)})
+    usual, url = world.settings, side.server(world).url
+    lost = {
+        name: value.replace(url, "http://nowhere.invalid")
+        for name, value in asdict(usual).items()
+        if isinstance(value, str)
+    }
+    world.settings = replace(usual, **lost)
+    assert world.sync_all()[connection].code == "ConnectionError"
+    assert world.last_log(connection)["status"] == "failed"
+
+    world.settings = usual
+    world.later(timedelta(minutes=10))
+    assert world.sync_all()[connection].status == "success"
 
 
 def test_one_request_may_have_ads_on_every_platform(world: World) -> None:

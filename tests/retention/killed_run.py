@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.delivery.killed_run import Steps
+from tests.delivery.killed_run import Steps, step_through
 from tests.retention.world import TIMED
 from workers.archive import ColdArchive
 from workers.clock import SystemClock
@@ -43,14 +43,7 @@ def stepped_s3(steps: Steps, timeout: float) -> Any:
     config = Config(read_timeout=timeout, retries={"total_max_attempts": 1})
     client = boto3.client("s3", config=config)
 
-    def before(model: Any, **_: Any) -> None:
-        steps.take(f"before {model.name}")
-
-    def after(model: Any, **_: Any) -> None:
-        steps.take(f"after {model.name}")
-
-    client.meta.events.register("before-call.s3", before)
-    client.meta.events.register("after-call.s3", after)
+    step_through(client, steps)
     return client
 
 

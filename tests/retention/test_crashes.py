@@ -1,5 +1,5 @@
 """Retention runs that are killed at each step, with and without a cold archive: no row is ever
-missing from both places."""
+missing from both places, and none goes before its time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from local.faults import redirect
 from local.http_server import HttpServer
+from tests.delivery.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client, s3_error
 from tests.retention.world import World, days_ago
 from workers.archive import ColdArchive
@@ -47,6 +50,19 @@ COLD = tuple(
     for when in ("before", "after")
 )  # fmt: skip
 
+# Where one can fall while notifications and sync logs are purged, which goes nowhere else.
+OTHERS = tuple(
+    f"{when} {step}"
+    for step in (
+        "purge_notification_batch 1", "purge_notification_batch 2", "purge_sync_log_batch 1",
+        "purge_sync_log_batch 2", "complete_retention_policies 1",
+    )
+    for when in ("before", "after")
+)  # fmt: skip
+# Where S3 redirects, its client asks where the bucket is.
+REDIRECTED = ("before HeadBucket 1", "after HeadBucket 1")
+KINDS = kinds_of((*PLAIN, *COLD, *OTHERS, *REDIRECTED))
+
 
 @dataclass
 class Store:
@@ -66,6 +82,13 @@ class Store:
                 body = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
                 found += gzip.decompress(body).decode().splitlines()
         return found
+
+
+class Others(NamedTuple):
+    """Ids of rows that are not activity: all, and those whose time has not come."""
+
+    all: set[str]
+    kept: set[str]
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +127,10 @@ def killed_run(world: World, kill_at: str | None, bucket: str | None) -> list[st
         timeout=60,
     )
     assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr
-    return [line for line in done.stdout.splitlines() if not line.startswith("{")]
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("{")]
+    taken = [line for line in lines if not line.startswith("ended ")]
+    assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
+    return lines
 
 
 def old_rows(world: World) -> set[str]:
@@ -135,12 +161,52 @@ def after_the_lease(world: World) -> None:
     world.clock.advance(timedelta(minutes=2).total_seconds())
 
 
+def other_rows(world: World, copies: Callable[[], int] = lambda: 2) -> Others:
+    """Notifications and sync logs, past their time or not, so many of each."""
+    world.policy("notification_queue", 30, 90)
+    world.policy("metric_sync_logs", 30, 90)
+    config = world.agency.config("C0TEST000")
+    found = Others(set(), set())
+    for days, ended, failed in product((29, 31, 89, 91), (True, False), (True, False)):
+        stays = days < (90 if failed else 30) or not ended
+        for _ in range(copies()):
+            ids = (
+                _notification(world, config, days, ended, failed),
+                _sync_log(world, days, ended, failed),
+            )
+            found.all.update(ids)
+            found.kept.update(ids if stays else ())
+    return found
+
+
+def _notification(world: World, config: str, days: int, ended: bool, failed: bool) -> str:
+    values: dict[str, Any] = {"attempts": 5 if failed and ended else 0}
+    if ended:
+        values |= {"is_processed": not failed, "outcome": "dead" if failed else "sent"}
+    return world.agency.notification(config, {}, created_at=days_ago(days), **values)
+
+
+def _sync_log(world: World, days: int, ended: bool, failed: bool) -> str:
+    status = ("failed" if failed else "success") if ended else "in_progress"
+    (row,) = world.rows(
+        "insert into metric_sync_logs (status, start_time) values (%s, %s) returning id",
+        status,
+        days_ago(days),
+    )
+    return str(row["id"])
+
+
+def others_there(world: World) -> set[str]:
+    """The ids of the notifications and sync logs that stand."""
+    query = "select id from notification_queue union all select id from metric_sync_logs"
+    return {str(row["id"]) for row in world.rows(query)}
+
+
 def test_the_steps_are_those_of_a_run(world: World, store: Store) -> None:
     old_rows(world)
     *taken, ended = killed_run(world, None, None)
     assert ended == "ended complete"
-    kinds = {step.rpartition(" ")[0] for step in PLAIN}
-    assert {step.rpartition(" ")[0] for step in taken} == kinds
+    assert kinds_of(taken) == kinds_of(PLAIN)
     assert set(PLAIN) <= set(taken)
 
     world.connection.execute("truncate archived_activity_log, activity_log, retention_policies")
@@ -148,8 +214,22 @@ def test_the_steps_are_those_of_a_run(world: World, store: Store) -> None:
     *taken, ended = killed_run(world, None, BUCKET)
     assert ended == "ended complete"
     assert set(COLD) <= set(taken)
-    known = kinds | {step.rpartition(" ")[0] for step in COLD}
-    assert {step.rpartition(" ")[0] for step in taken} <= known
+
+    world.connection.execute("truncate archived_activity_log, activity_log, retention_policies")
+    other_rows(world)
+    *taken, ended = killed_run(world, None, None)
+    assert ended == "ended complete"
+    assert set(OTHERS) <= set(taken)
+
+
+@pytest.mark.parametrize("step", OTHERS)
+def test_a_kill_while_other_rows_are_purged(world: World, step: str) -> None:
+    others = other_rows(world)
+    assert killed_run(world, step, None)[-1] == step
+    assert others.kept <= others_there(world) <= others.all
+    after_the_lease(world)
+    assert world.run()["outcome"] == "complete"
+    assert others_there(world) == others.kept
 
 
 @pytest.mark.parametrize("step", PLAIN)
@@ -197,6 +277,28 @@ def test_a_kill_on_the_way_to_the_cold_archive(world: World, store: Store, step:
     assert world.run(cold=ColdArchive(BUCKET))["outcome"] == "complete"
     assert in_the_table() == set()
     assert sorted(store.rows()) == sorted(lines), "and no second copy counts"
+
+
+@pytest.mark.parametrize("step", REDIRECTED)
+def test_a_kill_while_the_bucket_is_looked_for(world: World, store: Store, step: str) -> None:
+    lines = old_rows(world)
+    store.server.faults.add(redirect("http://127.0.0.1:9/elsewhere", method="PUT"))
+    assert killed_run(world, step, BUCKET)[-1] == step
+    after_the_lease(world)
+    assert world.run(cold=ColdArchive(BUCKET))["outcome"] == "complete"
+    assert sorted(store.rows()) == sorted(lines)
+
+
+def test_a_redirect_costs_one_policy_and_no_other(world: World, store: Store) -> None:
+    old_rows(world)
+    others = other_rows(world)
+    store.server.faults.add(redirect("http://127.0.0.1:9/elsewhere", method="PUT", times=None))
+    summary = world.run(cold=ColdArchive(BUCKET))
+    assert {one["entity_type"]: one["status"] for one in summary["policies"]} == {
+        "activity_log": "failed", "notification_queue": "complete", "metric_sync_logs": "complete"
+    }  # fmt: skip
+    assert others_there(world) == others.kept
+    assert world.count("archived_activity_log") == 12, "nothing is purged that is not stored"
 
 
 def test_restored_rows_are_the_originals_to_the_last_column(world: World, store: Store) -> None:

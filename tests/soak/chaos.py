@@ -27,6 +27,12 @@ HANG_SECONDS = 1.2
 
 Kind = Callable[[], Fault]
 
+# JSON that nobody asked for, under a type that is not JSON's.
+_MISLABELLED: dict[str, Any] = {
+    "body": '{"status": "ok"}',
+    "headers": {"Content-Type": "text/plain; charset=utf-8"},
+}
+
 
 def kinds(secret: str) -> list[Kind]:
     """What may go wrong between a worker and any server; some of it quotes a secret."""
@@ -51,6 +57,8 @@ def kinds(secret: str) -> list[Kind]:
         lambda: failing(503, body=page),
         lambda: failing(504, when="after"),
         lambda: failing(200, body=page),
+        lambda: failing(200, **_MISLABELLED),
+        lambda: failing(200, **_MISLABELLED, when="after"),
         lambda: redirect("http://127.0.0.1:9/elsewhere"),
     ]
 
@@ -91,5 +99,6 @@ def end_faults(server: HttpServer, tally: Tally) -> None:
 def _name(fault: dict[str, Any]) -> str:
     if fault["how"] == "answer":
         form = "JSON" if fault["body"].startswith("{") else "HTML"
+        form = "plain text" if "Content-Type" in fault["headers"] else form
         return f"{fault['status']} {form} {fault['when']}"
     return f"{fault['how']} {fault['when']}"

@@ -6,15 +6,17 @@ import random
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 from postgrest.exceptions import APIError
 
 from local.faults import slack_error
-from tests.delivery.test_crashes import STEPS
+from tests.delivery.test_crashes import DIRECT, KINDS, LOOKING, REFUSED, STEPS
 from tests.delivery.world import ENDED, TOKEN, World, world_over
 from tests.soak.chaos import TIMEOUT_SECONDS, Kind, end_faults, kinds, spoil
 from tests.soak.ground import Ground
-from tests.soak.processes import run_process
+from tests.soak.odd_notifications import ODD_CHANNEL, mend_the_routes, queue_odd_ones
+from tests.soak.processes import assert_listed, run_process
 from tests.soak.tally import Tally, assert_silent
 from workers.errors import WorkerError
 
@@ -29,23 +31,37 @@ REFUSALS: list[Kind] = [
 ]
 RECORDS = ("", "", "record_notification_progress", "lock_and_get_notifications")
 
+# The code of the error, or for what was never tried the words.
+DEAD_BY_REASON = """
+select coalesce(delivery.error_code, queued.last_error) as reason, count(*)
+  from notification_queue queued
+  left join notification_deliveries delivery
+    on delivery.notification_id = queued.id and delivery.state = 'dead'
+ where queued.outcome = 'dead'
+ group by 1
+"""
+
 
 def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
     """One round. Raises AssertionError where a promise is broken."""
     with world_over(ground.api) as world:
         channels = [f"C{number}SOAK000" for number in range(rng.randint(1, 4))]
         configs = [world.agency.config(channel, template="{{text}}") for channel in channels]
+        configs.append(world.agency.config(user_id=world.agency.user("U0AVA00000")))
+        wanderer = world.agency.user(slack_id=None)
         if rng.random() < BLIND_SHARE:
             world.without_scopes("channels:history", "groups:history")
         queued = 0
         for _ in range(rng.randint(1, 3)):
             queued += _queue(world, rng, configs)
+            queued += queue_odd_ones(world, rng, wanderer)
             _disturbed_run(ground, world, rng, tally)
             _check_meanwhile(world, queued)
             world.clock.advance(rng.choice(JUMPS))
+        mend_the_routes(world, wanderer)
         _come_to_rest(world)
+        _count(world, queued, tally)
         _check(ground, world, queued)
-        _count(world, tally)
 
 
 def _queue(world: World, rng: random.Random, configs: list[str]) -> int:
@@ -89,7 +105,7 @@ def _run_in_a_process(ground: Ground, world: World, rng: random.Random, tally: T
         "token": TOKEN,
         "slack_url": f"{ground.reached(world.slack_server.url, rng, tally)}/api/",
         "as_of": world.now.isoformat(),
-        "kill_at": rng.choice((None, rng.choice(STEPS))),
+        "kill_at": rng.choice((None, rng.choice((*STEPS, *LOOKING, *DIRECT, *REFUSED)))),
         "poison": None,
         "timeout": TIMEOUT_SECONDS,
     }
@@ -97,6 +113,7 @@ def _run_in_a_process(ground: Ground, world: World, rng: random.Random, tally: T
         "tests.delivery.killed_run", order, patience=ground.patience(rng),
         passed=world.clock.advance,
     )  # fmt: skip
+    assert_listed(ended.steps, KINDS)
     assert_silent(ended.said, ground.secrets)
     return ended.how
 
@@ -120,7 +137,7 @@ def _check_meanwhile(world: World, queued: int) -> None:
 
 def _check(ground: Ground, world: World, queued: int) -> None:
     _check_meanwhile(world, queued)
-    left = [row for row in world.queued() if row["outcome"] not in ENDED]
+    left = _unended(world)
     assert not left, f"lost: {left}"
     world.assert_kept()
     _check_order(world)
@@ -129,28 +146,33 @@ def _check(ground: Ground, world: World, queued: int) -> None:
         assert_silent(rows, ground.secrets)
 
 
+def _unended(world: World) -> list[dict[str, Any]]:
+    return [row for row in world.queued() if row["outcome"] not in ENDED]
+
+
 def _check_order(world: World) -> None:
     """Within a channel those sent at the first try stand as they were created."""
     rows = world.connection.execute(
         "select destination, message_ts::numeric as ts, notification.created_at "
         "from notification_deliveries delivery "
         "join notification_queue notification on notification.id = notification_id "
-        "where state = 'sent' and delivery.attempts = 1 and history = '[]' "
-        "order by destination, notification.created_at"
+        "where state = 'sent' and delivery.attempts = 1 and history = '[]' and destination <> %s "
+        "order by destination, notification.created_at",
+        (ODD_CHANNEL,),
     ).fetchall()
     for first, second in pairwise(rows):
         if first["destination"] == second["destination"]:
             assert first["ts"] < second["ts"], f"out of order: {first}, {second}"
 
 
-def _count(world: World, tally: Tally) -> None:
+def _count(world: World, queued: int, tally: Tally) -> None:
     for outcome, count in world.outcomes().items():
         tally.add("notifications", outcome, count)
-    tally.add("notifications", "lost", 0)
+    gone = queued - len(world.queued())
+    tally.add("notifications", "lost", gone + len(_unended(world)))
     deliveries = Counter(message.delivery_id for message in world.messages())
     tally.add("duplicates", "marked", deliveries.total() - len(deliveries))
     unmarked = world.copies()
     tally.add("duplicates", "unmarked", unmarked.total() - len(unmarked))
-    for delivery in world.agency.deliveries():
-        if delivery["state"] == "dead":
-            tally.add("dead by reason", delivery["error_code"])
+    for row in world.connection.execute(DEAD_BY_REASON).fetchall():
+        tally.add("dead by reason", row["reason"], row["count"])

@@ -1,4 +1,4 @@
-"""What the rounds are played on: a data API, stand-ins, and an address where nothing listens."""
+"""What the rounds are played on: a data API, stand-ins, and addresses where nobody answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from local.fake_google_ads import fake_google_ads
 from local.fake_linkedin import fake_linkedin
 from local.fake_meta import fake_meta
+from local.fake_sqs import FakeSqs
 from local.fake_tiktok import fake_tiktok
 from local.http_server import HttpServer
 from tests.conftest import Api
@@ -19,10 +20,12 @@ from tests.integration.moto_s3 import MotoS3
 from tests.metrics.world import SECRETS
 from tests.soak.tally import Tally
 
-# One in so many processes finds that nothing listens where it calls.
-REFUSED_ONE_IN = 12
-# A process needs some of it to start; what it then lacks is killed at a random moment.
-SHORTEST_SECONDS, LONGEST_SECONDS = 0.8, 5.0
+# One in so many processes finds that nothing listens where it calls, as many that the name of the
+# place is not known. No name under .invalid ever is: https://www.rfc-editor.org/rfc/rfc6761
+LOST_ONE_IN = 15
+UNKNOWN_URL = "http://nowhere.invalid"
+# A process that is not done so long after its first step is killed, whatever it is at.
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Ground:
 
     api: Api
     platforms: dict[str, HttpServer]
+    sqs: HttpServer
     s3: HttpServer
     closed_url: str
 
@@ -40,14 +44,18 @@ class Ground:
         return (TOKEN, self.api.keys.secret, *SECRETS)
 
     def reached(self, url: str, rng: random.Random, tally: Tally) -> str:
-        """The URL, or now and then one that refuses connections."""
-        if rng.randrange(REFUSED_ONE_IN):
-            return url
-        tally.add("faults struck", "refused")
-        return self.closed_url
+        """The URL, or now and then one that refuses connections or has a name that DNS lacks."""
+        match rng.randrange(LOST_ONE_IN):
+            case 0:
+                tally.add("faults struck", "refused")
+                return self.closed_url
+            case 1:
+                tally.add("faults struck", "DNS failure")
+                return UNKNOWN_URL
+        return url
 
     def patience(self, rng: random.Random) -> float:
-        """After how many seconds a process is killed."""
+        """How many seconds a process has from its first step."""
         return rng.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
 
 
@@ -61,8 +69,9 @@ def ground_over(api: Api) -> Iterator[Ground]:
             "tiktok": held.enter_context(fake_tiktok()),
             "linkedin": held.enter_context(fake_linkedin()),
         }
+        sqs = held.enter_context(HttpServer(FakeSqs()))
         s3 = held.enter_context(HttpServer(MotoS3()))
         # bound, so that nobody else takes the port, and never listened on
         closed = held.enter_context(socket.socket())
         closed.bind(("127.0.0.1", 0))
-        yield Ground(api, platforms, s3, f"http://127.0.0.1:{closed.getsockname()[1]}")
+        yield Ground(api, platforms, sqs, s3, f"http://127.0.0.1:{closed.getsockname()[1]}")

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from tests.delivery.killed_run import kinds_of
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.02
@@ -21,9 +23,11 @@ TRACEBACK = "Traceback (most recent call last)"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended, and all that it said, as far as Lambda's log would have it."""
+    """How a process ended, the steps that it took, and all that it said, as far as Lambda's log
+    would have it."""
 
     how: str
+    steps: tuple[str, ...]
     said: str
 
 
@@ -35,13 +39,13 @@ def run_process(
     passed: Callable[[float], None] = lambda seconds: None,
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Runs the module with that order, and kills it after `patience` seconds; `passed` is told
-    of the time that passes meanwhile."""
+    """Runs the module with that order, and kills it `patience` seconds after its first step;
+    `passed` is told of the time that passes meanwhile."""
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
             cwd=ROOT,
-            env={**os.environ, "NO_PROXY": "127.0.0.1", **(environment or {})},
+            env={**os.environ, "NO_PROXY": "*", **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
@@ -50,21 +54,34 @@ def run_process(
         assert process.stdin is not None
         with process.stdin:
             process.stdin.write(json.dumps(order))
-        _watch(process, patience, passed)
+        _watch(process, said, patience, passed)
         said.seek(0)
         text = said.read()
-    return Ended(_how(process.returncode, order, text), _as_lambda_says_it(text))
+    steps = tuple(line for line in text.splitlines() if line.startswith(("before ", "after ")))
+    return Ended(_how(process.returncode, order, steps, text), steps, _as_lambda_says_it(text))
+
+
+def assert_listed(steps: Iterable[str], kinds: Collection[str]) -> None:
+    """Each step is of a kind at which the tests try a kill."""
+    unknown = kinds_of(steps) - set(kinds)
+    assert not unknown, f"no test kills a worker at {unknown}"
 
 
 def _watch(
-    process: subprocess.Popen[str], patience: float, passed: Callable[[float], None]
+    process: subprocess.Popen[str],
+    said: IO[str],
+    patience: float,
+    passed: Callable[[float], None],
 ) -> None:
-    begun = told = time.monotonic()
+    told = time.monotonic()
+    begun: float | None = None
     while process.poll() is None:
         now = time.monotonic()
         passed(now - told)
         told = now
-        if now - begun > patience:
+        if begun is None and os.fstat(said.fileno()).st_size:
+            begun = now
+        if begun is not None and now - begun > patience:
             process.kill()
         try:
             process.wait(POLL_SECONDS)
@@ -72,8 +89,7 @@ def _watch(
             continue
 
 
-def _how(code: int, order: Mapping[str, Any], text: str) -> str:
-    steps = [line for line in text.splitlines() if line.startswith(("before ", "after "))]
+def _how(code: int, order: Mapping[str, Any], steps: Sequence[str], text: str) -> str:
     if code == -signal.SIGKILL:
         return "killed at a step" if steps and steps[-1] == order["kill_at"] else "killed"
     if code == 0:

@@ -8,11 +8,21 @@ from dataclasses import dataclass, replace
 from local.http_server import HttpServer
 from local.proxy import proxy
 from tests.integration.moto_s3 import CREDENTIALS, client
-from tests.retention.test_crashes import BUCKET, COLD, PLAIN, Store
+from tests.retention.test_crashes import (
+    BUCKET,
+    COLD,
+    KINDS,
+    OTHERS,
+    PLAIN,
+    Others,
+    Store,
+    other_rows,
+    others_there,
+)
 from tests.retention.world import World, days_ago
 from tests.soak.chaos import TIMEOUT_SECONDS, end_faults, kinds, spoil
 from tests.soak.ground import Ground
-from tests.soak.processes import run_process
+from tests.soak.processes import assert_listed, run_process
 from tests.soak.tally import Tally, assert_silent
 from workers.archive import ColdArchive
 
@@ -20,15 +30,21 @@ ACTIVE_DAYS, ARCHIVE_DAYS = 90, 365
 # Well within a time and just past it.
 ACTIVE_AGES = (1, 89, 91, 100, 364, 366, 400)
 ARCHIVED_AGES = (100, 364, 366, 400, 401, 700)
-PURGE_PATHS = ("", "archive_activity_batch", "purge_archived_batch", "purge_archived_lines")
+PURGE_PATHS = (
+    "", "archive_activity_batch", "purge_archived_batch", "purge_archived_lines",
+    "purge_notification_batch", "purge_sync_log_batch",
+)  # fmt: skip
+# What nobody can carry out, or what a longer time overrules.
+ODD_POLICIES = (("clients", 1, 1), ("activity_log", 0, 1), ("activity_log", 1, 1), ("", -5, 7))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows at the start, by their ids: those to be kept for ever, and each one's text."""
+    """The rows at the start, by their ids: all activity, that which is to be kept, the rest."""
 
     kept: frozenset[str]
     all: frozenset[str]
+    others: Others
 
 
 def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
@@ -58,13 +74,17 @@ def _new_store(ground: Ground) -> Store:
 
 def _fill(world: World, rng: random.Random) -> Rows:
     world.policy("activity_log", ACTIVE_DAYS, ARCHIVE_DAYS)
+    for policy in rng.sample(ODD_POLICIES, rng.randrange(len(ODD_POLICIES))):
+        world.policy(*policy)
     for days in ACTIVE_AGES:
         world.activity(rng.randint(0, 40), days_ago(days))
     for days in ARCHIVED_AGES:
         world.activity(rng.randint(0, 40), days_ago(days), "archived_activity_log")
     everything = _ids(world, "true")
     return Rows(
-        frozenset(_ids(world, f"created_at >= '{days_ago(ARCHIVE_DAYS)}'")), frozenset(everything)
+        frozenset(_ids(world, f"created_at >= '{days_ago(ARCHIVE_DAYS)}'")),
+        frozenset(everything),
+        other_rows(world, lambda: rng.randint(0, 2)),
     )
 
 
@@ -83,20 +103,22 @@ def _disturbed_run(
 ) -> None:  # fmt: skip
     spoil(between, rng, kinds(ground.api.keys.secret), paths=PURGE_PATHS)
     spoil(ground.s3, rng, kinds("AWS4-HMAC-SHA256 Signature=42"), within=6)
+    s3_url = ground.reached(ground.s3.url, rng, tally) if store else ground.s3.url
     order = {
         "url": ground.reached(between.url, rng, tally),
         "key": world.api.keys.secret,
         "as_of": world.clock.as_of().isoformat(),
         "bucket": BUCKET if store else None,
-        "kill_at": rng.choice((None, rng.choice(PLAIN + (COLD if store else ())))),
+        "kill_at": rng.choice((None, rng.choice(PLAIN + OTHERS + (COLD if store else ())))),
         "timeout": TIMEOUT_SECONDS,
     }
     ended = run_process(
         "tests.retention.killed_run", order, patience=ground.patience(rng),
         passed=world.clock.advance,
-        environment={**CREDENTIALS, "AWS_ENDPOINT_URL_S3": ground.s3.url},
+        environment={**CREDENTIALS, "AWS_ENDPOINT_URL_S3": s3_url},
     )  # fmt: skip
     tally.add("retention runs", ended.how)
+    assert_listed(ended.steps, KINDS)
     assert_silent(ended.said, ground.secrets)
     end_faults(between, tally)
     end_faults(ground.s3, tally)
@@ -116,6 +138,7 @@ def _check_meanwhile(world: World, store: Store | None, rows: Rows) -> None:
     found = _ids(world, "true")
     assert len(found) == len(set(found)), "a row is in both tables"
     assert rows.kept <= set(found), "a row is in neither table before its time"
+    assert rows.others.kept <= others_there(world), "a row that is to be kept is gone"
     if store:
         gone = rows.all - set(found)
         assert gone <= _stored(store), "a row was purged that is not in the cold archive"
@@ -133,6 +156,7 @@ def _id_of(line: str) -> str:
 def _check(ground: Ground, world: World, store: Store | None, rows: Rows) -> None:
     _check_meanwhile(world, store, rows)
     assert set(_ids(world, "true")) == rows.kept, "a row is still there after its time"
+    assert others_there(world) == rows.others.kept, "a row is still there after its time"
     late = world.rows("select 1 from activity_log where created_at < %s", days_ago(ACTIVE_DAYS))
     assert not late, f"{len(late)} rows are not archived after their time"
     early = world.rows(
@@ -149,3 +173,5 @@ def _count(world: World, rows: Rows, tally: Tally) -> None:
     tally.add("activity rows", "in neither or both", 0)
     tally.add("activity rows", "archived", world.count("archived_activity_log"))
     tally.add("activity rows", "purged", len(rows.all - rows.kept))
+    tally.add("other rows", "purged", len(rows.others.all - rows.others.kept))
+    tally.add("other rows", "kept", len(rows.others.kept))

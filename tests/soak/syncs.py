@@ -1,9 +1,11 @@
-"""A round of syncs: planned, disturbed, and brought to a success."""
+"""A round of the metrics: plans and syncs that are disturbed, and brought to a success.
+
+Meanwhile the platforms restate what they reported, and the queue repeats messages and delays some.
+"""
 
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import Any
@@ -11,19 +13,26 @@ from typing import Any
 import requests
 from postgrest.exceptions import APIError
 
+from local.fake_sqs import queue_url
 from local.http_server import HttpServer
 from local.proxy import proxy
+from tests.delivery.killed_run import kinds_of
+from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.sides import SIDES, Side
-from tests.metrics.test_syncs import STEPS
+from tests.metrics.test_plan_kills import KINDS as PLAN_KINDS
+from tests.metrics.test_plan_kills import REFUSED as PLAN_STEPS
+from tests.metrics.test_sync_kills import steps_of
 from tests.metrics.world import LOOK_BACK, Figures, Served, World
 from tests.soak.chaos import TIMEOUT_SECONDS, end_faults, kinds, spoil
 from tests.soak.ground import Ground
-from tests.soak.processes import run_process
+from tests.soak.processes import assert_listed, run_process
 from tests.soak.tally import Tally, assert_silent
 from workers.errors import WorkerError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
 
+# How long ago the days are that a platform may restate: every sync of a round reads them again.
+RESTATED_DAYS = 12
 URLS = {
     "meta": ("meta_graph_url",),
     "google": ("google_ads_url", "google_token_url"),
@@ -48,6 +57,10 @@ class Round:
         """`between` stands before the data API."""
         self._ground, self._world, self._rng, self._tally = ground, world, rng, tally
         self._between = between
+        self._ads: dict[str, int] = {}
+        # what each connection's figures may show, if they do not show the present truth yet
+        self._earlier: dict[str, list[Figures]] = {}
+        self._late: list[SyncOrder] = []
         self._served: dict[str, dict[str, list[Served]]] = {}
         self._sides: dict[str, Side] = {}
         for side in rng.sample(list(SIDES.values()), rng.randint(1, 3)):
@@ -61,24 +74,100 @@ class Round:
             side.server(world).app.configure({side.small_pages: self._rng.randint(20, 200)})
         connection = side.connect(world)
         self._sides[connection] = side
+        self._ads[connection] = ads
+        self._earlier[connection] = []
         self._served[connection] = {
             world.request(**{side.mapping_key: side.ad_id(number)}): [side.served(number)]
             for number in range(1, ads + 1)
         }
 
     def disturb(self) -> None:
-        """Everything is due, and something happens to each sync."""
+        """Everything is due, and something happens to the plan and to each sync."""
         self._world.connection.execute("update platform_connections set last_synced_at = null")
-        orders: list[SyncOrder] = []
-        with suppress(WorkerError, APIError):
-            orders, _ = self._world.plan()
-        for order in orders:
-            self._disturbed_sync(order)
-            self._check(order.connection_id)
+        for connection in self._sides:
+            if self._rng.random() < 0.4:
+                self._restate(connection)
+        self._disturbed_plan()
+        for order in self._arriving():
+            before = len(self._world.logs(order.connection_id))
+            for _ in range(self._rng.choice((1, 1, 2))):
+                self._disturbed_sync(order)
+                self._check(order.connection_id)
+            begun = len(self._world.logs(order.connection_id)) - before
+            assert begun <= 1, f"one order began {begun} syncs"
         # a lease runs out, and with it the pauses of an account; a new day lets older ones end
         self._world.later(timedelta(seconds=LEASE_SECONDS))
         if self._rng.random() < 0.3:
             self._world.next_day()
+
+    def _restate(self, connection: str) -> None:
+        """The platform thinks better of some days of an ad, and says no more of another."""
+        side = self._sides[connection]
+        server = side.server(self._world)
+        self._earlier[connection].append(self._truth(connection))
+        account = server.app.state()["accounts"][side.account_id]
+        restated, vanished = dict(account["restated"]), list(account["vanished"])
+        for _ in range(self._rng.randint(1, 4)):
+            impressions = self._rng.randint(1, 5000)
+            restated[self._some_day(connection)] = {
+                "impressions": impressions,
+                "clicks": self._rng.randint(0, impressions),
+                "spend": f"{self._rng.randint(0, 99999) / 100:.2f}",
+                "reach": self._rng.randint(1, impressions),
+            }
+        vanished += [self._some_day(connection) for _ in range(self._rng.randint(0, 2))]
+        self._world.change_account(server, side.account_id, restated=restated, vanished=vanished)
+        self._tally.add("restated", side.name)
+
+    def _some_day(self, connection: str) -> str:
+        """An ad and a day, as the stand-ins' state has them."""
+        ad = self._sides[connection].ad_id(self._rng.randint(1, self._ads[connection]))
+        day = self._world.now.date() - timedelta(days=self._rng.randint(0, RESTATED_DAYS))
+        return f"{ad}/{day}"
+
+    def _disturbed_plan(self) -> None:
+        sqs = self._ground.sqs
+        sqs.reset()
+        spoil(sqs, self._rng, kinds("AWS4-HMAC-SHA256 Signature=42"), within=3)
+        spoil(
+            self._between, self._rng, kinds(self._ground.api.keys.secret), within=3,
+            paths=("plan_metric_syncs", "drop_metric_plans"),
+        )  # fmt: skip
+        if self._rng.random() < 0.3:
+            sqs.configure({"refuse": [{"contains": self._rng.choice(list(self._sides))}]})
+        reached = self._ground.reached(sqs.url, self._rng, self._tally)
+        order = {
+            "url": self._ground.reached(self._between.url, self._rng, self._tally),
+            "key": self._world.api.keys.secret,
+            "as_of": self._world.now.isoformat(),
+            "queue_url": queue_url(sqs),
+            "kill_at": self._rng.choice((None, self._rng.choice(PLAN_STEPS))),
+            "timeout": TIMEOUT_SECONDS,
+        }
+        ended = run_process(
+            "tests.metrics.killed_plan", order, patience=self._ground.patience(self._rng),
+            passed=lambda seconds: self._world.later(timedelta(seconds=seconds)),
+            environment={**CREDENTIALS, "AWS_ENDPOINT_URL_SQS": reached},
+        )  # fmt: skip
+        self._tally.add("plan runs", ended.how)
+        assert_listed(ended.steps, PLAN_KINDS)
+        assert_silent(ended.said, self._ground.secrets)
+        end_faults(sqs, self._tally)
+        end_faults(self._between, self._tally)
+
+    def _arriving(self) -> list[SyncOrder]:
+        """What the queue delivers now, in any order; some of it once more, some only later."""
+        held, self._late = self._late, []
+        sent = [SyncOrder.from_body(one["body"]) for one in self._ground.sqs.app.state()]
+        if not sent:  # the plan came to nothing, so that the next one after the lease does it
+            self._world.later(timedelta(seconds=LEASE_SECONDS))
+            sent, _ = self._world.plan()
+        for order in dict.fromkeys(sent):
+            if self._rng.random() < 0.15:
+                self._late.append(order)
+        arriving = [order for order in sent if order not in self._late] + held
+        self._rng.shuffle(arriving)
+        return list(dict.fromkeys(arriving))
 
     def _disturbed_sync(self, order: SyncOrder) -> None:
         side = self._sides[order.connection_id]
@@ -108,7 +197,7 @@ class Round:
             "settings": self._settings(side),
             "as_of": self._world.now.isoformat(),
             "body": order.body(),
-            "kill_at": self._rng.choice((None, self._rng.choice(STEPS))),
+            "kill_at": self._rng.choice((None, self._rng.choice(steps_of(side.name)))),
             "timeout": TIMEOUT_SECONDS,
             "seconds": self._rng.choice((13.0, 60.0)),
         }
@@ -116,6 +205,7 @@ class Round:
             "tests.metrics.killed_sync", told, patience=self._ground.patience(self._rng),
             passed=lambda seconds: self._world.later(timedelta(seconds=seconds)),
         )  # fmt: skip
+        assert_listed(ended.steps, kinds_of(steps_of(side.name)))
         assert_silent(ended.said, self._ground.secrets)
         return ended.how
 
@@ -129,38 +219,67 @@ class Round:
         return settings
 
     def finish(self) -> None:
-        """With all well, each connection comes to a success within days."""
-        left = set(self._sides)
-        for _ in range(8):
-            self._world.connection.execute("update platform_connections set last_synced_at = null")
-            for connection, report in self._world.sync_all().items():
-                self._check(connection)
-                if report.status == "success":
-                    left.discard(connection)
-            if not left:
-                break
-            self._world.next_day()
-        assert not left, f"no success: {[self._world.last_log(one) for one in left]}"
+        """With all well, each connection comes to a success within days, and then to the truth."""
+        for order in self._late:
+            assert self._world.sync(order).status == "stale", "its lease is over"
+        self._all_succeed()
+        # a round reads no day twice: what was restated meanwhile is the next one's to find
+        self._world.next_day()
+        self._earlier = {connection: [] for connection in self._sides}
+        self._all_succeed()
+        for connection in self._sides:
+            self._check(connection)
+        self._nothing_is_left_open()
         for log in self._world.logs():
             self._tally.add("syncs by status", log["status"])
         for table in ("metric_sync_logs", "metric_connection_states", "metric_platform_pauses"):
             assert_silent(self._world.rows(f"select * from {table}"), self._ground.secrets)  # noqa: S608
 
+    def _all_succeed(self) -> None:
+        left = set(self._sides)
+        for _ in range(8):
+            self._world.connection.execute("update platform_connections set last_synced_at = null")
+            for connection, report in self._world.sync_all().items():
+                if report.status == "success":
+                    left.discard(connection)
+            if not left:
+                return
+            self._world.next_day()
+        raise AssertionError(f"no success: {[self._world.last_log(one) for one in left]}")
+
+    def _nothing_is_left_open(self) -> None:
+        held = self._world.rows("select 1 from metric_connection_states where token is not null")
+        assert not held, f"{len(held)} connections are still held"
+        statuses = {log["status"] for log in self._world.logs()}
+        assert "in_progress" not in statuses, "the log of a killed sync was never closed"
+
+    def _truth(self, connection: str) -> Figures:
+        """What the platform says now of the days that are or will be of interest."""
+        ahead = 20
+        until = self._world.now.date() + timedelta(days=ahead)
+        return self._world.expected(self._served[connection], until, LOOK_BACK + 30 + ahead)
+
     def _check(self, connection: str) -> None:
-        """What is shown is true, and all of it is there where a sync says that it succeeded."""
+        """What is shown is or was true, and all of it is there where a sync says that it
+        succeeded."""
         served = self._served[connection]
-        today = self._world.now.date()
         shown = {
             key: value
             for key, value in self._world.figures(self._sides[connection].name).items()
             if key[0] in served
         }
-        truth = self._world.expected(served, today, LOOK_BACK + 30)
-        wrong = {key: value for key, value in shown.items() if truth.get(key) != value}
+        truths = [self._truth(connection), *self._earlier[connection]]
+        wrong = {
+            key: value
+            for key, value in shown.items()
+            if value not in [truth.get(key) for truth in truths]
+        }
         assert not wrong, f"figures that differ from the truth: {dict(list(wrong.items())[:5])}"
         if self._has_just_succeeded(connection):
+            today = self._world.now.date()
             since = today - timedelta(days=LOOK_BACK)
-            missing = _since(truth, since).keys() - shown.keys()
+            asked = set.intersection(*(_between(truth, since, today) for truth in truths))
+            missing = asked - shown.keys()
             assert not missing, f"a success, but {len(missing)} figures are missing"
 
     def _has_just_succeeded(self, connection: str) -> bool:
@@ -169,8 +288,8 @@ class Round:
         return bool(logs) and logs[-1]["status"] == "success" and age < timedelta(minutes=5)
 
 
-def _since(figures: Figures, since: date) -> Figures:
-    return {key: value for key, value in figures.items() if key[1] >= since}
+def _between(figures: Figures, since: date, until: date) -> set[tuple[str, date, str]]:
+    return {key for key in figures if since <= key[1] <= until}
 
 
 def play(ground: Ground, rng: random.Random, tally: Tally) -> None:

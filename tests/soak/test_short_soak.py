@@ -18,4 +18,4 @@ def test_a_few_rounds_keep_every_promise(api: Api) -> None:
             play(ground, seed, tally)
     assert tally.count("rounds") == ROUNDS_OF_EACH * len(PLAYS)
     assert tally.count("faults struck") > 0
-    assert tally.kind("duplicates", "unmarked") == 0
+    assert tally.kind("notifications", "lost") == tally.kind("duplicates", "unmarked") == 0

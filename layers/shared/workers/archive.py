@@ -1,8 +1,9 @@
 """The cold archive in S3: storing rows so that each is proven to be there, and reading them.
 
 What lies there is `workers.retention.cold`'s; this is when it is written and read, and how that
-can fail. An object comes first and its manifest second: an object without one, which a run that
-was killed leaves behind, does not count.
+can fail. An object comes first and its manifest second, once the object was read back: one without
+a manifest, as a run that was killed leaves behind, does not count, and a manifest whose object is
+missing would hold up every later run.
 """
 
 from __future__ import annotations
@@ -171,10 +172,10 @@ class ColdArchive:
         self._put(
             manifest.object_key, chunk.body, "application/gzip", ChecksumSHA256=_base64(sha256)
         )
+        self._verified(manifest)
         self._put(manifest.key, body, "application/json", ChecksumAlgorithm="SHA256")
         if self._get(manifest.key) != body:
             raise DamagedArchiveError(manifest.key, "it is not what was written")
-        self._verified(manifest)
         self._known[manifest.key] = manifest
         return manifest.size + len(body)
 
@@ -258,7 +259,7 @@ def _own_error(error: Any, subject: str) -> WorkerError | None:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _TRANSIENT_CODES or status == 429 or status >= 500:
         return TransientError(f"S3 answered {code} (status {status}) for {subject}.", code=code)
-    if code in _REFUSALS:
+    if code in _REFUSALS or 300 <= status < 400:  # a redirect need not have a code of S3's
         return ConfigurationError(
             f"S3 answered {code} for {subject}: the bucket of ARCHIVE_BUCKET_NAME has to be there, "
             "in this account's region, and the role has to let its activity_log/ be listed, read "

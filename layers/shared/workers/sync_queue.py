@@ -148,7 +148,7 @@ def _own_error(error: Any) -> WorkerError | None:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _TRANSIENT_CODES or status == 429 or status >= 500:
         return TransientError(f"SQS answered {code} (status {status}).", code=code)
-    if code in _REFUSALS:
+    if code in _REFUSALS or 300 <= status < 400:  # no queue of SQS's redirects
         return ConfigurationError(
             f"SQS answered {code}: the queue of SYNC_QUEUE_URL has to be there and the "
             "function's role has to let it send.",
