@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.delivery.killed_run import kinds_of
 from tests.delivery.world import TOKEN, World
 from workers.errors import CredentialsError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Where a crash can fall in a run over three channels of two notifications each.
 STEPS = (
@@ -50,8 +46,11 @@ REVOKED = first_of("auth.test")
 KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *REVOKED))
 
 
-def start(world: World, kill_at: str | None, poison: str | None = None) -> subprocess.Popen[str]:
-    order = {
+MODULE = "tests.delivery.killed_run"
+
+
+def order_for(world: World, kill_at: str | None, poison: str | None = None) -> dict[str, Any]:
+    return {
         "url": world.between.url,
         "key": world.api.keys.secret,
         "token": TOKEN,
@@ -60,27 +59,15 @@ def start(world: World, kill_at: str | None, poison: str | None = None) -> subpr
         "kill_at": kill_at,
         "poison": poison,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.delivery.killed_run"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(order))
-    process.stdin.close()
-    process.stdin = None
-    return process
+
+
+def start(world: World, kill_at: str | None, poison: str | None = None) -> forked.Run:
+    return forked.Run(MODULE, order_for(world, kill_at, poison))
 
 
 def killed_run(world: World, kill_at: str | None) -> list[str]:
     """The steps that a run took until it was killed, or to its end."""
-    with start(world, kill_at) as process:
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == (0 if kill_at is None else -signal.SIGKILL), err
-    taken = out.splitlines()
+    taken = forked.killed_run(MODULE, order_for(world, kill_at))
     assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
     return taken
 
@@ -185,8 +172,7 @@ def test_a_row_that_takes_its_worker_down_each_time_dies_alone(world: World) -> 
     innocent = world.notify("C0OTHER00")
     runs = 0
     while world.agency.queued(killer)["outcome"] is None:
-        with start(world, None, poison="C0KILLER0") as process:
-            process.communicate(timeout=60)
+        start(world, None, poison="C0KILLER0").ended()
         runs += 1
         world.clock.advance(200)
         assert runs <= 6
@@ -203,10 +189,9 @@ def test_two_runs_at_once_over_one_queue(world: World) -> None:
         config = world.agency.config(f"C{number:08}", template="{{text}}")
         for text in range(5):
             world.queue(config, f"{text}")
-    with start(world, None) as first, start(world, None) as second:
-        for process in (first, second):
-            _, err = process.communicate(timeout=60)
-            assert process.returncode == 0, err
+    for run in [start(world, None), start(world, None)]:
+        ended = run.ended()
+        assert ended.status == 0, ended.err
     world.clock.advance(200)
     world.run_until_ended()
     assert len(world.messages()) == 20
@@ -222,9 +207,9 @@ def test_of_eight_runs_at_once_one_drains_and_a_successor_takes_over(world: Worl
     runs = [
         start(world, "after chat.postMessage 5" if number == 0 else None) for number in range(8)
     ]
-    for process in runs:
-        _, err = process.communicate(timeout=90)
-        assert process.returncode in (0, -signal.SIGKILL), err
+    for run in runs:
+        ended = run.ended()
+        assert ended.status in (0, -signal.SIGKILL), ended.err
     world.clock.advance(200)
     world.run_until_ended()
     assert world.outcomes() == {"sent": 12}

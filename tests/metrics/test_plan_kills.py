@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +14,7 @@ import pytest
 from local.fake_sqs import FakeSqs, queue_url
 from local.faults import close
 from local.http_server import HttpServer
+from tests import forked
 from tests.delivery.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.world import Served, World
@@ -83,17 +79,7 @@ class Agency:
             "kill_at": kill_at,
         }
         places = {"AWS_ENDPOINT_URL_SQS": self.queue.url, "NO_PROXY": "127.0.0.1"}
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.metrics.killed_plan"],
-            cwd=ROOT,
-            input=json.dumps(order),
-            env={**os.environ, **CREDENTIALS, **places},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr
-        lines = [line for line in done.stdout.splitlines() if not line.startswith("{")]
+        lines = forked.killed_run("tests.metrics.killed_plan", order, {**CREDENTIALS, **places})
         taken = lines if kill_at else lines[:-1]
         assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
         return lines

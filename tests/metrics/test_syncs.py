@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import date, timedelta
@@ -18,6 +14,7 @@ import requests
 from local.fake_google_ads import google_error
 from local.fake_meta import graph_error
 from local.http_server import HttpServer
+from tests import forked
 from tests.metrics.world import LOOK_BACK, NOW, SECRETS, TODAY, Served, World
 from workers.errors import TransientError
 from workers.metrics.orders import SyncOrder
@@ -362,16 +359,7 @@ def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str
         "body": order.body(),
         "kill_at": kill_at,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.metrics.killed_sync"],
-        cwd=ROOT,
-        input=json.dumps(told),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr
-    return [line for line in done.stdout.splitlines() if not line.startswith("{")]
+    return forked.killed_run("tests.metrics.killed_sync", told)
 
 
 def test_the_steps_are_those_of_a_sync(world: World) -> None:

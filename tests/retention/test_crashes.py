@@ -4,11 +4,6 @@ missing from both places, and none goes before its time."""
 from __future__ import annotations
 
 import gzip
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +16,7 @@ import pytest
 
 from local.faults import redirect
 from local.http_server import HttpServer
+from tests import forked
 from tests.delivery.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client, s3_error
 from tests.retention.world import World, days_ago
@@ -117,17 +113,7 @@ def killed_run(world: World, kill_at: str | None, bucket: str | None) -> list[st
         "bucket": bucket,
         "kill_at": kill_at,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.retention.killed_run"],
-        cwd=ROOT,
-        input=json.dumps(order),
-        env={**os.environ, "NO_PROXY": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == (0 if kill_at is None else -signal.SIGKILL), done.stderr
-    lines = [line for line in done.stdout.splitlines() if not line.startswith("{")]
+    lines = forked.killed_run("tests.retention.killed_run", order, {"NO_PROXY": "127.0.0.1"})
     taken = [line for line in lines if not line.startswith("ended ")]
     assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
     return lines

@@ -1,0 +1,97 @@
+"""A module run in a process of its own that has its imports behind it.
+
+Most of what a short `python -m module` takes is imports. Here one process has done these, and forks
+for each run: a real process, that can be killed, in a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+# What these import together is what the runs need.
+MODULES = (
+    "tests.delivery.killed_run",
+    "tests.metrics.killed_plan",
+    "tests.metrics.killed_sync",
+    "tests.retention.killed_run",
+)
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: its exit status, or that of the signal's number below 0, and what it
+    wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Run:
+    """`main()` of one of the modules, begun. The order is the JSON on its stdin; `environment` is
+    what it has besides this process's."""
+
+    def __init__(
+        self, module: str, order: Mapping[str, Any], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._out, self._err = (Path(self._folder.name) / name for name in ("out", "err"))
+        whole = {**os.environ, **(environment or {})}
+        arguments = (module, json.dumps(order), whole, self._out, self._err)
+        self._process = _context().Process(target=_main, args=arguments)
+        self._process.start()
+
+    def ended(self) -> Ended:
+        """Waits for the end."""
+        self._process.join(PATIENCE)
+        status = self._process.exitcode
+        if status is None:
+            self._process.kill()
+            self._process.join()
+        with self._folder:
+            ended = Ended(status or 0, self._out.read_text(), self._err.read_text())
+        assert status is not None, f"it did not end: {ended}"
+        return ended
+
+
+def killed_run(
+    module: str, order: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """The steps that a run took until it was killed at `kill_at` of its order, or, where that is
+    None, to its end, and what it said then."""
+    ended = Run(module, order, environment).ended()
+    assert ended.status == (0 if order["kill_at"] is None else -signal.SIGKILL), ended.err
+    return [line for line in ended.out.splitlines() if not line.startswith("{")]  # no logs
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    # heeded once, by the first run
+    context.set_forkserver_preload(list(MODULES))
+    return context
+
+
+def _main(module: str, order: str, environment: dict[str, str], out: Path, err: Path) -> None:
+    for number, file in ((1, out), (2, err)):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+        os.dup2(descriptor, number)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.stdin = io.StringIO(order)
+    os.environ.clear()
+    os.environ.update(environment)
+    importlib.import_module(module).main()
+    sys.stdout.flush()
