@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cwd=COPY, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )  # fmt: skip
     if done.returncode:
-        print(done.stdout, file=sys.stderr)
+        print(_without_spinner(done.stdout), file=sys.stderr)
         return done.returncode
     _report(modules)
     return 0
@@ -68,15 +68,15 @@ def _copy(modules: Sequence[str]) -> None:
     unwanted = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "layers/shared/workers", COPY / "workers", ignore=unwanted)
     shutil.copytree(ROOT / "tests/unit", COPY / "tests/unit", ignore=unwanted)
+    shutil.copy(ROOT / "tests/mutation/profile.py", COPY / "tests/conftest.py")
     configuration = (ROOT / "tests/mutation/mutmut.toml").read_text()
     chosen = f"[tool.mutmut]\nonly_mutate = {json.dumps(list(modules))}\n"
     (COPY / "pyproject.toml").write_text(configuration.replace("[tool.mutmut]\n", chosen))
 
 
 def _environment() -> dict[str, str]:
-    """The tests' packages come from .venv. CI has hypothesis draw the same examples in each run,
-    without a deadline."""
-    return {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib"), "CI": "true"}
+    """The tests' packages come from .venv."""
+    return {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
 
 
 def _report(modules: Sequence[str]) -> None:
@@ -108,6 +108,10 @@ def _line(name: str, results: Sequence[str]) -> str:
     of = len(results) - unreached
     score = f"{noticed / of:.0%}" if of else "-"
     return f"{name:<40} {noticed:>7} {of:>5} {score:>6} {unreached:>10}"
+
+
+def _without_spinner(output: str) -> str:
+    return "\n".join(line for line in output.splitlines() if not re.match("[\u2800-\u28ff]", line))
 
 
 def _essence(shown: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,12 @@ def test_a_message_is_an_order_or_refused(body: str) -> None:
     else:
         code = "malformed_message" if SyncOrder.from_body(order.body()) == order else "changed"
     assert code == "malformed_message"
+
+
+def test_what_is_no_order_is_told_what_an_order_is() -> None:
+    told = r"JSON object with connection_id and token, both UUIDs \(KeyError\)"
+    with pytest.raises(PermanentError, match=told):
+        SyncOrder.from_body("{}")
 
 
 @given(st.uuids(), st.uuids())

@@ -66,11 +66,11 @@ class Hand:
 
     def take_in(self, notification: Notification, now: float) -> None:
         """Sort a claimed notification's due deliveries into their lanes."""
-        self.alone = self.alone or notification.lost_claims >= LOST_CLAIMS_ALONE
         due = [delivery for delivery in notification.deliveries if delivery.due_in <= 0]
         if not due or notification.config_id in self._parked:
             self.give_back(notification)
             return
+        self.alone = self.alone or notification.lost_claims >= LOST_CLAIMS_ALONE
         self._open[notification.id] = len(due)
         self._configs[notification.config_id] += 1
         for delivery in due:

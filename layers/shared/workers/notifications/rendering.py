@@ -166,7 +166,7 @@ def _as_text(value: object) -> str:
     if value is None:
         return ""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (RecursionError, ValueError):  # nested or long beyond what Python will write
         return ELLIPSIS
 
@@ -364,12 +364,12 @@ def _section_end(text: str) -> int:
 
 def _units(text: str) -> int:
     """Length in UTF-16 code units, the largest count that Slack might go by."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return len(text.encode("utf-16-le")) // 2
 
 
 def _prefix(text: str, limit: int) -> int:
     """How many characters from the start take up no more than `limit` UTF-16 units."""
-    head = text[:limit].encode("utf-16-le", "surrogatepass")
+    head = text[:limit].encode("utf-16-le")
     return len(head[: 2 * limit].decode("utf-16-le", "ignore"))
 
 
@@ -396,17 +396,16 @@ def _unbroken(text: str, end: int) -> int:
     opened, closed = text.rfind("<", 0, end), text.rfind(">", 0, end)
     if opened > closed:
         end = opened
-    entity = text.rfind("&", max(closed + 1, end - len("&amp"), 0), end)
+    entity = text.rfind("&", closed + 1, end)
     return end if entity < 0 or ";" in text[entity:end] else entity
 
 
 def _cluster_start(text: str, end: int) -> int:
     """The last place up to `end`, within reason, that does not cut what is one character to
-    a reader: a letter with its accents, a family or flag emoji."""
-    if end < len(text):
-        for place in range(end, max(0, end - 32), -1):
-            if not _joined(text, place):
-                return place
+    a reader: a letter with its accents, a family or flag emoji. `end` is inside the text."""
+    for place in range(end, max(0, end - 32), -1):
+        if not _joined(text, place):
+            return place
     return end
 
 

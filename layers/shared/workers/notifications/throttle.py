@@ -17,8 +17,7 @@ TROUBLE_HOLD: Final = 30.0
 
 
 class Throttle:
-    """`width` is how many calls may be under way at once: one while Slack is in trouble, so
-    that the next one is a probe."""
+    """Of one run. In trouble one call at a time is under way, so that the next is a probe."""
 
     def __init__(
         self,
@@ -36,9 +35,14 @@ class Throttle:
             rate, burst, float(handover.get("tokens", burst)) + age * rate, now
         )
         self.hold_until = now + max(0.0, float(handover.get("hold", 0.0)) - age)
-        self.width = 1 if handover.get("trouble") else concurrency
+        self._trouble = bool(handover.get("trouble"))
         self._failures = 0
         self._limited: set[str] = set()
+
+    @property
+    def width(self) -> int:
+        """How many calls may be under way at once."""
+        return 1 if self._trouble else self._concurrency
 
     def handover(self, now: float) -> dict[str, Any]:
         """What the next run needs to go on from here, as JSON."""
@@ -46,7 +50,7 @@ class Throttle:
         return {
             **({} if math.isinf(held) else {"tokens": round(held, 3)}),
             "hold": round(max(0.0, self.hold_until - now), 3),
-            "trouble": self.width == 1,
+            "trouble": self._trouble,
         }
 
     def ready_at(self, now: float) -> float:
@@ -64,14 +68,14 @@ class Throttle:
     def all_well(self) -> None:
         """Slack answered as it does when it is well."""
         self._failures = 0
-        self.width = self._concurrency
+        self._trouble = False
 
     def failed(self, now: float) -> bool:
         """Slack failed; True when that is trouble at Slack and all is to stand still."""
         self._failures += 1
-        if self._failures < TROUBLE_LIMIT and self.width > 1:
+        if self._failures < TROUBLE_LIMIT and not self._trouble:
             return False
-        self.width = 1
+        self._trouble = True
         self.hold_until = max(self.hold_until, now + TROUBLE_HOLD)
         return True
 

@@ -108,8 +108,8 @@ class Chunk:
 def row_key(line: str) -> RowKey:
     """The key of a row. Raises PermanentError for a line that is no row with an id and a time."""
     try:
-        # Numbers stay text: Python refuses those of some thousand digits, Postgres does not.
-        return RowKey.from_json(json.loads(line, parse_int=str, parse_float=str))
+        # Whole numbers stay text: Python refuses those of some thousand digits, Postgres does not.
+        return RowKey.from_json(json.loads(line, parse_int=str))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise PermanentError(
             f"A row cannot be archived: it is no JSON object with an id and a created_at that is "

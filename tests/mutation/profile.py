@@ -1,0 +1,12 @@
+"""Becomes the copy's tests/conftest.py: how hypothesis looks for examples there."""
+
+from __future__ import annotations
+
+from hypothesis import Phase, settings
+
+# As in CI the examples are the same in each run, without a deadline. The first that fails is
+# enough: to look for a simpler one takes longer than all the rest.
+settings.register_profile(
+    "mutation", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate)
+)
+settings.load_profile("mutation")

@@ -1,0 +1,178 @@
+"""What a run may send to Slack, by itself and after the run before it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.notifications.throttle import TROUBLE_HOLD, TROUBLE_LIMIT, Throttle
+
+NOW = 1000.0
+
+
+def throttle(**values: Any) -> Throttle:
+    """A run's, at NOW, after one that left nothing behind, but for what is given."""
+    known = {
+        "rate": 5.0, "burst": 10.0, "concurrency": 8, "handover": {}, "age": 0.0, "now": NOW,
+    }  # fmt: skip
+    return Throttle(**{**known, **values})
+
+
+def in_trouble(**values: Any) -> Throttle:
+    one = throttle(**values)
+    while not one.failed(NOW):
+        pass
+    return one
+
+
+def takes(one: Throttle, now: float) -> int:
+    """How many messages may go out at once."""
+    count = 0
+    while one.take(now):
+        count += 1
+    return count
+
+
+# --- the rate ---
+
+
+def test_a_first_run_has_the_whole_burst_and_every_thread() -> None:
+    one = throttle()
+    assert one.ready_at(NOW) == NOW
+    assert one.width == 8
+    assert takes(one, NOW) == 10
+    assert one.ready_at(NOW) == pytest.approx(NOW + 0.2)
+
+
+def test_there_is_room_for_what_is_held_and_what_comes_in_meanwhile() -> None:
+    one = throttle()
+    assert one.room(NOW, 2.0) == 20.0
+    one.take(NOW)
+    assert one.room(NOW, 2.0) == 19.0
+    assert throttle(rate=0.0).room(NOW, 2.0) == math.inf
+
+
+@given(
+    st.sampled_from((1.0, 5.0, 1 / 3)),
+    st.integers(1, 5),
+    st.lists(st.tuples(st.floats(0, 4), st.floats(0, 4)), min_size=1, max_size=8),
+)
+def test_runs_one_after_the_other_send_no_more_than_one_would(
+    rate: float, burst: int, runs: list[tuple[float, float]]
+) -> None:
+    """Each run goes on for a while and starts a while after the one before."""
+    start = now = NOW
+    handover: dict[str, Any] = {}
+    age, sent = 0.0, 0
+    for duration, pause in runs:
+        one = throttle(rate=rate, burst=burst, handover=handover, age=age, now=now)
+        sent += takes(one, now) + takes(one, now + duration)
+        now += duration
+        allowed = burst + rate * (now - start)
+        # What is handed over is rounded to a thousandth.
+        assert sent <= allowed + 0.001 * len(runs)
+        handover = json.loads(json.dumps(one.handover(now), allow_nan=False))
+        now, age = now + pause, pause
+
+
+def test_the_next_run_has_what_was_left_and_what_came_in_since() -> None:
+    one = throttle()
+    takes(one, NOW)
+    handover = one.handover(NOW + 0.5)
+    assert handover["tokens"] == 2.5
+    assert throttle(handover=handover, age=0.9).room(NOW, 0.0) == 7.0
+    assert throttle(handover=handover, age=60.0).room(NOW, 0.0) == 10.0
+
+
+def test_without_a_limit_no_count_is_handed_over() -> None:
+    one = throttle(rate=0.0)
+    assert all(one.take(NOW) for _ in range(1000))
+    assert one.handover(NOW) == {"hold": 0.0, "trouble": False}
+
+
+# --- waits ---
+
+
+def test_one_channel_that_has_to_wait_holds_nobody_else() -> None:
+    one = throttle()
+    assert not one.limited("C1", NOW + 30, everywhere=False)
+    assert not one.limited("C1", NOW + 60, everywhere=False)
+    assert one.ready_at(NOW) == NOW
+    assert one.take(NOW)
+
+
+def test_a_second_channel_that_has_to_wait_holds_all() -> None:
+    one = throttle()
+    one.limited("C1", NOW + 30, everywhere=False)
+    assert one.limited("C2", NOW + 20, everywhere=False)
+    assert one.ready_at(NOW) == NOW + 20
+    assert not one.take(NOW + 19.9)
+    assert one.take(NOW + 20)
+
+
+def test_all_wait_when_slack_says_all() -> None:
+    one = throttle()
+    assert one.limited("C1", NOW + 30, everywhere=True)
+    assert one.ready_at(NOW) == NOW + 30
+
+
+def test_a_shorter_wait_never_ends_a_longer_one() -> None:
+    one = throttle()
+    one.limited("C1", NOW + 90, everywhere=True)
+    one.limited("C2", NOW + 30, everywhere=True)
+    while not one.failed(NOW):
+        pass
+    assert one.ready_at(NOW) == NOW + 90
+
+
+def test_the_next_run_waits_for_the_rest() -> None:
+    one = throttle()
+    one.limited("C1", NOW + 30, everywhere=True)
+    handover = one.handover(NOW + 10.25)
+    assert handover["hold"] == 19.75
+    assert throttle(handover=handover, age=5.0).ready_at(NOW) == NOW + 14.75
+    assert throttle(handover=handover, age=25.0).hold_until == NOW
+
+
+# --- trouble ---
+
+
+def test_a_few_failures_are_no_trouble_unless_in_a_row() -> None:
+    one = throttle()
+    for _ in range(3):
+        assert not any(one.failed(NOW) for _ in range(TROUBLE_LIMIT - 1))
+        one.all_well()
+    assert one.width == 8
+    assert one.ready_at(NOW) == NOW
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 64])
+def test_failures_in_a_row_are_trouble_for_a_run_of_any_width(concurrency: int) -> None:
+    one = throttle(concurrency=concurrency)
+    told = [one.failed(NOW) for _ in range(TROUBLE_LIMIT)]
+    assert told == [False] * (TROUBLE_LIMIT - 1) + [True]
+    assert one.width == 1
+    assert one.ready_at(NOW) == NOW + TROUBLE_HOLD
+    assert one.handover(NOW) == {"tokens": 10.0, "hold": TROUBLE_HOLD, "trouble": True}
+
+
+def test_a_run_of_one_thread_that_is_well_hands_over_no_trouble() -> None:
+    assert throttle(concurrency=1).handover(NOW)["trouble"] is False
+
+
+def test_after_trouble_one_probe_goes_first_and_decides() -> None:
+    handover = in_trouble().handover(NOW)
+    later = throttle(handover=handover, age=60.0)
+    assert later.width == 1
+    assert later.failed(NOW)
+    assert later.ready_at(NOW) == NOW + TROUBLE_HOLD
+
+    later.all_well()
+    assert later.width == 8
+    assert not later.failed(NOW)
+    assert later.handover(NOW)["trouble"] is False
