@@ -50,10 +50,10 @@ reset: .venv/.installed .venv/.node ## Put the local stack back to its sample da
 invoke: .venv/.installed .venv/.node ## Run one function locally: FUNCTION=notifications [EVENT=events/notifications.json]
 	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT))
 
-# Most of their time the tests wait for processes that they start: a worker per core, and each
-# file with one worker, so that what is made once per session serves as many tests as it can.
+# Most of their time the tests wait for processes that they start, so that three at once keep two
+# cores busy. A file stays with one of them until another has nothing left to do.
 test: install ## Run the tests
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 test-long: install ## Try many more orders of events and kills, and larger accounts, than test does
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 OUTAGE_EACH=50 RETENTION_ROWS=200000 \

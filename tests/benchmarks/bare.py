@@ -2,9 +2,9 @@
 
 `python -m tests.benchmarks.bare` reads one JSON object from stdin: `kind`, and what that needs.
 
-  reader   {"platform", "credentials", "account_id", "environment", "since", "until"}: the
-           workers' own reading, without what they do with the rows
-  fetch    the same and "days_at_once", by a bare loop with `requests`
+  reader   {"platform", "credentials", "account_id", "settings", "since", "until",
+           "days_at_once"}: the workers' own reading, without what they do with the rows
+  fetch    the same, by a bare loop with `requests`
   put      {"url", "key", "chunk", "tables": [[SQL function, file of rows], ...]}
   plan     {"url", "key", "arguments": those of plan_metric_syncs, "queue_url"}: the statement,
            and the messages one batch after the other
@@ -58,24 +58,30 @@ def read_with_reader(order: Mapping[str, Any]) -> int:
     row = {**order, "id": "", "account_name": ""}
     settings = Settings(**order["settings"])
     platform = PLATFORMS[order["platform"]].open(Connection.from_row(row), settings)
-    window = Window(date.fromisoformat(order["since"]), date.fromisoformat(order["until"]))
     clock = SystemClock()
     with requests.Session() as session:
         reader = Reader(platform, session, clock, clock.now() + 300, random.random)
-        return sum(len(page.rows) for page in reader.pages(window, platform.page_size))
+        return sum(
+            len(page.rows)
+            for since, until in _windows(order)
+            for page in reader.pages(Window(since, until), platform.page_size)
+        )
 
 
 def fetch(order: Mapping[str, Any]) -> int:
     """The same by the shortest loop."""
-    since, until = (date.fromisoformat(order[name]) for name in ("since", "until"))
     with requests.Session() as session:
         ask = _FETCHES[order["platform"]](session, order)
-        rows = 0
-        while since <= until:
-            last = min(until, since + timedelta(days=order["days_at_once"] - 1))
-            rows += ask(since, last)
-            since = last + timedelta(days=1)
-        return rows
+        return sum(ask(since, until) for since, until in _windows(order))
+
+
+def _windows(order: Mapping[str, Any]) -> Iterator[tuple[date, date]]:
+    """The range in pieces of so many days as the platform gives at once."""
+    since, until = (date.fromisoformat(order[name]) for name in ("since", "until"))
+    while since <= until:
+        last = min(until, since + timedelta(days=order["days_at_once"] - 1))
+        yield since, last
+        since = last + timedelta(days=1)
 
 
 def _meta(session: requests.Session, order: Mapping[str, Any]) -> Ask:

@@ -157,7 +157,7 @@ class Ground:
         )
 
     def _reading(self, account: Account, ads: int, today: date, days: int) -> dict[str, Any]:
-        most = MOST_ROWS[account.platform]
+        most, longest = MOST_ROWS[account.platform], PLATFORMS[account.platform].longest_window
         return {
             "platform": account.platform,
             "credentials": CREDENTIALS[account.platform],
@@ -175,7 +175,7 @@ class Ground:
             },
             "since": f"{today - timedelta(days=days - 1)}",
             "until": f"{today}",
-            "days_at_once": days if most is None else max(1, min(days, most // ads)),
+            "days_at_once": min(days, longest or days, most // ads if most else days),
         }
 
     def _original(self, account: Account, ads: int, rows: int) -> float:

@@ -2,8 +2,9 @@
 
 `python -m tests.delivery.killed_run` reads one JSON object from stdin: url, key, token,
 slack_url, as_of, kill_at (a step's name, or null), poison (a channel whose posts kill the
-process, or null), and where it is not the usual one timeout (of each call, in seconds). It
-prints the steps that it took, one a line, before each is taken.
+process, or null), and where they are not the usual ones timeout (of each call, in seconds) and
+rate (messages a second in a channel; usually without limit). It prints the steps that it took, one
+a line, before each is taken.
 
 A step is a call to the outside, `before` or `after` it took effect, with its number: that is
 where a crash can fall between two effects. Every SQL function and every method of Slack counts,
@@ -110,7 +111,7 @@ def main() -> None:
         supabase_service_role_key=order["key"],
         slack_bot_token=order["token"],
         slack_api_url=order["slack_url"],
-        slack_channel_rate=0.0,
+        slack_channel_rate=order.get("rate", 0.0),
     )
     slack = SteppedSlack(
         settings.slack_bot_token, settings.slack_api_url, timeout, steps, order["poison"]

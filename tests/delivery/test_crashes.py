@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,9 +48,11 @@ KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *REVOKED))
 
 
 MODULE = "tests.delivery.killed_run"
+# What the stand-in's own clock and threads may be off by.
+CLOCK_ERROR = 0.003
 
 
-def order_for(world: World, kill_at: str | None, poison: str | None = None) -> dict[str, Any]:
+def order_for(world: World, kill_at: str | None, **more: Any) -> dict[str, Any]:
     return {
         "url": world.between.url,
         "key": world.api.keys.secret,
@@ -57,12 +60,13 @@ def order_for(world: World, kill_at: str | None, poison: str | None = None) -> d
         "slack_url": f"{world.slack_server.url}/api/",
         "as_of": world.now.isoformat(),
         "kill_at": kill_at,
-        "poison": poison,
+        "poison": None,
+        **more,
     }
 
 
-def start(world: World, kill_at: str | None, poison: str | None = None) -> forked.Run:
-    return forked.Run(MODULE, order_for(world, kill_at, poison))
+def start(world: World, kill_at: str | None, **more: Any) -> forked.Run:
+    return forked.Run(MODULE, order_for(world, kill_at, **more))
 
 
 def killed_run(world: World, kill_at: str | None) -> list[str]:
@@ -216,3 +220,18 @@ def test_of_eight_runs_at_once_one_drains_and_a_successor_takes_over(world: Worl
     assert len(world.messages()) == 12
     assert not any(message.is_marked for message in world.messages())
     world.assert_kept()
+
+
+def test_eight_runs_at_once_keep_to_the_pace_of_one(world: World) -> None:
+    for channel in ("C0ONE0000", "C0TWO0000"):
+        config = world.agency.config(channel, template="{{text}}")
+        for text in range(3):
+            world.queue(config, f"{text}")
+    for run in [start(world, None, rate=1.0) for _ in range(8)]:
+        ended = run.ended()
+        assert ended.status == 0, ended.err
+    assert world.outcomes() == {"sent": 6}
+    for messages in world.workspace.state()["messages"].values():
+        arrivals = [message["arrived"] for message in messages]
+        assert len(arrivals) == 3
+        assert min(b - a for a, b in pairwise(arrivals)) >= 1 - CLOCK_ERROR

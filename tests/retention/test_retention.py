@@ -25,7 +25,7 @@ def of(summary: dict[str, Any], entity_type: str) -> dict[str, Any]:
     return dict(one)
 
 
-def test_of_400_000_rows_exactly_those_past_their_time_move(world: World) -> None:
+def test_exactly_those_past_their_time_move(world: World) -> None:
     world.policy("activity_log", 90, 365)
     world.activity(ROWS, days_ago(90.0001))
     world.activity(ROWS, days_ago(80))

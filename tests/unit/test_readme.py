@@ -34,6 +34,14 @@ def test_every_test_that_it_names_exists() -> None:
         assert f"def {name}(" in tests, name
 
 
+def test_every_promise_names_a_test() -> None:
+    section = README.partition("## What is promised")[2].partition("\n## ")[0]
+    promises = re.findall(r"^- .*(?:\n  .*)*", section, re.MULTILINE)
+    assert len(promises) > 25
+    for promise in promises:
+        assert re.search(r"`test_\w+(?:\.py)?`", promise), promise
+
+
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_every_make_target_that_it_names_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
