@@ -300,7 +300,7 @@ class Deliveries(RuleBasedStateMachine):
 # An example is some hundred requests to real servers, so there are few of them; `make
 # test-long` tries more.
 EXAMPLES = settings(
-    max_examples=int(os.environ.get("DELIVERY_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("DELIVERY_EXAMPLES", "15")),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
