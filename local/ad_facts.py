@@ -7,7 +7,7 @@ stand-in has to say.
 An account in a stand-in's state, of which this module reads:
 
   ads        [{"id", "name", "ad_groups": [...], "is_deleted": true}]; `ad_groups` for Google, and
-             optional; `is_deleted` for TikTok, and optional
+             optional; `is_deleted` for Meta and TikTok, and optional
   ad_count   that many more, with generated ids and names
   restated   {"<ad>/<YYYY-MM-DD>": {"impressions", "clicks", "spend", "reach"}}: said instead
   vanished   ["<ad>/<YYYY-MM-DD>"]: days of which nothing is said any more

@@ -295,8 +295,13 @@ def _read_report(
     level = call.fields.get("level", "account")
     if level not in ("account", "ad"):
         raise GraphRefusal(100, "(#100) Param level must be one of {account, ad}")
-    wanted, least_impressions = _read_filtering(call.fields.get("filtering"))
-    ads = [ad for ad in records if wanted is None or ad.id in wanted]
+    wanted, statuses, least_impressions = _read_filtering(call.fields.get("filtering"))
+    ads = [
+        ad
+        for ad in records
+        if (wanted is None or ad.id in wanted)
+        and ("DELETED" if ad.is_deleted else "ACTIVE") in statuses
+    ]
     return Report(
         account={"account_id": account_id, "account_name": account["name"],
                  "account_currency": account["currency"]},
@@ -359,9 +364,11 @@ def _read_slices(call: _Call, asked: tuple[date, date]) -> list[tuple[int, int]]
     return [(day, min(day + step - 1, last)) for day in range(first, last + 1, step)]
 
 
-def _read_filtering(told: Any) -> tuple[set[str] | None, int]:
-    """Which ads (None: all) and how many impressions at least."""
+def _read_filtering(told: Any) -> tuple[set[str] | None, set[str], int]:
+    """Which ads (None: all), in which statuses, and how many impressions at least."""
     wanted: set[str] | None = None
+    # what has been deleted is told of only where it is asked for
+    statuses = {"ACTIVE"}
     least = 0
     for one in told or []:
         match one:
@@ -370,11 +377,11 @@ def _read_filtering(told: Any) -> tuple[set[str] | None, int]:
                 least = max(least, int(value) + 1)
             case {"field": "ad.id", "operator": "IN", "value": list(ids)}:
                 wanted = {str(each) for each in ids} & (wanted or {str(each) for each in ids})
-            case {"field": "ad.effective_status", "operator": "IN", "value": list(statuses)}:
-                wanted = wanted if "ACTIVE" in statuses else set()
+            case {"field": "ad.effective_status", "operator": "IN", "value": list(told_of)}:
+                statuses = {str(each) for each in told_of}
             case _:
                 raise GraphRefusal(100, "(#100) Filtering field or operator is invalid")
-    return wanted, least
+    return wanted, statuses, least
 
 
 # --- parameters ---

@@ -17,7 +17,8 @@ from workers.telemetry import logger
 processor = BatchProcessor(event_type=EventType.SQS)
 
 
-@logger.inject_lambda_context
+# without what the sync before in this container said of itself
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """Takes SQS's event; returns the messages that are to come back.
 

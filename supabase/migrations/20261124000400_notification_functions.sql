@@ -124,7 +124,13 @@ as $$
      -- a destination that is to be left alone keeps its rows in their places
      and not exists (
            select from public.slack_destinations held
-            where held.destination = btrim(config.channel_id) and held.not_before > as_of
+            where held.not_before > as_of
+              and held.destination = coalesce(
+                    nullif(btrim(config.channel_id), ''),
+                    (select btrim(profile.slack_id)
+                       from public.profiles profile
+                      where profile.id = config.user_id)
+                  )
          )
      and not exists (
            select from public.notification_pauses pause
@@ -141,7 +147,7 @@ $$;
 --    first_attempt, error_code}
 -- due_in, ready_in (the destination's own wait) and idle_for (since its last post) are seconds;
 -- first_attempt is in epoch seconds.
--- A notification that has no destination parks its config. One whose claims died three times
+-- A notification that has no destination parks its config, with what comes after it. One whose claims died three times
 -- is claimed alone, when nothing else is due and only with `after_lost_claims`, so that it
 -- cannot take others down with it; after five it is dead. `busy_configs` are left out.
 drop function if exists public.lock_and_get_notifications(integer);
@@ -178,7 +184,7 @@ declare
   share integer := 1 + 2 * wanted / greatest((select count(*) from public.notification_config), 1);
   deepest bigint;
   chosen uuid[];
-  parked uuid[];
+  unrouted uuid[];
 begin
   loop
     -- With a thousand configs, each gives one or two; only if that does not fill the batch,
@@ -233,8 +239,8 @@ begin
 
     perform public.route_claimed_notifications(chosen, as_of);
 
-    parked := array(
-      select distinct queued.config_id
+    unrouted := array(
+      select queued.id
         from public.notification_queue queued
        where queued.id = any (chosen)
          and not exists (
@@ -242,18 +248,38 @@ begin
                 where delivery.notification_id = queued.id
              )
     );
-    exit when cardinality(parked) = 0;
+    exit when cardinality(unrouted) = 0;
 
     insert into public.notification_pauses (config_id, code, reason, started_at)
     select config.id, 'no_route', public.missing_route(config.id), as_of
       from public.notification_config config
-     where config.id = any (parked)
+     where config.id in (
+             select lost.config_id
+               from public.notification_queue lost
+              where lost.id = any (unrouted)
+           )
     on conflict do nothing;
+    -- what is older than the first of these has a destination, and goes there
     update public.notification_queue queued
        set claim_token = null,
            claimed_until = null
      where queued.id = any (chosen)
-       and queued.config_id = any (parked);
+       and exists (
+             select from public.notification_queue lost
+              where lost.id = any (unrouted)
+                and lost.config_id = queued.config_id
+                and (
+                      coalesce(lost.first_due_at, lost.next_attempt_at, '-infinity'::timestamptz),
+                      coalesce(lost.created_at, 'infinity'::timestamptz),
+                      lost.id
+                    ) <= (
+                      coalesce(
+                        queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
+                      ),
+                      coalesce(queued.created_at, 'infinity'::timestamptz),
+                      queued.id
+                    )
+           );
     exit when exists (
       select from public.notification_queue queued
        where queued.id = any (chosen) and queued.claim_token = token
@@ -280,8 +306,9 @@ begin
 end
 $$;
 
--- Gives each claimed notification its deliveries. One that was never tried follows the routes
--- as they are now; one that was tried stays, whatever became of its route.
+-- Gives each claimed notification its deliveries. One that was surely not posted follows the
+-- routes as they are now; one that may have been stays, unless its destination was refused: then
+-- a config that was given another goes on there.
 create or replace function public.route_claimed_notifications(
   claimed uuid[],
   as_of timestamptz
@@ -310,8 +337,16 @@ begin
   ),
   unrouted as (
     delete from public.notification_deliveries delivery
+     using public.notification_queue queued
      where delivery.notification_id = any (claimed)
-       and delivery.state = 'pending'
+       and queued.id = delivery.notification_id
+       and (delivery.state = 'pending'
+            or (delivery.state = 'unknown'
+                and exists (
+                      select from public.notification_pauses pause
+                       where pause.config_id = queued.config_id
+                         and pause.destination = delivery.destination
+                    )))
        and not exists (
              select from route
               where route.notification_id = delivery.notification_id
@@ -626,9 +661,10 @@ $$;
 -- Records what came of deliveries and what is about to be posted, and renews the run's lease.
 --
 --   outcomes  [{id, token, result, attempts, retry_in, conversation_id, message_ts, request_id,
---               error_code, error, possible_duplicate, posted_ago, hold_in}]
+--               error_code, error, possible_duplicate, in_doubt, posted_ago, hold_in}]
 --             result: sent | retry (a failure of its own; dead at the maximum) | wait (not its
---             fault) | unknown (it may have been posted) | dead | unstarted (never posted)
+--             fault) | unknown (it may have been posted) | dead | unstarted (never posted);
+--             `in_doubt`: an earlier try may have posted it, so what waits is unknown
 --   starting  [{id, token}]: deliveries that may be posted once they come back as started
 --   finished  [{id, token, error}]: notifications with which this run is done; `error` set
 --             means dead, whatever its deliveries
@@ -748,6 +784,7 @@ begin
              error_code text,
              error text,
              possible_duplicate boolean,
+             in_doubt boolean,
              posted_ago double precision,
              hold_in double precision
            )
@@ -762,6 +799,7 @@ begin
              when outcome.result = 'retry' and outcome.attempts >= outcome.max_attempts
                then 'dead'
              when outcome.result in ('sent', 'dead', 'unknown') then outcome.result
+             when outcome.in_doubt then 'unknown'
              else 'pending'
            end,
            attempts = coalesce(outcome.attempts, delivery.attempts),

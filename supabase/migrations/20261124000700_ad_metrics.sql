@@ -124,6 +124,7 @@ create table if not exists public.metric_connection_states (
   window_days integer,
   failures integer not null default 0,
   not_before timestamptz,
+  tried_credentials text,
   parked_at timestamptz,
   parked_reason text,
   parked_credentials text
@@ -138,6 +139,8 @@ comment on column public.metric_connection_states.round_started_at is
   'Start of the first of the syncs that together read the range; null after a success.';
 comment on column public.metric_connection_states.window_days is
   'How many days are read at once; learnt from the account''s size and speed.';
+comment on column public.metric_connection_states.tried_credentials is
+  'Digest of the credentials that the newest sync was given.';
 comment on column public.metric_connection_states.parked_credentials is
   'Digest of the credentials that were refused; the connection is tried again with others.';
 

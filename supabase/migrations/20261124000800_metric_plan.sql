@@ -204,7 +204,8 @@ $$;
 -- Turns the plan `plan_token` into the sync `token` with a log of its own; null when the plan
 -- is stale (done, run out, or replaced) or the connection is no longer active. Returns
 --   {"sync_id", "now", "connection": {...}, "days_read", "window_days", "failures"}
--- with days_read: what earlier syncs of the same round have read completely.
+-- with days_read: what earlier syncs of the same round have read completely, each day with the
+-- start of the sync that read it.
 create or replace function public.begin_metric_sync(
   connection_id uuid,
   plan_token uuid,
@@ -272,16 +273,19 @@ declare
   state public.metric_connection_states;
 begin
   insert into public.metric_connection_states as held
-    (connection_id, token, leased_until, sync_id, attempted_at, round_started_at)
+    (connection_id, token, leased_until, sync_id, attempted_at, round_started_at,
+     tried_credentials)
   values
     (connection.id, open_metric_sync.token, as_of + lease, opened, as_of,
-     case when days_since is null then open_metric_sync.round_started_at end)
+     case when days_since is null then open_metric_sync.round_started_at end,
+     public.credentials_digest(connection.credentials))
   on conflict on constraint metric_connection_states_pkey do update
     set token = excluded.token,
         leased_until = excluded.leased_until,
         sync_id = excluded.sync_id,
         attempted_at = excluded.attempted_at,
-        round_started_at = coalesce(excluded.round_started_at, held.round_started_at)
+        round_started_at = coalesce(excluded.round_started_at, held.round_started_at),
+        tried_credentials = excluded.tried_credentials
   returning * into state;
   perform public.close_orphaned_sync_logs(connection.id, lease, as_of);
   insert into public.metric_sync_logs (id, platform_connection_id, status, start_time)
@@ -299,13 +303,14 @@ begin
     ),
     'days_read', coalesce(
       (
-        select jsonb_agg(day.date)
+        select jsonb_object_agg(day.date, coalesce(log.start_time, open_metric_sync.round_started_at))
           from public.metric_days day
+          left join public.metric_sync_logs log on log.id = day.sync_id
          where day.connection_id = connection.id
            and day.read_at >= open_metric_sync.round_started_at
            and (days_since is null or day.date between days_since and days_until)
       ),
-      '[]'
+      '{}'
     ),
     'window_days', state.window_days,
     'failures', state.failures
@@ -473,8 +478,9 @@ begin
 end
 $$;
 
--- No plan includes the connection until its credentials are others. Says so, once, through
--- every active notification_config for (platform_connection, sync_failed).
+-- No plan includes the connection until its credentials are others than the refused ones, which
+-- they may be by now. Says so, once, through every active notification_config for
+-- (platform_connection, sync_failed).
 create or replace function public.park_connection(
   connection_id uuid,
   reason text,
@@ -486,18 +492,17 @@ set search_path = ''
 as $$
 declare
   connection public.platform_connections;
-  refused text;
 begin
   select * into connection
     from public.platform_connections one
    where one.id = park_connection.connection_id;
-  refused := public.credentials_digest(connection.credentials);
   update public.metric_connection_states state
      set parked_at = as_of,
          parked_reason = park_connection.reason,
-         parked_credentials = refused
+         parked_credentials = state.tried_credentials
    where state.connection_id = connection.id
-     and (state.parked_at is null or state.parked_credentials is distinct from refused);
+     and (state.parked_at is null
+          or state.parked_credentials is distinct from state.tried_credentials);
   if not found then
     return; -- said before
   end if;

@@ -352,8 +352,9 @@ begin
            and figure.platform = settle_ad_links.platform
            and figure.derived
       ) day;
+    -- of this connection too only what was read completely
     counts := public.derive_metrics(
-      settle_ad_links.platform, requests, dates, connection_id, sync, as_of
+      settle_ad_links.platform, requests, dates, null, sync, as_of
     );
     delete from public.metric_ad_links link
      where link.platform = settle_ad_links.platform
@@ -376,7 +377,8 @@ $$;
 -- has of their ads: impressions, clicks and spend are summed, cpm, cpc and ctr computed from
 -- the sums, reach taken where a single ad makes up the day. What an ad lacks, the sum lacks;
 -- money in two currencies is not summed. No row stands for an unknown value.
--- Of `connection_id` all rows count; of others those whose window was read completely.
+-- Of `connection_id` all rows count; of others (of all, when it is null) those whose window was
+-- read completely.
 create or replace function public.derive_metrics(
   platform text,
   requests uuid[],

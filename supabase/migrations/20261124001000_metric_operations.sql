@@ -57,8 +57,12 @@ begin
 end
 $$;
 
--- As a JSON array, because the API cuts sets of rows at its row cap.
-create or replace function public.list_connections(as_of timestamptz default now())
+-- As a JSON array, because the API cuts sets of rows at its row cap. `platforms` maps every name
+-- of a platform to its main one, by which it is paused.
+create or replace function public.list_connections(
+  platforms jsonb default '{}',
+  as_of timestamptz default now()
+)
 returns jsonb
 language sql
 stable
@@ -73,16 +77,14 @@ as $$
                'state', case
                  when not coalesce(connection.is_active, false) then 'inactive'
                  when state.leased_until > as_of then 'syncing'
-                 when state.parked_at is not null
-                      and state.parked_credentials =
-                          public.credentials_digest(connection.credentials) then 'parked'
-                 when state.not_before > as_of then 'waiting'
+                 when parked.reason is not null then 'parked'
+                 when waits.until is not null then 'waiting'
                  else 'active'
                end,
                'last_synced_at', connection.last_synced_at,
                'last_status', last.status,
-               'until', case when state.not_before > as_of then state.not_before end,
-               'reason', coalesce(state.parked_reason, last.error_message)
+               'until', waits.until,
+               'reason', coalesce(parked.reason, pause.reason, last.error_message)
              )
              order by connection.platform, connection.account_name, connection.id
            ),
@@ -96,7 +98,21 @@ as $$
        where log.platform_connection_id = connection.id
        order by log.start_time desc nulls last
        limit 1
-    ) last on true;
+    ) last on true
+    left join public.metric_platform_pauses pause
+      on pause.platform = platforms ->> lower(btrim(connection.platform))
+     and pause.paused_until > as_of
+    -- with other credentials it is tried again
+    left join lateral (
+      select state.parked_reason as reason
+       where state.parked_at is not null
+         and state.parked_credentials = public.credentials_digest(connection.credentials)
+    ) parked on true
+    cross join lateral (
+      select greatest(
+               case when state.not_before > as_of then state.not_before end, pause.paused_until
+             ) as until
+    ) waits;
 $$;
 
 -- Lets connections that are parked or wait (null: all, and paused platforms with them) be
@@ -139,7 +155,7 @@ begin
   foreach brought in array array[
     'connect_account(text, text, jsonb, text, integer)',
     'disconnect_account(uuid)',
-    'list_connections(timestamptz)',
+    'list_connections(jsonb, timestamptz)',
     'release_connections(uuid, timestamptz)'
   ]
   loop

@@ -266,23 +266,29 @@ as $$
 $$;
 
 -- The oldest rows past `cutoff`, each as the text of its JSON: not as JSON, whose numbers a
--- client might round.
+-- client might round. Of long ones as many as a request holds, and at least one.
 create or replace function public.read_archived_activity(cutoff timestamptz, batch_size integer)
 returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(to_jsonb(due)::text order by due.created_at, due.id), '[]')
+  select coalesce(jsonb_agg(due.line order by due.created_at, due.id), '[]')
     from (
-      select archived.*
-        from public.archived_activity_log archived
-       where archived.created_at < cutoff
-         -- earlier ones, -infinity among them, have no day to be filed under
-         and archived.created_at >= '0001-01-02'
-       order by archived.created_at, archived.id
-       limit batch_size
-    ) due;
+      select oldest.*,
+             sum(length(oldest.line)) over (order by oldest.created_at, oldest.id)
+               - length(oldest.line) as before
+        from (
+          select archived.created_at, archived.id, to_jsonb(archived)::text as line
+            from public.archived_activity_log archived
+           where archived.created_at < cutoff
+             -- earlier ones, -infinity among them, have no day to be filed under
+             and archived.created_at >= '0001-01-02'
+           order by archived.created_at, archived.id
+           limit batch_size
+        ) oldest
+    ) due
+   where due.before < 8000000;
 $$;
 
 -- Deletes the rows that read_archived_activity gave as these texts, and that are still so.

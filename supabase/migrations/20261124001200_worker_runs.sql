@@ -102,9 +102,10 @@ as $$
         from (
           select
             from public.notification_queue queued
-           where queued.is_processed = false
-             and queued.next_attempt_at <= as_of
+           -- these two word for word the predicate of notification_queue_due_idx
+           where coalesce(queued.is_processed, false) = false
              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+             and (queued.next_attempt_at is null or queued.next_attempt_at <= as_of)
            limit 10000
         ) counted
     ),
@@ -113,7 +114,8 @@ as $$
         from (
           select
             from public.notification_queue queued
-           where queued.is_processed = false
+           -- word for word the predicate of notification_queue_dead_idx
+           where coalesce(queued.is_processed, false) = false
              and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5)
            limit 10000
         ) counted

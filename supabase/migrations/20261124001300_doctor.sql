@@ -28,6 +28,7 @@ as $$
            not subject.relrowsecurity or exists (
              select from pg_catalog.pg_policy policy
               where policy.polrelid = subject.oid
+                and policy.polpermissive
                 and policy.polcmd in ('*', command.code)
                 and (0::oid = any (policy.polroles)
                      or (select role.oid from pg_catalog.pg_roles role
@@ -57,7 +58,10 @@ as $$
         select jsonb_agg(passes.name order by passes.name)
           from subject
           join passes on passes.name <> 'SELECT' and passes.passes
-         where has_table_privilege(role_name, subject.oid, passes.name)
+         where case passes.name
+                 when 'DELETE' then has_table_privilege(role_name, subject.oid, passes.name)
+                 else has_any_column_privilege(role_name, subject.oid, passes.name)
+               end
       ),
       '[]'
     )
@@ -65,9 +69,8 @@ as $$
 $$;
 
 -- All that the doctor looks at in one answer: {"now", "version", "access": {<table>: {<role>:
--- table_access}}, "columns": {<table>: [...]}, "configs", "channels", "connections", "policies",
--- "health"}. It holds credentials: for the workers' key
--- alone, as platform_connections itself.
+-- table_access}}, "configs", "channels", "connections", "policies", "health"}. It holds
+-- credentials: for the workers' key alone, as platform_connections itself.
 create or replace function public.doctor_report(as_of timestamptz default now())
 returns jsonb
 language sql
@@ -87,41 +90,24 @@ as $$
              )
         from unnest(array[
                'platform_connections', 'profiles', 'notification_queue', 'notification_config',
-               'slack_connected_channels', 'retention_policies', 'performance_metrics',
-               'activity_log', 'archived_activity_log', 'metric_sync_logs'
+               'slack_connected_channels', 'retention_policies'
              ]) looked_at (name)
-    ),
-    'columns', (
-      select jsonb_object_agg(column_list.table_name, column_list.names)
-        from (
-          select class.relname as table_name,
-                 jsonb_agg(attribute.attname order by attribute.attnum) as names
-            from pg_catalog.pg_class class
-            join pg_catalog.pg_attribute attribute
-              on attribute.attrelid = class.oid
-             and attribute.attnum > 0
-             and not attribute.attisdropped
-           where class.relnamespace = 'public'::regnamespace
-             and class.relname in ('platform_connections', 'profiles')
-           group by class.relname
-        ) column_list
     ),
     'configs', coalesce(
       (
         select jsonb_agg(
                  jsonb_build_object(
                    'id', config.id,
-                   'entity_type', config.entity_type,
                    'event_type', config.event_type,
                    'channel_id', nullif(btrim(config.channel_id), ''),
                    'user_id', config.user_id,
                    'slack_id', nullif(btrim(profile.slack_id), ''),
-                   'template', config.template,
                    'has_route', exists (
                      select
                        from public.slack_connected_channels connected
-                      where coalesce(jsonb_typeof(connected.notification_types), 'null') = 'null'
-                         or connected.notification_types ? config.event_type
+                      where btrim(connected.channel_id) <> ''
+                        and (coalesce(jsonb_typeof(connected.notification_types), 'null') = 'null'
+                             or connected.notification_types ? config.event_type)
                    ),
                    'parked', (
                      select pause.reason
@@ -155,7 +141,11 @@ as $$
                    'account_name', connection.account_name,
                    'credentials', connection.credentials,
                    'sync_frequency', coalesce(connection.sync_frequency, 1440),
-                   'parked', state.parked_reason,
+                   'parked', case
+                     when state.parked_credentials =
+                          public.credentials_digest(connection.credentials)
+                     then state.parked_reason
+                   end,
                    'last_status', last.status,
                    'last_error', last.error_message,
                    'requests', last.details -> 'requests'

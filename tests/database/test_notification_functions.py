@@ -233,6 +233,25 @@ class TestRoutes:
         start(agency)
         assert [str(row["id"]) for row in claim(agency)] == [waiting]
 
+    def test_only_what_comes_after_the_one_without_a_route_waits_for_it(
+        self, agency: Agency
+    ) -> None:
+        agency.channel("C1", "creative")
+        config = agency.config()
+        routed, lost = (agency.request(kind) for kind in ("creative", "media"))
+        older, _, newer = (
+            agency.notification(config, {"request_id": request}, next_attempt_at=at(minutes=ago))
+            for request, ago in ((routed, 3), (lost, 2), (routed, 1))
+        )
+        start(agency)
+        (row,) = claim(agency)
+        assert str(row["id"]) == older
+        record(agency, outcomes=[told(row, "sent")], finished=[done(row)])
+        start(agency)
+        assert claim(agency) == []
+        assert [pause["ended_at"] for pause in agency.pauses()] == [None]
+        assert agency.queued(newer)["claim_token"] is None
+
     def test_an_untried_delivery_follows_a_changed_route(self, agency: Agency) -> None:
         start(agency)
         config = agency.config("C1")

@@ -123,6 +123,26 @@ def test_a_run_ends_before_its_deadline_and_gives_back_the_rest(world: World) ->
     assert [m.text for m in world.messages()] == [str(number) for number in range(50)]
 
 
+def test_the_lease_is_handed_back_within_the_time_that_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.agency.config("C0ONE0000", template="{{text}}")
+    for number in range(10):
+        world.queue(config, str(number))
+    database = world.new_database()
+    briefly, given = database.call_briefly, []
+
+    def timed(function: str, within: float, **arguments: Any) -> Any:
+        given.append((function, within <= deadline - world.clock.now()))
+        return briefly(function, within, **arguments)
+
+    monkeypatch.setattr(database, "call_briefly", timed)
+    monkeypatch.setattr(world, "new_database", lambda: database)
+    deadline = world.clock.now() + 8
+    assert world.run(seconds=8).outcome == "deadline"
+    assert given == [("finish_notification_run", True)]
+
+
 def test_two_destinations_are_two_deliveries(world: World) -> None:
     world.agency.channel("C0ALL0000")
     world.agency.channel("C0CREATE0", "creative")

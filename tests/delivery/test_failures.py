@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -167,6 +168,69 @@ def test_where_the_bot_cannot_look_the_repeat_says_so(world: World, hide: Any) -
     world.assert_kept()
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        rate_limited(300, **POST),
+        slack_error("brand_new_error", **POST),
+        slack_error("token_revoked", **POST),
+        slack_error("not_in_channel", **POST),
+    ],
+    ids=lambda fault: fault.status if fault.status != 200 else fault.body[23:-2],
+)
+def test_a_repeat_that_is_refused_says_so_later_too(world: World, refusal: Fault) -> None:
+    world.without_scopes("channels:history")
+    world.notify()
+    world.spoil(failing(503, **AFTER))
+    world.run()
+    world.clock.advance(60)
+    world.spoil(refusal)
+    with suppress(CredentialsError):
+        world.run()
+    world.clock.advance(300)
+    world.run_until_ended()
+    assert [m.is_marked for m in world.messages()] == [False, True]
+    world.assert_kept()
+
+
+def test_what_may_have_been_posted_is_looked_for_also_after_a_wait_of_its_channel(
+    world: World,
+) -> None:
+    world.agency.channel("C0FIRST00")
+    world.queue(world.agency.config(template="{{text}}"), "once")
+    world.spoil(reset(**AFTER))
+    world.run()
+    world.connection.execute(
+        "update slack_destinations set not_before = %s + interval '5 minutes'", (world.now,)
+    )
+    world.clock.advance(60)
+    world.run()
+    world.clock.advance(240)
+    assert world.run().counts["reconciled"] == 1
+    assert world.posts() == 1
+    world.assert_kept()
+
+
+def test_what_may_have_been_posted_does_not_hold_a_config_that_was_given_another_channel(
+    world: World,
+) -> None:
+    world.without_scopes("channels:history")
+    config = world.agency.config("C0FIRST00", template="{{text}}")
+    world.queue(config, "first")
+    world.spoil(failing(503, **POST))
+    world.run()
+    world.clock.advance(60)
+    world.change_channel("C0FIRST00", archived=True)
+    assert world.run().counts["parked"] == 1
+    world.connection.execute("update notification_config set channel_id = 'C0OTHER00'")
+    world.connection.execute("select release_parked_configs(as_of => %s)", (world.now,))
+    world.queue(config, "second")
+    world.run_until_ended(runs=2)
+    assert [(m.channel, m.text) for m in world.messages()] == [
+        ("C0OTHER00", "first"), ("C0OTHER00", "second"),
+    ]  # fmt: skip
+
+
 def test_where_the_bot_cannot_look_the_config_is_parked_if_so_set(world: World) -> None:
     world.without_scopes("channels:history")
     world.notify()
@@ -220,6 +284,26 @@ def test_slack_asks_to_wait(world: World, fault: Fault, least: float, most: floa
     assert least <= world.messages()[0].ts - started <= most
     assert {d["attempts"] for d in world.agency.deliveries()} == {0}
     world.assert_kept()
+
+
+def test_after_a_wait_a_person_reads_in_order_what_was_queued_in_order(world: World) -> None:
+    person = world.agency.config(user_id=world.agency.user("U0AVA00000"), template="{{text}}")
+    # keeps the run busy, so that its records travel once a second
+    other = world.agency.config("C0OTHER00", template="{{text}}")
+    for number in range(20):
+        world.queue(other, str(number))
+    for number in range(2):
+        world.queue(person, str(number))
+        world.clock.advance(0.001)
+    world.spoil(rate_limited(300, fields={"channel": "D0AVA00000"}, **POST))
+    world.run()
+    (held,) = world.connection.execute(
+        "select not_before from slack_destinations where not_before is not null"
+    )
+    world.clock.advance((held["not_before"] - world.now).total_seconds() + 0.1)
+    world.queue(person, "2")
+    world.run_until_ended()
+    assert [m.text for m in world.messages() if m.channel == "D0AVA00000"] == ["0", "1", "2"]
 
 
 def test_while_one_channel_waits_the_others_go_on(world: World) -> None:
@@ -395,6 +479,19 @@ def test_a_refused_channel_parks_its_config_until_it_is_well(world: World, code:
     world.assert_kept()
 
 
+def test_a_parked_channel_is_asked_for_also_when_something_else_ends(world: World) -> None:
+    config = world.agency.config("C0FIRST00", template="{{text}}")
+    world.queue(config)
+    off = world.agency.config("C0OTHER00", is_active=False)
+    world.change_channel("C0FIRST00", archived=True)
+    world.run()
+    world.change_channel("C0FIRST00")
+    world.clock.advance(600)
+    world.queue(off)
+    report = world.run()
+    assert (report.counts["skipped"], report.counts["unparked"]) == (1, 1)
+
+
 def test_a_refusal_that_passes_parks_nothing(world: World) -> None:
     world.notify()
     world.spoil(slack_error("channel_not_found", **POST))
@@ -514,6 +611,7 @@ def test_a_redriven_notification_is_delivered(world: World) -> None:
 # --- the data API ---
 
 RECORD = {"path": "record_notification_progress"}
+GARBLED = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
 
 
 @pytest.mark.parametrize(
@@ -523,8 +621,15 @@ RECORD = {"path": "record_notification_progress"}
         reset(skip=1, times=2, **RECORD),
         reset(when="after", times=2, **RECORD),
         reset(when="after", skip=1, times=1, **RECORD),
+        Fault("answer", status=200, body="no gzip", headers=GARBLED, skip=1, **RECORD),
     ],
-    ids=["down", "reset", "answer of the announcement lost", "answer of the record lost"],
+    ids=[
+        "down",
+        "reset",
+        "answer of the announcement lost",
+        "answer of the record lost",
+        "garbled",
+    ],
 )
 def test_the_data_api_fails_for_a_moment(world: World, fault: Fault) -> None:
     for number in range(5):

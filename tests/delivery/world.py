@@ -199,7 +199,7 @@ class World:
         for row in self.queued():
             assert row["outcome"] in ENDED, row
             assert row["claim_token"] is None
-            assert 0 <= row["attempts"] <= (row["max_attempts"] or 5)
+            assert 0 <= (row["attempts"] or 0) <= (row["max_attempts"] or 5)
         messages = self.messages()
         unmarked = Counter(m.delivery_id for m in messages if not m.is_marked)
         assert max(unmarked.values(), default=0) <= 1

@@ -339,6 +339,20 @@ def test_a_manifest_whose_object_is_gone_is_named(bucket: Bucket) -> None:
     assert caught.value.key == key
 
 
+def test_that_it_is_gone_is_told_also_to_a_role_that_may_list_its_prefix_only(
+    bucket: Bucket,
+) -> None:
+    bucket.archive().store(lines(5))
+    (key,) = bucket.objects()
+    bucket.delete(key)
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html: without the right to
+    # list the bucket as a whole a key that does not exist is refused
+    bucket.fails(s3_error("AccessDenied", 403, method="GET", path=path_of(BUCKET, key)))
+    with pytest.raises(DamagedArchiveError, match="missing") as caught:
+        bucket.archive().store(lines(5))
+    assert caught.value.key == key
+
+
 def test_damage_among_other_rows_does_not_matter_now(bucket: Bucket) -> None:
     bucket.archive().store(lines(5))
     (key,) = bucket.objects()

@@ -17,6 +17,7 @@ from local.fake_google_ads import invalid_grant
 from local.fake_meta import graph_error, token_expired
 from local.faults import slack_error
 from tests.conftest import LocalStack
+from workers.composition import health
 from workers.composition.container import forget_clients
 from workers.composition.doctor import run_doctor
 from workers.doctor import main
@@ -193,6 +194,18 @@ def test_a_channel_that_cannot_be_posted_to(
     assert mend in told
 
 
+def test_a_test_message_that_cannot_be_looked_for_is_gone_all_the_same(
+    examine: Examine, stack: LocalStack
+) -> None:
+    state = stack.running.slack.state()
+    (token,) = state["tokens"]
+    state["tokens"][token]["scopes"].remove("channels:history")
+    stack.running.slack.replace_state(state)
+    _, sections = examine("--post", "C0CREATIVE0")
+    assert "could not be looked for" in one_failure(sections["Slack"])
+    assert not stack.running.slack.state()["messages"].get("C0CREATIVE0")
+
+
 def test_configs_that_lead_nowhere(examine: Examine, stack: LocalStack) -> None:
     stack.connection.execute("delete from slack_connected_channels")
     stack.connection.execute("update profiles set slack_id = null")
@@ -200,6 +213,9 @@ def test_configs_that_lead_nowhere(examine: Examine, stack: LocalStack) -> None:
     told = failed(sections["Notification configs"])
     assert any("neither channel nor person" in text for text, _ in told)
     assert any("profiles.slack_id" in mend for _, mend in told)
+    stack.connection.execute("insert into slack_connected_channels (channel_id) values (' ')")
+    _, sections = examine()
+    assert failed(sections["Notification configs"]) == told, "a blank channel takes nothing"
 
 
 def test_an_expired_meta_token(examine: Examine, stack: LocalStack) -> None:
@@ -236,6 +252,25 @@ def test_an_unknown_platform_and_no_account(examine: Examine, stack: LocalStack)
     assert "no ad account is connected" in sections["Ad platforms"][0]["text"]
 
 
+def test_a_parked_account_until_its_credentials_are_others(
+    examine: Examine, stack: LocalStack
+) -> None:
+    stack.connection.execute(
+        "insert into metric_connection_states "
+        "(connection_id, parked_at, parked_reason, parked_credentials) "
+        "select id, now(), 'refused', credentials_digest(credentials) "
+        "from platform_connections where platform = 'meta'"
+    )
+    _, sections = examine()
+    assert "is parked: refused" in one_failure(sections["Ad platforms"])
+    stack.connection.execute(
+        "update platform_connections set credentials = credentials || '{\"new\": 1}' "
+        "where platform = 'meta'"
+    )
+    _, sections = examine()
+    assert not failed(sections["Ad platforms"]), "the next plan tries it by itself"
+
+
 def test_what_the_public_key_reaches(examine: Examine, stack: LocalStack) -> None:
     tables = "platform_connections, profiles, notification_queue, notification_config"
     with changed(
@@ -268,6 +303,27 @@ def test_what_the_public_key_reaches(examine: Examine, stack: LocalStack) -> Non
         assert row == (True, False)
 
 
+def test_a_single_column_that_the_public_key_writes_is_found(
+    examine: Examine, stack: LocalStack
+) -> None:
+    with changed(
+        stack,
+        "grant update (account_id) on platform_connections to anon;"
+        "grant insert (entity_type) on notification_queue to anon;"
+        "create policy shut on notification_queue as restrictive to anon using (true);"
+        "create policy open on platform_connections to anon using (true)",
+        "revoke all on platform_connections, notification_queue from anon;"
+        "drop policy shut on notification_queue;"
+        "drop policy open on platform_connections",
+    ):
+        _, sections = examine()
+        told = one_failure(sections["Access"])
+        assert "platform_connections can be written with the public key alone: UPDATE" in told
+        stack.connection.execute(told.split(":\n", 1)[1].encode())
+        _, sections = examine()
+        assert not failed(sections["Access"])
+
+
 def test_an_existing_dashboards_access_is_found() -> None:
     closed = {"columns": [], "writes": []}
     open_ = {"columns": ["id", "slack_access_token"], "writes": ["INSERT"]}
@@ -291,6 +347,22 @@ def test_policies_that_are_not_carried_out(examine: Examine, stack: LocalStack) 
     assert any("longer times apply" in one["text"] for one in sections["Retention"])
 
 
+def test_policies_that_are_hardly_meant_so(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute("delete from retention_policies")
+    _, sections = examine()
+    (found,) = sections["Retention"]
+    assert (found["level"], found["text"][:28]) == ("warning", "there is no retention policy")
+    stack.connection.execute(
+        "insert into retention_policies "
+        "(entity_type, active_retention_days, archive_retention_days) "
+        "values ('activity_log', 90, 30)"
+    )
+    _, sections = examine()
+    (found,) = sections["Retention"]
+    assert found["level"] == "warning"
+    assert "archive_retention_days (30) is less than active_retention_days (90)" in found["text"]
+
+
 def test_workers_that_stand_still(examine: Examine, stack: LocalStack) -> None:
     stack.connection.execute(
         "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, error_class) "
@@ -301,6 +373,27 @@ def test_workers_that_stand_still(examine: Examine, stack: LocalStack) -> None:
     _, sections = examine()
     told = failed(sections["Workers"])
     assert any("CredentialsError" in text and "ScheduleState" in mend for text, mend in told)
+
+
+def test_a_worker_that_is_not_due_yet_is_told(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute(
+        "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded) "
+        "values ('notifications', now(), now(), 'drained', true)"
+    )
+    _, sections = examine()
+    assert "retention is not due yet" in [one["text"] for one in sections["Workers"]]
+
+
+def test_health_reads_a_rotated_key_after_a_refusal(
+    examine: Examine, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examine(SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_yesterday")
+    forget_clients()
+    assert "cannot be asked" in health.run_health()["body"]
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", stack.running.keys.secret)
+    assert "cannot be asked" in health.run_health()["body"], "the same answer, for some seconds"
+    monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)
+    assert "queue" in json.loads(health.run_health()["body"])
 
 
 class Context:

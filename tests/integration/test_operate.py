@@ -223,3 +223,23 @@ def test_an_account_that_cannot_work_is_not_connected(
     assert "EAALOCAL" not in said
     after = stack.connection.execute("select count(*) from platform_connections").fetchone()
     assert after == before
+
+
+def test_retention_without_an_archive_asks_first(
+    run: Run, stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def old() -> int:
+        row = stack.connection.execute(
+            "select count(*) from activity_log where created_at < now() - interval '90 days'"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    before = old()
+    assert before
+    assert run("retention", "--dry-run")[0] == 0
+    assert run("retention") == (1, "")
+    assert "ARCHIVE_BUCKET_NAME is not set" in capsys.readouterr().err
+    assert old() == before
+    assert run("retention", "--yes")[0] == 0
+    assert old() == 0

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
 import requests
+from psycopg.types.json import Jsonb
+from urllib3 import HTTPResponse
 
 from local import faults
 from local.fake_google_ads import google_error, invalid_grant, late_stream_error
@@ -24,6 +28,7 @@ from local.fake_meta import (
 )
 from local.fake_tiktok import tiktok_error, too_frequent
 from tests.metrics.world import SECRETS, TODAY, Served, World
+from workers.platforms import NAMES
 
 INSIGHTS = {"path": "act_1001/insights", "times": None}
 STREAM = {"path": "customers/5000000001/googleAds:searchStream", "times": None}
@@ -98,7 +103,7 @@ CASES = [
     ),
     Case("server error", meta(faults.failing(502, **INSIGHTS)), "1001", "http_502"),
     Case("web page", meta(faults.failing(200, **INSIGHTS)), "1001", "not_json"),
-    Case("truncated", meta(faults.truncate(**INSIGHTS)), "1001", "ChunkedEncodingError"),
+    Case("truncated", meta(faults.truncate(**INSIGHTS)), "1001", "ProtocolError"),
     Case("reset", meta(faults.reset(**INSIGHTS)), "1001", "ConnectionError"),
     Case("unknown error", meta(graph_error(987, 654, **INSIGHTS)), "1001", "987/654"),
     Case("permission", meta(graph_error(200, **INSIGHTS)), "1001", "200"),
@@ -120,7 +125,7 @@ CASES = [
     ),
     Case(
         "truncated stream",
-        google(faults.truncate(**STREAM)), "5000000001", "ChunkedEncodingError",
+        google(faults.truncate(**STREAM)), "5000000001", "ProtocolError",
     ),
     Case("web page for a stream", google(faults.failing(200, **STREAM)), "5000000001", "not_json"),
     Case("gateway", google(faults.failing(503, **STREAM)), "5000000001", "http_503"),
@@ -307,6 +312,56 @@ def test_refused_credentials_are_told_once_and_tried_again_when_changed(world: W
     assert len(world.rows("select 1 from notification_queue")) == 1
 
 
+def test_credentials_that_come_during_a_refused_sync_are_not_parked(world: World) -> None:
+    world.meta_account("1001")
+    connection = world.connect_meta("1001")
+    world.meta.faults.add(token_expired(**INSIGHTS))
+    replace = Between(
+        lambda: world.connection.execute(
+            "update platform_connections set credentials = credentials || '{\"new\": 1}'"
+        ),
+        level="ad",
+    )
+    with replace as session:
+        world.session, usual = session, world.session
+        assert world.sync_all()[connection].status == "failed"
+    world.session = usual
+    world.meta.faults.clear()
+    assert world.sync_all()[connection].status == "success"
+
+
+def test_what_a_connection_waits_for_is_told(world: World) -> None:
+    connections = meta_and_google(world)
+
+    def told(account: str) -> tuple[Any, ...]:
+        (row,) = world.rows(
+            "select * from jsonb_to_recordset(list_connections(%s, %s)) as told "
+            '(id uuid, state text, "until" timestamptz, reason text) where id = %s',
+            Jsonb(dict(NAMES)), world.now, connections[account],
+        )  # fmt: skip
+        return row["state"], row["until"], row["reason"]
+
+    assert told("1002") == ("active", None, None)
+    world.meta.faults.add(token_expired(**INSIGHTS))
+    world.sync_all()
+    assert told("1001")[:2] == ("parked", None)
+    assert "190" in told("1001")[2]
+
+    world.meta.faults.clear()
+    world.meta.faults.add(app_throttled(**INSIGHTS))
+    world.connection.execute(
+        "update platform_connections set credentials = credentials || '{\"other\": 1}'"
+    )
+    assert told("1001")[0] == "active", "with other credentials it is tried again"
+    assert world.sync_all()[connections["1001"]].code == "4"
+    for account in ("1001", "1002"):
+        state, until, reason = told(account)
+        assert state == "waiting"
+        assert until > world.now
+        assert "refused it with 4" in reason
+    assert told("5000000001") == ("active", None, None)
+
+
 def test_failures_in_a_row_are_tried_less_often(world: World) -> None:
     world.meta_account("1001")
     connection = world.connect_meta("1001")
@@ -439,6 +494,38 @@ def test_pages_that_move_while_they_are_read_are_read_again(world: World, change
     assert world.figures("tiktok") == world.expected(served)
 
 
+class Again(requests.Session):
+    """Puts the last row of a page of Meta's in front of the next one's, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: list[Any] = []
+        self._is_done = False
+
+    def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+        response = super().request(method, url, **rest)
+        if "insights" in str(url):
+            page = json.loads(response.raw.read())
+            last, self._last = self._last, page["data"][-1:]
+            if "after" in rest["params"] and not self._is_done:
+                page["data"] = last + page["data"]
+                self._is_done = True
+            response.raw = HTTPResponse(BytesIO(json.dumps(page).encode()), preload_content=False)
+        return response
+
+
+def test_a_row_that_a_later_page_tells_again_is_not_counted_twice(world: World) -> None:
+    ads = [{"id": f"{META_AD}{number}", "name": "Film"} for number in range(8)]
+    world.meta_account("1001", ads=ads)
+    world.meta.app.configure({"page_limit": 7})
+    connection = world.connect_meta("1001")
+    served = {world.request(meta_ad_id=ad["id"]): [Served("meta", "1001", ad["id"])] for ad in ads}
+    with Again() as session:
+        world.session = session
+        assert world.sync_all()[connection].status == "success"
+    assert world.figures() == world.expected(served)
+
+
 def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
     connection, _ = tiktok_ads(world, 8)
     world.tiktok.app.configure({"page_limit": 7})
@@ -490,6 +577,15 @@ def test_deleted_ads_keep_their_past_and_unknown_values_have_no_row(world: World
     assert world.figures("tiktok") == {
         key: value for key, value in expected.items() if key[2] != "reach"
     }
+
+
+def test_ads_that_are_deleted_on_meta_keep_their_past(world: World) -> None:
+    world.meta_account("1001", ads=[{"id": META_AD, "name": "Film", "is_deleted": True}])
+    served = {world.request(meta_ad_id=META_AD): [Served("meta", "1001", META_AD)]}
+    connection = world.connect_meta("1001")
+    assert world.sync_all()[connection].status == "success"
+    assert world.figures() == world.expected(served)
+    assert world.figures()
 
 
 def test_a_short_tiktok_limit_is_waited_out_and_a_long_one_pauses_the_platform(

@@ -209,6 +209,19 @@ def test_what_another_sync_is_still_reading_is_in_no_figure(world: World) -> Non
     assert world.figures() == {(request, TODAY, "clicks"): 7}
 
 
+def test_a_settled_link_shows_nothing_of_a_window_that_was_half_read(world: World) -> None:
+    request, connections, tokens = shared_request(world)
+    finish(world, connections[0], tokens[0], 10)
+    world.connection.execute(
+        "update metric_ad_links set is_settled = false where request_id = %s", (request,)
+    )
+    world.connection.execute(
+        "select settle_ad_links(%s, %s, 'meta', 10, '6 minutes', %s)",
+        (connections[1], tokens[1], NOW),
+    )
+    assert world.figures() == {(request, TODAY, "clicks"): 3}
+
+
 def test_of_two_connections_that_finish_at_once_the_later_sees_both(world: World) -> None:
     request, connections, tokens = shared_request(world)
     step = "select finish_metric_window(%s, %s, 'meta', %s, %s, 10, '6 minutes', %s)"

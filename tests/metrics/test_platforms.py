@@ -106,7 +106,7 @@ def test_no_secret_is_in_a_url_or_a_repr(name: str) -> None:
             assert name == "google_ads" or secret not in str(request.params)
 
 
-def test_meta_asks_for_days_and_ads() -> None:
+def test_meta_asks_for_days_ads_and_deleted_ones() -> None:
     request = opened("meta").ask_page(WINDOW, 500, "abc")
     assert request.url == "https://graph.facebook.com/v26.0/act_1001/insights"
     params = dict(request.params)
@@ -114,6 +114,9 @@ def test_meta_asks_for_days_and_ads() -> None:
     fields = params.pop("fields").split(",")
     assert {"ad_id", "ad_name", "impressions", "clicks", "spend", "reach"} <= set(fields)
     assert json.loads(params.pop("time_range")) == {"since": "2025-01-01", "until": "2025-01-31"}
+    (kept,) = json.loads(params.pop("filtering"))
+    assert (kept["field"], kept["operator"]) == ("ad.effective_status", "IN")
+    assert {"ACTIVE", "PAUSED", "ARCHIVED", "DELETED"} <= set(kept["value"])
     assert params == {"level": "ad", "time_increment": "1", "limit": "500", "after": "abc"}
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import date, timedelta
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
+from urllib3 import HTTPResponse
 
 from local.fake_google_ads import google_error
 from local.fake_meta import graph_error
 from local.http_server import HttpServer
 from tests import forked
 from tests.metrics.world import LOOK_BACK, NOW, SECRETS, TODAY, Served, World
+from workers.composition.container import forget_clients
 from workers.errors import TransientError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, plan_syncs
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
 from workers.platforms import NAMES
+from workers.telemetry import logger
 
 ROOT = Path(__file__).resolve().parents[2]
 AD = "23851000000000001"
@@ -127,6 +133,73 @@ def test_a_slow_database_does_not_keep_a_sync_beyond_its_deadline(world: World) 
     world.later(timedelta(minutes=10))
     assert world.sync(order_for(world, connection)).status == "success"
     assert world.figures() == world.expected(served)
+
+
+class Drops(RawIOBase):
+    """A body of which a byte arrives each second of the world's time."""
+
+    def __init__(self, world: World, body: bytes) -> None:
+        self._world = world
+        self._left = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._world.clock.advance(1)
+        arrived, self._left = self._left[:1], self._left[1:]
+        buffer[: len(arrived)] = arrived
+        return len(arrived)
+
+
+class DropSession(requests.Session):
+    """The figures come in drops."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+        response = super().request(method, url, **rest)
+        if "insights" in str(url):
+            drops = BufferedReader(Drops(self._world, response.raw.read()))
+            response.raw = HTTPResponse(drops, response.headers, 200, preload_content=False)
+        return response
+
+
+def test_an_answer_in_drops_does_not_keep_a_sync_beyond_its_deadline(world: World) -> None:
+    connection, served = one_account(world)
+    order = order_for(world, connection)
+    before = world.clock.now()
+    with DropSession(world) as session:
+        world.session, usual = session, world.session
+        assert world.sync(order, seconds=60).status == "partial"
+    assert world.clock.now() - before <= 60
+    assert world.state(connection)["window_days"] == 1, "the next sync asks for less"
+    world.session = usual
+    world.later(timedelta(minutes=10))
+    assert world.sync(order_for(world, connection)).status == "success"
+    assert world.figures() == world.expected(served)
+
+
+def test_a_day_that_was_not_over_is_read_again_by_a_sync_that_goes_on_after_it(
+    world: World,
+) -> None:
+    connection, served = one_account(world, 40)
+    world.meta.app.configure({"page_limit": 50})
+    with SlowSession(world, 5.0) as slow:
+        world.session, usual = slow, world.session
+        assert world.sync(order_for(world, connection), seconds=60).status == "partial"
+    assert world.rows("select 1 from metric_days where date = %s", TODAY)
+    world.session = usual
+    ad, *_ = (ads[0].ad_id for ads in served.values())
+    whole_day = {"impressions": 987_654, "clicks": 4321, "spend": "765.43", "reach": 98_765}
+    world.later(timedelta(hours=20))
+    world.change_account(world.meta, "1001", restated={f"{ad}/{TODAY}": whole_day})
+    assert world.sync(order_for(world, connection)).status == "success"
+    figures = world.figures()
+    expected = world.expected(served, today=TODAY + timedelta(days=1))
+    assert {key: figures[key] for key in expected} == expected
 
 
 def test_an_account_that_is_too_large_for_its_window_gets_narrower_ones(world: World) -> None:
@@ -406,6 +479,11 @@ def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
     log = world.last_log(connection)
     assert (log["status"], log["details"]["code"]) == ("failed", "57P03")
     assert world.last_synced_at(connection) is None
+    assert world.state(connection)["not_before"] is None, "the next plan tries again"
+    world.later(timedelta(minutes=10))
+    with pytest.raises(TransientError):
+        world.sync(order_for(world, connection))
+    assert world.state(connection)["not_before"] == world.now + timedelta(minutes=20)
 
 
 # --- reaching back ---
@@ -440,6 +518,37 @@ def test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one(world: World) 
     asked = Backfill(Window(TODAY - timedelta(days=60), TODAY), lambda window, left: None)
     order_for(world, connection)
     assert world.backfill(connection, asked, 60) is None
+
+
+# --- logs ---
+
+
+class LambdaContext:
+    """As much of Lambda's as the handler takes."""
+
+    function_name = "connection_sync"
+    memory_limit_in_mb = 256
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:000000000000:function:connection_sync"
+    aws_request_id = "a-request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
+
+def test_a_log_line_names_no_sync_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("supabase_url", "supabase_service_role_key", "slack_bot_token"):
+        monkeypatch.setenv(name.upper(), getattr(world.settings, name))
+    connection, _ = one_account(world)
+    assert world.sync_all()[connection].status == "success"
+    assert logger.get_current_keys()["connection_id"] == connection
+    handler = runpy.run_path(str(ROOT / "functions/connection_sync/app.py"))["lambda_handler"]
+    message = {"messageId": "1", "body": "{}", "eventSource": "aws:sqs"}
+    try:
+        with pytest.raises(BatchProcessingError):
+            handler({"Records": [message]}, LambdaContext())
+    finally:
+        forget_clients()
+    assert not {"sync_id", "connection_id"} & set(logger.get_current_keys())
 
 
 # --- secrets ---

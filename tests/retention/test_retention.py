@@ -261,6 +261,27 @@ def test_a_policy_that_fails_costs_no_other(world: World) -> None:
     assert of(world.run(), "activity_log")["archived"] == 10
 
 
+def test_a_policy_that_fails_in_a_new_way_costs_no_other(world: World) -> None:
+    world.policy("metric_sync_logs", 30, 90)
+    world.policy("notification_queue", 30, 90)
+    world.connection.execute(
+        "insert into metric_sync_logs (status, start_time) values ('success', %s)", (days_ago(31),)
+    )
+    world.agency.notification(None, {}, created_at=days_ago(31), is_processed=True)
+    # as an existing dashboard may have it
+    world.connection.execute(
+        "create table report (log uuid references metric_sync_logs (id));"
+        "insert into report select id from metric_sync_logs"
+    )
+    try:
+        summary = world.run()
+    finally:
+        world.connection.execute("drop table report")
+    assert summary["outcome"] == "failed"
+    assert "violates foreign key constraint" in of(summary, "metric_sync_logs")["error"]
+    assert of(summary, "notification_queue")["purged"] == 1
+
+
 def test_a_failure_that_quotes_a_secret_is_told_without_it(world: World) -> None:
     world.policy("activity_log", 90, 365)
     secret = world.api.keys.secret
@@ -374,6 +395,25 @@ def test_of_rows_that_were_read_only_those_that_are_stored_are_purged(world: Wor
 
     assert of(world.run(cold=OneAtATime()), "activity_log")["purged"] == 3
     assert left == [3, 2, 1]
+
+
+def test_of_long_rows_fewer_are_on_their_way_at_once(world: World) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(5, days_ago(400), "archived_activity_log")
+    world.connection.execute(
+        "update archived_activity_log set details = jsonb_build_object('t', repeat('x', "
+        "case when created_at = %s then 9000000 else 3000000 end))",
+        (days_ago(400),),
+    )
+    stored: list[int] = []
+
+    class Counting:
+        def store(self, lines: Any) -> tuple[list[str], int]:
+            stored.append(len(lines))
+            return list(lines), 1
+
+    assert of(world.run(cold=Counting()), "activity_log")["purged"] == 5
+    assert stored == [3, 2], "the oldest first, and the longest however long"
 
 
 def test_rows_that_changed_on_their_way_are_not_purged(world: World) -> None:

@@ -62,4 +62,5 @@ def test_a_row_is_the_outcome_and_whose_it_is() -> None:
         "id": "d", "token": "t", "posted_ago": 4.5, "result": "sent", "attempts": None,
         "retry_in": None, "hold_in": None, "conversation_id": None, "message_ts": "1.2",
         "request_id": None, "error_code": None, "error": None, "possible_duplicate": False,
+        "in_doubt": False,
     }  # fmt: skip

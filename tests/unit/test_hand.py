@@ -116,6 +116,25 @@ def numbered(claim: Notification, number: int) -> Notification:
     return replace(claim, id=str(number), deliveries=tuple(deliveries))
 
 
+@pytest.mark.parametrize(
+    ("doubts", "in_doubt"),
+    [({}, False), ({"look_first": True}, True), ({"possible_duplicate": True}, True)],
+)
+def test_what_is_told_says_whether_an_earlier_try_may_have_posted_it(
+    doubts: dict[str, bool], in_doubt: bool
+) -> None:
+    hand = holding(notification("a"))
+    for name, value in doubts.items():
+        setattr(head(hand), name, value)
+    hand.tell(start(hand), Outcome("wait"))
+    assert hand.outbox.told[0].outcome == Outcome("wait", in_doubt=in_doubt)
+
+
+def test_what_waits_for_its_destination_and_may_have_been_posted_says_so() -> None:
+    hand = holding(notification("a", delivery("a", state="unknown", ready_in=LONGEST_WAIT + 1)))
+    assert hand.outbox.told[0].outcome.in_doubt
+
+
 # --- taking in ---
 
 

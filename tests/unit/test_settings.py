@@ -123,8 +123,12 @@ def test_dotenv_forms(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(
         "# a comment\n\nexport A=1\nB = 'two words' \nC=\"x # y\"\nD=plain # comment\nE=a=b\n"
+        "F=\"x # y\"  # comment\nG='it's'\nH=\"\nI=''\n"
     )
-    assert read_dotenv(path) == {"A": "1", "B": "two words", "C": "x # y", "D": "plain", "E": "a=b"}
+    assert read_dotenv(path) == {
+        "A": "1", "B": "two words", "C": "x # y", "D": "plain", "E": "a=b",
+        "F": "x # y", "G": "it's", "H": '"', "I": "",
+    }  # fmt: skip
 
 
 def test_a_malformed_dotenv_line_is_named_by_its_number(tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import PermanentError
-from workers.metrics.windows import ROWS_PER_WINDOW, Width, Window, look_back, unread
+from workers.metrics.windows import (
+    ROWS_PER_WINDOW,
+    Width,
+    Window,
+    look_back,
+    still_read,
+    unread,
+)
 
 ZONES = st.sampled_from(sorted(available_timezones() - {"localtime"}))
 MOMENTS = st.integers(1_577_836_800, 1_893_456_000).map(lambda at: datetime.fromtimestamp(at, UTC))
@@ -45,6 +52,16 @@ def test_a_window_holds_its_first_and_its_last_day() -> None:
     window = Window(date(2025, 1, 1), date(2025, 1, 3))
     days = [date(2024, 12, 31) + timedelta(days=number) for number in range(5)]
     assert [day in window for day in days] == [False, True, True, True, False]
+
+
+@given(MOMENTS, st.integers(0, 3), st.integers(-3, 3), ZONES)
+def test_a_day_that_was_not_over_when_it_was_read_counts_until_it_is(
+    at: datetime, later: int, ahead: int, zone: str
+) -> None:
+    then = at.astimezone(ZoneInfo(zone)).date()
+    day, today = then + timedelta(days=ahead), then + timedelta(days=later)
+    counts = day < then or day >= today
+    assert still_read({day: at}, today, zone) == ({day} if counts else set())
 
 
 @given(WINDOWS, st.data())

@@ -221,9 +221,15 @@ class ColdArchive:
                 problem = "its bytes are not those of the checksum that S3 keeps"
                 raise DamagedArchiveError(key, problem) from None
             except ClientError as error:
-                if error.response["Error"].get("Code") == "NoSuchKey":
+                code = error.response["Error"].get("Code")
+                # Who may list a prefix only is told AccessDenied of what is not there.
+                if code == "NoSuchKey" or (code == "AccessDenied" and not self._is_there(key)):
                     raise DamagedArchiveError(key, "it is missing") from error
                 raise
+
+    def _is_there(self, key: str) -> bool:
+        answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
+        return bool(answer["KeyCount"])
 
 
 def _base64(digest: bytes) -> str:

@@ -69,7 +69,7 @@ class Database:
             if known is None:
                 raise
             raise known from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             # its text may hold the URL, never the key, which travels in headers
             raise TransientError(
                 f"the database could not be reached for {function}: {type(error).__name__}",

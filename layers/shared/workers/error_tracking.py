@@ -14,8 +14,8 @@ FLUSH_SECONDS = 1.0
 # What an event may say; requests, users, headers and local variables are not among it.
 _KEPT = frozenset(
     {
-        "event_id", "timestamp", "platform", "level", "logger", "exception", "message", "logentry",
-        "tags", "contexts", "sdk", "release", "environment", "server_name", "transaction",
+        "event_id", "timestamp", "platform", "level", "logger", "exception", "message", "tags",
+        "contexts", "sdk", "release", "environment", "server_name", "transaction",
     }
 )  # fmt: skip
 
@@ -72,5 +72,4 @@ def _scrub(event: Any, hint: Any) -> Any:
         exception["value"] = redact(str(exception.get("value") or ""))
     if isinstance(kept.get("message"), str):
         kept["message"] = redact(kept["message"])
-    kept.pop("logentry", None)
     return kept

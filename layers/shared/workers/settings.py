@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from workers.errors import ConfigurationError
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# A value of .env in quotes, and perhaps a comment after it.
+_QUOTED: Final = re.compile(r"""(['"])(.*?)\1(\s+#.*)?""")
 
 
 def _text(value: str) -> str:
@@ -295,9 +297,6 @@ def read_dotenv(path: Path) -> dict[str, str]:
         if not separator or not name.strip().isidentifier():
             raise ConfigurationError(f"{path.name}, line {number}: expected NAME=value")
         value = value.strip()
-        if value[:1] in ("'", '"') and value[:1] == value[-1:] and len(value) > 1:
-            value = value[1:-1]
-        else:
-            value = value.partition(" #")[0].rstrip()
-        values[name.strip()] = value
+        quoted = _QUOTED.fullmatch(value)
+        values[name.strip()] = quoted[2] if quoted else value.partition(" #")[0].rstrip()
     return values

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from workers.clock import SystemClock
-from workers.composition.container import once_per_container, settings
+from workers.composition.container import forget_clients, once_per_container, settings
 from workers.database import Database
-from workers.errors import WorkerError
+from workers.errors import CredentialsError, WorkerError
 from workers.health import Health, assess, out_of_reach
 from workers.redaction import redact
 from workers.telemetry import logger
@@ -43,7 +43,9 @@ def run_health() -> dict[str, Any]:
     now = SystemClock().now()
     last = cached()
     if last.health is None or now - last.at > CACHE_SECONDS:
-        last.health, last.at = _ask(), now
+        health = _ask()
+        last = cached()  # another one, if the clients were forgotten
+        last.health, last.at = health, now
     return {
         "statusCode": last.health.status,
         "headers": {"Content-Type": "application/json", "Cache-Control": "no-store"},
@@ -58,4 +60,6 @@ def _ask() -> Health:
         logger.error(
             "Health cannot be told", extra={"code": error.code, "error": redact(str(error))}
         )
+        if isinstance(error, CredentialsError):
+            forget_clients()  # the secret may have been rotated: read it anew next time
         return out_of_reach(f"the database cannot be asked: {error.code}")

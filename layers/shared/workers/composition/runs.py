@@ -10,7 +10,7 @@ from typing import Any
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
 from workers.error_tracking import track
-from workers.errors import CredentialsError, WorkerError
+from workers.errors import CredentialsError
 from workers.redaction import redact
 from workers.telemetry import logger
 
@@ -81,5 +81,5 @@ def _record(
             error_class=error_class,
             error=error,
         )
-    except WorkerError as second:  # the first error is the one to know; this one is logged
+    except Exception as second:  # noqa: BLE001 - how the run went is what counts; this is logged
         logger.warning("The run could not be recorded", extra={"error": redact(str(second))})

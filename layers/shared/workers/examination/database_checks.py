@@ -138,18 +138,31 @@ def check_policies(policies: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
                 f"{policy.entity_type}: {policy.remark}",
                 "Keep one row per entity type in retention_policies",
             )
+        elif policy.archive_days < policy.active_days:
+            yield warning(
+                f"{policy.entity_type}: archive_retention_days ({policy.archive_days}) is less "
+                f"than active_retention_days ({policy.active_days}), though both count from the "
+                "same day",
+                "Set archive_retention_days to the days that rows are kept in all",
+            )
         else:
             yield ok(
                 f"{policy.entity_type} is kept {policy.active_days} days, and "
                 f"{policy.archive_days} in all"
             )
+    if not policies:
+        yield warning(
+            "there is no retention policy: nothing is ever archived or purged",
+            "Insert one per entity type into retention_policies, if that is not wanted",
+        )
 
 
 def check_workers(found: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether each worker did its work lately."""
     for name, worker in assess(found).body["workers"].items():
         if worker["status"] == "healthy":
-            yield ok(f"{name} did its work last at {worker['lastProcessedAt'] or '(not yet due)'}")
+            last = worker["lastProcessedAt"]
+            yield ok(f"{name} did its work last at {last}" if last else f"{name} is not due yet")
         elif found["first_run_at"] is None:
             yield warning(f"{name} has not run yet", "Deploy it: `make deploy`")
         else:

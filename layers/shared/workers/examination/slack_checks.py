@@ -49,20 +49,30 @@ def post_test(slack: Slack, clock: Clock, channel: str, now: float) -> Iterator[
     message = render("A test message of the workers' doctor, to be deleted.", {}, event_type="test")
     try:
         posted = slack.post(channel, message, delivery)
-        yield ok(f"a test message was posted to {channel}")
-        clock.sleep(1.0)  # history may lag behind
-        found = slack.history(posted.channel, now - 60)
-        if delivery in found:
-            yield ok("it was found in the channel's history")
-        else:
-            yield warning(
-                "it was not found in the channel's history",
-                "Give the app the history scopes and invite it to the channel",
-            )
+    except WorkerError as error:
+        yield of_error(f"the test message to {channel}", error)
+        return
+    yield ok(f"a test message was posted to {channel}")
+    clock.sleep(1.0)  # history may lag behind
+    yield _looked_for(slack, posted.channel, delivery, now)
+    try:
         slack.delete(posted.channel, posted.ts)
         yield ok("it was deleted")
     except WorkerError as error:
-        yield of_error(f"the test message to {channel}", error)
+        yield of_error("it was not deleted", error)
+
+
+def _looked_for(slack: Slack, channel: str, delivery: str, now: float) -> Finding:
+    try:
+        found = slack.history(channel, now - 60)
+    except WorkerError as error:
+        return of_error("it could not be looked for in the channel's history", error)
+    if delivery in found:
+        return ok("it was found in the channel's history")
+    return warning(
+        "it was not found in the channel's history",
+        "Give the app the history scopes and invite it to the channel",
+    )
 
 
 def _scopes(granted: Sequence[str]) -> Iterator[Finding]:

@@ -19,9 +19,10 @@ from workers.metrics.outcomes import (
     SUCCESS,
     Outcome,
     as_result,
+    failure_wait,
     outcome_of,
 )
-from workers.metrics.windows import Width, Window, look_back, unread
+from workers.metrics.windows import Width, Window, look_back, still_read, unread
 from workers.platforms import PLATFORMS, find_platform
 from workers.platforms.fetching import BrokenStreamError, OutOfTime, Reader, Session
 from workers.platforms.protocol import Account, Connection, Platform
@@ -224,7 +225,11 @@ class _Run:
         self.failures: int = begun["failures"]
         self.windows: list[Window] = []
         self._now = datetime.fromisoformat(begun["now"])
-        self._days_read = {date.fromisoformat(day) for day in begun["days_read"]}
+        self._read_before = {
+            date.fromisoformat(day): datetime.fromisoformat(at)
+            for day, at in begun["days_read"].items()
+        }
+        self._days_read: set[date] = set()
         self._window_days: int | None = begun["window_days"]
         self._width: Width | None = None
         self._tally = Tally()
@@ -243,12 +248,9 @@ class _Run:
         """All of it; raises the platform's errors as they are, the database's wrapped."""
         self._platform, self._reader = platform, reader
         self._account = account = reader.account()
-        whole = (
-            self._asked.window
-            if self._asked
-            else look_back(self._now, account.time_zone, look_back_days)
-        )
-        self._range = whole
+        usual = look_back(self._now, account.time_zone, look_back_days)
+        self._range = whole = self._asked.window if self._asked else usual
+        self._days_read = still_read(self._read_before, usual.until, account.time_zone)
         ours = self._load_links(platform)
         self._read_all(platform, reader, account, ours, whole)
         self._until_finished("settle_ad_links", platform=platform.name, most=SETTLE_DAYS)
@@ -415,7 +417,7 @@ class _Run:
         code = error.code if isinstance(error, WorkerError) else type(error).__name__
         message = redact(f"The sync itself failed: {error}", self.secrets)
         try:
-            self.end(Outcome("failed", code, message))
+            self.end(Outcome("failed", code, message, not_before=failure_wait(self.failures)))
         except (LeaseLost, _DatabaseFailure) as second:
             logger.warning(
                 "The failure could not be recorded", extra={"error": redact(str(second))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -63,6 +63,16 @@ def look_back(now: datetime, time_zone: str, complete_days: int) -> Window:
             f"the account's time zone {time_zone!r:.60} is unknown", code="unknown_time_zone"
         ) from None
     return Window(today - complete_days * _DAY, today)
+
+
+def still_read(read: Mapping[date, datetime], today: date, time_zone: str) -> set[date]:
+    """The days of `read` (each with the time of its reading) that are as complete as they can be.
+
+    A day that was not over when it was read is a part of one once it is over. `time_zone` is one
+    that `look_back` knows.
+    """
+    zone = ZoneInfo(time_zone)
+    return {day for day, at in read.items() if day >= today or day < at.astimezone(zone).date()}
 
 
 def unread(whole: Window, read: Collection[date]) -> list[Window]:

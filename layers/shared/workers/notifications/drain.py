@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from workers.clock import Clock
-from workers.database import Database
+from workers.database import TIMEOUT, Database
 from workers.errors import (
     AmbiguousError,
     CredentialsError,
@@ -57,6 +57,8 @@ RECORD_EVERY: Final = 1.0
 RENEW_EVERY: Final = 10.0
 # Time left for the last records after the last post may have taken its whole timeout.
 SETTLE_MARGIN: Final = 3.0
+# How long the lease may take to be handed back, where the run had no time left for it.
+LEAST_FINISH: Final = 1.0
 
 MOST_IN_HAND: Final = 1_000
 LARGEST_BATCH: Final = 500
@@ -145,6 +147,7 @@ class Drain:
                 return False
             for name in ("dead", "skipped", "expired"):
                 self._report.counts[name] += begun[name]
+            self._probes += begun["probes"]
             if not begun["more"] or self._clock.now() >= self._cutoff:
                 break
         now = self._clock.now()
@@ -162,7 +165,6 @@ class Drain:
             return True
         if begun["paused"]:
             self._probe_token()
-        self._probes = begun["probes"]
         return True
 
     def _start(self) -> Any:
@@ -287,8 +289,9 @@ class Drain:
             )
             return
         try:
-            finished = self._database.call(
+            finished = self._database.call_briefly(
                 "finish_notification_run",
+                min(TIMEOUT, max(LEAST_FINISH, self._deadline - now)),
                 run_id=self._run_id,
                 handover=self._throttle.handover(now),
             )
@@ -432,7 +435,8 @@ class Drain:
         self._record_failures = 0
         if answer["stale"]:
             logger.warning(
-                "Outcomes came too late: a newer claim holds their notifications",
+                "Outcomes were not written: they were before, though no answer said so, or a newer "
+                "claim holds their notifications",
                 extra={"action": "lost_lease", "deliveries": answer["stale"]},
             )
         if not answer["held"]:

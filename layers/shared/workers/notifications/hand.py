@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from workers.notifications.claims import Delivery, Notification
@@ -82,7 +83,7 @@ class Hand:
 
     def tell(self, work: Work, outcome: Outcome, posted_at: float | None = None) -> None:
         """Note what came of a delivery, and be done with it."""
-        self.outbox.told.append(Told(work, outcome, posted_at))
+        self.outbox.told.append(Told(work, replace(outcome, in_doubt=work.in_doubt), posted_at))
         self._conclude(work)
 
     def drop(self, work: Work) -> None:

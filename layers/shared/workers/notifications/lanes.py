@@ -35,6 +35,11 @@ class Work:
     may_be_announced: bool = False
     possible_duplicate: bool = False
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an earlier try may have posted it, for all that this run could find out."""
+        return self.look_first or self.possible_duplicate
+
 
 @dataclass
 class Lane:

@@ -38,7 +38,8 @@ class Outcome:
     """One entry of `record_notification_progress`'s outcomes; durations in seconds.
 
     `hold_in` is how long its destination is to be left alone, so that what is queued behind
-    it keeps its place.
+    it keeps its place. `in_doubt` says that an earlier try may have posted it: while it waits it
+    stays unknown.
     """
 
     result: Result
@@ -51,6 +52,7 @@ class Outcome:
     error_code: str | None = None
     error: str | None = None
     possible_duplicate: bool = False
+    in_doubt: bool = False
 
     def as_row(self, delivery_id: str, token: str, posted_ago: float | None) -> dict[str, Any]:
         """The entry for one delivery of the claim `token`."""

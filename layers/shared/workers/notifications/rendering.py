@@ -49,7 +49,10 @@ _SENTENCE_END = re.compile(r"[.,;:!?)\]'*_~]*$")
 _MARKUP = re.compile(r"[@#!]\S|[^\s|]+[:.][^\s|]*(?:\||$)")
 _URL_UNSAFE = re.compile(r"[\s<>|\"\\^`{}]")
 _OPEN_HOST = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-_HOST_PART = re.compile(r"[A-Za-z0-9-]*(?:[/?#].*)?", re.DOTALL)
+# A host to which a path may be added; after `https://` or `https://www.` there is more to come.
+_WHOLE_HOST = re.compile(r"https?://[^/?#]+[.:][^/?#]*[A-Za-z0-9]", re.IGNORECASE)
+_HOST_PART = re.compile(r"[A-Za-z0-9-]*")
+_HOST_END = re.compile(r"[A-Za-z0-9-]*(?:[/?#].*)?", re.DOTALL)
 _SCHEME = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 # Which targets may be completed by a value, by how the author's part of them begins.
@@ -287,7 +290,8 @@ def _may_follow(before: str, value: str, pattern: re.Pattern[str]) -> bool:
     if pattern is not _ADDRESS or not before:
         return True
     if _OPEN_HOST.fullmatch(before):
-        return _HOST_PART.fullmatch(value) is not None
+        part = _HOST_END if _WHOLE_HOST.fullmatch(before) else _HOST_PART
+        return part.fullmatch(value) is not None
     return _SCHEME.match(before) is not None
 
 

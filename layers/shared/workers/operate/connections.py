@@ -17,7 +17,7 @@ from workers.errors import WorkerError
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
 from workers.operate.output import confirmed, quiet_logger, show, verb
-from workers.platforms import PLATFORMS, find_platform
+from workers.platforms import NAMES, PLATFORMS, find_platform
 from workers.platforms.fetching import Reader, Session
 from workers.platforms.protocol import Connection, Platform
 from workers.redaction import redact
@@ -59,7 +59,7 @@ def list_connections(
     columns = (
         "id", "platform", "account", "state", "last_synced_at", "last_status", "until", "reason",
     )  # fmt: skip
-    rows = database.call("list_connections")
+    rows = database.call("list_connections", platforms=dict(NAMES))
     show(rows, columns, options, out, empty="No ad account is connected.")
     return 0
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from workers.clock import SystemClock
 from workers.composition.retention import open_archive
 from workers.database import Database
-from workers.operate.output import quiet_logger, show, verb
+from workers.operate.output import confirmed, quiet_logger, show, verb
 from workers.retention.report import PolicyReport
 from workers.retention.run import Retention
 from workers.settings import Settings
@@ -21,15 +21,25 @@ _A_DAY = 86_400.0
 
 
 def add_subjects(subjects: Any) -> None:
-    """`retention [--dry-run]`."""
+    """`retention [--dry-run] [--yes]`."""
     one = verb(subjects, "retention", carry_out)
     one.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
+    one.add_argument("--yes", action="store_true", help="do not ask, where there is no archive")
 
 
 def carry_out(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
     """Archive and purge what retention_policies says, now."""
+    # An engineer's .env knows nothing of the bucket that the deployed worker archives to.
+    if (
+        settings.archive_bucket_name is None
+        and not options.dry_run
+        and not confirmed(
+            "ARCHIVE_BUCKET_NAME is not set: purged activity will be kept nowhere. Go on?", options
+        )
+    ):
+        return 1
     clock = SystemClock()
     retention = Retention(database, clock, open_archive(settings), _progress())
     with quiet_logger():

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
+from urllib3 import HTTPResponse
+from urllib3.exceptions import HTTPError
 
 from workers.clock import Clock
 from workers.errors import (
@@ -44,20 +46,23 @@ class BrokenStreamError(TransientError):
     """An answer did not come in time, or broke off half-read: smaller ones may get through."""
 
 
-class _Announced:
-    """Holds the pages of a window to the number of rows that they announce, where they do.
+class _Pages:
+    """Holds the pages of a window to each row once, and to the number of rows that they
+    announce, where they do.
 
-    Pages by number move when rows come or go meanwhile: one row is then told twice, or never.
+    Pages move when rows come or go meanwhile: one row is then told twice, or never.
     """
 
     def __init__(self) -> None:
         self._total: int | None = None
+        self._is_split = False
         self._keys: set[tuple[str, str, date]] = set()
 
     def take(self, page: Page) -> None:
         """Raises BrokenStreamError when the page does not go with those before it."""
-        if page.total is None:
-            return
+        self._is_split = self._is_split or page.cursor is not None
+        if page.total is None and not self._is_split:
+            return  # all of it in one answer, which may be a long one
         known = len(self._keys)
         self._keys.update((row.ad_id, row.ad_group_id, row.day) for row in page.rows)
         if self._total not in (None, page.total) or len(self._keys) < known + len(page.rows):
@@ -126,14 +131,14 @@ class Reader:
         """
         seen: set[str] = set()
         cursor: str | None = None
-        announced = _Announced()
+        whole = _Pages()
         for _ in range(MOST_PAGES):
             for page in self._pages_of_one_answer(window, page_size, cursor):
-                announced.take(page)
+                whole.take(page)
                 yield page
             cursor = page.cursor
             if cursor is None:
-                announced.end()
+                whole.end()
                 return
             if cursor in seen:
                 raise malformed("the same cursor came twice: the pages would never end")
@@ -224,7 +229,7 @@ class Reader:
             ) from None
         except requests.RequestException as error:
             raise _unreachable(error) from None
-        answer = Answer(response.status_code, response.headers, _chunks(response))
+        answer = Answer(response.status_code, response.headers, self._chunks(response.raw))
         with ExitStack() as until_read:
             until_read.callback(response.close)
             taken = self._take(answer, read)
@@ -253,6 +258,17 @@ class Reader:
             near, self._limit_near = self._limit_near, None
             self._wait(near.retry_after, near)
 
+    def _chunks(self, body: HTTPResponse) -> Iterator[bytes]:
+        """The body as it comes: the socket's timeout is for each wait, so that one in drops
+        could take any time. Raises OutOfTime, and TransientError where it breaks off."""
+        try:
+            # what has arrived, in place of waiting until there is a whole chunk
+            while chunk := body.read1(_CHUNK, decode_content=True):
+                yield chunk
+                self._heed_deadline()
+        except HTTPError as error:
+            raise _unreachable(error) from None
+
     def _heed_deadline(self) -> None:
         if self._clock.now() >= self._deadline:
             raise OutOfTime
@@ -265,14 +281,7 @@ class Reader:
         self._clock.sleep(seconds)
 
 
-def _chunks(response: requests.Response) -> Iterator[bytes]:
-    try:
-        yield from response.iter_content(_CHUNK)
-    except requests.RequestException as error:
-        raise _unreachable(error) from None
-
-
-def _unreachable(error: requests.RequestException) -> TransientError:
+def _unreachable(error: requests.RequestException | HTTPError) -> TransientError:
     # only its kind: the text of it holds the URL
     kind = type(error).__name__
     return TransientError(f"the platform could not be reached or broke off: {kind}", code=kind)

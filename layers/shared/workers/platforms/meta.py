@@ -45,6 +45,20 @@ from workers.settings import Settings
 
 _FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
 
+# Without this, ads that have been archived or deleted lose their past: all statuses that there are.
+# https://developers.facebook.com/docs/marketing-api/best-practices/manage-your-ad-object-status
+_ALL_ADS = [
+    {
+        "field": "ad.effective_status",
+        "operator": "IN",
+        "value": [
+            "ACTIVE", "ADSET_PAUSED", "ARCHIVED", "CAMPAIGN_PAUSED", "DELETED", "DISAPPROVED",
+            "IN_PROCESS", "PAUSED", "PENDING_BILLING_INFO", "PENDING_REVIEW", "PREAPPROVED",
+            "WITH_ISSUES",
+        ],
+    }
+]  # fmt: skip
+
 # No further request is made for a scope that has used up this share of its limit.
 _NEARLY_USED = 90
 # The longest block of an app with limited access; used where Meta names no time.
@@ -130,6 +144,7 @@ class Meta:
             time_increment="1",
             time_range=days,
             fields=_FIELDS,
+            filtering=json.dumps(_ALL_ADS),
             limit=str(page_size),
             # paging.next is not followed: it may lead elsewhere and hold the token
             **({} if cursor is None else {"after": cursor}),

@@ -137,6 +137,9 @@ class Retention:
         except WorkerError as error:
             report.status = "failed"
             report.error = redact(f"{error.code}: {error}")
+        except Exception as error:  # noqa: BLE001 - new to us, and no matter of the other policies
+            report.status = "failed"
+            report.error = redact(f"{type(error).__name__}: {error}")
         self._record(report)
         return report
 

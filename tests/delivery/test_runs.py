@@ -1,0 +1,26 @@
+"""What is left of a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.delivery.world import World
+from workers.clock import SystemClock
+from workers.composition import runs
+from workers.errors import PermanentError
+
+
+def test_a_run_that_cannot_be_recorded_ends_as_it_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = world.new_database()
+    monkeypatch.setattr(runs, "database", lambda: database)
+    untellable = "Postgres takes no \x00 in a text"
+    with (
+        pytest.raises(PermanentError, match="Postgres takes no"),
+        runs.recorded_run("notifications", SystemClock()),
+    ):
+        raise PermanentError(untellable, code="odd")
+    with runs.recorded_run("notifications", SystemClock()) as record:
+        record.end(untellable, succeeded=True, counts={})
+    assert caplog.messages.count("The run could not be recorded") == 2

@@ -1,0 +1,21 @@
+"""What the operator's commands say to what nobody can mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.operate.__main__ import main
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["dead show x", "dead redrive x", "dead redrive --config x", "dead list --config x",
+     "parked release x"],
+)  # fmt: skip
+def test_what_is_no_id_is_told_before_anything_is_asked(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(command.split())
+    assert caught.value.code == 2
+    assert "x is no id" in capsys.readouterr().err
