@@ -147,9 +147,10 @@ $$;
 --    first_attempt, error_code}
 -- due_in, ready_in (the destination's own wait) and idle_for (since its last post) are seconds;
 -- first_attempt is in epoch seconds.
--- A notification that has no destination parks its config, with what comes after it. One whose claims died three times
--- is claimed alone, when nothing else is due and only with `after_lost_claims`, so that it
--- cannot take others down with it; after five it is dead. `busy_configs` are left out.
+-- A notification that has no destination parks its config, with what comes after it. One whose
+-- claims died three times is claimed alone, when nothing else is due and only with
+-- `after_lost_claims`, so that it cannot take others down with it; after five it is dead.
+-- `busy_configs` are left out.
 drop function if exists public.lock_and_get_notifications(integer);
 create or replace function public.lock_and_get_notifications(
   batch_size integer default 50,

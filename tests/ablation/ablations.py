@@ -28,6 +28,7 @@ DELIVERY_TESTS = "tests/delivery/test_deliveries.py"
 FAILURE_TESTS = "tests/delivery/test_failures.py"
 SLACK_TESTS = "tests/integration/test_slack_edge.py"
 SYNC_TESTS = "tests/metrics/test_syncs.py"
+METRIC_FAILURES = "tests/metrics/test_failures.py"
 RETENTION_TESTS = "tests/retention/test_retention.py"
 ARCHIVE_TESTS = "tests/integration/test_archive.py"
 BATCH_TEST = f"{RETENTION_TESTS}::test_a_batch_takes_the_oldest_and_no_more_than_asked_for"
@@ -257,6 +258,17 @@ ABLATIONS = (
             Cut(
                 f"{WORKERS}/notifications/posting.py",
                 "if work.possible_duplicate:\n        message = mark_repeat(message)",
+            ),
+        ),
+    ),
+    Ablation(
+        "doubt-kept",
+        "what may have been posted stays in doubt while it waits",
+        f"{FAILURE_TESTS}::test_a_repeat_that_is_refused_says_so_later_too",
+        (
+            Cut(
+                NOTIFICATIONS,
+                "             when outcome.in_doubt then 'unknown'\n",
             ),
         ),
     ),
@@ -511,6 +523,25 @@ ABLATIONS = (
                 SYNC,
                 "order by link.request_id, link.ad_id\n      for update;\n\n  -- Lateral",
                 ";\n  -- Lateral",
+            ),
+        ),
+    ),
+    Ablation(
+        "repeated-rows",
+        "a row that a later page tells again is not counted twice",
+        f"{METRIC_FAILURES}::test_a_row_that_a_later_page_tells_again_is_not_counted_twice",
+        (Cut(f"{WORKERS}/platforms/fetching.py", "                whole.take(page)\n"),),
+    ),
+    Ablation(
+        "days-that-were-not-over",
+        "a day that was not over when it was read is read again",
+        f"{SYNC_TESTS}::test_a_day_that_was_not_over_is_read_again_by_a_sync_that_goes_on_after_it",
+        (
+            Cut(
+                f"{WORKERS}/metrics/windows.py",
+                "return {day for day, at in read.items() if day >= today or "
+                "day < at.astimezone(zone).date()}",
+                "return set(read)",
             ),
         ),
     ),

@@ -16,7 +16,7 @@ from workers.database import Database
 from workers.errors import WorkerError
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
-from workers.operate.output import confirmed, quiet_logger, show, verb
+from workers.operate.output import confirmed, quiet_logger, row_id, show, verb
 from workers.platforms import NAMES, PLATFORMS, find_platform
 from workers.platforms.fetching import Reader, Session
 from workers.platforms.protocol import Connection, Platform
@@ -33,7 +33,7 @@ def add_subjects(subjects: Any) -> None:
     verbs = connections.add_subparsers(required=True, metavar="VERB")
     verb(verbs, "list", list_connections)
     one = verb(verbs, "release", release)
-    one.add_argument("id", nargs="?", help="the connection's id")
+    one.add_argument("id", nargs="?", type=row_id, help="the connection's id")
     one.add_argument("--all", action="store_true", help="every one")
 
     one = verb(verbs, "add", add)
@@ -43,11 +43,11 @@ def add_subjects(subjects: Any) -> None:
     one.add_argument("--every", type=int, metavar="MINUTES", help="between syncs (1440)")
     one.add_argument("--unchecked", action="store_true", help="do not ask the platform first")
     one = verb(verbs, "remove", remove)
-    one.add_argument("id", help="the connection's id")
+    one.add_argument("id", type=row_id, help="the connection's id")
     one.add_argument("--yes", action="store_true", help="do not ask")
 
     one = verb(subjects, "backfill", backfill)
-    one.add_argument("id", help="the connection's id")
+    one.add_argument("id", type=row_id, help="the connection's id")
     one.add_argument("--since", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
     one.add_argument("--until", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
 

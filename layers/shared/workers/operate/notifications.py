@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import uuid
 from typing import Any, TextIO
 
 from workers.database import Database
-from workers.operate.output import confirmed, show, verb
+from workers.operate.output import confirmed, row_id, show, verb
 from workers.settings import Settings
 
 # So many at a time stay well within the API's statement timeout.
@@ -23,9 +22,9 @@ def add_subjects(subjects: Any) -> None:
     one = verb(verbs, "list", list_dead)
     _choice(one)
     one.add_argument("--limit", type=int, default=100, help="at most so many (100)")
-    verb(verbs, "show", show_dead).add_argument("id", type=_id, help="the notification's id")
+    verb(verbs, "show", show_dead).add_argument("id", type=row_id, help="the notification's id")
     one = verb(verbs, "redrive", redrive_dead)
-    one.add_argument("id", nargs="?", type=_id, help="the notification's id")
+    one.add_argument("id", nargs="?", type=row_id, help="the notification's id")
     _choice(one)
     one.add_argument("--all", action="store_true", help="every one")
     one.add_argument("--yes", action="store_true", help="do not ask")
@@ -34,20 +33,13 @@ def add_subjects(subjects: Any) -> None:
     verbs = parked.add_subparsers(required=True, metavar="VERB")
     verb(verbs, "list", list_parked)
     one = verb(verbs, "release", release_parked)
-    one.add_argument("id", nargs="?", type=_id, help="the config's id")
+    one.add_argument("id", nargs="?", type=row_id, help="the config's id")
     one.add_argument("--all", action="store_true", help="every one")
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=_id, metavar="ID", help="only those of this config")
+    parser.add_argument("--config", type=row_id, metavar="ID", help="only those of this config")
     parser.add_argument("--error", metavar="CODE", help="only those that ended with this code")
-
-
-def _id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no id") from None
 
 
 def list_dead(

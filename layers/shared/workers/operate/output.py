@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -34,6 +35,14 @@ def verb(verbs: Any, name: str, command: Command) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="JSON for scripts")
     parser.set_defaults(command=command)
     return parser
+
+
+def row_id(text: str) -> str:
+    """An argument that is a row's id. Raises argparse's error for anything else."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no id") from None
 
 
 def confirmed(question: str, options: argparse.Namespace) -> bool:
