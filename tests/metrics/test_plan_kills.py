@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from tests.metrics.world import Served, World
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
 
-ROOT = Path(__file__).resolve().parents[2]
 # More than one batch of messages.
 CONNECTIONS = 11
 # How far back they read: what is of interest here is whether, not how much.

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,7 +21,6 @@ from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client, s3_error
 from tests.retention.world import World, days_ago
 from workers.archive import ColdArchive
 
-ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "agency-archive"
 # Where a crash can fall in a run over one policy, whose rows lie on two days.
 PLAIN = (
