@@ -88,7 +88,7 @@ check-sql: .venv/.installed .venv/.node-dev
 	$(PY) -m local.advisors
 
 doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS="--post CHANNEL"
-	@$(PY) -m workers.doctor $(ARGS)
+	@$(PY) -m workers.operate doctor $(ARGS)
 
 bench: install .venv/.bench ## Run the benchmarks: ARGS="[--short] [--json] [NAME ...]"
 	$(PY) -m tests.benchmarks $(ARGS)

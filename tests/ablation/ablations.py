@@ -239,7 +239,7 @@ ABLATIONS = (
         f"{SLACK_TESTS}::test_half_a_history_is_an_error",
         (
             Cut(
-                f"{WORKERS}/slack.py",
+                f"{WORKERS}/notifications/slack.py",
                 'if answer.get("has_more"):\n                    raise _incomplete()',
             ),
         ),
@@ -248,7 +248,7 @@ ABLATIONS = (
         "own-messages",
         "another app's metadata proves nothing",
         f"{SLACK_TESTS}::test_history_reads_all_pages_and_knows_its_own",
-        (Cut(f"{WORKERS}/slack.py", 'entry.get("bot_id") != bot_id or '),),
+        (Cut(f"{WORKERS}/notifications/slack.py", 'entry.get("bot_id") != bot_id or '),),
     ),
     Ablation(
         "duplicate-mark",
@@ -389,7 +389,7 @@ ABLATIONS = (
         f"{SLACK_TESTS}::test_a_redirect_is_not_followed",
         (
             Cut(
-                f"{WORKERS}/slack.py",
+                f"{WORKERS}/notifications/slack.py",
                 "def _perform_urllib_http_request_internal(",
                 "def _not_called(",
             ),
@@ -403,7 +403,7 @@ ABLATIONS = (
         "test_one_failure_is_recorded_and_the_others_are_complete[redirect]",
         (
             Cut(
-                f"{WORKERS}/platforms/fetching.py",
+                f"{WORKERS}/metrics/platforms/fetching.py",
                 "allow_redirects=False,",
                 "allow_redirects=True,",
             ),
@@ -484,7 +484,7 @@ ABLATIONS = (
         f"{SYNC_TESTS}::test_a_sync_without_time_is_partial_and_the_next_ones_finish_it",
         (
             Cut(
-                f"{WORKERS}/platforms/fetching.py",
+                f"{WORKERS}/metrics/platforms/fetching.py",
                 "if self._clock.now() >= self._deadline:\n            raise OutOfTime",
                 "pass",
             ),
@@ -530,7 +530,7 @@ ABLATIONS = (
         "repeated-rows",
         "a row that a later page tells again is not counted twice",
         f"{METRIC_FAILURES}::test_a_row_that_a_later_page_tells_again_is_not_counted_twice",
-        (Cut(f"{WORKERS}/platforms/fetching.py", "                whole.take(page)\n"),),
+        (Cut(f"{WORKERS}/metrics/platforms/fetching.py", "                whole.take(page)\n"),),
     ),
     Ablation(
         "days-that-were-not-over",
@@ -612,7 +612,7 @@ ABLATIONS = (
         "tests/integration/test_error_tracking.py::test_an_error_is_told_once_and_without_secrets",
         (
             Cut(
-                f"{WORKERS}/error_tracking.py",
+                f"{WORKERS}/composition/error_tracking.py",
                 'exception["value"] = redact(str(exception.get("value") or ""))',
                 'exception["value"] = str(exception.get("value") or "")',
             ),
@@ -625,7 +625,7 @@ ABLATIONS = (
         f"{ARCHIVE_TESTS}::test_what_reads_back_otherwise_was_not_stored",
         (
             Cut(
-                f"{WORKERS}/archive.py",
+                f"{WORKERS}/retention/archive.py",
                 "\n        self._verified(manifest)\n",
                 "\n",
             ),
@@ -637,7 +637,7 @@ ABLATIONS = (
         f"{ARCHIVE_TESTS}::test_a_manifest_that_reads_back_otherwise_was_not_stored",
         (
             Cut(
-                f"{WORKERS}/archive.py",
+                f"{WORKERS}/retention/archive.py",
                 "if self._get(manifest.key) != body:",
                 "if False:",
             ),

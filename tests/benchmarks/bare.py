@@ -31,10 +31,10 @@ import requests
 
 from supabase import Client, ClientOptions, create_client
 from workers.clock import SystemClock
+from workers.metrics.platforms import PLATFORMS
+from workers.metrics.platforms.fetching import Reader
+from workers.metrics.platforms.protocol import Connection
 from workers.metrics.windows import Window
-from workers.platforms import PLATFORMS
-from workers.platforms.fetching import Reader
-from workers.platforms.protocol import Connection
 from workers.settings import Settings
 
 META_FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"

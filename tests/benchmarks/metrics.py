@@ -34,7 +34,7 @@ from tests.benchmarks.network import (
 from tests.benchmarks.sizes import Progress, Sizes
 from tests.metrics.accounts import ACCOUNT_ID, CREDENTIALS, Account, connect_account, sync_event
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
-from workers.platforms import NAMES, PLATFORMS
+from workers.metrics.platforms import NAMES, PLATFORMS
 
 TIMEOUT = 300.0
 CHUNK = 1000

@@ -27,8 +27,8 @@ from tests.delivery.virtual_time import TimedDatabase
 from workers.clock import SystemClock
 from workers.notifications.drain import Drain
 from workers.notifications.rendering import Message
+from workers.notifications.slack import Posted, Slack
 from workers.settings import Settings
-from workers.slack import Posted, Slack
 
 
 class Steps:

@@ -32,7 +32,7 @@ from workers.errors import AmbiguousError, CredentialsError, TransientError, Wor
 from workers.notifications.claims import read_claim
 from workers.notifications.lanes import Work
 from workers.notifications.posting import attempt_post
-from workers.slack import Slack
+from workers.notifications.slack import Slack
 
 CHANNELS = ("C0ONE0000", "C0TWO0000", "C0THREE00")
 POST = {"path": "chat.postMessage"}

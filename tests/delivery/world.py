@@ -24,8 +24,8 @@ from tests.delivery.virtual_time import TimedDatabase, VirtualClock
 from workers.database import Database
 from workers.notifications.drain import Drain
 from workers.notifications.report import Report
+from workers.notifications.slack import Slack
 from workers.settings import Settings
-from workers.slack import Slack
 
 TOKEN = "xoxb-local-1-sample"  # as in local/workspace.json
 TABLES = (

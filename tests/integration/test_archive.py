@@ -20,10 +20,10 @@ from local.faults import Fault, close, failing, hang, redirect, reset, truncate
 from local.http_server import HttpServer
 from tests.conftest import LocalStack
 from tests.integration.moto_s3 import CREDENTIALS, REGION, MotoS3, client, path_of, s3_error
-from workers.archive import MOST_DAYS, ColdArchive
 from workers.errors import ConfigurationError, DamagedArchiveError, PermanentError, TransientError
 from workers.operate.__main__ import main
 from workers.operate.archive import MOST_CHARACTERS, MOST_LINES, in_requests
+from workers.retention.archive import MOST_DAYS, ColdArchive
 from workers.retention.cold import build_chunk, by_date
 
 BUCKET = "agency-archive"

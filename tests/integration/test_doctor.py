@@ -20,14 +20,14 @@ from tests.conftest import LocalStack
 from workers.composition import health
 from workers.composition.container import forget_clients
 from workers.composition.doctor import run_doctor
-from workers.doctor import main
-from workers.errors import ConfigurationError
-from workers.examination.database_checks import (
+from workers.doctor.database_checks import (
     SCHEMA_VERSION,
     check_access,
     check_clock,
     check_version,
 )
+from workers.errors import ConfigurationError
+from workers.operate.__main__ import main
 
 Examine = Callable[..., tuple[int, dict[str, list[dict[str, str]]]]]
 
@@ -43,7 +43,7 @@ def examine(
         for name, value in {**stack.environment(), **changed}.items():
             monkeypatch.setenv(name, value)
         out = io.StringIO()
-        status = main(["--json", *arguments], out)
+        status = main(["doctor", "--json", *arguments], out)
         told = json.loads(out.getvalue())
         for secret in (stack.running.keys.secret, "xoxb-local", "EAALOCAL", "1//local", "GOCSPX"):
             assert secret not in out.getvalue()
@@ -415,7 +415,7 @@ def test_for_people_it_is_lines_with_mends(
     examine()
     stack.running.meta.add_faults(token_expired(times=None))
     out = io.StringIO()
-    assert main([], out) == 1
+    assert main(["doctor"], out) == 1
     text = out.getvalue()
     assert "  ok       the token has the scopes that are needed\n" in text
     assert "  FAILED   meta, Nordlys Outdoor" in text

@@ -13,18 +13,21 @@ LOAD = "import sys, app; print(*sorted(sys.modules), sep='\\n')"
 
 # Packages and parts of ours that are somebody else's need, by function.
 STRANGERS = {
-    "notifications": {"requests", "ijson", "sentry_sdk", "workers.platforms", "workers.metrics"},
+    "notifications": {"requests", "ijson", "sentry_sdk", "workers.metrics", "workers.retention"},
     "metrics_sync": {"requests", "slack_sdk", "sentry_sdk", "workers.notifications"},
-    "connection_sync": {"slack_sdk", "sentry_sdk", "workers.notifications", "workers.sync_queue"},
+    "connection_sync": {
+        "slack_sdk", "sentry_sdk", "workers.metrics.sync_queue", "workers.notifications",
+        "workers.retention",
+    },
     "retention": {
-        "requests", "slack_sdk", "ijson", "sentry_sdk", "workers.archive", "workers.platforms",
-        "workers.notifications",
+        "requests", "slack_sdk", "ijson", "sentry_sdk", "workers.retention.archive",
+        "workers.metrics", "workers.notifications",
     },
     "health": {
-        "requests", "slack_sdk", "ijson", "sentry_sdk", "workers.platforms",
+        "requests", "slack_sdk", "ijson", "sentry_sdk", "workers.metrics",
         "workers.notifications", "workers.retention",
     },
-    "doctor": {"sentry_sdk", "workers.archive", "workers.sync_queue"},
+    "doctor": {"sentry_sdk", "workers.retention.archive", "workers.metrics.sync_queue"},
 }  # fmt: skip
 
 

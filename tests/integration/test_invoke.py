@@ -231,7 +231,7 @@ def test_what_cannot_be_invoked_is_status_2(probe: Path) -> None:
 PLAN = """
 import os
 
-from workers.sync_queue import SyncQueue
+from workers.metrics.sync_queue import SyncQueue
 
 
 def lambda_handler(event, context):

@@ -51,7 +51,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.notifications.rendering import plain_message, render
-from workers.slack import ChannelInfo, Identity, Posted, Slack
+from workers.notifications.slack import ChannelInfo, Identity, Posted, Slack
 
 TOKEN = "xoxb-1-SECRETSECRET"
 TIMEOUT = 0.4

@@ -16,7 +16,7 @@ from local.fake_sqs import FakeSqs, queue_url
 from local.faults import Fault, close, failing, hang, redirect, reset, truncate
 from local.http_server import HttpServer
 from workers.errors import ConfigurationError, TransientError
-from workers.sync_queue import SyncQueue
+from workers.metrics.sync_queue import SyncQueue
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from local.invoke import REGION
 from local.stack import Running
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
-from workers.platforms import NAMES, PLATFORMS
+from workers.metrics.platforms import NAMES, PLATFORMS
 
 ACCOUNT_ID = "4200000001"
 CREDENTIALS = {

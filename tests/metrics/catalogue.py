@@ -17,9 +17,9 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.metrics.platforms import PLATFORMS
+from workers.metrics.platforms.protocol import Answer, Connection, Platform
 from workers.metrics.windows import Window
-from workers.platforms import PLATFORMS
-from workers.platforms.protocol import Answer, Connection, Platform
 from workers.settings import Settings
 
 SETTINGS = Settings(

@@ -18,8 +18,8 @@ from botocore.config import Config
 
 from tests.delivery.killed_run import SteppedDatabase, Steps, step_through
 from workers.metrics.planning import plan_syncs
-from workers.platforms import NAMES
-from workers.sync_queue import SyncQueue
+from workers.metrics.platforms import NAMES
+from workers.metrics.sync_queue import SyncQueue
 
 
 def main() -> None:

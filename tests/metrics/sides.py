@@ -22,7 +22,7 @@ from tests.metrics.world import (
     Served,
     World,
 )
-from workers.platforms import PLATFORMS
+from workers.metrics.platforms import PLATFORMS
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from tests.metrics.world import (
     META_TOKEN,
     World,
 )
+from workers.doctor.platform_checks import check_allowances
 from workers.errors import ConnectionCredentialsError
-from workers.examination.platform_checks import check_allowances
-from workers.platforms import PLATFORMS
-from workers.platforms.fetching import Reader
-from workers.platforms.protocol import Connection, Finding
+from workers.findings import Finding
+from workers.metrics.platforms import PLATFORMS
+from workers.metrics.platforms.fetching import Reader
+from workers.metrics.platforms.protocol import Connection
 
 
 def findings(world: World, connection_id: str) -> list[Finding]:

@@ -26,10 +26,10 @@ from workers.errors import (
     WorkerError,
 )
 from workers.metrics.facts import AdDay
+from workers.metrics.platforms import PLATFORMS
+from workers.metrics.platforms.fetching import Reader
+from workers.metrics.platforms.protocol import Connection
 from workers.metrics.windows import Window
-from workers.platforms import PLATFORMS
-from workers.platforms.fetching import Reader
-from workers.platforms.protocol import Connection
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 

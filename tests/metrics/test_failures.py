@@ -28,7 +28,7 @@ from local.fake_meta import (
 )
 from local.fake_tiktok import tiktok_error, too_frequent
 from tests.metrics.world import SECRETS, TODAY, Served, World
-from workers.platforms import NAMES
+from workers.metrics.platforms import NAMES
 
 INSIGHTS = {"path": "act_1001/insights", "times": None}
 STREAM = {"path": "customers/5000000001/googleAds:searchStream", "times": None}
@@ -553,7 +553,7 @@ def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
 def test_a_report_that_may_leave_ads_out_is_asked_for_in_smaller_pieces(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.platforms.tiktok._MOST_ADS", 20)
+    monkeypatch.setattr("workers.metrics.platforms.tiktok._MOST_ADS", 20)
     connection, served = tiktok_ads(world, 12)
     world.connection.execute(
         "insert into metric_connection_states (connection_id, window_days) values (%s, 30)",
@@ -650,7 +650,7 @@ def linkedin_ads(world: World, count: int = 1) -> tuple[str, dict[str, list[Serv
 def test_an_answer_that_may_be_cut_off_is_asked_for_in_smaller_pieces(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.platforms.linkedin._MOST_ELEMENTS", 40)
+    monkeypatch.setattr("workers.metrics.platforms.linkedin._MOST_ELEMENTS", 40)
     connection, served = linkedin_ads(world, 12)
     world.linkedin.app.configure({"most_elements": 40})
     world.connection.execute(

@@ -34,8 +34,8 @@ from workers.errors import (
     WorkerError,
 )
 from workers.metrics.facts import AdDay
-from workers.platforms import NAMES, PLATFORMS, find_platform
-from workers.platforms.protocol import Connection, Platform, amount, whole
+from workers.metrics.platforms import NAMES, PLATFORMS, find_platform
+from workers.metrics.platforms.protocol import Connection, Platform, amount, whole
 
 
 def rows_of(platform: Platform, body: Any) -> list[AdDay]:

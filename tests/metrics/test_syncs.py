@@ -24,9 +24,9 @@ from workers.composition.container import forget_clients
 from workers.errors import TransientError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, plan_syncs
+from workers.metrics.platforms import NAMES
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
-from workers.platforms import NAMES
 from workers.telemetry import logger
 
 ROOT = Path(__file__).resolve().parents[2]

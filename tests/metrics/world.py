@@ -21,8 +21,8 @@ from tests.database.agency import NOW, Agency
 from tests.delivery.virtual_time import TimedDatabase, VirtualClock
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import Plan, plan_syncs
+from workers.metrics.platforms import NAMES
 from workers.metrics.sync import Backfill, ConnectionSync, SyncReport
-from workers.platforms import NAMES
 from workers.settings import Settings
 
 TABLES = (

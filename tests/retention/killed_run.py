@@ -19,9 +19,9 @@ from botocore.config import Config
 
 from tests.delivery.killed_run import Steps, step_through
 from tests.retention.world import TIMED
-from workers.archive import ColdArchive
 from workers.clock import SystemClock
 from workers.database import Database
+from workers.retention.archive import ColdArchive
 from workers.retention.run import Retention
 
 

@@ -19,7 +19,7 @@ from tests import forked
 from tests.delivery.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client, s3_error
 from tests.retention.world import World, days_ago
-from workers.archive import ColdArchive
+from workers.retention.archive import ColdArchive
 
 BUCKET = "agency-archive"
 # Where a crash can fall in a run over one policy, whose rows lie on two days.

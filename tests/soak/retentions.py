@@ -24,7 +24,7 @@ from tests.soak.chaos import TIMEOUT_SECONDS, end_faults, kinds, spoil
 from tests.soak.ground import Ground
 from tests.soak.processes import assert_listed, run_process
 from tests.soak.tally import Tally, assert_silent
-from workers.archive import ColdArchive
+from workers.retention.archive import ColdArchive
 
 ACTIVE_DAYS, ARCHIVE_DAYS = 90, 365
 # Well within a time and just past it.

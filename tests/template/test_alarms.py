@@ -18,7 +18,7 @@ from tests.conftest import LocalStack
 from tests.template.cloudwatch import ALARM, OK, UNKNOWN, Alarm, Metric, Series
 from tests.template.deployed import Deployed, deployed
 from workers.composition.container import RETURN_MARGIN
-from workers.health import WELL_FOR
+from workers.doctor.health import WELL_FOR
 from workers.metrics.sync import CLOSING_SECONDS
 
 DAY = 24 * 3600

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workers.health import assess, hours_since_retention, out_of_reach
+from workers.doctor.health import assess, hours_since_retention, out_of_reach
 
 NOW = datetime.fromisoformat("2025-03-11T12:00:00+00:00")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workers.errors import ConfigurationError, PermanentError
 from workers.metrics.orders import SyncOrder
-from workers.platforms.protocol import Connection
+from workers.metrics.platforms.protocol import Connection
 from workers.retention.policies import ENTITY_TYPES, read_policies
 from workers.settings import Settings, load_settings
 

@@ -15,8 +15,8 @@ from workers.composition.container import (
 )
 from workers.composition.runs import recorded_run
 from workers.metrics.orders import SyncOrder
+from workers.metrics.platforms.fetching import Session
 from workers.metrics.sync import ConnectionSync, SyncReport
-from workers.platforms.fetching import Session
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "connection_sync"

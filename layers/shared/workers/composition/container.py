@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeVar
 from aws_lambda_powertools.utilities import parameters
 
 from workers.clock import Clock
+from workers.composition.error_tracking import start_error_tracking
 from workers.database import Database
-from workers.error_tracking import start_error_tracking
 from workers.errors import ConfigurationError
 from workers.settings import Settings, environment_settings
 

@@ -15,9 +15,9 @@ from workers.composition.container import (
     settings,
 )
 from workers.composition.notifications import slack
+from workers.doctor.checks import Tools, examine, of_settings
+from workers.doctor.sections import Section, worst
 from workers.errors import ConfigurationError
-from workers.examination.course import Tools, examine, of_settings
-from workers.examination.findings import Section, worst
 
 # From a terminal.
 _PATIENCE = 110.0

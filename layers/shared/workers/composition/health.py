@@ -8,8 +8,8 @@ from typing import Any
 from workers.clock import SystemClock
 from workers.composition.container import forget_clients, once_per_container, settings
 from workers.database import Database
+from workers.doctor.health import Health, assess, out_of_reach
 from workers.errors import CredentialsError, WorkerError
-from workers.health import Health, assess, out_of_reach
 from workers.redaction import redact
 from workers.telemetry import logger
 

@@ -12,12 +12,12 @@ from workers.composition.container import (
     settings,
 )
 from workers.composition.runs import recorded_run
+from workers.doctor.health import hours_since_retention
 from workers.errors import ConfigurationError, WorkerError
-from workers.health import hours_since_retention
 from workers.metrics.planning import plan_syncs
-from workers.platforms import NAMES
+from workers.metrics.platforms import NAMES
+from workers.metrics.sync_queue import SyncQueue
 from workers.redaction import redact
-from workers.sync_queue import SyncQueue
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "metrics_sync"

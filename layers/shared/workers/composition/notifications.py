@@ -17,7 +17,7 @@ from workers.composition.runs import recorded_run
 from workers.errors import CredentialsError
 from workers.notifications.drain import Drain
 from workers.notifications.report import Report
-from workers.slack import Slack
+from workers.notifications.slack import Slack
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "notifications"

@@ -27,7 +27,7 @@ def open_archive(settings: Settings) -> ColdStore | None:
     """None where no bucket is set: then S3's client is not even imported."""
     if settings.archive_bucket_name is None:
         return None
-    from workers.archive import ColdArchive  # noqa: PLC0415 - as said above
+    from workers.retention.archive import ColdArchive  # noqa: PLC0415 - as said above
 
     return ColdArchive(settings.archive_bucket_name)
 

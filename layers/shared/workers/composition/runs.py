@@ -9,7 +9,7 @@ from typing import Any
 
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
-from workers.error_tracking import track
+from workers.composition.error_tracking import track
 from workers.errors import CredentialsError
 from workers.redaction import redact
 from workers.telemetry import logger

@@ -22,10 +22,10 @@ from workers.metrics.outcomes import (
     failure_wait,
     outcome_of,
 )
+from workers.metrics.platforms import PLATFORMS, find_platform
+from workers.metrics.platforms.fetching import BrokenStreamError, OutOfTime, Reader, Session
+from workers.metrics.platforms.protocol import Account, Connection, Platform
 from workers.metrics.windows import Width, Window, look_back, still_read, unread
-from workers.platforms import PLATFORMS, find_platform
-from workers.platforms.fetching import BrokenStreamError, OutOfTime, Reader, Session
-from workers.platforms.protocol import Account, Connection, Platform
 from workers.redaction import redact
 from workers.settings import Settings
 from workers.telemetry import logger

@@ -44,9 +44,9 @@ from workers.notifications.posting import (
 )
 from workers.notifications.records import Record
 from workers.notifications.report import Report
+from workers.notifications.slack import Slack
 from workers.notifications.throttle import Throttle
 from workers.settings import Settings
-from workers.slack import Slack
 from workers.telemetry import logger
 
 DRAINER_LEASE: Final = "30 seconds"

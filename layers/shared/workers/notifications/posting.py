@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from workers.errors import DestinationError, PermanentError, WorkerError
 from workers.notifications.lanes import Work
 from workers.notifications.rendering import Message, mark_repeat, plain_message, render
+from workers.notifications.slack import Posted, Slack
 from workers.notifications.slack_codes import CodeClass, classify
-from workers.slack import Posted, Slack
 
 # How far before the first try the search in the history begins: the clocks of the database
 # and of Slack may differ by this much.

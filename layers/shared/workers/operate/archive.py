@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any, TextIO
 
-from workers.archive import ColdArchive
 from workers.database import Database
 from workers.errors import ConfigurationError
-from workers.operate.output import verb
+from workers.operate.command_line import verb
+from workers.retention.archive import ColdArchive
 from workers.settings import Settings
 
 # So many at a time stay well within the API's statement timeout; so many characters, within the

@@ -14,12 +14,13 @@ from typing import Any, TextIO
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.errors import WorkerError
+from workers.metrics.platforms import NAMES, PLATFORMS, find_platform
+from workers.metrics.platforms.fetching import Reader, Session
+from workers.metrics.platforms.protocol import Connection, Platform
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
-from workers.operate.output import confirmed, quiet_logger, row_id, show, verb
-from workers.platforms import NAMES, PLATFORMS, find_platform
-from workers.platforms.fetching import Reader, Session
-from workers.platforms.protocol import Connection, Platform
+from workers.operate.command_line import confirmed, row_id, verb
+from workers.operate.output import quiet_logger, show
 from workers.redaction import redact
 from workers.settings import Settings
 

@@ -8,7 +8,8 @@ import sys
 from typing import Any, TextIO
 
 from workers.database import Database
-from workers.operate.output import confirmed, row_id, show, verb
+from workers.operate.command_line import confirmed, row_id, verb
+from workers.operate.output import show
 from workers.settings import Settings
 
 # So many at a time stay well within the API's statement timeout.

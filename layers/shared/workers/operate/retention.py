@@ -11,7 +11,8 @@ from typing import Any, TextIO
 from workers.clock import SystemClock
 from workers.composition.retention import open_archive
 from workers.database import Database
-from workers.operate.output import confirmed, quiet_logger, show, verb
+from workers.operate.command_line import confirmed, verb
+from workers.operate.output import quiet_logger, show
 from workers.retention.report import PolicyReport
 from workers.retention.run import Retention
 from workers.settings import Settings

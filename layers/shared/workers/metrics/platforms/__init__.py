@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from workers.platforms.google_ads import GoogleAds
-from workers.platforms.linkedin import LinkedIn
-from workers.platforms.meta import Meta
-from workers.platforms.protocol import Platform
-from workers.platforms.tiktok import TikTok
+from workers.metrics.platforms.google_ads import GoogleAds
+from workers.metrics.platforms.linkedin import LinkedIn
+from workers.metrics.platforms.meta import Meta
+from workers.metrics.platforms.protocol import Platform
+from workers.metrics.platforms.tiktok import TikTok
 
 PLATFORMS: Mapping[str, type[Platform]] = MappingProxyType(
     {"meta": Meta, "google_ads": GoogleAds, "tiktok": TikTok, "linkedin": LinkedIn}

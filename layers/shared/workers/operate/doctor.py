@@ -1,28 +1,34 @@
-"""What is wrong with a setup, and how to mend it.
-
-Reads its settings as the workers do (the environment, then `.env`). Exit status: 0 all well or
-warnings only, 1 something failed, 2 called wrongly.
-"""
+"""The command that finds what is wrong with a setup, and says how to mend it."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable, Sequence
-from typing import TextIO
+from collections.abc import Iterable
+from typing import Any, TextIO
 
 from workers.composition.doctor import sections
-from workers.examination.findings import Section, worst
+from workers.doctor.sections import Section, worst
+from workers.operate.command_line import subcommand
 from workers.operate.output import quiet_logger
 
 _COLOURS = {"ok": "32", "warning": "33", "failed": "31"}
 _WORDS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
 
 
-def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
-    """Prints each section as soon as it is known."""
-    options = _parser().parse_args(arguments)
+def add_subjects(subjects: Any) -> None:
+    """`doctor [--post CHANNEL]`."""
+    one = subcommand(subjects, "doctor", examine, "what is wrong with the setup, and the fix")
+    one.add_argument("--json", action="store_true", help="JSON for scripts")
+    one.add_argument(
+        "--post",
+        metavar="CHANNEL",
+        help="post a test message to this channel, find it there and delete it",
+    )
+
+
+def examine(options: argparse.Namespace, out: TextIO) -> int:
+    """Prints each section as soon as it is known; 1 if something failed, also the settings."""
     seen: list[Section] = []
     with quiet_logger():
         for section in sections(options.post):
@@ -59,18 +65,3 @@ def _verdict(seen: Iterable[Section]) -> str:
     if not any(counts.values()):
         return "All is well."
     return f"{counts['failed']} failed, {counts['warning']} warnings."
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workers.doctor", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="JSON for scripts")
-    parser.add_argument(
-        "--post",
-        metavar="CHANNEL",
-        help="post a test message to this channel, find it there and delete it",
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,14 +24,13 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.findings import Finding
 from workers.metrics.facts import AdDay
-from workers.metrics.windows import Window
-from workers.platforms.protocol import (
+from workers.metrics.platforms.protocol import (
     Account,
     Answer,
     Ask,
     Connection,
-    Finding,
     Page,
     Request,
     amount,
@@ -39,6 +38,7 @@ from workers.platforms.protocol import (
     malformed,
     whole,
 )
+from workers.metrics.windows import Window
 from workers.settings import Settings
 
 _METRICS = ("ad_name", "currency", "spend", "impressions", "clicks", "reach")

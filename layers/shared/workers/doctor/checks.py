@@ -9,8 +9,7 @@ from typing import Any
 
 from workers.clock import Clock
 from workers.database import Database
-from workers.errors import ConfigurationError, WorkerError
-from workers.examination.database_checks import (
+from workers.doctor.database_checks import (
     check_access,
     check_clock,
     check_configs,
@@ -18,12 +17,13 @@ from workers.examination.database_checks import (
     check_version,
     check_workers,
 )
-from workers.examination.findings import Section, failed, of_error, ok
-from workers.examination.platform_checks import check_connections
-from workers.examination.slack_checks import check_slack, post_test
-from workers.platforms.protocol import Finding
+from workers.doctor.platform_checks import check_connections
+from workers.doctor.sections import Section, of_error
+from workers.doctor.slack_checks import check_slack, post_test
+from workers.errors import ConfigurationError, WorkerError
+from workers.findings import Finding, failed, ok
+from workers.notifications.slack import Slack
 from workers.settings import Settings
-from workers.slack import Slack
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from workers.errors import (
     TransientError,
     WorkerError,
 )
-from workers.platforms.protocol import Finding
+from workers.findings import Finding, failed
 from workers.redaction import redact
 
 
@@ -27,18 +27,6 @@ class Section:
     def as_json(self) -> dict[str, Any]:
         """JSON-able."""
         return {"section": self.title, "findings": [asdict(one) for one in self.findings]}
-
-
-def ok(text: str) -> Finding:
-    return Finding("ok", text)
-
-
-def warning(text: str, mend: str) -> Finding:
-    return Finding("warning", text, mend)
-
-
-def failed(text: str, mend: str) -> Finding:
-    return Finding("failed", text, mend)
 
 
 def of_error(what: str, error: WorkerError, secrets: Iterable[str] = ()) -> Finding:

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from workers.clock import Clock
+from workers.doctor.sections import of_error
 from workers.errors import ConnectionCredentialsError, WorkerError
-from workers.examination.findings import failed, of_error, ok, warning
-from workers.platforms import PLATFORMS, find_platform
-from workers.platforms.fetching import OutOfTime, Reader, Session
-from workers.platforms.protocol import Connection, Finding
+from workers.findings import Finding, failed, ok, warning
+from workers.metrics.platforms import PLATFORMS, find_platform
+from workers.metrics.platforms.fetching import OutOfTime, Reader, Session
+from workers.metrics.platforms.protocol import Connection
 from workers.settings import Settings
 
 AT_ONCE: Final = 8

@@ -25,14 +25,13 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.findings import Finding
 from workers.metrics.facts import AdDay
-from workers.metrics.windows import Window
-from workers.platforms.protocol import (
+from workers.metrics.platforms.protocol import (
     Account,
     Answer,
     Ask,
     Connection,
-    Finding,
     Page,
     Request,
     amount,
@@ -40,6 +39,7 @@ from workers.platforms.protocol import (
     malformed,
     whole,
 )
+from workers.metrics.windows import Window
 from workers.settings import Settings
 
 # cpm, cpc and ctr are computed from these sums; Google reports no reach that could be used.

@@ -21,8 +21,8 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.metrics.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
 from workers.metrics.windows import Window
-from workers.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 60.0

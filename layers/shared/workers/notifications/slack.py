@@ -52,7 +52,7 @@ _DETAIL_LIMIT: Final = 500
 
 # slack_sdk logs failures that are reported here anyway, and whole message bodies while
 # debugging; it also formats these on each call unless its logger has a level of its own.
-_QUIET = logging.getLogger("workers.slack.sdk")
+_QUIET = logging.getLogger("workers.notifications.slack.sdk")
 _QUIET.setLevel(logging.CRITICAL + 1)
 
 

@@ -26,14 +26,13 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.findings import Finding
 from workers.metrics.facts import AdDay
-from workers.metrics.windows import Window
-from workers.platforms.protocol import (
+from workers.metrics.platforms.protocol import (
     Account,
     Answer,
     Ask,
     Connection,
-    Finding,
     Page,
     Request,
     amount,
@@ -41,6 +40,7 @@ from workers.platforms.protocol import (
     malformed,
     whole,
 )
+from workers.metrics.windows import Window
 from workers.settings import Settings
 
 _FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from workers.errors import ConnectionCredentialsError, PermanentError, RateLimitedError, WorkerError
+from workers.findings import Finding
 from workers.metrics.facts import AdDay
 from workers.metrics.windows import Window
 from workers.settings import Settings
@@ -114,15 +115,6 @@ class Page:
     rows: Sequence[AdDay]
     cursor: str | None = None
     total: int | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found; `mend` says what to do about it."""
-
-    level: Literal["ok", "warning", "failed"]
-    text: str
-    mend: str = ""
 
 
 # Sends what a builder builds, signed in by then, and returns its JSON; raises the workers' errors.

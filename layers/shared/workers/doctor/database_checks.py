@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from workers.examination.findings import failed, ok, warning
-from workers.health import assess
-from workers.platforms.protocol import Finding
+from workers.doctor.health import assess
+from workers.findings import Finding, failed, ok, warning
 from workers.retention.policies import read_policies
 
 # The newest migration that this code needs.

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from workers.clock import Clock
+from workers.doctor.sections import of_error
 from workers.errors import DestinationError, RateLimitedError, WorkerError
-from workers.examination.findings import failed, of_error, ok, warning
+from workers.findings import Finding, failed, ok, warning
 from workers.notifications.rendering import render
-from workers.platforms.protocol import Finding
-from workers.slack import Slack
+from workers.notifications.slack import Slack
 
 NEEDED_SCOPES: Final = ("chat:write", "im:write")
 # Without these a message that may have been posted cannot be looked for.

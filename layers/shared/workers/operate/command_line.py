@@ -1,0 +1,64 @@
+"""What the commands are made of: subcommands, their arguments, and the project they work on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from workers.database import Database
+from workers.settings import Settings, environment_settings
+
+# Both return the exit status: 0 done, 1 failed or refused, 2 called wrongly.
+Run = Callable[[argparse.Namespace, TextIO], int]
+Command = Callable[[Database, Settings, argparse.Namespace, TextIO], int]
+
+
+def verb(verbs: Any, name: str, command: Command) -> argparse.ArgumentParser:
+    """A subcommand on the project that the settings name, with the options that all have."""
+    parser = subcommand(verbs, name, partial(_on_project, command), command.__doc__)
+    parser.add_argument("--json", action="store_true", help="JSON for scripts")
+    return parser
+
+
+def subcommand(verbs: Any, name: str, run: Run, help_text: str | None) -> argparse.ArgumentParser:
+    """A subcommand that needs nothing yet."""
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def row_id(text: str) -> str:
+    """An argument that is a row's id. Raises argparse's error for anything else."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no id") from None
+
+
+def confirmed(question: str, options: argparse.Namespace) -> bool:
+    """Whether a person said yes, or --yes did."""
+    if options.yes:
+        return True
+    if not sys.stdin.isatty():
+        sys.stderr.write(f"{question} Nobody is here to answer: add --yes.\n")
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _on_project(command: Command, options: argparse.Namespace, out: TextIO) -> int:
+    """Raises ConfigurationError naming all settings that are missing or malformed."""
+    settings = environment_settings(_no_secret, dotenv=Path(".env"))
+    with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
+        return command(database, settings, options, out)
+
+
+def _no_secret(name: str) -> Mapping[str, Any]:
+    return {}
