@@ -120,7 +120,7 @@ compile = $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 	  $(1).in --output-file $(1).txt
 
 clean: ## Remove all that the other targets made
-	rm -rf .venv .venv-sam .venv-bench .venv-mutation .build .aws-sam local/node_modules \
+	rm -rf .venv .venv-sam .venv-bench .venv-mutation .build .aws-sam local/services/node_modules \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.installed: requirements-dev.txt pyproject.toml
@@ -156,12 +156,12 @@ clean: ## Remove all that the other targets made
 	@touch $@
 
 # Node comes from a wheel unless a recent one is on PATH.
-.venv/.node: requirements-node.txt local/package-lock.json .venv/.installed
+.venv/.node: requirements-node.txt local/services/package-lock.json .venv/.installed
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 22)' 2>/dev/null || { \
 	  echo "Installing requirements-node.txt"; $(call install_locked,.venv,requirements-node.txt); }
-	@$(PY) -m local.node install
+	@$(PY) -m local.services.node install
 	@touch $@
 
 .venv/.node-dev: .venv/.node
-	@$(PY) -m local.node install --with-dev
+	@$(PY) -m local.services.node install --with-dev
 	@touch $@

@@ -18,9 +18,9 @@ from rich.console import Console
 
 from local import demo, running
 from local.invoke import InvokeError, invoke, known_functions, read_event
-from local.node import NodeError
+from local.services.node import NodeError
+from local.services.tether import TetherError
 from local.stack import ROOT, Running, Stack
-from local.tether import TetherError
 from workers.errors import ConfigurationError
 from workers.settings import read_dotenv
 
@@ -112,9 +112,9 @@ def _show(started: Running) -> None:
     print("\nThe stack is up. `make invoke` and `make reset` use it. For other programs:\n")
     for name, value in {**started.environment(), **public}.items():
         print(f"export {name}={value}")
-    print(f"\nWhat arrived in Slack's stand-in: {started.slack_url}/__control/state")
-    for name, stand_in in started.ad_platforms.items():
-        print(f"What that of {name} was asked: {stand_in.url}/__control/journal")
+    print(f"\nWhat arrived in the fake for Slack: {started.slack_url}/__control/state")
+    for name, fake in started.ad_platforms.items():
+        print(f"Requests to the fake for {name}: {fake.url}/__control/journal")
     print("\nCtrl-C stops it.", flush=True)
 
 
@@ -155,7 +155,7 @@ def _progress(what: str, seconds: float) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local",
-        description="A whole stack on this machine: Postgres, the data API, the stand-ins.",
+        description="A whole stack on this machine: Postgres, the data API, the fakes.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in (("up", up), ("demo", show_demo), ("reset", reset)):

@@ -11,9 +11,9 @@ import os
 import subprocess
 import sys
 
-from local import postgres
-from local.node import MODULES, ensure_installed
-from local.tether import Tether
+from local.services import postgres
+from local.services.node import MODULES, ensure_installed
+from local.services.tether import Tether
 
 
 def main() -> int:

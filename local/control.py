@@ -1,4 +1,4 @@
-"""The client side of a stand-in's `/__control/`: the same for a thread and for a process."""
+"""The client side of a fake's `/__control/`: the same for a thread and for a process."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ControlError(RuntimeError):
-    """The stand-in refused a control request, or what was waited for did not come."""
+    """The fake refused a control request, or what was waited for did not come."""
 
 
 class Control:
-    """Steers and inspects one stand-in."""
+    """Steers and inspects one fake."""
 
     def __init__(self, url: str) -> None:
-        """`url` is any URL of the stand-in; its path does not matter."""
+        """`url` is any URL of the fake; its path does not matter."""
         parts = urlsplit(url)
         self.url = f"{parts.scheme}://{parts.netloc}"
         self._base = f"{self.url}/__control"
 
     def is_up(self) -> bool:
-        """Whether the stand-in answers."""
+        """Whether the fake answers."""
         try:
             self.call("GET", "/health")
         except OSError:
@@ -75,7 +75,7 @@ class Control:
         self.call("DELETE", "/faults")
 
     def settings(self) -> dict[str, Any]:
-        """Latency in seconds and what else this stand-in can be set to."""
+        """Latency in seconds and what else this fake can be set to."""
         answer: dict[str, Any] = self.call("GET", "/settings")
         return answer
 
@@ -85,11 +85,11 @@ class Control:
         return answer
 
     def state(self) -> Any:
-        """What the stand-in has in store."""
+        """What the fake has in store."""
         return self.call("GET", "/state")
 
     def replace_state(self, state: Any) -> None:
-        """Give the stand-in another state."""
+        """Give the fake another state."""
         self.call("PUT", "/state", state)
 
     def reset(self) -> None:

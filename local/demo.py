@@ -247,7 +247,7 @@ def _spend_chart(days: list[dict[str, Any]]) -> Table:
 
 
 def _restate_a_day(running: Running) -> date:
-    """Has Meta's stand-in tell other figures for one day of one ad of ours; that day."""
+    """Has Meta's fake tell other figures for one day of one ad of ours; that day."""
     (row,) = _query(
         running,
         "select ad_id, account_id, date from ad_metrics where platform = 'meta' and clicks > 0 "
@@ -275,7 +275,7 @@ def _query(running: Running, query: str) -> list[dict[str, Any]]:
 
 
 def _arrived(running: Running) -> list[tuple[str, str]]:
-    """Each message of the stand-in: where, and its text as it was sent; in order within one."""
+    """Each message of the fake: where, and its text as it was sent; in order within one."""
     workspace = running.slack.state()
     places = {id_: f"#{channel['name']}" for id_, channel in workspace["channels"].items()}
     places |= {

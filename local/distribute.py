@@ -1,6 +1,6 @@
 """What SQS and Lambda do between a function that plans and the one that works: on this machine.
 
-The planning function sends to a stand-in for SQS. Then each message goes once to the working
+The planning function sends to a fake for SQS. Then each message goes once to the working
 function, several at a time: each in a process of its own, as Lambda's containers are, which
 serves one message after the other.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from local.fake_sqs import FakeSqs, md5, queue_url
+from local.fakes.sqs import FakeSqs, md5, queue_url
 from local.http_server import HttpServer
 from local.stack import ROOT
 from workers.settings import Settings, read_dotenv
@@ -32,7 +32,7 @@ CONSUMERS = {"metrics_sync": "connection_sync"}
 DOTENV = Path(".env")
 PROCESSES_PER_CORE = 2
 
-# For a client that signs what it sends to the stand-in; the developer's own stay where they are.
+# For a client that signs what it sends to the fake; the developer's own stay where they are.
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 _OTHER_CREDENTIALS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN"})
 
@@ -44,7 +44,7 @@ def has_queue(environment: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True)
 class LocalQueue:
-    """A stand-in for SQS with one queue."""
+    """A fake for SQS with one queue."""
 
     server: HttpServer
 
@@ -84,7 +84,7 @@ def _server() -> HttpServer:
 
 
 def sqs_event(message: Mapping[str, Any], region: str) -> dict[str, Any]:
-    """The event with which Lambda hands over one message of the stand-in, on its first receipt.
+    """The event with which Lambda hands over one message of the fake, on its first receipt.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
     """
@@ -184,12 +184,12 @@ class _Containers:
 
 
 class _Container:
-    """One process that handles one event after the other; see `local.container`."""
+    """One process that handles one event after the other; see `local.lambda_process`."""
 
     def __init__(self, function: str, environment: Mapping[str, str], log: int) -> None:
         no_bytecode = ["-B"] if sys.dont_write_bytecode else []
         self._process = subprocess.Popen(
-            [sys.executable, *no_bytecode, "-m", "local.container", function, str(log)],
+            [sys.executable, *no_bytecode, "-m", "local.lambda_process", function, str(log)],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a stand-in is told to do wrong: an ordered script of faults.
+"""What a fake is told to do wrong: an ordered script of faults.
 
 A fault says which requests it is for, how often, and whether it strikes before the request took
 effect or after. That difference is the heart of the matter: a client that saw only a broken

@@ -1,4 +1,4 @@
-"""The HTTP server behind every stand-in: an application, a journal, latency and a fault script.
+"""The HTTP server behind every fake: an application, a journal, latency and a fault script.
 
 It runs as a thread within a test or as a process of its own (`serve_forever`); in both cases it
 is steered over HTTP under `/__control/`, for which `local.control.Control` is the client.
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from local.faults import Fault, FaultScript
 from local.journal import Exchange, Journal
-from local.readiness import announce
+from local.services.readiness import announce
 from local.wire import Request, Response, read_request
 
 CONTROL_PREFIX = "/__control/"
@@ -30,7 +30,7 @@ STOP_POLL_SECONDS = 0.02
 
 
 class App(Protocol):
-    """What a stand-in has to be; all methods are called from many threads at once."""
+    """What a fake has to be; all methods are called from many threads at once."""
 
     def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -55,7 +55,7 @@ class App(Protocol):
 
 
 class HttpServer:
-    """One stand-in on one loopback port. A context manager; `start` and `stop` do the same."""
+    """One fake on one loopback port. A context manager; `start` and `stop` do the same."""
 
     def __init__(self, app: App, *, port: int = 0, latency: float = 0.0) -> None:
         """Bind the port (0: a free one). `latency` in seconds is added to every request."""

@@ -1,4 +1,4 @@
-"""What a stand-in was asked and what it answered, with secrets shortened."""
+"""What a fake was asked and what it answered, with secrets shortened."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from local import data_api
+from local.services import data_api
 from local.stack import ROOT, Running
 
 

@@ -1,6 +1,6 @@
-"""One whole local stack: Postgres with the migrations, the data API, and the stand-ins.
+"""One whole local stack: Postgres with the migrations, the data API, and the fakes.
 
-The stand-ins are those for Slack and for the ad platforms.
+The fakes are those for Slack and for the ad platforms.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from local import data_api, postgres
 from local.control import Control
-from local.keys import Keys
-from local.node import ensure_installed
-from local.readiness import announced_port
-from local.tether import Child, Tether
+from local.services import data_api, postgres
+from local.services.keys import Keys
+from local.services.node import ensure_installed
+from local.services.readiness import announced_port
+from local.services.tether import Child, Tether
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = ROOT / "supabase" / "seed.sql"
-BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the stand-in, as in workspace.json
-STAND_INS = ("slack", "meta", "google_ads", "tiktok", "linkedin")
+BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the fake, as in workspace.json
+FAKES = ("slack", "meta", "google_ads", "tiktok", "linkedin")
 START_SECONDS = 30.0
 
 # Called with what is ready and the seconds that it took.
@@ -64,32 +64,32 @@ class Running:
 
     @property
     def slack(self) -> Control:
-        """The stand-in for Slack, to be steered and looked into."""
+        """The fake for Slack, to be steered and looked into."""
         return Control(self.slack_url)
 
     @property
     def meta(self) -> Control:
-        """The stand-in for Meta's Graph API."""
+        """The fake for Meta's Graph API."""
         return Control(self.meta_url)
 
     @property
     def google(self) -> Control:
-        """The stand-in for Google Ads and Google's token endpoint."""
+        """The fake for Google Ads and Google's token endpoint."""
         return Control(self.google_url)
 
     @property
     def tiktok(self) -> Control:
-        """The stand-in for TikTok's Business API."""
+        """The fake for TikTok's Business API."""
         return Control(self.tiktok_url)
 
     @property
     def linkedin(self) -> Control:
-        """The stand-in for LinkedIn's Marketing API and its token endpoint."""
+        """The fake for LinkedIn's Marketing API and its token endpoint."""
         return Control(self.linkedin_url)
 
     @property
     def ad_platforms(self) -> dict[str, Control]:
-        """The stand-ins for ad platforms, by the platforms' main names."""
+        """The fakes for ad platforms, by the platforms' main names."""
         return {
             "meta": self.meta,
             "google_ads": self.google,
@@ -98,12 +98,12 @@ class Running:
         }
 
     def reset(self) -> None:
-        """Back to the sample data: the database made anew, the stand-ins as they started."""
+        """Back to the sample data: the database made anew, the fakes as they started."""
         postgres.drop_database(self.maintenance_url, self.database)
         postgres.create_database(self.maintenance_url, self.database, "sample")
         data_api.reload_schema(self.api_url)
-        for stand_in in (self.slack, *self.ad_platforms.values()):
-            stand_in.reset()
+        for fake in (self.slack, *self.ad_platforms.values()):
+            fake.reset()
 
     def as_json(self) -> dict[str, Any]:
         """For `from_json`; it holds the keys."""
@@ -144,12 +144,12 @@ class Stack:
             started = time.monotonic()
             keys = Keys.generate()
             # they get ready while the data API does
-            stand_ins = [_start_stand_in(self._tether, name) for name in STAND_INS]
+            fakes = [_start_fake(self._tether, name) for name in FAKES]
             api_url, _ = data_api.start(self._tether, node, database_url, keys)
             slack_url, meta_url, google_url, tiktok_url, linkedin_url = [
-                _url_of(child) for child in stand_ins
+                _url_of(child) for child in fakes
             ]
-            self._tell("Data API and the stand-ins", started)
+            self._tell("Data API and the fakes", started)
         except BaseException:
             self._tether.close()
             raise
@@ -180,16 +180,16 @@ class Stack:
         self._progress(what, time.monotonic() - started)
 
 
-def _start_stand_in(tether: Tether, name: str) -> Child:
+def _start_fake(tether: Tether, name: str) -> Child:
     return tether.start(
         name,
-        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", f"local.fake_{name}"],
+        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", f"local.fakes.{name}"],
         env={"PATH": os.environ.get("PATH", os.defpath)},
         cwd=ROOT,
     )
 
 
-def _url_of(stand_in: Child) -> str:
+def _url_of(fake: Child) -> str:
     """Its base URL, once it takes requests. Raises TetherError when it does not come up."""
-    port = stand_in.wait_until(lambda: announced_port(stand_in), START_SECONDS)
+    port = fake.wait_until(lambda: announced_port(fake), START_SECONDS)
     return f"http://127.0.0.1:{port}"

@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages on a socket, as far as the stand-ins need them.
+"""HTTP/1.1 messages on a socket, as far as the fakes need them.
 
 The standard library's server and client parse headers as e-mail does, which costs more than all
 the rest of a small exchange. These few functions do not, and leave every byte of an answer

@@ -3,7 +3,7 @@
 -- Three people, two clients, six requests, of which five have ads, the channels and the ad
 -- accounts that the dashboard connected, and a queue with a bit of everything: plain
 -- notifications, hostile text, a direct message, a private channel, an inactive config, and one
--- that is a month old. The keys of the ad accounts are those of the local stand-ins.
+-- that is a month old. The keys of the ad accounts are those of the local fakes.
 
 insert into auth.users (id) values
   ('a0000000-0000-4000-8000-000000000001'),

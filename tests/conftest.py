@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from local.data_api import start as start_data_api
-from local.keys import Keys
-from local.node import MODULES, ensure_installed
-from local.postgres import Postgres, apply_files, bootstrap, server_directory
-from local.postgres import start as start_postgres
+from local.services.data_api import start as start_data_api
+from local.services.keys import Keys
+from local.services.node import MODULES, ensure_installed
+from local.services.postgres import Postgres, apply_files, bootstrap, server_directory
+from local.services.postgres import start as start_postgres
+from local.services.tether import Tether
 from local.stack import Running, Stack
-from local.tether import Tether
 
 ROOT = Path(__file__).parent.parent
 

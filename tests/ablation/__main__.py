@@ -138,7 +138,8 @@ def copy_project(to: Path) -> None:
             if (ROOT / name).is_file():  # and not deleted since
                 (to / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, to / name)
-    (to / "local" / "node_modules").symlink_to(ROOT / "local" / "node_modules")
+    modules = Path("local", "services", "node_modules")
+    (to / modules).symlink_to(ROOT / modules)
 
 
 def _all_pass(copy: Copy, chosen: Sequence[Ablation]) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from local.node import ensure_installed
+from local.services.node import ensure_installed
 from tests.benchmarks import claim, drain, functions, metrics, retention
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes

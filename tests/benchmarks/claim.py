@@ -13,8 +13,8 @@ from typing import Any
 
 import psycopg
 
-from local import postgres
-from local.tether import Tether
+from local.services import postgres
+from local.services.tether import Tether
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.sizes import Progress, Sizes
 

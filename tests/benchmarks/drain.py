@@ -30,13 +30,13 @@ ORIGINAL_SAMPLE = 100
 TIMES_FASTER = 15.0
 PACE_RATIO = 1.15
 REQUESTS_PER_NOTIFICATION = 1 / 6
-# What the stand-in's own clock and threads may be off by.
+# What the fake's own clock and threads may be off by.
 CLOCK_ERROR = 0.003
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the worker and what the stand-ins saw of it."""
+    """One run of the worker and what the fakes saw of it."""
 
     process_seconds: float
     seconds: float
@@ -153,7 +153,7 @@ def _drain(run: Run, count: int, channels: int, way: float, *, target: str, met:
 
 
 _NOTE = (
-    f"Drains: Slack's stand-in with {SLACK_LATENCY * 1000:.0f} ms, the data API with "
+    f"Drains: Slack's fake with {SLACK_LATENCY * 1000:.0f} ms, the data API with "
     f"{API_LATENCY * 1000:.0f} ms latency, no limit for the workspace; from the handler's call to "
     "its return in a fresh process. Floor: computed from the channels' pace (1 a second) or "
     f"{CONCURRENCY} posts at a time, whichever is longer. Original: a claim of {original.BATCH}, "

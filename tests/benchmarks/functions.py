@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.http_server import HttpServer
 from local.invoke import known_functions, read_event
 from local.stack import ROOT, Stack

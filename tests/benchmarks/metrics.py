@@ -15,11 +15,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from local.control import Control
-from local.data_api import reload_schema
 from local.distribute import LocalQueue
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.http_server import HttpServer
 from local.invoke import REGION
+from local.services.data_api import reload_schema
 from local.stack import ROOT, Running, Stack
 from tests.benchmarks import original
 from tests.benchmarks.figures import Figure
@@ -329,7 +329,7 @@ def _sync(ground: Ground, platform: str, ads: int, days: int, progress: Progress
 
 
 _NOTE = (
-    f"Syncs: half of the ads are named by requests; the platform's stand-in with "
+    f"Syncs: half of the ads are named by requests; the platform's fake with "
     f"{PLATFORM_LATENCY * 1000:.0f} ms, the data API with {API_LATENCY * 1000:.0f} ms latency; "
     "from the handler's call to its return in a fresh process. Floor: a bare loop that fetches "
     "the same rows, and one that upserts the ledger's rows and the figures, which the sync "

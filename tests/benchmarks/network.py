@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from local.invoke import REGION
-from local.readiness import announced_port
+from local.services.readiness import announced_port
+from local.services.tether import Tether
 from local.stack import ROOT
-from local.tether import Tether
 
 API_LATENCY = 0.020
 SLACK_LATENCY = 0.060
@@ -30,7 +30,7 @@ def distant(api_url: str) -> Iterator[str]:
     with Tether() as tether:
         proxy = tether.start(
             "proxy",
-            [sys.executable, "-m", "local.proxy", "--upstream", api_url,
+            [sys.executable, "-m", "local.services.proxy", "--upstream", api_url,
              "--latency", str(API_LATENCY)],
             env={"PATH": os.environ.get("PATH", os.defpath)},
             cwd=ROOT,

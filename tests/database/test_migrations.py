@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from local.postgres import Postgres, apply_files, bootstrap
+from local.services.postgres import Postgres, apply_files, bootstrap
 
 EXISTING = Path(__file__).parent / "existing_dashboard.sql"
 OLD_TABLES = (

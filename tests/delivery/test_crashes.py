@@ -48,7 +48,7 @@ KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *REVOKED))
 
 
 MODULE = "tests.delivery.killed_run"
-# What the stand-in's own clock and threads may be off by.
+# What the fake's own clock and threads may be off by.
 CLOCK_ERROR = 0.003
 
 

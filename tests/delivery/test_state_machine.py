@@ -1,6 +1,6 @@
 """Any order of events: enqueueing, runs of two workers, faults, deaths, redriving, time.
 
-A hypothesis state machine over the real database and a stand-in for Slack, in virtual time.
+A hypothesis state machine over the real database and a fake for Slack, in virtual time.
 The invariants are the promises: no row is held twice, nothing is lost, attempts are bounded,
 what has ended stays so, and no delivery has two copies of which neither is marked.
 """

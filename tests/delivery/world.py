@@ -1,4 +1,4 @@
-"""The worker between a real database and a stand-in for Slack, in virtual time."""
+"""The worker between a real database and a fake for Slack, in virtual time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from local.fake_slack import FakeSlack
+from local.fakes.slack import FakeSlack
 from local.faults import Fault
 from local.http_server import HttpServer
-from local.proxy import proxy
+from local.services.proxy import proxy
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.delivery.virtual_time import TimedDatabase, VirtualClock
@@ -27,7 +27,7 @@ from workers.notifications.report import Report
 from workers.notifications.slack import Slack
 from workers.settings import Settings
 
-TOKEN = "xoxb-local-1-sample"  # as in local/workspace.json
+TOKEN = "xoxb-local-1-sample"  # as in local/fakes/workspace.json
 TABLES = (
     "notification_queue, notification_config, notification_pauses, slack_destinations, "
     "worker_leases, slack_connected_channels, requests, profiles"
@@ -108,7 +108,7 @@ class World:
         return self.agency.notification(config, {"text": text}, **values)
 
     def spoil(self, *faults: Fault) -> None:
-        """What Slack's stand-in is to do wrong."""
+        """What Slack's fake is to do wrong."""
         for fault in faults:
             self.slack_server.faults.add(fault)
 

@@ -1,5 +1,5 @@
 """The functions of the metrics sync as Lambda runs them: the layer as shipped, AWS's runtime
-client, the local Supabase, and stand-ins for SQS and the ad platforms."""
+client, the local Supabase, and fakes for SQS and the ad platforms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from local.distribute import sqs_event
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.http_server import HttpServer
 from tests.conftest import LocalStack
 from tests.e2e.emulator import REGION, Emulator, LambdaRuntime

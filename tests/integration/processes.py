@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from local.postgres import server_directory
+from local.services.postgres import server_directory
 from local.stack import ROOT
 
 PATIENCE = 60.0

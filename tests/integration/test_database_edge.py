@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 
 from local.faults import Fault, redirect
 from local.http_server import HttpServer
-from local.proxy import proxy
+from local.services.proxy import proxy
 from tests.conftest import Api
 from workers.database import Database
 from workers.errors import ConfigurationError, CredentialsError, TransientError

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from local.fake_google_ads import invalid_grant
-from local.fake_meta import graph_error, token_expired
+from local.fakes.google_ads import invalid_grant
+from local.fakes.meta import graph_error, token_expired
 from local.faults import slack_error
 from tests.conftest import LocalStack
 from workers.composition import health

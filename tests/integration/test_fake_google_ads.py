@@ -1,4 +1,4 @@
-"""The stand-in for Google Ads and Google's token endpoint, seen over HTTP as a client sees it."""
+"""The fake for Google Ads and Google's token endpoint, seen over HTTP as a client sees it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from local import faults
-from local.ad_facts import facts, generated_ad_id, truth
 from local.control import Control
-from local.fake_google_ads import (
+from local.fakes.ad_facts import facts, generated_ad_id, truth
+from local.fakes.google_ads import (
     fake_google_ads,
     google_error,
     invalid_grant,

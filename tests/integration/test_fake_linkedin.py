@@ -1,4 +1,4 @@
-"""The stand-in for LinkedIn's Marketing API, seen over HTTP as a client sees it."""
+"""The fake for LinkedIn's Marketing API, seen over HTTP as a client sees it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import httpx
 import pytest
 
-from local.ad_facts import Facts, truth
 from local.control import Control
-from local.fake_linkedin import (
+from local.fakes.ad_facts import Facts, truth
+from local.fakes.linkedin import (
     fake_linkedin,
     linkedin_error,
     reported_cost,
     throttled,
     token_expired,
 )
-from local.restli import RestliProblem, read_query
+from local.fakes.restli import RestliProblem, read_query
 
 REFRESH = "AQlocalLinkedinSampleRefreshToken000000000001"
 CLIENT, SECRET = "77localsample01", "WPL_AP1.local-linkedin-sample-secret"

@@ -1,4 +1,4 @@
-"""The stand-in for Meta's Graph API, seen over HTTP as a client sees it."""
+"""The fake for Meta's Graph API, seen over HTTP as a client sees it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from local import faults
-from local.ad_facts import Facts, generated_ad_id, truth
 from local.control import Control, ControlError
-from local.fake_meta import (
+from local.fakes.ad_facts import Facts, generated_ad_id, truth
+from local.fakes.meta import (
     TOO_MUCH_DATA,
     account_throttled,
     app_throttled,
@@ -90,7 +90,7 @@ class Caller:
         self.control.replace_state(state)
 
     def expected(self, account: str = ACCOUNT) -> dict[tuple[str, str], Facts]:
-        """What each ad did on each day, worked out apart from the stand-in."""
+        """What each ad did on each day, worked out apart from the fake."""
         described = self.control.state()["accounts"][account]
         found = {
             (ad["id"], str(day)): truth(account, described, ad["id"], day)

@@ -1,4 +1,4 @@
-"""The stand-in for Slack, seen over HTTP as a client sees it."""
+"""The fake for Slack, seen over HTTP as a client sees it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 
 from local.control import Control, ControlError
-from local.fake_slack import fake_slack
+from local.fakes.slack import fake_slack
 from local.faults import (
     close,
     failing,

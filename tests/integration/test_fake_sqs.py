@@ -1,4 +1,4 @@
-"""The stand-in for SQS, seen by boto3."""
+"""The fake for SQS, seen by boto3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.control import Control
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.http_server import HttpServer
 
 

@@ -1,4 +1,4 @@
-"""The stand-in for TikTok's Business API, seen over HTTP as a client sees it."""
+"""The fake for TikTok's Business API, seen over HTTP as a client sees it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from local.ad_facts import Facts, generated_ad_id, truth
 from local.control import Control
-from local.fake_tiktok import fake_tiktok, tiktok_error, too_frequent
+from local.fakes.ad_facts import Facts, generated_ad_id, truth
+from local.fakes.tiktok import fake_tiktok, tiktok_error, too_frequent
 
 TOKEN = "localtiktoksampletoken000000000000000001"
 ADVERTISER = "7012345678901234567"

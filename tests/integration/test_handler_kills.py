@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from local.distribute import LocalQueue
-from local.fake_sqs import FakeSqs
+from local.fakes.sqs import FakeSqs
 from local.http_server import HttpServer
 from local.invoke import REGION
 from tests import forked

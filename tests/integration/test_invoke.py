@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from local import running
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.http_server import HttpServer
 from local.stack import ROOT
 from tests.conftest import LocalStack
@@ -359,7 +359,7 @@ def test_a_plan_that_raises_is_status_1(planning: Planning) -> None:
     assert "ValueError: the plan's own words" in err
 
 
-def test_the_stand_in_for_sqs_is_sent_no_credentials_of_the_developer(planning: Planning) -> None:
+def test_the_fake_for_sqs_is_sent_no_credentials_of_the_developer(planning: Planning) -> None:
     status, summary, err = planning.run(
         "one", AWS_ACCESS_KEY_ID="AKIAREAL", AWS_SECRET_ACCESS_KEY="real", AWS_PROFILE="nobody"
     )

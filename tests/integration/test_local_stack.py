@@ -20,10 +20,11 @@ from typing import Any
 import httpx
 import pytest
 
-from local import data_api, node, postgres, running
-from local.keys import Keys, sign
+from local import running
+from local.services import data_api, node, postgres
+from local.services.keys import Keys, sign
+from local.services.tether import Tether, TetherError
 from local.stack import Running, Stack
-from local.tether import Tether, TetherError
 from tests.conftest import LocalStack
 from tests.integration.processes import (
     PATIENCE,
@@ -73,7 +74,7 @@ def test_nothing_outlives_the_one_who_started_it(scratch: Path, number: signal.S
     with python(scratch, "-c", HELD_STACK) as process:
         supervisor = read_until_started(process)
         family = {supervisor, *children_of(supervisor)}
-        assert len(family) >= 4  # the supervisor, Postgres, the data API, Slack's stand-in
+        assert len(family) >= 4  # the supervisor, Postgres, the data API, Slack's fake
         assert leftovers(scratch)
         process.send_signal(number)
         process.communicate()
@@ -106,7 +107,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(
 BROKEN_MIGRATION = """
 import sys
 from pathlib import Path
-from local import postgres
+from local.services import postgres
 from local.__main__ import main
 postgres.MIGRATIONS = Path(sys.argv[1])
 sys.exit(main(["up"]))
@@ -500,7 +501,9 @@ NO_NETWORK = {
 def test_what_is_installed_needs_no_network(scratch: Path) -> None:
     node.ensure_installed(with_dev=True)
     for options in ([], ["--with-dev"]):
-        with python(scratch, "-m", "local.node", "install", *options, env=NO_NETWORK) as process:
+        with python(
+            scratch, "-m", "local.services.node", "install", *options, env=NO_NETWORK
+        ) as process:
             assert process.communicate(timeout=PATIENCE) == ("", "")
         assert process.returncode == 0
 
@@ -508,7 +511,9 @@ def test_what_is_installed_needs_no_network(scratch: Path) -> None:
 def test_an_install_without_network_says_so(scratch: Path, tmp_path: Path) -> None:
     copy_project(tmp_path / "clone")
     env = {**NO_NETWORK, "npm_config_cache": str(tmp_path / "cache")}
-    with python(scratch, "-m", "local.node", "install", env=env, cwd=tmp_path / "clone") as process:
+    with python(
+        scratch, "-m", "local.services.node", "install", env=env, cwd=tmp_path / "clone"
+    ) as process:
         out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (1, "")
     assert "the first start needs the network" in err
@@ -550,7 +555,7 @@ def clone() -> Iterator[Path]:
     """A clone with everything installed, in a folder of its own."""
     with temporary_directory() as outer:
         copy_project(outer / "clone")
-        copy_installed(node.MODULES, outer / "clone" / "local" / "node_modules")
+        copy_installed(node.MODULES, outer / "clone" / "local" / "services" / "node_modules")
         copy_installed(Path(sysconfig.get_path("purelib")), outer / "packages")
         yield outer / "clone"
 

@@ -12,7 +12,7 @@ import pytest
 from local.control import Control
 from local.faults import close, failing, hang, reset, truncate
 from local.http_server import HttpServer
-from local.proxy import proxy
+from local.services.proxy import proxy
 from local.wire import Request, Response
 
 

@@ -1,4 +1,4 @@
-"""Every way in which SQS takes messages, or does not: moto's SQS, and a stand-in with faults."""
+"""Every way in which SQS takes messages, or does not: moto's SQS, and a fake with faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.control import Control
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.faults import Fault, close, failing, hang, redirect, reset, truncate
 from local.http_server import HttpServer
 from workers.errors import ConfigurationError, TransientError
@@ -28,7 +28,7 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Peer:
-    """The stand-in, and a queue that sends to it."""
+    """The fake, and a queue that sends to it."""
 
     def __init__(self, server: HttpServer) -> None:
         self.server = server

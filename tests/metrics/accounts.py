@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from local.ad_facts import Facts, Platform, facts, generated_ad_id
 from local.distribute import sqs_event
+from local.fakes.ad_facts import Facts, Platform, facts, generated_ad_id
 from local.invoke import REGION
 from local.stack import Running
 from workers.metrics.orders import SyncOrder
@@ -34,7 +34,7 @@ CREDENTIALS = {
         "client_secret": "WPL_AP1.local-linkedin-sample-secret",
     },
 }
-STAND_INS: dict[str, Platform] = {
+FAKES: dict[str, Platform] = {
     "meta": "meta", "google_ads": "google", "tiktok": "tiktok", "linkedin": "linkedin",
 }  # fmt: skip
 # Of so many requests in turn each names so many ads.
@@ -55,7 +55,7 @@ class Account:
         return [ad for ads in self.requests.values() for ad in ads]
 
     def facts(self, ad_id: str, day: date) -> Facts | None:
-        """What the stand-in reports for an ad and day."""
+        """What the fake reports for an ad and day."""
         return facts(ACCOUNT_ID, ad_id, day)
 
     def rows(self, until: date, days: int) -> int:
@@ -118,8 +118,8 @@ def _put_account(running: Running, platform: str, ads: int) -> None:
 
 
 def _shared_out(platform: str, named: int) -> Iterator[list[str]]:
-    stand_in = STAND_INS[platform]
-    ids = iter([generated_ad_id(stand_in, ACCOUNT_ID, number + 1) for number in range(named)])
+    fake = FAKES[platform]
+    ids = iter([generated_ad_id(fake, ACCOUNT_ID, number + 1) for number in range(named)])
     for count in cycle(ADS_OF_REQUESTS):
         if not (taken := list(islice(ids, count))):
             return

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from local import fake_google_ads, fake_linkedin, fake_meta, fake_tiktok
-from local.ad_facts import Platform as StandIn
-from local.ad_facts import generated_ad_id
+from local.fakes import google_ads, linkedin, meta, tiktok
+from local.fakes.ad_facts import Platform as FakePlatform
+from local.fakes.ad_facts import generated_ad_id
 from local.faults import Fault
 from local.http_server import HttpServer
 from tests.metrics.world import (
@@ -27,16 +27,16 @@ from workers.metrics.platforms import PLATFORMS
 
 @dataclass(frozen=True)
 class Side:
-    """One platform: `name` is the workers' name for it, `stand_in` that of `World.servers`.
+    """One platform: `name` is the workers' name for it, `fake` that of `World.servers`.
 
     `path` is where its rows are asked for, `secrets` are those of its connection. `refused`
     makes the fault by which a connection's credentials are refused, `quoting` one that quotes a
-    text. `small_pages` is the setting with which its stand-in gives that many rows at once;
+    text. `small_pages` is the setting with which its fake gives that many rows at once;
     empty where it has no pages.
     """
 
     name: str
-    stand_in: StandIn
+    fake: FakePlatform
     account_id: str
     path: str
     secrets: tuple[str, ...]
@@ -50,22 +50,22 @@ class Side:
 
     def ad_id(self, number: int) -> str:
         """The id of the account's ad of that number, from 1."""
-        return generated_ad_id(self.stand_in, self.account_id, number)
+        return generated_ad_id(self.fake, self.account_id, number)
 
     def served(self, number: int) -> Served:
-        return Served(self.stand_in, self.account_id, self.ad_id(number))
+        return Served(self.fake, self.account_id, self.ad_id(number))
 
     def server(self, world: World) -> HttpServer:
-        return world.servers[self.stand_in]
+        return world.servers[self.fake]
 
     def put_account(self, world: World, **values: Any) -> None:
-        """The account in the stand-in."""
-        put = getattr(world, f"{self.stand_in}_account")
+        """The account in the fake."""
+        put = getattr(world, f"{self.fake}_account")
         put(self.account_id, **values)
 
     def connect(self, world: World) -> str:
         """A connection to the account; its id."""
-        connect: Callable[[str], str] = getattr(world, f"connect_{self.stand_in}")
+        connect: Callable[[str], str] = getattr(world, f"connect_{self.fake}")
         return connect(self.account_id)
 
 
@@ -74,15 +74,15 @@ SIDES = {
     for side in (
         Side(
             "meta", "meta", "1001", "act_1001/insights", (META_TOKEN, META_SECRET),
-            refused=lambda: fake_meta.token_expired(times=None),
-            quoting=lambda text: fake_meta.graph_error(200, None, text, times=None),
+            refused=lambda: meta.token_expired(times=None),
+            quoting=lambda text: meta.graph_error(200, None, text, times=None),
             small_pages="page_limit",
         ),
         Side(
             "google_ads", "google", "5000000001", "googleAds:searchStream",
             (GOOGLE_REFRESH, GOOGLE_SECRET),
-            refused=lambda: fake_google_ads.invalid_grant(times=None),
-            quoting=lambda text: fake_google_ads.google_error(
+            refused=lambda: google_ads.invalid_grant(times=None),
+            quoting=lambda text: google_ads.google_error(
                 "authorizationError", "USER_PERMISSION_DENIED", 403, text,
                 path="googleAds:searchStream", times=None,
             ),
@@ -91,8 +91,8 @@ SIDES = {
         Side(
             "tiktok", "tiktok", "7000000000000000001", "report/integrated/get/",
             (TIKTOK_TOKEN,),
-            refused=lambda: fake_tiktok.tiktok_error(40105, times=None),
-            quoting=lambda text: fake_tiktok.tiktok_error(
+            refused=lambda: tiktok.tiktok_error(40105, times=None),
+            quoting=lambda text: tiktok.tiktok_error(
                 40001, text, path="report/integrated/get/", times=None
             ),
             small_pages="page_limit",
@@ -100,8 +100,8 @@ SIDES = {
         Side(
             "linkedin", "linkedin", "507000042", "adAnalytics",
             (LINKEDIN_REFRESH, LINKEDIN_SECRET),
-            refused=lambda: fake_linkedin.token_expired(path="adAccounts/507000042", times=None),
-            quoting=lambda text: fake_linkedin.linkedin_error(
+            refused=lambda: linkedin.token_expired(path="adAccounts/507000042", times=None),
+            quoting=lambda text: linkedin.linkedin_error(
                 403, "ACCESS_DENIED", text, path="adAnalytics", times=None
             ),
         ),

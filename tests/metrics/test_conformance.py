@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local import faults
-from local.ad_facts import truth
+from local.fakes.ad_facts import truth
 from tests.metrics.catalogue import ERRORS, answer, opened
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.world import LOOK_BACK, TODAY, World

@@ -15,10 +15,10 @@ from psycopg.types.json import Jsonb
 from urllib3 import HTTPResponse
 
 from local import faults
-from local.fake_google_ads import google_error, invalid_grant, late_stream_error
-from local.fake_linkedin import linkedin_error, throttled
-from local.fake_linkedin import token_expired as linkedin_token_expired
-from local.fake_meta import (
+from local.fakes.google_ads import google_error, invalid_grant, late_stream_error
+from local.fakes.linkedin import linkedin_error, throttled
+from local.fakes.linkedin import token_expired as linkedin_token_expired
+from local.fakes.meta import (
     account_throttled,
     app_throttled,
     business_usage,
@@ -26,7 +26,7 @@ from local.fake_meta import (
     token_expired,
     too_much_data,
 )
-from local.fake_tiktok import tiktok_error, too_frequent
+from local.fakes.tiktok import tiktok_error, too_frequent
 from tests.metrics.world import SECRETS, TODAY, Served, World
 from workers.metrics.platforms import NAMES
 

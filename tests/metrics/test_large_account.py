@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from local.ad_facts import total
 from local.control import Control
-from local.proxy import proxy
+from local.fakes.ad_facts import total
+from local.services.proxy import proxy
 from tests.benchmarks.network import run_function
 from tests.conftest import LocalStack
 from tests.metrics.accounts import Account, connect_account, sync_event
@@ -31,7 +31,7 @@ MOST_MEMORY = 256.0
 MOST_GROWTH = 1.3
 # A fourth of the data API's statement timeout.
 LONGEST_CALL = 2.0
-# Of so many requests one is compared with what the stand-in reported.
+# Of so many requests one is compared with what the fake reported.
 LOOKED_AT_ONE_IN = 97
 
 
@@ -110,7 +110,7 @@ def sums(stack: LocalStack, request_id: str) -> dict[tuple[date, str], Decimal]:
 
 
 def reported(run: Run, request_id: str) -> dict[tuple[date, str], Decimal]:
-    """The same, worked out from what the stand-in has to report."""
+    """The same, worked out from what the fake has to report."""
     found: dict[tuple[date, str], Decimal] = {}
     for number in range(DAYS):
         day = run.until - timedelta(days=number)

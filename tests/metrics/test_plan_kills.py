@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.fake_sqs import FakeSqs, queue_url
+from local.fakes.sqs import FakeSqs, queue_url
 from local.faults import close
 from local.http_server import HttpServer
 from tests import forked

@@ -15,8 +15,8 @@ import requests
 from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 from urllib3 import HTTPResponse
 
-from local.fake_google_ads import google_error
-from local.fake_meta import graph_error
+from local.fakes.google_ads import google_error
+from local.fakes.meta import graph_error
 from local.http_server import HttpServer
 from tests import forked
 from tests.metrics.world import LOOK_BACK, NOW, SECRETS, TODAY, Served, World

@@ -1,4 +1,4 @@
-"""The metrics sync between a real database and stand-ins for the ad platforms, in virtual time."""
+"""The metrics sync between a real database and fakes for the ad platforms, in virtual time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import requests
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from local.ad_facts import Facts, truth
-from local.fake_linkedin import reported_cost
+from local.fakes.ad_facts import Facts, truth
+from local.fakes.linkedin import reported_cost
 from local.http_server import HttpServer
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
@@ -76,7 +76,7 @@ class World:
     """What a scenario needs: accounts, requests, syncs, and a look at what came of them."""
 
     def __init__(self, api: Api, servers: Mapping[str, HttpServer]) -> None:
-        """`servers`: the stand-ins, by the names that `local.ad_facts` has for the platforms."""
+        """`servers`: the fakes, by the names that `local.fakes.ad_facts` has for the platforms."""
         self.api = api
         self.servers = servers
         self.meta, self.google = servers["meta"], servers["google"]
@@ -123,7 +123,7 @@ class World:
     # --- the agency and its accounts ---
 
     def meta_account(self, account_id: str, **values: Any) -> None:
-        """An account in the stand-in: `ads` or `ad_count`, and what else its state may have."""
+        """An account in the fake: `ads` or `ad_count`, and what else its state may have."""
         usual = {"tokens": [META_TOKEN], "app_secret": META_SECRET, "require_proof": True}
         self._put_account(self.meta, account_id, {**usual, **values})
 
@@ -153,7 +153,7 @@ class World:
         server.app.replace_state({**state, "accounts": accounts})
 
     def change_account(self, server: HttpServer, account_id: str, **values: Any) -> None:
-        """Replaces parts of an account in a stand-in's state."""
+        """Replaces parts of an account in a fake's state."""
         before = server.app.state()["accounts"][account_id]
         self._put_account(server, account_id, {**before, **values})
 
@@ -308,7 +308,7 @@ class World:
         days: int = LOOK_BACK,
     ) -> Figures:
         """What has to stand in performance_metrics for these requests, worked out from the
-        stand-ins' own truth, without the product's code."""
+        fakes' own truth, without the product's code."""
         found: Figures = {}
         for request_id, ads in served.items():
             for number in range(days + 1):

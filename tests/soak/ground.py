@@ -1,4 +1,4 @@
-"""What the rounds are played on: a data API, stand-ins, and addresses where nobody answers."""
+"""What the rounds are played on: a data API, fakes, and addresses where nobody answers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from local.fake_google_ads import fake_google_ads
-from local.fake_linkedin import fake_linkedin
-from local.fake_meta import fake_meta
-from local.fake_sqs import FakeSqs
-from local.fake_tiktok import fake_tiktok
+from local.fakes.google_ads import fake_google_ads
+from local.fakes.linkedin import fake_linkedin
+from local.fakes.meta import fake_meta
+from local.fakes.sqs import FakeSqs
+from local.fakes.tiktok import fake_tiktok
 from local.http_server import HttpServer
 from tests.conftest import Api
 from tests.delivery.world import TOKEN

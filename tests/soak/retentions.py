@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 
 from local.http_server import HttpServer
-from local.proxy import proxy
+from local.services.proxy import proxy
 from tests.integration.moto_s3 import CREDENTIALS, client
 from tests.retention.test_crashes import (
     BUCKET,

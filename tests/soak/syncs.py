@@ -13,9 +13,9 @@ from typing import Any
 import requests
 from postgrest.exceptions import APIError
 
-from local.fake_sqs import queue_url
+from local.fakes.sqs import queue_url
 from local.http_server import HttpServer
-from local.proxy import proxy
+from local.services.proxy import proxy
 from tests.delivery.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.sides import SIDES, Side
@@ -120,7 +120,7 @@ class Round:
         self._tally.add("restated", side.name)
 
     def _some_day(self, connection: str) -> str:
-        """An ad and a day, as the stand-ins' state has them."""
+        """An ad and a day, as the fakes' state has them."""
         ad = self._sides[connection].ad_id(self._rng.randint(1, self._ads[connection]))
         day = self._world.now.date() - timedelta(days=self._rng.randint(0, RESTATED_DAYS))
         return f"{ad}/{day}"
@@ -214,7 +214,7 @@ class Round:
         settings = {name: value for name, value in known.items() if value is not None}
         url = side.server(self._world).url
         reached = self._ground.reached(url, self._rng, self._tally)
-        for name in URLS[side.stand_in]:
+        for name in URLS[side.fake]:
             settings[name] = settings[name].replace(url, reached)
         return settings
 

@@ -62,7 +62,7 @@ def test_every_file_that_it_names_exists() -> None:
 
 def test_the_manifest_asks_for_the_scopes_that_the_sample_workspace_grants() -> None:
     manifest = (ROOT / "slack-manifest.yaml").read_text(encoding="utf-8")
-    workspace = (ROOT / "local" / "workspace.json").read_text(encoding="utf-8")
+    workspace = (ROOT / "local" / "fakes" / "workspace.json").read_text(encoding="utf-8")
     for scope in ("chat:write", "im:write", "channels:read", "channels:history", "groups:history"):
         assert f"- {scope}\n" in manifest
         assert f'"{scope}"' in workspace

@@ -323,7 +323,7 @@ class _Client(WebClient):
     def _connection(self) -> HTTPConnection:
         host, port = self._api.hostname or "", self._api.port
         timeout = min(self.timeout, _CONNECT_TIMEOUT)
-        if self._api.scheme == "http":  # a stand-in on this machine
+        if self._api.scheme == "http":  # a fake on this machine
             return HTTPConnection(host, port, timeout=timeout)
         if self._tunnel is None:
             return HTTPSConnection(host, port, timeout=timeout, context=self._context)

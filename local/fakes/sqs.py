@@ -1,4 +1,4 @@
-"""A stand-in for SQS: one queue, kept in memory, over the JSON protocol that boto3 speaks.
+"""A fake for SQS: one queue, kept in memory, over the JSON protocol that boto3 speaks.
 
 boto3 finds it by AWS_ENDPOINT_URL_SQS. What it refuses and how follows
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/; what goes wrong on the

@@ -1,4 +1,4 @@
-"""Reads the Google Ads Query Language, as far as the stand-in for Google Ads answers it."""
+"""Reads the Google Ads Query Language, as far as the fake for Google Ads answers it."""
 
 from __future__ import annotations
 

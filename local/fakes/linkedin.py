@@ -1,9 +1,9 @@
-"""A stand-in for the part of LinkedIn's Marketing API that reports, and for its token endpoint.
+"""A fake for the part of LinkedIn's Marketing API that reports, and for its token endpoint.
 
 It shares nothing with the client that it is for. What it answers and refuses follows
 https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/ads-reporting and
 https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/error-handling; the figures
-are those of `local.ad_facts`. What goes wrong on the way is the fault script's, for which the
+are those of `local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for which the
 functions at the end of this module make faults in LinkedIn's words.
 """
 
@@ -20,11 +20,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from local.ad_facts import AdRecord, Facts
-from local.ad_platform import AdPlatform
+from local.fakes.ad_facts import AdRecord, Facts
+from local.fakes.ad_platform import AdPlatform
+from local.fakes.restli import RestliProblem, read_query
 from local.faults import Fault
 from local.http_server import HttpServer
-from local.restli import RestliProblem, read_query
 from local.wire import Request, Response
 
 ACCOUNTS = Path(__file__).resolve().parent / "linkedin_accounts.json"
@@ -315,7 +315,7 @@ def fake_linkedin(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m local.fake_linkedin", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.fakes.linkedin", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)

@@ -137,7 +137,7 @@ def proxy(upstream: str, *, port: int = 0, latency: float = 0.0) -> HttpServer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m local.proxy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.services.proxy", description=__doc__)
     parser.add_argument("--upstream", required=True, help="base URL to forward to")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")

@@ -1,8 +1,8 @@
-"""A stand-in for the part of the Google Ads API that reports, and for Google's token endpoint.
+"""A fake for the part of the Google Ads API that reports, and for Google's token endpoint.
 
 It shares nothing with the client that it is for. What it answers and refuses follows
 https://developers.google.com/google-ads/api/rest and .../docs/best-practices/error-types; the
-figures are those of `local.ad_facts`. What goes wrong on the way is the fault script's, for
+figures are those of `local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for
 which the functions at the end of this module make faults in Google's words.
 """
 
@@ -21,17 +21,17 @@ from typing import Any
 from urllib.parse import unquote
 from zlib import crc32
 
-from local.ad_platform import AdPlatform
+from local.fakes.ad_platform import AdPlatform
+from local.fakes.gaql import QueryProblem, parse
+from local.fakes.google_report import Report, read_report
 from local.faults import Fault
-from local.gaql import QueryProblem, parse
-from local.google_report import Report, read_report
 from local.http_server import HttpServer
 from local.wire import Request, Response
 
 ACCOUNTS = Path(__file__).resolve().parent / "google_ads_accounts.json"
 
 SEARCH_PAGE = 10_000
-TOKEN_PREFIX = "ya29.local-"  # noqa: S105 - of the tokens that this stand-in gives out
+TOKEN_PREFIX = "ya29.local-"  # noqa: S105 - of the tokens that this fake gives out
 
 _STATUSES = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
@@ -421,7 +421,7 @@ def fake_google_ads(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m local.fake_google_ads", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.fakes.google_ads", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)

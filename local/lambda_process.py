@@ -1,4 +1,4 @@
-"""`python -m local.container FUNCTION LOG`: a process that handles events as one of Lambda's
+"""`python -m local.lambda_process FUNCTION LOG`: a process that handles events as one of Lambda's
 containers does: the function is loaded once and handles one event after the other.
 
 Events are lines of JSON on stdin; for each a line of JSON goes to stdout: what the handler

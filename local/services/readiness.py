@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from local.tether import Child
+from local.services.tether import Child
 
 _READY = re.compile(r"^ready (\d+)\n", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Rest.li's query syntax, as far as LinkedIn's stand-in needs it.
+"""Rest.li's query syntax, as far as LinkedIn's fake needs it.
 
 https://linkedin.github.io/rest.li/spec/protocol: objects are (key:value,...), arrays are
 List(value,...). Brackets, commas and colons are syntax where they stand plainly, and part of a

@@ -1,10 +1,10 @@
-"""A stand-in for the part of TikTok's Business API that reports on ads.
+"""A fake for the part of TikTok's Business API that reports on ads.
 
 It shares nothing with the client that it is for. What it answers and refuses follows
 https://business-api.tiktok.com/portal/docs?id=1740302848100353 and TikTok's own SDK
-(https://github.com/tiktok/tiktok-business-api-sdk); the figures are those of `local.ad_facts`.
-What goes wrong on the way is the fault script's, for which the functions at the end of this
-module make faults in TikTok's words.
+(https://github.com/tiktok/tiktok-business-api-sdk); the figures are those of
+`local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for which the functions at
+the end of this module make faults in TikTok's words.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from local.ad_facts import AdRecord, Facts
-from local.ad_platform import AdPlatform
+from local.fakes.ad_facts import AdRecord, Facts
+from local.fakes.ad_platform import AdPlatform
 from local.faults import Fault
 from local.http_server import HttpServer
 from local.wire import Request, Response
@@ -253,7 +253,7 @@ def _read_range(request: Request) -> tuple[date, date]:
 
 
 def _check_report(request: Request) -> None:
-    """This stand-in has one kind of report."""
+    """This fake has one kind of report."""
     for name, value in (("report_type", "BASIC"), ("data_level", "AUCTION_AD")):
         if _read(request, name) != value:
             raise TikTokRefusal(40002, f"{name}: Must be {value}.")
@@ -306,7 +306,7 @@ def fake_tiktok(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m local.fake_tiktok", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.fakes.tiktok", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)

@@ -8,10 +8,10 @@ import urllib.request
 from pathlib import Path
 
 from local.control import Control, direct
-from local.keys import Keys
-from local.node import Node
-from local.readiness import announced_port
-from local.tether import Child, Tether
+from local.services.keys import Keys
+from local.services.node import Node
+from local.services.readiness import announced_port
+from local.services.tether import Child, Tether
 
 SCRIPT = Path(__file__).resolve().parent / "data_api.mjs"
 START_SECONDS = 60.0

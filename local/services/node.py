@@ -1,7 +1,7 @@
 """Finds Node and installs the stack's JavaScript parts, once.
 
-`python -m local.node install` is what the Makefile calls; `ensure_installed` is what the stack
-calls. After the first success neither needs the network, until `package-lock.json` changes.
+The Makefile calls `python -m local.services.node install`, the stack `ensure_installed`. After
+the first success neither needs the network, until `package-lock.json` changes.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _one_at_a_time() -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line of this module; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m local.node", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.services.node", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     install = commands.add_parser("install", help="install the pinned packages unless present")
     install.add_argument("--with-dev", action="store_true", help="also the Supabase CLI")

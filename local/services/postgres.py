@@ -23,12 +23,12 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from local import node
-from local.tether import Child, Tether, TetherError
+from local.services import node
+from local.services.tether import Child, Tether, TetherError
 
 HERE = Path(__file__).resolve().parent
 BOOTSTRAP = HERE / "bootstrap.sql"
-MIGRATIONS = HERE.parent / "supabase" / "migrations"
+MIGRATIONS = HERE.parents[1] / "supabase" / "migrations"
 
 USUAL = Path("/tmp")
 MEMORY = Path("/dev/shm")

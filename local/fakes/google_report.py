@@ -1,4 +1,4 @@
-"""What the stand-in for Google Ads reports: a query's rows, in Google's units and as JSON text.
+"""What the fake for Google Ads reports: a query's rows, in Google's units and as JSON text.
 
 Rows become text here, not at the end: a report of some hundred thousand rows takes seconds.
 """
@@ -13,8 +13,8 @@ from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
-from local.ad_facts import AdRecord, Facts, total
-from local.gaql import Condition, Query, QueryProblem
+from local.fakes.ad_facts import AdRecord, Facts, total
+from local.fakes.gaql import Condition, Query, QueryProblem
 
 
 def _camel(name: str) -> str:
@@ -182,7 +182,7 @@ def read_report(
         things = [_Thing(customer, account, AdRecord("", "", "", 0, {}))]
         if metrics or _DATE in [*query.fields, *filtered]:
             raise QueryProblem(
-                "UNSUPPORTED_OPERATION", "This stand-in has metrics of ad_group_ad only."
+                "UNSUPPORTED_OPERATION", "This fake has metrics of ad_group_ad only."
             )
     for one in query.conditions:
         if one.field in _THING_FIELDS:

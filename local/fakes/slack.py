@@ -1,4 +1,4 @@
-"""A stand-in for Slack's Web API: one workspace, kept in memory, as strict as the real one.
+"""A fake for Slack's Web API: one workspace, kept in memory, as strict as the real one.
 
 It shares nothing with the client that it is for. What it refuses and how follows
 https://docs.slack.dev/reference/methods; what goes wrong on the way is the fault script's.
@@ -17,8 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from local.fakes.slack_blocks import problems, text_sum
 from local.http_server import HttpServer
-from local.slack_blocks import problems, text_sum
 from local.wire import Request, Response
 
 WORKSPACE = Path(__file__).resolve().parent / "workspace.json"
@@ -435,7 +435,7 @@ def fake_slack(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m local.fake_slack", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.fakes.slack", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)

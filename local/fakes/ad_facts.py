@@ -2,9 +2,9 @@
 
 Nothing is stored. A hash of account, ad and day gives the figures, so that an account with ten
 thousand ads costs nothing until somebody asks, and a test can work out by itself what a
-stand-in has to say.
+fake has to say.
 
-An account in a stand-in's state, of which this module reads:
+An account in a fake's state, of which this module reads:
 
   ads        [{"id", "name", "ad_groups": [...], "is_deleted": true}]; `ad_groups` for Google, and
              optional; `is_deleted` for Meta and TikTok, and optional
@@ -76,9 +76,9 @@ def facts(account_id: str, ad_id: str, day: date, ad_group: str = "") -> Facts |
 
 
 def truth(account_id: str, account: Mapping[str, Any], ad_id: str, day: date) -> Facts | None:
-    """What a stand-in has to report for that ad and day, summed over its ad groups.
+    """What a fake has to report for that ad and day, summed over its ad groups.
 
-    `account` is the account's entry in the stand-in's state. The reach of several ad groups is
+    `account` is the account's entry in the fake's state. The reach of several ad groups is
     added up too, which no platform would do.
     """
     described: dict[str, Any] = {"id": ad_id}
@@ -104,7 +104,7 @@ def total(several: Iterable[Facts]) -> Facts:
 
 
 def ad_records(platform: Platform, account_id: str, account: Mapping[str, Any]) -> list[AdRecord]:
-    """All ads of an account in a stand-in's state, for Google once for each ad group."""
+    """All ads of an account in a fake's state, for Google once for each ad group."""
     restated, vanished = _by_ad(account)
     described = [*account.get("ads", []), *_generated_ads(platform, account_id, account)]
     return [

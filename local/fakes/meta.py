@@ -1,8 +1,8 @@
-"""A stand-in for the part of Meta's Graph API that reports on ads.
+"""A fake for the part of Meta's Graph API that reports on ads.
 
 It shares nothing with the client that it is for. What it answers and refuses follows
 https://developers.facebook.com/docs/marketing-api/insights and .../insights/error-codes; the
-figures are those of `local.ad_facts`. What goes wrong on the way is the fault script's, for
+figures are those of `local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for
 which the functions at the end of this module make faults in Meta's words.
 """
 
@@ -24,11 +24,11 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 from zlib import crc32
 
-from local.ad_facts import AdRecord
-from local.ad_platform import AdPlatform
+from local.fakes.ad_facts import AdRecord
+from local.fakes.ad_platform import AdPlatform
+from local.fakes.meta_report import DATES, DIMENSIONS, METRICS, Report, WholeAccount
 from local.faults import Fault
 from local.http_server import HttpServer
-from local.meta_report import DATES, DIMENSIONS, METRICS, Report, WholeAccount
 from local.wire import Request, Response
 
 ACCOUNTS = Path(__file__).resolve().parent / "meta_accounts.json"
@@ -567,7 +567,7 @@ def fake_meta(
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module: serve until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m local.fake_meta", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local.fakes.meta", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""What the stand-ins of the ad platforms have in common: settings, state, and the day it is."""
+"""What the fakes of the ad platforms have in common: settings, state, and the day it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from local.ad_facts import AdRecord, Platform, ad_records
+from local.fakes.ad_facts import AdRecord, Platform, ad_records
 
 
 class AdPlatform:

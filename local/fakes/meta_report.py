@@ -1,4 +1,4 @@
-"""What the stand-in for Meta reports: the rows of an insights request, in Graph's units."""
+"""What the fake for Meta reports: the rows of an insights request, in Graph's units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from local.ad_facts import AdRecord, Facts, total
+from local.fakes.ad_facts import AdRecord, Facts, total
 
 
 class Subject(Protocol):

@@ -1,0 +1,1 @@
+"""Fakes of the outside services: real HTTP servers with scripted failures."""
