@@ -58,8 +58,8 @@ test: install ## Run the tests
 test-long: install ## Try many more orders of events and kills, and larger accounts, than test does
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 OUTAGE_EACH=50 RETENTION_ROWS=200000 \
 	  LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
-	  tests/delivery/test_state_machine.py tests/delivery/test_crashes.py \
-	  tests/delivery/test_long_outage.py tests/retention/test_retention.py \
+	  tests/notifications/test_state_machine.py tests/notifications/test_crashes.py \
+	  tests/notifications/test_long_outage.py tests/retention/test_retention.py \
 	  tests/metrics/test_large_account.py $(ARGS)
 
 soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]

@@ -22,7 +22,7 @@ from typing import Any
 
 # What these import together is what the runs need.
 MODULES = (
-    "tests.delivery.killed_run",
+    "tests.notifications.killed_run",
     "tests.integration.killed_handler",
     "tests.metrics.killed_plan",
     "tests.metrics.killed_sync",

@@ -2,7 +2,7 @@
 
 `python -m tests.integration.killed_handler` reads one JSON object from stdin: function, and kill_at
 (a step's name, or null). Its settings are in the environment. It prints the steps that it took,
-one a line, before each is taken; steps are as in tests.delivery.killed_run.
+one a line, before each is taken; steps are as in tests.notifications.killed_run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from local.invoke import load, new_context, read_event
-from tests.delivery.killed_run import Steps
+from tests.notifications.killed_run import Steps
 from workers.database import Database
 
 

@@ -1,6 +1,6 @@
 """Handlers that are killed (SIGKILL) once the work is done and only has to be told.
 
-What comes before is `tests/delivery/test_crashes.py`'s, `tests/metrics/test_plan_kills.py`'s,
+What comes before is `tests/notifications/test_crashes.py`'s, `tests/metrics/test_plan_kills.py`'s,
 `test_sync_kills.py`'s and `tests/retention/test_crashes.py`'s.
 """
 
@@ -18,7 +18,7 @@ from local.http_server import HttpServer
 from local.invoke import REGION
 from tests import forked
 from tests.conftest import LocalStack
-from tests.delivery.killed_run import kinds_of
+from tests.notifications.killed_run import kinds_of
 
 MODULE = "tests.integration.killed_handler"
 # The calls of the data API that a run over the sample agency makes.

@@ -3,7 +3,7 @@
 `python -m tests.metrics.killed_plan` reads one JSON object from stdin: url, key, as_of, queue_url,
 kill_at (a step's name, or null), and where it is not the usual one timeout (of each call, in
 seconds). SQS is where AWS_ENDPOINT_URL_SQS says. It prints the steps that it took, one a line,
-before each is taken; steps are as in tests.delivery.killed_run: a call of the database, and each
+before each is taken; steps are as in tests.notifications.killed_run: a call of the database, and each
 batch of messages.
 """
 
@@ -16,7 +16,7 @@ from datetime import datetime
 import boto3
 from botocore.config import Config
 
-from tests.delivery.killed_run import SteppedDatabase, Steps, step_through
+from tests.notifications.killed_run import SteppedDatabase, Steps, step_through
 from workers.metrics.planning import plan_syncs
 from workers.metrics.platforms import NAMES
 from workers.metrics.sync_queue import SyncQueue

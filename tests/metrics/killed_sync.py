@@ -3,7 +3,7 @@
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
 as_of, body (the order), kill_at (a step's name, or null), and where they are not the usual ones
 timeout (of each call) and seconds (until the deadline). It prints the steps that it took, one a
-line, before each is taken; steps are as in tests.delivery.killed_run: a call of the database, and
+line, before each is taken; steps are as in tests.notifications.killed_run: a call of the database, and
 each request to the platform.
 """
 
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tests.delivery.killed_run import SteppedDatabase, Steps
+from tests.notifications.killed_run import SteppedDatabase, Steps
 from workers.clock import SystemClock
 from workers.metrics.orders import SyncOrder
 from workers.metrics.sync import ConnectionSync

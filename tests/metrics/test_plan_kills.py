@@ -14,7 +14,7 @@ from local.fakes.sqs import FakeSqs, queue_url
 from local.faults import close
 from local.http_server import HttpServer
 from tests import forked
-from tests.delivery.killed_run import kinds_of
+from tests.notifications.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.world import Served, World
 from workers.metrics.orders import SyncOrder

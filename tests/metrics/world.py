@@ -18,7 +18,7 @@ from local.fakes.linkedin import reported_cost
 from local.http_server import HttpServer
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
-from tests.delivery.virtual_time import TimedDatabase, VirtualClock
+from tests.notifications.virtual_time import TimedDatabase, VirtualClock
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import Plan, plan_syncs
 from workers.metrics.platforms import NAMES

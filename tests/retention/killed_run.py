@@ -3,7 +3,7 @@
 `python -m tests.retention.killed_run` reads one JSON object from stdin: url, key, as_of, bucket
 (or null), kill_at (a step's name, or null), and where it is not the usual one timeout (of each
 call, in seconds). S3 is where AWS_ENDPOINT_URL_S3 says. It prints the steps that it took, one a
-line, before each is taken; steps are as in tests.delivery.killed_run: a call of the database,
+line, before each is taken; steps are as in tests.notifications.killed_run: a call of the database,
 and each request to S3.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.delivery.killed_run import Steps, step_through
+from tests.notifications.killed_run import Steps, step_through
 from tests.retention.world import TIMED
 from workers.clock import SystemClock
 from workers.database import Database

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
-from tests.delivery.virtual_time import VirtualClock
+from tests.notifications.virtual_time import VirtualClock
 from workers.database import Database
 from workers.retention.run import ColdStore, Retention
 

@@ -11,8 +11,8 @@ from typing import Any
 from postgrest.exceptions import APIError
 
 from local.faults import slack_error
-from tests.delivery.test_crashes import DIRECT, KINDS, LOOKING, REFUSED, STEPS
-from tests.delivery.world import ENDED, TOKEN, World, world_over
+from tests.notifications.test_crashes import DIRECT, KINDS, LOOKING, REFUSED, STEPS
+from tests.notifications.world import ENDED, TOKEN, World, world_over
 from tests.soak.chaos import TIMEOUT_SECONDS, Kind, end_faults, kinds, spoil
 from tests.soak.ground import Ground
 from tests.soak.odd_notifications import ODD_CHANNEL, mend_the_routes, queue_odd_ones
@@ -110,7 +110,7 @@ def _run_in_a_process(ground: Ground, world: World, rng: random.Random, tally: T
         "timeout": TIMEOUT_SECONDS,
     }
     ended = run_process(
-        "tests.delivery.killed_run", order, patience=ground.patience(rng),
+        "tests.notifications.killed_run", order, patience=ground.patience(rng),
         passed=world.clock.advance,
     )  # fmt: skip
     assert_listed(ended.steps, KINDS)

@@ -15,7 +15,7 @@ from local.fakes.sqs import FakeSqs
 from local.fakes.tiktok import fake_tiktok
 from local.http_server import HttpServer
 from tests.conftest import Api
-from tests.delivery.world import TOKEN
+from tests.notifications.world import TOKEN
 from tests.integration.moto_s3 import MotoS3
 from tests.metrics.world import SECRETS
 from tests.soak.tally import Tally

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.database.agency import NOW
-from tests.delivery.world import World
+from tests.notifications.world import World
 
 ODD_CHANNEL = "C9ODD0000"
 DATA: tuple[Any, ...] = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tests.delivery.killed_run import kinds_of
+from tests.notifications.killed_run import kinds_of
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.02

@@ -16,7 +16,7 @@ from postgrest.exceptions import APIError
 from local.fakes.sqs import queue_url
 from local.http_server import HttpServer
 from local.services.proxy import proxy
-from tests.delivery.killed_run import kinds_of
+from tests.notifications.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.test_plan_kills import KINDS as PLAN_KINDS

@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 
 from local.faults import Fault, close, failing, rate_limited, reset, slack_error, truncate
 from tests.conftest import Api
-from tests.delivery.virtual_time import TimedDatabase
-from tests.delivery.world import ENDED, World, world_over
+from tests.notifications.virtual_time import TimedDatabase
+from tests.notifications.world import ENDED, World, world_over
 from workers.errors import AmbiguousError, CredentialsError, TransientError, WorkerError
 from workers.notifications.claims import read_claim
 from workers.notifications.lanes import Work

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from local.faults import failing
-from tests.delivery.world import Message, World
+from tests.notifications.world import Message, World
 
 # `make test-long` queues 5,000.
 CHANNELS = 100

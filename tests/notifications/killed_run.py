@@ -1,6 +1,6 @@
 """A run of the worker in a process of its own, which kills itself at a named step.
 
-`python -m tests.delivery.killed_run` reads one JSON object from stdin: url, key, token,
+`python -m tests.notifications.killed_run` reads one JSON object from stdin: url, key, token,
 slack_url, as_of, kill_at (a step's name, or null), poison (a channel whose posts kill the
 process, or null), and where they are not the usual ones timeout (of each call, in seconds) and
 rate (messages a second in a channel; usually without limit). It prints the steps that it took, one
@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.delivery.virtual_time import TimedDatabase
+from tests.notifications.virtual_time import TimedDatabase
 from workers.clock import SystemClock
 from workers.notifications.drain import Drain
 from workers.notifications.rendering import Message

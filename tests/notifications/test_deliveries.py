@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.delivery.world import World
+from tests.notifications.world import World
 
 
 def test_a_queue_is_drained_in_order_at_the_channels_pace(world: World) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Api
-from tests.delivery.world import World, world_over
+from tests.notifications.world import World, world_over
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.delivery.world import World
+from tests.notifications.world import World
 from workers.clock import SystemClock
 from workers.composition import runs
 from workers.errors import PermanentError

@@ -20,7 +20,7 @@ from local.faults import (
     trickle,
     truncate,
 )
-from tests.delivery.world import World
+from tests.notifications.world import World
 from workers.errors import CredentialsError, TransientError
 
 POST = {"path": "chat.postMessage"}

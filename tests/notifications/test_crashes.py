@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests import forked
-from tests.delivery.killed_run import kinds_of
-from tests.delivery.world import TOKEN, World
+from tests.notifications.killed_run import kinds_of
+from tests.notifications.world import TOKEN, World
 from workers.errors import CredentialsError
 
 # Where a crash can fall in a run over three channels of two notifications each.
@@ -47,7 +47,7 @@ REVOKED = first_of("auth.test")
 KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *REVOKED))
 
 
-MODULE = "tests.delivery.killed_run"
+MODULE = "tests.notifications.killed_run"
 # What the fake's own clock and threads may be off by.
 CLOCK_ERROR = 0.003
 

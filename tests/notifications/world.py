@@ -20,7 +20,7 @@ from local.http_server import HttpServer
 from local.services.proxy import proxy
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
-from tests.delivery.virtual_time import TimedDatabase, VirtualClock
+from tests.notifications.virtual_time import TimedDatabase, VirtualClock
 from workers.database import Database
 from workers.notifications.drain import Drain
 from workers.notifications.report import Report
