@@ -374,7 +374,7 @@ ABLATIONS = (
     Ablation(
         "escaping",
         "values are escaped: no mention, no link",
-        "tests/unit/test_rendering.py::test_a_value_opens_no_link_and_no_mention",
+        "tests/unit/notifications/test_rendering.py::test_a_value_opens_no_link_and_no_mention",
         (
             Cut(
                 f"{WORKERS}/notifications/rendering.py",
@@ -646,7 +646,7 @@ ABLATIONS = (
     Ablation(
         "verified-contents",
         "verified purge: what is read back is compared",
-        "tests/unit/test_cold.py::test_no_byte_of_an_object_may_change",
+        "tests/unit/retention/test_cold.py::test_no_byte_of_an_object_may_change",
         (
             Cut(
                 f"{WORKERS}/retention/cold.py",

@@ -14,9 +14,9 @@ from local.fakes.sqs import FakeSqs, queue_url
 from local.faults import close
 from local.http_server import HttpServer
 from tests import forked
-from tests.notifications.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.world import Served, World
+from tests.notifications.killed_run import kinds_of
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
 

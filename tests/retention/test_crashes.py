@@ -16,8 +16,8 @@ import pytest
 from local.faults import redirect
 from local.http_server import HttpServer
 from tests import forked
-from tests.notifications.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS, MotoS3, client, s3_error
+from tests.notifications.killed_run import kinds_of
 from tests.retention.world import World, days_ago
 from workers.retention.archive import ColdArchive
 

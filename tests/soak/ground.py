@@ -15,9 +15,9 @@ from local.fakes.sqs import FakeSqs
 from local.fakes.tiktok import fake_tiktok
 from local.http_server import HttpServer
 from tests.conftest import Api
-from tests.notifications.world import TOKEN
 from tests.integration.moto_s3 import MotoS3
 from tests.metrics.world import SECRETS
+from tests.notifications.world import TOKEN
 from tests.soak.tally import Tally
 
 # One in so many processes finds that nothing listens where it calls, as many that the name of the

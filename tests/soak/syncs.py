@@ -16,13 +16,13 @@ from postgrest.exceptions import APIError
 from local.fakes.sqs import queue_url
 from local.http_server import HttpServer
 from local.services.proxy import proxy
-from tests.notifications.killed_run import kinds_of
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.test_plan_kills import KINDS as PLAN_KINDS
 from tests.metrics.test_plan_kills import REFUSED as PLAN_STEPS
 from tests.metrics.test_sync_kills import steps_of
 from tests.metrics.world import LOOK_BACK, Figures, Served, World
+from tests.notifications.killed_run import kinds_of
 from tests.soak.chaos import TIMEOUT_SECONDS, end_faults, kinds, spoil
 from tests.soak.ground import Ground
 from tests.soak.processes import assert_listed, run_process

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.claimed import delivery, notification
+from tests.unit.notifications.claimed import delivery, notification
 from workers.notifications.claims import Notification
 from workers.notifications.hand import (
     CONFIG_SHARE,

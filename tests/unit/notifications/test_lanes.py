@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from tests.unit.claimed import work
+from tests.unit.notifications.claimed import work
 from workers.notifications.lanes import LOOKAHEAD, UNPACED_LOOKAHEAD, Lane, Work
 from workers.notifications.pacing import ChannelPace
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.unit.claimed import notification, work
+from tests.unit.notifications.claimed import notification, work
 from workers.notifications.outcomes import Outcome
 from workers.notifications.records import Record, Told
 

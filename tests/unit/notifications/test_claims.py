@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.claimed import delivery
+from tests.unit.notifications.claimed import delivery
 from workers.notifications.claims import Delivery, Notification, read_claim
 
 FRESH = {
