@@ -147,8 +147,6 @@ class FakeGoogleAds(AdPlatform):
         except _NoSuchPath:
             return Response(404, NOT_FOUND.encode(), {"Content-Type": "text/html; charset=UTF-8"})
 
-    # --- the token endpoint ---
-
     def _token(self, request: Request) -> dict[str, Any]:
         fields = request.fields
         with self._lock:
@@ -177,8 +175,6 @@ class FakeGoogleAds(AdPlatform):
             "access_token": token, "expires_in": lifetime, "token_type": "Bearer",
             "scope": "https://www.googleapis.com/auth/adwords",
         }  # fmt: skip
-
-    # --- the API ---
 
     def _call(self, request: Request, path: str) -> Response:
         found = re.fullmatch(r"/(v\d+)/customers(?:/([^/]+)/googleAds)?:(\w+)", path)
@@ -360,7 +356,7 @@ def _read_page_token(token: str, key: str) -> int:
     return start
 
 
-# --- faults in Google's words; each takes Fault's other fields as keywords ---
+# Faults in Google's words; each takes Fault's other fields as keywords.
 
 
 def google_error(

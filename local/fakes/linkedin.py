@@ -107,8 +107,6 @@ class FakeLinkedIn(AdPlatform):
         except LinkedInRefusal as refusal:
             return Response.of_json(refusal.body, refusal.status, headers)
 
-    # --- the token endpoint ---
-
     def _give_out(self, request: Request) -> dict[str, Any]:
         fields = request.fields
         if request.method != "POST" or fields.get("grant_type") != "refresh_token":
@@ -132,8 +130,6 @@ class FakeLinkedIn(AdPlatform):
             self._state.setdefault("access_tokens", {})[token] = given
         return {"access_token": token, "expires_in": lifetime, "token_type": "Bearer",
                 "refresh_token": refresh_token, "scope": "r_ads,r_ads_reporting"}  # fmt: skip
-
-    # --- the API ---
 
     def _call(self, request: Request) -> dict[str, Any]:
         found = re.fullmatch(r"/rest/(?:(adAnalytics)|adAccounts/(\d+))", request.path)
@@ -239,9 +235,6 @@ def _parts(ordinal: int) -> dict[str, int]:
     return {"month": day.month, "day": day.day, "year": day.year}
 
 
-# --- parameters ---
-
-
 def _bad_parameter(name: str) -> LinkedInRefusal:
     return LinkedInRefusal(400, "PARAM_INVALID", f"Invalid param. Name: {name}", 100)
 
@@ -280,7 +273,7 @@ def _read_accounts(asked: Mapping[str, Any]) -> list[str]:
     return accounts
 
 
-# --- faults in LinkedIn's words; each takes Fault's other fields as keywords ---
+# Faults in LinkedIn's words; each takes Fault's other fields as keywords.
 
 
 def linkedin_error(

@@ -156,8 +156,6 @@ class FakeMeta(AdPlatform):
             answers.append({"code": answer.status, "body": answer.body.decode()})
         return answers
 
-    # --- who is calling ---
-
     def _grant(self, token: str) -> dict[str, Any]:
         """What is known of a token. Raises GraphRefusal when it is none, or no longer."""
         if not token:
@@ -196,8 +194,6 @@ class FakeMeta(AdPlatform):
                 100, "Invalid appsecret_proof provided in the API argument",
                 kind="GraphMethodException",
             )  # fmt: skip
-
-    # --- the nodes ---
 
     def _me(self, call: _Call) -> dict[str, Any]:
         return {"name": "Agency Dashboard system user", "id": self._grant(call.token)["user_id"]}
@@ -272,9 +268,6 @@ _NODES: dict[str, Callable[[FakeMeta, _Call], dict[str, Any]]] = {
     "me/adaccounts": FakeMeta._my_accounts,
     "debug_token": FakeMeta._debug_token,
 }
-
-
-# --- what an insights request asks for ---
 
 
 def _read_report(
@@ -384,9 +377,6 @@ def _read_filtering(told: Any) -> tuple[set[str] | None, set[str], int]:
     return wanted, statuses, least
 
 
-# --- parameters ---
-
-
 def _token(request: Request) -> str:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token:
@@ -488,7 +478,7 @@ def _session_expired() -> str:
     return "Error validating access token: Session has expired. The session is over."
 
 
-# --- faults in Meta's words; each takes Fault's other fields as keywords ---
+# Faults in Meta's words; each takes Fault's other fields as keywords.
 
 # Code, subcode, message and status of what Meta says when a report is too large.
 TOO_MUCH_DATA: dict[str, tuple[int, int | None, str, int]] = {

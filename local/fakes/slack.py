@@ -120,8 +120,6 @@ class FakeSlack:
     def close(self) -> None:
         """Nothing is held."""
 
-    # --- what every method needs ---
-
     def _now(self) -> float:
         return time.time() if self._settings["time"] is None else float(self._settings["time"])
 
@@ -171,8 +169,6 @@ class FakeSlack:
         if channel[:1] == "D":
             return "im:history"
         return "groups:history" if conversation["private"] else "channels:history"
-
-    # --- the methods ---
 
     def _auth_test(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         team, bot = self._state["team"], self._state["bot"]

@@ -123,8 +123,6 @@ class FakeSqs:
     def close(self) -> None:
         """Nothing is held."""
 
-    # --- the actions ---
-
     def _send_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         body = str(fields.get("MessageBody", ""))
         if not body:

@@ -85,8 +85,6 @@ class FakeTikTok(AdPlatform):
         except TikTokRefusal as refusal:
             return Response.of_json(body_of(refusal.code, str(refusal)))
 
-    # --- who is calling ---
-
     def _token(self, request: Request) -> str:
         """Raises TikTokRefusal when there is none, or none that is known."""
         token = request.headers.get("access-token", "")
@@ -101,8 +99,6 @@ class FakeTikTok(AdPlatform):
         if account is None or token not in account["tokens"]:
             raise TikTokRefusal(40001, f"You don't have permission to the advertiser {advertiser}.")
         return dict(account)
-
-    # --- the calls ---
 
     def _accounts(self, request: Request) -> dict[str, Any]:
         token = self._token(request)
@@ -207,9 +203,6 @@ def _rows(
         yield from days
 
 
-# --- parameters ---
-
-
 def _read(request: Request, name: str) -> str:
     value = str(request.fields.get(name, ""))
     if not value:
@@ -284,7 +277,7 @@ def _wanted(request: Request, ads: Sequence[AdRecord]) -> list[AdRecord]:
     return [ad for ad in ads if not ad.is_deleted or "STATUS_ALL" in statuses]
 
 
-# --- faults in TikTok's words; each takes Fault's other fields as keywords ---
+# Faults in TikTok's words; each takes Fault's other fields as keywords.
 
 
 def tiktok_error(code: int, message: str = "An error occurred.", **rest: Any) -> Fault:

@@ -69,9 +69,6 @@ def functions(progress: Progress, sizes: Sizes) -> list[Figure]:
     return [*starts, *memory, *cost.month(loads)]
 
 
-# --- cold starts ---
-
-
 def _cold_start(
     function: str, runtime: LambdaRuntime, slow: LambdaRuntime, times: int, progress: Progress
 ) -> Iterator[Figure]:
@@ -136,9 +133,6 @@ def _without_bytecode(runtime: LambdaRuntime) -> Iterator[LambdaRuntime]:
         layer = Path(made) / "python"
         shutil.copytree(runtime.layer, layer, ignore=shutil.ignore_patterns("__pycache__"))
         yield replace(runtime, layer=layer)
-
-
-# --- runs ---
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,6 @@ def lines(count: int, day: date = DAY, start: int = 0) -> list[str]:
     ]
 
 
-# --- storing ---
-
-
 def test_what_is_stored_lies_there_with_its_manifest(bucket: Bucket) -> None:
     stored, written = bucket.archive().store(lines(5))
 
@@ -181,9 +178,6 @@ def test_a_day_in_pieces_fetches_no_manifest_again(bucket: Bucket) -> None:
     # each object and manifest once, to verify it, and the listing of each call
     assert bucket.calls("GET") == 5 * 2 + 5
     assert sorted(bucket.all_lines()) == sorted(lines(50))
-
-
-# --- again ---
 
 
 def test_the_same_rows_again_are_found_and_not_written(bucket: Bucket) -> None:
@@ -272,9 +266,6 @@ def test_after_a_kill_at_any_call_a_rerun_leaves_each_row_once(
     assert sorted(bucket.all_lines()) == sorted(lines(8))
 
 
-# --- damage ---
-
-
 def flipped(body: bytes) -> bytes:
     return body[:-1] + bytes([body[-1] ^ 1])
 
@@ -358,9 +349,6 @@ def test_damage_among_other_rows_does_not_matter_now(bucket: Bucket) -> None:
     (key,) = bucket.objects()
     bucket.put(key, b"x")
     assert bucket.archive().store(lines(5, start=10))[0] == lines(5, start=10)
-
-
-# --- trouble with S3 ---
 
 
 @pytest.mark.parametrize(
@@ -489,9 +477,6 @@ def test_what_is_new_to_us_goes_through(bucket: Bucket) -> None:
         bucket.archive().store(lines(5))
 
 
-# --- reading a range ---
-
-
 def test_a_range_is_read_with_both_its_days(bucket: Bucket) -> None:
     days = [DAY + timedelta(days=number) for number in range(5)]
     for number, day in enumerate(days):
@@ -516,8 +501,6 @@ def test_what_comes_before_the_damage_is_read(bucket: Bucket) -> None:
     with pytest.raises(DamagedArchiveError, match="date=2025-03-12"):
         next(found)
 
-
-# --- the command ---
 
 Run = Callable[..., tuple[int, str]]
 

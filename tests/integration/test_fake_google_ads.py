@@ -102,9 +102,6 @@ def google() -> Iterator[Caller]:
             yield caller
 
 
-# --- signing in ---
-
-
 def test_each_sign_in_gives_another_token(google: Caller) -> None:
     first, second = google.sign_in(), google.sign_in()
     assert first["expires_in"] == 3599
@@ -142,9 +139,6 @@ def test_access_tokens_end(google: Caller) -> None:
     assert google.refusal() == (401, {"authenticationError": "OAUTH_TOKEN_INVALID"})
     google.token = ""
     assert google.refusal() == (401, None)
-
-
-# --- reports ---
 
 
 def test_a_report_is_the_truth_in_googles_units(google: Caller) -> None:
@@ -310,9 +304,6 @@ def test_queries_that_are_refused(google: Caller, query: str, value: str) -> Non
     assert google.refusal(query) == (400, {"queryError": value})
 
 
-# --- who may see what ---
-
-
 def test_through_the_manager_or_not_at_all(google: Caller) -> None:
     denied = (403, {"authorizationError": "USER_PERMISSION_DENIED"})
     for login in ("", "1111111111"):
@@ -369,9 +360,6 @@ def test_versions(google: Caller) -> None:
     assert google.rows(QUERY)
 
 
-# --- faults ---
-
-
 def test_faults_are_in_googles_words(google: Caller) -> None:
     google.control.add_faults(
         google_error("quotaError", "RESOURCE_TEMPORARILY_EXHAUSTED", 429, "Wait.", "37.5s"),
@@ -406,9 +394,6 @@ def test_a_stream_may_break(google: Caller) -> None:
     google.control.add_faults(faults.truncate(path="googleAds:searchStream"))
     with pytest.raises(httpx.RemoteProtocolError):
         google(QUERY)
-
-
-# --- control ---
 
 
 def test_secrets_stay_out_of_the_journal(google: Caller) -> None:

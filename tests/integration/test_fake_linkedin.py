@@ -111,9 +111,6 @@ def key_of(element: Any) -> tuple[str, date]:
     return urn.removeprefix("urn:li:sponsoredCreative:"), date(**start)
 
 
-# --- reports ---
-
-
 def test_a_report_is_the_truth_in_linkedins_words(linkedin: Caller) -> None:
     expected = linkedin.expected()
     elements = linkedin.elements()
@@ -157,9 +154,6 @@ def test_the_account(linkedin: Caller) -> None:
     told = linkedin(f"adAccounts/{ACCOUNT}")
     assert (told["id"], told["currency"], told["status"]) == (507000001, "EUR", "ACTIVE")
     assert linkedin.answer.headers["Date"] == "Tue, 24 Nov 2026 12:00:00 GMT"
-
-
-# --- refusals ---
 
 
 @pytest.mark.parametrize(
@@ -244,9 +238,6 @@ def test_faults_in_linkedins_words(linkedin: Caller) -> None:
     assert linkedin.refusal(linkedin.analytics()) == (401, "EXPIRED_ACCESS_TOKEN")
     assert linkedin.refusal(linkedin.analytics()) == (500, "INTERNAL_SERVER_ERROR")
     assert linkedin.elements()
-
-
-# --- Rest.li ---
 
 
 def test_the_query_syntax() -> None:

@@ -113,9 +113,6 @@ def six_decimals(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.000001"), ROUND_HALF_UP)
 
 
-# --- reports ---
-
-
 def test_a_daily_report_is_the_truth_in_graphs_units(meta: Caller) -> None:
     rows, _ = meta.all_rows()
     expected = meta.expected()
@@ -305,9 +302,6 @@ def test_too_much_at_once(meta: Caller) -> None:
     assert meta.insights(limit=100)["data"]
 
 
-# --- accounts, tokens, versions ---
-
-
 def test_the_account_and_its_fields(meta: Caller) -> None:
     asked = "name,currency,timezone_name,account_status,account_id,id"
     assert meta(f"/v26.0/act_{ACCOUNT}", fields=asked) == {
@@ -405,9 +399,6 @@ def test_usage_headers(meta: Caller) -> None:
     assert meta.answer.headers["X-Business-Use-Case-Usage"] == "not JSON"
 
 
-# --- faults ---
-
-
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -452,9 +443,6 @@ def test_what_breaks_on_the_way(meta: Caller) -> None:
         meta.insights()
     answer = meta.client.get(f"/v26.0/act_{ACCOUNT}/insights")
     assert (answer.status_code, answer.text[:6]) == (502, "<html>")
-
-
-# --- control ---
 
 
 def test_secrets_stay_out_of_the_journal_but_their_place_shows(meta: Caller) -> None:

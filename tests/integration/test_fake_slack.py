@@ -94,9 +94,6 @@ def header(text: str, **more: Any) -> dict[str, Any]:
     return {"type": "header", "text": {"type": "plain_text", "text": text, **more}}
 
 
-# --- who may do what ---
-
-
 def test_auth_test_says_who_and_which_scopes(slack: Caller) -> None:
     answer = slack("auth.test")
     assert answer["ok"]
@@ -149,9 +146,6 @@ def test_each_method_needs_its_scope(
     assert answer["provided"] == slack.headers["X-OAuth-Scopes"] == ",".join(rest)
 
 
-# --- where a message can go ---
-
-
 def test_conversations_that_cannot_be_posted_to(slack: Caller) -> None:
     usual = {"name": "x", "private": False, "archived": False, "member": True}
     slack.change("channels", "C0OUTSIDE00", **{**usual, "member": False})
@@ -192,9 +186,6 @@ def test_any_channel_will_do_if_so_set(slack: Caller) -> None:
     assert slack.post("C0UNHEARD00")["ok"]
     assert slack("conversations.history", channel="C0UNHEARD00")["messages"][0]["text"] == "hello"
     assert slack.post("nonsense")["error"] == "channel_not_found"
-
-
-# --- what a message may be ---
 
 
 @pytest.mark.parametrize(
@@ -271,9 +262,6 @@ def test_a_form_carries_blocks_and_metadata_as_json_text(slack: Caller) -> None:
     )
     assert answer["message"]["blocks"] == [section("Ünïcode")]
     assert answer["message"]["metadata"] == metadata
-
-
-# --- reading back ---
 
 
 def test_metadata_comes_back_on_request_only(slack: Caller) -> None:
@@ -424,9 +412,6 @@ def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
     assert slack.texts() == ["hello", "hello"]
     slack.control.configure(time=None)  # another clock: what it says is not compared
     assert slack.post()["ok"]
-
-
-# --- faults, journal and control ---
 
 
 @pytest.mark.parametrize(("when", "arrived"), [("before", []), ("after", ["hello"])])

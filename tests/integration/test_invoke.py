@@ -44,9 +44,6 @@ def is_up(stack: LocalStack, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> 
     running.remember(stack.running)
 
 
-# --- what it runs against ---
-
-
 def test_without_anything_it_starts_a_stack_of_its_own(scratch: Path) -> None:
     status, out, err = run_command(scratch, "invoke", "notifications")
     assert status == 0, err
@@ -119,8 +116,6 @@ def test_a_refused_key_is_status_1_with_the_reason(stack: LocalStack, scratch: P
     assert "Traceback" in err
     assert "CredentialsError: Supabase refused SUPABASE_SERVICE_ROLE_KEY" in err
 
-
-# --- the contract, with a function made for it ---
 
 TEMPLATE = """
 Globals: {Function: {MemorySize: 256}}
@@ -225,8 +220,6 @@ def test_what_cannot_be_invoked_is_status_2(probe: Path) -> None:
     assert "no function with CodeUri functions/probe" in err
     assert invoked(probe)[0] == 2
 
-
-# --- a function that plans, and the one that takes its messages; both made for it ---
 
 PLAN = """
 import os

@@ -48,8 +48,6 @@ def scratch() -> Iterator[Path]:
         yield directory
 
 
-# --- start and stop ---
-
 HELD_STACK = """
 import signal
 from local.stack import Stack
@@ -187,9 +185,6 @@ def test_postgres_runs_where_its_user_cannot_reach_the_clone(
         assert server.create_database("one")
 
 
-# --- keys ---
-
-
 def ask(
     running: Running, path: str, key: str, bearer: str | None = None, body: Any = None
 ) -> httpx.Response:
@@ -241,9 +236,6 @@ def test_keys_that_nobody_gave_out(stack: LocalStack) -> None:
 
 def test_keys_stay_out_of_messages(stack: LocalStack) -> None:
     assert stack.running.keys.secret not in repr(stack.running)
-
-
-# --- the data API, where plain lite differs from PostgREST ---
 
 
 def test_values_and_errors_are_postgrests(stack: LocalStack) -> None:
@@ -338,8 +330,6 @@ def test_a_new_table_is_known_once_it_is_notified_of(stack: LocalStack) -> None:
 
     eventually(is_known, "the API never heard of the new table")
 
-
-# --- commands ---
 
 LAST_LINE = "Ctrl-C stops it."
 
@@ -490,8 +480,6 @@ def test_the_demo_shows_what_arrived(scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
-# --- installing ---
-
 NO_NETWORK = {
     "npm_config_registry": "http://127.0.0.1:1/", "npm_config_fetch_retries": "0",
     "HTTPS_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1",
@@ -518,9 +506,6 @@ def test_an_install_without_network_says_so(scratch: Path, tmp_path: Path) -> No
     assert (process.returncode, out) == (1, "")
     assert "the first start needs the network" in err
     assert "Traceback" not in err
-
-
-# --- whose clone it is, and where ---
 
 
 def as_nobody() -> dict[str, Any]:

@@ -149,9 +149,6 @@ def refusal(call: Callable[[], object]) -> WorkerError:
     return caught.value
 
 
-# --- what is sent ------------------------------------------------------------------------
-
-
 def test_a_post_is_one_request_with_all_that_it_needs(peer: Peer) -> None:
     assert peer.post() == Posted("C1", "1.2", "R1")
 
@@ -188,8 +185,6 @@ def test_many_threads_may_post_at_once(peer: Peer) -> None:
     assert [one.ts for one in posted] == [f"d-{n}" for n in range(200)]
     assert len(peer.requests()) == 200
 
-
-# --- what may have been sent -------------------------------------------------------------
 
 NO_ANSWER = [
     (reset(), "answer_lost"),
@@ -275,9 +270,6 @@ def test_a_redirect_is_not_followed(peer: Peer, status: int) -> None:
         assert other.journal.count() == 0  # nor did the token go there
 
 
-# --- what was not sent -------------------------------------------------------------------
-
-
 def test_a_refused_connection_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -294,9 +286,6 @@ def test_an_unknown_host_sent_nothing(host: str) -> None:
     error = refusal(lambda: slack.post("C1", MESSAGE, "d"))
 
     assert (type(error), error.code) == (TransientError, "connect_failed")
-
-
-# --- waits -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,9 +328,6 @@ def test_the_workspace_limit_is_a_wait_for_all(peer: Peer, status: int) -> None:
     assert (error.code, error.retry_after, error.everywhere) == ("message_limit_exceeded", 60, True)
 
 
-# --- refusals ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
 @pytest.mark.parametrize(
     ("code", "expected"),
@@ -382,9 +368,6 @@ def test_slacks_own_words_are_kept(peer: Peer) -> None:
     assert "less than 3001 characters" in str(refusal(peer.post))
     assert "needed chat:write; provided im:write" in str(refusal(peer.post))
     assert len(str(refusal(peer.post))) < 600
-
-
-# --- reads -------------------------------------------------------------------------------
 
 
 def test_identity(peer: Peer) -> None:
@@ -540,9 +523,6 @@ def test_a_token_that_is_no_bots_cannot_reconcile(peer: Peer) -> None:
     assert (type(error), error.code) == (CredentialsError, "no_bot_token")
 
 
-# --- secrets -----------------------------------------------------------------------------
-
-
 def test_nothing_is_logged_not_even_while_debugging(
     peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -568,9 +548,6 @@ def test_blanks_around_the_token_do_no_harm(peer: Peer) -> None:
     Slack(f" {TOKEN}\n", peer.api_url).post("C1", MESSAGE, "d")
 
     assert len(peer.requests()[0]["headers"]["authorization"]) == len("Bearer ...CRET")
-
-
-# --- TLS and proxies ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

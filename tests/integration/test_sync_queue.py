@@ -62,9 +62,6 @@ def aws_error(code: str, status: int = 400) -> Fault:
     return Fault("answer", status=status, body=body, headers=kind, times=None)
 
 
-# --- sending ---
-
-
 def test_moto_takes_them_in_batches_of_ten() -> None:
     with mock_aws():
         sqs = boto3.client("sqs")
@@ -93,9 +90,6 @@ def test_the_calls_do_not_wait_for_long(peer: Peer) -> None:
     config = peer.queue._client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (3, 10)
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
-
-
-# --- a part that fails ---
 
 
 def test_what_sqs_did_not_take_is_sent_once_more(peer: Peer) -> None:
@@ -134,9 +128,6 @@ def test_an_answer_that_leaves_some_out_did_not_take_them() -> None:
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries if entry["Id"] != "1"]}
 
     assert SyncQueue("https://sqs.example/1/q", Forgetful()).send(numbered(3)) == [1]
-
-
-# --- calls that fail as a whole ---
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 `python -m tests.metrics.killed_plan` reads one JSON object from stdin: url, key, as_of, queue_url,
 kill_at (a step's name, or null), and where it is not the usual one timeout (of each call, in
 seconds). SQS is where AWS_ENDPOINT_URL_SQS says. It prints the steps that it took, one a line,
-before each is taken; steps are as in tests.notifications.killed_run: a call of the database, and each
-batch of messages.
+before each is taken; steps are as in tests.notifications.killed_run: a call of the database, and
+each batch of messages.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
 as_of, body (the order), kill_at (a step's name, or null), and where they are not the usual ones
 timeout (of each call) and seconds (until the deadline). It prints the steps that it took, one a
-line, before each is taken; steps are as in tests.notifications.killed_run: a call of the database, and
-each request to the platform.
+line, before each is taken; steps are as in tests.notifications.killed_run: a call of the database,
+and each request to the platform.
 """
 
 from __future__ import annotations

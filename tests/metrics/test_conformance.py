@@ -39,9 +39,6 @@ def test_every_platform_is_tested() -> None:
     assert len({platform.mapping_key for platform in PLATFORMS.values()}) == len(PLATFORMS)
 
 
-# --- pages and windows ---
-
-
 def reader(world: World, connection_id: str) -> Reader:
     (row,) = world.rows(
         "select id::text, platform, account_id, account_name, credentials "
@@ -164,9 +161,6 @@ def test_a_second_sync_stores_nothing_new_and_a_restated_day_changes(
     assert world.figures(side.name) == world.expected(served)
 
 
-# --- errors ---
-
-
 @every_platform
 def test_every_catalogued_error_has_its_class(side: Side) -> None:
     for body, status, kind in ERRORS[side.name]:
@@ -210,9 +204,6 @@ def test_a_passing_trouble_costs_nothing(world: World, side: Side, fault: faults
     assert world.figures(side.name) == world.expected(served)
 
 
-# --- secrets ---
-
-
 @every_platform
 def test_no_token_is_told_anywhere(
     world: World, side: Side, capfd: pytest.CaptureFixture[str]
@@ -238,9 +229,6 @@ def test_no_token_is_told_anywhere(
     for text in (str(asked), told.out, told.err, str(logs), str(states), str(reports)):
         for secret in secrets:
             assert secret not in text
-
-
-# --- all at once ---
 
 
 @pytest.mark.parametrize("how", ["refused", "reset", "server error"])

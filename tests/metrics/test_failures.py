@@ -444,9 +444,6 @@ def test_google_figures_are_as_reported(world: World) -> None:
     assert "reach" not in {kind for (_, _, kind) in world.figures("google_ads")}
 
 
-# --- TikTok ---
-
-
 def tiktok_ads(world: World, count: int = 1, **values: Any) -> tuple[str, dict[str, list[Served]]]:
     """A connection to an account of so many ads, each of a request of its own."""
     ads = [{"id": f"17900000000000{number:02d}", "name": f"Ad {number}"} for number in range(count)]
@@ -631,9 +628,6 @@ def test_an_advertiser_that_the_token_does_not_reach_is_named(world: World) -> N
     other = world.connect_tiktok("7000000000000000002")
     report = world.sync_all()[other]
     assert (report.status, report.code) == ("failed", "40001")
-
-
-# --- LinkedIn ---
 
 
 def linkedin_ads(world: World, count: int = 1) -> tuple[str, dict[str, list[Served]]]:

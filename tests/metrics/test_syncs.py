@@ -76,9 +76,6 @@ def order_for(world: World, connection: str) -> SyncOrder:
     return order
 
 
-# --- time ---
-
-
 def test_a_sync_without_time_is_partial_and_the_next_ones_finish_it(world: World) -> None:
     connection, served = one_account(world, 40)
     world.meta.app.configure({"page_limit": 50})  # some 23 pages for the whole range
@@ -232,9 +229,6 @@ def test_the_range_is_in_the_accounts_own_days(world: World) -> None:
     assert world.figures() == world.expected(
         {request: [Served("meta", "1001", AD)]}, today=tomorrow
     )
-
-
-# --- whose turn ---
 
 
 def test_a_plan_is_not_made_twice(world: World) -> None:
@@ -421,9 +415,6 @@ def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World)
     assert world.figures() == world.expected({request: served})
 
 
-# --- crashes ---
-
-
 def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str]:
     settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
     told = {
@@ -486,9 +477,6 @@ def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
     assert world.state(connection)["not_before"] == world.now + timedelta(minutes=20)
 
 
-# --- reaching back ---
-
-
 def test_a_backfill_reaches_back_and_goes_on_where_it_stopped(world: World) -> None:
     connection, served = one_account(world, 20)
     world.sync_all()
@@ -520,9 +508,6 @@ def test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one(world: World) 
     assert world.backfill(connection, asked, 60) is None
 
 
-# --- logs ---
-
-
 class LambdaContext:
     """As much of Lambda's as the handler takes."""
 
@@ -549,9 +534,6 @@ def test_a_log_line_names_no_sync_before(world: World, monkeypatch: pytest.Monke
     finally:
         forget_clients()
     assert not {"sync_id", "connection_id"} & set(logger.get_current_keys())
-
-
-# --- secrets ---
 
 
 def test_no_secret_is_told_anywhere(

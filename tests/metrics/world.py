@@ -120,8 +120,6 @@ class World:
         for name, server in self.servers.items():
             server.app.replace_state({**server.app.state(), "accounts": {}, **apps.get(name, {})})
 
-    # --- the agency and its accounts ---
-
     def meta_account(self, account_id: str, **values: Any) -> None:
         """An account in the fake: `ads` or `ad_count`, and what else its state may have."""
         usual = {"tokens": [META_TOKEN], "app_secret": META_SECRET, "require_proof": True}
@@ -214,8 +212,6 @@ class World:
             "update requests set metadata = %s where id = %s", (Jsonb(metadata), request_id)
         )
 
-    # --- runs ---
-
     def plan(self, concurrency: int = 10) -> tuple[list[SyncOrder], Plan]:
         """One pass of the plan: what it sent, and what it says."""
         sent = Sent()
@@ -256,8 +252,6 @@ class World:
     @property
     def now(self) -> datetime:
         return self.clock.as_of()
-
-    # --- what came of it ---
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         return [dict(row) for row in self.connection.execute(query.encode(), values)]

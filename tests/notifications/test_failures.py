@@ -28,8 +28,6 @@ HISTORY = {"path": "conversations.history"}
 AFTER = {"when": "after", **POST}
 
 
-# --- it may have been posted ---
-
 ACCEPTED_BUT_UNCONFIRMED = {
     "reset": reset(**AFTER),
     "closed": close(**AFTER),
@@ -252,9 +250,6 @@ def test_a_direct_message_is_looked_for_in_its_conversation(world: World) -> Non
     world.assert_kept()
 
 
-# --- wait ---
-
-
 @pytest.mark.parametrize(
     ("fault", "least", "most"),
     [
@@ -348,9 +343,6 @@ def test_an_enforced_rate_is_never_broken(world: World) -> None:
     assert len(world.messages()) == 15
 
 
-# --- Slack is in trouble ---
-
-
 def test_an_outage_burns_nothing_and_ends_in_order(world: World) -> None:
     configs = [world.agency.config(f"C{n:08}", template="{{text}}") for n in range(8)]
     for number in range(5):
@@ -396,9 +388,6 @@ def test_after_an_outage_one_probe_goes_first(world: World) -> None:
     assert world.posts() == before + 1
 
 
-# --- the token ---
-
-
 @pytest.mark.parametrize("code", ["token_revoked", "invalid_auth", "missing_scope"])
 def test_a_refused_token_stops_everything_and_burns_nothing(world: World, code: str) -> None:
     for number in range(10):
@@ -440,8 +429,6 @@ def test_revoked_in_mid_run_and_restored_three_days_later(world: World) -> None:
     assert world.agency.pauses()[0]["ended_at"] is not None
     world.assert_kept()
 
-
-# --- the destination ---
 
 REFUSED: dict[str, Any] = {
     "is_archived": lambda world: world.change_channel("C0FIRST00", archived=True),
@@ -542,9 +529,6 @@ def test_a_corrected_channel_gets_what_waited(world: World) -> None:
     assert [m.channel for m in world.messages()] == ["C0RIGHT00"]
 
 
-# --- the message ---
-
-
 def test_a_refused_message_is_dead_at_once_in_slacks_words(world: World) -> None:
     id_ = world.notify()
     body = '{"ok": false, "error": "invalid_arguments", "response_metadata": {"messages": ["[ERROR] odd"]}}'  # noqa: E501
@@ -607,8 +591,6 @@ def test_a_redriven_notification_is_delivered(world: World) -> None:
     assert world.run().counts["sent"] == 1
     world.assert_kept()
 
-
-# --- the data API ---
 
 RECORD = {"path": "record_notification_progress"}
 GARBLED = {"Content-Type": "application/json", "Content-Encoding": "gzip"}

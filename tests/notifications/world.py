@@ -78,8 +78,6 @@ class World:
         self.connection.execute(f"truncate {TABLES} cascade")
         self.connection.close()
 
-    # --- before a run ---
-
     def change_workspace(self, **parts: Any) -> None:
         """Replace whole parts of the workspace."""
         self.workspace.replace_state({**self.workspace.state(), **parts})
@@ -111,8 +109,6 @@ class World:
         """What Slack's fake is to do wrong."""
         for fault in faults:
             self.slack_server.faults.add(fault)
-
-    # --- runs ---
 
     @property
     def now(self) -> datetime:
@@ -160,8 +156,6 @@ class World:
         database = TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of)
         self._databases.append(database)
         return database
-
-    # --- after a run ---
 
     def queued(self) -> list[dict[str, Any]]:
         return self.connection.execute(

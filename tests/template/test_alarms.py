@@ -58,9 +58,6 @@ def watched() -> set[Metric]:
     return {metric for properties in alarms().values() for metric in Alarm(properties).metrics}
 
 
-# --- what is watched is there ---
-
-
 @pytest.fixture
 def emitted(stack: LocalStack) -> set[Metric]:
     """What the workers report to CloudWatch, in a run of each against the local stack."""
@@ -139,9 +136,6 @@ def test_every_dead_letter_queue_is_watched() -> None:
     assert watching == {f"<{name}.QueueName>" for name in queues if "DeadLetter" in name}
 
 
-# --- how each is defined ---
-
-
 def test_alarms_keep_within_what_cloudwatch_takes() -> None:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     for name, properties in alarms().items():
@@ -203,9 +197,6 @@ def test_what_is_late_is_late_for_health_and_for_the_alarms_alike() -> None:
 def test_state_that_is_told_is_told_in_every_period() -> None:
     for name in ("ConnectionsParkedAlarm", "RetentionOverdueAlarm"):
         assert alarm(name).period > 10, "the plan tells it every ten minutes"
-
-
-# --- when each fires and clears ---
 
 
 @dataclass(frozen=True)
@@ -348,8 +339,6 @@ def test_a_state_that_nobody_tells_of_stays_the_last_known(name: str) -> None:
         reported = case.reported(told, None)
         assert alarm(name).states(reported, 2 * case.phase, extra=2)[-1] == state
 
-
-# --- the evaluation itself, against the tables that AWS documents ---
 
 # Oldest first; 0: not breaching, X: breaching, -: missing.
 THREE_OF_THREE = [

@@ -223,9 +223,6 @@ def test_cfn_lint_finds_nothing_in_any_combination(tmp_path: Path) -> None:
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
-# --- the stages of samconfig.toml ---
-
-
 def stages() -> dict[str, dict[str, Any]]:
     configuration = tomllib.loads((ROOT / "samconfig.toml").read_text())
     return {name: stage for name, stage in configuration.items() if isinstance(stage, dict)}

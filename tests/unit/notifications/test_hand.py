@@ -62,8 +62,6 @@ def start(hand: Hand, destination: str = "C1") -> Work:
     return hand.lanes[destination].waiting.popleft()
 
 
-# --- whatever happens ---
-
 DELIVERIES = st.builds(
     delivery,
     destination=st.sampled_from(["C1", "C2", "U3"]),
@@ -133,9 +131,6 @@ def test_what_is_told_says_whether_an_earlier_try_may_have_posted_it(
 def test_what_waits_for_its_destination_and_may_have_been_posted_says_so() -> None:
     hand = holding(notification("a", delivery("a", state="unknown", ready_in=LONGEST_WAIT + 1)))
     assert hand.outbox.told[0].outcome.in_doubt
-
-
-# --- taking in ---
 
 
 def test_each_destination_has_a_lane_in_the_order_of_the_claims() -> None:
@@ -239,9 +234,6 @@ def test_one_that_goes_back_at_once_keeps_no_other_from_being_claimed() -> None:
     assert not hand.alone
 
 
-# --- when to go on ---
-
-
 def test_an_empty_hand_waits_for_nothing() -> None:
     hand = new_hand()
     assert hand.ready_at(NOW) == hand.announce_at(NOW) == math.inf
@@ -275,9 +267,6 @@ def test_no_more_is_announced_than_there_is_room_for() -> None:
         (math.inf, ["a0", "a2", "a3"]),
     ):
         assert [work.delivery.id for work in hand.to_announce(room, NOW)] == announced
-
-
-# --- letting go ---
 
 
 def test_a_notification_is_given_back_with_its_last_delivery() -> None:

@@ -26,9 +26,6 @@ def unknown() -> Work:
     return work(look_first=True)
 
 
-# --- the next step ---
-
-
 def test_a_lane_goes_at_its_pace() -> None:
     one = lane(announced())
     one.pace.last_start = NOW - 0.25
@@ -64,9 +61,6 @@ def test_all_that_may_have_been_posted_is_looked_for_once_one_of_it_is_next() ->
     assert one.to_look_for() == [first, last]
     one.waiting.popleft()
     assert one.to_look_for() == []
-
-
-# --- what is announced ahead ---
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.5, 1), (1.0, 2), (2.0, 4), (4.0, 7)])

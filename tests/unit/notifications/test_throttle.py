@@ -38,9 +38,6 @@ def takes(one: Throttle, now: float) -> int:
     return count
 
 
-# --- the rate ---
-
-
 def test_a_first_run_has_the_whole_burst_and_every_thread() -> None:
     one = throttle()
     assert one.ready_at(NOW) == NOW
@@ -95,9 +92,6 @@ def test_without_a_limit_no_count_is_handed_over() -> None:
     assert one.handover(NOW) == {"hold": 0.0, "trouble": False}
 
 
-# --- waits ---
-
-
 def test_one_channel_that_has_to_wait_holds_nobody_else() -> None:
     one = throttle()
     assert not one.limited("C1", NOW + 30, everywhere=False)
@@ -137,9 +131,6 @@ def test_the_next_run_waits_for_the_rest() -> None:
     assert handover["hold"] == 19.75
     assert throttle(handover=handover, age=5.0).ready_at(NOW) == NOW + 14.75
     assert throttle(handover=handover, age=25.0).hold_until == NOW
-
-
-# --- trouble ---
 
 
 def test_a_few_failures_are_no_trouble_unless_in_a_row() -> None:

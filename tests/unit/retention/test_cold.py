@@ -78,9 +78,6 @@ def stored_again(chunk: Chunk) -> Chunk:
     return check_object(manifest, chunk.body)
 
 
-# --- what goes in comes out ---
-
-
 @given(days_of_lines)
 def test_any_lines_come_back_as_they_were(given_lines: list[str]) -> None:
     chunk = build_chunk(DAY, given_lines)
@@ -134,9 +131,6 @@ def test_rows_are_parted_by_their_day_in_utc() -> None:
     late = line_of({"id": "a", "created_at": "2025-03-12T00:30:00+01:00"})
     early = line_of({"id": "b", "created_at": "2025-03-11T23:30:00-01:00"})
     assert by_date([early, late]) == {DAY: [late], DAY + timedelta(days=1): [early]}
-
-
-# --- what is refused ---
 
 
 @given(plain_days, st.data())
@@ -307,9 +301,6 @@ def test_no_object_is_made_of_other_lines(given_lines: list[str], told: str) -> 
         build_chunk(DAY, given_lines)
 
 
-# --- keys and ranges ---
-
-
 def test_keys_are_told_apart() -> None:
     manifest = build_chunk(DAY, lines(1)).manifest
     assert day_of(manifest.key) == day_of(manifest.object_key) == DAY
@@ -339,9 +330,6 @@ def test_ranges_overlap_where_they_touch() -> None:
     assert manifest.overlaps(keys[2], keys[2])
     assert not manifest.overlaps(keys[0], keys[0])
     assert not manifest.overlaps(keys[4], keys[4])
-
-
-# --- what would go unnoticed on one machine within one second ---
 
 
 def test_an_object_does_not_depend_on_when_it_was_made() -> None:

@@ -380,8 +380,6 @@ class _Run:
         except WorkerError as error:
             raise _DatabaseFailure(error) from error
 
-    # --- how it ends ---
-
     def end(self, outcome: Outcome) -> SyncReport:
         """Writes the log and frees the connection."""
         name = self._platform.name if self._platform else self.connection.platform
