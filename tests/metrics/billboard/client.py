@@ -1,0 +1,132 @@
+"""Billboard: a toy, and the least that an ad platform takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, ClassVar, Self
+
+from workers.errors import (
+    ConnectionCredentialsError,
+    PermanentError,
+    RateLimitedError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.findings import Finding
+from workers.metrics.facts import AdDay
+from workers.metrics.platforms.protocol import (
+    Account,
+    Answer,
+    Ask,
+    Connection,
+    Page,
+    Request,
+    amount,
+    day_within,
+    malformed,
+    whole,
+)
+from workers.metrics.windows import Window
+from workers.settings import Settings
+
+
+class Billboard:
+    """One account on Billboard."""
+
+    name: ClassVar[str] = "billboard"
+    aliases: ClassVar[tuple[str, ...]] = ()
+    mapping_key: ClassVar[str] = "billboard_ad_id"
+    longest_window: ClassVar[int | None] = None
+    page_size: ClassVar[int] = 500
+    smallest_page: ClassVar[int] = 50
+    daily_allowance: ClassVar[tuple[int, str] | None] = None
+    api_version = "1"
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self.secrets = connection.secrets
+        self._token = connection.credential("access_token")
+        self._url = f"{settings.billboard_url}/accounts/{connection.account_id}"
+
+    @classmethod
+    def open(cls, connection: Connection, settings: Settings) -> Self:
+        if not connection.account_id.isdecimal():
+            raise PermanentError("account_id is not a Billboard id", code="malformed_account_id")
+        return cls(connection, settings)
+
+    def sign_in(self) -> Request | None:
+        return None
+
+    def signed_in(self, answer: Answer) -> None:
+        """Billboard's tokens need no exchange."""
+
+    def ask_account(self) -> Request:
+        return self._get("")
+
+    def read_account(self, answer: Answer) -> Account:
+        told = _object(answer)
+        try:
+            return Account(**{name: str(told[name]) for name in Account.__dataclass_fields__})
+        except KeyError as missing:
+            raise malformed(f"the account's answer lacks {missing}") from None
+
+    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+        days = {"since": f"{window.since}", "until": f"{window.until}"}
+        return self._get("/days", **days, size=str(page_size), page=cursor or "1")
+
+    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+        told = _object(answer)
+        if not isinstance(told.get("rows"), list):
+            raise malformed("the answer has no rows")
+        yield Page([_row(row, window) for row in told["rows"]], told.get("next"), told["total"])
+
+    def classify(self, answer: Answer) -> WorkerError:
+        code = f"http_{answer.status}"
+        told = f"Billboard answered with {answer.status}: {answer.body().decode()}"
+        if answer.status == 401:
+            return ConnectionCredentialsError(told, code=code)
+        if answer.status in (400, 403, 404):
+            return PermanentError(told, code=code)
+        if answer.status == 429:
+            return RateLimitedError(told, code=code, retry_after=5.0)
+        if answer.status >= 500:
+            return TransientError(told, code=code)
+        return UnknownError(told, code=code)
+
+    def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
+        return None
+
+    def version_warning(self, headers: Mapping[str, str]) -> str | None:
+        return None
+
+    def check(self, ask: Ask) -> Iterator[Finding]:
+        yield Finding("ok", f"account {ask(self.ask_account)['name']}")
+
+    def _get(self, path: str, **params: str) -> Request:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return Request("GET", f"{self._url}{path}", params=params, headers=headers)
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        told = json.loads(answer.body(), parse_float=Decimal)
+    except ValueError:
+        raise TransientError("Billboard's answer is not JSON", code="not_json") from None
+    if not isinstance(told, dict):
+        raise malformed("Billboard's answer is not an object")
+    return told
+
+
+def _row(row: Mapping[str, Any], window: Window) -> AdDay:
+    return AdDay(
+        ad_id=str(row["ad"]),
+        ad_name=row["name"],
+        day=day_within(row["day"], window),
+        impressions=whole(row["impressions"], "impressions"),
+        clicks=whole(row["clicks"], "clicks"),
+        spend=amount(row["spend"], "spend"),
+        reach=whole(row["reach"], "reach"),
+        currency=None,
+    )
