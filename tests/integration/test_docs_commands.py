@@ -1,4 +1,5 @@
-"""Every command that the README shows is run here, or has its reason for not being run."""
+"""Every command and query that README and docs/ show is run here, or has its reason for not being
+run."""
 
 from __future__ import annotations
 
@@ -17,32 +18,51 @@ from tests.integration.moto_s3 import CREDENTIALS, REGION, MotoS3, client
 from workers.composition.container import forget_clients
 from workers.operate.__main__ import main
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 OPERATE = ".venv/bin/python -m workers.operate "
 
 # What is not run here, by how it begins, and why.
 NOT_RUN = {
     "make demo": "CI's first step on a clean clone; the scenes are tested as invocations",
     "make test": "this is it",
-    "make invoke": "tests/integration/test_invoke.py",
     "npx supabase link": "needs a Supabase account",
     "npx supabase db push": "tests/database/test_migrations.py pushes to a Postgres of its own",
     "cat >": "a file typed by hand",
     "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",
     '{"SUPABASE_SERVICE_ROLE_KEY"': "the file's content",
-    "--secret-string": "continues the line before",
 }
+# What stands for an id, and where such a row is.
+IDS = {
+    "ENTITY-ID": "select entity_id from notification_queue limit 1",
+    "REQUEST-ID": "select request_id from metric_ad_links limit 1",
+    "CONNECTION-ID": "select id from platform_connections limit 1",
+}
+# The doctor finds what the fixture has broken.
+EXPECTED_STATUS = {"doctor": 1}
+
+
+def blocks(language: str) -> list[str]:
+    """What stands between such fences, on all pages."""
+    return [
+        block
+        for page in PAGES
+        for block in re.findall(
+            rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
 
 
 def shown() -> list[str]:
-    """The commands in the README's shell blocks."""
-    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    """The commands, each once."""
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def operations() -> list[str]:
-    return [line for line in shown() if line.startswith(OPERATE)]
+    """Those of the operator, without what is said about them, each once."""
+    told = [line.removeprefix(OPERATE) for line in shown() if line.startswith(OPERATE)]
+    return list(dict.fromkeys(line.partition(" #")[0].strip() for line in told))
 
 
 def test_each_command_is_run_or_has_its_reason() -> None:
@@ -52,9 +72,8 @@ def test_each_command_is_run_or_has_its_reason() -> None:
 
 
 def test_no_reason_is_left_over() -> None:
-    text = README.read_text(encoding="utf-8")
     for start in NOT_RUN:
-        assert start in text, start
+        assert any(command.startswith(start) for command in shown()), start
 
 
 @pytest.fixture
@@ -86,7 +105,7 @@ def operating(
 
 
 def one_id(stack: LocalStack, command: str) -> str:
-    """The id that stands where the README says ID."""
+    """The id that stands where the page says ID."""
     query = {
         "dead": "select id from notification_queue where attempts = 5",
         "parked": "select config_id from notification_pauses",
@@ -102,8 +121,7 @@ def one_id(stack: LocalStack, command: str) -> str:
 def test_an_operators_command_works_as_shown(
     command: str, operating: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = command.removeprefix(OPERATE).partition(" #")[0].strip()
-    told, _, from_file = told.partition("<")
+    told, _, from_file = command.partition("<")
     arguments = shlex.split(told)
     if "ID" in arguments:
         arguments[arguments.index("ID")] = one_id(operating, told)
@@ -112,12 +130,31 @@ def test_an_operators_command_works_as_shown(
             "select account_id, credentials::text from platform_connections where platform='meta'"
         ).fetchone()
         assert row is not None
-        arguments[3] = row[0]  # the account of the README's example is nobody's
+        arguments[3] = row[0]  # the account of the example is nobody's
         monkeypatch.setattr("sys.stdin", io.StringIO(row[1]))
-    if arguments[:2] == ["connections", "remove"]:
+    if arguments in (["retention"], ["connections", "remove", *arguments[2:]]):
         arguments.append("--yes")  # where nobody is there to be asked
     if arguments[0] == "backfill":  # the platforms keep three years
         today = datetime.now(UTC).date()
         arguments[3], arguments[5] = f"{today - timedelta(60)}", f"{today - timedelta(50)}"
     out = io.StringIO()
-    assert main(arguments, out) == 0, out.getvalue()
+    assert main(arguments, out) == EXPECTED_STATUS.get(arguments[0], 0), out.getvalue()
+
+
+def queries() -> list[str]:
+    """Those that look something up; test_docs.py compares those that build indexes."""
+    return list(dict.fromkeys(block for block in blocks("sql") if block.startswith("select")))
+
+
+@pytest.mark.parametrize("query", queries(), ids=lambda query: " ".join(query.split())[:40])
+def test_a_query_works_as_shown(query: str, stack: LocalStack) -> None:
+    stack.connection.execute(
+        "insert into metric_ad_links (platform, request_id, ad_id, is_settled) "
+        "select 'meta', id, '1', true from requests limit 1"
+    )
+    for name, where in IDS.items():
+        row = stack.connection.execute(where.encode()).fetchone()
+        assert row is not None
+        query = query.replace(name, str(row[0]))
+    assert not re.search(r"[A-Z]+-ID", query)
+    stack.connection.execute(query.encode()).fetchall()

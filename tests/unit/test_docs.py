@@ -1,0 +1,236 @@
+"""What README, CONTRIBUTING and the pages of docs/ say of the code is so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from workers.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").iterdir())
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *PAGES]
+GENERATED = {"node_modules", "__pycache__"}
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS)
+
+
+@cache
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def without_blocks(document: str) -> str:
+    """Without what stands between fences, where `#` and `(` mean other things."""
+    return re.sub(r"^ *```.*?^ *```$", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
+
+
+def code_in(document: str) -> list[str]:
+    """What stands between backticks, each on one line."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", without_blocks(document))]
+
+
+def blocks_in(document: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text_of(document), re.DOTALL)
+
+
+@cache
+def files() -> list[str]:
+    """Every file of the tree, by its path; nothing that was fetched or made."""
+    found = []
+    for folder, names, paths in os.walk(ROOT):
+        names[:] = [name for name in names if name[0] != "." and name not in GENERATED]
+        found += [Path(folder, path).relative_to(ROOT).as_posix() for path in paths]
+    return found
+
+
+@cache
+def anchors_of(document: str) -> set[str]:
+    """The anchors of its headings, as GitHub makes them."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", without_blocks(document), re.MULTILINE):
+        words = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        count = 0
+        while (anchor := f"{words}-{count}" if count else words) in found:
+            count += 1
+        found.add(anchor)
+    return found
+
+
+def links_in(document: str) -> Iterator[tuple[str, str]]:
+    """The file, as a path in the tree, and the anchor of each link that leads to neither a
+    website nor an address."""
+    folder = (ROOT / document).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_blocks(document)):
+        path, _, anchor = target.partition("#")
+        if not re.match(r"[a-z]+:", path):
+            file = (folder / path).resolve().relative_to(ROOT).as_posix() if path else document
+            yield file, anchor
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text_of("README.md").splitlines()) <= 250
+    assert len(text_of("README.md").split()) <= 1200
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_short_and_the_readme_leads_to_it(page: str) -> None:
+    assert page.endswith(".md")
+    assert len(text_of(page).splitlines()) <= 200
+    assert page in {file for file, _ in links_in("README.md")}
+
+
+@every_document
+def test_every_link_leads_somewhere(document: str) -> None:
+    for file, anchor in links_in(document):
+        assert (ROOT / file).exists(), file
+        assert not anchor or anchor in anchors_of(file), f"{file}#{anchor}"
+
+
+def test_the_settings_table_is_that_of_the_code() -> None:
+    rows = []
+    for setting in fields(Settings):
+        default = setting.default
+        if default is MISSING or default is None:
+            shown = "required" if default is MISSING else "none"
+        else:
+            shown = f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
+        rows.append(f"| `{setting.name.upper()}` | {shown} | {setting.metadata['help']} |")
+    assert "\n".join(rows) in text_of("docs/settings.md")
+
+
+def test_the_parameters_that_set_a_setting_are_those_of_the_template() -> None:
+    section = text_of("docs/settings.md").partition("## The template's parameters")[2]
+    shown = set(re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", section, re.MULTILINE))
+    template = text_of("template.yaml")
+    names = {setting.name.upper() for setting in fields(Settings)}
+    names |= {"WORKERS_SECRET_NAME", "LOG_LEVEL"}
+    parameters = template.partition("\nParameters:\n")[2].partition("\nRules:\n")[0]
+    told = re.findall(r"^ +(\w+): !Ref (\w+)$", template, re.MULTILINE)
+    assert shown == {
+        (parameter, variable)
+        for variable, parameter in told
+        if variable in names and f"\n  {parameter}:\n" in f"\n{parameters}"
+    }
+
+
+def test_every_alarm_is_explained() -> None:
+    section = text_of("docs/operate.md").partition("## Alarms")[2].partition("\n## ")[0]
+    alarms = re.findall(
+        r"^  (\w+)Alarm:\n    Type: AWS::CloudWatch::Alarm", text_of("template.yaml"), re.MULTILINE
+    )
+    assert alarms
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(alarms)
+
+
+def test_every_test_that_they_name_exists() -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"\b(test_\w+)(?![\w.]*\.py|/)", text_of(document))
+    }
+    assert len(named) > 10
+    for name in named:
+        assert f"def {name}(" in tests, name
+
+
+def test_every_promise_names_a_test() -> None:
+    whole = without_blocks("docs/guarantees.md").partition("## Known limits")[0]
+    promises = re.findall(r"^- .*(?:\n  .*)*", whole, re.MULTILINE)
+    assert len(promises) > 25
+    for promise in promises:
+        assert re.search(r"`test_\w+(?:\.py)?`", promise), promise
+
+
+@every_document
+def test_every_make_target_that_it_names_exists(document: str) -> None:
+    lines = [line.strip() for block in blocks_in(document, "sh") for line in block.splitlines()]
+    for command in [*lines, *code_in(document)]:
+        for target in targets_in(command):
+            assert re.search(rf"^{target}:", text_of("Makefile"), re.MULTILINE), target
+
+
+def targets_in(command: str) -> Iterator[str]:
+    """What a command has `make` make."""
+    make, *words = command.partition("#")[0].split() or [""]
+    if make == "make":
+        for word in words:
+            if not re.fullmatch(r"[a-z][a-z-]*", word):
+                return
+            yield word
+
+
+def test_targets_are_told_from_the_rest_of_a_command() -> None:
+    assert list(targets_in("make check test   # both")) == ["check", "test"]
+    assert list(targets_in('make invoke FUNCTION=doctor EVENT="a b"')) == ["invoke"]
+    assert not list(targets_in("make"))
+    assert not list(targets_in("makes sense"))
+
+
+@every_document
+def test_every_file_that_it_names_exists(document: str) -> None:
+    for name in code_in(document):
+        if "://" in name or not re.fullmatch(
+            r"[\w./*<>-]*\w\.(py|sql|yaml|toml|json|md|mjs|txt)", name
+        ):
+            continue
+        pattern = re.sub(r"<\w+>", "*", name)
+        if pattern == name and "*" not in name:
+            found = any(f"/{file}".endswith(f"/{name}") for file in files())
+        else:
+            found = any(fnmatchcase(f"/{file}", f"*/{pattern}") for file in files())
+        assert found, name
+
+
+def test_what_is_to_be_built_beforehand_is_what_the_migrations_build() -> None:
+    migrations = statements_in(
+        "".join(
+            path.read_text(encoding="utf-8")
+            for path in (ROOT / "supabase/migrations").glob("*.sql")
+        )
+    )
+    shown = [
+        statement
+        for block in blocks_in("docs/deploy.md", "sql")
+        for statement in statements_in(block)
+    ]
+    assert shown
+    for statement in shown:
+        if statement.startswith("create index"):
+            assert statement.replace("concurrently", "if not exists") in migrations, statement
+        else:
+            table, added = re.findall(r"alter table (\w+) (add column if not .+)", statement)[0]
+            assert any(
+                one.startswith(f"alter table public.{table} ") and added in one
+                for one in migrations
+            ), statement
+
+
+def statements_in(sql: str) -> list[str]:
+    """Each on one line, and written the same way."""
+    one_line = re.sub(r"\s+", " ", re.sub(r"--.*", "", sql))
+    plain = [re.sub(r"(?<=\() | (?=\))", "", one).strip() for one in one_line.split(";")]
+    return [statement for statement in plain if statement]
+
+
+def test_the_number_of_safety_mechanisms_is_that_of_the_list() -> None:
+    from tests.ablation.ablations import ABLATIONS
+
+    (told,) = re.findall(r"(\d+) in all", text_of("CONTRIBUTING.md"))
+    assert int(told) == len(ABLATIONS)
+
+
+def test_the_manifest_asks_for_the_scopes_that_the_sample_workspace_grants() -> None:
+    manifest = text_of("slack-manifest.yaml")
+    workspace = text_of("local/fakes/workspace.json")
+    for scope in ("chat:write", "im:write", "channels:read", "channels:history", "groups:history"):
+        assert f"- {scope}\n" in manifest
+        assert f'"{scope}"' in workspace
