@@ -8,7 +8,6 @@ each ablation is made, has to fail its test, and is undone.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -24,7 +23,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.ablation.ablations import ABLATIONS, Ablation
+from local.environment import bare
+from tests.ablation.ablations import ABLATIONS
+from tests.ablation.cuts import Ablation
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("mechanism", "file", "test", "result", "seconds", "how it failed")
@@ -74,7 +75,7 @@ class Copy:
         self.root = directory / "project"
         copy_project(self.root)
         venv.create(directory / "venv", symlinks=True)
-        self._python = directory / "venv" / "bin" / "python"
+        self.python = directory / "venv" / "bin" / "python"
         # Not by PYTHONPATH, which a test may keep from the processes that it starts. What is
         # added here is not searched for further .pth files, so the tree's own stays out.
         paths = [f"{self.root / 'layers' / 'shared'}", sysconfig.get_path("purelib")]
@@ -102,13 +103,13 @@ class Copy:
     def _run(self, arguments: Sequence[str], patience: float) -> tuple[int | None, str]:
         # CI has hypothesis draw the same examples in each run, and pytest keep its lines whole.
         # A file that changes back within the same second must not be taken from a cache.
-        environment = {**os.environ, "CI": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**bare(), "CI": "true", "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("PYTHONPATH", None)
         # into a file: a pipe would also wait for the processes that a stopped test leaves
         with tempfile.TemporaryFile("w+") as told:
             try:
                 status = subprocess.run(
-                    [self._python, *arguments],
+                    [self.python, *arguments],
                     cwd=self.root, env=environment, timeout=patience,
                     stdout=told, stderr=subprocess.STDOUT
                 ).returncode  # fmt: skip

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.ablation.__main__ import failure
-from tests.ablation.ablations import ABLATIONS, Ablation
+from tests.ablation.ablations import ABLATIONS
+from tests.ablation.cuts import Ablation
 
 ROOT = Path(__file__).resolve().parents[2]
 each = pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)

@@ -1,6 +1,6 @@
 """Syncs of every platform that are killed (SIGKILL) at each of its requests.
 
-The calls of the database are the same for all; `test_syncs.py` has a kill at each of them.
+The calls of the database are the same for all; `test_takeovers.py` has a kill at each of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tests.metrics.sides import SIDES, Side
-from tests.metrics.test_syncs import STEPS, killed_sync
+from tests.metrics.test_takeovers import STEPS, killed_sync
 from tests.metrics.world import World
 from workers.metrics.planning import LEASE_SECONDS
 

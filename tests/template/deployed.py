@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 SAM_PYTHON = ROOT / ".venv-sam" / "bin" / "python"
 
+Resource = dict[str, Any]
+
 # What a deployment has to give, and no default could.
 NEEDED = {"SupabaseUrl": "https://abcdefghij.supabase.co"}
 
@@ -45,6 +47,16 @@ def of_type(resources: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]
         for name, resource in resources.items()
         if resource["Type"] == kind
     }
+
+
+def functions(resources: Resource) -> dict[str, Resource]:
+    return of_type(resources, "AWS::Lambda::Function")
+
+
+def folder(logical_id: str) -> str:
+    """The folder of a function: MetricsSyncFunction lives in functions/metrics_sync."""
+    words = re.findall(r"[A-Z][a-z0-9]*", logical_id.removesuffix("Function"))
+    return "_".join(words).lower()
 
 
 @cache

@@ -1,0 +1,43 @@
+"""A safety mechanism, and what takes it out: pieces of files, named by their paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WORKERS = "layers/shared/workers"
+MIGRATIONS = "supabase/migrations"
+LEASES = f"{MIGRATIONS}/20261124000200_worker_leases.sql"
+DELIVERIES = f"{MIGRATIONS}/20261124000300_notification_deliveries.sql"
+NOTIFICATIONS = f"{MIGRATIONS}/20261124000400_notification_functions.sql"
+LEDGER = f"{MIGRATIONS}/20261124000700_ad_metrics.sql"
+PLAN = f"{MIGRATIONS}/20261124000800_metric_plan.sql"
+SYNC = f"{MIGRATIONS}/20261124000900_metric_sync.sql"
+RETENTION = f"{MIGRATIONS}/20261124001100_retention.sql"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A piece of a file, which is there once, and what stands there without the mechanism."""
+
+    file: str
+    piece: str
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A mechanism, what takes it out, and the test (a pytest node id) that has to fail."""
+
+    name: str
+    mechanism: str
+    test: str
+    cuts: tuple[Cut, ...]
+    remark: str = ""
+
+    def applied(self, file: str, whole: str) -> str:
+        """`whole`, the text of `file`, without the mechanism."""
+        for cut in self.cuts:
+            if cut.file == file:
+                assert whole.count(cut.piece) == 1, f"{self.name}: not once in {file}: {cut.piece}"
+                whole = whole.replace(cut.piece, cut.instead)
+        return whole

@@ -1,0 +1,211 @@
+"""The safety mechanisms that are common to the workers: redirects, redaction, access."""
+
+from __future__ import annotations
+
+from tests.ablation.cuts import (
+    DELIVERIES,
+    LEASES,
+    LEDGER,
+    NOTIFICATIONS,
+    PLAN,
+    RETENTION,
+    SYNC,
+    WORKERS,
+    Ablation,
+    Cut,
+)
+
+SYNC_LOG_TESTS = "tests/metrics/test_sync_logs.py"
+TABLES_TEST = (
+    "tests/database/test_migrations.py::"
+    "test_created_tables_are_closed_also_where_new_tables_start_out_open"
+)
+ACCESS_TEST = (
+    "tests/database/test_migrations.py::test_nobody_but_the_server_key_may_call_a_function"
+)
+REVOKE = (
+    "execute format('revoke all on function public.%s from public, anon, authenticated', brought);"
+)
+
+REDIRECTS = (
+    Ablation(
+        "redirects-slack",
+        "redirects of Slack are not followed",
+        "tests/integration/test_slack_edge.py::test_a_redirect_is_not_followed",
+        (
+            Cut(
+                f"{WORKERS}/notifications/slack.py",
+                "def _perform_urllib_http_request_internal(",
+                "def _not_called(",
+            ),
+        ),
+        "the client's own transport is taken out, and with it what it does not do",
+    ),
+    Ablation(
+        "redirects-platforms",
+        "redirects of ad platforms are not followed",
+        "tests/metrics/test_failures.py::"
+        "test_one_failure_is_recorded_and_the_others_are_complete[redirect]",
+        (
+            Cut(
+                f"{WORKERS}/metrics/platforms/fetching.py",
+                "allow_redirects=False,",
+                "allow_redirects=True,",
+            ),
+        ),
+    ),
+    Ablation(
+        "redirects-database",
+        "redirects of the data API are not followed",
+        "tests/integration/test_database_edge.py::"
+        "test_a_redirect_is_not_followed_and_names_the_setting",
+        (
+            Cut(f"{WORKERS}/database.py", "follow_redirects=False", "follow_redirects=True"),
+            Cut(f"{WORKERS}/database.py", "if response.is_redirect:", "if False:"),
+        ),
+        "not followed, and refused before it could be",
+    ),
+)
+
+SECRETS = (
+    Ablation(
+        "redaction-shapes",
+        "redaction: what looks like a secret",
+        "tests/unit/test_redaction.py::test_what_looks_like_a_credential_goes",
+        (Cut(f"{WORKERS}/redaction.py", 'text = _SHAPES.sub(_mask, f" {text}")[1:]'),),
+    ),
+    Ablation(
+        "redaction-sync-logs",
+        "redaction: what a platform said, in sync logs",
+        f"{SYNC_LOG_TESTS}::test_no_secret_is_told_anywhere",
+        (
+            Cut(
+                f"{WORKERS}/metrics/sync.py",
+                "message = redact(str(error), run.secrets)",
+                "message = str(error)",
+            ),
+        ),
+    ),
+    Ablation(
+        "redaction-sync-failures",
+        "redaction: a sync's own failure, in sync logs",
+        f"{SYNC_LOG_TESTS}::test_a_failure_that_quotes_a_secret_is_recorded_without_it",
+        (
+            Cut(
+                f"{WORKERS}/metrics/sync.py",
+                'message = redact(f"The sync itself failed: {error}", self.secrets)',
+                'message = f"The sync itself failed: {error}"',
+            ),
+        ),
+    ),
+    Ablation(
+        "redaction-retention",
+        "redaction: a policy's failure",
+        "tests/retention/test_retention.py::test_a_failure_that_quotes_a_secret_is_told_without_it",
+        (
+            Cut(
+                f"{WORKERS}/retention/run.py",
+                'report.error = redact(f"{error.code}: {error}")',
+                'report.error = f"{error.code}: {error}"',
+            ),
+        ),
+    ),
+    Ablation(
+        "redaction-runs",
+        "redaction: a run's failure, in its row and log",
+        "tests/integration/test_composition.py::test_a_failure_that_quotes_a_secret_is_told_without_it",
+        (
+            Cut(
+                f"{WORKERS}/composition/runs.py",
+                "message = redact(str(error))",
+                "message = str(error)",
+            ),
+        ),
+    ),
+    Ablation(
+        "redaction-sentry",
+        "redaction: what Sentry is told",
+        "tests/integration/test_error_tracking.py::test_an_error_is_told_once_and_without_secrets",
+        (
+            Cut(
+                f"{WORKERS}/composition/error_tracking.py",
+                'exception["value"] = redact(str(exception.get("value") or ""))',
+                'exception["value"] = str(exception.get("value") or "")',
+            ),
+        ),
+    ),
+)
+
+ACCESS = (
+    Ablation(
+        "grants-leases",
+        "revoked grants: functions of leases",
+        ACCESS_TEST,
+        (
+            Cut(
+                LEASES,
+                "revoke all on function public.take_worker_lease"
+                "(text, uuid, interval, timestamptz)\n  from public, anon, authenticated;",
+            ),
+        ),
+    ),
+    *(
+        Ablation(
+            f"grants-{name}",
+            f"revoked grants: functions of {what}",
+            ACCESS_TEST,
+            (Cut(file, REVOKE),),
+        )
+        for name, what, file in (
+            ("notifications", "notifications", NOTIFICATIONS),
+            ("plan", "the metrics plan", PLAN),
+            ("sync", "the metrics sync", SYNC),
+            ("retention", "retention", RETENTION),
+        )
+    ),
+    Ablation(
+        "grants-lease-table",
+        "revoked grants: table of leases",
+        TABLES_TEST,
+        (Cut(LEASES, "revoke all on public.worker_leases from public, anon, authenticated;"),),
+    ),
+    Ablation(
+        "grants-deliveries",
+        "revoked grants: tables of notifications",
+        TABLES_TEST,
+        (
+            Cut(
+                DELIVERIES,
+                "revoke all on\n"
+                "  public.notification_deliveries,\n"
+                "  public.slack_destinations,\n"
+                "  public.notification_pauses\n"
+                "from public, anon, authenticated;",
+            ),
+        ),
+    ),
+    Ablation(
+        "grants-ledger",
+        "revoked grants: tables of metrics",
+        TABLES_TEST,
+        (
+            Cut(
+                LEDGER,
+                "execute format('revoke all on public.%I from public, anon, authenticated', "
+                "brought);",
+            ),
+        ),
+    ),
+    Ablation(
+        "row-security",
+        "row level security, below the grants",
+        "tests/database/test_migrations.py::"
+        "test_created_tables_are_closed_to_everyone_but_the_server_key",
+        (
+            Cut(
+                LEDGER,
+                "execute format('alter table public.%I enable row level security', brought);",
+            ),
+        ),
+    ),
+)

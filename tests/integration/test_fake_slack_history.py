@@ -1,0 +1,118 @@
+"""The fake for Slack: the order of its messages, and their history."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from local.faults import rate_limited
+from tests.integration.slack_caller import CREATIVE, LEADERS, Caller
+
+
+def test_metadata_comes_back_on_request_only(slack: Caller) -> None:
+    metadata = {"event_type": "delivery", "event_payload": {"id": "7"}}
+    slack.post(metadata=metadata)
+    (plain,) = slack("conversations.history", channel=CREATIVE)["messages"]
+    assert "metadata" not in plain
+    asked = slack.form("conversations.history", channel=CREATIVE, include_all_metadata="1")
+    assert asked["messages"][0]["metadata"] == metadata
+    assert asked["messages"][0]["bot_id"] == slack("auth.test")["bot_id"]
+
+
+def test_timestamps_increase_even_when_the_clock_stands_still(slack: Caller) -> None:
+    slack.control.configure(time=1_800_000_000)
+    stamps = [slack.post(text=str(number))["ts"] for number in range(5)]
+    assert stamps[0] == "1800000000.000000"
+    assert stamps == sorted(set(stamps))
+
+
+def test_timestamps_follow_a_clock_that_is_set_anew(slack: Caller) -> None:
+    slack.control.configure(time=1_900_000_000)
+    slack.post()
+    slack.control.configure(time=1_800_000_000)
+    assert float(slack.post()["ts"]) > 1_900_000_000  # never back within one workspace
+    slack.control.reset()
+    slack.control.configure(time=1_800_000_000)
+    assert slack.post()["ts"] == "1800000000.000000"
+
+
+def test_what_arrives_at_once_has_an_order(slack: Caller) -> None:
+    def work(number: int) -> str:
+        return str(Caller(f"http://{slack.address}").post(text=str(number))["ts"])
+
+    with ThreadPoolExecutor(16) as pool:
+        stamps = list(pool.map(work, range(200)))
+    kept = slack.control.state()["messages"][CREATIVE]
+    assert [message["ts"] for message in kept] == sorted(set(stamps))
+    arrived = [message["arrived"] for message in kept]
+    assert arrived == sorted(arrived)
+
+
+def test_history_has_a_window_that_is_open_or_closed(slack: Caller) -> None:
+    first, second, third = (slack.post(text=str(number))["ts"] for number in range(3))
+
+    def texts(**window: Any) -> list[str]:
+        answer = slack("conversations.history", channel=CREATIVE, **window)
+        return [message["text"] for message in answer["messages"]]
+
+    assert texts() == ["2", "1", "0"]
+    assert texts(oldest=first, latest=third) == ["1"]
+    assert texts(oldest=first, latest=third, inclusive=True) == ["2", "1", "0"]
+    assert texts(oldest=second) == ["2"]
+    refused = slack("conversations.history", channel=CREATIVE, oldest="yesterday")
+    assert refused["error"] == "invalid_ts_oldest"
+
+
+def test_history_comes_in_pages(slack: Caller) -> None:
+    for number in range(7):
+        slack.post(text=str(number))
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        page = slack("conversations.history", channel=CREATIVE, limit=3, cursor=cursor)
+        seen += [message["text"] for message in page["messages"]]
+        cursor = page["response_metadata"]["next_cursor"]
+    assert seen == [str(number) for number in reversed(range(7))]
+    assert not page["has_more"]
+    assert not cursor
+    wrong = slack("conversations.history", channel=CREATIVE, cursor="nonsense")
+    assert wrong["error"] == "invalid_cursor"
+    assert slack("conversations.history", channel=CREATIVE, limit=0.5)["error"] == "invalid_limit"
+
+
+def test_pages_miss_and_repeat_nothing_when_more_arrives(slack: Caller) -> None:
+    slack.control.configure(page_size=2)
+    for number in range(4):
+        slack.post(text=str(number))
+    first = slack("conversations.history", channel=CREATIVE, limit=100)
+    slack.post(text="late")
+    cursor = first["response_metadata"]["next_cursor"]
+    second = slack("conversations.history", channel=CREATIVE, limit=100, cursor=cursor)
+    seen = [message["text"] for page in (first, second) for message in page["messages"]]
+    assert seen == ["3", "2", "1", "0"]
+    assert not second["has_more"]
+
+
+def test_history_is_for_members(slack: Caller) -> None:
+    slack.change("channels", CREATIVE, member=False)
+    slack.change("channels", LEADERS, member=False)
+    slack.change("channels", "C0PERFORM00", archived=True)
+    assert slack("conversations.history", channel=CREATIVE)["error"] == "not_in_channel"
+    assert slack("conversations.history", channel=LEADERS)["error"] == "channel_not_found"
+    assert slack("conversations.history", channel="C0PERFORM00")["ok"]
+
+
+def test_history_too_can_be_asked_for_too_often(slack: Caller) -> None:
+    slack.control.add_faults(rate_limited(7, path="conversations.history"))
+    assert slack.post()["ok"]
+    assert slack("conversations.history", channel=CREATIVE)["error"] == "ratelimited"
+    assert (slack.status, slack.headers["Retry-After"]) == (429, "7")
+    assert len(slack("conversations.history", channel=CREATIVE)["messages"]) == 1
+
+
+def test_history_lags_behind(slack: Caller) -> None:
+    slack.control.configure(time=1_800_000_000, history_lag=30)
+    slack.post()
+    assert slack("conversations.history", channel=CREATIVE)["messages"] == []
+    slack.control.configure(time=1_800_000_031)
+    assert len(slack("conversations.history", channel=CREATIVE)["messages"]) == 1

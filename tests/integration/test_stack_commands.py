@@ -1,0 +1,175 @@
+"""The commands `up`, `reset` and `demo`, and how commands find a stack that is up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from local import running
+from local.services.keys import Keys
+from local.stack import Running
+from tests.conftest import LocalStack
+from tests.integration.data_api_client import ask
+from tests.integration.processes import (
+    PATIENCE,
+    children_of,
+    eventually,
+    is_running,
+    leftovers,
+    python,
+    run_command,
+)
+
+LAST_LINE = "Ctrl-C stops it."
+
+
+def read_until_up(process: subprocess.Popen[str]) -> list[str]:
+    """What `up` says once it is up."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while not lines or lines[-1] != LAST_LINE:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        lines.append(line.strip())
+    return lines
+
+
+def the_state(scratch: Path) -> Running:
+    (state,) = scratch.glob("agency-dashboard-workers-*/stack.json")
+    assert state.stat().st_mode & 0o777 == 0o600
+    assert state.parent.stat().st_mode & 0o777 == 0o700
+    return Running.from_json(json.loads(state.read_text()))
+
+
+def queued(running: Running) -> int:
+    answer = ask(running, "notification_queue?select=id", running.keys.secret)
+    return len(answer.json())
+
+
+def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> None:
+    assert run_command(scratch, "reset")[:2] == (
+        0, "No stack is running; each one starts with the sample agency.\n"
+    )  # fmt: skip
+    with python(scratch, "-m", "local", "up") as up:
+        lines = read_until_up(up)
+        kept = the_state(scratch)
+        family = {kept.tether_pid, *children_of(kept.tether_pid)}
+
+        exported = dict(
+            line.removeprefix("export ").split("=", 1) for line in lines if "export" in line
+        )
+        assert exported == {
+            **kept.environment(),
+            "SUPABASE_ANON_KEY": kept.keys.publishable,
+            "DATABASE_URL": kept.database_url,
+        }
+
+        status, out, err = run_command(scratch, "up")
+        assert (status, out, "is up already" in err) == (1, "", True)
+
+        before = queued(kept)
+        status, out, err = run_command(scratch, "invoke", "notifications")
+        assert status == 0, err
+        assert json.loads(out)["sent"] == kept.slack.count("chat.postMessage") > 0
+
+        kept.slack.configure(latency=0.001)
+        running_reset = run_command(scratch, "reset")
+        assert running_reset[:2] == (0, "The stack is back to the sample agency.\n")
+        assert queued(kept) == before
+        assert kept.slack.state()["messages"] == {}
+        assert kept.slack.journal() == []
+        assert kept.slack.settings()["latency"] == 0
+        status, out, err = run_command(scratch, "invoke", "notifications")
+        assert json.loads(out)["sent"] > 0, err
+
+        up.send_signal(signal.SIGINT)
+        rest, err = up.communicate(timeout=PATIENCE)
+    assert (up.returncode, rest) == (0, "")
+    assert err.endswith("Stopping.\n")
+    assert "Traceback" not in err
+    assert not any(map(is_running, family))
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_up_ends_in_order_on_other_signals_too(scratch: Path, number: signal.Signals) -> None:
+    with python(scratch, "-m", "local", "up") as up:
+        read_until_up(up)
+        up.send_signal(number)
+        _, err = up.communicate(timeout=PATIENCE)
+    assert up.returncode == 128 + number
+    assert "Traceback" not in err
+    assert list(scratch.iterdir()) == []
+
+
+def test_ctrl_c_while_starting_leaves_nothing(scratch: Path) -> None:
+    with python(scratch, "-m", "local", "up") as up:
+        assert up.stderr is not None
+        assert up.stderr.readline().startswith("Postgres 17 ready")
+        up.send_signal(signal.SIGINT)
+        out, err = up.communicate(timeout=PATIENCE)
+    assert (up.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_killed_up_is_not_found_again(scratch: Path) -> None:
+    with python(scratch, "-m", "local", "up") as up:
+        read_until_up(up)
+        up.kill()
+        up.communicate()
+    eventually(lambda: not leftovers(scratch), "a directory is left")
+    status, out, _ = run_command(scratch, "reset")
+    assert (status, out.startswith("No stack is running")) == (0, True)
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_is_found_is_the_stack_that_was_remembered(
+    stack: LocalStack, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    assert running.find() is None
+    running.remember(stack.running)
+    assert running.find() == stack.running
+    with pytest.raises(running.StateError, match="at the same time"):
+        running.remember(stack.running)
+    assert [path.name for path in running.state_file().parent.iterdir()] == ["stack.json"]
+    running.forget()
+    assert list(scratch.iterdir()) == []
+
+    # the ports of one that was killed, in use by this stack
+    running.remember(replace(stack.running, keys=Keys.generate()))
+    assert running.find() is None
+    for nonsense in ("", "{}", '["no", "state"]', '{"keys": {}}'):
+        running.state_file().parent.mkdir(exist_ok=True)
+        running.state_file().write_text(nonsense)
+        assert running.find() is None
+        assert list(scratch.iterdir()) == []
+
+
+def test_state_in_a_folder_of_somebody_else_is_not_trusted(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    running.state_file().parent.symlink_to(scratch)
+    with pytest.raises(running.StateError, match="belongs to somebody else"):
+        running.find()
+    status, _, err = run_command(scratch, "reset")
+    assert (status, "belongs to somebody else" in err) == (1, True)
+
+
+def test_the_demo_shows_what_arrived(scratch: Path) -> None:
+    status, out, err = run_command(scratch, "demo")
+    assert status == 0, out + err
+    assert "#creative" in out
+    assert "@here love it & ship it" in out
+    assert "\x1b[" not in out + err  # colours are for terminals
+    assert all(len(line) <= 80 for line in (out + err).splitlines())
+    assert list(scratch.iterdir()) == []

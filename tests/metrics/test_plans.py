@@ -1,0 +1,114 @@
+"""Plans: each connection that is due, once, and no more than can be synced in time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from tests.metrics.connected import one_account
+from tests.metrics.world import World
+from workers.metrics.planning import LEASE_SECONDS, plan_syncs
+from workers.metrics.platforms import NAMES
+
+
+def test_a_plan_is_not_made_twice(world: World) -> None:
+    connection, _ = one_account(world)
+    orders, plan = world.plan()
+    assert [order.connection_id for order in orders] == [connection]
+    assert plan.planned == 1
+    again, second = world.plan()
+    assert (again, second.in_flight) == ([], 1)
+    world.later(timedelta(seconds=LEASE_SECONDS - 1))
+    assert world.plan()[0] == []
+    world.later(timedelta(seconds=1))
+    assert len(world.plan()[0]) == 1, "a lost message costs one lease"
+
+
+def test_only_what_is_due_is_planned(world: World) -> None:
+    world.meta_account("1001")
+    due = world.connect_meta("1001")
+    fresh = world.connect_meta("1001", frequency=60)
+    inactive = world.connect_meta("1001")
+    world.connection.execute(
+        "update platform_connections set last_synced_at = %s where id = %s",
+        (world.now - timedelta(minutes=59), fresh),
+    )
+    world.connection.execute(
+        "update platform_connections set is_active = false where id = %s", (inactive,)
+    )
+    assert {order.connection_id for order in world.plan()[0]} == {due}
+    world.later(timedelta(minutes=1))
+    assert {order.connection_id for order in world.plan()[0]} == {fresh}
+
+
+def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) -> None:
+    world.connection.execute(
+        "insert into platform_connections (platform, account_id, credentials) "
+        "select 'meta', 'act_' || number, '{}' from generate_series(1, 1000) number"
+    )
+    calls: list[str] = []
+    call = world.database.call
+
+    def counted(function: str, **arguments: Any) -> Any:
+        calls.append(function)
+        return call(function, **arguments)
+
+    world.database.call = counted  # type: ignore[method-assign]
+    planned: set[str] = set()
+    passes = 0
+    while len(planned) < 1000:
+        orders, plan = world.plan(concurrency=10)
+        passes += 1
+        assert len(calls) <= 20
+        calls.clear()
+        # at half a minute each, ten side by side do 400 within a lease less the longest sync
+        assert plan.planned == len(orders) <= 400
+        assert plan.left == 1000 - len(planned) - len(orders)
+        assert not planned & {order.connection_id for order in orders}
+        assert world.plan(concurrency=10)[0] == []
+        planned |= {order.connection_id for order in orders}
+        world.connection.execute(
+            "update metric_connection_states set leased_until = null, token = null;"
+            "update platform_connections set last_synced_at = %s "
+            "where id in (select connection_id from metric_connection_states)".replace(
+                "%s", f"'{world.now.isoformat()}'"
+            )
+        )
+        calls.clear()
+    assert passes == 3
+
+
+def test_what_could_not_be_sent_is_planned_again_at_once(world: World) -> None:
+    connection, _ = one_account(world)
+
+    class Refusing:
+        def send(self, bodies: Any) -> list[int]:
+            return list(range(len(bodies)))
+
+    plan = plan_syncs(world.database, Refusing(), NAMES, 10)
+    assert (plan.planned, plan.unsent, plan.left) == (0, 1, 1)
+    assert [order.connection_id for order in world.plan()[0]] == [connection]
+
+
+def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
+    world.meta_account("1001")
+    for _ in range(40):
+        world.connect_meta("1001")
+    with ThreadPoolExecutor(8) as pool:
+        plans = list(pool.map(lambda _: world.plan()[0], range(8)))
+    ids = [order.connection_id for orders in plans for order in orders]
+    assert len(ids) == len(set(ids))
+    world.later(timedelta(seconds=0))
+    assert len(ids) + len(world.plan()[0]) == 40
+
+
+def test_a_second_planner_at_the_same_moment_plans_nothing(world: World) -> None:
+    """Else both would fill what room there is."""
+    one_account(world)
+    plan = "select plan_metric_syncs('{}', 10, '15 minutes', '5 minutes', %s)"
+    with world.api.connect() as other, other.transaction():
+        other.execute(plan, (world.now,))
+        orders, told = world.plan()
+        assert (orders, told.planned, told.left) == ([], 0, 0)
+    assert world.plan()[1].in_flight == 1

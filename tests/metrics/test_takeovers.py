@@ -1,0 +1,182 @@
+"""Syncs that are repeated, overtaken, killed or interrupted leave nothing half done."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from tests import forked
+from tests.metrics.connected import META_AD, one_account, order_for
+from tests.metrics.sessions import SlowSession
+from tests.metrics.world import Served, World
+from workers.errors import TransientError
+from workers.metrics.orders import SyncOrder
+from workers.metrics.planning import LEASE_SECONDS
+from workers.metrics.sync import ConnectionSync
+
+STEPS = tuple(
+    f"{when} {step}"
+    for step in (
+        "begin_metric_sync 1",
+        "account 1",
+        "load_ad_links 1",
+        "insights 1",
+        "store_ad_metrics 1",
+        "finish_metric_window 1",
+        "insights 2",
+        "store_ad_metrics 2",
+        "finish_metric_window 2",
+        "settle_ad_links 1",
+        "end_metric_sync 1",
+    )
+    for when in ("before", "after")
+)
+
+
+def test_a_repeated_message_does_nothing(world: World) -> None:
+    connection, _ = one_account(world)
+    order = order_for(world, connection)
+    assert world.sync(order).status == "success"
+    requests_before = world.meta.journal.count()
+    assert world.sync(order).status == "stale"
+    assert world.meta.journal.count() == requests_before
+    assert len(world.logs()) == 1
+
+
+def test_of_two_at_once_one_works(world: World) -> None:
+    connection, served = one_account(world)
+    order = order_for(world, connection)
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: world.sync(order), range(4)))
+    assert sorted(report.status for report in reports) == ["stale", "stale", "stale", "success"]
+    assert len(world.logs()) == 1
+    assert world.figures() == world.expected(served)
+
+
+def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
+    connection, _ = one_account(world)
+    order = order_for(world, connection)
+
+    class Takeover(SlowSession):
+        """While the first request is under way, another sync gets the connection."""
+
+        def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+            if "insights" in str(url):
+                world.connection.execute(
+                    "update metric_connection_states set token = gen_random_uuid()"
+                )
+            return super().request(method, url, **rest)
+
+    with Takeover(world, 1.0) as session:
+        world.session = session
+        assert world.sync(order).status == "lost"
+    assert world.rows("select 1 from ad_metrics") == []
+    assert world.figures() == {}
+    assert world.last_synced_at(connection) is None
+
+
+def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> None:
+    connection, _ = one_account(world)
+    order = order_for(world, connection)
+    call = world.database.call
+
+    def overtaken(function: str, **arguments: Any) -> Any:
+        if function == "end_metric_sync":
+            world.connection.execute(
+                "update metric_connection_states set token = gen_random_uuid()"
+            )
+        return call(function, **arguments)
+
+    world.database.call = overtaken  # type: ignore[method-assign]
+    assert world.sync(order).status == "lost"
+    assert world.last_synced_at(connection) is None
+    assert world.last_log(connection)["status"] == "in_progress"
+    assert world.state(connection)["token"] is not None, "the other one still has it"
+
+
+def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World) -> None:
+    served = []
+    for account in range(1001, 1007):
+        world.meta_account(str(account), ads=[{"id": f"{META_AD}{account}", "name": "Film"}])
+        world.connect_meta(str(account))
+        served.append(Served("meta", str(account), f"{META_AD}{account}"))
+    request = world.request(meta_ad_id=[ad.ad_id for ad in served])
+    orders, _ = world.plan()
+
+    def sync(order: SyncOrder) -> str:
+        with requests.Session() as session:
+            one = ConnectionSync(
+                world.database, world.settings, world.clock, lambda _: session, lambda: 0.5
+            )
+            return one.run(order, world.clock.now() + 280).status
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(sync, orders)) == {"success"}
+    assert world.figures() == world.expected({request: served})
+
+
+def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str]:
+    settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
+    told = {
+        "settings": settings,
+        "as_of": world.now.isoformat(),
+        "body": order.body(),
+        "kill_at": kill_at,
+    }
+    return forked.killed_run("tests.metrics.killed_sync", told)
+
+
+def test_the_steps_are_those_of_a_sync(world: World) -> None:
+    connection, _ = one_account(world)
+    *taken, ended = killed_sync(world, order_for(world, connection), None)
+    assert ended == "ended success"
+    assert set(taken) == set(STEPS)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, step: str) -> None:
+    connection, served = one_account(world)
+    order = order_for(world, connection)
+    assert killed_sync(world, order, step)[-1] == step
+    expected = world.expected(served)
+    for key, value in world.figures().items():
+        assert expected[key] == value, "nothing half-done is shown"
+
+    world.later(timedelta(seconds=LEASE_SECONDS))
+    if step == "after end_metric_sync 1":
+        assert world.last_log(connection)["status"] == "success"
+    else:
+        orders, plan = world.plan()
+        assert [one.connection_id for one in orders] == [connection]
+        assert plan.orphans == (step != "before begin_metric_sync 1")
+        assert world.sync(orders[0]).status == "success"
+    assert world.figures() == expected
+    assert {log["status"] for log in world.logs()} <= {"success", "failed"}
+
+
+def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
+    connection, _ = one_account(world)
+    order = order_for(world, connection)
+    call = world.database.call
+
+    def failing(function: str, **arguments: Any) -> Any:
+        if function == "store_ad_metrics":
+            raise TransientError("the database is away", code="57P03")
+        return call(function, **arguments)
+
+    world.database.call = failing  # type: ignore[method-assign]
+    with pytest.raises(TransientError, match="the database is away"):
+        world.sync(order)
+    log = world.last_log(connection)
+    assert (log["status"], log["details"]["code"]) == ("failed", "57P03")
+    assert world.last_synced_at(connection) is None
+    assert world.state(connection)["not_before"] is None, "the next plan tries again"
+    world.later(timedelta(minutes=10))
+    with pytest.raises(TransientError):
+        world.sync(order_for(world, connection))
+    assert world.state(connection)["not_before"] == world.now + timedelta(minutes=20)

@@ -1,0 +1,70 @@
+"""The bot token: a refused one stops everything and uses up no attempt; no output shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from local.faults import failing, reset, slack_error
+from tests.notifications.slack_calls import POST
+from tests.notifications.world import World
+from workers.errors import CredentialsError
+
+
+@pytest.mark.parametrize("code", ["token_revoked", "invalid_auth", "missing_scope"])
+def test_a_refused_token_stops_everything_and_burns_nothing(world: World, code: str) -> None:
+    for number in range(10):
+        world.notify(f"C{number:08}")
+    if code == "missing_scope":
+        world.without_scopes("chat:write")
+    else:
+        world.spoil(slack_error(code, times=None, **POST), slack_error(code, times=None))
+    with pytest.raises(CredentialsError) as caught:
+        world.run()
+    assert caught.value.code == code
+    assert world.outcomes() == {None: 10}
+    assert {d["attempts"] for d in world.agency.deliveries()} == {0}
+    assert {d["state"] for d in world.agency.deliveries()} <= {"pending"}
+    (pause,) = world.agency.pauses()
+    assert (pause["config_id"], pause["code"]) == (None, code)
+
+
+def test_revoked_in_mid_run_and_restored_three_days_later(world: World) -> None:
+    config = world.agency.config("C0ONE0000", template="{{text}}")
+    for number in range(6):
+        world.queue(config, str(number))
+        world.clock.advance(0.001)
+    world.spoil(slack_error("token_revoked", skip=2, **POST))
+    with pytest.raises(CredentialsError):
+        world.run()
+    assert world.outcomes() == {"sent": 2, None: 4}
+    world.change_token(revoked=True)
+    for _ in range(3):
+        world.clock.advance(24 * 3600)
+        posts = world.posts()
+        with pytest.raises(CredentialsError):
+            world.run()
+        assert world.posts() == posts, "only the token is asked about"
+    world.change_token(revoked=False)
+    world.run_until_ended()
+    assert [m.text for m in world.messages()] == [str(number) for number in range(6)]
+    assert world.outcomes() == {"sent": 6}, "its clock stood still"
+    assert world.agency.pauses()[0]["ended_at"] is not None
+    world.assert_kept()
+
+
+def test_nothing_told_holds_a_secret(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        world.notify(f"C{number:08}")
+    faults = [
+        reset(**POST),
+        slack_error("odd", **POST),
+        failing(500, **POST),
+        slack_error("no_text"),
+    ]
+    world.spoil(*faults)
+    world.run_until_ended(runs=20)
+    told = capfd.readouterr()
+    errors = [str(d["error"]) for d in world.agency.deliveries()]
+    for text in (told.out, told.err, *errors, *(str(r["last_error"]) for r in world.queued())):
+        assert "xoxb-" not in text
+        assert world.api.keys.secret not in text
