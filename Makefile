@@ -31,7 +31,7 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up reset invoke test test-long soak check check-python check-template \
-	check-sql doctor bench mutate ablate build deploy lock clean
+	check-sql schema doctor bench mutate ablate build deploy lock clean
 
 help: ## List the targets
 	@$(PYTHON) -c "import re; [print(f'{t:<10} {h}') for t, h in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
@@ -47,8 +47,10 @@ up: .venv/.installed .venv/.node ## Start the local stack and keep it running
 reset: .venv/.installed .venv/.node ## Put the local stack back to its sample data
 	@$(PY) -m local reset
 
-invoke: .venv/.installed .venv/.node ## Run one function locally: FUNCTION=notifications [EVENT=events/notifications.json]
-	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT))
+invoke: .venv/.installed .venv/.node ## Run one function on the local stack: FUNCTION=retention [EVENT=FILE] [TARGET=project]
+	@case "$(TARGET)" in ""|local|project) ;; *) echo "TARGET is local or project, not $(TARGET)" >&2; exit 2;; esac
+	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) \
+	  $(if $(filter project,$(TARGET)),--project) $(ARGS)
 
 # Most of their time the tests wait for processes that they start, so that three at once keep two
 # cores busy. A file stays with one of them until another has nothing left to do.
@@ -86,6 +88,10 @@ check-template: .venv/.installed .venv/.sam
 
 check-sql: .venv/.installed .venv/.node-dev
 	$(PY) -m local.advisors
+	$(PY) -m local.schema --check
+
+schema: .venv/.installed .venv/.node ## Write supabase/schema.sql again, after a change of a migration
+	$(PY) -m local.schema
 
 doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS="--post CHANNEL"
 	@$(PY) -m workers.operate doctor $(ARGS)

@@ -12,16 +12,17 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from rich.console import Console
 
-from local import demo, running
-from local.invoke import InvokeError, invoke, known_functions, read_event
+from local import demo, environment, running
+from local.invoke import InvokeError, effect_of, invoke, known_functions, read_event
 from local.services.node import NodeError
 from local.services.tether import TetherError
 from local.stack import ROOT, Running, Stack
-from workers.errors import ConfigurationError
+from workers.errors import ConfigurationError, WorkerError
 from workers.settings import read_dotenv
 
 # What a person reads goes to stderr wherever stdout belongs to a script.
@@ -31,6 +32,8 @@ notes = Console(stderr=True)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 failed, 2 called wrongly, 130 broken off by Ctrl-C."""
     options = _parser().parse_args(arguments)
+    if not options.project:
+        environment.isolate()
     _end_in_order_on_signals()
     try:
         return int(options.command(options))
@@ -71,11 +74,15 @@ def show_demo(options: argparse.Namespace) -> int:
 def invoke_function(options: argparse.Namespace) -> int:
     """One pass of a function; its summary is the last line on stdout."""
     event = read_event(options.function, options.event)
-    with _environment() as environment:
+    with _target(options, event) as chosen:
+        if chosen is None:
+            return 1
         try:
-            summary = json.dumps(invoke(options.function, event, environment))
+            summary = json.dumps(invoke(options.function, event, chosen))
         except InvokeError:
             raise
+        except WorkerError as error:  # in words that say what to do
+            return _say(f"{type(error).__name__}: {error}", 1)
         except Exception:  # noqa: BLE001 - the handler raised: that is the result to show
             traceback.print_exc()
             return 1
@@ -119,30 +126,44 @@ def _show(started: Running) -> None:
 
 
 @contextmanager
-def _environment() -> Iterator[Mapping[str, str]]:
-    """What the function runs against: the settings' own project, a running stack, or a new one."""
-    if configured := _configured():
-        notes.print(f"Against {configured}", style="dim", highlight=False, soft_wrap=True)
-        yield {}
-        return
-    if found := running.find():
+def _target(options: argparse.Namespace, event: Any) -> Iterator[Mapping[str, str] | None]:
+    """The environment of what the function runs against: a running stack, a new one, or, where
+    `--project` says so, the project of the settings. None where a person did not agree."""
+    if options.project:
+        yield _project_environment(options, event)
+    elif found := running.find():
         notes.print("Against the stack that is up", style="dim", highlight=False)
-        yield found.environment()
-        return
-    with Stack(progress=_progress) as started:
-        yield started.environment()
+        yield environment.of_stack(found)
+    else:
+        with Stack(progress=_progress) as started:
+            yield environment.of_stack(started)
 
 
-def _configured() -> str | None:
-    """The SUPABASE_URL of the environment, else that of `.env`, and which it was."""
-    if url := os.environ.get("SUPABASE_URL"):
-        return f"{url} (SUPABASE_URL)"
+def _project_environment(options: argparse.Namespace, event: Any) -> Mapping[str, str] | None:
+    """This process's environment over `.env`; raises InvokeError where that names no project."""
     dotenv = ROOT / ".env"
-    url = read_dotenv(dotenv).get("SUPABASE_URL") if dotenv.is_file() else None
-    return f"{url} (.env)" if url else None
+    settings = {**(read_dotenv(dotenv) if dotenv.is_file() else {}), **os.environ}
+    project = settings.get("SUPABASE_URL")
+    if not project:
+        raise InvokeError("--project: set SUPABASE_URL in .env or in the environment.")
+    notes.print(f"Project: {project}", highlight=False, soft_wrap=True)
+    effect = effect_of(options.function, event, settings)
+    if effect is None or options.yes:
+        return settings
+    return settings if _agrees(f"This {effect}. Go on?") else None
 
 
-def _say(error: Exception, status: int) -> int:
+def _agrees(question: str) -> bool:
+    """Whether a person at a terminal says yes."""
+    if not sys.stdin.isatty():
+        told = f"{question} Not a terminal: pass --yes to confirm."
+        notes.print(told, markup=False, highlight=False, soft_wrap=True)
+        return False
+    notes.print(f"{question} [y/N] ", end="", markup=False, highlight=False, soft_wrap=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _say(error: Exception | str, status: int) -> int:
     told = "\n".join([str(error), *getattr(error, "__notes__", [])])
     notes.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
     return status
@@ -159,13 +180,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in (("up", up), ("demo", show_demo), ("reset", reset)):
-        commands.add_parser(name, help=command.__doc__).set_defaults(command=command)
+        commands.add_parser(name, help=command.__doc__).set_defaults(command=command, project=False)
     invocation = commands.add_parser("invoke", help=invoke_function.__doc__)
     invocation.add_argument(
         "function", metavar="FUNCTION", help=f"one of: {', '.join(known_functions())}"
     )
     invocation.add_argument(
         "--event", type=Path, metavar="FILE", help="the event (events/FUNCTION.json)"
+    )
+    invocation.add_argument(
+        "--project",
+        action="store_true",
+        help="against the project of .env and the environment, in place of the local stack",
+    )
+    invocation.add_argument(
+        "--yes", action="store_true", help="do not ask before it changes anything there"
     )
     invocation.set_defaults(command=invoke_function)
     return parser

@@ -7,10 +7,10 @@ when it finds anything of the level `warn` or worse.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
+from local.environment import bare
 from local.services import postgres
 from local.services.node import MODULES, ensure_installed
 from local.services.tether import Tether
@@ -33,7 +33,7 @@ def main() -> int:
             "--fail-on=warn",
         ]
         quiet = {"SUPABASE_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1", "PGSSLMODE": "disable"}
-        return subprocess.run(command, env={**os.environ, **quiet}, check=False).returncode
+        return subprocess.run(command, env={**bare(), **quiet}, check=False).returncode
 
 
 if __name__ == "__main__":

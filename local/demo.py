@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local.invoke import invoke, read_event
+from local.environment import of_stack
+from local.invoke import invoke, scheduled_event
 from local.stack import Running
 
 Scene = Callable[[Running, Console], bool]
@@ -203,8 +204,8 @@ def _run(function: str, running: Running) -> tuple[dict[str, Any], str]:
     """One pass of a function: its summary, and its log, which is shown only when it fails."""
     with tempfile.TemporaryFile() as log:
         try:
-            event = read_event(function, None)
-            summary = invoke(function, event, running.environment(), log=log.fileno())
+            event = scheduled_event(function)
+            summary = invoke(function, event, of_stack(running), log=log.fileno())
         except Exception as error:
             log.seek(0)
             error.add_note(log.read().decode(errors="replace"))

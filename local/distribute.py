@@ -17,29 +17,22 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from local.fakes.sqs import FakeSqs, md5, queue_url
 from local.http_server import HttpServer
 from local.stack import ROOT
-from workers.settings import Settings, read_dotenv
+from workers.settings import Settings
 
 # The function that takes the messages of one that plans.
 CONSUMERS = {"metrics_sync": "connection_sync"}
 
-DOTENV = Path(".env")
 PROCESSES_PER_CORE = 2
 
 # For a client that signs what it sends to the fake; the developer's own stay where they are.
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 _OTHER_CREDENTIALS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN"})
-
-
-def has_queue(environment: Mapping[str, str]) -> bool:
-    """Whether a queue is configured already: then SQS and Lambda do their part themselves."""
-    return bool(_configured("SYNC_QUEUE_URL", environment))
 
 
 @dataclass(frozen=True)
@@ -127,15 +120,8 @@ def hand_out(
 
 def _size(events: int, environment: Mapping[str, str]) -> int:
     """How many containers: as many as in AWS, and no more than this machine has any use for."""
-    allowed = _configured("METRICS_CONCURRENCY", environment) or Settings.metrics_concurrency
+    allowed = environment.get("METRICS_CONCURRENCY") or Settings.metrics_concurrency
     return min(events, int(float(allowed)), PROCESSES_PER_CORE * (os.cpu_count() or 1))
-
-
-def _configured(name: str, environment: Mapping[str, str]) -> str | None:
-    """A setting as the functions find it: in the environment, else in `.env`."""
-    if value := environment.get(name):
-        return value
-    return read_dotenv(DOTENV).get(name) if DOTENV.is_file() else None
 
 
 def _lane(waiting: SimpleQueue[Mapping[str, Any]], containers: _Containers) -> int:

@@ -26,6 +26,14 @@ FUNCTIONS = ROOT / "functions"
 REGION = "eu-west-1"
 LOOPBACK = "127.0.0.1,localhost"
 STDOUT, STDERR = 1, 2
+DRY_RUN = {"dry_run": True}
+EFFECTS = {
+    "notifications": "posts what is queued to Slack",
+    "metrics_sync": "reads the ad accounts that are due and stores their figures",
+    "connection_sync": "reads an ad account and stores its figures",
+    "retention": "archives and purges what the retention policies say, for good",
+    "doctor": "posts a test message to Slack and deletes it",
+}
 
 
 class InvokeError(RuntimeError):
@@ -81,20 +89,38 @@ def read_event(function: str, path: Path | None) -> Any:
         raise InvokeError(f"The event {chosen} is not JSON: {error}.") from error
 
 
+def scheduled_event(function: str) -> Any:
+    """The event with which its schedule starts a function; its sample may be a gentler one."""
+    scheduled = ROOT / "events" / f"{function}-scheduled.json"
+    return read_event(function, scheduled if scheduled.exists() else None)
+
+
+def effect_of(function: str, event: Any, settings: Mapping[str, str]) -> str | None:
+    """What an invocation does to a project beyond reading, in words; None where it only reads."""
+    told = event if isinstance(event, dict) else {}
+    reads_only = {"health": True, "doctor": "post" not in told, "retention": told == DRY_RUN}
+    if reads_only.get(function):
+        return None
+    if function == "retention" and not settings.get("ARCHIVE_BUCKET_NAME"):
+        return f"{EFFECTS[function]}; ARCHIVE_BUCKET_NAME is not set, so no copy is kept"
+    return EFFECTS.get(function, "runs a function that may change it")
+
+
 def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: int = STDERR) -> Any:
     """What the handler returns; its logs and metrics go to the file descriptor `log`.
 
-    A function that plans has its messages handled as well, unless a queue is configured: the
-    summary then says what came of them. Raises whatever the handler raises.
+    `environment` is all that it has, nothing of this process's reaches it. A function that plans
+    has its messages handled as well, unless a queue is configured: the summary then says what came
+    of them. Raises whatever the handler raises.
     """
-    whole = _whole_environment(function, environment)
+    whole = _with_lambdas_own(function, environment)
     consumer = distribute.CONSUMERS.get(function)
-    if consumer is None or distribute.has_queue(whole):
+    if consumer is None or whole.get("SYNC_QUEUE_URL"):
         return _run(function, event, whole, log)
     queue = distribute.local_queue()
     summary = _run(function, event, queue.environment(whole), log)
     events = queue.events(whole["AWS_REGION"])
-    counts = distribute.hand_out(events, consumer, _whole_environment(consumer, environment), log)
+    counts = distribute.hand_out(events, consumer, _with_lambdas_own(consumer, environment), log)
     return {**summary, **counts}
 
 
@@ -115,14 +141,14 @@ def new_context(function: str) -> Context:
     )
 
 
-def _whole_environment(function: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with `environment` over it and Lambda's own under it."""
+def _with_lambdas_own(function: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment`, and below it what Lambda and the template set."""
     defaults = {
         "AWS_REGION": REGION,
         "POWERTOOLS_SERVICE_NAME": function,
         "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers",
     }
-    return _without_proxy({**defaults, **os.environ, **environment})
+    return _without_proxy({**defaults, **environment})
 
 
 @cache

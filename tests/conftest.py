@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from local.environment import isolate
 from local.services.data_api import start as start_data_api
 from local.services.keys import Keys
 from local.services.node import MODULES, ensure_installed
@@ -24,16 +25,14 @@ from local.stack import Running, Stack
 ROOT = Path(__file__).parent.parent
 
 
+# No setting of the developer's shell reaches a test: not even one that an import reads.
+isolate()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_environment() -> None:
-    """No setting of the developer's shell reaches a test."""
-    prefixes = (
-        "SUPABASE_", "SLACK_", "NOTIFICATION_", "META_", "GOOGLE_", "TIKTOK_", "LINKEDIN_",
-        "METRICS_", "SYNC_",
-        "WORKERS_", "AWS_", "POWERTOOLS_", "ARCHIVE_", "SENTRY_",
-    )  # fmt: skip
-    for name in [name for name in os.environ if name.startswith(prefixes)]:
-        del os.environ[name]
+def _away_from_any_dotenv(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The commands that read `.env` look where they are started."""
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from workers.composition.connection_sync import run_connection_sync
+from workers.composition.events import read_messages
 from workers.telemetry import logger
 
 processor = BatchProcessor(event_type=EventType.SQS)
@@ -20,10 +21,12 @@ processor = BatchProcessor(event_type=EventType.SQS)
 # without what the sync before in this container said of itself
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Takes SQS's event; returns the messages that are to come back.
+    """Takes SQS's event or {}; returns the messages that are to come back.
 
     Raises when all of them are, so that Lambda counts an error.
     """
+    if not read_messages(event):
+        return {"batchItemFailures": []}
     return process_partial_response(event, sync, processor, context)
 
 

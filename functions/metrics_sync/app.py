@@ -4,11 +4,13 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from workers.composition.events import read_options
 from workers.composition.metrics_sync import run_metrics_sync
 from workers.telemetry import logger
 
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Returns the plan's summary. The event, a schedule's, says nothing that is needed."""
+    """Takes {} or a schedule's event; returns the plan's summary."""
+    read_options(event, {})
     return run_metrics_sync(context)

@@ -10,5 +10,6 @@ from workers.telemetry import logger
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Returns the run's summary. `{"dry_run": true}` has it count, and change nothing."""
+    """Takes {}, a schedule's event or {"dry_run": true}, which counts and changes nothing; returns
+    the run's summary."""
     return run_retention(event, context)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from local.environment import isolate
 from local.services.node import ensure_installed
 from tests.benchmarks import claim, drain, functions, metrics, retention
 from tests.benchmarks.figures import Figure, show
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+    isolate()
     ensure_installed()
     figures: list[Figure] = []
     for name in options.names or BENCHMARKS:

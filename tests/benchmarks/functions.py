@@ -19,7 +19,7 @@ import psycopg
 
 from local.fakes.sqs import FakeSqs, queue_url
 from local.http_server import HttpServer
-from local.invoke import known_functions, read_event
+from local.invoke import known_functions, read_event, scheduled_event
 from local.stack import ROOT, Stack
 from tests.benchmarks import cost, retention
 from tests.benchmarks.cost import Invocation, Load
@@ -236,7 +236,7 @@ def _sync(running: _Running, ground: _Ground, sizes: Sizes) -> Load:
 
 
 def _retention(running: _Running, ground: _Ground, sizes: Sizes) -> Load:
-    event = read_event("retention", None)
+    event = scheduled_event("retention")
     running.run(event)
     retention.fill(ground.stack.connection, sizes.rows // 20)
     return Load(

@@ -1,4 +1,4 @@
-"""How much the benchmarks measure: what the README tells, or just enough to see that they work."""
+"""How much the benchmarks measure: for docs/performance.md, or just enough to see it all work."""
 
 from __future__ import annotations
 

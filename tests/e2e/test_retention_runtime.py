@@ -19,8 +19,8 @@ from tests.integration.moto_s3 import CREDENTIALS, REGION, MotoS3, client
 from workers.operate.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEDULED = json.loads((ROOT / "events" / "retention.json").read_text())
-DRY_RUN = json.loads((ROOT / "events" / "retention-dry-run.json").read_text())
+SCHEDULED = json.loads((ROOT / "events" / "retention-scheduled.json").read_text())
+DRY_RUN = json.loads((ROOT / "events" / "retention.json").read_text())
 BUCKET = "agency-archive"
 
 pytestmark = pytest.mark.skipif(

@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from local.invoke import load, new_context, read_event
+from local.invoke import load, new_context, scheduled_event
 from tests.notifications.killed_run import Steps
 from workers.database import Database
 
@@ -29,7 +29,7 @@ def main() -> None:
 
     Database.call = stepped  # type: ignore[method-assign]
     function = order["function"]
-    load(function).lambda_handler(read_event(function, None), new_context(function))
+    load(function).lambda_handler(scheduled_event(function), new_context(function))
 
 
 if __name__ == "__main__":

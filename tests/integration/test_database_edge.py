@@ -70,7 +70,7 @@ def test_a_key_without_the_right_is_named(
 
 
 def test_a_missing_function_asks_for_the_migrations(connected: Open, api: Api) -> None:
-    with pytest.raises(ConfigurationError, match="supabase db push"):
+    with pytest.raises(ConfigurationError, match="operate migrate"):
         connected(api.url, api.keys.secret).call("no_such_function")
 
 

@@ -26,8 +26,8 @@ OPERATE = ".venv/bin/python -m workers.operate "
 NOT_RUN = {
     "make demo": "CI's first step on a clean clone; the scenes are tested as invocations",
     "make test": "this is it",
-    "npx supabase link": "needs a Supabase account",
-    "npx supabase db push": "tests/database/test_migrations.py pushes to a Postgres of its own",
+    "cp .env.example": "tests/unit/test_docs.py reads the file",
+    "make doctor": "`operate doctor`, which is run here",
     "cat >": "a file typed by hand",
     "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",
     '{"SUPABASE_SERVICE_ROLE_KEY"': "the file's content",
@@ -95,7 +95,7 @@ def operating(
         )
         environment = {
             **stack.environment(), **CREDENTIALS, "ARCHIVE_BUCKET_NAME": "archive",
-            "AWS_ENDPOINT_URL_S3": s3.url,
+            "AWS_ENDPOINT_URL_S3": s3.url, "SUPABASE_DB_URL": stack.running.database_url,
         }  # fmt: skip
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -132,7 +132,7 @@ def test_an_operators_command_works_as_shown(
         assert row is not None
         arguments[3] = row[0]  # the account of the example is nobody's
         monkeypatch.setattr("sys.stdin", io.StringIO(row[1]))
-    if arguments in (["retention"], ["connections", "remove", *arguments[2:]]):
+    if arguments in (["retention"], ["migrate"], ["connections", "remove", *arguments[2:]]):
         arguments.append("--yes")  # where nobody is there to be asked
     if arguments[0] == "backfill":  # the platforms keep three years
         today = datetime.now(UTC).date()

@@ -125,13 +125,13 @@ def test_migrations_that_are_missing(examine: Examine, stack: LocalStack) -> Non
         "alter function no_report rename to doctor_report",
     ):
         _, sections = examine()
-    assert "supabase db push" in one_failure(sections["Database"])
+    assert "operate migrate" in one_failure(sections["Database"])
 
 
 def test_migrations_that_are_old_or_newer() -> None:
     (old,) = check_version("20261124000600")
     assert old.level == "failed"
-    assert "supabase db push" in old.mend
+    assert "operate migrate" in old.mend
     (newer,) = check_version("29990101000000")
     assert newer.level == "warning"
     assert "make deploy" in newer.mend

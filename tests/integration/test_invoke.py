@@ -29,6 +29,9 @@ from tests.integration.processes import (
 )
 
 NOWHERE = "http://127.0.0.1:1"
+# Made-up functions are told what to do by the environment, which reaches none but a project's.
+THERE = ("--project", "--yes")
+PLANNED = ("invoke", "metrics_sync", *THERE)
 
 
 @pytest.fixture
@@ -55,66 +58,14 @@ def test_without_anything_it_starts_a_stack_of_its_own(scratch: Path) -> None:
 @pytest.mark.usefixtures("is_up")
 def test_a_stack_that_is_up_is_used(stack: LocalStack, scratch: Path) -> None:
     # neither a proxy nor settings of the shell get in between
-    env = {"HTTP_PROXY": NOWHERE, "http_proxy": NOWHERE, "SLACK_BOT_TOKEN": "xoxb-other"}
+    env = {
+        "HTTP_PROXY": NOWHERE, "http_proxy": NOWHERE, "SLACK_BOT_TOKEN": "xoxb-other",
+        "SUPABASE_URL": NOWHERE,
+    }  # fmt: skip
     status, out, err = run_command(scratch, "invoke", "notifications", env=env)
     assert status == 0, err
     assert json.loads(out)["sent"] == stack.running.slack.count("chat.postMessage") > 0
     assert "Against the stack that is up" in err
-
-
-@pytest.mark.usefixtures("is_up")
-def test_the_environment_comes_before_a_stack_that_is_up(stack: LocalStack, scratch: Path) -> None:
-    env = {**stack.environment(), "SUPABASE_URL": NOWHERE}
-    status, out, err = run_command(scratch, "invoke", "notifications", env=env)
-    assert (status, out) == (1, "")
-    assert f"Against {NOWHERE} (SUPABASE_URL)" in err
-    assert stack.running.slack.count("chat.postMessage") == 0
-
-
-def test_a_dotenv_names_the_project_and_the_environment_beats_it(
-    stack: LocalStack, scratch: Path, tmp_path: Path
-) -> None:
-    copy_project(tmp_path / "clone")
-    lines = [f'export {name}="{value}"' for name, value in stack.environment().items()]
-    (tmp_path / "clone" / ".env").write_text("# settings\n\n" + "\n".join(lines))
-
-    def invoked(**env: str) -> tuple[int, str, str]:
-        return run_command(scratch, "invoke", "notifications", env=env, cwd=tmp_path / "clone")
-
-    status, out, err = invoked()
-    assert status == 0, err
-    assert json.loads(out)["sent"] == stack.running.slack.count("chat.postMessage") > 0
-    assert f"Against {stack.running.api_url} (.env)" in err
-    status, out, err = invoked(SUPABASE_URL=NOWHERE)
-    assert (status, out) == (1, "")
-    assert f"Against {NOWHERE} (SUPABASE_URL)" in err
-
-    (tmp_path / "clone" / ".env").write_text("SUPABASE_URL=x\nno setting\n")
-    status, out, err = invoked()
-    assert (status, out) == (1, "")
-    assert ".env, line 2: expected NAME=value" in err
-    assert "Traceback" not in err
-
-
-@pytest.mark.usefixtures("is_up")
-def test_a_dotenv_without_a_project_leaves_it_to_the_stack(
-    stack: LocalStack, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy_project(tmp_path / "clone")
-    (tmp_path / "clone" / ".env").write_text("SUPABASE_URL=\nSLACK_CHANNEL_RATE=0\n")
-    monkeypatch.setattr(running, "ROOT", tmp_path / "clone")  # whose stack it is
-    running.remember(stack.running)
-    status, out, err = run_command(scratch, "invoke", "notifications", cwd=tmp_path / "clone")
-    assert status == 0, err
-    assert json.loads(out)["sent"] > 0
-
-
-def test_a_refused_key_is_status_1_with_the_reason(stack: LocalStack, scratch: Path) -> None:
-    env = {**stack.environment(), "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_wrong"}
-    status, out, err = run_command(scratch, "invoke", "notifications", env=env)
-    assert (status, out) == (1, "")
-    assert "Traceback" in err
-    assert "CredentialsError: Supabase refused SUPABASE_SERVICE_ROLE_KEY" in err
 
 
 TEMPLATE = """
@@ -155,7 +106,7 @@ from local.__main__ import main
 
 invoke.ROOT = Path(sys.argv[1])
 invoke.FUNCTIONS = invoke.ROOT / "functions"
-sys.exit(main(["invoke", *sys.argv[2:]]))
+sys.exit(main(["invoke", *sys.argv[2:], "--project", "--yes"]))
 """
 
 
@@ -281,9 +232,7 @@ class Planning:
     def run(self, bodies: str, **env: str) -> tuple[int, dict[str, Any], str]:
         """Status, summary, stderr of an invocation that sends these messages."""
         environment = self.environment(bodies, **env)
-        status, out, err = run_command(
-            self.scratch, "invoke", "metrics_sync", env=environment, cwd=self.clone
-        )
+        status, out, err = run_command(self.scratch, *PLANNED, env=environment, cwd=self.clone)
         return status, json.loads(out or "{}"), err
 
     def seen(self) -> list[dict[str, Any]]:
@@ -371,9 +320,6 @@ def test_a_queue_that_is_configured_is_left_to_aws(planning: Planning, place: st
         }
         if place == ".env":
             (planning.clone / ".env").write_text(f"SYNC_QUEUE_URL={queue_url(server)}\n")
-            # the made-up plan reads the environment alone
-            source = PLAN.replace('os.environ["SYNC_QUEUE_URL"]', f'"{queue_url(server)}"')
-            (planning.clone / "functions" / "metrics_sync" / "app.py").write_text(source)
         else:
             env["SYNC_QUEUE_URL"] = queue_url(server)
         status, summary, err = planning.run("a b", **env)
@@ -388,7 +334,7 @@ def test_a_broken_off_invocation_leaves_no_process(
     planning: Planning, number: signal.Signals
 ) -> None:
     env = planning.environment("hang hang hang hang hang", METRICS_CONCURRENCY="2")
-    command = ["-m", "local", "invoke", "metrics_sync"]
+    command = ["-m", "local", *PLANNED]
     with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
         eventually(lambda: len(children_of(process.pid)) == 2, "no message was handed out")
         children = children_of(process.pid)
@@ -401,7 +347,7 @@ def test_a_broken_off_invocation_leaves_no_process(
 
 def test_what_handles_messages_does_not_outlive_a_killed_invocation(planning: Planning) -> None:
     env = planning.environment("hang quick", METRICS_CONCURRENCY="2")
-    command = ["-m", "local", "invoke", "metrics_sync"]
+    command = ["-m", "local", *PLANNED]
     with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
         eventually(lambda: (planning.clone / "seen").exists() and len(planning.seen()) == 2, "none")
         quick, hanging = sorted(planning.seen(), key=lambda one: one["record"]["body"] == "hang")

@@ -7,11 +7,11 @@ Each round has the seed of the one before plus one, so the seed of a round that 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import traceback
 
+from local.environment import isolate
 from local.stack import Stack
 from tests.conftest import Api
 from tests.soak.ground import Ground, ground_over
@@ -19,8 +19,6 @@ from tests.soak.rounds import play
 from tests.soak.tally import Tally
 
 REPORT_SECONDS = 30.0
-# Settings of the shell that would reach the workers.
-FOREIGN = ("SUPABASE_", "SLACK_", "META_", "GOOGLE_", "TIKTOK_", "LINKEDIN_", "AWS_", "SENTRY_")
 
 
 def main() -> int:
@@ -29,8 +27,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="how long")
     parser.add_argument("--seed", type=int, default=1, help="the first round's seed")
     options = parser.parse_args()
-    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
-        del os.environ[name]
+    isolate()
     with Stack(seed=False) as running:
         api = Api(running.api_url, running.keys, running.database_url)
         with ground_over(api) as ground:

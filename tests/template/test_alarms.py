@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.invoke import invoke, read_event
+from local.invoke import invoke, scheduled_event
 from tests.conftest import LocalStack
 from tests.template.cloudwatch import ALARM, OK, UNKNOWN, Alarm, Metric, Series
 from tests.template.deployed import Deployed, deployed
@@ -67,7 +67,7 @@ def emitted(stack: LocalStack) -> set[Metric]:
         with redirect_stdout(log):
             # the plan has its syncs done as well
             for function in ("notifications", "metrics_sync", "retention"):
-                invoke(function, read_event(function, None), environment, log=log.fileno())
+                invoke(function, scheduled_event(function), environment, log=log.fileno())
         log.seek(0)
         lines = [json.loads(line) for line in log if line.startswith("{")]
     return set(reported(line for line in lines if "_aws" in line))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.settings import Settings
+from workers.settings import Settings, read_dotenv
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").iterdir())
@@ -104,6 +104,18 @@ def test_the_settings_table_is_that_of_the_code() -> None:
             shown = f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
         rows.append(f"| `{setting.name.upper()}` | {shown} | {setting.metadata['help']} |")
     assert "\n".join(rows) in text_of("docs/settings.md")
+
+
+def test_the_example_of_a_dotenv_explains_settings_that_there_are() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    named = set(re.findall(r"^(?:# )?([A-Z_]+)=", text, re.MULTILINE))
+    assert named - {"SUPABASE_DB_URL"} <= {setting.name.upper() for setting in fields(Settings)}
+    needed = {one.name.upper() for one in fields(Settings) if one.default is MISSING}
+    assert set(read_dotenv(ROOT / ".env.example")) == needed
+    for line in re.findall(r"^(?:# )?[A-Z_]+=.*", text, re.MULTILINE):
+        assert re.search(rf"(^# .+\n)(?:# [A-Z_]+=.*\n)?{re.escape(line)}", text, re.MULTILINE), (
+            line
+        )
 
 
 def test_the_parameters_that_set_a_setting_are_those_of_the_template() -> None:

@@ -108,7 +108,7 @@ def _classify(function: str, error: APIError) -> WorkerError | None:
     if code in _SCHEMA_CODES:
         return ConfigurationError(
             f"the database lacks what {function} needs ({error.message}): apply the migrations "
-            "with `supabase db push`",
+            "with `python -m workers.operate migrate`",
             code=code,
         )
     if code == "42501":

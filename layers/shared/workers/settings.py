@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from workers.errors import ConfigurationError
 
+# Not a setting of any worker: the password of the database is for migrations alone.
+DATABASE_URL: Final = "SUPABASE_DB_URL"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # A value of .env in quotes, and perhaps a comment after it.
 _QUOTED: Final = re.compile(r"""(['"])(.*?)\1(\s+#.*)?""")
@@ -281,6 +283,48 @@ def environment_settings(
 ) -> Settings:
     """`load_settings` over this process's own environment."""
     return load_settings(os.environ, dotenv=dotenv, read_secret=read_secret)
+
+
+@dataclass(frozen=True)
+class DatabaseUrl:
+    """A connection string of Postgres, in parts; `text` and `password` are hidden from its repr."""
+
+    text: str = field(repr=False)
+    host: str
+    database: str
+    password: str | None = field(repr=False)
+    sslmode: str
+
+
+def read_database_url(*, dotenv: Path) -> DatabaseUrl:
+    """SUPABASE_DB_URL of the environment, else of `dotenv`: only `operate migrate` needs it.
+
+    Raises ConfigurationError that says where it is found, and never quotes it.
+    """
+    kept = read_dotenv(dotenv) if dotenv.is_file() else {}
+    text = (os.environ.get(DATABASE_URL) or kept.get(DATABASE_URL) or "").strip()
+    where = "the session pooler's connection string, from Connect on the project's page"
+    if not text:
+        raise ConfigurationError(f"{DATABASE_URL} is missing: {where}")
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in ("postgresql", "postgres") and parts.hostname and (parts.port or 1)
+    except ValueError:  # a port that is no number: a password with a slash or a colon
+        is_one = False
+    if not is_one or "[YOUR-PASSWORD]" in text:
+        raise ConfigurationError(
+            f"{DATABASE_URL} is not postgresql://USER:PASSWORD@HOST/DATABASE with the password "
+            f"percent-encoded: {where}"
+        )
+    asked = dict(parse_qsl(parts.query)).get("sslmode")
+    is_local = parts.hostname in _LOOPBACK
+    return DatabaseUrl(
+        text=text,
+        host=str(parts.hostname),
+        database=parts.path.lstrip("/") or "postgres",
+        password=unquote(parts.password) if parts.password else None,
+        sslmode=asked or ("prefer" if is_local else "require"),
+    )
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from aws_lambda_powertools.utilities import parameters
@@ -48,7 +47,7 @@ def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
 @once_per_container
 def settings() -> Settings:
     """Raises ConfigurationError naming all that is missing or malformed."""
-    known = environment_settings(_read_secret, dotenv=Path(".env"))
+    known = environment_settings(read_secret)
     if known.sentry_dsn is not None:
         start_error_tracking(known.sentry_dsn)
     return known
@@ -71,7 +70,7 @@ def deadline(context: InvocationContext, clock: Clock) -> float:
     return clock.now() + context.get_remaining_time_in_millis() / 1000 - RETURN_MARGIN
 
 
-def _read_secret(name: str) -> Mapping[str, Any]:
+def read_secret(name: str) -> Mapping[str, Any]:
     """The secret's JSON object; raises ConfigurationError that names it."""
     try:
         secret = parameters.get_secret(name, transform="json", max_age=SECRET_AGE)

@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from workers.clock import SystemClock, utc_now
 from workers.composition.container import (
     InvocationContext,
-    database,
     deadline,
     forget_clients,
-    settings,
+    read_secret,
 )
-from workers.composition.notifications import slack
+from workers.composition.events import read_options
+from workers.database import Database
 from workers.doctor.checks import Tools, examine, of_settings
 from workers.doctor.sections import Section, worst
 from workers.errors import ConfigurationError
+from workers.notifications.slack import Slack
+from workers.settings import environment_settings
 
 # From a terminal.
 _PATIENCE = 110.0
 
 
-def sections(post_to: str | None = None, until: float | None = None) -> Iterator[Section]:
-    """The examination of this process's own settings, section by section."""
+def sections(
+    post_to: str | None = None, until: float | None = None, *, dotenv: Path | None = None
+) -> Iterator[Section]:
+    """The examination of this process's own settings, and `dotenv`'s, section by section."""
     clock = SystemClock()
-    forget_clients()  # a doctor looks at what is set now
+    forget_clients()  # a doctor looks at what is set now, not at what a container kept
     try:
-        known = settings()
-        tools = Tools(database(), slack(), clock, utc_now, random.random)
+        settings = environment_settings(read_secret, dotenv=dotenv)
     except ConfigurationError as error:
         yield of_settings(error)
         return
-    yield from examine(known, tools, until or clock.now() + _PATIENCE, post_to)
+    slack = Slack(settings.slack_bot_token, settings.slack_api_url)
+    with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
+        tools = Tools(database, slack, clock, utc_now, random.random)
+        yield from examine(settings, tools, until or clock.now() + _PATIENCE, post_to)
 
 
 def run_doctor(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:
@@ -41,8 +49,6 @@ def run_doctor(event: Mapping[str, Any], context: InvocationContext) -> dict[str
 
     Raises ConfigurationError for an event of another form.
     """
-    post_to = event.get("post")
-    if post_to is not None and not isinstance(post_to, str):
-        raise ConfigurationError(f"post in the event must be a channel's id, not {post_to!r:.40}")
+    post_to = read_options(event, {"post": str}).get("post")
     found = list(sections(post_to, deadline(context, SystemClock())))
     return {"status": worst(found), "sections": [section.as_json() for section in found]}

@@ -13,8 +13,8 @@ from workers.composition.container import (
     once_per_container,
     settings,
 )
+from workers.composition.events import read_options
 from workers.composition.runs import recorded_run
-from workers.errors import ConfigurationError
 from workers.retention.report import RetentionReport
 from workers.retention.run import ColdStore, Retention
 from workers.settings import Settings
@@ -40,13 +40,12 @@ def cold_archive() -> ColdStore | None:
 def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:
     """One run, or with {"dry_run": true} what one would do; returns its summary.
 
-    Raises when the run as a whole failed; a failed policy is in the summary.
+    Raises ConfigurationError for an event of another form, and when the run as a whole failed; a
+    failed policy is in the summary.
     """
     clock = SystemClock()
     run_until = deadline(context, clock)
-    dry_run = event.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        raise ConfigurationError(f"dry_run in the event must be true or false, not {dry_run!r:.40}")
+    dry_run = read_options(event, {"dry_run": bool}).get("dry_run", False)
     with recorded_run(WORKER, clock) as record:
         retention = Retention(database(), clock, cold_archive())
         report = retention.dry_run() if dry_run else retention.run(run_until)

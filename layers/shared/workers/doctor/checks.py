@@ -41,7 +41,8 @@ def examine(
     settings: Settings, tools: Tools, deadline: float, post_to: str | None = None
 ) -> Iterator[Section]:
     """Section after section. `post_to`: a channel that is to get a test message."""
-    yield Section("Settings", [ok("all that is needed is set, and well formed")])
+    project = f"all that is needed for {settings.supabase_url} is set, and well formed"
+    yield Section("Settings", [ok(project)])
     database = Section("Database")
     report = _report(tools.database, database.findings)
     if report is not None:

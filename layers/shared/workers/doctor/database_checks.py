@@ -35,7 +35,7 @@ def check_version(version: str) -> Iterator[Finding]:
     if version < SCHEMA_VERSION:
         yield failed(
             f"the database's migrations are at {version}, the workers need {SCHEMA_VERSION}",
-            "Apply the migrations: `supabase db push`",
+            "Apply them: `.venv/bin/python -m workers.operate migrate`",
         )
     elif version > SCHEMA_VERSION:
         yield warning(

@@ -38,7 +38,7 @@ def _mend(error: WorkerError) -> str:
     if isinstance(error, ConfigurationError):
         return "The message names the setting or migration that is missing"
     if isinstance(error, CredentialsError):
-        return "Get a new credential and store it: the README says where"
+        return "Get a new credential and store it: docs/deploy.md says where"
     if isinstance(error, RateLimitedError):
         return f"Wait {error.retry_after:.0f} seconds, then run the doctor again"
     if isinstance(error, TransientError):

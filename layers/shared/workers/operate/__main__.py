@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from workers.errors import WorkerError
-from workers.operate import archive, connections, doctor, notifications, retention
+from workers.operate import archive, connections, doctor, migrate, notifications, retention
 from workers.operate.command_line import Run
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.operate", description=__doc__)
     subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
-    for subject in (doctor, notifications, connections, retention, archive):
+    for subject in (doctor, migrate, notifications, connections, retention, archive):
         subject.add_subjects(subjects)
     return parser
 

@@ -14,6 +14,9 @@ from typing import Any, TextIO
 from workers.database import Database
 from workers.settings import Settings, environment_settings
 
+# Where an engineer keeps the keys of a real project; only what a person starts on it reads that.
+DOTENV = Path(".env")
+
 # Both return the exit status: 0 done, 1 failed or refused, 2 called wrongly.
 Run = Callable[[argparse.Namespace, TextIO], int]
 Command = Callable[[Database, Settings, argparse.Namespace, TextIO], int]
@@ -46,7 +49,7 @@ def confirmed(question: str, options: argparse.Namespace) -> bool:
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        sys.stderr.write(f"{question} Nobody is here to answer: add --yes.\n")
+        sys.stderr.write(f"{question} Not a terminal: pass --yes to confirm.\n")
         return False
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
@@ -55,7 +58,8 @@ def confirmed(question: str, options: argparse.Namespace) -> bool:
 
 def _on_project(command: Command, options: argparse.Namespace, out: TextIO) -> int:
     """Raises ConfigurationError naming all settings that are missing or malformed."""
-    settings = environment_settings(_no_secret, dotenv=Path(".env"))
+    settings = environment_settings(_no_secret, dotenv=DOTENV)
+    sys.stderr.write(f"Project: {settings.supabase_url}\n")
     with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
         return command(database, settings, options, out)
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from workers.composition.doctor import sections
 from workers.doctor.sections import Section, worst
-from workers.operate.command_line import subcommand
+from workers.operate.command_line import DOTENV, subcommand
 from workers.operate.output import quiet_logger
 
 _COLOURS = {"ok": "32", "warning": "33", "failed": "31"}
@@ -31,7 +31,7 @@ def examine(options: argparse.Namespace, out: TextIO) -> int:
     """Prints each section as soon as it is known; 1 if something failed, also the settings."""
     seen: list[Section] = []
     with quiet_logger():
-        for section in sections(options.post):
+        for section in sections(options.post, dotenv=DOTENV):
             seen.append(section)
             if not options.json:
                 _show(section, out)

@@ -25,21 +25,14 @@ def add_subjects(subjects: Any) -> None:
     """`retention [--dry-run] [--yes]`."""
     one = verb(subjects, "retention", carry_out)
     one.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
-    one.add_argument("--yes", action="store_true", help="do not ask, where there is no archive")
+    one.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def carry_out(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
     """Archive and purge what retention_policies says, now."""
-    # An engineer's .env knows nothing of the bucket that the deployed worker archives to.
-    if (
-        settings.archive_bucket_name is None
-        and not options.dry_run
-        and not confirmed(
-            "ARCHIVE_BUCKET_NAME is not set: purged activity will be kept nowhere. Go on?", options
-        )
-    ):
+    if not options.dry_run and not confirmed(_question(settings), options):
         return 1
     clock = SystemClock()
     retention = Retention(database, clock, open_archive(settings), _progress())
@@ -55,6 +48,16 @@ def carry_out(
         rows = [{**dict.fromkeys(columns), **one.figures()} for one in report.policies]
         show(rows, columns, options, out, empty="There are no retention policies.")
     return 1 if report.outcome == "failed" else 0
+
+
+def _question(settings: Settings) -> str:
+    # An engineer's .env knows nothing of the bucket that the deployed worker archives to.
+    copies = (
+        "ARCHIVE_BUCKET_NAME is not set, so no copy is kept"
+        if settings.archive_bucket_name is None
+        else f"a copy of purged activity is kept in {settings.archive_bucket_name}"
+    )
+    return f"Archive and purge now what the retention policies say? Purged rows are gone; {copies}."
 
 
 def _progress() -> Callable[[PolicyReport], None]:
