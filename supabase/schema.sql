@@ -870,7 +870,8 @@ begin
         values
           ('impressions', totals.impressions),
           ('clicks', totals.clicks),
-          ('spend', totals.spend),
+          -- LinkedIn's sums have the tail of a binary fraction: the ledger keeps it
+          ('spend', trim_scale(round(totals.spend, 6))),
           ('reach', totals.reach),
           ('cpm', round(totals.spend * 1000 / nullif(totals.impressions, 0), 6)),
           ('cpc', round(totals.spend / nullif(totals.clicks, 0), 6)),

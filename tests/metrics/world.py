@@ -329,7 +329,7 @@ class World:
             found["ctr"] = _six(clicks * 100 / impressions)
         if len(currencies) == 1:
             spend = sum((_spend(ad.platform, one) for ad, one, _ in facts), Decimal())
-            found["spend"] = spend
+            found["spend"] = _six(spend)
             if impressions:
                 found["cpm"] = _six(spend * 1000 / impressions)
             if clicks:
