@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,10 @@ from local.stack import Running, Stack
 ROOT = Path(__file__).parent.parent
 
 
-# No setting of the developer's shell reaches a test: not even one that an import reads.
-isolate()
+def pytest_configure() -> None:
+    """Before any test is imported, and in each of the processes that run them."""
+    isolate()  # no setting of the developer's shell reaches a test
+    zoneinfo.reset_tzpath(to=())  # as in the functions, whose PYTHONTZPATH is empty
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -187,7 +187,7 @@ def test_an_event_that_is_not_of_sqs_is_refused_in_words(
     with sync(runtime, stack) as emulator:
         body = emulator.invoke(SCHEDULED)
 
-    assert body["errorType"] == "UnexpectedBatchTypeError"
+    assert body["errorType"] == "ConfigurationError"
     assert "SQS" in body["errorMessage"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.metrics.connected import META_AD, TIKTOK, tiktok_ads
+from tests.metrics.sides import SIDES
 from tests.metrics.world import SECRETS, Served, World
 
 
@@ -51,3 +52,18 @@ def test_ads_that_are_deleted_on_meta_keep_their_past(world: World) -> None:
     assert world.sync_all()[connection].status == "success"
     assert world.figures() == world.expected(served)
     assert world.figures()
+
+
+def test_the_ledger_is_exact_and_figures_have_six_decimals(world: World) -> None:
+    side = SIDES["linkedin"]  # whose sums have the tail of a binary fraction
+    side.put_account(world, ad_count=1)
+    side.connect(world)
+    world.request(**{side.mapping_key: side.ad_id(1)})
+    world.sync_all()
+
+    ledger = world.rows("select spend from ad_metrics where spend > 0")
+    figures = world.rows("select value from performance_metrics where metric_type = 'spend'")
+    assert ledger
+    assert all(-row["spend"].as_tuple().exponent > 6 for row in ledger)
+    assert all(-row["value"].as_tuple().exponent <= 6 for row in figures)
+    assert {round(row["spend"], 6) for row in ledger} <= {row["value"] for row in figures}
