@@ -22,18 +22,20 @@ _KEPT = re.compile(
     r"|SAM_CLI_TELEMETRY|PYTEST_\w+|HYPOTHESIS_\w+|COVERAGE_\w+"
     r"|DELIVERY_EXAMPLES|KILL_SEEDS|OUTAGE_EACH|RETENTION_ROWS|LARGE_ACCOUNT_\w+"
 )
-# Nor do AWS clients look for a developer's own credentials.
-_NO_AWS = {
+# Nor do AWS clients look for a developer's own credentials; time zones are those of the pinned
+# tzdata, as in the functions.
+_SET = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
+    "PYTHONTZPATH": "",
 }
 
 
 def bare(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What is left of `environment`: nothing that is a setting or a credential."""
     kept = {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
-    return {**kept, **_NO_AWS}
+    return {**kept, **_SET}
 
 
 def of_stack(running: Running) -> dict[str, str]:

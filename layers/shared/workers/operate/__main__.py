@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zoneinfo
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -19,6 +20,8 @@ from workers.operate.command_line import Run
 def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
     """The exit status: 0 done, 1 failed or refused, 2 called wrongly."""
     options = _parser().parse_args(arguments)
+    # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
+    zoneinfo.reset_tzpath(to=())
     run: Run = options.run
     try:
         return run(options, out)
