@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.metrics.world import (
     GOOGLE_CLIENT,
     GOOGLE_REFRESH,
     GOOGLE_SECRET,
+    META_SECRET,
     META_TOKEN,
     World,
 )
@@ -120,6 +122,42 @@ def test_metas_token_with_its_scopes_and_expiry(world: World) -> None:
     assert (token.level, token.text) == ("warning", "the access token ends on 2025-03-31")
     for exchange in world.meta.journal.listing():
         assert META_TOKEN not in exchange["path"] + exchange["query"]
+
+
+@pytest.mark.parametrize(
+    ("expires", "data_access", "ends"),
+    [(20, 0, 20), (0, 20, 20), (20, 5, 5), (5, 20, 5), (20, 20, 20), (0, 0, None)],
+)
+def test_the_earlier_end_of_metas_token_counts(
+    world: World, expires: int, data_access: int, ends: int | None
+) -> None:
+    def moment(days: int) -> int:
+        return int(world.now.timestamp()) + 86_400 * days if days else 0
+
+    world.meta_account("1001", account_status=1)
+    connection = world.connect_meta("1001")
+    grant = {"expires_at": moment(expires), "data_access_expires_at": moment(data_access)}
+    known = {META_TOKEN: {**grant, "scopes": ["ads_read"], "user_id": "1"}}
+    world.meta.app.replace_state({**world.meta.app.state(), "tokens": known})
+    token, _ = findings(world, connection)
+    if ends is None:
+        assert token.text == "the access token does not expire"
+    else:
+        day = world.now.date() + timedelta(days=ends)
+        assert token.text == f"the access token ends on {day}"
+
+
+def test_an_invalid_token_is_explained_in_metas_words(world: World) -> None:
+    world.meta_account("1001", account_status=1)
+    connection = world.connect_meta("1001", credentials={
+        "access_token": "EAALOCALrevokedToken0000000000000000000001",
+        "app_id": "42", "app_secret": META_SECRET,
+    })  # fmt: skip
+    token = next(iter_findings(world, connection))
+    assert token.level == "failed"
+    assert "not valid: " in token.text
+    assert "no reason" not in token.text
+    assert "EAALOCAL" not in token.text
 
 
 def test_a_version_that_meta_does_not_serve(world: World) -> None:

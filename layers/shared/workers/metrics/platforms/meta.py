@@ -390,8 +390,15 @@ def _without_code(status: int) -> WorkerError:
 
 
 def _token_findings(token: Mapping[str, Any]) -> Iterator[Finding]:
+    """https://developers.facebook.com/docs/graph-api/reference/debug_token"""
     if not token.get("is_valid"):
-        yield Finding("failed", "the access token is not valid", "Connect the account anew")
+        error = token.get("error")
+        said = error.get("message") if isinstance(error, dict) else None
+        yield Finding(
+            "failed",
+            f"the access token is not valid: {said or 'Meta gives no reason'}",
+            "Connect the account again",
+        )
         return
     if not {"ads_read", "ads_management"} & set(token.get("scopes") or []):
         yield Finding(
@@ -399,9 +406,10 @@ def _token_findings(token: Mapping[str, Any]) -> Iterator[Finding]:
             "the access token lacks the scope ads_read",
             "Make a token with ads_read and connect the account anew",
         )
-    expires = token.get("expires_at") or token.get("data_access_expires_at") or 0
-    if expires:
-        day = datetime.fromtimestamp(int(expires), UTC).date()
+    # 0 or absent: this one does not end; without access to the data a token is of no use
+    ends = [int(token.get(name) or 0) for name in ("expires_at", "data_access_expires_at")]
+    if any(ends):
+        day = datetime.fromtimestamp(min(filter(None, ends)), UTC).date()
         yield Finding(
             "warning",
             f"the access token ends on {day}",
