@@ -12,8 +12,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from local.faults import Fault, slack_error
+from local.services.proxy import proxy
 from tests.conftest import LocalStack
 from workers.clock import SystemClock
+from workers.composition import health
 from workers.composition.container import database, forget_clients
 from workers.composition.notifications import run_notifications
 from workers.composition.runs import recorded_run
@@ -88,6 +91,53 @@ def test_a_rotated_token_is_read_after_a_refusal(
     told = capsys.readouterr().out
     assert '"CredentialsRefused":[1.0]' in told
     assert "xoxb-of-yesterday" not in told
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(
+    "words",
+    ["Invalid API key", "Unregistered API key", "Legacy API keys are disabled", "Unauthorized",
+     "No API key found in request", "Invalid authentication credentials"],
+)  # fmt: skip
+def test_a_rotated_supabase_key_is_read_after_a_refusal_in_any_wording(
+    stack: LocalStack, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)  # it keeps an answer for some seconds
+    with proxy(stack.running.api_url) as gateway:
+        monkeypatch.setenv("SUPABASE_URL", gateway.url)
+        store(stack)
+        assert run_notifications(Context())["sent"] == 8
+        stack.queue_notifications(3, 3)
+
+        store(stack, SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_tomorrow")  # not in force yet
+        refusal = json.dumps({"message": words, "hint": "Double check your key."})
+        gateway.faults.add(Fault("answer", status=401, body=refusal, times=None))
+        with pytest.raises(CredentialsError):
+            run_notifications(Context())
+        assert health.run_health()["statusCode"] == 503
+
+        store(stack)
+        gateway.faults.clear()
+        assert run_notifications(Context())["sent"] == 3
+        assert "queue" in json.loads(health.run_health()["body"])
+
+
+@pytest.mark.usefixtures("_plain")
+@pytest.mark.parametrize(
+    "code", ["invalid_auth", "token_revoked", "token_expired", "account_inactive", "not_authed"]
+)
+def test_a_rotated_slack_token_is_read_after_a_refusal_in_any_wording(
+    stack: LocalStack, code: str
+) -> None:
+    store(stack)
+    assert run_notifications(Context())["sent"] == 8
+    stack.queue_notifications(3, 3)
+    stack.running.slack.add_faults(slack_error(code, path="chat.postMessage", times=None))
+    with pytest.raises(CredentialsError):
+        run_notifications(Context())
+    stack.running.slack.clear_faults()
+    summaries = [run_notifications(Context()) for _ in range(2)]
+    assert sum(summary.get("sent", 0) for summary in summaries) == 3
 
 
 @pytest.mark.usefixtures("_plain")

@@ -8,14 +8,13 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from postgrest.exceptions import APIError
 
 from local.faults import Fault, redirect
 from local.http_server import HttpServer
 from local.services.proxy import proxy
 from tests.conftest import Api
 from workers.database import Database
-from workers.errors import ConfigurationError, CredentialsError, TransientError
+from workers.errors import ConfigurationError, CredentialsError, PermanentError, TransientError
 
 RUN = str(uuid.uuid4())
 
@@ -74,8 +73,8 @@ def test_a_missing_function_asks_for_the_migrations(connected: Open, api: Api) -
         connected(api.url, api.keys.secret).call("no_such_function")
 
 
-def test_what_it_has_no_rule_for_comes_through(connected: Open, api: Api) -> None:
-    with pytest.raises(APIError, match="at least 1"):
+def test_a_call_that_a_function_refuses_is_permanent(connected: Open, api: Api) -> None:
+    with pytest.raises(PermanentError, match="at least 1"):
         connected(api.url, api.keys.secret).call("archive_old_activities", days_to_keep=0)
 
 

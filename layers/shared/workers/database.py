@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import httpx
-from postgrest.exceptions import APIError
 
 from supabase import Client, ClientOptions, create_client
-from workers.errors import ConfigurationError, CredentialsError, TransientError, WorkerError
+from workers.errors import (
+    ConfigurationError,
+    CredentialsError,
+    PermanentError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.redaction import redact
 
 # Longer than the API's own statement timeout (8 s), so that the database gives up first and
 # says so.
@@ -24,7 +33,16 @@ _TRANSIENT_STATES = ("08", "53", "57", "58", "40", "55P03")
 # https://docs.postgrest.org/en/stable/references/errors.html
 _TRANSIENT_CODES = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
 _SCHEMA_CODES = frozenset({"PGRST202", "PGRST205", "PGRST204", "42883", "42P01", "42703"})
-_KEY_CODES = frozenset({"PGRST301", "PGRST302", "PGRST303", "401"})
+_KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
+# A code that says more than the HTTP status: Postgres's or PostgREST's. What a gateway has in its
+# place ("544", "DatabaseTimeout") does not.
+_TELLING_CODE = re.compile(r"PGRST[0-9A-Z]{2,3}|[0-9A-Z]{5}")
+
+# Of a gateway: it is asked too often (429), or what is behind it did not answer in time (408) or at
+# all. 500 to 599 are the same, whatever their number.
+_TRANSIENT_STATUS = frozenset({408, 425, 429})
+# What an answer may quote of its body.
+_FIRST_WORDS = 200
 
 
 class Database:
@@ -33,7 +51,7 @@ class Database:
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT) -> None:
         # a redirect would take the key along to wherever it points
         self._http = httpx.Client(
-            timeout=timeout, follow_redirects=False, event_hooks={"response": [_refuse_others]}
+            timeout=timeout, follow_redirects=False, event_hooks={"response": [_refuse]}
         )
         options = ClientOptions(
             httpx_client=self._http, persist_session=False, auto_refresh_token=False
@@ -59,16 +77,12 @@ class Database:
 
         Never retried here. Raises TransientError when the same call may succeed later
         (it may also have succeeded unseen: the functions are written to be called again),
-        CredentialsError when the key is refused, ConfigurationError when the schema or a
-        grant is missing. Anything else comes through as it is.
+        CredentialsError when the key is refused, ConfigurationError when the schema, a grant or the
+        project itself is not as it must be, PermanentError when the call is refused as such, and
+        UnknownError for an answer that none of these is.
         """
         try:
             return self._client.rpc(function, arguments).execute().data
-        except APIError as error:
-            known = _classify(function, error)
-            if known is None:
-                raise
-            raise known from error
         except httpx.RequestError as error:
             # its text may hold the URL, never the key, which travels in headers
             raise TransientError(
@@ -77,49 +91,119 @@ class Database:
             ) from error
 
 
-def _refuse_others(response: httpx.Response) -> None:
-    """Raises TransientError for what something between us and the API answered in its place.
+def _refuse(response: httpx.Response) -> None:
+    """Raises what an answer that is not the function's result means.
 
-    A page with status 200 the client would hand on as text that the function returned, and what
-    was never stored would count as stored. A gateway's 429 need not have a code. A redirect,
-    which is not followed, is a ConfigurationError.
+    Here and not from what the client makes of it (postgrest 2.34.1): its exception loses the HTTP
+    status of an answer whose JSON has no code, and a success that is not JSON it hands on as text
+    that the function returned, or as [] where there is none, so that what was never stored would
+    count as stored.
     """
     if response.is_redirect:
         raise ConfigurationError(
             "SUPABASE_URL answers with a redirect, which is not followed: set it to the project's "
             "own URL (https://<project>.supabase.co)"
         )
-    if response.status_code == 429:
-        raise TransientError("the data API's gateway asks for fewer requests", code="429")
-    kind = response.headers.get("content-type", "")
-    if response.is_success and response.status_code != 204 and "json" not in kind:
-        raise TransientError("something else than the data API answered, not in JSON", code="page")
+    response.read()
+    if response.is_success:
+        if response.status_code != 204 and not _is_json(response):
+            raise TransientError(
+                "something else than the data API answered, not in JSON", code="page"
+            )
+        return
+    function = response.request.url.path.rpartition("/")[2]
+    raise _meaning(function, response.status_code, response.text)
 
 
-def _classify(function: str, error: APIError) -> WorkerError | None:
-    code = str(error.code or "")
-    if code.startswith(_TRANSIENT_STATES) or code in _TRANSIENT_CODES or _is_outage(code):
-        return TransientError(f"the database failed {function}: {error.message}", code=code)
-    if code in _KEY_CODES or "Invalid API key" in str(error.message):
-        return CredentialsError(
-            "Supabase refused SUPABASE_SERVICE_ROLE_KEY: is it this project's secret key?",
-            code=code or "401",
+def _meaning(function: str, status: int, text: str) -> WorkerError:
+    """The error of an answer with that status and body."""
+    body = _json_object(text)
+    code = str(body.get("code") or "")
+    said = redact(str(body.get("message") or body.get("error") or text))[:_FIRST_WORDS].strip()
+    if _TELLING_CODE.fullmatch(code):
+        return _of_code(function, code, status, said)
+    return _of_status(function, status, said)
+
+
+def _of_code(function: str, code: str, status: int, said: str) -> WorkerError:
+    """By SQLSTATE or PostgREST's own code."""
+    if code.startswith(_TRANSIENT_STATES) or code in _TRANSIENT_CODES:
+        return TransientError(f"the database failed {function}: {said}", code=code)
+    if code in _KEY_CODES:
+        return _refused_key(said, code)
+    if code == "PGRST125":
+        return ConfigurationError(
+            "SUPABASE_URL must be the project's URL alone, without /rest/v1", code=code
         )
     if code in _SCHEMA_CODES:
         return ConfigurationError(
-            f"the database lacks what {function} needs ({error.message}): apply the migrations "
-            "with `python -m workers.operate migrate`",
+            f"the database lacks what {function} needs ({said}): apply the migrations with "
+            "`python -m workers.operate migrate`",
             code=code,
         )
     if code == "42501":
         return ConfigurationError(
-            f"the key may not call {function} ({error.message}): it must be the secret key, and "
-            "the migrations' grants must stand",
+            f"the key may not call {function} ({said}): it must be the secret key, and the "
+            "migrations' grants must stand",
             code=code,
         )
-    return None
+    if code == "25006":
+        return ConfigurationError(
+            f"the database takes no writes ({said}): its disk is full, or it was made read-only; "
+            "look at the project in Supabase's dashboard",
+            code=code,
+        )
+    if status >= 500 and not code.startswith(_OF_THE_CALL):
+        return TransientError(f"the database failed {function}: {said}", code=code)
+    return PermanentError(f"the database refused {function}: {said}", code=code)
 
 
-def _is_outage(code: str) -> bool:
-    """A gateway's answer that is not PostgREST's JSON comes with its HTTP status as code."""
-    return code.isdigit() and len(code) == 3 and (code == "429" or code.startswith("5"))
+def _of_status(function: str, status: int, said: str) -> WorkerError:
+    """By the HTTP status alone, where the gateway answered in place of the data API."""
+    code = f"http_{status}"
+    told = f"Supabase's gateway answered {function} with {status}: {said or 'nothing'}"
+    if status == 401:
+        return _refused_key(said, code)
+    if status in _TRANSIENT_STATUS or status >= 500:
+        return TransientError(told, code=code)
+    fix = _FIXES.get(status)
+    if fix is not None:
+        return ConfigurationError(f"{told}. {fix}", code=code)
+    return UnknownError(told, code=code)
+
+
+# What a person has to do about a gateway's answer.
+_FIXES = {
+    402: "The project is restricted: look at its usage and billing in Supabase's dashboard",
+    403: "Something in front of the project blocks us: its network restrictions, or a firewall",
+    404: "SUPABASE_URL is not the URL of a project (https://<project>.supabase.co)",
+    405: "SUPABASE_URL is not the URL of a project (https://<project>.supabase.co)",
+}
+# Classes of SQLSTATE that blame the call: data, constraints, syntax, our functions' own errors.
+_OF_THE_CALL = ("21", "22", "23", "42", "P0")
+
+
+def _refused_key(said: str, code: str) -> CredentialsError:
+    return CredentialsError(
+        f"Supabase refused SUPABASE_SERVICE_ROLE_KEY ({said or 'no reason given'}): is it this "
+        "project's secret key, and still valid?",
+        code=code,
+    )
+
+
+def _is_json(response: httpx.Response) -> bool:
+    if "json" not in response.headers.get("content-type", ""):
+        return False
+    try:
+        json.loads(response.content)
+    except ValueError:
+        return False
+    return True
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
