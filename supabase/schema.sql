@@ -637,6 +637,23 @@ $function$;
 revoke all on function public.changed_ad_links(text,text) from public, anon, authenticated, service_role;
 grant execute on function public.changed_ad_links(text,text) to service_role;
 
+CREATE OR REPLACE FUNCTION public.claim_notifications(batch_size integer DEFAULT 50, lease interval DEFAULT '00:02:50'::interval, busy_configs uuid[] DEFAULT '{}'::uuid[], after_lost_claims boolean DEFAULT true, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(claimed) - 'ordinality' order by claimed.ordinality), '[]')
+    from public.lock_and_get_notifications(
+           claim_notifications.batch_size,
+           claim_notifications.lease,
+           claim_notifications.busy_configs,
+           claim_notifications.after_lost_claims,
+           claim_notifications.as_of
+         ) with ordinality as claimed;
+$function$;
+revoke all on function public.claim_notifications(integer,interval,uuid[],boolean,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.claim_notifications(integer,interval,uuid[],boolean,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.close_orphaned_sync_logs(connection_id uuid, longest interval, as_of timestamp with time zone DEFAULT now())
  RETURNS integer
  LANGUAGE plpgsql
@@ -1503,6 +1520,17 @@ $function$;
 revoke all on function public.finish_notification_run(uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.finish_notification_run(uuid,jsonb,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.generated_rows(wanted integer)
+ RETURNS SETOF integer
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select generate_series(1, least(wanted, 10000));
+$function$;
+revoke all on function public.generated_rows(integer) from public, anon, authenticated, service_role;
+grant execute on function public.generated_rows(integer) to service_role;
+
 CREATE OR REPLACE FUNCTION public.hold_connection(connection_id uuid, token uuid, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS uuid
  LANGUAGE sql
@@ -1605,64 +1633,78 @@ revoke all on function public.list_connections(jsonb,timestamp with time zone) f
 grant execute on function public.list_connections(jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_dead_notifications(config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 100, as_of timestamp with time zone DEFAULT now())
- RETURNS TABLE(id uuid, config_id uuid, event_type character varying, outcome text, created_at timestamp with time zone, attempts integer, error_code text, error text, destinations text[])
+ RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
 AS $function$
-  select queued.id,
-         queued.config_id,
-         config.event_type,
-         coalesce(queued.outcome, 'dead'),
-         queued.created_at,
-         queued.attempts,
-         died.error_code,
-         coalesce(died.error, queued.last_error),
-         coalesce(died.destinations, '{}')
-    from public.notification_queue queued
-    left join public.notification_config config on config.id = queued.config_id
-    left join lateral (
-           select (array_agg(delivery.error_code order by delivery.settled_at desc))[1]
-                    as error_code,
-                  (array_agg(delivery.error order by delivery.settled_at desc))[1] as error,
-                  array_agg(delivery.destination order by delivery.destination) as destinations
-             from public.notification_deliveries delivery
-            where delivery.notification_id = queued.id
-              and delivery.state in ('dead', 'expired', 'unknown')
-         ) died on true
-   where ((coalesce(queued.is_processed, false) = false
-           and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
-          or queued.outcome = 'expired')
-     and (list_dead_notifications.config_id is null
-          or queued.config_id = list_dead_notifications.config_id)
-     and (list_dead_notifications.error_code is null
-          or died.error_code = list_dead_notifications.error_code)
-   order by queued.created_at desc nulls last, queued.id
-   limit row_limit;
+  with ended as (
+    select queued.id,
+           queued.config_id,
+           config.event_type,
+           coalesce(queued.outcome, 'dead') as outcome,
+           queued.created_at,
+           queued.attempts,
+           died.error_code,
+           coalesce(died.error, queued.last_error) as error,
+           coalesce(died.destinations, '{}') as destinations
+      from public.notification_queue queued
+      left join public.notification_config config on config.id = queued.config_id
+      left join lateral (
+             select (array_agg(delivery.error_code order by delivery.settled_at desc))[1]
+                      as error_code,
+                    (array_agg(delivery.error order by delivery.settled_at desc))[1] as error,
+                    array_agg(delivery.destination order by delivery.destination) as destinations
+               from public.notification_deliveries delivery
+              where delivery.notification_id = queued.id
+                and delivery.state in ('dead', 'expired', 'unknown')
+           ) died on true
+     where ((coalesce(queued.is_processed, false) = false
+             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+            or queued.outcome = 'expired')
+       and (list_dead_notifications.config_id is null
+            or queued.config_id = list_dead_notifications.config_id)
+       and (list_dead_notifications.error_code is null
+            or died.error_code = list_dead_notifications.error_code)
+     order by queued.created_at desc nulls last, queued.id
+     limit row_limit
+  )
+  select coalesce(
+           jsonb_agg(to_jsonb(ended) order by ended.created_at desc nulls last, ended.id), '[]')
+    from ended;
 $function$;
 revoke all on function public.list_dead_notifications(uuid,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.list_dead_notifications(uuid,text,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_parked_configs()
- RETURNS TABLE(config_id uuid, event_type character varying, code text, reason text, since timestamp with time zone, waiting bigint)
+ RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
 AS $function$
-  select pause.config_id,
-         config.event_type,
-         pause.code,
-         pause.reason,
-         pause.started_at,
-         (select count(*)
-            from public.notification_queue queued
-           where (queued.config_id = pause.config_id or pause.config_id is null)
-             and coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'config_id', pause.config_id,
+               'event_type', config.event_type,
+               'code', pause.code,
+               'reason', pause.reason,
+               'since', pause.started_at,
+               'waiting', (
+                 select count(*)
+                   from public.notification_queue queued
+                  where (queued.config_id = pause.config_id or pause.config_id is null)
+                    and coalesce(queued.is_processed, false) = false
+                    and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+               )
+             )
+             order by pause.started_at, pause.id
+           ),
+           '[]'
+         )
     from public.notification_pauses pause
     left join public.notification_config config on config.id = pause.config_id
-   where pause.ended_at is null
-   order by pause.started_at, pause.id;
+   where pause.ended_at is null;
 $function$;
 revoke all on function public.list_parked_configs() from public, anon, authenticated, service_role;
 grant execute on function public.list_parked_configs() to service_role;

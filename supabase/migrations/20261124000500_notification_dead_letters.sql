@@ -1,57 +1,53 @@
 -- Notifications, part 3: what people do. Dead letters are listed, shown and redriven; parked
 -- configs are listed and released; producers enqueue by a key.
 
--- What ended without being posted, newest first: dead and expired notifications.
+-- What ended without being posted, newest first: dead and expired notifications, as one JSON array,
+-- which no row cap of the data API cuts.
 create or replace function public.list_dead_notifications(
   config_id uuid default null,
   error_code text default null,
   row_limit integer default 100,
   as_of timestamptz default now()
 )
-returns table (
-  id uuid,
-  config_id uuid,
-  event_type character varying,
-  outcome text,
-  created_at timestamptz,
-  attempts integer,
-  error_code text,
-  error text,
-  destinations text[]
-)
+returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-  select queued.id,
-         queued.config_id,
-         config.event_type,
-         coalesce(queued.outcome, 'dead'),
-         queued.created_at,
-         queued.attempts,
-         died.error_code,
-         coalesce(died.error, queued.last_error),
-         coalesce(died.destinations, '{}')
-    from public.notification_queue queued
-    left join public.notification_config config on config.id = queued.config_id
-    left join lateral (
-           select (array_agg(delivery.error_code order by delivery.settled_at desc))[1]
-                    as error_code,
-                  (array_agg(delivery.error order by delivery.settled_at desc))[1] as error,
-                  array_agg(delivery.destination order by delivery.destination) as destinations
-             from public.notification_deliveries delivery
-            where delivery.notification_id = queued.id
-              and delivery.state in ('dead', 'expired', 'unknown')
-         ) died on true
-   where ((coalesce(queued.is_processed, false) = false
-           and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
-          or queued.outcome = 'expired')
-     and (list_dead_notifications.config_id is null
-          or queued.config_id = list_dead_notifications.config_id)
-     and (list_dead_notifications.error_code is null
-          or died.error_code = list_dead_notifications.error_code)
-   order by queued.created_at desc nulls last, queued.id
-   limit row_limit;
+  with ended as (
+    select queued.id,
+           queued.config_id,
+           config.event_type,
+           coalesce(queued.outcome, 'dead') as outcome,
+           queued.created_at,
+           queued.attempts,
+           died.error_code,
+           coalesce(died.error, queued.last_error) as error,
+           coalesce(died.destinations, '{}') as destinations
+      from public.notification_queue queued
+      left join public.notification_config config on config.id = queued.config_id
+      left join lateral (
+             select (array_agg(delivery.error_code order by delivery.settled_at desc))[1]
+                      as error_code,
+                    (array_agg(delivery.error order by delivery.settled_at desc))[1] as error,
+                    array_agg(delivery.destination order by delivery.destination) as destinations
+               from public.notification_deliveries delivery
+              where delivery.notification_id = queued.id
+                and delivery.state in ('dead', 'expired', 'unknown')
+           ) died on true
+     where ((coalesce(queued.is_processed, false) = false
+             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+            or queued.outcome = 'expired')
+       and (list_dead_notifications.config_id is null
+            or queued.config_id = list_dead_notifications.config_id)
+       and (list_dead_notifications.error_code is null
+            or died.error_code = list_dead_notifications.error_code)
+     order by queued.created_at desc nulls last, queued.id
+     limit row_limit
+  )
+  select coalesce(
+           jsonb_agg(to_jsonb(ended) order by ended.created_at desc nulls last, ended.id), '[]')
+    from ended;
 $$;
 
 -- One notification with its config, its delivery log and its config's pauses, as JSON; null
@@ -156,34 +152,37 @@ begin
 end
 $$;
 
--- What stands still, longest first: parked configs, and with config_id null all delivery.
+-- What stands still, longest first: parked configs, and with config_id null all delivery; a JSON
+-- array.
 create or replace function public.list_parked_configs()
-returns table (
-  config_id uuid,
-  event_type character varying,
-  code text,
-  reason text,
-  since timestamptz,
-  waiting bigint
-)
+returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-  select pause.config_id,
-         config.event_type,
-         pause.code,
-         pause.reason,
-         pause.started_at,
-         (select count(*)
-            from public.notification_queue queued
-           where (queued.config_id = pause.config_id or pause.config_id is null)
-             and coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'config_id', pause.config_id,
+               'event_type', config.event_type,
+               'code', pause.code,
+               'reason', pause.reason,
+               'since', pause.started_at,
+               'waiting', (
+                 select count(*)
+                   from public.notification_queue queued
+                  where (queued.config_id = pause.config_id or pause.config_id is null)
+                    and coalesce(queued.is_processed, false) = false
+                    and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+               )
+             )
+             order by pause.started_at, pause.id
+           ),
+           '[]'
+         )
     from public.notification_pauses pause
     left join public.notification_config config on config.id = pause.config_id
-   where pause.ended_at is null
-   order by pause.started_at, pause.id;
+   where pause.ended_at is null;
 $$;
 
 -- Lets a parked config's notifications go on; without an id all parked configs'. Returns how

@@ -171,6 +171,16 @@ as $$
   );
 $$;
 
+-- As many rows as asked for: how many come says where the data API cuts results.
+create or replace function public.generated_rows(wanted integer)
+returns setof integer
+language sql
+immutable
+set search_path = ''
+as $$
+  select generate_series(1, least(wanted, 10000));
+$$;
+
 do $$
 declare
   brought text;
@@ -178,7 +188,8 @@ begin
   foreach brought in array array[
     'workers_schema_version()',
     'table_access(text, text)',
-    'doctor_report(timestamptz)'
+    'doctor_report(timestamptz)',
+    'generated_rows(integer)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -44,15 +44,15 @@ def test_the_dead_and_the_expired_are_listed_with_their_reason(agency: Agency) -
     expired = agency.notification(config, next_attempt_at=at(days=2), created_at=at(days=2))
     old = agency.notification(config, attempts=5, last_error="from before", created_at=at(days=9))
     start(agency)
-    rows = call(agency, "list_dead_notifications")
+    rows = one(agency, "list_dead_notifications")
     assert {str(row["id"]): (row["outcome"], row["error"]) for row in rows} == {
         dead: ("dead", "Slack refused it: no_text"),
         expired: ("expired", "it waited longer than 24:00:00"),
         old: ("dead", "from before"),
     }
-    (row,) = call(agency, "list_dead_notifications", error_code="no_text")
+    (row,) = one(agency, "list_dead_notifications", error_code="no_text")
     assert (str(row["id"]), row["destinations"]) == (dead, ["C1"])
-    assert call(agency, "list_dead_notifications", config_id=uuid.uuid4()) == []
+    assert one(agency, "list_dead_notifications", config_id=uuid.uuid4()) == []
 
 
 def test_a_redriven_one_is_delivered_and_keeps_its_history(agency: Agency) -> None:
@@ -124,7 +124,7 @@ def test_parked_configs_are_listed_and_released(agency: Agency) -> None:
     parks = [{"config_id": config, "code": "is_archived", "reason": "archived"}]
     record(agency, parks=parks)
     record(agency, parks=parks)
-    (row,) = call(agency, "list_parked_configs")
+    (row,) = one(agency, "list_parked_configs")
     assert (str(row["config_id"]), row["code"], row["waiting"]) == (config, "is_archived", 1)
     assert claim(agency) == []
     assert one(agency, "release_parked_configs", config_id=uuid.uuid4()) == 0

@@ -24,7 +24,7 @@ MODULE = "tests.integration.killed_handler"
 # The calls of the data API that a run over the sample agency makes.
 CALLS = {
     "notifications": (
-        "start_notification_run", "lock_and_get_notifications", "record_notification_progress",
+        "start_notification_run", "claim_notifications", "record_notification_progress",
         "finish_notification_run", "record_worker_run",
     ),
     "metrics_sync": ("plan_metric_syncs", "record_worker_run", "worker_health"),

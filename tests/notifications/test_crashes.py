@@ -20,14 +20,14 @@ STEPS = (
         f"{when} {function} 1"
         for function in (
             "start_notification_run",
-            "lock_and_get_notifications",
+            "claim_notifications",
             "record_notification_progress",
             "finish_notification_run",
         )
         for when in ("before", "after")
     ),
-    "before lock_and_get_notifications 2",
-    "after lock_and_get_notifications 2",
+    "before claim_notifications 2",
+    "after claim_notifications 2",
     "before record_notification_progress 2",
     "after record_notification_progress 2",
     *(f"{when} chat.postMessage {number}" for number in (1, 3, 6) for when in ("before", "after")),
@@ -163,7 +163,7 @@ def assert_all_is_sent_once(world: World, count: int) -> None:
 
 def test_a_kill_before_any_post_costs_the_lease_alone(world: World) -> None:
     queue_some(world)
-    killed_run(world, "after lock_and_get_notifications 1")
+    killed_run(world, "after claim_notifications 1")
     assert world.run().outcome == "busy"
     world.clock.advance(180)
     assert world.run(slack_channel_rate=0.0).counts["sent"] == 6

@@ -82,7 +82,7 @@ def test_one_lost_answer_at_the_start_does_not_fail_the_run(world: World) -> Non
 
 def test_a_lost_claim_comes_back_with_its_lease(world: World) -> None:
     world.notify()
-    world.between.faults.add(reset(when="after", path="lock_and_get_notifications"))
+    world.between.faults.add(reset(when="after", path="claim_notifications"))
     with pytest.raises(TransientError):
         world.run()
     assert world.run().counts["sent"] == 0

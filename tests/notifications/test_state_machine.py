@@ -55,7 +55,7 @@ FAULTS = (
 API_FAULTS = (
     failing(503, path="record_notification_progress"),
     reset(when="after", path="record_notification_progress"),
-    reset(when="after", path="lock_and_get_notifications"),
+    reset(when="after", path="claim_notifications"),
     reset(when="after", path="start_notification_run"),
     failing(503, path="finish_notification_run"),
 )
@@ -80,7 +80,7 @@ class SlowWorker:
         if not self._database.call("start_notification_run", run_id=self._run)["acquired"]:
             return
         yield
-        rows = self._database.call("lock_and_get_notifications", batch_size=3)
+        rows = self._database.call("claim_notifications", batch_size=3)
         yield
         claimed = [read_claim(row) for row in rows]
         self._works = [

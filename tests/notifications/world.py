@@ -144,7 +144,7 @@ class World:
         run = str(uuid.uuid4())
         database = self.new_database()
         database.call("start_notification_run", run_id=run)
-        rows = database.call("lock_and_get_notifications", batch_size=500)
+        rows = database.call("claim_notifications", batch_size=500)
         starting = [
             {"id": delivery["id"], "token": row["claim_token"]}
             for row in rows

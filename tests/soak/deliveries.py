@@ -27,7 +27,7 @@ REFUSALS: list[Kind] = [
     lambda: slack_error("brand_new_error"),
     lambda: slack_error("channel_not_found", path="chat.postMessage"),
 ]
-RECORDS = ("", "", "record_notification_progress", "lock_and_get_notifications")
+RECORDS = ("", "", "record_notification_progress", "claim_notifications")
 
 # The code of the error, or for what was never tried the words.
 DEAD_BY_REASON = """

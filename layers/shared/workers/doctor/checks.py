@@ -14,6 +14,7 @@ from workers.doctor.database_checks import (
     check_clock,
     check_configs,
     check_policies,
+    check_row_cap,
     check_version,
     check_workers,
 )
@@ -48,6 +49,7 @@ def examine(
     if report is not None:
         database.findings += check_version(report["version"])
         database.findings += check_clock(report["now"], tools.now())
+        database.findings += check_row_cap(tools.database)
     yield database
     if report is not None:
         yield Section("Access", list(check_access(report)))

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from workers.database import Database
 from workers.doctor.health import assess
+from workers.doctor.sections import of_error
+from workers.errors import WorkerError
 from workers.findings import Finding, failed, ok, warning
 from workers.retention.policies import read_policies
 
 # The newest migration that this code needs.
 SCHEMA_VERSION: Final = "20261124001300"
+# What a new project has as "Max rows".
+USUAL_MAX_ROWS: Final = 1000
 # AWS refuses signatures that are five minutes off; long before that, leases are wrong.
 MOST_SKEW_SECONDS: Final = 60.0
 
@@ -57,6 +62,27 @@ def check_clock(database_now: str, local_now: datetime) -> Iterator[Finding]:
         )
     else:
         yield ok("this machine and the database agree about the time")
+
+
+def check_row_cap(database: Database) -> Iterator[Finding]:
+    """Where the data API cuts what it returns as a table, without saying so.
+
+    https://docs.postgrest.org/en/stable/references/configuration.html#db-max-rows
+    """
+    try:
+        rows = len(database.call("generated_rows", wanted=USUAL_MAX_ROWS + 1))
+    except WorkerError as error:
+        yield of_error("the data API's row cap", error)
+        return
+    if rows < USUAL_MAX_ROWS:
+        yield warning(
+            f"the data API returns at most {rows} rows (Max rows). The workers are not affected; "
+            "the dashboard's pages and scripts see no more of any table, and are not told",
+            "In Supabase, Project Settings, Data API, set Max rows to 1000 unless it is meant so",
+        )
+    else:
+        cut = "more than 1000" if rows > USUAL_MAX_ROWS else f"at most {rows}"
+        yield ok(f"the data API returns {cut} rows of a table; the workers are never cut")
 
 
 def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""A claimed notification and its deliveries, as `lock_and_get_notifications` returns them."""
+"""A claimed notification and its deliveries, as `claim_notifications` returns them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Notification:
 
 
 def read_claim(row: Mapping[str, Any]) -> Notification:
-    """A row of `lock_and_get_notifications`, with types checked where SQL cannot vouch."""
+    """A row of `claim_notifications`, with types checked where SQL cannot vouch."""
     return Notification(
         id=row["id"],
         token=row["claim_token"],

@@ -344,7 +344,7 @@ class Drain:
 
         def claim() -> Any:
             return self._database.call(
-                "lock_and_get_notifications",
+                "claim_notifications",
                 batch_size=batch_size,
                 lease=ROW_LEASE,
                 busy_configs=busy,

@@ -21,7 +21,7 @@ from workers.notifications.report import Report
 # A config with this much in hand claims no more; a paced channel takes a minute for it.
 CONFIG_SHARE: Final = 60
 UNPACED_CONFIG_SHARE: Final = 500
-# As in lock_and_get_notifications: one that so many workers died over is handled alone.
+# As in claim_notifications: one that so many workers died over is handled alone.
 LOST_CLAIMS_ALONE: Final = 3
 # Messages do not take the same time to reach Slack: with this much more between their starts
 # they arrive at the channel's pace.

@@ -22,7 +22,7 @@ def add_subjects(subjects: Any) -> None:
     verbs = dead.add_subparsers(required=True, metavar="VERB")
     one = verb(verbs, "list", list_dead)
     _choice(one)
-    one.add_argument("--limit", type=int, default=100, help="at most so many (100)")
+    one.add_argument("--limit", type=_positive, default=100, help="at most so many (100)")
     verb(verbs, "show", show_dead).add_argument("id", type=row_id, help="the notification's id")
     one = verb(verbs, "redrive", redrive_dead)
     one.add_argument("id", nargs="?", type=row_id, help="the notification's id")
@@ -36,6 +36,13 @@ def add_subjects(subjects: Any) -> None:
     one = verb(verbs, "release", release_parked)
     one.add_argument("id", nargs="?", type=row_id, help="the config's id")
     one.add_argument("--all", action="store_true", help="every one")
+
+
+def _positive(text: str) -> int:
+    """Raises argparse's error for what is not a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
