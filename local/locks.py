@@ -1,0 +1,259 @@
+"""Whether every lock file can be installed wherever the project is supported: `make check-locks`.
+
+Packages are installed from wheels alone, with the hashes of the lock. So each pin needs a wheel for
+the system, the processor and the Python, and its hash in the lock. Where the project is supported
+stands in pyproject.toml (`required-environments`); the layer's lock must also do for Lambda. uv
+lists the wheels: from its cache, and from the index where the cache does not have all.
+
+In npm's lock, a package that comes in a variant for each platform must list ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from packaging.markers import Marker
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.utils import parse_wheel_filename
+
+ROOT = Path(__file__).resolve().parents[1]
+UV = Path(sys.executable).with_name("uv")
+LAYER = ROOT / "layers" / "shared"
+NPM_LOCK = ROOT / "local" / "services" / "package-lock.json"
+
+# The oldest systems that wheels must run on.
+GLIBC = 28  # 2.28: Debian 10, RHEL 8, Ubuntu 20.04
+MACOS = (13, 0)
+# The names by which wheels went before manylinux_2_N.
+LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+SYSTEMS = {"linux": "Linux", "darwin": "macOS"}
+NPM_PROCESSORS = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class LockError(RuntimeError):
+    """The wheels of a lock file could not be listed."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of machine with a version of Python."""
+
+    system: str
+    machine: str
+    python: str
+    glibc: int = GLIBC
+
+    @property
+    def platform(self) -> str:
+        return f"{SYSTEMS[self.system]} {self.machine}"
+
+    @cached_property
+    def tags(self) -> frozenset[Tag]:
+        """What wheels may be called to be installable there."""
+        version = tuple(map(int, self.python.split(".")))
+        interpreter = f"cp{self.python.replace('.', '')}"
+        platforms = list(self._platforms())
+        return frozenset(
+            [
+                *cpython_tags(version, [interpreter], platforms),
+                *compatible_tags(version, interpreter, platforms),
+            ]
+        )
+
+    def _platforms(self) -> Iterator[str]:
+        if self.system == "darwin":
+            yield from mac_platforms(MACOS, self.machine)
+            return
+        for minor in range(self.glibc, 4, -1):
+            yield f"manylinux_2_{minor}_{self.machine}"
+            if minor in LEGACY:
+                yield f"{LEGACY[minor]}_{self.machine}"
+        yield f"linux_{self.machine}"
+
+    @cached_property
+    def markers(self) -> dict[str, str]:
+        """What a requirement's marker may ask about it."""
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": f"{self.python}.0",
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": self.system.capitalize(),
+            "platform_version": "",
+            "python_full_version": f"{self.python}.0",
+            "python_version": self.python,
+            "sys_platform": self.system,
+        }
+
+
+def main() -> int:
+    """The exit status: 0 all can be installed, 1 something cannot."""
+    targets = required_targets()
+    locks = lock_files()
+    of_layer = [*targets, lambda_target()]
+    with ThreadPoolExecutor() as pool:
+        found = list(
+            pool.map(
+                lambda lock: problems_of(lock, of_layer if lock.parent == LAYER else targets), locks
+            )
+        )
+    found.append(npm_problems(NPM_LOCK.read_text(encoding="utf-8"), targets))
+    problems = [problem for of_one in found for problem in of_one]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print(f"All {len(found)} lock files can be installed on {_described(targets)}")
+    return int(bool(problems))
+
+
+def _described(targets: Sequence[Target]) -> str:
+    pythons: defaultdict[str, list[str]] = defaultdict(list)
+    for target in dict.fromkeys(targets):
+        pythons[target.platform].append(target.python)
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for platform, versions in pythons.items():
+        places[", ".join(versions)].append(platform)
+    return "; ".join(
+        f"{', '.join(platforms)} with Python {versions}" for versions, platforms in places.items()
+    )
+
+
+def required_targets(pyproject: Path = ROOT / "pyproject.toml") -> list[Target]:
+    """Where pyproject.toml requires every lock to be installable."""
+    settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["uv"]
+    pattern = re.compile(
+        r"sys_platform == '(\w+)' and platform_machine == '(\w+)' and python_version == '([\d.]+)'"
+    )
+    targets = []
+    for environment in settings["required-environments"]:
+        match = pattern.match(environment)
+        if match is None:
+            raise LockError(f"pyproject.toml requires an environment unknown here: {environment}")
+        system, machine, python = match.groups()
+        targets.append(Target(system, machine, python))
+    return targets
+
+
+def lambda_target() -> Target:
+    """Where the layer's recipe builds for."""
+    recipe = (LAYER / "Makefile").read_text(encoding="utf-8")
+    (python,) = re.findall(r"^PYTHON_VERSION \?= ([\d.]+)$", recipe, re.MULTILINE)
+    found = re.findall(r"^PLATFORM \?= (\w+?)-manylinux_2_(\d+)$", recipe, re.MULTILINE)
+    ((machine, glibc),) = found
+    return Target("linux", machine, python, int(glibc))
+
+
+def lock_files() -> list[Path]:
+    """The compiled requirements: each lies beside its `.in`."""
+    sources = [
+        *ROOT.glob("requirements-*.in"),
+        *ROOT.glob("layers/*/requirements.in"),
+        *ROOT.glob("tests/*/requirements.in"),
+    ]
+    return sorted(source.with_suffix(".txt") for source in sources)
+
+
+def problems_of(lock: Path, targets: Sequence[Target]) -> list[str]:
+    """A line for each pin that cannot be installed everywhere that it applies to.
+
+    Raises LockError, with what uv said, where it cannot list the wheels.
+    """
+    try:
+        if not _problems_among(lock, wheels_of(lock, offline=True), targets):
+            return []
+    except LockError:
+        pass
+    # What uv remembers may be old, or not all.
+    return _problems_among(lock, wheels_of(lock), targets)
+
+
+def wheels_of(lock: Path, *, offline: bool = False) -> list[dict[str, Any]]:
+    """The pinned packages with their markers and all wheels that the index has of them.
+
+    Raises LockError, with what uv said, where it cannot tell.
+    """
+    command = [
+        *(str(UV), "pip", "compile", str(lock.resolve()), "--quiet", "--universal", "--no-deps"),
+        *("--python-version=3.11", f"--python={sys.executable}", "--only-binary=:all:"),
+        *("--generate-hashes", "--format=pylock.toml", *(["--offline"] if offline else [])),
+    ]
+    # Elsewhere, so that the settings of this project do not decide what it may list.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        listed = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True)
+    if listed.returncode != 0:
+        raise LockError(f"uv cannot list the wheels of {lock}:\n{listed.stderr.strip()}")
+    packages: list[dict[str, Any]] = tomllib.loads(listed.stdout)["packages"]
+    return packages
+
+
+def _problems_among(
+    lock: Path, packages: Sequence[dict[str, Any]], targets: Sequence[Target]
+) -> list[str]:
+    listed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
+    name = lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock
+    problems = []
+    for package in packages:
+        applies = Marker(package["marker"]).evaluate if "marker" in package else lambda _: True
+        lacks: defaultdict[str, list[Target]] = defaultdict(list)
+        for target in targets:
+            if not applies(target.markers):
+                continue
+            usable = [wheel for wheel in package.get("wheels", []) if _tags(wheel) & target.tags]
+            if not usable:
+                lacks["has no wheel"].append(target)
+            elif not any(wheel["hashes"]["sha256"] in listed for wheel in usable):
+                lacks["has a wheel, but the lock does not list its hash,"].append(target)
+        problems += [
+            f"{name}: {package['name']} {package['version']} {what} for {_described(where)}"
+            for what, where in lacks.items()
+        ]
+    return problems
+
+
+def _tags(wheel: dict[str, Any]) -> frozenset[Tag]:
+    return parse_wheel_filename(wheel["url"].rpartition("/")[2])[3]
+
+
+def npm_problems(lock: str, targets: Sequence[Target]) -> list[str]:
+    """A line for each package that comes by platform and lacks one of ours in npm's lock.
+
+    npm can leave other platforms out of a lock that it writes beside an existing node_modules.
+    """
+    packages = json.loads(lock)["packages"]
+    ours = {(each.system, NPM_PROCESSORS[each.machine]) for each in targets}
+    problems = []
+    for place, package in packages.items():
+        has = set()
+        for name in package.get("optionalDependencies", {}):
+            nested, hoisted = f"{place}/node_modules/{name}", f"node_modules/{name}"
+            variant = packages.get(nested) or packages.get(hoisted) or {}
+            has |= set(product(variant.get("os", []), variant.get("cpu", [])))
+        name = place.removeprefix("node_modules/")
+        problems += [
+            f"package-lock.json: {name} has nothing for {system} {cpu}"
+            for system, cpu in sorted(ours - has if has else [])
+        ]
+    return problems
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LockError as error:
+        sys.exit(f"{error}\nWhere only pip knows your mirror, name it: UV_DEFAULT_INDEX=...")
