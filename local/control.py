@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from local.faults import Fault
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.01
 
 # A proxy that the environment names must never stand between a test and its own machine.
@@ -53,7 +53,7 @@ class Control:
         """Forget the exchanges so far."""
         self.call("DELETE", "/journal")
 
-    def wait_for_requests(self, count: int, path: str = "", timeout: float = 10.0) -> None:
+    def wait_for_requests(self, count: int, path: str = "", timeout: float = 120.0) -> None:
         """Return once `count` requests have come in. Raises ControlError after `timeout`."""
         deadline = time.monotonic() + timeout
         while (seen := self.count(path)) < count:

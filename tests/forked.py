@@ -20,6 +20,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from local.services.patience import Patience
+
 # What these import together is what the runs need.
 MODULES = (
     "tests.notifications.killed_run",
@@ -28,6 +30,7 @@ MODULES = (
     "tests.metrics.killed_sync",
     "tests.retention.killed_run",
 )
+# Without a sign of life; see local.services.patience.
 PATIENCE = 60.0
 
 
@@ -57,7 +60,11 @@ class Run:
 
     def ended(self) -> Ended:
         """Waits for the end."""
-        self._process.join(PATIENCE)
+        pid = self._process.pid
+        assert pid is not None
+        patience = Patience(PATIENCE, pid)
+        while self._process.exitcode is None and not patience.is_over:
+            self._process.join(1)
         status = self._process.exitcode
         if status is None:
             self._process.kill()

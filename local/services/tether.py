@@ -25,10 +25,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from local.services.patience import Patience
 
 DIRECTORY_PREFIX = "agency-stack-"
-STOP_GRACE_SECONDS = 5.0
+STOP_GRACE_SECONDS = 20.0
 POLL_SECONDS = 0.01
 
 T = TypeVar("T")
@@ -63,31 +66,37 @@ class Child:
     def wait(self, timeout: float) -> int:
         """Wait for the child to end by itself; returns its exit status.
 
-        Raises TetherError when it still runs after `timeout` seconds.
+        Raises TetherError once it has done nothing for `timeout` seconds; see `Patience`.
         """
-        deadline = time.monotonic() + timeout
+        patience = self._patience(timeout)
         while (code := self.exit_code()) is None:
-            self._check_time(deadline, f"did not end within {timeout:.0f} s")
+            self._check(patience, "did not end")
             time.sleep(POLL_SECONDS)
         return code
 
     def wait_until(self, ready: Callable[[], T | None], timeout: float) -> T:
         """Poll `ready` until it returns something other than None, and return that.
 
-        Raises TetherError, with the end of the child's output, when the child ends first or
-        `timeout` seconds pass.
+        Raises TetherError, with the end of the child's output, when the child ends first or has
+        done nothing for `timeout` seconds; see `Patience`.
         """
-        deadline = time.monotonic() + timeout
+        patience = self._patience(timeout)
         while (value := ready()) is None:
             if (code := self.exit_code()) is not None:
                 raise TetherError(f"{self.name} ended with status {code}: {self._last_words()}")
-            self._check_time(deadline, f"was not ready within {timeout:.0f} s")
+            self._check(patience, "was not ready")
             time.sleep(POLL_SECONDS)
         return value
 
-    def _check_time(self, deadline: float, what: str) -> None:
-        if time.monotonic() > deadline:
-            raise TetherError(f"{self.name} {what}: {self._last_words()}")
+    def _patience(self, seconds: float) -> Patience:
+        # not at the top, where the supervisor would look for it too: it runs this file alone
+        from local.services.patience import Patience
+
+        return Patience(seconds, self.pid)
+
+    def _check(self, patience: Patience, what: str) -> None:
+        if patience.is_over:
+            raise TetherError(f"{self.name} {what} and does nothing: {self._last_words()}")
 
     def _last_words(self) -> str:
         return self.output()[-2000:].strip() or "(no output)"

@@ -39,9 +39,9 @@ RUNTIME_REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 LAMBDA_PYTHON = "3.13"
 REGION = "eu-west-1"
-START_TIMEOUT_SECONDS = 20
-REPORT_TIMEOUT_SECONDS = 5
-STOP_TIMEOUT_SECONDS = 5
+START_TIMEOUT_SECONDS = 120
+REPORT_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 20
 DAY_SECONDS = 24 * 3600
 
 # `make test` hands its own options down; the layer's recipe is to see none of them.

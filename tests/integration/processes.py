@@ -9,48 +9,46 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from local.services.patience import Patience, process_table
 from local.services.postgres import server_directory
 from local.stack import ROOT
 
+# Without a sign of life; see local.services.patience.
 PATIENCE = 60.0
+# For what only shows in its effect.
+LONG = 300.0
 
 
 def eventually(is_so: Callable[[], bool], what: str) -> None:
     """Wait for another process to have done something; fails with `what` when it never does."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONG
     while not is_so():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
 
 
 def children_of(pid: int) -> set[int]:
-    return {child for child, (parent, _) in _processes().items() if parent == pid}
+    return {child for child, process in process_table().items() if process.parent == pid}
 
 
 def is_running(pid: int) -> bool:
-    _, state = _processes().get(pid, (0, "Z"))
-    return state != "Z"  # one that nobody has waited for yet is over all the same
+    found = process_table().get(pid)
+    return found is not None and found.state != "Z"  # nobody has waited yet for one that is over
 
 
-def _processes() -> dict[int, tuple[int, str]]:
-    """Every process: its parent and the letter of its state."""
-    if sys.platform == "linux":  # where a bare machine may have no ps
-        found = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it ended meanwhile
-                pid, _, rest = stat.read_text().partition(" (")
-                state, parent = rest.rpartition(") ")[2].split()[:2]
-                found[int(pid)] = (int(parent), state)
-        return found
-    listed = subprocess.run(
-        ["/bin/ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = (line.split() for line in listed.splitlines())
-    return {int(pid): (int(parent), state[0]) for pid, parent, state in rows}
+def communicate(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """The rest of its stdout and stderr, once it has ended. Raises TimeoutExpired when it hangs."""
+    patience = Patience(PATIENCE, process.pid)
+    while True:
+        try:
+            return process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            if patience.is_over:
+                raise
 
 
 @contextmanager
@@ -99,7 +97,7 @@ def run_command(
 ) -> tuple[int, str, str]:
     """`python -m local ...` to its end: status, stdout, stderr."""
     with python(scratch, "-m", "local", *arguments, env=env, **options) as process:
-        out, err = process.communicate(timeout=2 * PATIENCE)
+        out, err = communicate(process)
     return process.returncode, out, err
 
 

@@ -19,7 +19,7 @@ import pytest
 from local.services import node, postgres
 from local.services.tether import Tether
 from tests.integration.processes import (
-    PATIENCE,
+    communicate,
     copy_installed,
     copy_project,
     python,
@@ -56,7 +56,7 @@ def test_what_is_installed_needs_no_network(scratch: Path) -> None:
         with python(
             scratch, "-m", "local.services.node", "install", *options, env=NO_NETWORK
         ) as process:
-            assert process.communicate(timeout=PATIENCE) == ("", "")
+            assert communicate(process) == ("", "")
         assert process.returncode == 0
 
 
@@ -66,7 +66,7 @@ def test_an_install_without_network_says_so(scratch: Path, tmp_path: Path) -> No
     with python(
         scratch, "-m", "local.services.node", "install", env=env, cwd=tmp_path / "clone"
     ) as process:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = communicate(process)
     assert (process.returncode, out) == (1, "")
     assert "the first start needs the network" in err
     assert "Traceback" not in err

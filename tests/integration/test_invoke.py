@@ -18,8 +18,8 @@ from local.http_server import HttpServer
 from local.stack import ROOT
 from tests.conftest import LocalStack
 from tests.integration.processes import (
-    PATIENCE,
     children_of,
+    communicate,
     copy_project,
     eventually,
     is_running,
@@ -340,7 +340,7 @@ def test_a_broken_off_invocation_leaves_no_process(
         children = children_of(process.pid)
         eventually((planning.clone / "seen").exists, "no message arrived")
         process.send_signal(number)
-        process.communicate(timeout=PATIENCE)
+        communicate(process)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert not [child for child in children if is_running(child)]
 

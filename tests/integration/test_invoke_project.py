@@ -16,7 +16,7 @@ import pytest
 from local.stack import ROOT
 from tests.conftest import LocalStack
 from tests.integration.processes import (
-    PATIENCE,
+    communicate,
     copy_project,
     run_command,
     temporary_directory,
@@ -127,7 +127,8 @@ def answered(production: Production, answer: str) -> int:
     ) as process:  # fmt: skip
         os.close(theirs)
         os.write(ours, f"{answer}\n".encode())
-        status = process.wait(PATIENCE)
+        communicate(process)
+        status = process.returncode
     os.close(ours)
     return status
 

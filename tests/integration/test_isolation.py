@@ -17,10 +17,13 @@ import pytest
 from local.http_server import HttpServer
 from local.wire import Request, Response
 from tests.ablation.__main__ import Copy
-from tests.integration.processes import eventually, temporary_directory
+from tests.integration.processes import (
+    communicate,
+    eventually,
+    temporary_directory,
+)
 from workers.settings import Settings
 
-PATIENCE = 300.0
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIAREAL", "AWS_SECRET_ACCESS_KEY": "real", "AWS_REGION": "eu-west-1",
     "WORKERS_SECRET_NAME": "agency-dashboard-workers/prod",
@@ -94,7 +97,7 @@ class Clone:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         with self.start(*arguments) as process:
-            out, _ = process.communicate(timeout=PATIENCE)
+            out, _ = communicate(process)
         return process.returncode, out
 
 
@@ -148,7 +151,7 @@ def test_up_and_reset(clone: Clone) -> None:
         status, out = clone.run("-m", "local", "invoke", "notifications")
         assert status == 0, out
         up.terminate()
-        up.communicate(timeout=PATIENCE)
+        communicate(up)
 
 
 def test_a_benchmark(clone: Clone) -> None:

@@ -17,6 +17,7 @@ from local.stack import Stack
 from tests.integration.processes import (
     PATIENCE,
     children_of,
+    communicate,
     eventually,
     is_running,
     leftovers,
@@ -91,7 +92,7 @@ def test_a_broken_migration_is_named_and_leaves_nothing(scratch: Path, tmp_path:
     (tmp_path / "1_fine.sql").write_text("create table fine (id int);")
     (tmp_path / "2_broken.sql").write_text("create tabel broken (id int);")
     with python(scratch, "-c", BROKEN_MIGRATION, str(tmp_path)) as process:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = communicate(process)
     assert (process.returncode, out) == (1, "")
     assert 'syntax error at or near "tabel"' in err
     assert "2_broken.sql" in err

@@ -17,8 +17,8 @@ from local.stack import Running
 from tests.conftest import LocalStack
 from tests.integration.data_api_client import ask
 from tests.integration.processes import (
-    PATIENCE,
     children_of,
+    communicate,
     eventually,
     is_running,
     leftovers,
@@ -90,7 +90,7 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
         assert json.loads(out)["sent"] > 0, err
 
         up.send_signal(signal.SIGINT)
-        rest, err = up.communicate(timeout=PATIENCE)
+        rest, err = communicate(up)
     assert (up.returncode, rest) == (0, "")
     assert err.endswith("Stopping.\n")
     assert "Traceback" not in err
@@ -103,7 +103,7 @@ def test_up_ends_in_order_on_other_signals_too(scratch: Path, number: signal.Sig
     with python(scratch, "-m", "local", "up") as up:
         read_until_up(up)
         up.send_signal(number)
-        _, err = up.communicate(timeout=PATIENCE)
+        _, err = communicate(up)
     assert up.returncode == 128 + number
     assert "Traceback" not in err
     assert list(scratch.iterdir()) == []
@@ -114,7 +114,7 @@ def test_ctrl_c_while_starting_leaves_nothing(scratch: Path) -> None:
         assert up.stderr is not None
         assert up.stderr.readline().startswith("Postgres 17 ready")
         up.send_signal(signal.SIGINT)
-        out, err = up.communicate(timeout=PATIENCE)
+        out, err = communicate(up)
     assert (up.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert list(scratch.iterdir()) == []
