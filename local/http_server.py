@@ -54,6 +54,31 @@ class App(Protocol):
         """Give up what it holds, at the end."""
 
 
+class Stateless:
+    """All of an `App` but `handle`, for one that has neither settings nor state."""
+
+    def settings(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Raises ValueError for any setting."""
+        if settings:
+            raise ValueError(f"unknown settings: {', '.join(sorted(settings))}")
+
+    def state(self) -> Any:
+        """None."""
+
+    def replace_state(self, state: Any) -> None:
+        """There is none."""
+
+    def reset(self) -> None:
+        """It is as at the start."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class HttpServer:
     """One fake on one loopback port. A context manager; `start` and `stop` do the same."""
 

@@ -6,13 +6,13 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.http_server import HttpServer
+from local.http_server import HttpServer, Stateless
 from local.wire import Request, Response
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ print("sentry_sdk" in sys.modules)
 """
 
 
-class Envelopes:
+class Envelopes(Stateless):
     """Keeps the events that it is sent."""
 
     def __init__(self) -> None:
@@ -50,20 +50,11 @@ class Envelopes:
         self.events += [line for line in lines if "exception" in line]
         return Response.of_json({})
 
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def configure(self, settings: Mapping[str, Any]) -> None: ...
-
     def state(self) -> Any:
         return self.events
 
-    def replace_state(self, state: Any) -> None: ...
-
     def reset(self) -> None:
         self.events.clear()
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from local.http_server import HttpServer
+from local.http_server import HttpServer, Stateless
 from local.wire import Request, Response
 from workers.composition import health
 from workers.composition.connection_sync import run_connection_sync
@@ -131,7 +131,7 @@ ANSWERS = [
 
 
 @dataclass
-class Gateway:
+class Gateway(Stateless):
     """An application that answers every request alike."""
 
     answer: Answer = ANSWERS[0]
@@ -139,20 +139,6 @@ class Gateway:
     def handle(self, request: Request) -> Response:
         status, kind, body, _ = self.answer
         return Response(status, body.encode(), {"Content-Type": kind})
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def configure(self, settings: Mapping[str, Any]) -> None: ...
-
-    def state(self) -> Any:
-        return None
-
-    def replace_state(self, state: Any) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Context:

@@ -10,11 +10,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from local.http_server import HttpServer
+from local.http_server import HttpServer, Stateless
 from local.wire import Request, Response
 from tests.ablation.__main__ import Copy
 from tests.integration.processes import (
@@ -36,26 +35,11 @@ TESTS = (
 )
 
 
-class Recorder:
+class Recorder(Stateless):
     """An application that takes anything; its server's journal has all that arrived."""
 
     def handle(self, request: Request) -> Response:
         return Response.of_json({"ok": True})
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def configure(self, settings: Mapping[str, Any]) -> None:
-        raise ValueError("there is nothing to configure")
-
-    def state(self) -> Any:
-        return None
-
-    def replace_state(self, state: Any) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def foreign_settings(server: HttpServer) -> dict[str, str]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local.control import Control
 from local.faults import close, failing, hang, reset, truncate
-from local.http_server import HttpServer
+from local.http_server import HttpServer, Stateless
 from local.services.proxy import proxy
 from local.wire import Request, Response
 
 
-class Echo:
+class Echo(Stateless):
     """An upstream that says what it was asked, and counts."""
 
     def __init__(self) -> None:
@@ -27,19 +27,6 @@ class Echo:
         answer = f"{request.method} {request.target} ".encode() + request.body
         status = 204 if request.path == "/empty" else 200
         return Response(status, b"" if status == 204 else answer, {"X-Upstream": "yes"})
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def configure(self, settings: Mapping[str, Any]) -> None: ...
-
-    def state(self) -> Any: ...
-
-    def replace_state(self, state: Any) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

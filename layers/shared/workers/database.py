@@ -166,15 +166,15 @@ def _of_code(function: str, code: str, status: int, said: str) -> WorkerError:
 def _of_status(function: str, status: int, said: str) -> WorkerError:
     """By the HTTP status alone, where the gateway answered in place of the data API."""
     code = f"http_{status}"
-    told = f"Supabase's gateway answered {function} with {status}: {said or 'nothing'}"
+    sentence = f"Supabase's gateway answered {function} with {status}: {said or 'nothing'}"
     if status == 401:
         return _refused_key(said, code)
     if status in _TRANSIENT_STATUS or status >= 500:
-        return TransientError(told, code=code)
+        return TransientError(sentence, code=code)
     fix = _FIXES.get(status)
     if fix is not None:
-        return ConfigurationError(f"{told}. {fix}", code=code)
-    return UnknownError(told, code=code)
+        return ConfigurationError(f"{sentence}. {fix}", code=code)
+    return UnknownError(sentence, code=code)
 
 
 # What a person has to do about a gateway's answer.

@@ -77,7 +77,7 @@ def check_row_cap(database: Database) -> Iterator[Finding]:
     if rows < USUAL_MAX_ROWS:
         yield warning(
             f"the data API returns at most {rows} rows (Max rows). The workers are not affected; "
-            "the dashboard's pages and scripts see no more of any table, and are not told",
+            "the dashboard's pages and scripts see no more of any table, without a warning",
             "In Supabase, Project Settings, Data API, set Max rows to 1000 unless it is meant so",
         )
     else:
