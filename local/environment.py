@@ -20,7 +20,7 @@ _KEPT = re.compile(
     r"|TMPDIR|XDG_\w+|CI|MAKE\w*|VIRTUAL_ENV|PYENV_\w+|PYTHON\w+|PIP_\w+|UV_\w+|npm_config_\w+"
     r"|(?i:https?_proxy|no_proxy|all_proxy)|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS"
     r"|SAM_CLI_TELEMETRY|PYTEST_\w+|HYPOTHESIS_\w+|COVERAGE_\w+"
-    r"|DELIVERY_EXAMPLES|KILL_SEEDS|OUTAGE_EACH|RETENTION_ROWS|LARGE_ACCOUNT_\w+"
+    r"|POSTGREST|DELIVERY_EXAMPLES|KILL_SEEDS|OUTAGE_EACH|RETENTION_ROWS|LARGE_ACCOUNT_\w+"
 )
 # Nor do AWS clients look for a developer's own credentials; time zones are those of the pinned
 # tzdata, as in the functions.

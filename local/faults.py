@@ -80,6 +80,13 @@ def failing(status: int = 503, **rest: Any) -> Fault:
     return Fault("answer", status=status, **{"body": "<html>Oh dear</html>", **rest})
 
 
+def gateway_error(status: int, message: str, **rest: Any) -> Fault:
+    """An answer of the gateway in front of Supabase's data API: JSON, and no `code` in it."""
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    body = json.dumps({"message": message})
+    return Fault("answer", status=status, **{"headers": headers, "body": body, **rest})
+
+
 def slack_error(code: str, **rest: Any) -> Fault:
     """A Slack answer that is not ok."""
     return Fault("answer", status=200, body=json.dumps({"ok": False, "error": code}), **rest)

@@ -149,7 +149,7 @@ class Stack:
             slack_url, meta_url, google_url, tiktok_url, linkedin_url = [
                 _url_of(child) for child in fakes
             ]
-            self._tell("Data API and the fakes", started)
+            self._tell(f"{data_api.description()}, and the fakes", started)
         except BaseException:
             self._tether.close()
             raise

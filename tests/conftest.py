@@ -15,6 +15,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from local.environment import isolate
+from local.services.data_api import description as describe_data_api
 from local.services.data_api import start as start_data_api
 from local.services.keys import Keys
 from local.services.node import MODULES, ensure_installed
@@ -30,6 +31,11 @@ def pytest_configure() -> None:
     """Before any test is imported, and in each of the processes that run them."""
     isolate()  # no setting of the developer's shell reaches a test
     zoneinfo.reset_tzpath(to=())  # as in the functions, whose PYTHONTZPATH is empty
+
+
+def pytest_report_header() -> str:
+    """Which data API the tests run on."""
+    return describe_data_api()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
