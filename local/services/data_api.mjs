@@ -1,6 +1,6 @@
 // The data API of the local stack, made to answer as PostgREST does behind a hosted project's
-// gateway: calls of functions by data_api/rpc.mjs, all else by @supabase/lite (data_api/tables.mjs).
-// What still differs is in docs/data-api.md.
+// gateway: calls of functions by data_api/rpc.mjs, all else by @supabase/lite, which
+// data_api/tables.mjs adapts. What still differs is in docs/data-api.md.
 //
 // Environment: DATABASE_URL (of authenticator), ADMIN_URL (of a superuser), JWT_SECRET,
 // SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY, and optionally PORT (0: any free one), POOL

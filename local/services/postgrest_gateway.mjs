@@ -1,7 +1,7 @@
 // What a hosted project has in front of PostgREST, as far as it shows: keys, paths, its own errors.
 //
-// Environment: UPSTREAM (PostgREST's URL), NAME (what it calls itself), ADMIN_URL (of a superuser of
-// the database), JWT_SECRET, SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY.
+// Environment: UPSTREAM (PostgREST's URL), NAME (what it calls itself), ADMIN_URL (the database as a
+// superuser), JWT_SECRET, SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY.
 // It is ready once PostgREST is.
 
 import { randomBytes } from "node:crypto";
@@ -57,8 +57,8 @@ async function statusOf(path, method = "GET") {
   return upstream?.statusCode;
 }
 
-// PostgREST reads the schema again some time after it was told to. A function that is there for this
-// only shows when it has.
+// PostgREST reads the schema again some time after it was told to. A function that is made for
+// this shows when it has.
 async function reload() {
   const marker = `known_again_${randomBytes(6).toString("hex")}`;
   const sql = postgres(env.ADMIN_URL, { max: 1, onnotice() {} });

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from local.services.patience import Patience
 
 DIRECTORY_PREFIX = "agency-stack-"
-STOP_GRACE_SECONDS = 20.0
+STOP_GRACE_SECONDS = 5.0
 POLL_SECONDS = 0.01
 
 T = TypeVar("T")

@@ -27,6 +27,7 @@ NOT_RUN = {
     "make demo": "CI's first step on a clean clone; the scenes are tested as invocations",
     "make test": "this is it",
     "cp .env.example": "tests/unit/test_docs.py reads the file",
+    "POSTGREST=": "tests/integration/test_data_api_postgrest.py",
     "make doctor": "`operate doctor`, which is run here",
     "cat >": "a file typed by hand",
     "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",

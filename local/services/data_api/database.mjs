@@ -1,7 +1,7 @@
 // The connections to Postgres, and a request's transaction on one of them.
 
 import { ApiError, fromPostgres } from "./errors.mjs";
-import { Connection, PostgresError } from "./wire.mjs";
+import { Connection, ConnectionError, PostgresError } from "./wire.mjs";
 
 const ACQUISITION_MS = 10_000; // PostgREST's db-pool-acquisition-timeout
 const RELISTEN_MS = 100;
@@ -41,13 +41,13 @@ export class Database {
     if (!approve) statements.push({ text: "commit" });
     try {
       return await this.#borrowed(async (connection) => {
-        const results = await allOf(connection.send(statements)).catch(async (error) => {
-          if (approve && connection.isOpen) await Promise.all(connection.send([{ text: "rollback" }]));
-          throw error;
+        const sent = allOf(connection.send(statements));
+        if (!approve) return (await sent)[steps.length][0];
+        return ended(connection, async () => {
+          const row = (await sent)[steps.length][0];
+          approve(row);
+          return row;
         });
-        const row = results[steps.length][0];
-        if (approve) await ended(connection, () => approve(row));
-        return row;
       });
     } catch (error) {
       throw error instanceof PostgresError ? fromPostgres(error, authenticated) : error;
@@ -73,7 +73,7 @@ export class Database {
     try {
       return await use(connection);
     } catch (error) {
-      if (connection.isOpen || error instanceof PostgresError || error instanceof ApiError) throw error;
+      if (!(error instanceof ConnectionError)) throw error;
       const told = "Database client error. Retrying the connection.";
       throw new ApiError(503, "PGRST001", told, { details: error.message });
     } finally {
@@ -82,8 +82,7 @@ export class Database {
   }
 
   async #acquired() {
-    const idle = this.#idle.pop();
-    if (idle) return idle;
+    for (let idle; (idle = this.#idle.pop()); ) if (idle.isOpen) return idle;
     if (this.#count < this.#most) return this.#opened();
     return new Promise((resolve, reject) => {
       const waiter = { resolve, reject };
@@ -134,13 +133,16 @@ async function allOf(sent) {
   return settled.map(({ value }) => value);
 }
 
-async function ended(connection, approve) {
-  const end = (text) => Promise.all(connection.send([{ text }]));
+// What `work` comes to, committed unless it fails.
+async function ended(connection, work) {
+  const end = (text) => allOf(connection.send([{ text }]));
+  let result;
   try {
-    approve();
+    result = await work();
   } catch (error) {
-    await end("rollback");
+    if (connection.isOpen) await end("rollback");
     throw error;
   }
   await end("commit");
+  return result;
 }

@@ -69,7 +69,9 @@ function fromRaise(message, detail) {
   const rest = object(detail ?? "");
   if (!Number.isInteger(rest?.status) || typeof rest.headers !== "object") {
     return unreadable(
-      detail ? `Invalid JSON value for DETAIL: '${detail}'` : "DETAIL is missing in the RAISE statement",
+      detail
+        ? `Invalid JSON value for DETAIL: '${detail}'`
+        : "DETAIL is missing in the RAISE statement",
       "DETAIL must be a JSON object with obligatory keys: 'status', 'headers' and optional key: " +
         "'status_text'.",
     );

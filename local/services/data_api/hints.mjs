@@ -1,6 +1,6 @@
 // "Perhaps you meant ...": the nearest of some names, found as PostgREST's fuzzy sets find it.
-// Candidates share pieces of two or three letters with what was asked for; among those, the one with
-// the fewest letters to change is nearest.
+// Candidates share pieces of two or three letters with what was asked for. Among those, the one
+// with the fewest letters to change is nearest.
 
 const CANDIDATES = 50;
 

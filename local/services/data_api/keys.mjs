@@ -90,7 +90,8 @@ export class Keys {
     if (parts.length !== 3) throw undecodable(`Expected 3 parts in JWT; got ${parts.length}`);
     const [header, payload, signature] = parts;
     if (!sameBytes(signature, this.#signature(`${header}.${payload}`))) {
-      throw undecodable("No suitable key or wrong key type", "None of the keys was able to decode the JWT");
+      const details = "None of the keys was able to decode the JWT";
+      throw undecodable("No suitable key or wrong key type", details);
     }
     return checked(decoded(payload));
   }

@@ -29,7 +29,7 @@ export function settings(call, claims, role, own, routine) {
   return { text: `select ${parts.join(", ")}`, values: wanted.flat() };
 }
 
-/** The query, as { text, values }; `posted` is the body of a POST, `range` which rows are wanted. */
+/** The query, as { text, values }: `posted` is the body of a POST, `range` the rows wanted. */
 export function query(routine, call, posted, range) {
   const given = posted ? new Set(posted.keys) : call.values;
   const parameters = routine.parameters.filter(({ name }) => given.has(name));
@@ -41,16 +41,16 @@ export function query(routine, call, posted, range) {
     head: call.method === "HEAD",
     names: parameters.map(({ name }) => name),
   };
-  const values = posted
-    ? isNameless(routine) || parameters.length ? [posted.text] : []
-    : parameters.map(({ name }) => call.values.get(name));
+  let values = parameters.map(({ name }) => call.values.get(name));
+  if (posted) values = parameters.length || isNameless(routine) ? [posted.text] : [];
   const key = JSON.stringify(form);
   let text = routine.statements.get(key);
   if (text === undefined) {
     text = written(routine, call, parameters, form, values.length);
     routine.statements.set(key, text);
   }
-  return { text, values: form.cut ? [...values, String(range.limit), String(range.offset)] : values };
+  const limits = form.cut ? [String(range.limit), String(range.offset)] : [];
+  return { text, values: [...values, ...limits] };
 }
 
 function written(routine, call, parameters, { source, counted, cut }, count) {

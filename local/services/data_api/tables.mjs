@@ -1,5 +1,5 @@
-// All but plain calls of functions: tables, users and the rest, by @supabase/lite, made to answer as
-// PostgREST does where plain lite does not (checked with @supabase/lite 0.10.0 and postgres 3.4.9).
+// All but plain calls of functions: tables, users and the rest, by @supabase/lite. It is made to
+// answer as PostgREST where plain lite does not (checked with lite 0.10.0 and postgres 3.4.9).
 
 import { App } from "@supabase/lite";
 import { PostgresConnection } from "@supabase/lite/postgres";
@@ -49,10 +49,10 @@ function isPlainSqlState(code) {
 
 // lite passes an error with code PGRST through as it is: message is the body, detail the status.
 function passThrough(error) {
-  const { code, message, detail, hint } = error;
+  const { code, message, detail: details, hint } = error;
   return Object.assign(new Error(), {
     code: "PGRST",
-    message: JSON.stringify({ code, message, details: detail ?? undefined, hint: hint ?? undefined }),
+    message: JSON.stringify({ code, message, details, hint }, (_, value) => value ?? undefined),
     detail: JSON.stringify({ status: statusOf(code, message, true), headers: {} }),
   });
 }
@@ -71,7 +71,7 @@ class Connection extends PostgresConnection {
     return isPlainSqlState(normal?.code) ? passThrough(normal) : normal;
   }
 
-  // As PostgREST: a session of authenticator's, with its settings and those of the role it acts for.
+  // As PostgREST: a session of authenticator's, with its settings, then those of the role.
   async applyJwtSessionContext(transaction, context, ...rest) {
     const { roles, session } = await this.catalogue.read();
     const set = (text, parameters = []) =>
@@ -94,6 +94,7 @@ class Connection extends PostgresConnection {
 export class Tables {
   constructor({ url, catalogue, keys, maxRows, pool }) {
     const postgresOptions = { max: pool, onnotice() {}, types };
+    const resolver = async (key) => keys.resolved(key);
     this.#connection = new Connection({ url, postgresOptions }, catalogue);
     this.#app = new App({
       connection: this.#connection,
@@ -104,7 +105,7 @@ export class Tables {
         publishable_key: keys.publishable,
         secret_key: keys.secret,
       },
-      options: { server: { admin: false, apiKeys: { resolver: async (key) => keys.resolved(key) } } },
+      options: { server: { admin: false, apiKeys: { resolver } } },
     });
   }
 

@@ -115,6 +115,7 @@ export class Connection {
   }
 
   #receive(bytes) {
+    if (!this.isOpen) return;
     this.#chunks.push(bytes);
     this.#size += bytes.length;
     let needed = this.#needed();
@@ -171,7 +172,7 @@ export class Connection {
     } else if (way === 11) {
       this.#send(message("p", Buffer.from(this.#scram.final(rest.toString()))));
     } else if (way !== 12) {
-      this.#fail(new ConnectionError("the server wants a password in a form that is not known here"));
+      this.#fail(new ConnectionError("the server asks for the password in an unknown way"));
       this.#socket.destroy();
     }
   }
