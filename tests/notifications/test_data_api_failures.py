@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.faults import Fault, failing, reset
+from local.faults import Fault, failing, gateway_error, reset
 from tests.notifications.world import World
 from workers.errors import TransientError
 
@@ -88,4 +88,16 @@ def test_a_lost_claim_comes_back_with_its_lease(world: World) -> None:
     assert world.run().counts["sent"] == 0
     world.clock.advance(170)
     assert world.run().counts["sent"] == 1
+    world.assert_kept()
+
+
+@pytest.mark.parametrize("skip", [0, 1], ids=["announcement", "record"])
+def test_a_gateway_that_fails_in_json_without_a_code_costs_nothing(world: World, skip: int) -> None:
+    for number in range(5):
+        world.notify(f"C{number:08}")
+    said = "An invalid response was received from the upstream server"
+    fault = gateway_error(502, said, path="record_notification_progress", skip=skip)
+    world.between.faults.add(fault)
+    assert world.run().counts["sent"] == 5
+    assert world.outcomes() == {"sent": 5}
     world.assert_kept()

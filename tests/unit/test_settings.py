@@ -44,6 +44,8 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("SUPABASE_URL", "abc.supabase.co", "not a URL"),
         ("SUPABASE_URL", "http://abc.supabase.co", "must be https"),
         ("SUPABASE_URL", "https://user:pw@abc.supabase.co", "plain URL"),
+        ("SUPABASE_URL", "https://abc.supabase.co/rest/v1/", "URL alone"),
+        ("SUPABASE_URL", "https://supabase.com/dashboard/project/abc", "URL alone"),
         ("SUPABASE_SERVICE_ROLE_KEY", "sb_publishable_abc", "publishable"),
         ("SUPABASE_SERVICE_ROLE_KEY", "hunter2", "sb_secret_"),
         ("SLACK_BOT_TOKEN", "xoxp-hunter2", "xoxb-"),

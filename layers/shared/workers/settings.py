@@ -39,6 +39,13 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _project_url(value: str) -> str:
+    url = _url(value)
+    if urlsplit(url).path:  # with /rest/v1 in it every call would be PGRST125
+        raise ValueError("must be the project's URL alone (https://<project>.supabase.co)")
+    return url
+
+
 def _slack_url(value: str) -> str:
     if not value.endswith("/api/"):
         raise ValueError("must end in /api/")
@@ -130,7 +137,7 @@ def _setting(
 class Settings:
     """One field per setting; its name in upper case is its name in the environment."""
 
-    supabase_url: str = _setting(_url, "URL of the Supabase project")
+    supabase_url: str = _setting(_project_url, "URL of the Supabase project")
     supabase_service_role_key: str = _setting(
         _supabase_key, "its secret key (sb_secret_...) or legacy service_role key", secret=True
     )
