@@ -130,7 +130,7 @@ class Stack:
         try:
             started = time.monotonic()
             server = postgres.start(self._tether)
-            self._tell("Postgres 17", started)
+            self._tell(f"{data_api.description()}; Postgres 17", started)
 
             started = time.monotonic()
             sample = server.create_database("sample")
@@ -149,7 +149,7 @@ class Stack:
             slack_url, meta_url, google_url, tiktok_url, linkedin_url = [
                 _url_of(child) for child in fakes
             ]
-            self._tell(f"{data_api.description()}, and the fakes", started)
+            self._tell("Data API and the fakes", started)
         except BaseException:
             self._tether.close()
             raise

@@ -116,7 +116,7 @@ def test_a_function_is_known_once_the_schema_was_read_again(
 def test_the_stack_says_so_and_can_be_reset(executable: Path) -> None:
     told: list[str] = []
     with Stack(seed=False, progress=lambda what, seconds: told.append(what)) as running:
-        assert told[-1] == "Data API: PostgREST 99.1, and the fakes"
+        assert told[0] == "Data API: PostgREST 99.1; Postgres 17"
         running.reset()
         assert call(running.api_url, "worker_health", running.keys.secret)[0] == 200
 
