@@ -1,4 +1,4 @@
-"""Large accounts: what memory they take, how long the database is kept, and whether it is right.
+"""Large accounts: what memory they take, and whether what is stored is right.
 
 `make test` reads four days of 1,500 ads; `make test-long` 31 days of 10,000.
 """
@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -15,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.control import Control
 from local.fakes.ad_facts import total
-from local.services.proxy import proxy
 from tests.benchmarks.network import run_function
 from tests.conftest import LocalStack
 from tests.metrics.accounts import Account, connect_account, sync_event
@@ -29,21 +25,18 @@ TIMEOUT = 300.0
 
 MOST_MEMORY = 256.0
 MOST_GROWTH = 1.3
-# A fourth of the data API's statement timeout.
-LONGEST_CALL = 2.0
 # Of so many requests one is compared with what the fake reported.
 LOOKED_AT_ONE_IN = 97
 
 
 @dataclass(frozen=True)
 class Run:
-    """One sync in a process of its own: the most memory that it had, in MB, and the seconds of
-    its longest call of the data API. `until` is the last day that it read."""
+    """One sync in a process of its own: the most memory that it had, in MB. `until` is the last
+    day that it read."""
 
     account: Account
     until: date
     memory: float
-    longest_call: float
 
 
 @pytest.mark.parametrize("platform", ["meta", "google_ads"])
@@ -55,7 +48,6 @@ def test_a_large_account_takes_no_more_memory_than_a_small_one(
 
     assert large.memory < MOST_MEMORY
     assert large.memory < small.memory * MOST_GROWTH
-    assert large.longest_call < LONGEST_CALL
     assert rows_in_ledger(stack) == large.account.rows(large.until, DAYS)
     for request_id in list(large.account.requests)[::LOOKED_AT_ONE_IN]:
         assert sums(stack, request_id) == reported(large, request_id)
@@ -65,21 +57,12 @@ def sync(stack: LocalStack, platform: str, ads: int) -> Run:
     """An account of so many ads, half of them named by requests, synced for the first time."""
     account = connect_account(stack.running, stack.connection, platform, ads, ads // 2)
     event = sync_event(stack.connection)
-    with journalled(stack) as (environment, journal):
-        environment["METRICS_LOOK_BACK_DAYS"] = str(DAYS - 1)
-        told = run_function("connection_sync", TIMEOUT, environment, event)
-        longest = max(one["seconds"] for one in journal.journal())
+    environment = {**stack.environment(), "METRICS_LOOK_BACK_DAYS": str(DAYS - 1)}
+    told = run_function("connection_sync", TIMEOUT, environment, event)
     log = last_log(stack)
     assert log["status"] == "success"
     until = date.fromisoformat(log["window"][1])
-    return Run(account, until, told["peak"], longest)
-
-
-@contextmanager
-def journalled(stack: LocalStack) -> Iterator[tuple[dict[str, str], Control]]:
-    """The environment of a worker whose calls of the data API are written down, and the book."""
-    with proxy(stack.running.api_url) as between:
-        yield {**stack.environment(), "SUPABASE_URL": between.url}, Control(between.url)
+    return Run(account, until, told["peak"])
 
 
 def last_log(stack: LocalStack) -> dict[str, Any]:
