@@ -291,11 +291,11 @@ def test_a_database_that_is_gone_and_comes_back(stack: LocalStack) -> None:
 
 
 def test_a_new_table_is_known_once_it_is_notified_of(local: LocalStack) -> None:
-    # the stack was reset for this test: the API has begun to listen anew
+    # The stack was reset for this test: the API may be about to listen again, and then it reads
+    # its tables again without a notice. So nothing is said of the time before one.
     key = local.running.keys.secret
     assert ask(local.running, "profiles", key).status_code == 200  # knows its tables from now on
     local.connection.execute("create table later (id int); grant select on later to service_role")
-    assert ask(local.running, "later", key).json()["code"] == "PGRST205"
 
     def is_known() -> bool:
         local.connection.execute("notify pgrst, 'reload schema'")
@@ -307,7 +307,6 @@ def test_a_new_table_is_known_once_it_is_notified_of(local: LocalStack) -> None:
 def test_a_new_function_is_known_once_it_is_notified_of(local: LocalStack) -> None:
     assert call(local, "worker_health").status_code == 200  # knows its functions from now on
     local.connection.execute("create function later() returns int language sql as 'select 1'")
-    assert call(local, "later").json()["code"] == "PGRST202"
 
     def is_known() -> bool:
         local.connection.execute("notify pgrst, 'reload schema'")

@@ -72,6 +72,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setenv("POSTGREST", "none")  # the script is not started where there is a PostgREST
     monkeypatch.setattr(data_api, "SCRIPT", data_api.SCRIPT.with_name("missing.mjs"))
     with pytest.raises(TetherError, match=r"(?s)data-api ended .*missing\.mjs"), Stack():
         pass
