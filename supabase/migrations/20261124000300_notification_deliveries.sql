@@ -1,45 +1,83 @@
--- Notifications, part 1: what the workers remember of each delivery.
+-- Notifications, part 1: what the workers remember of each delivery and each destination.
 --
 -- The dashboard's columns of notification_queue stay the truth for the dashboard: done is
 -- `is_processed`, dead is `attempts` at its maximum. What is new there is nullable and derived.
+-- A row that is neither waits: that predicate stands word for word in each index and query here.
 
 alter table public.notification_queue
+  add column if not exists routed_at timestamptz,
   add column if not exists claim_token uuid,
   add column if not exists claimed_until timestamptz,
-  add column if not exists first_due_at timestamptz,
-  add column if not exists lost_claims integer,
   add column if not exists outcome text,
   add column if not exists enqueue_key text;
 
+comment on column public.notification_queue.routed_at is
+  'When its destinations were looked up; null until then, and again once it has ended, so that a '
+  'row that somebody makes wait again is found.';
 comment on column public.notification_queue.claim_token is
-  'Fencing token of the claim that holds the row; null when none does.';
+  'Of the claim by lock_and_get_notifications that last held the row.';
 comment on column public.notification_queue.claimed_until is
   'End of the lease of that claim.';
-comment on column public.notification_queue.first_due_at is
-  'When the row was first due; set when next_attempt_at moves away from it.';
-comment on column public.notification_queue.lost_claims is
-  'How many claims of the row ended by their lease running out, so by a dead worker.';
 comment on column public.notification_queue.outcome is
   'How it ended: sent, skipped, expired or dead; null while it waits.';
-
 comment on column public.notification_queue.enqueue_key is
   'The producer''s own name for the notification: while one of that name waits, a second is '
   'refused, so that a producer may safely try again.';
 
+-- What waits and was not routed yet, by when it is due.
+create index if not exists notification_queue_unrouted_idx on public.notification_queue (
+  (coalesce(next_attempt_at, '-infinity'::timestamptz)),
+  created_at,
+  id
+)
+where coalesce(is_processed, false) = false
+  and coalesce(attempts, 0) < coalesce(max_attempts, 5)
+  and routed_at is null;
+
+create unique index if not exists notification_queue_enqueue_key
+  on public.notification_queue (enqueue_key)
+  where enqueue_key is not null
+    and coalesce(is_processed, false) = false
+    and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+
+-- Dead letters and what expired: looked for by people, newest first, of all or of one config.
+create index if not exists notification_queue_ended_idx
+  on public.notification_queue (created_at desc nulls last, id)
+  where (coalesce(is_processed, false) = false
+         and coalesce(attempts, 0) >= coalesce(max_attempts, 5))
+     or outcome = 'expired';
+create index if not exists notification_queue_config_ended_idx
+  on public.notification_queue (config_id, created_at desc nulls last, id)
+  where (coalesce(is_processed, false) = false
+         and coalesce(attempts, 0) >= coalesce(max_attempts, 5))
+     or outcome = 'expired';
+
 create table if not exists public.notification_deliveries (
   id uuid primary key default gen_random_uuid(),
   notification_id uuid not null references public.notification_queue (id) on delete cascade,
+  config_id uuid not null,
   destination text not null,
   state text not null default 'pending',
+  due_at timestamptz not null,
+  queued_at timestamptz not null,
+  ages_from timestamptz not null,
   attempts integer not null default 0,
   next_attempt_at timestamptz,
+  claimed_by uuid,
+  claim_token uuid,
+  lost_claims integer not null default 0,
+  post_id uuid,
+  parent_ts text,
   first_attempt_at timestamptz,
   last_attempt_at timestamptz,
+  looked_since timestamptz,
+  looked_down_to text,
   conversation_id text,
   message_ts text,
   request_id text,
   error_code text,
   error text,
+  in_doubt boolean not null default false,
   possible_duplicate boolean not null default false,
   history jsonb not null default '[]',
   created_at timestamptz not null default now(),
@@ -53,87 +91,161 @@ create table if not exists public.notification_deliveries (
 
 comment on table public.notification_deliveries is
   'One notification to one destination: the unit that is tried, recorded and redriven.';
-comment on column public.notification_deliveries.id is
-  'Travels in the Slack message as metadata, so that the message can be found again.';
 comment on column public.notification_deliveries.destination is
   'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
 comment on column public.notification_deliveries.state is
-  'pending: to be tried; sending: a worker may be posting it; unknown: it may have been '
-  'posted; sent, skipped, expired, dead: final.';
+  'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have '
+  'been posted and is looked for first; sent, skipped, expired, dead: final.';
+comment on column public.notification_deliveries.due_at is
+  'When it was first due: its place among those of its destination, whatever waits came since.';
+comment on column public.notification_deliveries.queued_at is
+  'created_at of its notification, which orders those that were due at the same moment.';
+comment on column public.notification_deliveries.ages_from is
+  'due_at by its destination''s own clock, which stands still while the destination does.';
+comment on column public.notification_deliveries.next_attempt_at is
+  'Not before this; null when it only waits for its turn.';
+comment on column public.notification_deliveries.claimed_by is
+  'The run that has it in flight; it holds while that run holds the drainer''s lease.';
+comment on column public.notification_deliveries.claim_token is
+  'Fencing token of that claim.';
+comment on column public.notification_deliveries.lost_claims is
+  'How many runs died with it announced.';
+comment on column public.notification_deliveries.post_id is
+  'The post that carries it, named by its first delivery: travels in the Slack message as '
+  'metadata, so that the message can be found again.';
+comment on column public.notification_deliveries.parent_ts is
+  'The message in whose thread it is posted; null outside of threads.';
+comment on column public.notification_deliveries.looked_since is
+  'Since when it is looked for in the history; looked_down_to is the message read last.';
 comment on column public.notification_deliveries.conversation_id is
   'Where Slack put it: the channel, or the D... conversation of a direct message.';
 comment on column public.notification_deliveries.request_id is
   'Slack''s own id of the request (x-slack-req-id), for their support.';
+comment on column public.notification_deliveries.in_doubt is
+  'An earlier try may have posted it, and nobody found out; stays when it ends so.';
 comment on column public.notification_deliveries.possible_duplicate is
-  'Posted again although an earlier try could not be ruled out.';
+  'A copy may stand already: it is, or was, posted with a mark that says so.';
 comment on column public.notification_deliveries.history is
   'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
+
+-- Ready to be claimed, destination by destination in the order of delivery.
+create index if not exists notification_deliveries_ready_idx
+  on public.notification_deliveries (destination, due_at, queued_at, notification_id)
+  where state in ('pending', 'unknown') and claim_token is null and next_attempt_at is null;
+-- To be made ready at a time.
+create index if not exists notification_deliveries_delayed_idx
+  on public.notification_deliveries (next_attempt_at)
+  where state in ('pending', 'unknown') and next_attempt_at is not null;
+create index if not exists notification_deliveries_claimed_idx
+  on public.notification_deliveries (claimed_by)
+  where claimed_by is not null;
+-- Those that expire first.
+create index if not exists notification_deliveries_ageing_idx
+  on public.notification_deliveries (destination, ages_from)
+  where state in ('pending', 'unknown');
+-- Which configs have something under way where.
+create index if not exists notification_deliveries_config_idx
+  on public.notification_deliveries (config_id, destination)
+  where state in ('pending', 'unknown');
+-- Those that took runs down with them.
+create index if not exists notification_deliveries_suspect_idx
+  on public.notification_deliveries (due_at)
+  where state in ('pending', 'unknown') and lost_claims >= 3;
+create index if not exists notification_deliveries_error_idx
+  on public.notification_deliveries (error_code, settled_at desc)
+  where state in ('dead', 'expired');
+
+create table if not exists public.notification_unrouted (
+  notification_id uuid primary key references public.notification_queue (id) on delete cascade,
+  config_id uuid not null,
+  due_at timestamptz not null,
+  queued_at timestamptz not null,
+  ages_from timestamptz not null,
+  in_doubt boolean not null default false,
+  reason text,
+  looks integer not null default 0,
+  look_at timestamptz not null
+);
+
+comment on table public.notification_unrouted is
+  'Notifications that wait for a destination, out of the way of all others.';
+comment on column public.notification_unrouted.ages_from is
+  'due_at by the clock of all delivery, which stands still while everything does.';
+comment on column public.notification_unrouted.in_doubt is
+  'It may have been posted to a destination that it no longer goes to.';
+comment on column public.notification_unrouted.reason is
+  'What it lacks, in words that name the fix.';
+comment on column public.notification_unrouted.look_at is
+  'When its destinations are looked up again: after 1 minute, growing to 10.';
+
+create index if not exists notification_unrouted_look_idx
+  on public.notification_unrouted (look_at, due_at, queued_at);
+create index if not exists notification_unrouted_config_idx
+  on public.notification_unrouted (config_id, due_at, queued_at);
+create index if not exists notification_unrouted_ageing_idx
+  on public.notification_unrouted (ages_from);
 
 create table if not exists public.slack_destinations (
   destination text primary key,
   conversation_id text,
   last_post_at timestamptz,
-  not_before timestamptz
+  not_before timestamptz,
+  parked_at timestamptz,
+  park_code text,
+  park_reason text,
+  probes integer not null default 0,
+  probe_at timestamptz,
+  standing_since timestamptz,
+  stood_still interval not null default '0',
+  stood_from timestamptz,
+  stood_to timestamptz
 );
 
 comment on table public.slack_destinations is
   'What is known of a destination between runs: the opened direct message, the pace, the wait '
-  'that Slack asked for.';
+  'that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
+comment on column public.slack_destinations.probe_at is
+  'When one message is next tried where it is parked; a post that gets through ends the park.';
+comment on column public.slack_destinations.standing_since is
+  'When its clock stopped, by the clock of all delivery; null while it runs.';
+comment on column public.slack_destinations.stood_still is
+  'How long its clock stood in all, before standing_since; stood_from and stood_to are the last '
+  'time.';
 
-create table if not exists public.notification_pauses (
-  id uuid primary key default gen_random_uuid(),
-  config_id uuid references public.notification_config (id) on delete cascade,
-  code text not null,
-  reason text not null,
-  destination text,
-  started_at timestamptz not null default now(),
-  probed_at timestamptz,
-  ended_at timestamptz
+create index if not exists slack_destinations_parked_idx
+  on public.slack_destinations (probe_at)
+  where parked_at is not null;
+
+create table if not exists public.slack_workspace (
+  only_one boolean primary key default true check (only_one),
+  stopped_at timestamptz,
+  stop_code text,
+  stop_reason text,
+  stood_still interval not null default '0',
+  stood_from timestamptz,
+  stood_to timestamptz
 );
 
-comment on table public.notification_pauses is
-  'When delivery stood still, for one config (parked) or for all (config_id null: the Slack '
-  'token was refused). A notification does not age meanwhile.';
-comment on column public.notification_pauses.destination is
-  'The destination that was refused; null when the pause is not for a destination''s sake.';
-comment on column public.notification_pauses.probed_at is
-  'When a run last asked Slack whether the destination is well again.';
+comment on table public.slack_workspace is
+  'Whether all delivery stands still, because Slack refuses the token, and the clock by which '
+  'notifications age. One row.';
 
--- The claim reads this in order, config by config, and never meets a row that is done or dead.
-create index if not exists notification_queue_due_idx on public.notification_queue (
-  config_id,
-  (coalesce(first_due_at, next_attempt_at, '-infinity'::timestamptz)),
-  created_at,
-  id
-)
-where coalesce(is_processed, false) = false
-  and coalesce(attempts, 0) < coalesce(max_attempts, 5);
-
-create unique index if not exists notification_queue_enqueue_key
-  on public.notification_queue (enqueue_key)
-  where enqueue_key is not null
-    and coalesce(is_processed, false) = false
-    and coalesce(attempts, 0) < coalesce(max_attempts, 5);
-
--- Dead letters: few, and looked for by people.
-create index if not exists notification_queue_dead_idx
-  on public.notification_queue (created_at)
-  where coalesce(is_processed, false) = false
-    and coalesce(attempts, 0) >= coalesce(max_attempts, 5);
-
-create unique index if not exists notification_pauses_open_key
-  on public.notification_pauses (config_id) nulls not distinct where ended_at is null;
-create index if not exists notification_pauses_config_idx
-  on public.notification_pauses (config_id);
-
-alter table public.notification_deliveries enable row level security;
-alter table public.slack_destinations enable row level security;
-alter table public.notification_pauses enable row level security;
-revoke all on
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'notification_deliveries', 'notification_unrouted', 'slack_destinations', 'slack_workspace'
+  ]
+  loop
+    execute format('alter table public.%I enable row level security', brought);
+    execute format('revoke all on public.%I from public, anon, authenticated', brought);
+  end loop;
+end
+$$;
+grant select, insert, update, delete on
   public.notification_deliveries,
-  public.slack_destinations,
-  public.notification_pauses
-from public, anon, authenticated;
-grant select, insert, update, delete on public.notification_deliveries to service_role;
+  public.notification_unrouted
+to service_role;
 grant select, insert, update on public.slack_destinations to service_role;
-grant select, insert, update on public.notification_pauses to service_role;
+grant select, insert, update on public.slack_workspace to service_role;

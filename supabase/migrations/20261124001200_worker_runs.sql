@@ -61,7 +61,7 @@ as $$
 $$;
 
 -- {"now", "first_run_at", "workers": {<name>: {"last_success_at", "last_outcome", "last_error"}},
---  "oldest_due_seconds", "due", "dead", "parked_configs", "parked_connections",
+--  "oldest_due_seconds", "due", "dead", "parked", "unrouted", "parked_connections",
 --  "failing_connections"}; due and dead are counted up to 10,000. No names, no texts of people.
 create or replace function public.worker_health(as_of timestamptz default now())
 returns jsonb
@@ -100,13 +100,27 @@ as $$
     'due', (
       select count(*)
         from (
-          select
-            from public.notification_queue queued
-           -- these two word for word the predicate of notification_queue_due_idx
-           where coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-             and (queued.next_attempt_at is null or queued.next_attempt_at <= as_of)
-           limit 10000
+          (
+            select
+              from public.notification_queue queued
+             -- word for word the predicate and the key of notification_queue_unrouted_idx
+             where coalesce(queued.is_processed, false) = false
+               and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+               and queued.routed_at is null
+               and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+             limit 10000
+          )
+          union all
+          (
+            select
+              from public.notification_deliveries delivery
+             -- word for word the predicate of notification_deliveries_ready_idx
+             where delivery.state in ('pending', 'unknown')
+               and delivery.claim_token is null
+               and delivery.next_attempt_at is null
+             limit 10000
+          )
+          limit 10000
         ) counted
     ),
     'dead', (
@@ -114,16 +128,20 @@ as $$
         from (
           select
             from public.notification_queue queued
-           -- word for word the predicate of notification_queue_dead_idx
-           where coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5)
+           -- word for word the predicate of notification_queue_ended_idx
+           where ((coalesce(queued.is_processed, false) = false
+                   and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+                  or queued.outcome = 'expired')
+             and queued.outcome is distinct from 'expired'
            limit 10000
         ) counted
     ),
-    'parked_configs', (
+    'parked', (
+      select count(*) from public.slack_destinations known where known.parked_at is not null
+    ),
+    'unrouted', (
       select count(*)
-        from public.notification_pauses pause
-       where pause.config_id is not null and pause.ended_at is null
+        from (select from public.notification_unrouted waiting limit 10000) counted
     ),
     'parked_connections', (
       select count(*)

@@ -69,7 +69,7 @@ as $$
 $$;
 
 -- All that the doctor looks at in one answer: {"now", "version", "access": {<table>: {<role>:
--- table_access}}, "configs", "channels", "connections", "policies", "health"}. It holds
+-- table_access}}, "configs", "parked", "channels", "connections", "policies", "health"}. It holds
 -- credentials: for the workers' key alone, as platform_connections itself.
 create or replace function public.doctor_report(as_of timestamptz default now())
 returns jsonb
@@ -99,20 +99,22 @@ as $$
                  jsonb_build_object(
                    'id', config.id,
                    'event_type', config.event_type,
-                   'channel_id', nullif(btrim(config.channel_id), ''),
+                   'channel_id', public.trim_invisible(config.channel_id),
                    'user_id', config.user_id,
-                   'slack_id', nullif(btrim(profile.slack_id), ''),
+                   'slack_id', public.trim_invisible(profile.slack_id),
                    'has_route', exists (
                      select
                        from public.slack_connected_channels connected
-                      where btrim(connected.channel_id) <> ''
+                      where public.trim_invisible(connected.channel_id) is not null
                         and (coalesce(jsonb_typeof(connected.notification_types), 'null') = 'null'
                              or connected.notification_types ? config.event_type)
                    ),
-                   'parked', (
-                     select pause.reason
-                       from public.notification_pauses pause
-                      where pause.config_id = config.id and pause.ended_at is null
+                   'unrouted', (
+                     select waiting.reason
+                       from public.notification_unrouted waiting
+                      where waiting.config_id = config.id
+                      order by waiting.due_at, waiting.queued_at
+                      limit 1
                    )
                  )
                  order by config.created_at, config.id
@@ -123,11 +125,12 @@ as $$
       ),
       '[]'
     ),
+    'parked', public.list_parked(),
     'channels', coalesce(
       (
-        select jsonb_agg(distinct btrim(connected.channel_id))
+        select jsonb_agg(distinct public.trim_invisible(connected.channel_id))
           from public.slack_connected_channels connected
-         where btrim(connected.channel_id) <> ''
+         where public.trim_invisible(connected.channel_id) is not null
       ),
       '[]'
     ),

@@ -1,0 +1,101 @@
+-- Notifications, part 6: what stands still, and since when.
+--
+--   park_destinations     Slack refuses what is posted there
+--   release_destinations  it takes it again, or somebody wants it tried
+--   stop_delivery         Slack refuses the token
+--   resume_delivery       it took a post
+--
+-- A clock that stops is noted once and its time added up when it goes on: what happened before costs
+-- nothing later.
+
+-- `parks`: [{destination, code, reason}]. A first probe is due after 10 minutes.
+create or replace function public.park_destinations(parks jsonb, as_of timestamptz)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.slack_destinations as known
+    (destination, parked_at, park_code, park_reason, probe_at, standing_since)
+  select distinct on (park.destination)
+         park.destination, as_of, park.code, park.reason, as_of + interval '10 minutes',
+         public.delivery_time(as_of)
+    from jsonb_to_recordset(parks) as park (destination text, code text, reason text)
+   order by park.destination
+  on conflict (destination) do update
+    set parked_at = coalesce(known.parked_at, excluded.parked_at),
+        park_code = excluded.park_code,
+        park_reason = excluded.park_reason,
+        probe_at = coalesce(known.probe_at, excluded.probe_at),
+        standing_since = coalesce(known.standing_since, excluded.standing_since);
+$$;
+
+-- Returns how many were parked.
+create or replace function public.release_destinations(destinations text[], as_of timestamptz)
+returns integer
+language sql
+set search_path = ''
+as $$
+  with released as (
+    update public.slack_destinations known
+       set parked_at = null,
+           park_code = null,
+           park_reason = null,
+           probes = 0,
+           probe_at = null,
+           not_before = null,
+           stood_still = known.stood_still
+                         + (public.delivery_time(as_of) - known.standing_since),
+           stood_from = known.standing_since,
+           stood_to = public.delivery_time(as_of),
+           standing_since = null
+     where known.destination = any (destinations)
+       and known.parked_at is not null
+    returning 1
+  )
+  select count(*)::integer from released;
+$$;
+
+create or replace function public.stop_delivery(code text, reason text, as_of timestamptz)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.slack_workspace as workspace (stopped_at, stop_code, stop_reason)
+  values (as_of, stop_delivery.code, stop_delivery.reason)
+  on conflict (only_one) do update
+    set stopped_at = coalesce(workspace.stopped_at, excluded.stopped_at),
+        stop_code = excluded.stop_code,
+        stop_reason = excluded.stop_reason;
+$$;
+
+create or replace function public.resume_delivery(as_of timestamptz)
+returns void
+language sql
+set search_path = ''
+as $$
+  update public.slack_workspace workspace
+     set stood_still = workspace.stood_still + (as_of - workspace.stopped_at),
+         stood_from = workspace.stopped_at,
+         stood_to = as_of,
+         stopped_at = null,
+         stop_code = null,
+         stop_reason = null
+   where workspace.stopped_at is not null;
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'park_destinations(jsonb, timestamptz)',
+    'release_destinations(text[], timestamptz)',
+    'stop_delivery(text, text, timestamptz)',
+    'resume_delivery(timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;

@@ -1,0 +1,276 @@
+-- Notifications, part 7: what came of deliveries, and which are about to be posted.
+--
+--   settle_deliveries             writes outcomes
+--   record_notification_progress  all that a run has to say, about once a second
+
+-- Writes outcomes to deliveries whose claim stands, and to what is known of their destinations.
+-- Returns the ids of those that were written.
+create or replace function public.settle_deliveries(outcomes jsonb, as_of timestamptz)
+returns uuid[]
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  settled uuid[];
+  reached text[];
+begin
+  with outcome as materialized (
+    select said.*, coalesce(queued.max_attempts, 5) as max_attempts
+      from jsonb_to_recordset(outcomes) as said (
+             id uuid,
+             token uuid,
+             result text,
+             attempts integer,
+             retry_in double precision,
+             conversation_id text,
+             message_ts text,
+             request_id text,
+             error_code text,
+             error text,
+             possible_duplicate boolean,
+             in_doubt boolean,
+             looked_down_to text,
+             looking boolean,
+             posted_ago double precision,
+             hold_in double precision
+           )
+      join public.notification_deliveries delivery
+        on delivery.id = said.id
+       and delivery.claim_token = said.token
+      join public.notification_queue queued on queued.id = delivery.notification_id
+  ),
+  written as (
+    update public.notification_deliveries delivery
+       set state = case
+             when outcome.result = 'retry' and outcome.attempts >= outcome.max_attempts
+               then 'dead'
+             when outcome.result in ('sent', 'dead', 'unknown') then outcome.result
+             when outcome.in_doubt then 'unknown'
+             else 'pending'
+           end,
+           attempts = coalesce(outcome.attempts, delivery.attempts),
+           next_attempt_at = case
+             when outcome.result in ('sent', 'dead') then null
+             when outcome.result = 'retry' and outcome.attempts >= outcome.max_attempts then null
+             else as_of + make_interval(secs => outcome.retry_in)
+           end,
+           claimed_by = null,
+           claim_token = null,
+           conversation_id = coalesce(outcome.conversation_id, delivery.conversation_id),
+           message_ts = coalesce(outcome.message_ts, delivery.message_ts),
+           request_id = coalesce(outcome.request_id, delivery.request_id),
+           error_code = outcome.error_code,
+           error = outcome.error,
+           in_doubt = case
+             when outcome.result = 'sent' then false
+             when outcome.result = 'unknown' then true
+             else coalesce(outcome.in_doubt, false)
+           end,
+           looked_since = case when outcome.looking then coalesce(delivery.looked_since, as_of) end,
+           looked_down_to = outcome.looked_down_to,
+           possible_duplicate =
+             delivery.possible_duplicate or coalesce(outcome.possible_duplicate, false),
+           settled_at = as_of
+      from outcome
+     where delivery.id = outcome.id
+    returning delivery.id, delivery.destination, outcome.result, outcome.conversation_id,
+              outcome.posted_ago, outcome.hold_in
+  ),
+  known as (
+    insert into public.slack_destinations as standing
+      (destination, conversation_id, last_post_at, not_before)
+    select written.destination,
+           max(written.conversation_id),
+           as_of - make_interval(secs => min(written.posted_ago)),
+           as_of + make_interval(secs => max(written.hold_in))
+      from written
+     where written.conversation_id is not null
+        or written.posted_ago is not null
+        or written.hold_in is not null
+     group by written.destination
+     order by written.destination
+    on conflict (destination) do update
+      set conversation_id = coalesce(excluded.conversation_id, standing.conversation_id),
+          last_post_at = greatest(excluded.last_post_at, standing.last_post_at),
+          not_before = greatest(excluded.not_before, standing.not_before)
+  )
+  select coalesce(array_agg(written.id), '{}'),
+         -- found in the history is no proof of today
+         coalesce(
+           array_agg(distinct written.destination)
+             filter (where written.result = 'sent' and written.posted_ago is not null),
+           '{}'
+         )
+    into settled, reached
+    from written;
+
+  -- a post that got through ends what stood still
+  if cardinality(reached) > 0 then
+    perform public.release_destinations(reached, as_of);
+    perform public.resume_delivery(as_of);
+  end if;
+  return settled;
+end
+$$;
+
+-- Records what came of deliveries and what is about to be posted, and renews the run's lease.
+--
+--   outcomes  [{id, token, result, attempts, retry_in, conversation_id, message_ts, request_id,
+--               error_code, error, possible_duplicate, in_doubt, looking, looked_down_to,
+--               posted_ago, hold_in}], one for each delivery of a post
+--             result: sent | retry (a failure of its own; dead at the maximum) | wait (not its
+--             fault) | unknown (it may have been posted) | dead | unstarted (never posted) |
+--             moved (not posted here, and to be posted elsewhere); `in_doubt`: an earlier try may
+--             have posted it, so what waits is unknown
+--   starting  [{id, token, post_id}]: deliveries that may be posted once they come back as started
+--   released  [{id, token}]: given back as they were
+--   parks     [{destination, code, reason}]
+--   stop      {code, reason}: Slack refuses the token, all delivery stands still
+--
+-- Returns {held, wanted, started, postponed, stale}. `held` is false when another run took over or
+-- the run had ended: then nothing is started. `postponed` are deliveries whose rows somebody else
+-- has locked: nothing of them was written, and the run may say it again. `stale` counts outcomes
+-- whose claim no longer stands. Calling it again with the same arguments changes nothing more.
+create or replace function public.record_notification_progress(
+  run_id uuid,
+  outcomes jsonb default '[]',
+  starting jsonb default '[]',
+  released jsonb default '[]',
+  parks jsonb default '[]',
+  stop jsonb default null,
+  handover jsonb default null,
+  lease interval default '30 seconds',
+  expire_after interval default '24 hours',
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  standing constant jsonb := public.renew_worker_lease(
+    'notifications', run_id, lease, handover, as_of => as_of
+  );
+  told uuid[];
+  locked uuid[];
+  reachable jsonb;
+  settled uuid[];
+  moved uuid[];
+  started jsonb := '[]';
+begin
+  told := array(
+    select (item ->> 'id')::uuid from jsonb_array_elements(outcomes || starting || released) item
+  );
+  -- Somebody's claim of these rows, or their hand in psql, comes before or after all this. What is
+  -- locked costs only itself.
+  locked := array(
+    select delivery.id
+      from public.notification_deliveries delivery
+      join public.notification_queue queued on queued.id = delivery.notification_id
+     where delivery.id = any (told)
+     order by delivery.id
+       for no key update of delivery, queued skip locked
+  );
+  reachable := (
+    select coalesce(jsonb_agg(item), '[]')
+      from jsonb_array_elements(outcomes) item
+     where (item ->> 'id')::uuid = any (locked)
+  );
+
+  settled := public.settle_deliveries(reachable, as_of);
+  update public.notification_deliveries delivery
+     set claimed_by = null, claim_token = null
+    from jsonb_to_recordset(released) as given (id uuid, token uuid)
+   where delivery.id = given.id
+     and delivery.id = any (locked)
+     and delivery.claim_token = given.token;
+  perform public.settle_notifications(
+    array(
+      select distinct delivery.notification_id
+        from public.notification_deliveries delivery
+       where delivery.id = any (settled)
+    ),
+    as_of
+  );
+
+  if parks <> '[]' then
+    perform public.park_destinations(parks, as_of);
+  end if;
+  if stop is not null then
+    perform public.stop_delivery(stop ->> 'code', stop ->> 'reason', as_of);
+  end if;
+
+  moved := array(
+    select (item ->> 'id')::uuid
+      from jsonb_array_elements(reachable) item
+     where item ->> 'result' = 'moved' and (item ->> 'id')::uuid = any (settled)
+  );
+  if cardinality(moved) > 0 then
+    perform public.route_again(
+      moved,
+      array(
+        select delivery.id
+          from public.notification_deliveries delivery
+         where delivery.id = any (moved) and delivery.in_doubt
+      ),
+      expire_after,
+      as_of
+    );
+  end if;
+
+  if (standing ->> 'held')::boolean and starting <> '[]' then
+    with begun as (
+      update public.notification_deliveries delivery
+         set state = 'sending',
+             in_doubt = true,
+             post_id = start.post_id,
+             first_attempt_at = coalesce(delivery.first_attempt_at, as_of),
+             last_attempt_at = as_of
+        from jsonb_to_recordset(starting) as start (id uuid, token uuid, post_id uuid),
+             public.notification_queue queued
+       where delivery.id = start.id
+         and delivery.id = any (locked)
+         and delivery.claim_token = start.token
+         and delivery.state in ('pending', 'unknown', 'sending')
+         and queued.id = delivery.notification_id
+         and coalesce(queued.is_processed, false) = false
+         and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+         and (queued.claimed_until is null or queued.claimed_until <= as_of)
+      returning delivery.id
+    )
+    select coalesce(jsonb_agg(begun.id), '[]') into started from begun;
+  end if;
+
+  return standing || jsonb_build_object(
+    'started', started,
+    'postponed', (
+      select coalesce(jsonb_agg(delivery.id), '[]')
+        from public.notification_deliveries delivery
+       where delivery.id = any (told)
+         and delivery.id <> all (locked)
+    ),
+    'stale', jsonb_array_length(reachable) - cardinality(settled)
+  );
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'settle_deliveries(jsonb, timestamptz)',
+    'record_notification_progress(uuid, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, interval, interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;

@@ -1,0 +1,246 @@
+-- Notifications, part 9: the beginning, the looks and the end of a run.
+--
+--   start_notification_run   one drainer at a time
+--   look_for_notifications   whether anything is due, for a run that lingers
+--   oldest_due_notification  how long the oldest one waits
+--   finish_notification_run  hands the lease back
+
+-- Begins or goes on with a run. While another run drains: {acquired: false, lingers}; one that
+-- lingers hands over within seconds, now that it is asked. Else {acquired: true, dead, skipped,
+-- expired, more, handover, handover_age, stopped, probes, suspects}.
+--
+-- `more` says that there may be more to tidy up; `handover_age` is in seconds; `stopped` is the
+-- code for which all delivery stands still, or null; `probes` are parked destinations of which one
+-- message is to be tried, [{destination, code}], at most 20 a run: first after 10 minutes, then at
+-- intervals that double up to 6 hours; `suspects`: something took three runs down with it and is to
+-- be handled alone.
+create or replace function public.start_notification_run(
+  run_id uuid,
+  lease interval default '30 seconds',
+  expire_after interval default '24 hours',
+  lingers boolean default false,
+  row_limit integer default 1000,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  held public.worker_leases;
+  died integer;
+  expired integer;
+  followed jsonb;
+  looked jsonb;
+  routed jsonb;
+  probes jsonb;
+begin
+  select * into held
+    from public.take_worker_lease('notifications', run_id, lease, lingers, as_of);
+  if held.holder is null then
+    return jsonb_build_object(
+      'acquired', false,
+      'lingers', (
+        select holder.lingers from public.worker_leases holder where holder.name = 'notifications'
+      )
+    );
+  end if;
+
+  died := public.take_over_claims(run_id, row_limit, as_of);
+  expired := public.end_expired_deliveries(expire_after, row_limit, as_of);
+  followed := public.follow_configs(expire_after, row_limit, as_of);
+  looked := public.look_again(expire_after, row_limit, as_of);
+  routed := public.route_notifications(expire_after, row_limit, as_of);
+
+  -- where nothing waits, nothing is parked
+  perform public.release_destinations(
+    array(
+      select known.destination
+        from public.slack_destinations known
+       where known.parked_at is not null
+         and not exists (
+               select from public.notification_deliveries delivery
+                where delivery.destination = known.destination
+                  and delivery.state in ('pending', 'unknown')
+             )
+         and not exists (
+               select from public.notification_deliveries delivery
+                where delivery.claimed_by = run_id
+                  and delivery.destination = known.destination
+             )
+    ),
+    as_of
+  );
+  with probed as (
+    update public.slack_destinations known
+       set probes = known.probes + 1,
+           probe_at = as_of
+                      + least(power(2, least(known.probes + 1, 6)) * 10, 360)
+                        * interval '1 minute'
+     where known.destination = any (array(
+             select due.destination
+               from public.slack_destinations due
+              where due.parked_at is not null
+                and due.probe_at <= as_of
+              order by due.probe_at
+              limit 20
+           ))
+    returning known.destination, known.park_code
+  )
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object('destination', probed.destination, 'code', probed.park_code)
+           ),
+           '[]'
+         )
+    into probes
+    from probed;
+
+  return jsonb_build_object(
+    'acquired', true,
+    'dead', died + (looked ->> 'dead')::integer + (routed ->> 'dead')::integer,
+    'skipped', (followed ->> 'skipped')::integer + (looked ->> 'skipped')::integer
+               + (routed ->> 'skipped')::integer,
+    'expired', expired + (looked ->> 'expired')::integer + (routed ->> 'expired')::integer,
+    'more', expired >= row_limit
+            or (followed ->> 'more')::boolean
+            or (routed ->> 'more')::boolean,
+    'handover', held.handover,
+    'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
+    'stopped', (select workspace.stop_code
+                  from public.slack_workspace workspace
+                 where workspace.stopped_at is not null),
+    'probes', probes,
+    'suspects', exists (
+      select from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+         and delivery.lost_claims >= 3
+    )
+  );
+end
+$$;
+
+-- One cheap look for a run that lingers, which renews its lease: {held, wanted, due}. `due` says
+-- that a claim would find something; `wanted`, that another run waits for the lease.
+create or replace function public.look_for_notifications(
+  run_id uuid,
+  lease interval default '30 seconds',
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+begin
+  return public.renew_worker_lease('notifications', run_id, lease, as_of => as_of)
+    || jsonb_build_object(
+         'due',
+         exists (
+           select from public.notification_queue queued
+            where coalesce(queued.is_processed, false) = false
+              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+              and queued.routed_at is null
+              and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+              and (queued.claimed_until is null or queued.claimed_until <= as_of)
+         )
+         or exists (
+           select from public.notification_deliveries delivery
+            where delivery.state in ('pending', 'unknown')
+              and delivery.next_attempt_at <= as_of
+         )
+         or public.ready_destinations('{}', '{}', as_of) <> '{}'
+       );
+end
+$$;
+
+-- The age in seconds of the oldest notification that is due; null when none is. What is parked, or
+-- has nowhere to go, waits for a reason and does not count.
+create or replace function public.oldest_due_notification(as_of timestamptz default now())
+returns double precision
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+  unrouted timestamptz;
+  routed timestamptz;
+  in_flight timestamptz;
+begin
+  select coalesce(queued.next_attempt_at, queued.created_at, as_of)
+    into unrouted
+    from public.notification_queue queued
+   where coalesce(queued.is_processed, false) = false
+     and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+     and queued.routed_at is null
+     and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+   order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
+            queued.created_at, queued.id
+   limit 1;
+  select min(head.due_at)
+    into routed
+    from unnest(public.ready_destinations('{}', '{}', 'infinity')) place (name)
+   cross join lateral (
+           select delivery.due_at
+             from public.notification_deliveries delivery
+            where delivery.destination = place.name
+              and delivery.state in ('pending', 'unknown')
+              and delivery.claim_token is null
+              and delivery.next_attempt_at is null
+            order by delivery.due_at, delivery.queued_at, delivery.notification_id
+            limit 1
+         ) head;
+  select min(delivery.due_at)
+    into in_flight
+    from public.notification_deliveries delivery
+   where delivery.claimed_by is not null;
+  return greatest(0, extract(epoch from as_of - least(unrouted, routed, in_flight)));
+end
+$$;
+
+-- Hands the lease back. Returns {oldest_due, parked}: oldest_due_notification, and how many
+-- destinations are parked.
+create or replace function public.finish_notification_run(
+  run_id uuid,
+  handover jsonb default null,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform public.return_worker_lease('notifications', run_id, handover, as_of);
+  return jsonb_build_object(
+    'oldest_due', public.oldest_due_notification(as_of),
+    'parked', (
+      select count(*) from public.slack_destinations known where known.parked_at is not null
+    )
+  );
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'start_notification_run(uuid, interval, interval, boolean, integer, timestamptz)',
+    'look_for_notifications(uuid, interval, timestamptz)',
+    'oldest_due_notification(timestamptz)',
+    'finish_notification_run(uuid, jsonb, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
