@@ -10,6 +10,7 @@ import argparse
 import base64
 import copy
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,18 @@ WORKSPACE = Path(__file__).resolve().parent / "workspace.json"
 TEXT_LIMIT = 40000
 BLOCKS_TEXT_LIMIT = 12000
 CHANNEL_WAIT = 1.0
+METHOD_WINDOW = 60.0
+
+# Settings as Slack has them. Its tiers:
+# https://docs.slack.dev/apis/web-api/rate-limits
+PUBLISHED_LIMITS: dict[str, Any] = {
+    "method_limits": {
+        "conversations.open": 50, "conversations.history": 50, "conversations.info": 50
+    }
+}  # fmt: skip
+# What an app gets that is distributed, and not by Slack's Marketplace:
+# https://docs.slack.dev/changelog/2025/05/29/rate-limit-changes-for-non-marketplace-apps
+DISTRIBUTED_APP: dict[str, Any] = {"method_limits": {"conversations.history": 1}, "page_size": 15}
 
 
 class SlackRefusal(Exception):
@@ -40,13 +53,13 @@ class SlackRefusal(Exception):
 
 
 class TooFast(SlackRefusal):
-    """Status 429: come back in a second."""
+    """Status 429: come back in so many seconds."""
 
     status = 429
-    headers = MappingProxyType({"Retry-After": "1"})
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__("ratelimited")
+        self.headers = MappingProxyType({"Retry-After": f"{max(1, math.ceil(seconds))}"})
 
 
 class FakeSlack:
@@ -54,7 +67,13 @@ class FakeSlack:
 
     Settings: `time` (epoch seconds; None: the real time), `history_lag` (seconds until a
     message shows in its history), `rate_limit` (1 message per second and channel, else 429),
-    `page_size` (most messages per page of history).
+    `method_limits` (calls per minute, by method; a method that is not there has no limit),
+    `page_size` (most messages per page of history), `warnings` (by method, what it says beside
+    ok).
+
+    A channel or user of the state may have `refuses`: by method, the code that it answers,
+    whatever else it is like. A message that is `hidden` takes up room on a page of history and
+    is not shown.
     """
 
     def __init__(self, workspace: Mapping[str, Any] | None = None) -> None:
@@ -63,6 +82,7 @@ class FakeSlack:
         self._settings: dict[str, Any] = {}
         self._state: dict[str, Any] = {}
         self._last_post: dict[str, float] = {}
+        self._calls: dict[str, list[float]] = {}
         self._last_ts = 0
         self.reset()
 
@@ -82,8 +102,14 @@ class FakeSlack:
         with self._lock:
             scopes = [] if method in _OPEN_METHODS else self._scopes(request)
             headers["X-OAuth-Scopes"] = ",".join(scopes)  # told whatever comes of the call
+            self._check_method_limit(method)
             fields = {name: _decoded(name, value) for name, value in request.fields.items()}
-            return {"ok": True, **action(self, fields, scopes)}
+            warning = self._settings["warnings"].get(method)
+            return {
+                "ok": True,
+                **action(self, fields, scopes),
+                **({"warning": warning} if warning else {}),
+            }
 
     def settings(self) -> dict[str, Any]:
         """The present settings."""
@@ -112,9 +138,11 @@ class FakeSlack:
         with self._lock:
             self._state = copy.deepcopy(self._first)
             self._settings = {
-                "time": None, "history_lag": 0.0, "rate_limit": False, "page_size": 200
+                "time": None, "history_lag": 0.0, "rate_limit": False, "page_size": 200,
+                "method_limits": {}, "warnings": {},
             }  # fmt: skip
             self._last_post.clear()
+            self._calls.clear()
             self._last_ts = 0
 
     def close(self) -> None:
@@ -122,6 +150,25 @@ class FakeSlack:
 
     def _now(self) -> float:
         return time.time() if self._settings["time"] is None else float(self._settings["time"])
+
+    def _ticks(self) -> float:
+        """For what is measured between two calls."""
+        return time.monotonic() if self._settings["time"] is None else self._now()
+
+    def _check_method_limit(self, method: str) -> None:
+        limit = self._settings["method_limits"].get(method)
+        if limit is None:
+            return
+        now = self._ticks()
+        # below zero: another clock was set meanwhile
+        recent = [at for at in self._calls.get(method, []) if 0 <= now - at < METHOD_WINDOW]
+        if len(recent) >= limit:
+            raise TooFast(recent[-limit] + METHOD_WINDOW - now if limit else METHOD_WINDOW)
+        self._calls[method] = [*recent, now]
+
+    def _refuse(self, place: Mapping[str, Any], method: str) -> None:
+        if code := place.get("refuses", {}).get(method):
+            raise SlackRefusal(code)
 
     def _scopes(self, request: Request) -> list[str]:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
@@ -183,11 +230,13 @@ class FakeSlack:
         if channel[:1] == "U":
             channel = self._open(channel)
         conversation = self._conversation(channel)
+        self._refuse(conversation, "chat.postMessage")
         if conversation["archived"]:
             raise SlackRefusal("is_archived")
         if not conversation["member"] and "chat:write.public" not in scopes:
             raise SlackRefusal("not_in_channel")
         if person := self._person_of(channel):
+            self._refuse(self._state["users"][person], "chat.postMessage")
             self._open(person)  # refused when they are gone
         _check_message(fields)
         self._check_rate(channel)
@@ -199,17 +248,18 @@ class FakeSlack:
             "metadata": fields.get("metadata"),
             "bot_id": self._state["bot"]["bot_id"],
             "app_id": self._state["bot"]["app_id"],
+            "thread_ts": fields.get("thread_ts"),
             "arrived": time.monotonic(),
         }
         self._state["messages"].setdefault(channel, []).append(message)
         return {"channel": channel, "ts": message["ts"], "message": _shown(message, True)}
 
     def _check_rate(self, channel: str) -> None:
-        now = time.monotonic() if self._settings["time"] is None else self._now()
+        now = self._ticks()
         since = now - self._last_post.get(channel, float("-inf"))
         # below zero: another clock was set meanwhile
         if self._settings["rate_limit"] and 0 <= since < CHANNEL_WAIT:
-            raise TooFast
+            raise TooFast(CHANNEL_WAIT - since)
         self._last_post[channel] = now
 
     def _next_ts(self) -> str:
@@ -218,23 +268,28 @@ class FakeSlack:
 
     def _open_conversation(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         self._need(scopes, "im:write")
-        return {"channel": {"id": self._open(str(fields.get("users", "")))}}
+        user = str(fields.get("users", ""))
+        self._refuse(self._state["users"].get(user, {}), "conversations.open")
+        return {"channel": {"id": self._open(user)}}
 
     def _history(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         channel = str(fields.get("channel", ""))
         conversation = self._conversation(channel)
+        self._refuse(conversation, "conversations.history")
         self._need(scopes, self._history_scope(channel, conversation))
         if not conversation["member"]:
             raise SlackRefusal("not_in_channel")
         found = self._in_window(channel, fields)
         size = min(_read_limit(fields), int(self._settings["page_size"]))
         with_metadata = _is_set(fields, "include_all_metadata")
-        page = [_shown(message, with_metadata) for message in found[:size]]
         more = size < len(found)
+        page = found[-size:] if _is_open_ended(fields) else found[:size]
         return {
-            "messages": page,
+            "messages": [
+                _shown(message, with_metadata) for message in page if not message.get("hidden")
+            ],
             "has_more": more,
-            "response_metadata": {"next_cursor": _cursor(page[-1]["ts"]) if more else ""},
+            "response_metadata": {"next_cursor": _history_cursor(page[-1]["ts"]) if more else ""},
         }
 
     def _in_window(self, channel: str, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -243,7 +298,7 @@ class FakeSlack:
         latest = _read_ts(fields, "latest", "inf")
         inclusive = _is_set(fields, "inclusive")
         # pages go on below a message, not at a number: what arrives meanwhile shifts nothing
-        below = _read_cursor(fields, float("inf"))
+        below = _read_history_cursor(fields)
         lag = float(self._settings["history_lag"])
         visible = self._now() - lag if lag else float("inf")
 
@@ -252,14 +307,24 @@ class FakeSlack:
             return within and ts < below and ts <= visible
 
         messages = self._state["messages"].get(channel, [])
-        return [message for message in reversed(messages) if is_in(float(message["ts"]))]
+        return [
+            message
+            for message in reversed(messages)
+            # replies stand in their threads
+            if is_in(float(message["ts"])) and not message.get("thread_ts")
+        ]
 
     def _info(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         channel = str(fields.get("channel", ""))
         conversation = self._conversation(channel)
         self._need(scopes, "im:read" if channel[:1] == "D" else
                    "groups:read" if conversation["private"] else "channels:read")  # fmt: skip
-        return {"channel": _described(channel, conversation)}
+        self._refuse(conversation, "conversations.info")
+        described = _described(channel, conversation)
+        if person := self._person_of(channel):
+            gone = self._state["users"][person]["deactivated"]
+            described |= {"user": person, "is_user_deleted": gone}
+        return {"channel": described}
 
     def _list(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         types = str(fields.get("types") or "public_channel").split(",")
@@ -274,7 +339,7 @@ class FakeSlack:
                 else "public_channel" in types)
             and not (channel["archived"] and _is_set(fields, "exclude_archived"))
         ]  # fmt: skip
-        start, size = int(_read_cursor(fields, 0)), _read_limit(fields)
+        start, size = _read_cursor(fields), _read_limit(fields)
         more = start + size < len(found)
         return {
             "channels": found[start : start + size],
@@ -353,7 +418,7 @@ def _described(channel: str, conversation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(message: Mapping[str, Any], with_metadata: bool) -> dict[str, Any]:
-    hidden = {"arrived"} if with_metadata else {"arrived", "metadata"}
+    hidden = {"arrived", "hidden"} if with_metadata else {"arrived", "hidden", "metadata"}
     return {
         name: value for name, value in message.items() if name not in hidden and value is not None
     }
@@ -407,19 +472,47 @@ def _is_set(fields: Mapping[str, Any], name: str) -> bool:
     return str(fields.get(name, "")).lower() in ("1", "true")
 
 
-def _cursor(place: str | int) -> str:
+def _is_open_ended(fields: Mapping[str, Any]) -> bool:
+    """With `oldest` alone Slack gives the page next to it, not the newest one:
+    https://github.com/slackhq/slack-api-docs/issues/4"""
+    return bool(fields.get("oldest")) and not (fields.get("latest") or fields.get("cursor"))
+
+
+def _cursor(place: int) -> str:
     return base64.b64encode(f"next:{place}".encode()).decode()
 
 
-def _read_cursor(fields: Mapping[str, Any], first: float) -> float:
-    """Where the page begins; `first` without a cursor."""
+def _read_cursor(fields: Mapping[str, Any]) -> int:
+    """Where the page of a list begins."""
+    return int(_after(fields, "next:", "0"))
+
+
+def _history_cursor(ts: str) -> str:
+    """Slack's hold a time in microseconds: nothing of the page is at it or before it."""
+    return base64.b64encode(f"next_ts:{_microseconds(ts) - 1}".encode()).decode()
+
+
+def _read_history_cursor(fields: Mapping[str, Any]) -> float:
+    """Below which time the page of history begins."""
+    place = _after(fields, "next_ts:", "")
+    return (int(place) + 1) / 1_000_000 if place else float("inf")
+
+
+def _after(fields: Mapping[str, Any], prefix: str, first: str) -> str:
+    """The number in the cursor; `first` without one."""
     cursor = str(fields.get("cursor") or "")
     if not cursor:
         return first
     try:
-        return float(base64.b64decode(cursor).decode().removeprefix("next:"))
+        place = base64.b64decode(cursor).decode().removeprefix(prefix)
+        return str(int(place))
     except ValueError:
         raise SlackRefusal("invalid_cursor") from None
+
+
+def _microseconds(ts: str) -> int:
+    seconds, _, rest = ts.partition(".")
+    return int(seconds) * 1_000_000 + int(rest.ljust(6, "0"))
 
 
 def fake_slack(

@@ -88,6 +88,40 @@ def test_conversations_that_cannot_be_posted_to(slack: Caller) -> None:
     assert slack("conversations.history", channel="C0OUTSIDE00")["error"] == "not_in_channel"
 
 
+@pytest.mark.parametrize(
+    "code", ["restricted_action", "ekm_access_denied", "access_denied", "no_permission"]
+)
+def test_a_refusal_that_nothing_but_a_post_shows(slack: Caller, code: str) -> None:
+    slack.change("channels", CREATIVE, refuses={"chat.postMessage": code})
+    assert slack.post()["error"] == code
+    info = slack("conversations.info", channel=CREATIVE)["channel"]
+    assert (info["is_archived"], info["is_member"]) == (False, True)
+    assert slack("conversations.history", channel=CREATIVE)["messages"] == []
+    slack.change("channels", CREATIVE, refuses={"conversations.history": "not_in_channel"})
+    assert slack.post()["ok"]
+    assert slack("conversations.history", channel=CREATIVE)["error"] == "not_in_channel"
+
+
+def test_a_person_whose_messages_tab_is_off(slack: Caller) -> None:
+    slack.change("users", AVA, refuses={"chat.postMessage": "messages_tab_disabled"})
+    assert slack.post(AVA)["error"] == "messages_tab_disabled"
+    assert slack.post("D0AVA00000")["error"] == "messages_tab_disabled"
+    assert slack("conversations.open", users=AVA)["ok"]
+    assert slack("conversations.info", channel="D0AVA00000")["ok"]
+
+
+def test_a_post_to_a_person_needs_no_scope_to_open_a_conversation(slack: Caller) -> None:
+    slack.change("tokens", TOKEN, scopes=["chat:write"])
+    assert slack.post(AVA)["channel"] == "D0AVA00000"
+    assert slack("conversations.open", users=AVA)["error"] == "missing_scope"
+
+
+def test_a_success_may_come_with_a_warning(slack: Caller) -> None:
+    slack.control.configure(warnings={"chat.postMessage": "missing_charset"})
+    assert slack.post()["warning"] == "missing_charset"
+    assert "warning" not in slack("auth.test")
+
+
 def test_a_person_is_reached_in_a_conversation_of_their_own(slack: Caller) -> None:
     conversation = slack.post(AVA)["channel"]
     assert conversation == slack("conversations.open", users=AVA)["channel"]["id"] == "D0AVA00000"
@@ -102,6 +136,7 @@ def test_a_person_who_is_not_there(slack: Caller) -> None:
     slack.change("users", AVA, deactivated=True)
     assert slack.post("U0NOBODY00")["error"] == "user_not_found"
     assert slack("conversations.open", users=AVA)["error"] == "user_disabled"
+    assert slack("conversations.info", channel="D0AVA00000")["channel"]["is_user_deleted"]
     assert slack.post(AVA)["error"] == "user_disabled"
     assert slack.post("D0AVA00000")["error"] == "user_disabled"
     assert slack.post("D0NOBODY00")["error"] == "channel_not_found"

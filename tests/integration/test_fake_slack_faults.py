@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local.control import ControlError
+from local.fakes.slack import PUBLISHED_LIMITS
 from local.faults import (
     close,
     failing,
@@ -21,7 +22,7 @@ from local.faults import (
     trickle,
     truncate,
 )
-from tests.integration.slack_caller import CREATIVE, LEADERS, TOKEN, Caller
+from tests.integration.slack_caller import AVA, CREATIVE, LEADERS, TOKEN, Caller
 
 
 def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
@@ -35,6 +36,22 @@ def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
     assert slack.texts() == ["hello", "hello"]
     slack.control.configure(time=None)  # another clock: what it says is not compared
     assert slack.post()["ok"]
+
+
+def test_a_method_has_its_own_limit_a_minute(slack: Caller) -> None:
+    now = 1_800_000_000
+    slack.control.configure(time=now, **PUBLISHED_LIMITS)
+    for call in range(50):
+        slack.control.configure(time=now + call)
+        assert slack("conversations.open", users=AVA)["ok"]
+    assert slack("conversations.open", users=AVA)["error"] == "ratelimited"
+    assert (slack.status, slack.headers["Retry-After"]) == (429, "11")
+    assert slack("conversations.info", channel=CREATIVE)["ok"]
+    assert slack.post(AVA)["ok"]  # posting has no such limit, nor does it open anything
+    slack.control.configure(time=now + 60)
+    assert slack("conversations.open", users=AVA)["ok"]
+    slack.control.configure(method_limits={"conversations.info": 0})
+    assert slack("conversations.info", channel=CREATIVE)["error"] == "ratelimited"
 
 
 @pytest.mark.parametrize(("when", "arrived"), [("before", []), ("after", ["hello"])])
@@ -141,7 +158,8 @@ def test_reset_is_a_fresh_start(slack: Caller) -> None:
     assert slack.texts() == []
     assert slack.control.faults() == slack.control.journal() == []
     assert slack.control.settings() == {
-        "latency": 0.0, "time": None, "history_lag": 0.0, "rate_limit": False, "page_size": 200
+        "latency": 0.0, "time": None, "history_lag": 0.0, "rate_limit": False, "page_size": 200,
+        "method_limits": {}, "warnings": {},
     }  # fmt: skip
 
 

@@ -93,6 +93,44 @@ def test_pages_miss_and_repeat_nothing_when_more_arrives(slack: Caller) -> None:
     assert not second["has_more"]
 
 
+def test_oldest_alone_gives_the_page_next_to_it(slack: Caller) -> None:
+    stamps = [slack.post(text=str(number))["ts"] for number in range(6)]
+
+    def texts(**window: Any) -> list[str]:
+        answer = slack("conversations.history", channel=CREATIVE, limit=2, **window)
+        assert answer["has_more"]
+        return [message["text"] for message in answer["messages"]]
+
+    assert texts(oldest=stamps[0]) == ["2", "1"]
+    assert texts(oldest=stamps[0], latest="9999999999") == ["5", "4"]
+    assert texts() == ["5", "4"]
+
+
+def test_a_reply_stands_in_its_thread(slack: Caller) -> None:
+    parent = slack.post()["ts"]
+    reply = slack.post(text="reply", thread_ts=parent)
+    assert reply["message"]["thread_ts"] == parent
+    answer = slack("conversations.history", channel=CREATIVE)
+    assert [message["text"] for message in answer["messages"]] == ["hello"]
+
+
+def test_a_page_may_be_empty_and_not_the_last(slack: Caller) -> None:
+    for number in range(5):
+        slack.post(text=str(number))
+    state = slack.control.state()
+    for message in state["messages"][CREATIVE][1:4]:
+        message["hidden"] = True
+    slack.control.replace_state(state)
+    slack.control.configure(page_size=2)
+    pages, cursor = [], ""
+    for _ in range(3):
+        page = slack("conversations.history", channel=CREATIVE, cursor=cursor)
+        pages.append([message["text"] for message in page["messages"]])
+        cursor = page["response_metadata"]["next_cursor"]
+    assert pages == [["4"], [], ["0"]]
+    assert not page["has_more"]
+
+
 def test_history_is_for_members(slack: Caller) -> None:
     slack.change("channels", CREATIVE, member=False)
     slack.change("channels", LEADERS, member=False)

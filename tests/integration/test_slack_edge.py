@@ -23,6 +23,7 @@ from tests.integration.slack_peer import (
 )
 from workers.errors import (
     AmbiguousError,
+    CannotLookError,
     ConfigurationError,
     CredentialsError,
     DestinationError,
@@ -53,6 +54,12 @@ def test_a_post_is_one_request_with_all_that_it_needs(peer: Peer) -> None:
         "unfurl_links": False,
         "unfurl_media": False,
     }
+
+
+def test_a_reply_names_the_thread(peer: Peer) -> None:
+    peer.slack.post("C1", MESSAGE, "d-1", parent_ts="1700000000.000100")
+
+    assert json.loads(peer.requests()[0]["body"])["thread_ts"] == "1700000000.000100"
 
 
 def test_a_plain_message_goes_without_blocks(peer: Peer) -> None:
@@ -120,7 +127,10 @@ def test_without_a_full_answer_a_post_is_ambiguous_and_not_repeated(
     assert len(peer.requests()) == 1
 
 
-@pytest.mark.parametrize(("fault", "code"), [*NO_ANSWER, *NO_USE])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [*NO_ANSWER, *((fault, code) for fault, code in NO_USE if not code.startswith("duplicate"))],
+)
 def test_nothing_about_a_read_is_ambiguous(peer: Peer, fault: Fault, code: str) -> None:
     peer.fails(fault)
     peer.answers("conversations.info", {"ok": True, "channel": {"id": "C1"}})
@@ -173,6 +183,7 @@ def test_a_rate_limit_is_a_wait(peer: Peer, fault: Fault, seconds: float) -> Non
 
     assert isinstance(error, RateLimitedError)
     assert (error.retry_after, error.everywhere) == (seconds, False)
+    assert error.method == "chat.postMessage"
     assert len(peer.requests()) == 1
 
 
@@ -254,7 +265,7 @@ def test_a_direct_message_is_opened(peer: Peer) -> None:
     assert peer.slack.open_dm("U1") == "D1"
     assert peer.requests()[0]["body"] == "users=U1"
     assert type(refusal(lambda: peer.slack.open_dm("U1"))) is TransientError
-    assert type(refusal(lambda: peer.slack.open_dm("U1"))) is DestinationError
+    assert type(refusal(lambda: peer.slack.open_dm("U1"))) is CannotLookError
 
 
 def test_channel_info(peer: Peer) -> None:
@@ -263,6 +274,7 @@ def test_channel_info(peer: Peer) -> None:
         "conversations.info",
         {"ok": True, "channel": channel},
         {"ok": True, "channel": {"id": "D1", "is_im": True}},
+        {"ok": True, "channel": {"id": "D1", "is_im": True, "is_user_deleted": True}},
         {"ok": True, "channel": {"id": "C2", "is_archived": True, "is_member": False}},
         {"ok": True, "channel": {}},
     )
@@ -270,9 +282,14 @@ def test_channel_info(peer: Peer) -> None:
     def info() -> ChannelInfo:
         return peer.slack.channel_info("C1")
 
-    assert info() == ChannelInfo("C1", "general", False, True, True)
-    assert info() == ChannelInfo("D1", "", False, True, False)
-    assert info() == ChannelInfo("C2", "", True, False, False)
+    channel_found, person, gone, archived = (info() for _ in range(4))
+    assert channel_found == ChannelInfo("C1", "general", False, True, True)
+    assert person == ChannelInfo("D1", "", False, True, False)
+    assert gone == ChannelInfo("D1", "", False, True, False, is_person_gone=True)
+    assert archived == ChannelInfo("C2", "", True, False, False)
+    assert [one.takes_posts for one in (channel_found, person, gone, archived)] == [
+        True, True, False, False
+    ]  # fmt: skip
     assert type(refusal(info)) is TransientError
 
 
@@ -301,3 +318,82 @@ def test_blanks_around_the_token_do_no_harm(peer: Peer) -> None:
     Slack(f" {TOKEN}\n", peer.api_url).post("C1", MESSAGE, "d")
 
     assert len(peer.requests()[0]["headers"]["authorization"]) == len("Bearer ...CRET")
+
+
+ODD = "a\u0000b\ud83dc\x1b[31m\n\u0085d\x7f"
+
+
+def test_no_text_of_slacks_holds_what_a_database_would_refuse(peer: Peer) -> None:
+    peer.answers(
+        "chat.postMessage",
+        {"ok": False, "error": "no_text", "response_metadata": {"messages": [ODD]}},
+        {"ok": False, "error": "missing_scope", "needed": ODD, "provided": ODD},
+        {"ok": False, "error": ODD},
+        {"ok": True, "channel": f"C1{ODD}", "ts": f"1.2{ODD}"},
+    )
+    peer.answers("conversations.open", {"ok": True, "channel": {"id": f"D1{ODD}"}})
+    peer.answers("conversations.info", {"ok": True, "channel": {"id": f"C1{ODD}", "name": ODD}})
+    peer.answers(
+        "auth.test",
+        {"ok": True, "team_id": f"T{ODD}", "user_id": f"U{ODD}", "bot_id": f"B{ODD}", "url": ODD},
+    )
+    errors = [refusal(peer.post) for _ in range(3)]
+    posted, identity = peer.post(), peer.slack.identity()
+    texts = [
+        *map(str, errors),
+        *(error.code for error in errors),
+        posted.channel,
+        posted.ts,
+        peer.slack.open_dm("U1"),
+        *(str(value) for value in vars(peer.slack.channel_info("C1")).values()),
+        *(str(value) for value in vars(identity).values()),
+    ]
+
+    assert "a b c [31m d" in texts[0]
+    for text in texts:
+        assert text.isprintable()
+        text.encode()
+
+
+def test_an_answer_without_an_end_is_none(peer: Peer) -> None:
+    huge = {"ok": True, "channel": "C1", "ts": "1.2", "more": "x" * 9_000_000}
+    peer.answers("chat.postMessage", huge, OK)
+    peer.answers("conversations.info", huge)
+
+    assert (type(error := refusal(peer.post)), error.code) == (AmbiguousError, "answer_unusable")
+    assert type(refusal(lambda: peer.slack.channel_info("C1"))) is TransientError
+    assert peer.post().ts == "1.2"
+
+
+def test_a_warning_of_slacks_is_logged_once(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    peer.answers(
+        "chat.postMessage",
+        {**OK, "warning": "missing_charset,superfluous_charset"},
+        {**OK, "warning": "missing_charset"},
+        {**OK, "warning": ["odd"]},
+        {**OK, "warning": "SECRET words of a message"},
+    )
+    peer.answers("conversations.open", {**OK, "channel": {"id": "D1"}, "warning": "already_open"})
+    for _ in range(4):
+        assert peer.post().ts == "1.2"
+    peer.slack.open_dm("U1")
+
+    told = [
+        (one.__dict__["method"], one.__dict__["code"])
+        for one in caplog.records
+        if one.__dict__.get("action") == "slack_warning"
+    ]
+    assert told == [
+        ("chat.postMessage", "missing_charset"),
+        ("chat.postMessage", "superfluous_charset"),
+    ]
+
+
+@pytest.mark.parametrize("code", ["channel_not_found", "team_not_found"])
+def test_a_channels_name_is_said_to_be_one(peer: Peer, code: str) -> None:
+    peer.answers("chat.postMessage", {"ok": False, "error": code})
+
+    error = refusal(lambda: peer.slack.post("#general", MESSAGE, "d"))
+    assert (type(error), error.code) == (DestinationError, code)
+    assert '"#general" is a channel\'s name; put its id' in str(error)
+    assert "put its id" not in str(refusal(lambda: peer.slack.post("C1", MESSAGE, "d")))

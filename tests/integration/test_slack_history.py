@@ -1,25 +1,30 @@
-"""Reading a conversation's history: all of it and only our own messages, or an error."""
+"""Reading a conversation's history page by page: only our own posts, and where to go on."""
 
 from __future__ import annotations
 
+import base64
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from local.control import Control
+from local.fakes.slack import DISTRIBUTED_APP
 from local.faults import Fault
-from tests.integration.slack_peer import NO_ANSWER, Peer, refusal
+from tests.integration.slack_caller import AVA, CREATIVE, Caller
+from tests.integration.slack_peer import MESSAGE, NO_ANSWER, Peer, refusal
 from workers.errors import (
+    CannotLookError,
     CredentialsError,
-    DestinationError,
     RateLimitedError,
     TransientError,
-    UnknownError,
     WorkerError,
 )
+from workers.notifications.slack import HistoryPage, Slack
 
 
-def entry(delivery_id: Any, ts: str, bot_id: str = "B1", event: str = "queue_delivery") -> Any:
+def entry(delivery_id: Any, ts: Any, bot_id: str = "B1", event: str = "queue_delivery") -> Any:
     payload = {"delivery_id": delivery_id}
     metadata = {"event_type": event, "event_payload": payload}
     return {"type": "message", "ts": ts, "bot_id": bot_id, "text": "x", "metadata": metadata}
@@ -30,70 +35,123 @@ def page(*messages: Any, cursor: str = "", **more: Any) -> dict[str, Any]:
     return {"ok": True, "messages": list(messages), "response_metadata": metadata, **more}
 
 
+def cursor_of(place: str) -> str:
+    return base64.b64encode(place.encode()).decode()
+
+
 @pytest.fixture
 def reader(peer: Peer) -> Peer:
     peer.answers("auth.test", {"ok": True, "team_id": "T1", "user_id": "U1", "bot_id": "B1"})
     return peer
 
 
-def read(peer: Peer) -> dict[str, str]:
-    return peer.slack.history("C1", oldest=100.5, latest=200)
+def read(peer: Peer, latest: str | float | None = 200) -> HistoryPage:
+    return peer.slack.history_page("C1", oldest=100.5, latest=latest)
 
 
-def test_history_reads_all_pages_and_knows_its_own(reader: Peer) -> None:
+def test_a_page_holds_our_own_posts_alone(reader: Peer) -> None:
     reader.answers(
         "conversations.history",
-        page(entry("a", "1.5"), entry("b", "9.000001"), cursor="two", has_more=True),
         page(
-            entry("theirs", "3", bot_id="B2"),
-            entry("other", "4", event="else"),
-            entry(7, "5"),
-            entry("b", "10.0"),
-            {"ts": "6"},
-            {"ts": "7", "bot_id": "B1", "metadata": None},
+            entry("a", "151.5"),
+            entry("b", "109.000001"),
+            entry("theirs", "103", bot_id="B2"),
+            entry("other", "104", event="else"),
+            entry(7, "105"),
+            entry("no time", None),
+            entry("odd time", "soon"),
+            entry("b", "110.0"),
+            {"ts": "106"},
+            {"ts": "107", "bot_id": "B1", "metadata": None},
             "odd",
-            cursor="three",
+            entry("a", "151.25"),
+            has_more=False,
         ),
-        page(entry("c", "8"), entry("a", "1.25"), has_more=False),
     )
 
-    assert read(reader) == {"a": "1.25", "b": "9.000001", "c": "8"}
-    assert read(reader)  # whose bot it is was asked once
+    assert read(reader) == HistoryPage({"a": "151.25", "b": "109.000001"}, None)
+    assert read(reader).found  # whose bot it is was asked once
     assert len(reader.requests("auth.test")) == 1
-    first, second, *_ = (
-        dict(urllib.parse.parse_qsl(request["body"]))
-        for request in reader.requests("conversations.history")
-    )
-    assert first == {
-        "channel": "C1", "oldest": "100.500000", "latest": "200.000000", "inclusive": "1",
-        "limit": "200", "include_all_metadata": "1",
+
+
+def asked(peer: Peer) -> dict[str, str]:
+    return dict(urllib.parse.parse_qsl(peer.requests("conversations.history")[-1]["body"]))
+
+
+def test_both_ends_of_the_window_are_named(reader: Peer) -> None:
+    """With `oldest` alone Slack would give the page next to it instead of the newest one."""
+    reader.answers("conversations.history", page())
+    read(reader, 200)
+    assert asked(reader) == {
+        "channel": "C1", "oldest": "100.499999", "latest": "200.000001", "limit": "100",
+        "include_all_metadata": "1",
     }  # fmt: skip
-    assert second["cursor"] == "two"
-    reader.slack.history("C1", oldest=1)
-    assert "latest" not in reader.requests()[-1]["body"]
+    read(reader, "151.123456")
+    assert asked(reader)["latest"] == "151.123456"
+    read(reader, None)
+    assert asked(reader)["latest"] == "9999999999.999999"
+    reader.slack.history_page("C1", oldest=-120.0, latest=None)
+    assert asked(reader)["oldest"] == "0.000000"
 
 
 @pytest.mark.parametrize(
-    "pages",
+    ("answer", "below"),
     [
-        [page(entry("a", "1"), has_more=True)],
-        [page(entry("a", "1"), cursor="two"), page(cursor="two")],
-        [page(entry("a", "1"), cursor="two"), page(cursor="three"), page(cursor="two")],
-        [page(entry("a", "1"), cursor="two"), {"ok": True}],
-        [page(entry("a", "1"), cursor="two"), {"ok": False, "error": "invalid_cursor"}],
-        [page(entry("a", "1"), cursor="two"), {"ok": False, "error": "internal_error"}],
+        (page(entry("a", "150"), {"ts": "140.5"}, has_more=True), "140.5"),
+        (page({"ts": "140.5"}, entry("a", "150"), has_more=True), "140.5"),
+        (page(entry("a", "150"), cursor="two"), "150"),
+        (page(entry("a", "150"), cursor="two", has_more=True), "150"),
+        (page(cursor=cursor_of("next_ts:149000000000000"), has_more=True), None),
+        (page(cursor=cursor_of("next_ts:149000000"), has_more=True), "149.000001"),
+        (page({"odd": 1}, "odd", cursor=cursor_of("next_ts:149999999")), "150.000000"),
+        # the window has been read, though the conversation goes on
+        (page(entry("a", "150"), {"ts": "100.499999"}, has_more=True), None),
+        (page(entry("a", "150"), has_more=False), None),
+        (page(has_more=False), None),
+        (page(), None),
+        ({"ok": True, "messages": []}, None),
     ],
 )
-def test_half_a_history_is_an_error(reader: Peer, pages: list[Any]) -> None:
-    reader.answers("conversations.history", *pages)
+def test_where_the_reading_goes_on(reader: Peer, answer: Any, below: str | None) -> None:
+    reader.answers("conversations.history", answer)
+    if below is None and answer.get("has_more") and not answer["messages"]:
+        error = refusal(lambda: read(reader, "180.0"))
+        assert error.code == "history_incomplete"  # it would lead upwards
+    else:
+        assert read(reader, "180.0").read_down_to == below
 
-    assert type(refusal(lambda: read(reader))) is TransientError
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        page(has_more=True),
+        page(cursor="two"),
+        page({"text": "no ts"}, "odd", has_more=True),
+        page(cursor=cursor_of("next_user:7"), has_more=True),
+        page(cursor=cursor_of("next_ts:soon"), has_more=True),
+        page(cursor="no base64", has_more=True),
+        page(cursor="//8=", has_more=True),
+        # it does not come further
+        page(entry("a", "150"), has_more=True),
+        page(entry("a", "150.000001"), cursor="two"),
+        {"ok": True},
+        {"ok": True, "messages": {}},
+        {"ok": False, "error": "internal_error"},
+    ],
+)
+def test_what_cannot_be_gone_on_from_is_an_error(reader: Peer, answer: Any) -> None:
+    reader.answers("conversations.history", answer)
+
+    error = refusal(lambda: read(reader, "150"))
+
+    assert type(error) is TransientError
+    assert error.code in ("history_incomplete", "internal_error")
 
 
 @pytest.mark.parametrize(("fault", "code"), NO_ANSWER)
-def test_a_history_lost_on_its_way_is_an_error(reader: Peer, fault: Fault, code: str) -> None:
-    reader.answers("conversations.history", page(entry("a", "1"), cursor="two"), page())
-    reader.fails(Fault(**{**vars(fault), "path": "conversations.history", "skip": 1}))
+def test_a_page_lost_on_its_way_is_an_error(reader: Peer, fault: Fault, code: str) -> None:
+    reader.answers("conversations.history", page())
+    reader.fails(Fault(**{**vars(fault), "path": "conversations.history"}))
 
     error = refusal(lambda: read(reader))
 
@@ -101,25 +159,130 @@ def test_a_history_lost_on_its_way_is_an_error(reader: Peer, fault: Fault, code:
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("code", "expected"),
     [
-        ({"ok": False, "error": "missing_scope", "needed": "channels:history"}, CredentialsError),
-        ({"ok": False, "error": "not_in_channel"}, DestinationError),
-        ({"ok": False, "error": "ratelimited"}, RateLimitedError),
-        ({"ok": False, "error": "brand_new"}, UnknownError),
+        ("missing_scope", CannotLookError),
+        ("not_in_channel", CannotLookError),
+        ("channel_not_found", CannotLookError),
+        ("channel_is_limited_access", CannotLookError),
+        ("unknown_method", CannotLookError),
+        ("is_bot", CannotLookError),
+        ("brand_new", CannotLookError),
+        ("token_revoked", CredentialsError),
+        ("ratelimited", RateLimitedError),
     ],
 )
-def test_a_history_that_may_not_be_read(
-    reader: Peer, answer: Any, expected: type[WorkerError]
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("conversations.history", read),
+        ("conversations.open", lambda peer: peer.slack.open_dm("U1")),
+        ("conversations.info", lambda peer: peer.slack.channel_info("C1")),
+        ("auth.test", lambda peer: peer.slack.identity()),
+    ],
+)
+def test_a_read_that_is_refused(
+    reader: Peer,
+    method: str,
+    call: Callable[[Peer], object],
+    code: str,
+    expected: type[WorkerError],
 ) -> None:
-    reader.answers("conversations.history", answer)
+    reader.answers(method, {"ok": False, "error": code, "needed": "channels:history"})
 
-    assert type(refusal(lambda: read(reader))) is expected
+    error = refusal(lambda: call(reader))
+
+    assert (type(error), error.code) == (expected, code)
+    assert not isinstance(error, RateLimitedError) or error.method == method
 
 
-def test_a_token_that_is_no_bots_cannot_reconcile(peer: Peer) -> None:
+def test_a_token_that_is_no_bots_cannot_look(peer: Peer) -> None:
     peer.answers("auth.test", {"ok": True, "team_id": "T1", "user_id": "U1"})
 
     error = refusal(lambda: read(peer))
 
-    assert (type(error), error.code) == (CredentialsError, "no_bot_token")
+    assert (type(error), error.code) == (CannotLookError, "no_bot_token")
+
+
+def walk(slack: Slack, channel: str, oldest: float, latest: float | None = None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    below: str | float | None = latest
+    for _ in range(100):
+        one = slack.history_page(channel, oldest, below)
+        found |= one.found
+        below = one.read_down_to
+        if below is None:
+            return found
+    raise AssertionError("it has no end")
+
+
+def client(slack: Caller) -> Slack:
+    return Slack(slack.token, f"http://{slack.address}/api/", timeout=5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 15, 100])
+def test_pages_of_any_size_add_up(slack: Caller, size: int) -> None:
+    ours = client(slack)
+    slack.control.configure(page_size=size)
+    posted = {}
+    for number in range(7):
+        posted[f"d{number}"] = ours.post(CREATIVE, MESSAGE, f"d{number}").ts
+        slack.post(text="somebody's")
+    first = float(posted["d0"])
+
+    assert walk(ours, CREATIVE, first) == posted
+    assert walk(ours, CREATIVE, first, float(posted["d6"])) == posted
+    rest = {name: ts for name, ts in posted.items() if "d1" < name < "d6"}
+    assert walk(ours, CREATIVE, float(posted["d2"]), float(posted["d5"])) == rest
+
+
+def hide(control: Control, channel: str, first: int, last: int) -> None:
+    state = control.state()
+    for message in state["messages"][channel][first:last]:
+        message["hidden"] = True
+    control.replace_state(state)
+
+
+def test_empty_pages_are_passed(slack: Caller) -> None:
+    ours = client(slack)
+    posted = {f"d{n}": ours.post(CREATIVE, MESSAGE, f"d{n}").ts for n in range(9)}
+    hide(slack.control, CREATIVE, 3, 8)
+    slack.control.configure(page_size=2)
+
+    found = walk(ours, CREATIVE, float(posted["d0"]) - 60)
+
+    assert found == {name: ts for name, ts in posted.items() if name in ("d0", "d1", "d2", "d8")}
+
+
+def test_one_page_a_minute_comes_to_its_end(slack: Caller) -> None:
+    """What Slack gives an app that is distributed outside its Marketplace."""
+    ours = client(slack)
+    now = 1_800_000_000.0
+    slack.control.configure(time=now, **DISTRIBUTED_APP)
+    posted = {f"d{n}": ours.post(CREATIVE, MESSAGE, f"d{n}").ts for n in range(40)}
+    below: str | None = None
+    found: dict[str, str] = {}
+    for minute in range(1, 4):
+        one = ours.history_page(CREATIVE, now - 60, below)
+        found |= one.found
+        below = one.read_down_to
+        error = refusal(lambda: ours.history_page(CREATIVE, now - 60, None))
+        assert isinstance(error, RateLimitedError)
+        assert (error.retry_after, error.method) == (60, "conversations.history")
+        slack.control.configure(time=now + 60 * minute)
+
+    assert below is None
+    assert found == posted
+
+
+def test_a_post_to_a_person_names_the_conversation_to_look_into(slack: Caller) -> None:
+    ours = client(slack)
+    scopes = slack.control.state()["tokens"][slack.token]["scopes"]
+    slack.change("tokens", slack.token, scopes=[one for one in scopes if one != "im:write"])
+
+    posted = ours.post(AVA, MESSAGE, "d1")
+
+    assert posted.channel.startswith("D")
+    assert ours.history_page(posted.channel, float(posted.ts), None).found == {"d1": posted.ts}
+    error = refusal(lambda: ours.open_dm(AVA))
+    assert (type(error), error.code) == (CannotLookError, "missing_scope")

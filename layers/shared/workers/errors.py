@@ -4,6 +4,7 @@
     ├── TransientError         try again later; nothing was done
     │   └── AmbiguousError     it may have been done: look before trying again
     ├── RateLimitedError       wait; costs no attempt
+    ├── CannotLookError        whether it was done cannot be seen, now or later
     ├── PermanentError         this item will never succeed
     │   ├── DestinationError   nothing sent to this destination will succeed
     │   └── DamagedArchiveError   an archived object is not what it was
@@ -45,15 +46,30 @@ class RateLimitedError(WorkerError):
     """The other side asked us to wait.
 
     `retry_after` is in seconds. `everywhere` is true when the wait concerns all that we
-    send there and not only this one destination or account.
+    send there and not only this one destination or account. `method` names the call that was
+    refused where limits are per method, as Slack's are; else it is empty.
     """
 
     def __init__(
-        self, message: str, *, code: str, retry_after: float, everywhere: bool = False
+        self,
+        message: str,
+        *,
+        code: str,
+        retry_after: float,
+        everywhere: bool = False,
+        method: str = "",
     ) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
         self.everywhere = everywhere
+        self.method = method
+
+
+class CannotLookError(WorkerError):
+    """One place cannot be looked into, and asking again would not change that.
+
+    It says nothing about whether that place takes what is sent there.
+    """
 
 
 class PermanentError(WorkerError):

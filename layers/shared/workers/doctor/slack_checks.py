@@ -8,14 +8,19 @@ from typing import Any, Final
 
 from workers.clock import Clock
 from workers.doctor.sections import of_error
-from workers.errors import DestinationError, RateLimitedError, WorkerError
+from workers.errors import CannotLookError, RateLimitedError, WorkerError
 from workers.findings import Finding, failed, ok, warning
 from workers.notifications.rendering import render
 from workers.notifications.slack import Slack
+from workers.notifications.slack_codes import hint_at_id, is_visible_in_info
 
-NEEDED_SCOPES: Final = ("chat:write", "im:write")
-# Without these a message that may have been posted cannot be looked for.
-HISTORY_SCOPES: Final = ("channels:history", "groups:history", "im:history")
+NEEDED_SCOPES: Final = ("chat:write",)
+# Without these a message that may have been posted cannot be looked for. A direct message is
+# opened (im:write) for this alone.
+HISTORY_SCOPES: Final = ("channels:history", "groups:history", "im:history", "im:write")
+_LOOK_SCOPES: Final = (
+    "Nothing, if posting works; the scopes of slack-manifest.yaml are enough to look"
+)
 # conversations.info allows some fifty calls a minute (tier 3).
 MOST_PLACES: Final = 40
 
@@ -64,10 +69,10 @@ def post_test(slack: Slack, clock: Clock, channel: str, now: float) -> Iterator[
 
 def _looked_for(slack: Slack, channel: str, delivery: str, now: float) -> Finding:
     try:
-        found = slack.history(channel, now - 60)
+        page = slack.history_page(channel, now - 60, None)
     except WorkerError as error:
         return of_error("it could not be looked for in the channel's history", error)
-    if delivery in found:
+    if delivery in page.found:
         return ok("it was found in the channel's history")
     return warning(
         "it was not found in the channel's history",
@@ -109,12 +114,15 @@ def _is_personal(config: Mapping[str, Any]) -> bool:
 def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
     try:
         info = slack.channel_info(channel)
-    except DestinationError as error:
-        yield failed(
-            f"channel {channel}: {error}",
-            "Is the id right (C...)? A private channel must invite the bot: "
-            "/invite @agency-dashboard",
-        )
+    except CannotLookError as error:
+        if is_visible_in_info(error.code):
+            yield failed(
+                f"channel {channel}: {error}{hint_at_id(error.code, channel)}",
+                "Is the id right (C...)? A private channel must invite the bot: "
+                "/invite @agency-dashboard",
+            )
+        else:
+            yield warning(f"channel {channel} cannot be looked at: {error}", _LOOK_SCOPES)
         return
     except RateLimitedError as error:
         yield warning(f"channel {channel} was not looked at: {error}", "Run the doctor later")
@@ -139,7 +147,16 @@ def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
 def _person(slack: Slack, person: str) -> Iterator[Finding]:
     try:
         slack.open_dm(person)
+    except CannotLookError as error:
+        if is_visible_in_info(error.code):
+            yield failed(
+                f"direct messages to {person}: {error}", "Correct profiles.slack_id (U...)"
+            )
+        else:
+            yield warning(f"{person} cannot be looked at: {error}", _LOOK_SCOPES)
+    except RateLimitedError as error:
+        yield warning(f"{person} was not looked at: {error}", "Run the doctor later")
     except WorkerError as error:
-        yield failed(f"direct messages to {person}: {error}", "Correct profiles.slack_id (U...)")
+        yield of_error(f"direct messages to {person}", error)
     else:
         yield ok(f"direct messages to {person} can be sent")

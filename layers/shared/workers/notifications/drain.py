@@ -23,6 +23,7 @@ from workers.clock import Clock
 from workers.database import TIMEOUT, Database
 from workers.errors import (
     AmbiguousError,
+    CannotLookError,
     CredentialsError,
     DestinationError,
     PermanentError,
@@ -625,7 +626,7 @@ class Drain:
             return
         self._posting -= 1
         match error:
-            case DestinationError() | CredentialsError(code="missing_scope"):
+            case CannotLookError():
                 self._cannot_look(works, error)
             case CredentialsError():
                 self._hand.outbox.stop(error.code, str(error))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from workers.errors import DestinationError, PermanentError, WorkerError
+from workers.errors import CannotLookError, DestinationError, PermanentError, WorkerError
 from workers.notifications.lanes import Work
 from workers.notifications.rendering import Message, mark_repeat, plain_message, render
 from workers.notifications.slack import Posted, Slack
-from workers.notifications.slack_codes import CodeClass, classify
+from workers.notifications.slack_codes import POST, CodeClass, classify, is_visible_in_info
 
 # How far before the first try the search in the history begins: the clocks of the database
 # and of Slack may differ by this much.
@@ -68,7 +68,11 @@ def find_posted(slack: Slack, conversation_id: str, works: Collection[Work]) -> 
     One read of the history for all of them, complete or else it raises a WorkerError.
     """
     first = min(work.delivery.first_attempt or 0.0 for work in works)
-    found = slack.history(conversation_id, oldest=first - CLOCK_MARGIN)
+    page = slack.history_page(conversation_id, first - CLOCK_MARGIN, None)
+    found = dict(page.found)
+    while page.read_down_to is not None:
+        page = slack.history_page(conversation_id, first - CLOCK_MARGIN, page.read_down_to)
+        found |= page.found  # older pages, so that of several copies the earliest stays
     return {
         work.delivery.id: found[work.delivery.id] for work in works if work.delivery.id in found
     }
@@ -78,7 +82,7 @@ def _post(slack: Slack, channel: str, message: Message, delivery_id: str) -> Pos
     try:
         return slack.post(channel, message, delivery_id)
     except PermanentError as error:
-        if classify(error.code) is not CodeClass.MESSAGE_FORMAT:
+        if classify(error.code, POST) is not CodeClass.MESSAGE_FORMAT:
             raise
         return slack.post(channel, plain_message(message), delivery_id)
 
@@ -90,10 +94,11 @@ def is_well(slack: Slack, destination: str) -> bool:
         conversation = open_conversation(slack, destination)
         if conversation != destination:
             return True  # a direct message that can be opened again
-        info = slack.channel_info(conversation)
-    except DestinationError:
-        return False
-    return info.is_member and not info.is_archived
+        return slack.channel_info(conversation).takes_posts
+    except CannotLookError as error:
+        if is_visible_in_info(error.code):
+            return False
+        raise
 
 
 def _is_closed(slack: Slack, channel: str | None) -> bool:

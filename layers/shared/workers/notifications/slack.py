@@ -12,11 +12,11 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from io import BufferedReader, RawIOBase
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import Request, proxy_bypass
 
@@ -26,6 +26,7 @@ from slack_sdk.web import SlackResponse
 
 from workers.errors import (
     AmbiguousError,
+    CannotLookError,
     ConfigurationError,
     CredentialsError,
     DestinationError,
@@ -36,18 +37,41 @@ from workers.errors import (
     WorkerError,
 )
 from workers.notifications.rendering import Message
-from workers.notifications.slack_codes import CodeClass, classify, retry_after_seconds
+from workers.notifications.slack_codes import (
+    AUTH,
+    DELETE,
+    HISTORY,
+    INFO,
+    OPEN,
+    POST,
+    CodeClass,
+    classify,
+    hint_at_id,
+    retry_after_seconds,
+)
+from workers.telemetry import logger
 
 METADATA_EVENT: Final = "queue_delivery"
 METADATA_KEY: Final = "delivery_id"
 
-# Slack's advice for conversations.history: no more than 200 a page.
-# https://docs.slack.dev/apis/web-api/pagination
-_PAGE: Final = 200
+# Slack advises no more than 200: https://docs.slack.dev/apis/web-api/pagination. Half of that
+# leaves each message of a page some 80 KB of the longest answer.
+_PAGE: Final = 100
+_ANSWER_LIMIT: Final = 8 * 1024 * 1024
+# With `oldest` alone Slack gives the page next to it, not the newest one, so that an end is
+# always named: https://github.com/slackhq/slack-api-docs/issues/4
+_NO_END: Final = "9999999999.999999"
+# Both ends of a window are left out of what Slack gives; this much further they are in it.
+_MICROSECOND: Final = 0.000_001
+# What conversations.open says of a conversation that was open already, as it mostly is.
+_USUAL_WARNINGS: Final = frozenset({"already_open", "no_op"})
 # A host that does not answer is tried address by address, each for this long.
 _CONNECT_TIMEOUT: Final = 5.0
 _CODE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
+_TS = re.compile(r"\d{1,20}(?:\.\d{1,6})?", re.ASCII)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CURSOR = re.compile(r"next_ts:(\d{1,20})", re.ASCII)
 _DETAIL_LIMIT: Final = 500
 
 # slack_sdk logs failures that are reported here anyway, and whole message bodies while
@@ -78,22 +102,44 @@ class Identity:
 
 @dataclass(frozen=True)
 class ChannelInfo:
-    """A channel as the bot sees it."""
+    """A channel, or a direct message, as the bot sees it."""
 
     id: str
     name: str
     is_archived: bool
     is_member: bool
     is_shared_outside: bool
+    is_person_gone: bool = False
+
+    @property
+    def takes_posts(self) -> bool:
+        """Whether nothing that Slack shows speaks against a post. It does not show everything:
+        see `is_visible_in_info`."""
+        return self.is_member and not self.is_archived and not self.is_person_gone
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """A part of a conversation's history.
+
+    `found`: delivery id → ts of the posts in it that are this bot's own, of several copies the
+    earliest. `read_down_to`: the ts of the oldest message read where there may be older ones
+    within the window, to go on below; None when the window was read to its end.
+    """
+
+    found: Mapping[str, str]
+    read_down_to: str | None
 
 
 class Slack:
     """One workspace, through one bot token. Safe to use from several threads at once.
 
-    Every method raises a `WorkerError` for what the outside world does:
-    `RateLimitedError`, `CredentialsError`, `DestinationError`, `PermanentError`,
-    `TransientError`, `UnknownError` for a code that is new to us and, from `post` alone,
-    `AmbiguousError`. None holds the token.
+    Every method raises a `WorkerError` for what the outside world does. Those that change
+    something (`post`, `delete`): `RateLimitedError`, `CredentialsError`, `DestinationError`,
+    `PermanentError`, `TransientError`, `AmbiguousError`, and `UnknownError` for a code that is
+    new to us. Those that read: `RateLimitedError`, `TransientError`, `CredentialsError` for a
+    token that is refused as a whole, and `CannotLookError` for everything else. None holds
+    the token.
     """
 
     def __init__(self, token: str, api_url: str, timeout: float = 10.0) -> None:
@@ -104,15 +150,23 @@ class Slack:
         self.timeout = timeout
         self._client = _Client(token.strip(), api_url, timeout)
         self._own_bot_id = ""
+        self._warned: set[tuple[str, str]] = set()
 
-    def post(self, channel: str, message: Message, delivery_id: str) -> Posted:
-        """Post once, marked with the delivery's id. Only Slack's full confirmation counts."""
+    def post(
+        self, channel: str, message: Message, delivery_id: str, *, parent_ts: str | None = None
+    ) -> Posted:
+        """Post once, marked with the delivery's id. Only Slack's full confirmation counts.
+
+        `channel` is the id of a channel, a direct message or a person; for a person the
+        answer names the direct message. `parent_ts` is the message to whose thread it goes.
+        """
 
         def call() -> SlackResponse:
             return self._client.chat_postMessage(
                 channel=channel,
                 text=message.text,
                 blocks=message.blocks or None,
+                thread_ts=parent_ts,
                 metadata={
                     "event_type": METADATA_EVENT,
                     "event_payload": {METADATA_KEY: delivery_id},
@@ -123,111 +177,135 @@ class Slack:
                 unfurl_media=False,
             )
 
-        answer = _perform("chat.postMessage", call)
-        place, ts = answer.get("channel"), answer.get("ts")
-        if not (_is_text(place) and _is_text(ts)):
+        try:
+            answer = self._perform(POST, call)
+        except DestinationError as error:
+            hint = hint_at_id(error.code, channel)
+            raise DestinationError(f"{error}{hint}", code=error.code) from None
+        place, ts = _text(answer.get("channel")), _text(answer.get("ts"))
+        if not (place and ts):
             raise AmbiguousError(
                 "Slack said ok but named no message; it may have been posted.",
                 code="answer_unusable",
             )
-        return Posted(place, ts, answer.headers.get("x-slack-req-id", ""))
+        return Posted(place, ts, _text(answer.headers.get("x-slack-req-id")))
 
     def open_dm(self, user_id: str) -> str:
-        """The id (`D...`) of the bot's conversation with a person; opens it if need be."""
-        answer = _read("conversations.open", lambda: self._client.conversations_open(users=user_id))
-        return _text(_mapping(answer.get("channel")), "id", "conversations.open")
+        """The id (`D...`) of the bot's conversation with a person; opens it if need be.
+
+        Needed to look into its history only: a post goes to the person's id.
+        """
+        answer = self._read(OPEN, lambda: self._client.conversations_open(users=user_id))
+        return _required(_mapping(answer.get("channel")), "id", OPEN)
 
     def identity(self) -> Identity:
         """Whose token this is."""
-        answer = _read("auth.test", self._client.auth_test)
-        scopes = answer.headers.get("x-oauth-scopes", "")
+        answer = self._read(AUTH, self._client.auth_test)
+        scopes = _text(answer.headers.get("x-oauth-scopes")).split(",")
         return Identity(
-            team_id=_text(answer, "team_id", "auth.test"),
+            team_id=_required(answer, "team_id", AUTH),
             # Absent for tokens that are not a bot's.
-            bot_id=answer.get("bot_id") or "",
-            user_id=_text(answer, "user_id", "auth.test"),
-            url=answer.get("url") or "",
-            scopes=tuple(scope.strip() for scope in scopes.split(",") if scope.strip()),
+            bot_id=_text(answer.get("bot_id")),
+            user_id=_required(answer, "user_id", AUTH),
+            url=_text(answer.get("url")),
+            scopes=tuple(scope.strip() for scope in scopes if scope.strip()),
         )
 
-    def history(self, channel: str, oldest: float, latest: float | None = None) -> dict[str, str]:
-        """Delivery id → ts of all messages that this bot posted in the channel for a delivery,
-        between two Unix times (None: up to now); of several copies the earliest.
+    def history_page(self, channel: str, oldest: float, latest: str | float | None) -> HistoryPage:
+        """One call's worth of a conversation's history, the newest part first.
 
-        Complete, or an error: CredentialsError or DestinationError when the bot may not read
-        the conversation, TransientError when Slack's answer breaks off.
+        The window: from `oldest` (Unix time) on, up to `latest`: a Unix time, None for now, or
+        the `read_down_to` of the page before, which itself is no longer part of it. To go on
+        below a message needs nothing that Slack may forget meanwhile, as its cursors are.
+
+        Raises TransientError with the code `history_incomplete` when the answer breaks off
+        and says nothing of where.
         """
         bot_id = self._bot_id()
-        found: dict[str, str] = {}
-        for entry in self._messages(channel, oldest, latest):
-            delivery_id, ts = _delivery_of(entry, bot_id), entry.get("ts")
-            if delivery_id and _is_text(ts):
-                found[delivery_id] = min(ts, found.get(delivery_id, ts), key=_ts_order)
-        return found
+        start = f"{max(oldest - _MICROSECOND, 0.0):.6f}"
+        answer = self._read(
+            HISTORY,
+            lambda: self._client.conversations_history(
+                channel=channel,
+                oldest=start,
+                latest=_end_of_window(latest),
+                limit=_PAGE,
+                # Without it Slack leaves the metadata out.
+                include_all_metadata=True,
+            ),
+        )
+        messages = answer.get("messages")
+        if not isinstance(messages, list):
+            raise _incomplete()
+        entries = [entry for entry in messages if isinstance(entry, dict)]
+        end = latest if isinstance(latest, str) else None
+        return HistoryPage(_own_posts(entries, bot_id), _read_down_to(answer, entries, start, end))
 
     def delete(self, channel: str, ts: str) -> None:
         """Delete one of the bot's own messages."""
-        _perform("chat.delete", lambda: self._client.chat_delete(channel=channel, ts=ts))
+        self._perform(DELETE, lambda: self._client.chat_delete(channel=channel, ts=ts))
 
     def channel_info(self, channel: str) -> ChannelInfo:
         """How the bot stands to a channel."""
-        answer = _read(
-            "conversations.info", lambda: self._client.conversations_info(channel=channel)
-        )
+        answer = self._read(INFO, lambda: self._client.conversations_info(channel=channel))
         info = _mapping(answer.get("channel"))
         return ChannelInfo(
-            id=_text(info, "id", "conversations.info"),
-            name=str(info.get("name") or ""),
+            id=_required(info, "id", INFO),
+            name=_text(info.get("name")),
             is_archived=info.get("is_archived") is True,
             # A direct message has its two members and does not say so.
             is_member=info.get("is_member") is True or info.get("is_im") is True,
             is_shared_outside=info.get("is_ext_shared") is True,
+            is_person_gone=info.get("is_user_deleted") is True,
         )
 
     def _bot_id(self) -> str:
         if not self._own_bot_id:
             bot_id = self.identity().bot_id
             if not bot_id:
-                raise CredentialsError(
+                raise CannotLookError(
                     "The Slack token is not a bot's, so its own messages cannot be told apart.",
                     code="no_bot_token",
                 )
             self._own_bot_id = bot_id
         return self._own_bot_id
 
-    def _messages(
-        self, channel: str, oldest: float, latest: float | None
-    ) -> Iterator[dict[str, Any]]:
-        cursors = {""}
-        cursor: str | None = None
-        while True:
-            answer = _read("conversations.history", self._page(channel, oldest, latest, cursor))
-            messages = answer.get("messages")
-            if not isinstance(messages, list):
-                raise _incomplete()
-            yield from (entry for entry in messages if isinstance(entry, dict))
-            cursor = _next_cursor(answer)
-            if not cursor:
-                if answer.get("has_more"):
-                    raise _incomplete()
-                return
-            if cursor in cursors:
-                raise _incomplete()
-            cursors.add(cursor)
+    def _read(self, method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
+        """`_perform` for a call that may be repeated at will: nothing about it is ambiguous."""
+        try:
+            return self._perform(method, call)
+        except AmbiguousError as error:
+            raise TransientError(str(error), code=error.code) from error
+        except UnknownError as error:
+            raise CannotLookError(str(error), code=error.code) from error
 
-    def _page(
-        self, channel: str, oldest: float, latest: float | None, cursor: str | None
-    ) -> Callable[[], SlackResponse]:
-        return lambda: self._client.conversations_history(
-            channel=channel,
-            oldest=f"{oldest:.6f}",
-            latest=None if latest is None else f"{latest:.6f}",
-            inclusive=True,
-            limit=_PAGE,
-            # Without it Slack leaves the metadata out.
-            include_all_metadata=True,
-            cursor=cursor,
-        )
+    def _perform(self, method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
+        """Slack's answer to a call, if it says that it is a success."""
+        try:
+            answer = call()
+        except SlackApiError as refusal:
+            failed: SlackResponse = refusal.response
+        except (RecursionError, ValueError):  # nested too deep, a number too long
+            raise AmbiguousError("Slack's answer is no answer.", code="answer_unusable") from None
+        else:
+            if answer.get("ok") is True:
+                self._log_warnings(method, answer)
+                return answer
+            failed = answer
+        # Outside of the handler: the refusal holds the request, and with it the token.
+        raise _translated(method, failed)
+
+    def _log_warnings(self, method: str, answer: SlackResponse) -> None:
+        """What Slack thinks of a call that it did carry out; each warning is told once."""
+        for code in _text(answer.get("warning")).split(","):
+            if not _CODE.fullmatch(code) or code in _USUAL_WARNINGS:
+                continue
+            if (method, code) not in self._warned:
+                self._warned.add((method, code))
+                logger.warning(
+                    "Slack did what it was asked, with a warning",
+                    extra={"action": "slack_warning", "method": method, "code": code},
+                )
 
 
 class _Until(RawIOBase):
@@ -297,7 +375,7 @@ class _Client(WebClient):
             source: Any = _Until(connection.sock, deadline)
             with HTTPResponse(source, method="POST") as answer:
                 answer.begin()
-                body = answer.read()
+                body = _body(answer)
         except (OSError, HTTPException) as error:
             raise _lost(error) from error
         finally:
@@ -345,6 +423,19 @@ class _Client(WebClient):
         return proxy, {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
 
+def _body(answer: HTTPResponse) -> bytes:
+    """The whole body. Raises AmbiguousError when it is longer than any answer of Slack's."""
+    size = answer.length
+    if size is None:  # in chunks, or up to the end of the connection
+        body = answer.read(_ANSWER_LIMIT + 1)
+        size = len(body)
+    elif size <= _ANSWER_LIMIT:
+        return answer.read()
+    if size > _ANSWER_LIMIT:
+        raise AmbiguousError("Slack's answer is too long to be one.", code="answer_unusable")
+    return body
+
+
 def _object_or_nothing(body: bytes) -> str:
     """The answer if it may be a JSON object, else an empty one, which no success looks like.
 
@@ -364,37 +455,13 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _perform(method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
-    """Slack's answer to a call that changes something, if it says that it is a success."""
-    try:
-        answer = call()
-    except SlackApiError as refusal:
-        failed: SlackResponse = refusal.response
-    except (RecursionError, ValueError):  # nested too deep, a number too long
-        raise AmbiguousError("Slack's answer is no answer.", code="answer_unusable") from None
-    else:
-        if answer.get("ok") is True:
-            return answer
-        failed = answer
-    # Outside of the handler: the refusal holds the request, and with it the token.
-    raise _translated(method, failed)
-
-
-def _read(method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
-    """The same for a call that may be repeated at will: nothing about it is ambiguous."""
-    try:
-        return _perform(method, call)
-    except AmbiguousError as error:
-        raise TransientError(str(error), code=error.code) from error
-
-
 def _translated(method: str, failed: SlackResponse) -> WorkerError:
     """What an answer other than success means; the table says what its code does."""
     status, data = failed.status_code, failed.data if isinstance(failed.data, dict) else {}
     code = str(data.get("error") or "")
     if not _CODE.fullmatch(code):
         code = ""
-    kind = classify(code) if code else CodeClass.AMBIGUOUS
+    kind = classify(code, method) if code else CodeClass.AMBIGUOUS
     # The status first: a 429 may come as plain text, without a code.
     if status == 429 or kind in (CodeClass.RATE, CodeClass.RATE_WORKSPACE):
         return RateLimitedError(
@@ -402,6 +469,7 @@ def _translated(method: str, failed: SlackResponse) -> WorkerError:
             code=code or "ratelimited",
             retry_after=retry_after_seconds(failed.headers.get("retry-after")),
             everywhere=kind is CodeClass.RATE_WORKSPACE,
+            method=method,
         )
     if not code or status >= 500 or (status < 400 and status != 200):
         kind = CodeClass.AMBIGUOUS
@@ -416,18 +484,29 @@ _ERRORS: Final[Mapping[CodeClass, type[WorkerError]]] = {
     CodeClass.DESTINATION: DestinationError,
     CodeClass.MESSAGE: PermanentError,
     CodeClass.MESSAGE_FORMAT: PermanentError,
+    CodeClass.CANNOT_LOOK: CannotLookError,
     CodeClass.UNKNOWN: UnknownError,
 }
 
 
 def _details(data: Mapping[str, Any]) -> str:
     """What else Slack says: the scopes that are missing, or what is wrong with the message."""
-    details = [f"{key} {data[key]}" for key in ("needed", "provided") if _is_text(data.get(key))]
+    details = [f"{key} {_text(data[key])}" for key in ("needed", "provided") if data.get(key)]
     messages = _mapping(data.get("response_metadata")).get("messages")
     if isinstance(messages, list):
-        details += [message for message in messages if _is_text(message)]
-    text = "; ".join(" ".join(detail.split()) for detail in details)
+        details += filter(None, map(_text, messages))
+    text = "; ".join(details)
     return f" ({text[:_DETAIL_LIMIT]})" if text else ""
+
+
+def _own_posts(entries: Iterable[Mapping[str, Any]], bot_id: str) -> dict[str, str]:
+    """Delivery id → ts of the bot's own posts, of several copies the earliest."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        delivery_id, ts = _delivery_of(entry, bot_id), _text(entry.get("ts"))
+        if delivery_id and _TS.fullmatch(ts):
+            found[delivery_id] = min(ts, found.get(delivery_id, ts), key=_ts_order)
+    return found
 
 
 def _delivery_of(entry: Mapping[str, Any], bot_id: str) -> str:
@@ -438,8 +517,48 @@ def _delivery_of(entry: Mapping[str, Any], bot_id: str) -> str:
     metadata = _mapping(entry.get("metadata"))
     if entry.get("bot_id") != bot_id or metadata.get("event_type") != METADATA_EVENT:
         return ""
-    delivery_id = _mapping(metadata.get("event_payload")).get(METADATA_KEY)
-    return delivery_id if _is_text(delivery_id) else ""
+    return _text(_mapping(metadata.get("event_payload")).get(METADATA_KEY))
+
+
+def _end_of_window(latest: str | float | None) -> str:
+    if latest is None:
+        return _NO_END
+    return latest if isinstance(latest, str) else f"{latest + _MICROSECOND:.6f}"
+
+
+def _read_down_to(
+    answer: SlackResponse, entries: Iterable[Mapping[str, Any]], start: str, end: str | None
+) -> str | None:
+    """Below which message the reading goes on; None at the end of the window.
+
+    Raises TransientError when Slack has more and does not say where, or when it would be
+    where this page began: such a reading would not come to its end.
+    """
+    cursor = _text(_mapping(answer.get("response_metadata")).get("next_cursor"))
+    if not (cursor or answer.get("has_more")):
+        return None
+    stamps = [ts for entry in entries if _TS.fullmatch(ts := _text(entry.get("ts")))]
+    # A page may be empty, where all that stood there was deleted.
+    lowest = min(stamps, key=_ts_order) if stamps else _place_of(cursor)
+    if lowest is None or (end is not None and _ts_order(lowest) >= _ts_order(end)):
+        raise _incomplete()
+    return lowest if _ts_order(lowest) > _ts_order(start) else None
+
+
+def _place_of(cursor: str) -> str | None:
+    """The ts to go on below, out of a cursor.
+
+    Slack's hold the next message's time in microseconds, as the one shown in
+    https://docs.slack.dev/reference/methods/conversations.history does.
+    """
+    try:
+        found = _CURSOR.fullmatch(base64.b64decode(cursor, validate=True).decode())
+    except ValueError:
+        return None
+    if found is None:
+        return None
+    below = int(found[1]) + 1
+    return f"{below // 1_000_000}.{below % 1_000_000:06d}"
 
 
 def _ts_order(ts: str) -> tuple[int, str]:
@@ -447,25 +566,22 @@ def _ts_order(ts: str) -> tuple[int, str]:
     return len(ts.partition(".")[0]), ts
 
 
-def _next_cursor(answer: SlackResponse) -> str:
-    cursor = _mapping(answer.get("response_metadata")).get("next_cursor")
-    return cursor if _is_text(cursor) else ""
-
-
 def _incomplete() -> TransientError:
     return TransientError("Slack gave only a part of the history.", code="history_incomplete")
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and value != ""
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(source: Mapping[str, Any] | SlackResponse, key: str, method: str) -> str:
-    value = source.get(key)
-    if not _is_text(value):
+def _text(value: object) -> str:
+    """A text of Slack's, without what a database or a log would choke on; empty for whatever
+    is no text."""
+    return " ".join(_CONTROL.sub(" ", value).split()) if isinstance(value, str) else ""
+
+
+def _required(source: Mapping[str, Any] | SlackResponse, key: str, method: str) -> str:
+    value = _text(source.get(key))
+    if not value:
         raise TransientError(f"Slack's answer to {method} lacks {key}.", code="answer_unusable")
     return value

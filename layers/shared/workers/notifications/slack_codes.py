@@ -1,4 +1,8 @@
-"""What each of Slack's error codes means for a delivery: the one table of them."""
+"""What each of Slack's error codes means, method by method: the one table of them.
+
+A code is no fact of its own: `missing_scope` of chat.postMessage stops everything, that of
+conversations.history only means that one conversation cannot be looked into.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,19 @@ from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final
+
+POST: Final = "chat.postMessage"
+DELETE: Final = "chat.delete"
+OPEN: Final = "conversations.open"
+HISTORY: Final = "conversations.history"
+INFO: Final = "conversations.info"
+AUTH: Final = "auth.test"
+
+WRITES: Final = frozenset({POST, DELETE})
+# conversations.open is among them: a post to a person's id needs no opened conversation, so
+# that it is opened only to look into its history.
+READS: Final = frozenset({OPEN, HISTORY, INFO, AUTH})
+METHODS: Final = WRITES | READS
 
 
 class CodeClass(Enum):
@@ -28,90 +45,121 @@ class CodeClass(Enum):
     """This message will be refused each time."""
     MESSAGE_FORMAT = "message_format"
     """Its form is refused: once more as plain text."""
+    CANNOT_LOOK = "cannot_look"
+    """This conversation cannot be looked into; asking again would not help."""
     UNKNOWN = "unknown"
-    """Not in the table: retry like any failure of one message, and tell."""
+    """Not in the table: of a post, retry like any failure of one message, and tell."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Codes (or patterns with `*`) of one class, and where their meaning comes from."""
+    """Codes (or patterns with `*`) of one class, and where their meaning comes from.
+
+    The class holds for the codes only where they come from one of `methods`.
+    `visible_in_info`: whether conversations.info, asked about the same place, would show the
+    reason too.
+    """
 
     code_class: CodeClass
     source: str
+    methods: frozenset[str]
     codes: tuple[str, ...]
+    visible_in_info: bool = False
 
 
 _POST: Final = "https://docs.slack.dev/reference/methods/chat.postMessage#errors"
+_DELETE: Final = "https://docs.slack.dev/reference/methods/chat.delete#errors"
 _OPEN: Final = "https://docs.slack.dev/reference/methods/conversations.open#errors"
 _HISTORY: Final = "https://docs.slack.dev/reference/methods/conversations.history#errors"
 _LIMITS: Final = "https://docs.slack.dev/apis/web-api/rate-limits"
-_REPORTED: Final = "not in Slack's list for chat.postMessage; reported by other apps"
+_REPORTED: Final = "not in Slack's list for the method; reported by other apps"
 _OURS: Final = "ours, for an answer that holds no code of Slack's"
 
 RULES: Final = (
-    Rule(CodeClass.RATE, _LIMITS, ("ratelimited", "rate_limited")),
-    Rule(CodeClass.RATE_WORKSPACE, _POST, ("message_limit_exceeded",)),
+    Rule(CodeClass.RATE, _LIMITS, METHODS, ("ratelimited", "rate_limited")),
+    Rule(CodeClass.RATE_WORKSPACE, _POST, METHODS, ("message_limit_exceeded",)),
     # "It's possible some aspect of the operation succeeded before the error was raised."
     Rule(
         CodeClass.AMBIGUOUS,
         _POST,
-        (
-            "fatal_error",
-            "internal_error",
-            "request_timeout",
-            "service_unavailable",
-            # Slack knows, or looked for, an earlier copy of this message.
-            "duplicate_*",
-        ),
+        METHODS,
+        ("fatal_error", "internal_error", "request_timeout", "service_unavailable"),
     ),
+    # Slack knows, or looked for, an earlier copy of this message.
+    Rule(CodeClass.AMBIGUOUS, _POST, WRITES, ("duplicate_*",)),
     Rule(
         CodeClass.AMBIGUOUS,
         _OURS,
+        METHODS,
         ("answer_lost", "answer_timeout", "answer_unusable", "http_*"),
     ),
-    Rule(CodeClass.TRANSIENT, _OURS, ("connect_failed", "history_incomplete")),
-    # A read that broke off; no message is at fault.
-    Rule(
-        CodeClass.TRANSIENT,
-        _HISTORY,
-        ("invalid_cursor", "invalid_limit", "invalid_ts_latest", "invalid_ts_oldest"),
-    ),
+    Rule(CodeClass.TRANSIENT, _OURS, METHODS, ("connect_failed", "history_incomplete")),
+    # About the token as a whole, whichever method says so.
     Rule(
         CodeClass.TOKEN,
         _POST,
+        METHODS,
         (
-            "accesslimited",
             "account_inactive",
-            "deprecated_endpoint",
-            "enterprise_is_restricted",
             "invalid_auth",
-            "method_deprecated",
-            "missing_scope",
-            "not_allowed_token_type",
             "not_authed",
             "org_login_required",
-            "team_access_not_granted",
             "team_added_to_org",
-            "team_not_found",
             "token_expired",
             "token_revoked",
             "two_factor_setup_required",
         ),
     ),
-    Rule(CodeClass.TOKEN, _REPORTED, ("app_access_restricted",)),
-    Rule(CodeClass.TOKEN, _OURS, ("no_bot_token",)),
+    # About the method: where it is the one that posts, nothing can be sent at all.
+    Rule(
+        CodeClass.TOKEN,
+        _POST,
+        WRITES,
+        (
+            "accesslimited",
+            "app_access_restricted",
+            "deprecated_endpoint",
+            "enterprise_is_restricted",
+            "is_bot",
+            "method_deprecated",
+            "missing_scope",
+            "not_allowed_token_type",
+            "unknown_method",
+        ),
+    ),
+    Rule(CodeClass.TOKEN, _REPORTED, WRITES, ("team_access_not_granted",)),
     Rule(
         CodeClass.DESTINATION,
         _POST,
+        WRITES,
+        (
+            "channel_not_found",
+            "is_archived",
+            "not_in_channel",
+            # a channel's name in place of its id
+            "team_not_found",
+        ),
+        visible_in_info=True,
+    ),
+    Rule(
+        CodeClass.DESTINATION,
+        _OPEN,
+        WRITES,
+        ("cannot_dm_bot", "user_disabled", "user_not_found", "user_not_visible"),
+        visible_in_info=True,
+    ),
+    Rule(
+        CodeClass.DESTINATION,
+        _POST,
+        WRITES,
         (
             "access_denied",
             "cannot_reply_to_message",
-            "channel_not_found",
+            "channel_is_limited_access",
             "ekm_access_denied",
-            "is_archived",
             "messages_tab_disabled",
+            "method_not_supported_for_channel_type",
             "no_permission",
-            "not_in_channel",
             "restricted_action",
             "restricted_action_non_threadable_channel",
             "restricted_action_read_only_channel",
@@ -121,19 +169,9 @@ RULES: Final = (
         ),
     ),
     Rule(
-        CodeClass.DESTINATION,
-        _OPEN,
-        (
-            "cannot_dm_bot",
-            "method_not_supported_for_channel_type",
-            "user_disabled",
-            "user_not_found",
-            "user_not_visible",
-        ),
-    ),
-    Rule(
         CodeClass.MESSAGE_FORMAT,
         _POST,
+        WRITES,
         (
             "invalid_blocks",
             "invalid_blocks_format",
@@ -144,6 +182,7 @@ RULES: Final = (
     Rule(
         CodeClass.MESSAGE,
         _POST,
+        WRITES,
         (
             "as_user_not_supported",
             "attachment_payload_limit_exceeded",
@@ -161,34 +200,150 @@ RULES: Final = (
             "missing_file_data",
             "missing_post_type",
             "no_text",
+            "send_on_behalf_not_allowed",
             "too_many_attachments",
             "too_many_contact_cards",
         ),
     ),
+    Rule(CodeClass.MESSAGE, _REPORTED, WRITES, ("agent_prompt_display_not_allowed",)),
+    Rule(CodeClass.MESSAGE, _DELETE, WRITES, ("cant_delete_message", "message_not_found")),
+    # The person, the conversation or the method is closed to the bot.
     Rule(
-        CodeClass.MESSAGE,
-        _REPORTED,
-        ("agent_prompt_display_not_allowed", "send_on_behalf_not_allowed"),
+        CodeClass.CANNOT_LOOK,
+        _HISTORY,
+        READS,
+        (
+            "access_denied",
+            "accesslimited",
+            "channel_is_limited_access",
+            "channel_not_found",
+            "deprecated_endpoint",
+            "ekm_access_denied",
+            "enterprise_is_restricted",
+            "is_archived",
+            "is_bot",
+            "method_deprecated",
+            "missing_scope",
+            "no_permission",
+            "not_allowed_token_type",
+            "not_in_channel",
+            "unknown_method",
+        ),
     ),
+    Rule(
+        CodeClass.CANNOT_LOOK,
+        _OPEN,
+        READS,
+        (
+            "cannot_dm_bot",
+            "invalid_user_combination",
+            "method_not_supported_for_channel_type",
+            "not_enough_users",
+            "too_many_users",
+            "user_disabled",
+            "user_not_found",
+            "user_not_visible",
+            "users_list_not_supplied",
+        ),
+    ),
+    Rule(
+        CodeClass.CANNOT_LOOK,
+        _REPORTED,
+        READS,
+        ("app_access_restricted", "team_access_not_granted", "team_not_found"),
+    ),
+    # How the question is put, which does not change from one time to the next.
+    Rule(
+        CodeClass.CANNOT_LOOK,
+        _HISTORY,
+        READS,
+        (
+            "invalid_arg_name",
+            "invalid_arguments",
+            "invalid_array_arg",
+            "invalid_charset",
+            "invalid_cursor",
+            "invalid_form_data",
+            "invalid_limit",
+            "invalid_metadata_filter_keys",
+            "invalid_post_type",
+            "invalid_ts_latest",
+            "invalid_ts_oldest",
+            "missing_post_type",
+        ),
+    ),
+    Rule(CodeClass.CANNOT_LOOK, _OURS, READS, ("no_bot_token",)),
 )
 
-_EXACT: Final = {code: rule for rule in RULES for code in rule.codes if "*" not in code}
+_EXACT: Final = {
+    (method, code): rule
+    for rule in RULES
+    for method in rule.methods
+    for code in rule.codes
+    if "*" not in code
+}
 _PATTERNS: Final = [(code, rule) for rule in RULES for code in rule.codes if "*" in code]
+_VISIBLE_IN_INFO: Final = frozenset(
+    code for rule in RULES if rule.visible_in_info for code in rule.codes
+)
+
+_CHANNEL_ID = re.compile(r"[CDGUW][A-Z0-9]+", re.ASCII)
+# Names are in lower case, in any script: https://slack.com/help/articles/201402297
+_CHANNEL_NAME = re.compile(r"#?[\w-]{1,80}")
+_UPPER_CASE = re.compile(r"[A-Z]")
+_NAME_SHOWN: Final = 80
 
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*", re.ASCII)
 
 
-def find_rule(code: str) -> Rule | None:
-    """The table's rule for a code, or None for one that it does not know."""
-    if code in _EXACT:
-        return _EXACT[code]
-    return next((rule for pattern, rule in _PATTERNS if fnmatchcase(code, pattern)), None)
+def find_rule(code: str, method: str) -> Rule | None:
+    """The table's rule for a code that `method` answered, or None where it has none."""
+    if (method, code) in _EXACT:
+        return _EXACT[method, code]
+    return next(
+        (
+            rule
+            for pattern, rule in _PATTERNS
+            if method in rule.methods and fnmatchcase(code, pattern)
+        ),
+        None,
+    )
 
 
-def classify(code: str) -> CodeClass:
-    """What the code means; UNKNOWN for what the table does not hold. Raises nothing."""
-    rule = find_rule(code)
+def classify(code: str, method: str) -> CodeClass:
+    """What the code means where `method` answered it; UNKNOWN for what the table does not
+    hold. Raises nothing."""
+    rule = find_rule(code, method)
     return rule.code_class if rule else CodeClass.UNKNOWN
+
+
+def is_visible_in_info(code: str) -> bool:
+    """Whether conversations.info would show why a destination is refused with this code.
+
+    Where not, that call says that all is well and the next post is refused all the same: only
+    a post can tell whether the reason is gone.
+    """
+    return code in _VISIBLE_IN_INFO
+
+
+def looks_like_channel_id(text: str) -> bool:
+    """Whether a destination has the form of an id (`C0123ABCD`, or a person's `U0123ABCD`),
+    and is not a channel's name, say."""
+    return _CHANNEL_ID.fullmatch(text) is not None
+
+
+def hint_at_id(code: str, channel: str) -> str:
+    """A sentence, with a space before it, for a channel that Slack did not find because what
+    was given is its name or the like; else nothing."""
+    if code not in ("channel_not_found", "team_not_found") or looks_like_channel_id(channel):
+        return ""
+    is_name = _CHANNEL_NAME.fullmatch(channel) and not _UPPER_CASE.search(channel)
+    kind = "a channel's name" if is_name else "no channel's id"
+    shown = " ".join("".join(filter(str.isprintable, channel[:_NAME_SHOWN])).split())
+    return (
+        f' "{shown}" is {kind}; put its id (like C0123ABCD), which Slack shows at the end of the '
+        "channel's details."
+    )
 
 
 def retry_after_seconds(
