@@ -210,10 +210,10 @@ $$;
 -- though this one did not. A delivery:
 --   {id, token, notification_id, destination, state, attempts, max_attempts, in_doubt,
 --    possible_duplicate, moved, lost_claims, error_code, post_id, parent_ts, event_type, template,
---    event_data (text), waited, first_attempt, looked_for, looked_down_to, conversation_id,
+--    event_data (text), waited, first_attempt, last_attempt, looked_for, looked_down_to, conversation_id,
 --    ready_in, idle_for}
 -- waited (since it was first due), looked_for, ready_in (the destination's own wait) and idle_for
--- (since its last post) are seconds; first_attempt is in epoch seconds. `moved`: it may have been
+-- (since its last post) are seconds; first_attempt and last_attempt are in epoch seconds. `moved`: it may have been
 -- posted to a destination to which its notification no longer goes.
 create or replace function public.claim_notifications(
   run_id uuid,
@@ -352,6 +352,7 @@ begin
              'event_data', public.carried_data(queued.event_data),
              'waited', greatest(0, extract(epoch from as_of - delivery.due_at)),
              'first_attempt', extract(epoch from delivery.first_attempt_at),
+             'last_attempt', extract(epoch from delivery.last_attempt_at),
              'looked_for', extract(epoch from as_of - delivery.looked_since),
              'looked_down_to', delivery.looked_down_to,
              'conversation_id', coalesce(delivery.conversation_id, known.conversation_id),

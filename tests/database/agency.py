@@ -93,9 +93,27 @@ class Agency:
             )
         ]
 
-    def pauses(self) -> list[dict[str, Any]]:
-        """The pauses that stand, and those that ended, oldest first."""
+    def parked(self) -> dict[str, str]:
+        """The parked destinations, with the code of each."""
+        return {
+            row["destination"]: row["park_code"]
+            for row in self.connection.execute(
+                "select * from slack_destinations where parked_at is not null order by 1"
+            )
+        }
+
+    def stopped(self) -> str | None:
+        """The code for which all delivery stands still."""
+        row = self.connection.execute(
+            "select stop_code from slack_workspace where stopped_at is not null"
+        ).fetchone()
+        return None if row is None else str(row["stop_code"])
+
+    def unrouted(self) -> list[dict[str, Any]]:
+        """What waits for a destination, oldest first."""
         return [
             dict(row)
-            for row in self.connection.execute("select * from notification_pauses order by 5, 1")
+            for row in self.connection.execute(
+                "select * from notification_unrouted order by due_at"
+            )
         ]

@@ -29,8 +29,8 @@ from workers.settings import Settings
 
 TOKEN = "xoxb-local-1-sample"  # as in local/fakes/workspace.json
 TABLES = (
-    "notification_queue, notification_config, notification_pauses, slack_destinations, "
-    "worker_leases, slack_connected_channels, requests, profiles"
+    "notification_queue, notification_config, notification_unrouted, slack_destinations, "
+    "slack_workspace, worker_leases, slack_connected_channels, requests, profiles"
 )
 ENDED = ("sent", "dead", "skipped", "expired")
 
@@ -131,7 +131,7 @@ class World:
 
     def run_until_ended(self, *, runs: int = 12, **settings: Any) -> Report:
         """A run each minute, and what they counted in all, until all is ended."""
-        total = Report("drained")
+        total = Report()
         for _ in range(runs):
             total.counts += self.run(**settings).counts
             if all(row["outcome"] in ENDED for row in self.queued()):
@@ -144,11 +144,10 @@ class World:
         run = str(uuid.uuid4())
         database = self.new_database()
         database.call("start_notification_run", run_id=run)
-        rows = database.call("claim_notifications", batch_size=500)
+        claimed = database.call("claim_notifications", run_id=run, batch_size=500)
         starting = [
-            {"id": delivery["id"], "token": row["claim_token"]}
-            for row in rows
-            for delivery in row["deliveries"]
+            {"id": one["id"], "token": one["token"], "post_id": one["id"]}
+            for one in claimed["deliveries"]
         ]
         database.call("record_notification_progress", run_id=run, starting=starting)
 

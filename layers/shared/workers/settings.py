@@ -170,8 +170,13 @@ class Settings:
     notification_unverifiable: str = _setting(
         _one_of("repost", "park"),
         "what to do with a message that may have been posted where the bot cannot look: "
-        "repost (marked as a possible duplicate) or park its config",
+        "repost (marked as a possible duplicate) or park its destination",
         default="repost",
+    )
+    notification_linger_seconds: float = _setting(
+        _number(0, 900),
+        "seconds for which a run that has drained the queue goes on looking; 0 = it ends",
+        default=0.0,
     )
     meta_graph_url: str = _setting(
         _url, "base URL of Meta's Graph API, without version", default="https://graph.facebook.com"

@@ -22,7 +22,7 @@ from workers.telemetry import emit_metrics, logger
 
 WORKER = "notifications"
 # A run that waits because Slack asked for it does what it should.
-DID_ITS_WORK = frozenset({"drained", "deadline", "waiting"})
+DID_ITS_WORK = frozenset({"drained", "deadline", "waiting", "handed_over"})
 
 
 @once_per_container
@@ -43,7 +43,8 @@ def run_notifications(context: InvocationContext) -> dict[str, Any]:
             raise
         _tell(report)
         summary = report.summary()
-        record.end(report.outcome, succeeded=report.outcome in DID_ITS_WORK, counts=summary)
+        outcome = report.outcome or "failed"
+        record.end(outcome, succeeded=outcome in DID_ITS_WORK, counts=summary)
     return summary
 
 
@@ -59,7 +60,7 @@ def _tell(report: Report) -> None:
             "NotificationsSent": report.counts["sent"],
             "NotificationsDead": report.counts["dead"],
             "OldestDueSeconds": report.oldest_due or 0.0,
-            "Parked": report.parked_configs,
+            "Parked": report.parked,
             "CredentialsRefused": 0,
         },
     )

@@ -1,32 +1,25 @@
-"""What a try of a delivery came to, and what follows from it.
+"""What a try of a post came to, and what follows from it for its deliveries.
 
 sent        Slack confirmed it
 retry       the message itself failed in a way that may pass: counts as an attempt
 wait        not the message's fault: later, at no cost
 unknown     it may have been posted: look for it before trying again
 dead        the message will never be accepted
+moved       it does not stand here, and is to be posted elsewhere
 unstarted   it was announced and never posted
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, assert_never
 
-from workers.errors import (
-    AmbiguousError,
-    CredentialsError,
-    DestinationError,
-    PermanentError,
-    RateLimitedError,
-    TransientError,
-    UnknownError,
-    WorkerError,
-)
-from workers.notifications.claims import Delivery
+from workers.errors import WorkerError
+from workers.notifications.answers import Delivery
+from workers.notifications.failures import Failure
 from workers.notifications.retries import retry_delay
 
-Result = Literal["sent", "retry", "wait", "unknown", "dead", "unstarted"]
+Result = Literal["sent", "retry", "wait", "unknown", "dead", "moved", "unstarted"]
 
 # Slack's history lags behind its posts: not earlier than this is a message looked for, or a
 # refused destination tried a second time.
@@ -39,7 +32,7 @@ class Outcome:
 
     `hold_in` is how long its destination is to be left alone, so that what is queued behind
     it keeps its place. `in_doubt` says that an earlier try may have posted it: while it waits it
-    stays unknown.
+    stays unknown. `looking`: it is being looked for, down to the message `looked_down_to`.
     """
 
     result: Result
@@ -53,34 +46,40 @@ class Outcome:
     error: str | None = None
     possible_duplicate: bool = False
     in_doubt: bool = False
+    looking: bool = False
+    looked_down_to: str | None = None
 
-    def as_row(self, delivery_id: str, token: str, posted_ago: float | None) -> dict[str, Any]:
-        """The entry for one delivery of the claim `token`."""
-        return {"id": delivery_id, "token": token, "posted_ago": posted_ago, **asdict(self)}
-
-
-def outcome_of(error: WorkerError, delivery: Delivery, *, jitter: float) -> Outcome:
-    """What a failed try means for its delivery; `jitter` is from 0 to below 1.
-
-    What it means for the run (a refused token, trouble at Slack, a config to park) is decided
-    where the run is seen as a whole.
-    """
-    return replace(_consequence(error, delivery, jitter), error_code=error.code, error=str(error))
+    def as_row(self, delivery: Delivery, posted_ago: float | None) -> dict[str, Any]:
+        """The entry for one delivery of the post."""
+        return {
+            "id": delivery.id, "token": delivery.token, "posted_ago": posted_ago, **asdict(self),
+        }  # fmt: skip
 
 
-def _consequence(error: WorkerError, delivery: Delivery, jitter: float) -> Outcome:
-    match error:
-        case RateLimitedError():
-            return Outcome("wait", hold_in=error.retry_after)
-        case UnknownError():
+def outcome_of(
+    failure: Failure, error: WorkerError, delivery: Delivery, *, jitter: float
+) -> Outcome:
+    """What a failed try means for a delivery; `jitter` is from 0 to below 1."""
+    outcome = _consequence(failure, delivery, getattr(error, "retry_after", None), jitter)
+    return replace(outcome, error_code=error.code, error=str(error))
+
+
+def _consequence(
+    failure: Failure, delivery: Delivery, retry_after: float | None, jitter: float
+) -> Outcome:
+    match failure:
+        case Failure.RATE_LIMITED:
+            return Outcome("wait", hold_in=retry_after)
+        case Failure.UNKNOWN_CODE:
             again_in = retry_delay(delivery.attempts, jitter)
             return Outcome("retry", attempts=delivery.attempts + 1, retry_in=again_in)
-        case AmbiguousError():
+        case Failure.IN_DOUBT:
             return Outcome("unknown", retry_in=SETTLING_TIME, hold_in=SETTLING_TIME)
-        case TransientError() | CredentialsError():
+        case Failure.NOT_SENT | Failure.TOKEN_REFUSED:
             return Outcome("wait")
-        case DestinationError():
-            return Outcome("wait", retry_in=SETTLING_TIME, hold_in=SETTLING_TIME)
-        case PermanentError():
+        case Failure.DESTINATION_REFUSED:
+            return Outcome("wait", hold_in=SETTLING_TIME)
+        case Failure.MESSAGE_REFUSED:
             return Outcome("dead", attempts=delivery.attempts + 1)
-    raise error
+        case _:
+            assert_never(failure)

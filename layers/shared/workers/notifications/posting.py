@@ -1,30 +1,29 @@
-"""One delivery's way through Slack: to post it, or to look whether it was posted."""
+"""One post's way through Slack: to post it, or to look whether it was posted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from workers.errors import CannotLookError, DestinationError, PermanentError, WorkerError
-from workers.notifications.lanes import Work
+from workers.notifications.in_flight import Post
 from workers.notifications.rendering import Message, mark_repeat, plain_message, render
 from workers.notifications.slack import Posted, Slack
 from workers.notifications.slack_codes import POST, CodeClass, classify, is_visible_in_info
+from workers.telemetry import logger
 
-# How far before the first try the search in the history begins: the clocks of the database
-# and of Slack may differ by this much.
+# By how much the clocks of the database and of Slack may differ.
 CLOCK_MARGIN = 120.0
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a try came to: `posted`, or the `error`.
+    """What a try came to: `posted`, or the `error`, or neither where no time was left for it.
 
     `started` is when the post went out, by the caller's clock. `confirmed` says that an error
     of the destination was seen twice, so that it is no passing trouble.
     """
 
-    conversation_id: str | None
     started: float
     unknown_keys: tuple[str, ...] = ()
     posted: Posted | None = None
@@ -32,29 +31,85 @@ class Attempt:
     confirmed: bool = False
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a look into the history came to: the `found` posts, id → ts, and whether it was read
+    to the end of the window; else `read_down_to` and, where it broke off, the `error`."""
+
+    conversation_id: str | None
+    found: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = False
+    read_down_to: str | None = None
+    error: WorkerError | None = None
+
+
 def attempt_post(
-    slack: Slack, work: Work, conversation_id: str | None, now: Callable[[], float]
+    slack: Slack,
+    post: Post,
+    conversation_id: str | None,
+    now: Callable[[], float],
+    start_before: float,
 ) -> Attempt:
-    """Render and post one delivery, opening the direct message if it is not known yet.
+    """Render and post, starting nothing at `start_before` or later by the clock `now`.
 
     Never raises a WorkerError; what it does not know goes through.
     """
-    notification, delivery = work.notification, work.delivery
-    message = render(
-        notification.template, notification.event_data, event_type=notification.event_type
-    )
-    if work.possible_duplicate:
-        message = mark_repeat(message)
-    attempt = Attempt(conversation_id, now(), message.unknown_keys)
     try:
-        channel = conversation_id or open_conversation(slack, delivery.destination)
-        attempt = replace(attempt, conversation_id=channel, started=now())
-        return replace(attempt, posted=_post(slack, channel, message, delivery.id))
+        message = _rendered(post)
+    except PermanentError as error:
+        return Attempt(now(), error=error)
+    channel = conversation_id or post.destination
+    attempt = Attempt(now(), message.unknown_keys)
+    try:
+        return _try_forms(slack, post, channel, message, attempt, now, start_before)
     except DestinationError as error:
-        confirmed = delivery.error_code == error.code or _is_closed(slack, attempt.conversation_id)
+        confirmed = post.first.error_code == error.code or _is_closed(slack, channel, error)
         return replace(attempt, error=error, confirmed=confirmed)
     except WorkerError as error:
         return replace(attempt, error=error)
+
+
+def _try_forms(
+    slack: Slack,
+    post: Post,
+    channel: str,
+    message: Message,
+    attempt: Attempt,
+    now: Callable[[], float],
+    start_before: float,
+) -> Attempt:
+    """As it is, and where its form is refused once more as plain text."""
+    forms = [message, plain_message(message)]
+    while True:
+        started = now()
+        if started >= start_before:
+            return attempt
+        form = forms.pop(0)
+        try:
+            posted = slack.post(channel, form, post.id, parent_ts=post.first.parent_ts)
+            return replace(attempt, started=started, posted=posted)
+        except PermanentError as error:
+            if not forms or classify(error.code, POST) is not CodeClass.MESSAGE_FORMAT:
+                raise
+
+
+def _rendered(post: Post) -> Message:
+    """Raises PermanentError for what cannot be read or shown: that ends this one alone."""
+    delivery = post.first
+    if delivery.unreadable is not None:
+        raise delivery.unreadable
+    try:
+        message = render(delivery.template, delivery.event_data, event_type=delivery.event_type)
+    except Exception as error:
+        logger.exception(
+            "A notification could not be rendered",
+            extra={"action": "unrenderable", "notification": delivery.notification_id},
+        )
+        raise PermanentError(
+            f"its template and data could not be rendered: {type(error).__name__}",
+            code="unrenderable",
+        ) from error
+    return mark_repeat(message) if post.possible_duplicate else message
 
 
 def open_conversation(slack: Slack, destination: str) -> str:
@@ -62,48 +117,54 @@ def open_conversation(slack: Slack, destination: str) -> str:
     return slack.open_dm(destination) if destination.startswith(("U", "W")) else destination
 
 
-def find_posted(slack: Slack, conversation_id: str, works: Collection[Work]) -> dict[str, str]:
-    """Which of `works` stand in the conversation: delivery id to message ts.
+def look_for(
+    slack: Slack,
+    destination: str,
+    conversation_id: str | None,
+    posts: Collection[Post],
+    may_go_on: Callable[[], bool],
+) -> Look:
+    """Read the history down from where the last look broke off, as long as `may_go_on`.
 
-    One read of the history for all of them, complete or else it raises a WorkerError.
+    The window is bounded on both sides: what was tried first and what was tried last, with a
+    margin for the clocks. Never raises a WorkerError.
     """
-    first = min(work.delivery.first_attempt or 0.0 for work in works)
-    page = slack.history_page(conversation_id, first - CLOCK_MARGIN, None)
-    found = dict(page.found)
-    while page.read_down_to is not None:
-        page = slack.history_page(conversation_id, first - CLOCK_MARGIN, page.read_down_to)
-        found |= page.found  # older pages, so that of several copies the earliest stays
-    return {
-        work.delivery.id: found[work.delivery.id] for work in works if work.delivery.id in found
-    }
-
-
-def _post(slack: Slack, channel: str, message: Message, delivery_id: str) -> Posted:
+    oldest = min(post.first.first_attempt or 0.0 for post in posts) - CLOCK_MARGIN
+    newest = max(post.first.last_attempt or 0.0 for post in posts)
+    place: str | float = next(iter(posts)).looked_down_to or (newest + CLOCK_MARGIN + slack.timeout)
+    found: dict[str, str] = {}
+    look = Look(conversation_id, found)
     try:
-        return slack.post(channel, message, delivery_id)
-    except PermanentError as error:
-        if classify(error.code, POST) is not CodeClass.MESSAGE_FORMAT:
-            raise
-        return slack.post(channel, plain_message(message), delivery_id)
+        channel = conversation_id or open_conversation(slack, destination)
+        look = replace(look, conversation_id=channel)
+        while True:
+            page = slack.history_page(channel, oldest, place)
+            # older pages come later, so that of several copies the earliest stays
+            found |= page.found
+            if page.read_down_to is None:
+                return replace(look, complete=True)
+            place = page.read_down_to
+            look = replace(look, read_down_to=place)
+            if not may_go_on():
+                return look
+    except WorkerError as error:
+        return replace(look, error=error)
 
 
 def is_well(slack: Slack, destination: str) -> bool:
     """Whether Slack would now take a message for a destination that was refused, as far as
     can be told without posting one. Raises WorkerError when it cannot be asked."""
     try:
-        conversation = open_conversation(slack, destination)
-        if conversation != destination:
-            return True  # a direct message that can be opened again
-        return slack.channel_info(conversation).takes_posts
+        return slack.channel_info(open_conversation(slack, destination)).takes_posts
     except CannotLookError as error:
         if is_visible_in_info(error.code):
             return False
         raise
 
 
-def _is_closed(slack: Slack, channel: str | None) -> bool:
+def _is_closed(slack: Slack, channel: str, refusal: DestinationError) -> bool:
     """Whether Slack says, asked a second way, that the bot cannot post to the channel."""
-    if channel is None:
+    if not is_visible_in_info(refusal.code) or channel.startswith(("U", "W")):
         return False
     try:
         return not is_well(slack, channel)

@@ -1,0 +1,227 @@
+"""What a run has in flight: claimed deliveries as posts, queued by channel until they are settled.
+
+Pure book-keeping, by one thread: no clock is read and nothing is called. A post carries one
+delivery today; whatever is announced, posted, looked for and paced is a post.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from workers.notifications.answers import Delivery
+from workers.notifications.pacing import ChannelPace
+
+# How far ahead of its start a post is announced to the database: longer than the time from one
+# record to the next, so that a channel need not wait for the announcement.
+LOOK_AHEAD: Final = 1.5
+# A destination with this much in flight gets no more; a paced channel takes half a minute for it.
+DESTINATION_SHARE: Final = 30
+UNPACED_DESTINATION_SHARE: Final = 500
+# Messages do not take the same time to reach Slack: with this much more between their starts they
+# arrive at the channel's pace.
+PACE_MARGIN: Final = 1.02
+# A destination that has to wait longer is left to a later claim.
+LONGEST_WAIT: Final = 20.0
+
+
+@dataclass(eq=False)
+class Post:
+    """One message to one destination, in flight.
+
+    Only what is `announced`, that is recorded as `sending`, may be posted. `may_be_announced` stays
+    true once it was asked for, whatever the answer: the database may have heard. `in_doubt`: an
+    earlier try may have posted it, for all that is known; with `look_first` that is still to be
+    found out. `looked_down_to` is the message at which a look broke off.
+    """
+
+    deliveries: tuple[Delivery, ...]
+    look_first: bool
+    in_doubt: bool
+    possible_duplicate: bool
+    looked_down_to: str | None = None
+    state: Literal["new", "asked", "announced"] = "new"
+    may_be_announced: bool = False
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Post:
+        """A post of this delivery alone."""
+        return cls(
+            (delivery,),
+            look_first=delivery.is_unknown,
+            in_doubt=delivery.is_unknown or delivery.in_doubt,
+            possible_duplicate=delivery.possible_duplicate,
+            looked_down_to=delivery.looked_down_to,
+        )
+
+    @property
+    def first(self) -> Delivery:
+        """The delivery that gives the post its name and its place."""
+        return self.deliveries[0]
+
+    @property
+    def id(self) -> str:
+        """As the message's metadata names it."""
+        return self.first.post_id or self.first.id
+
+    @property
+    def destination(self) -> str:
+        """Where it goes, as our tables name it."""
+        return self.first.destination
+
+
+@dataclass
+class ChannelQueue:
+    """What is to go to one destination, in order, one at a time."""
+
+    destination: str
+    pace: ChannelPace
+    conversation_id: str | None = None
+    waiting: deque[Post] = field(default_factory=deque)
+    busy: bool = False
+
+    def ready_at(self, now: float) -> float:
+        """When the head may be posted; never while a try is under way or nothing waits."""
+        if self.busy or not self.waiting:
+            return math.inf
+        return self.pace.ready_at(now)
+
+    def next_step_at(self, now: float) -> float:
+        """When the queue may go on by itself: with a post that is announced, or by looking for what
+        may have been posted; never while it depends on something else."""
+        if self.busy or not self.waiting:
+            return math.inf
+        head = self.waiting[0]
+        if head.look_first:
+            return max(now, self.pace.not_before)
+        return self.pace.ready_at(now) if head.state == "announced" else math.inf
+
+    def announce_at(self, now: float) -> float:
+        """When the first one that is not announced comes within the look-ahead."""
+        for post, time in self._schedule(now):
+            if post.state == "new":
+                return max(now, time - LOOK_AHEAD)
+        return math.inf
+
+    def soon(self, now: float) -> Iterator[Post]:
+        """The posts that may start within the look-ahead, first first."""
+        for post, time in self._schedule(now):
+            if time > now + LOOK_AHEAD:
+                return
+            yield post
+
+    def to_look_for(self) -> list[Post]:
+        """The posts that one read of the history settles, if one of them is next."""
+        if self.busy or not self.waiting or not self.waiting[0].look_first:
+            return []
+        place = self.waiting[0].looked_down_to
+        return [p for p in self.waiting if p.look_first and p.looked_down_to == place]
+
+    def _schedule(self, now: float) -> Iterator[tuple[Post, float]]:
+        """When each may start at the earliest. It ends before one that has to be looked for: what
+        follows depends on what is found. And before one that goes nowhere from here."""
+        time = self.pace.ready_at(now)
+        for post in self.waiting:
+            if post.look_first:
+                return
+            yield post, time
+            if self.pace.rate:
+                time += 1 / self.pace.rate
+
+
+class InFlight:
+    """Every post taken in leaves by `remove`, `release_all` or from the head of its queue to be
+    tried, and is then `settled` once."""
+
+    def __init__(self, channel_rate: float) -> None:
+        self._channel_rate = channel_rate / PACE_MARGIN
+        self._counts: dict[str, int] = {}
+        self.queues: dict[str, ChannelQueue] = {}
+
+    def __len__(self) -> int:
+        """How many posts are in flight, those that are being tried included."""
+        return sum(self._counts.values())
+
+    def anything_waits(self) -> bool:
+        """Whether a post is still to be tried."""
+        return any(queue.waiting for queue in self.queues.values())
+
+    def ready_at(self, now: float) -> float:
+        """When the first queue may go on, as far as its destination is concerned."""
+        return min((queue.next_step_at(now) for queue in self.queues.values()), default=math.inf)
+
+    def announce_at(self, now: float) -> float:
+        """When the next post comes within the look-ahead."""
+        return min((queue.announce_at(now) for queue in self.queues.values()), default=math.inf)
+
+    def busy_destinations(self) -> list[str]:
+        """Those that have their share in flight."""
+        share = DESTINATION_SHARE if self._channel_rate else UNPACED_DESTINATION_SHARE
+        return [destination for destination, count in self._counts.items() if count >= share]
+
+    def take_in(self, delivery: Delivery, now: float) -> Post | None:
+        """Queue a claimed delivery; None where its destination has to wait for too long."""
+        queue = self._queue(delivery, now)
+        if queue.pace.ready_at(now) - now > LONGEST_WAIT:
+            return None
+        post = Post.of(delivery)
+        queue.waiting.append(post)
+        self._counts[delivery.destination] = self._counts.get(delivery.destination, 0) + 1
+        return post
+
+    def settled(self, post: Post) -> None:
+        """Be done with a post that left its queue."""
+        self._counts[post.destination] -= 1
+        if not self._counts[post.destination]:
+            del self._counts[post.destination]
+
+    def remove(self, post: Post) -> bool:
+        """Take a post out of its queue, to be done with it; False when it is not there."""
+        waiting = self.queues[post.destination].waiting
+        if post not in waiting:
+            return False
+        waiting.remove(post)
+        self.settled(post)
+        return True
+
+    def close(self, destination: str, until: float) -> list[Post]:
+        """Leave a destination alone; what is queued there comes out, to keep its place."""
+        queue = self.queues[destination]
+        queue.pace.wait_until(until)
+        return self._emptied(queue)
+
+    def release_all(self) -> list[Post]:
+        """Everything that was not tried comes out."""
+        return [post for queue in self.queues.values() for post in self._emptied(queue)]
+
+    def to_announce(self, room: float, now: float) -> Iterator[Post]:
+        """What may start soon and is not announced, at most `room` with what is."""
+        for queue in self.queues.values():
+            for post in queue.soon(now):
+                room -= 1
+                if room < 0:
+                    return
+                if post.state == "new":
+                    yield post
+
+    def _emptied(self, queue: ChannelQueue) -> list[Post]:
+        posts = list(queue.waiting)
+        queue.waiting.clear()
+        for post in posts:
+            self.settled(post)
+        return posts
+
+    def _queue(self, delivery: Delivery, now: float) -> ChannelQueue:
+        queue = self.queues.get(delivery.destination)
+        if queue is None:
+            pace = ChannelPace(self._channel_rate)
+            if delivery.idle_for is not None:
+                pace.last_start = now - delivery.idle_for
+            queue = ChannelQueue(delivery.destination, pace)
+            self.queues[delivery.destination] = queue
+        queue.pace.wait_until(now + delivery.ready_in)
+        queue.conversation_id = queue.conversation_id or delivery.conversation_id
+        return queue
