@@ -156,7 +156,7 @@ def test_two_destinations_are_two_deliveries(world: World) -> None:
     assert world.outcomes() == {"sent": 1}
 
 
-def test_a_direct_message_is_opened_once(world: World) -> None:
+def test_a_direct_message_needs_no_opening(world: World) -> None:
     config = world.agency.config(user_id=world.agency.user("U0AVA00000"), template="{{text}}")
     for _ in range(3):
         world.queue(config)
@@ -165,7 +165,7 @@ def test_a_direct_message_is_opened_once(world: World) -> None:
     world.run()
     assert {m.channel for m in world.messages()} == {"D0AVA00000"}
     assert len(world.messages()) == 4
-    assert world.slack_server.journal.count("conversations.open") == 1
+    assert world.slack_server.journal.count("conversations.open") == 0
 
 
 def test_a_second_run_at_the_same_time_returns_at_once(world: World) -> None:
