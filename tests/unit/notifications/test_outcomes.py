@@ -1,11 +1,15 @@
+"""What each failure of Slack's means for a post, and for its deliveries."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
 
+from tests.unit.notifications.claimed import delivery
 from workers.errors import (
     AmbiguousError,
+    CannotLookError,
     ConfigurationError,
     CredentialsError,
     DestinationError,
@@ -16,51 +20,72 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
-from workers.notifications.claims import Delivery
+from workers.notifications.failures import Failure, LookFailure, failure_of, look_failure_of
 from workers.notifications.outcomes import SETTLING_TIME, Outcome, outcome_of
 
-DELIVERY = Delivery(
-    id="d", destination="C1", state="queued", attempts=2, due_in=0.0, conversation_id=None,
-    ready_in=0.0, idle_for=None, first_attempt=None, error_code=None,
-)  # fmt: skip
+LIMITED = RateLimitedError("said", code="x", retry_after=30.0)
+POSTS: list[tuple[WorkerError, Failure, Outcome]] = [
+    (LIMITED, Failure.RATE_LIMITED, Outcome("wait", hold_in=30.0)),
+    (
+        UnknownError("said", code="x"),
+        Failure.UNKNOWN_CODE,
+        Outcome("retry", attempts=3, retry_in=132.0),
+    ),
+    (
+        AmbiguousError("said", code="x"),
+        Failure.IN_DOUBT,
+        Outcome("unknown", retry_in=SETTLING_TIME, hold_in=SETTLING_TIME),
+    ),
+    (TransientError("said", code="x"), Failure.NOT_SENT, Outcome("wait")),
+    (CredentialsError("said", code="x"), Failure.TOKEN_REFUSED, Outcome("wait")),
+    (
+        DestinationError("said", code="x"),
+        Failure.DESTINATION_REFUSED,
+        Outcome("wait", hold_in=SETTLING_TIME),
+    ),
+    (PermanentError("said", code="x"), Failure.MESSAGE_REFUSED, Outcome("dead", attempts=3)),
+]
+
+
+@pytest.mark.parametrize(("error", "failure", "outcome"), POSTS)
+def test_what_each_error_means_for_a_post(
+    error: WorkerError, failure: Failure, outcome: Outcome
+) -> None:
+    assert failure_of(error) is failure
+    expected = replace(outcome, error_code="x", error="said")
+    assert outcome_of(failure, error, delivery(attempts=2), jitter=0.5) == expected
+
+
+def test_every_failure_has_its_line() -> None:
+    assert {failure for _, failure, _ in POSTS} == set(Failure)
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("error", "failure"),
     [
-        (RateLimitedError("told", code="x", retry_after=30.0), Outcome("wait", hold_in=30.0)),
-        (UnknownError("told", code="x"), Outcome("retry", attempts=3, retry_in=132.0)),
-        (
-            AmbiguousError("told", code="x"),
-            Outcome("unknown", retry_in=SETTLING_TIME, hold_in=SETTLING_TIME),
-        ),
-        (TransientError("told", code="x"), Outcome("wait")),
-        (CredentialsError("told", code="x"), Outcome("wait")),
-        (
-            DestinationError("told", code="x"),
-            Outcome("wait", retry_in=SETTLING_TIME, hold_in=SETTLING_TIME),
-        ),
-        (PermanentError("told", code="x"), Outcome("dead", attempts=3)),
+        (LIMITED, LookFailure.LATER),
+        (TransientError("said", code="x"), LookFailure.LATER),
+        (CannotLookError("said", code="x"), LookFailure.NEVER),
+        (CredentialsError("said", code="x"), LookFailure.TOKEN_REFUSED),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, WorkerError) else value.result,
 )
-def test_what_each_error_means_for_its_delivery(error: WorkerError, outcome: Outcome) -> None:
-    expected = replace(outcome, error_code="x", error="told")
-    assert outcome_of(error, DELIVERY, jitter=0.5) == expected
+def test_what_each_error_means_for_a_look(error: WorkerError, failure: LookFailure) -> None:
+    assert look_failure_of(error) is failure
 
 
 @pytest.mark.parametrize("kind", [ConfigurationError, TooMuchDataError])
-def test_an_error_that_no_delivery_can_meet_goes_through(kind: type[WorkerError]) -> None:
-    error = kind("told", code="x")
-    with pytest.raises(kind) as caught:
-        outcome_of(error, DELIVERY, jitter=0.0)
-    assert caught.value is error
+def test_an_error_that_no_call_of_slacks_can_meet_goes_through(kind: type[WorkerError]) -> None:
+    error = kind("said", code="x")
+    for table in (failure_of, look_failure_of):
+        with pytest.raises(kind) as caught:
+            table(error)
+        assert caught.value is error
 
 
 def test_a_row_is_the_outcome_and_whose_it_is() -> None:
-    assert Outcome("sent", message_ts="1.2").as_row("d", "t", 4.5) == {
+    assert Outcome("sent", message_ts="1.2").as_row(delivery(), 4.5) == {
         "id": "d", "token": "t", "posted_ago": 4.5, "result": "sent", "attempts": None,
         "retry_in": None, "hold_in": None, "conversation_id": None, "message_ts": "1.2",
         "request_id": None, "error_code": None, "error": None, "possible_duplicate": False,
-        "in_doubt": False,
+        "in_doubt": False, "looking": False, "looked_down_to": None,
     }  # fmt: skip

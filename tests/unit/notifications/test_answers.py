@@ -1,0 +1,105 @@
+"""What the SQL functions of a run answer, as the run knows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workers.notifications.answers import (
+    Claimed,
+    Delivery,
+    Finished,
+    Looked,
+    Probe,
+    Recorded,
+    read_claimed,
+    read_finished,
+    read_looked,
+    read_recorded,
+    read_started,
+)
+
+ROW: dict[str, Any] = {
+    "id": "d1", "token": "t", "notification_id": "n", "destination": "U2", "state": "unknown",
+    "attempts": 3, "max_attempts": 5, "in_doubt": True, "possible_duplicate": False, "moved": True,
+    "lost_claims": 2, "error_code": "answer_lost", "post_id": "p", "parent_ts": None,
+    "event_type": "e", "template": "{{a}}", "event_data": '{"a": 1}', "waited": 4,
+    "first_attempt": 1.7e9, "last_attempt": 1.8e9, "looked_for": 61, "looked_down_to": "1.2",
+    "conversation_id": "D2", "ready_in": None, "idle_for": 0,
+}  # fmt: skip
+ENDED = {"dead": 1, "skipped": 2, "expired": 3}
+
+
+def claimed(**values: Any) -> Delivery:
+    answer = {"held": True, "more": False, "ended": ENDED, "deliveries": [{**ROW, **values}]}
+    return read_claimed(answer).deliveries[0]
+
+
+def test_a_claimed_row_is_a_delivery() -> None:
+    assert claimed() == Delivery(
+        id="d1", token="t", notification_id="n", destination="U2", is_unknown=True, attempts=3,
+        max_attempts=5, in_doubt=True, possible_duplicate=False, moved=True, lost_claims=2,
+        error_code="answer_lost", post_id="p", parent_ts=None, event_type="e", template="{{a}}",
+        event_data={"a": "1"}, unreadable=None, waited=4.0, first_attempt=1.7e9,
+        last_attempt=1.8e9, looked_for=61.0, looked_down_to="1.2", conversation_id="D2",
+        ready_in=0.0, idle_for=0.0,
+    )  # fmt: skip
+
+
+def test_data_that_cannot_be_read_is_the_fault_of_its_row_alone() -> None:
+    deep = "[" * 5000 + "]" * 5000
+    answer = {
+        "held": True, "more": True, "ended": ENDED,
+        "deliveries": [{**ROW, "event_data": deep}, {**ROW, "id": "d2"}],
+    }  # fmt: skip
+    first, second = read_claimed(answer).deliveries
+    assert first.unreadable is not None
+    assert (first.event_data, second.event_data) == (None, {"a": "1"})
+
+
+def test_a_number_of_any_size_is_read() -> None:
+    data = claimed(event_data='{"n": 1' + "0" * 6000 + "}").event_data
+    assert data == {"n": "1" + "0" * 6000}
+
+
+@pytest.mark.parametrize("state", ["pending", "sending", "sent"])
+def test_only_an_unknown_delivery_is_looked_for(state: str) -> None:
+    assert not claimed(state=state).is_unknown
+
+
+def test_a_claim_without_the_lease_holds_nothing() -> None:
+    answer = {"held": False, "more": False, "ended": {}, "deliveries": []}
+    assert read_claimed(answer) == Claimed(held=False, more=False, ended={}, deliveries=())
+
+
+def test_a_start_while_another_run_drains_says_whether_that_lingers() -> None:
+    started = read_started({"acquired": False, "lingers": True})
+    assert (started.acquired, started.lingers, started.probes) == (False, True, ())
+
+
+def test_a_start_in_several_calls_keeps_what_the_first_one_learnt() -> None:
+    def start(**values: Any) -> dict[str, Any]:
+        return {
+            "acquired": True, **ENDED, "more": True, "handover": None, "handover_age": 0,
+            "stopped": None, "probes": [], "suspects": False, **values,
+        }  # fmt: skip
+
+    first = read_started(
+        start(
+            handover={"tokens": 3}, handover_age=7,
+            probes=[{"destination": "C1", "code": "is_archived"}],
+        )
+    )  # fmt: skip
+    both = read_started(start(more=False, suspects=True)).after(first)
+    assert (both.handover, both.handover_age) == ({"tokens": 3}, 7.0)
+    assert both.probes == (Probe("C1", "is_archived"),)
+    assert (both.more, both.suspects, both.ended) == (False, True, ENDED)
+
+
+def test_the_short_answers() -> None:
+    assert read_recorded(
+        {"held": True, "wanted": False, "started": ["a"], "postponed": ["b"], "stale": 1}
+    ) == Recorded(True, False, frozenset("a"), frozenset("b"), 1)  # noqa: FBT003
+    assert read_looked({"held": True, "wanted": True, "due": False}) == Looked(True, True, False)  # noqa: FBT003
+    assert read_finished({"oldest_due": None, "parked": 2}) == Finished(None, 2)

@@ -1,0 +1,283 @@
+"""When a run claims, what it leaves out, and when it takes the queue for drained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.unit.notifications.claimed import Answering, Clock, Held
+from tests.unit.notifications.test_answers import ROW
+from workers.errors import TransientError
+from workers.notifications.answers import read_started
+from workers.notifications.claimer import (
+    EMPTY_CLAIM_DELAYS,
+    IDLE_AFTER,
+    LARGEST_BATCH,
+    LOOK_EVERY,
+    LOOK_EVERY_IDLE,
+    MOST_SUSPECTS,
+    TOKEN_TRIALS,
+    Claimer,
+)
+from workers.notifications.in_flight import InFlight
+from workers.notifications.report import Report
+
+STARTED = {
+    "acquired": True, "dead": 0, "skipped": 0, "expired": 0, "more": False, "handover": None,
+    "handover_age": 0, "stopped": None, "probes": [], "suspects": False,
+}  # fmt: skip
+
+
+@dataclass
+class QuietRecorder:
+    has_unsaid: bool = False
+    is_failing: bool = False
+    given_back: list[str] = field(default_factory=list)
+
+    def give_back_delivery(self, delivery: Any) -> None:
+        self.given_back.append(delivery.id)
+
+
+@dataclass
+class QuietProbes:
+    is_busy: bool = False
+    trials: list[str] = field(default_factory=list)
+
+    def take(self) -> list[str]:
+        trials, self.trials = self.trials, []
+        return trials
+
+
+class Bench:
+    """A claimer whose surroundings the test sets."""
+
+    def __init__(self, *answers: Any, linger: float = 0.0, batch: int = 2, **started: Any) -> None:
+        self.database, self.clock = Answering(*answers), Clock()
+        self.recorder, self.probes = QuietRecorder(), QuietProbes()
+        self.in_flight, self.report, self.jobs = InFlight(1.0), Report(), Held()
+        self.claimer = Claimer(
+            database=self.database,  # type: ignore[arg-type]
+            run_id="r", started=read_started({**STARTED, **started}), batch_size=batch,
+            expire_after="24 hours", linger=linger, in_flight=self.in_flight,
+            recorder=self.recorder,  # type: ignore[arg-type]
+            probes=self.probes,  # type: ignore[arg-type]
+            report=self.report, jobs=self.jobs, clock=self.clock,
+        )  # fmt: skip
+
+    def step(self) -> dict[str, Any]:
+        """A step that calls, and its arguments."""
+        self.claimer.step(self.clock.time)
+        self.jobs.run()
+        return self.database.calls[-1][1]
+
+    def rest(self) -> None:
+        """A step that calls nothing."""
+        self.claimer.step(self.clock.time)
+        assert len(self.jobs) == 0
+
+    def land(self) -> None:
+        """All that is in flight is settled."""
+        self.in_flight.release_all()
+
+
+def claimed(*ids: str, held: bool = True, more: bool = False) -> dict[str, Any]:
+    rows = [{**ROW, "id": id_, "destination": f"C{id_}", "state": "pending"} for id_ in ids]
+    ended = {"dead": 0, "skipped": 0, "expired": 1}
+    return {"held": held, "more": more, "ended": ended, "deliveries": rows}
+
+
+def looked(*, held: bool = True, wanted: bool = False, due: bool = False) -> dict[str, Any]:
+    return {"held": held, "wanted": wanted, "due": due}
+
+
+def test_an_empty_claim_with_nothing_else_in_hand_ends_the_run() -> None:
+    one = Bench(claimed())
+    assert one.step()["run_id"] == "r"
+    assert one.report.outcome == "drained"
+    assert one.report.counts["expired"] == 1
+
+
+@pytest.mark.parametrize("what", ["in flight", "unsaid", "probing"])
+def test_an_empty_claim_proves_nothing_while_something_was_kept_out_of_it(what: str) -> None:
+    one = Bench(claimed("a"), claimed())
+    if what == "in flight":
+        one.step()
+        one.clock.time += EMPTY_CLAIM_DELAYS[0]
+    else:
+        one.recorder.has_unsaid = what == "unsaid"
+        one.probes.is_busy = what == "probing"
+        one.database.answers.pop(0)
+    one.step()
+    assert one.report.outcome is None
+    one.rest()
+
+
+def test_a_full_batch_is_followed_at_once_by_a_larger_one() -> None:
+    one = Bench(*[claimed("a", "b")] * 2, batch=2)
+    assert one.step()["batch_size"] == 2
+    assert one.step()["batch_size"] == 4
+    assert one.claimer.due_at(one.clock.time) > one.clock.time, "the second one was not full"
+
+
+def test_no_batch_is_larger_than_the_largest() -> None:
+    full = claimed(*map(str, range(LARGEST_BATCH)))
+    one = Bench(full, claimed(), batch=LARGEST_BATCH)
+    one.step()
+    assert one.step()["batch_size"] == LARGEST_BATCH
+
+
+def test_with_more_to_come_an_empty_claim_is_followed_at_once() -> None:
+    one = Bench(claimed(more=True), claimed())
+    one.step()
+    assert one.report.outcome is None
+    assert one.claimer.due_at(one.clock.time) == one.clock.time
+    one.step()
+    assert one.report.outcome == "drained"
+
+
+def test_while_posts_are_under_way_empty_claims_grow_apart() -> None:
+    one = Bench(claimed("a"), claimed(), claimed(), claimed(), claimed())
+    one.step()
+    waits = []
+    for _ in range(4):
+        waits.append(one.claimer.due_at(one.clock.time) - one.clock.time)
+        one.clock.time += waits[-1]
+        one.step()
+    assert waits == [1.0, 2.0, 5.0, 5.0]
+
+
+def test_once_all_is_settled_it_claims_at_once() -> None:
+    one = Bench(claimed("a"), claimed())
+    one.step()
+    one.rest()
+    one.land()
+    one.step()
+    assert one.report.outcome == "drained"
+
+
+def test_busy_destinations_are_left_out_and_trials_asked_for_once() -> None:
+    one = Bench(claimed("a"), claimed())
+    one.probes.trials = ["C9"]
+    assert one.step()["trials"] == ["C9"]
+    one.land()
+    assert one.step()["trials"] == []
+
+
+def test_what_its_destination_has_no_time_for_goes_back() -> None:
+    answer = claimed("a")
+    answer["deliveries"][0]["ready_in"] = 600
+    one = Bench(answer)
+    one.step()
+    assert one.recorder.given_back == ["a"]
+
+
+def test_without_the_lease_the_run_ends() -> None:
+    one = Bench(claimed(held=False))
+    one.step()
+    assert one.report.outcome == "lease_lost"
+
+
+def test_a_claim_that_fails_ends_the_run() -> None:
+    one = Bench(TransientError("lost", code="x"))
+    one.step()
+    assert (one.report.outcome, one.claimer.is_busy) == ("failed", False)
+
+
+def test_while_records_fail_nothing_more_is_claimed() -> None:
+    one = Bench(claimed())
+    one.recorder.is_failing = True
+    one.rest()
+    assert one.claimer.due_at(one.clock.time) == math.inf
+
+
+def test_suspects_come_first_each_alone() -> None:
+    one = Bench(claimed("a"), claimed(), claimed("b"), suspects=True)
+    assert one.step()["alone"]
+    one.rest()
+    one.land()
+    assert one.step()["alone"], "is there another?"
+    assert not one.step()["alone"]
+
+
+def test_so_many_suspects_are_enough_for_a_run() -> None:
+    one = Bench(*[claimed("a")] * (MOST_SUSPECTS + 1), suspects=True)
+    alone = []
+    for _ in range(MOST_SUSPECTS + 1):
+        alone.append(one.step()["alone"])
+        one.land()
+    assert alone == [True] * MOST_SUSPECTS + [False]
+
+
+def test_while_the_token_is_refused_one_message_tries_and_then_all_goes_on() -> None:
+    one = Bench(claimed("a"), claimed("b", "c"), stopped="invalid_auth", batch=50)
+    assert one.step()["batch_size"] == 1
+    one.rest()
+    one.report.counts["sent"] += 1
+    one.land()
+    assert one.step()["batch_size"] == 50
+
+
+def test_a_few_messages_that_prove_nothing_are_enough() -> None:
+    one = Bench(*[claimed("a")] * TOKEN_TRIALS, stopped="invalid_auth")
+    for _ in range(TOKEN_TRIALS):
+        assert one.step()["batch_size"] == 1
+        one.land()
+    one.rest()
+    assert one.report.outcome == "waiting"
+
+
+class TestLingering:
+    def test_it_looks_instead_of_ending(self) -> None:
+        one = Bench(claimed(), looked(), linger=60.0)
+        one.step()
+        assert (one.report.outcome, one.claimer.is_idle) == (None, True)
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_EVERY
+        one.rest()
+        one.clock.time += LOOK_EVERY
+        one.step()
+        assert one.database.calls[-1][0] == "look_for_notifications"
+
+    def test_what_it_sees_is_claimed_at_once(self) -> None:
+        one = Bench(claimed(), looked(due=True), claimed("a"), linger=60.0)
+        one.step()
+        one.clock.time += LOOK_EVERY
+        one.step()
+        assert not one.claimer.is_idle
+        one.step()
+        assert one.database.calls[-1][0] == "claim_notifications"
+        assert len(one.in_flight) == 1
+
+    def test_it_looks_less_often_when_nothing_comes(self) -> None:
+        one = Bench(claimed(), *[looked()] * 60, linger=120.0)
+        one.step()
+        began, waits = one.clock.time, []
+        while one.clock.time < began + 40:
+            waits.append(one.claimer.due_at(one.clock.time) - one.clock.time)
+            one.clock.time += waits[-1]
+            one.step()
+        assert waits[:30] == [LOOK_EVERY] * 30
+        assert waits[31:] == [LOOK_EVERY_IDLE] * len(waits[31:])
+        assert IDLE_AFTER == 30
+
+    @pytest.mark.parametrize(
+        ("answer", "outcome"),
+        [(looked(wanted=True), "handed_over"), (looked(held=False), "lease_lost")],
+    )
+    def test_it_ends_when_another_run_wants_or_has_the_lease(
+        self, answer: dict[str, Any], outcome: str
+    ) -> None:
+        one = Bench(claimed(), answer, linger=60.0)
+        one.step()
+        one.clock.time += LOOK_EVERY
+        one.step()
+        assert one.report.outcome == outcome
+
+    def test_it_ends_after_its_time(self) -> None:
+        one = Bench(claimed(), linger=60.0)
+        one.step()
+        one.clock.time += 60
+        one.rest()
+        assert one.report.outcome == "drained"

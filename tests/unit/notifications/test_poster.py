@@ -1,0 +1,324 @@
+"""What a run does about each thing that can come of a post or a look."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.unit.notifications.claimed import Clock, Held, delivery, unknown
+from workers.errors import (
+    AmbiguousError,
+    CannotLookError,
+    CredentialsError,
+    DestinationError,
+    PermanentError,
+    RateLimitedError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.notifications.answers import Delivery
+from workers.notifications.in_flight import InFlight, Post
+from workers.notifications.outcomes import SETTLING_TIME, Outcome
+from workers.notifications.poster import LOOK_PATIENCE, TROUBLE_PAUSE, Poster
+from workers.notifications.report import Report
+from workers.notifications.slack import ChannelInfo, HistoryPage, Posted
+from workers.notifications.throttle import TROUBLE_LIMIT, Throttle
+
+CUTOFF = 2000.0
+
+
+@dataclass
+class FakeSlack:
+    """Does what the test says: an error or an answer for each call."""
+
+    posts: list[Any] = field(default_factory=list)
+    pages: list[Any] = field(default_factory=list)
+    timeout: float = 10.0
+    asked: list[Any] = field(default_factory=list)
+
+    def post(self, channel: str, message: Any, id: str, *, parent_ts: str | None = None) -> Posted:
+        self.asked.append(("post", channel, id))
+        return self._next(self.posts)  # type: ignore[no-any-return]
+
+    def history_page(self, channel: str, oldest: float, latest: Any) -> HistoryPage:
+        self.asked.append(("page", channel, latest))
+        return self._next(self.pages)  # type: ignore[no-any-return]
+
+    def open_dm(self, person: str) -> str:
+        return f"D{person}"
+
+    def channel_info(self, channel: str) -> ChannelInfo:
+        raise CannotLookError("not asked", code="missing_scope")
+
+    def _next(self, answers: list[Any]) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass
+class Heard:
+    """A recorder that only remembers."""
+
+    said: list[tuple[str, Outcome]] = field(default_factory=list)
+    back: list[str] = field(default_factory=list)
+    parks: list[tuple[str, str]] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+
+    def note(self, post: Post, outcome: Outcome, posted_at: float | None = None) -> None:
+        self.said.append((post.first.id, outcome))
+
+    def give_back(self, posts: list[Post]) -> None:
+        self.back += [post.first.id for post in posts]
+
+    def park(self, destination: str, code: str, reason: str) -> None:
+        self.parks.append((destination, code))
+
+    def stop(self, code: str, reason: str) -> None:
+        self.stops.append(code)
+
+
+class Bench:
+    def __init__(self, *deliveries: Delivery, unverifiable: str = "repost") -> None:
+        self.clock, self.slack, self.heard = Clock(), FakeSlack(), Heard()
+        self.in_flight, self.report, self.jobs = InFlight(1.0), Report(), Held()
+        self.throttle = Throttle(
+            rate=0.0, burst=1.0, concurrency=8, handover={}, age=0.0, now=self.clock.time
+        )
+        self.poster = Poster(
+            slack=self.slack,  # type: ignore[arg-type]
+            unverifiable=unverifiable, cutoff=CUTOFF, jitter=lambda: 0.0, in_flight=self.in_flight,
+            recorder=self.heard,  # type: ignore[arg-type]
+            throttle=self.throttle, report=self.report, jobs=self.jobs, clock=self.clock,
+        )  # fmt: skip
+        for one in deliveries:
+            post = self.in_flight.take_in(one, self.clock.time)
+            assert post is not None
+            post.state = "new" if one.is_unknown else "announced"
+
+    def step(self) -> None:
+        """A step, and all that it started."""
+        self.poster.step(self.clock.time)
+        while len(self.jobs):
+            self.jobs.run()
+
+    def meets(self, *errors: WorkerError) -> Bench:
+        self.slack.posts += errors
+        self.step()
+        return self
+
+    def reads(self, *pages: Any) -> Bench:
+        self.slack.pages += pages
+        self.step()
+        return self
+
+    @property
+    def results(self) -> list[tuple[str, str]]:
+        return [(id_, outcome.result) for id_, outcome in self.heard.said]
+
+
+def page(*found: str, read_down_to: str | None = None) -> HistoryPage:
+    return HistoryPage({id_: "7.7" for id_ in found}, read_down_to)
+
+
+def two(**values: Any) -> tuple[Delivery, Delivery]:
+    """One behind the other."""
+    return delivery("a", **values), delivery("b")
+
+
+def test_a_post_that_got_through() -> None:
+    one = Bench(*two())
+    one.slack.posts = [Posted("C1", "1.2", "req")]
+    one.step()
+    assert one.results == [("a", "sent")]
+    assert one.report.counts["sent"] == 1
+    assert one.poster.due_at(one.clock.time) == pytest.approx(one.clock.time + 1.02), "its pace"
+
+
+def test_a_person_is_posted_to_by_their_own_id_until_the_conversation_is_known() -> None:
+    one = Bench(delivery("a", destination="U1"), delivery("b", destination="U1"))
+    one.slack.posts = [Posted("DU1", "1.2", ""), Posted("DU1", "1.3", "")]
+    one.step()
+    one.clock.time += 2
+    one.step()
+    assert [asked[1] for asked in one.slack.asked] == ["U1", "DU1"]
+
+
+def test_a_short_wait_keeps_the_message_at_its_place() -> None:
+    one = Bench(*two()).meets(RateLimitedError("wait", code="x", retry_after=5.0))
+    assert one.results == []
+    assert one.poster.due_at(one.clock.time) == one.clock.time + 5
+
+
+def test_a_long_wait_gives_the_channel_back() -> None:
+    one = Bench(*two()).meets(RateLimitedError("wait", code="x", retry_after=300.0))
+    assert one.results == [("a", "wait")]
+    assert one.heard.said[0][1].hold_in == 300.0
+    assert one.heard.back == ["b"]
+    assert one.report.outcome is None
+
+
+def test_a_long_wait_for_everything_ends_the_run() -> None:
+    one = Bench(*two()).meets(
+        RateLimitedError("wait", code="x", retry_after=300.0, everywhere=True)
+    )
+    assert one.report.outcome == "waiting"
+
+
+def test_a_refused_token_stops_everything() -> None:
+    one = Bench(*two()).meets(CredentialsError("no", code="invalid_auth"))
+    assert one.heard.stops == ["invalid_auth"]
+    assert one.results == [("a", "wait")]
+    assert one.report.outcome == "token_refused"
+    one.step()
+    assert one.heard.back == ["b"]
+
+
+def test_in_doubt_holds_the_channel_so_that_order_is_kept() -> None:
+    one = Bench(*two()).meets(AmbiguousError("lost", code="x"))
+    (_, outcome), back = one.heard.said[0], one.heard.back
+    assert (outcome.result, outcome.in_doubt) == ("unknown", True)
+    assert outcome.hold_in == SETTLING_TIME
+    assert back == ["b"]
+
+
+def test_not_sent_is_tried_again_soon() -> None:
+    one = Bench(*two()).meets(TransientError("refused", code="x"))
+    assert one.results == []
+    assert one.poster.due_at(one.clock.time) == one.clock.time + TROUBLE_PAUSE
+
+
+def test_so_many_failures_in_a_row_are_trouble_at_slack() -> None:
+    channels = [delivery(str(n), destination=f"C{n}") for n in range(TROUBLE_LIMIT)]
+    one = Bench(*channels).meets(*[TransientError("refused", code="x")] * TROUBLE_LIMIT)
+    assert one.report.outcome == "slack_unavailable"
+
+
+@pytest.mark.parametrize("seen", [None, "is_archived"])
+def test_a_refused_destination_is_parked_once_that_is_confirmed(seen: str | None) -> None:
+    one = Bench(*two(error_code=seen)).meets(DestinationError("no", code="is_archived"))
+    assert one.heard.parks == ([] if seen is None else [("C1", "is_archived")])
+    assert one.results == [("a", "wait")]
+    assert one.heard.back == ["b"]
+    assert one.report.outcome is None
+
+
+def test_a_refused_message_costs_only_itself() -> None:
+    one = Bench(*two()).meets(PermanentError("no", code="no_text"))
+    assert one.results == [("a", "dead")]
+    assert one.report.counts["dead"] == 1
+    assert one.heard.back == []
+
+
+@pytest.mark.parametrize(("attempts", "count"), [(0, "retried"), (4, "dead")])
+def test_an_unknown_code_is_an_attempt(attempts: int, count: str) -> None:
+    one = Bench(*two(attempts=attempts)).meets(UnknownError("?", code="brand_new"))
+    assert one.results == [("a", "retry")]
+    assert one.report.counts[count] == one.report.counts["unknown_codes"] == 1
+
+
+def test_data_that_cannot_be_read_is_a_refused_message() -> None:
+    one = Bench(*two(unreadable=PermanentError("its event_data is odd", code="unreadable")))
+    one.step()
+    assert one.results == [("a", "dead")]
+    assert one.heard.said[0][1].error == "its event_data is odd"
+    assert one.slack.asked == []
+
+
+def test_an_error_without_a_rule_ends_the_run_and_leaves_the_post_announced() -> None:
+    one = Bench(*two())
+    one.slack.posts = [KeyError("what is this")]
+    one.step()
+    assert one.report.outcome == "failed"
+    assert one.results == []
+
+
+def test_no_post_starts_after_the_deadlines_margin() -> None:
+    one = Bench(*two())
+    one.poster.step(one.clock.time)
+    one.clock.time = CUTOFF
+    one.jobs.run()
+    assert one.slack.asked == []
+    assert one.report.outcome == "deadline"
+    one.step()
+    assert one.heard.back == ["a", "b"]
+
+
+def test_plain_text_is_not_tried_after_the_deadlines_margin() -> None:
+    one = Bench(*two())
+
+    def slow(*_: Any, **__: Any) -> Posted:
+        one.clock.time = CUTOFF
+        raise PermanentError("no", code="invalid_blocks")
+
+    one.slack.post = slow  # type: ignore[method-assign]
+    one.step()
+    one.step()
+    assert one.results == []
+    assert one.heard.back == ["a", "b"]
+
+
+class TestLooking:
+    def test_found_is_sent(self) -> None:
+        one = Bench(unknown("a"), delivery("b")).reads(page("a"))
+        assert one.results == [("a", "sent")]
+        assert one.report.counts["reconciled"] == 1
+
+    def test_absent_is_posted_as_if_it_were_new(self) -> None:
+        one = Bench(unknown("a")).reads(page())
+        (post,) = one.in_flight.queues["C1"].waiting
+        assert (post.look_first, post.in_doubt, post.possible_duplicate) == (False, False, False)
+
+    def test_absent_where_it_no_longer_goes_is_moved(self) -> None:
+        one = Bench(unknown("a", moved=True)).reads(page())
+        assert one.results == [("a", "moved")]
+        assert not one.heard.said[0][1].in_doubt
+
+    def test_page_by_page_down_to_the_end_of_the_window(self) -> None:
+        one = Bench(unknown("a"), unknown("b")).reads(page("b", read_down_to="5.5"), page("a"))
+        assert sorted(one.results) == [("a", "sent"), ("b", "sent")]
+        assert [asked[2] for asked in one.slack.asked][1] == "5.5"
+
+    def test_a_look_that_breaks_off_goes_on_below_later(self) -> None:
+        lost = RateLimitedError("wait", code="x", retry_after=90.0)
+        one = Bench(unknown("a"), unknown("c"), delivery("b")).reads(
+            page("c", read_down_to="5.5"), lost
+        )
+        assert one.results == [("c", "sent"), ("a", "unknown")]
+        outcome = one.heard.said[1][1]
+        assert (outcome.looking, outcome.looked_down_to, outcome.hold_in) == (True, "5.5", 90.0)
+        assert one.heard.back == ["b"]
+
+    def test_it_resumes_where_it_broke_off(self) -> None:
+        one = Bench(unknown("a", looked_down_to="5.5", looked_for=60.0)).reads(page("a"))
+        assert one.slack.asked == [("page", "C1", "5.5")]
+
+    @pytest.mark.parametrize("error", [TransientError("500", code="x"),
+                                       RateLimitedError("429", code="x", retry_after=60.0)])  # fmt: skip
+    def test_looking_has_an_end(self, error: WorkerError) -> None:
+        one = Bench(unknown("a", looked_for=LOOK_PATIENCE)).reads(error)
+        (post,) = one.in_flight.queues["C1"].waiting
+        assert (post.look_first, post.possible_duplicate, post.in_doubt) == (False, True, True)
+
+    def test_what_cannot_be_looked_for_is_repeated_with_a_mark(self) -> None:
+        one = Bench(unknown("a")).reads(CannotLookError("no", code="missing_scope"))
+        (post,) = one.in_flight.queues["C1"].waiting
+        assert (post.look_first, post.possible_duplicate) == (False, True)
+        assert one.heard.parks == []
+
+    def test_or_its_destination_is_parked_if_so_set(self) -> None:
+        one = Bench(unknown("a"), unverifiable="park")
+        one.reads(CannotLookError("no", code="missing_scope"))
+        assert one.heard.parks == [("C1", "unverifiable")]
+        assert one.heard.back == ["a"]
+        assert one.in_flight.ready_at(one.clock.time) == math.inf
+
+    def test_a_refused_token_stops_everything(self) -> None:
+        one = Bench(unknown("a")).reads(CredentialsError("no", code="invalid_auth"))
+        assert one.heard.stops == ["invalid_auth"]
+        assert one.results == [("a", "unknown")]
