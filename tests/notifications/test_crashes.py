@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -41,10 +42,10 @@ def first_of(*methods: str) -> tuple[str, ...]:
 
 # Where one can fall besides, and what it takes that a run comes there.
 LOOKING = first_of("auth.test", "conversations.history")
-DIRECT = first_of("conversations.open")
+DIRECT = first_of("conversations.open", "auth.test", "conversations.history")
 REFUSED = first_of("conversations.info")
-REVOKED = first_of("auth.test")
-KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *REVOKED))
+LINGERING = first_of("look_for_notifications")
+KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *LINGERING))
 
 
 MODULE = "tests.notifications.killed_run"
@@ -69,9 +70,9 @@ def start(world: World, kill_at: str | None, **more: Any) -> forked.Run:
     return forked.Run(MODULE, order_for(world, kill_at, **more))
 
 
-def killed_run(world: World, kill_at: str | None) -> list[str]:
+def killed_run(world: World, kill_at: str | None, **more: Any) -> list[str]:
     """The steps that a run took until it was killed, or to its end."""
-    taken = forked.killed_run(MODULE, order_for(world, kill_at))
+    taken = forked.killed_run(MODULE, order_for(world, kill_at, **more))
     assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
     return taken
 
@@ -82,7 +83,8 @@ def queue_some(world: World, seed: int = 0) -> int:
     for channel, count in zip(("C0ONE0000", "C0TWO0000", "C0THREE00"), counts, strict=True):
         config = world.agency.config(channel, template="{{text}}")
         for number in range(count):
-            world.queue(config, f"{channel} {number}")
+            due = world.now + timedelta(milliseconds=number - 1000)
+            world.queue(config, f"{channel} {number}", next_attempt_at=due)
     return sum(counts)
 
 
@@ -111,11 +113,39 @@ def test_a_kill_while_looking_for_what_may_have_been_posted(world: World, step: 
     assert_all_is_sent_once(world, 6)
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_dead_run_is_followed_at_once(world: World, step: str) -> None:
+    """What it had not announced goes on as soon as its lease has run out, 30 s after its last
+    record; the channels with something in doubt a minute after that was tried, in order."""
+    queue_some(world)
+    killed_run(world, step)
+    announced = [d for d in world.agency.deliveries() if d["state"] == "sending"]
+    doubtful = {delivery["destination"] for delivery in announced}
+    world.clock.advance(35)
+    world.run(slack_channel_rate=0.0)
+    waiting = [d for d in world.agency.deliveries() if d["state"] in ("pending", "unknown")]
+    assert {delivery["destination"] for delivery in waiting} <= doubtful
+    world.clock.advance(30)
+    world.run_until_ended(slack_channel_rate=0.0)
+    assert_in_order(world)
+    world.assert_kept()
+
+
 @pytest.mark.parametrize("step", DIRECT)
-def test_a_kill_while_a_direct_message_is_opened(world: World, step: str) -> None:
+def test_a_kill_while_a_direct_message_is_looked_for(world: World, step: str) -> None:
     world.queue(world.agency.config(user_id=world.agency.user("U0AVA00000")))
+    killed_run(world, "before chat.postMessage 1")
+    world.clock.advance(61)
     assert killed_run(world, step)[-1] == step
     assert_all_is_sent_once(world, 1)
+
+
+@pytest.mark.parametrize("step", LINGERING)
+def test_a_kill_of_a_run_that_lingers(world: World, step: str) -> None:
+    queue_some(world)
+    assert killed_run(world, step, linger=5.0)[-1] == step
+    queue_some(world)
+    assert_all_is_sent_once(world, 12)
 
 
 @pytest.mark.parametrize("step", REFUSED)
@@ -135,11 +165,11 @@ def test_a_kill_while_a_parked_destination_is_asked_for(world: World, step: str)
     world.change_channel("C0FIRST00", member=True)
     world.clock.advance(700)
     assert killed_run(world, step)[-1] == step
-    world.clock.advance(700)
+    world.clock.advance(1300)
     assert_all_is_sent_once(world, 1)
 
 
-@pytest.mark.parametrize("step", REVOKED)
+@pytest.mark.parametrize("step", first_of("chat.postMessage"))
 def test_a_kill_while_a_refused_token_is_tried_again(world: World, step: str) -> None:
     world.notify("C0FIRST00")
     world.change_token(revoked=True)
@@ -161,11 +191,18 @@ def assert_all_is_sent_once(world: World, count: int) -> None:
     world.assert_kept()
 
 
+def assert_in_order(world: World) -> None:
+    """Within each channel, by when they were due."""
+    for messages in world.workspace.state()["messages"].values():
+        texts = [message["text"] for message in messages]
+        assert texts == sorted(texts)
+
+
 def test_a_kill_before_any_post_costs_the_lease_alone(world: World) -> None:
     queue_some(world)
     killed_run(world, "after claim_notifications 1")
     assert world.run().outcome == "busy"
-    world.clock.advance(180)
+    world.clock.advance(30)
     assert world.run(slack_channel_rate=0.0).counts["sent"] == 6
     assert world.slack_server.journal.count("conversations.history") == 0
     assert {row["attempts"] for row in world.queued()} == {0}

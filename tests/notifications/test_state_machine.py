@@ -23,14 +23,14 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from workers.notifications.claims import read_claim
+from workers.notifications.lanes import Work
 
 from local.faults import Fault, close, failing, rate_limited, reset, slack_error, truncate
 from tests.conftest import Api
 from tests.notifications.virtual_time import TimedDatabase
 from tests.notifications.world import ENDED, World, world_over
 from workers.errors import AmbiguousError, CredentialsError, TransientError, WorkerError
-from workers.notifications.claims import read_claim
-from workers.notifications.lanes import Work
 from workers.notifications.posting import attempt_post
 from workers.notifications.slack import Slack
 
