@@ -48,7 +48,13 @@ def test_a_post_is_one_request_with_all_that_it_needs(peer: Peer) -> None:
     assert json.loads(request["body"]) == {
         "channel": "C1",
         "text": text,
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}],
+        "blocks": [
+            {
+                "type": "section",
+                "text": {"type": "mrkdwn", "text": text, "verbatim": True},
+                "expand": True,
+            }
+        ],
         "metadata": {"event_type": "queue_delivery", "event_payload": {"delivery_id": "d-1"}},
         "parse": "none",
         "unfurl_links": False,
