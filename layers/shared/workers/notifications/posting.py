@@ -35,7 +35,8 @@ class Attempt:
 def attempt_post(
     slack: Slack, work: Work, conversation_id: str | None, now: Callable[[], float]
 ) -> Attempt:
-    """Render and post one delivery, opening the direct message if it is not known yet.
+    """Render and post one delivery, opening the direct message if it is not known yet; if that
+    cannot be, to the person's id, which takes posts as well.
 
     Never raises a WorkerError; what it does not know goes through.
     """
@@ -47,9 +48,10 @@ def attempt_post(
         message = mark_repeat(message)
     attempt = Attempt(conversation_id, now(), message.unknown_keys)
     try:
-        channel = conversation_id or open_conversation(slack, delivery.destination)
-        attempt = replace(attempt, conversation_id=channel, started=now())
-        return replace(attempt, posted=_post(slack, channel, message, delivery.id))
+        conversation_id = conversation_id or _opened(slack, delivery.destination)
+        attempt = replace(attempt, conversation_id=conversation_id, started=now())
+        posted = _post(slack, conversation_id or delivery.destination, message, delivery.id)
+        return replace(attempt, conversation_id=posted.channel, posted=posted)
     except DestinationError as error:
         confirmed = delivery.error_code == error.code or _is_closed(slack, attempt.conversation_id)
         return replace(attempt, error=error, confirmed=confirmed)
@@ -60,6 +62,13 @@ def attempt_post(
 def open_conversation(slack: Slack, destination: str) -> str:
     """The conversation of a destination: itself, or for a person the opened direct message."""
     return slack.open_dm(destination) if destination.startswith(("U", "W")) else destination
+
+
+def _opened(slack: Slack, destination: str) -> str | None:
+    try:
+        return open_conversation(slack, destination)
+    except CannotLookError:
+        return None
 
 
 def find_posted(slack: Slack, conversation_id: str, works: Collection[Work]) -> dict[str, str]:
