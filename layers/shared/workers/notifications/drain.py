@@ -191,7 +191,7 @@ class Drain:
             self._slack.identity()
         except CredentialsError as error:
             self._end("token_refused", error)
-        except (TransientError, RateLimitedError):
+        except (TransientError, RateLimitedError, CannotLookError):
             self._end("slack_unavailable")
         else:
             self._hand.outbox.resumed = True
