@@ -361,16 +361,6 @@ def test_no_text_of_slacks_holds_what_a_database_would_refuse(peer: Peer) -> Non
         text.encode()
 
 
-def test_an_answer_without_an_end_is_none(peer: Peer) -> None:
-    huge = {"ok": True, "channel": "C1", "ts": "1.2", "more": "x" * 9_000_000}
-    peer.answers("chat.postMessage", huge, OK)
-    peer.answers("conversations.info", huge)
-
-    assert (type(error := refusal(peer.post)), error.code) == (AmbiguousError, "answer_unusable")
-    assert type(refusal(lambda: peer.slack.channel_info("C1"))) is TransientError
-    assert peer.post().ts == "1.2"
-
-
 def test_a_warning_of_slacks_is_logged_once(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
     peer.answers(
         "chat.postMessage",
