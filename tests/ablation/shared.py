@@ -34,7 +34,7 @@ REDIRECTS = (
         "tests/integration/test_slack_edge.py::test_a_redirect_is_not_followed",
         (
             Cut(
-                f"{WORKERS}/notifications/slack.py",
+                f"{WORKERS}/notifications/slack_client.py",
                 "def _perform_urllib_http_request_internal(",
                 "def _not_called(",
             ),

@@ -166,12 +166,30 @@ def test_a_revoked_slack_token(examine: Examine, stack: LocalStack) -> None:
 def test_a_missing_scope(examine: Examine, stack: LocalStack) -> None:
     state = stack.running.slack.state()
     (token,) = state["tokens"]
-    state["tokens"][token]["scopes"] = ["chat:write", "channels:read", "groups:read"]
+    state["tokens"][token]["scopes"] = ["im:write", "channels:read", "groups:read"]
     stack.running.slack.replace_state(state)
     _, sections = examine()
     told = failed(sections["Slack"])
-    assert any("the token lacks im:write" in text and "reinstall" in mend for text, mend in told)
+    assert any("the token lacks chat:write" in text and "reinstall" in mend for text, mend in told)
     assert any("channels:history" in one["text"] for one in sections["Slack"])
+
+
+def test_scopes_that_only_looking_needs(examine: Examine, stack: LocalStack) -> None:
+    state = stack.running.slack.state()
+    (token,) = state["tokens"]
+    state["tokens"][token]["scopes"] = ["chat:write"]
+    stack.running.slack.replace_state(state)
+    _, sections = examine()
+    assert failed(sections["Slack"]) == []
+    warned = [one["text"] for one in sections["Slack"] if one["level"] == "warning"]
+    assert any("im:write" in text and "its repeat is marked" in text for text in warned)
+    assert any("C0CREATIVE0 cannot be looked at" in text for text in warned)
+
+
+def test_a_channels_name_in_place_of_its_id(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute("update notification_config set channel_id = 'creative'")
+    _, sections = examine()
+    assert "is a channel's name; put its id" in one_failure(sections["Slack"])
 
 
 @pytest.mark.parametrize(

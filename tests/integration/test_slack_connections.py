@@ -190,6 +190,7 @@ def answer_of(data: bytes) -> Callable[[socket.socket], bytes]:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", "answer_lost"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{", "answer_lost"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{}", "answer_lost"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n{}", "answer_unusable"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: x; charset=no-such\r\n\r\n{", "answer_unusable"),
         (b"HTTP/1.1 500 \xff\r\nContent-Type: a; charset=utf-16\r\n\r\n\xff\xfe\x00", "http_500"),
         (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 500 + b"\r\n{}", "answer_lost"),
@@ -204,6 +205,16 @@ def test_what_is_no_proper_answer_is_ambiguous(data: bytes, code: str) -> None:
 
     assert (type(error), error.code) == (AmbiguousError, code)
     assert len(server.received) == 1
+
+
+def test_an_answer_is_not_read_without_end() -> None:
+    with RawServer(answer_of(b"HTTP/1.1 200 OK\r\n\r\n{" + b" " * 9_000_000)) as server:
+        slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=60)
+
+        error = refusal(lambda: slack.post("C1", MESSAGE, "d-1"))
+
+    assert (type(error), error.code) == (AmbiguousError, "answer_unusable")
+    assert "too long" in str(error)
 
 
 def test_chunks_are_put_together() -> None:

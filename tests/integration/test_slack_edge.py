@@ -48,7 +48,13 @@ def test_a_post_is_one_request_with_all_that_it_needs(peer: Peer) -> None:
     assert json.loads(request["body"]) == {
         "channel": "C1",
         "text": text,
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}],
+        "blocks": [
+            {
+                "type": "section",
+                "text": {"type": "mrkdwn", "text": text, "verbatim": True},
+                "expand": True,
+            }
+        ],
         "metadata": {"event_type": "queue_delivery", "event_payload": {"delivery_id": "d-1"}},
         "parse": "none",
         "unfurl_links": False,
@@ -353,16 +359,6 @@ def test_no_text_of_slacks_holds_what_a_database_would_refuse(peer: Peer) -> Non
     for text in texts:
         assert text.isprintable()
         text.encode()
-
-
-def test_an_answer_without_an_end_is_none(peer: Peer) -> None:
-    huge = {"ok": True, "channel": "C1", "ts": "1.2", "more": "x" * 9_000_000}
-    peer.answers("chat.postMessage", huge, OK)
-    peer.answers("conversations.info", huge)
-
-    assert (type(error := refusal(peer.post)), error.code) == (AmbiguousError, "answer_unusable")
-    assert type(refusal(lambda: peer.slack.channel_info("C1"))) is TransientError
-    assert peer.post().ts == "1.2"
 
 
 def test_a_warning_of_slacks_is_logged_once(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:

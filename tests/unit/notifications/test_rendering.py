@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.notifications.rendered import check_limits, sections, shown, tokens, unescape, units
@@ -70,6 +70,7 @@ fragments = st.sampled_from(
         "<!{{a}}>",
         "<@{{a}}>",
         "<#{{a}}|x>",
+        "<!subteam^{{a}}>",
         "<!{{a}}|{{b}}>",
         "<!date^{{a}}^{date}|{{b}}>",
         "<https://agency.example/r/{{a}}|Open {{b}}>",
@@ -78,7 +79,14 @@ fragments = st.sampled_from(
         "https://{{a}}",
         "<!channel>",
         "*",
+        "*{{a}}*",
+        "`{{b}}`",
+        "```",
+        "{{ a }}",
+        "{{a.b}}",
         "> ",
+        ">>> ",
+        "> {{a}}",
         "<",
         "&",
         "&lt;",
@@ -100,12 +108,17 @@ def test_any_template_and_any_value_give_a_message_within_slacks_limits(
 
     check_limits(message)
     assert message.blocks == [
-        {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+        {
+            "type": "section",
+            "text": {"type": "mrkdwn", "text": text, "verbatim": True},
+            "expand": True,
+        }
         for text in sections(message)
     ]
     assert message == render(template, event, event_type=event_type)
 
 
+@settings(deadline=None)
 @given(
     st.lists(fragments, min_size=1).map("".join),
     st.lists(st.sampled_from(HOSTILE) | st.text("<>&|@#!;ltgampU1^/:.\n "), min_size=1, max_size=3),

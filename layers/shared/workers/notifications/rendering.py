@@ -1,18 +1,33 @@
 """Turns a template and the data of an event into a message that is safe to send to Slack.
 
 The template's author may use Slack's markup; the values filled in are data, whoever wrote
-them. So values are escaped, can open no mention and no link, and fit Slack's limits, while
-what the author wrote stays live. Everything here is pure and takes linear time.
+them. So values are escaped, can open no mention and no link, end no formatting of the
+author's, and fit Slack's limits, while what the author wrote stays live. Everything here is
+pure and takes linear time.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
+
+from workers.notifications.event_data import as_text, unquoted
+from workers.notifications.mrkdwn import (
+    ELLIPSIS,
+    FENCE,
+    QUOTE,
+    clean,
+    escape,
+    is_visible,
+    sections,
+    shorten,
+    shorten_value,
+    units,
+)
 
 # A section's text: https://docs.slack.dev/reference/block-kit/blocks/section-block
 SECTION_LIMIT: Final = 3_000
@@ -22,28 +37,34 @@ TOTAL_LIMIT: Final = 12_000
 # Slack splits or refuses a longer `text` at about 4,000 characters:
 # https://docs.slack.dev/reference/methods/chat.postMessage
 TEXT_LIMIT: Final = 3_000
-# Leaves room for a note below the message.
-BODY_LIMIT: Final = TOTAL_LIMIT - 100
+# Leaves room for what is closed and opened again between sections, and for a note below.
+BODY_LIMIT: Final = TOTAL_LIMIT - 300
 VALUE_LIMIT: Final = 2_000
 # A link or mention is never split, so it has to fit into a section with room to spare.
 TOKEN_LIMIT: Final = 2_000
 FIELD_LIMIT: Final = 300
 
-ELLIPSIS: Final = "…"
 SHORTENED: Final = "\n… (message shortened)"
 REPEAT_NOTE: Final = "(This may be a repeat: Slack did not confirm an earlier copy.)"
 
+# `{{key}}`, `{{ key }}`, or a path: `{{client.name}}`, `{{tags.0}}`
+_KEY: Final = r"\w+(?:[.-]\w+)*"
+_OPENING, _CLOSING = r"\{\{[ \t]*", r"[ \t]*\}\}"
 _PART = re.compile(
     r"<(?P<token>[^<>\n]+)>"
-    r"|(?P<url>https?://(?:\{\{\w+\}\}|[^\s<>|{}\"`])+)"
-    r"|\{\{(?P<key>\w+)\}\}",
-    re.ASCII,
+    rf"|(?P<url>https?://(?:{_OPENING}{_KEY}{_CLOSING}|[^\s<>|{{}}\"`])+)"
+    # a value that is all there is in bold or the like: `*{{title}}*`, `*_{{title}}_*`
+    r"|(?P<outer>(?<!`)[*_~`])(?P<inner>(?<!`)[*_~`])?"
+    rf"{_OPENING}(?P<marked>{_KEY}){_CLOSING}(?(inner)(?P=inner)|)(?P=outer)(?!`)"
+    rf"|{_OPENING}(?P<key>{_KEY}){_CLOSING}"
 )
-_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PLACEHOLDER = re.compile(rf"{_OPENING}({_KEY}){_CLOSING}")
+_INDEX = re.compile(r"\d{1,6}", re.ASCII)
 _STRAY_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt);)")
 _CODE_FENCE = re.compile(r"`{3,}")
+# `>>>` quotes all of the rest of a message, which is for the author to do.
+_QUOTE_OF_THE_REST = re.compile(r"^([ \t]*)(?=>{3})", re.MULTILINE)
+_STEPS = re.compile(r"```|\n|`|[^`\n]+")
 _SENTENCE_END = re.compile(r"[.,;:!?)\]'*_~]*$")
 # What stands between angle brackets and is meant as markup: a mention, a command, an address.
 _MARKUP = re.compile(r"[@#!]\S|[^\s|]+[:.][^\s|]*(?:\||$)")
@@ -51,23 +72,38 @@ _URL_UNSAFE = re.compile(r"[\s<>|\"\\^`{}]")
 _OPEN_HOST = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 # A host to which a path may be added; after `https://` or `https://www.` there is more to come.
 _WHOLE_HOST = re.compile(r"https?://[^/?#]+[.:][^/?#]*[A-Za-z0-9]", re.IGNORECASE)
-_HOST_PART = re.compile(r"[A-Za-z0-9-]*")
+_HOST_PART = re.compile(r"[A-Za-z0-9.-]*")
 _HOST_END = re.compile(r"[A-Za-z0-9-]*(?:[/?#].*)?", re.DOTALL)
-_SCHEME = re.compile(r"https?://|mailto:", re.IGNORECASE)
+_SCHEME = re.compile(r"https?://|mailto:|tel:", re.IGNORECASE)
+_QUERY = re.compile(r"[?#]")
 
 # Which targets may be completed by a value, by how the author's part of them begins.
 _MENTION = re.compile(r"@[UW][A-Z0-9]+")
 _CHANNEL = re.compile(r"#[CG][A-Z0-9]+")
-_DATE = re.compile(r"!date\^\d+\^[^|]+")
-_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s|]+", re.IGNORECASE)
+_GROUP = re.compile(r"!subteam\^S[A-Z0-9]+")
+_DATE = re.compile(r"!date\^\d+\^[^|]+", re.ASCII)
+_ADDRESS = re.compile(r"(?:https?://|mailto:|tel:)[^\s|]+", re.IGNORECASE)
 _NOTHING = re.compile(r"(?!)")
+_DATE_PREFIX: Final = "!date^"
 _TARGETS: Final = (
     ("@", _MENTION),
     ("#", _CHANNEL),
-    ("!date^", _DATE),
+    ("!subteam^", _GROUP),
+    (_DATE_PREFIX, _DATE),
     ("!", _NOTHING),
     ("", _ADDRESS),
 )
+_EPOCH = re.compile(r"(\d{1,16})(?:\.\d*)?", re.ASCII)
+# Seconds have fewer digits for some thousand years; what has more is in milliseconds.
+_SECONDS_LIMIT: Final = 100_000_000_000
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+# Where markup without a value stood, until the blank beside it goes too. `clean` sees to it that
+# no text holds this character.
+_GONE: Final = "\0"
+_BLANK_BESIDE = re.compile(r"[ \t]\0(?=[\s.,;:!?)\]]|\Z)|(?:(?<=\n)|\A)\0[ \t]?|\0")
+_ZERO_WIDTH_SPACE: Final = "\u200b"
+_BACKTICK_LOOKALIKE: Final = "\u02cb"
 
 _SUBJECT_KEYS: Final = (
     "request_title",
@@ -98,22 +134,24 @@ class Message:
 
 
 def render(template: str | None, event_data: object, *, event_type: str) -> Message:
-    """Fill the template's `{{key}}` placeholders with the event's values.
+    """Fill the template's `{{key}}` and `{{path.to.key}}` placeholders with the event's values.
 
-    Any JSON value will do as `event_data`; only an object has keys. A template that is
-    missing or renders to nothing visible gives one line made of the event type and known
-    fields. Raises nothing.
+    Any JSON value will do as `event_data`, best as `parse_event_data` reads it; only an object,
+    or a string that holds one as JSON, has keys. A template that is missing or renders to
+    nothing visible gives one line made of the event type and known fields. Raises nothing.
     """
-    values = _Values(event_data)
-    whole = _first(_pieces(_clean(template or ""), values))
-    body = _shorten(whole, BODY_LIMIT, SHORTENED)
-    if not _visible(body.removesuffix(SHORTENED)):
+    values = _Values(unquoted(event_data))
+    # Some more than fits, to see whether what is cut was formatted up to a mark behind it.
+    filled = _first(_pieces(clean(template or ""), values), 2 * BODY_LIMIT)
+    whole = _BLANK_BESIDE.sub("", filled)
+    body = shorten(whole, BODY_LIMIT, SHORTENED)
+    if not is_visible(body.removesuffix(SHORTENED)):
         whole = body = _plain_line(event_type, values.data)
-    sections = [part for part in _sections(body) if _visible(part)]
-    text = _shorten(body.strip(), TEXT_LIMIT, ELLIPSIS)
+    parts = list(sections(body, SECTION_LIMIT))
+    text = shorten(body.strip(), TEXT_LIMIT, ELLIPSIS)
     return Message(
-        text=text if _visible(text.removesuffix(ELLIPSIS)) else sections[0],
-        blocks=[_block(part) for part in sections],
+        text=text if is_visible(text.removesuffix(ELLIPSIS)) else parts[0],
+        blocks=[_block(part) for part in parts],
         unknown_keys=tuple(values.unknown),
         shortened=bool(values.cut) or body != whole,
     )
@@ -125,16 +163,29 @@ def plain_message(message: Message) -> Message:
     The author's links and mentions stay what they are: Slack refuses a layout for its
     blocks, never for what a text says.
     """
-    text = _shorten(message.text, TEXT_LIMIT, ELLIPSIS)
+    text = shorten(message.text, TEXT_LIMIT, ELLIPSIS)
     return replace(message, text=text, blocks=[])
 
 
 def mark_repeat(message: Message) -> Message:
     """The message with a note below it that the reader may have seen it already."""
     note = f"\n{REPEAT_NOTE}"
-    text = _shorten(message.text, TEXT_LIMIT - len(note), ELLIPSIS) + note
+    text = shorten(message.text, TEXT_LIMIT - len(note), ELLIPSIS) + note
     blocks = [*message.blocks, _block(REPEAT_NOTE)] if message.blocks else []
     return replace(message, text=text, blocks=blocks)
+
+
+def _block(text: str) -> dict[str, object]:
+    # Without `verbatim` Slack looks for mentions in plain text too, and `@here` in a
+    # client's words rings for a whole channel:
+    # https://docs.slack.dev/reference/block-kit/composition-objects/text-object
+    mrkdwn = {"type": "mrkdwn", "text": text, "verbatim": True}
+    # Without `expand` a longer section is folded, behind "see more":
+    # https://docs.slack.dev/reference/block-kit/blocks/section-block
+    return {"type": "section", "text": mrkdwn, "expand": True}
+
+
+# --- the values ---
 
 
 @dataclass
@@ -150,41 +201,48 @@ class _Values:
     def data(self) -> dict[str, object]:
         return self.event_data if isinstance(self.event_data, dict) else {}
 
-    def get(self, key: str) -> str | None:
+    def get(self, path: str) -> str | None:
         """The value's text, not yet escaped; None (and a note of it) for an unknown key."""
-        if key not in self.data:
-            self.unknown[key] = None
-            return None
-        if key not in self._texts:
-            whole = _CODE_FENCE.sub("`", _clean(_as_text(self.data[key])))
-            self._texts[key] = text = _shorten_value(whole, VALUE_LIMIT)
+        if path not in self._texts:
+            value = self._find(path)
+            if value is _UNKNOWN:
+                self.unknown[path] = None
+                return None
+            whole = _as_text(value)
+            self._texts[path] = text = shorten_value(whole, VALUE_LIMIT)
             if text != whole:
-                self.cut.add(key)
-        return self._texts[key]
+                self.cut.add(path)
+        return self._texts[path]
+
+    def _find(self, path: str) -> object:
+        """What stands at the key, or else at the path through objects and lists."""
+        if path in self.data:
+            return self.data[path]
+        found: object = self.data
+        for step in path.split("."):
+            found = unquoted(found)
+            if isinstance(found, dict) and step in found:
+                found = found[step]
+            elif isinstance(found, list) and _INDEX.fullmatch(step) and int(step) < len(found):
+                found = found[int(step)]
+            else:
+                return _UNKNOWN
+        return found
+
+
+_UNKNOWN: Final = object()
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
+    """A value as text that opens and closes neither a fence nor a quote of all the rest."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    except (RecursionError, ValueError):  # nested or long beyond what Python will write
+        text = clean(as_text(value))
+    except RecursionError:  # nested beyond what Python will write
         return ELLIPSIS
+    return _QUOTE_OF_THE_REST.sub(rf"\1{_ZERO_WIDTH_SPACE}", _CODE_FENCE.sub("`", text))
 
 
-def _clean(text: str) -> str:
-    """Without control characters (line feed and tab stay) and lone surrogates."""
-    if text.isprintable():
-        return text
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
-
-
-def _escape(text: str) -> str:
-    # https://docs.slack.dev/messaging/formatting-message-text#escaping
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+# --- putting text and values together ---
 
 
 def _authored(text: str) -> str:
@@ -198,27 +256,83 @@ def _authored(text: str) -> str:
 
 def _pieces(template: str, values: _Values) -> Iterator[str]:
     """The rendered template piece by piece, so that rendering can stop when it is enough."""
+    flow = _Flow()
     end = 0
     for part in _PART.finditer(template):
-        yield _authored(template[end : part.start()])
+        yield flow.author(_authored(template[end : part.start()]))
         end = part.end()
         if part["token"] is not None:
-            yield _token(part["token"], values)
+            yield flow.author(_token(part["token"], values))
         elif part["url"] is not None:
-            yield _bare_url(part["url"], values)
+            yield flow.author(_bare_url(part["url"], values))
+        elif part["marked"] is not None:
+            yield flow.value(_marked(part, values))
         else:
-            yield _filled(part[0], values)
-    yield _authored(template[end:])
+            yield flow.value(_filled(part[0], values))
+    yield flow.author(_authored(template[end:]))
 
 
-def _first(pieces: Iterable[str]) -> str:
-    """As many pieces as make the text longer than a message can be, or all."""
+class _Flow:
+    """Follows the text as it is put together, to keep each value within its surroundings: on
+    a quoted line, with every line of its own; next to a backtick, as no part of a fence."""
+
+    def __init__(self) -> None:
+        # The beginning of the present line; None where no author's `>` can be: in a value, and
+        # in code that no quote holds.
+        self._line: str | None = ""
+        # The quote, or none, in which the code fence began that is open here.
+        self._fence: str | None = None
+        self._last = ""
+        self._last_is_value = False
+
+    def author(self, text: str) -> str:
+        """What the author wrote, as it has to follow what came before."""
+        return self._add(text, is_value=False)
+
+    def value(self, text: str) -> str:
+        """The same for an escaped value."""
+        quote = self._quote()
+        starts_line = self._line == "" or "\n" in text
+        text = self._add(text.replace("\n", f"\n{quote}"), is_value=True)
+        if text and starts_line and not quote:
+            self._line = None  # a `>` there is the value's, and quotes nothing else
+        return text
+
+    def _add(self, text: str, *, is_value: bool) -> str:
+        if not text:
+            return ""
+        if self._last == text[0] == "`" and (is_value or self._last_is_value):
+            text = _ZERO_WIDTH_SPACE + text
+        for step in _STEPS.findall(text):
+            self._follow(step)
+        self._last, self._last_is_value = text[-1], is_value
+        return text
+
+    def _follow(self, step: str) -> None:
+        if step == "\n":
+            self._line = None if self._fence == "" else ""
+        elif self._line is not None:
+            self._line = (self._line + step)[:_LINE_START]
+        if step == FENCE:
+            self._fence = self._quote() if self._fence is None else None
+
+    def _quote(self) -> str:
+        """What each line of a value begins with to be quoted here; mostly nothing."""
+        found = QUOTE.match(self._line or "")
+        return found[0] if found else ""
+
+
+_LINE_START: Final = 24
+
+
+def _first(pieces: Iterable[str], limit: int) -> str:
+    """As many pieces as make the text longer than `limit`, or all."""
     kept: list[str] = []
     size = 0
     for piece in pieces:
         kept.append(piece)
         size += len(piece)
-        if size > BODY_LIMIT:
+        if size > limit:
             break
     return "".join(kept)
 
@@ -235,25 +349,66 @@ def _parts(template: str, values: _Values) -> Iterator[tuple[str, str | None, st
 
 
 def _filled(template: str, values: _Values) -> str:
-    return _first(
-        _authored(text) + _escape(value or "") for text, value, _ in _parts(template, values)
-    )
+    filled = (_authored(text) + escape(value or "") for text, value, _ in _parts(template, values))
+    return _first(filled, BODY_LIMIT)
+
+
+def _marked(part: re.Match[str], values: _Values) -> str:
+    """A value in bold or the like, which Slack formats line by line and next to what is
+    visible only; nothing, not even the marks, where the value is blank."""
+    value = values.get(part["marked"])
+    if value is None:
+        return part[0]
+    if not is_visible(value):
+        return _GONE
+    marks = part["outer"] + (part["inner"] or "")
+    if "`" in marks:
+        value = value.replace("`", _BACKTICK_LOOKALIKE)
+    return "\n".join(_wrapped(escape(line), marks) for line in value.split("\n"))
+
+
+def _wrapped(line: str, marks: str) -> str:
+    body = line.strip()
+    if not is_visible(body):
+        return line
+    start = line.index(body)
+    return f"{line[:start]}{marks}{body}{marks[::-1]}{line[start + len(body) :]}"
+
+
+# --- links, mentions and dates ---
 
 
 def _token(content: str, values: _Values) -> str:
-    """What the author wrote between angle brackets: live if it is safe, else as characters."""
+    """What the author wrote between angle brackets: live if it is safe, else as characters.
+
+    Where a value is missing, the label stands for it, or nothing does.
+    """
     if _PLACEHOLDER.search(content) is None:
         live = f"<{content}>"
-        if _MARKUP.match(content) and _units(live) <= TOKEN_LIMIT:
-            return live
-    else:
-        target, _, label = content.partition("|")
-        address = _target(target, values)
-        shown = _filled(label, values).replace("\n", " ")
-        live = f"<{address}|{shown}>" if shown.strip() else f"<{address}>"
-        if address is not None and _units(live) <= TOKEN_LIMIT:
-            return live
+        is_live = _MARKUP.match(content) and units(live) <= TOKEN_LIMIT
+        return live if is_live else f"&lt;{_authored(content)}&gt;"
+    target, _, label = content.partition("|")
+    shown = _filled(label, values).replace("\n", " ")
+    if _lacks_value(target, values):
+        return shown if is_visible(shown) else _GONE
+    address = _target(target, values)
+    live = f"<{address}|{shown}>" if shown.strip() else f"<{address}>"
+    if address is not None and units(live) <= TOKEN_LIMIT:
+        return live
+    if target.startswith(_DATE_PREFIX) and is_visible(shown):
+        return shown  # what is to be read where Slack cannot show the time
     return f"&lt;{_filled(content, values)}&gt;"
+
+
+def _lacks_value(target: str, values: _Values) -> bool:
+    """Whether there is nothing to complete the target with. In the query of an address an
+    empty value may well be meant."""
+    may_be_empty = False
+    for text, value, key in _parts(target, values):
+        may_be_empty |= _kind(target) is _ADDRESS and _QUERY.search(text) is not None
+        if key and (value is None or not (may_be_empty or is_visible(value))):
+            return True
+    return False
 
 
 def _bare_url(url: str, values: _Values) -> str:
@@ -264,7 +419,7 @@ def _bare_url(url: str, values: _Values) -> str:
     """
     body = _SENTENCE_END.sub("", url)
     address = _target(body, values)
-    if address is None or _units(address) > TOKEN_LIMIT - 2:
+    if address is None or units(address) > TOKEN_LIMIT - 2:
         return _filled(url, values)
     return f"<{address}>{_authored(url[len(body) :])}"
 
@@ -272,7 +427,7 @@ def _bare_url(url: str, values: _Values) -> str:
 def _target(template: str, values: _Values) -> str | None:
     """The address or mention that the template becomes, or None if a value would make it
     something else than the author meant: another kind, another host, a broken link."""
-    pattern = next(pattern for prefix, pattern in _TARGETS if template.startswith(prefix))
+    pattern = _kind(template)
     done = ""
     for text, value, key in _parts(template, values):
         done += _STRAY_AMPERSAND.sub("&amp;", text)
@@ -280,10 +435,15 @@ def _target(template: str, values: _Values) -> str | None:
             return None
         if value is None:
             continue
-        if key in values.cut or not _may_follow(done, value, pattern):
+        completion = _epoch(value) if done == _DATE_PREFIX else value
+        if completion is None or key in values.cut or not _may_follow(done, completion, pattern):
             return None
-        done += _escape(_URL_UNSAFE.sub(_percent, value))
+        done += escape(_URL_UNSAFE.sub(_percent, completion))
     return done if pattern.fullmatch(done) else None
+
+
+def _kind(target: str) -> re.Pattern[str]:
+    return next(pattern for prefix, pattern in _TARGETS if target.startswith(prefix))
 
 
 def _may_follow(before: str, value: str, pattern: re.Pattern[str]) -> bool:
@@ -299,6 +459,28 @@ def _percent(unsafe: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in unsafe[0].encode())
 
 
+def _epoch(text: str) -> str | None:
+    """A time in whole Unix seconds, which is all that Slack takes, of: seconds with a fraction,
+    JavaScript's milliseconds, an ISO 8601 time (UTC, if it names no zone) or date.
+
+    A date alone becomes noon in UTC, which is on that day nearly everywhere.
+    https://docs.slack.dev/messaging/formatting-message-text#date-formatting
+    """
+    text = text.strip()
+    if number := _EPOCH.fullmatch(text):
+        seconds = int(number[1])
+        return str(seconds if seconds < _SECONDS_LIMIT else seconds // 1_000)
+    try:
+        time = datetime.fromisoformat(f"{text}T12:00:00" if _DAY.fullmatch(text) else text)
+        seconds = int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
+    except (OverflowError, ValueError):
+        return None
+    return str(seconds) if seconds >= 0 else None
+
+
+# --- what stands in for a template ---
+
+
 def _plain_line(event_type: str, data: dict[str, object]) -> str:
     """`Status change: Spring launch (in_progress → needs_review)`, as far as it is known."""
     words = _one_line(re.sub(r"[_.-]+", " ", event_type)) or "Notification"
@@ -308,14 +490,14 @@ def _plain_line(event_type: str, data: dict[str, object]) -> str:
     details = [subject, f"({change})" if change else ""]
     known = " ".join(filter(None, details))
     note = _first_field(data, _NOTE_KEYS)
-    line = _escape(": ".join(filter(None, (words[0].upper() + words[1:], known))))
-    return f"{line}{' — ' if known else ': '}{_escape(note)}" if note else line
+    line = escape(": ".join(filter(None, (words[0].upper() + words[1:], known))))
+    return f"{line}{' — ' if known else ': '}{escape(note)}" if note else line
 
 
 def _first_field(data: dict[str, object], keys: Iterable[str]) -> str:
     for key in keys:
         value = data.get(key)
-        known = isinstance(value, str | int | float) and not isinstance(value, bool)
+        known = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
         if known and (text := _one_line(_as_text(value))):
             return text
     return ""
@@ -323,109 +505,5 @@ def _first_field(data: dict[str, object], keys: Iterable[str]) -> str:
 
 def _one_line(text: str) -> str:
     """The text on one line and short; empty if nothing of it is visible."""
-    line = _shorten_value(" ".join(_CODE_FENCE.sub("`", _clean(text)).split()), FIELD_LIMIT)
-    return line if _visible(line) else ""
-
-
-def _visible(text: str) -> bool:
-    return any(
-        unicodedata.category(char) not in _INVISIBLE_CATEGORIES and char not in _BLANKS
-        for char in text.strip()
-    )
-
-
-_INVISIBLE_CATEGORIES: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Me"})
-# Letters and symbols by category, blank on the screen: Hangul fillers, empty Braille cell.
-_BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-
-
-def _block(text: str) -> dict[str, object]:
-    # Without `verbatim` Slack looks for mentions in plain text too, and `@here` in a
-    # client's words rings for a whole channel:
-    # https://docs.slack.dev/reference/block-kit/composition-objects/text-object
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
-
-
-def _sections(text: str) -> Iterator[str]:
-    while text:
-        end = _section_end(text)
-        yield text[:end]
-        text = text[end:]
-
-
-def _section_end(text: str) -> int:
-    """Where the first section ends: after a line, else after a word, else where it must."""
-    limit = _prefix(text, SECTION_LIMIT)
-    if limit == len(text):
-        return limit
-    for separator in ("\n", " "):
-        # Looking at the second half only keeps the sections few.
-        end = text.rfind(separator, limit // 2, limit) + 1
-        if end and _unbroken(text, end) == end:
-            return end
-    return _unbroken(text, limit)
-
-
-def _units(text: str) -> int:
-    """Length in UTF-16 code units, the largest count that Slack might go by."""
-    return len(text.encode("utf-16-le")) // 2
-
-
-def _prefix(text: str, limit: int) -> int:
-    """How many characters from the start take up no more than `limit` UTF-16 units."""
-    head = text[:limit].encode("utf-16-le")
-    return len(head[: 2 * limit].decode("utf-16-le", "ignore"))
-
-
-def _shorten(text: str, limit: int, marker: str) -> str:
-    """Rendered text of at most `limit` units, ending in the marker if it was longer."""
-    if _units(text) <= limit:
-        return text
-    return text[: _unbroken(text, _prefix(text, limit - _units(marker)))] + marker
-
-
-def _shorten_value(text: str, limit: int) -> str:
-    """The same for text that is not escaped yet."""
-    if _units(text) <= limit:
-        return text
-    return text[: _cluster_start(text, _prefix(text, limit - 1))] + ELLIPSIS
-
-
-def _unbroken(text: str, end: int) -> int:
-    """The last place up to `end` where rendered text can be cut.
-
-    In rendered text every `<` opens a link or mention and every `&` outside of them an entity.
-    """
-    end = _cluster_start(text, end)
-    opened, closed = text.rfind("<", 0, end), text.rfind(">", 0, end)
-    if opened > closed:
-        end = opened
-    entity = text.rfind("&", closed + 1, end)
-    return end if entity < 0 or ";" in text[entity:end] else entity
-
-
-def _cluster_start(text: str, end: int) -> int:
-    """The last place up to `end`, within reason, that does not cut what is one character to
-    a reader: a letter with its accents, a family or flag emoji. `end` is inside the text."""
-    for place in range(end, max(0, end - 32), -1):
-        if not _joined(text, place):
-            return place
-    return end
-
-
-def _joined(text: str, place: int) -> bool:
-    before, after = text[place - 1], text[place]
-    if "\u200d" in (before, after) or unicodedata.category(after) in ("Mn", "Me", "Mc"):
-        return True
-    if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
-        return True  # skin tones; the letters of regional flags
-    if not _flag_letter(after):
-        return False
-    run = 0
-    while place > run and _flag_letter(text[place - 1 - run]):
-        run += 1
-    return run % 2 == 1
-
-
-def _flag_letter(char: str) -> bool:
-    return "\U0001f1e6" <= char <= "\U0001f1ff"
+    line = shorten_value(" ".join(_CODE_FENCE.sub("`", clean(text)).split()), FIELD_LIMIT)
+    return line if is_visible(line) else ""

@@ -7,22 +7,10 @@ decides whether somebody reads a message twice. It is drawn here, in one place.
 from __future__ import annotations
 
 import base64
-import logging
 import re
-import socket
-import ssl
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from io import BufferedReader, RawIOBase
 from typing import Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import Request, proxy_bypass
-
-from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web import SlackResponse
 
 from workers.errors import (
     AmbiguousError,
@@ -37,6 +25,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.notifications.rendering import Message
+from workers.notifications.slack_client import SlackApiError, SlackClient, SlackResponse
 from workers.notifications.slack_codes import (
     AUTH,
     DELETE,
@@ -55,9 +44,8 @@ METADATA_EVENT: Final = "queue_delivery"
 METADATA_KEY: Final = "delivery_id"
 
 # Slack advises no more than 200: https://docs.slack.dev/apis/web-api/pagination. Half of that
-# leaves each message of a page some 80 KB of the longest answer.
+# keeps the answer within the client's bound, however long the messages are.
 _PAGE: Final = 100
-_ANSWER_LIMIT: Final = 8 * 1024 * 1024
 # With `oldest` alone Slack gives the page next to it, not the newest one, so that an end is
 # always named: https://github.com/slackhq/slack-api-docs/issues/4
 _NO_END: Final = "9999999999.999999"
@@ -65,19 +53,12 @@ _NO_END: Final = "9999999999.999999"
 _MICROSECOND: Final = 0.000_001
 # What conversations.open says of a conversation that was open already, as it mostly is.
 _USUAL_WARNINGS: Final = frozenset({"already_open", "no_op"})
-# A host that does not answer is tried address by address, each for this long.
-_CONNECT_TIMEOUT: Final = 5.0
 _CODE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
 _TS = re.compile(r"\d{1,20}(?:\.\d{1,6})?", re.ASCII)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CURSOR = re.compile(r"next_ts:(\d{1,20})", re.ASCII)
 _DETAIL_LIMIT: Final = 500
-
-# slack_sdk logs failures that are reported here anyway, and whole message bodies while
-# debugging; it also formats these on each call unless its logger has a level of its own.
-_QUIET = logging.getLogger("workers.notifications.slack.sdk")
-_QUIET.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
@@ -148,7 +129,7 @@ class Slack:
         if not _TOKEN.fullmatch(token.strip()):
             raise ConfigurationError("The Slack token holds spaces or characters that none has.")
         self.timeout = timeout
-        self._client = _Client(token.strip(), api_url, timeout)
+        self._client = SlackClient(token.strip(), api_url, timeout)
         self._own_bot_id = ""
         self._warned: set[tuple[str, str]] = set()
 
@@ -306,153 +287,6 @@ class Slack:
                     "Slack did what it was asked, with a warning",
                     extra={"action": "slack_warning", "method": method, "code": code},
                 )
-
-
-class _Until(RawIOBase):
-    """The bytes that a socket receives, none later than the deadline.
-
-    A socket's own timeout is for each wait, so an answer in drops would take any time.
-    """
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock, self._deadline = sock, deadline
-
-    def makefile(self, _mode: str) -> BufferedReader:
-        """As a file, which is what http.client asks a socket for."""
-        return BufferedReader(self)
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """What has arrived. Raises TimeoutError when nothing does in time."""
-        self._sock.settimeout(_time_left(self._deadline))
-        return self._sock.recv_into(buffer)
-
-
-def _time_left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("it takes too long")
-    return left
-
-
-class _Client(WebClient):
-    """slack_sdk's client with a transport that knows whether a request went out.
-
-    urllib's, which it replaces, reports failures to connect and failures to send alike, and
-    follows a redirect of a POST with a GET that carries the token to wherever it points.
-    This one opens a connection per request, on purpose: a kept one that the other side has
-    just closed fails in a way that cannot be told from a message that was taken.
-    """
-
-    def __init__(self, token: str, api_url: str, timeout: float) -> None:
-        # Reading the certificates takes as long as dozens of requests: once, not each time.
-        context = ssl.create_default_context()
-        super().__init__(
-            token=token,
-            base_url=api_url,
-            timeout=timeout,  # type: ignore[arg-type]  # any number, says its use in sockets
-            ssl=context,
-            logger=_QUIET,
-            # The queue retries; slack_sdk alone would send again after a lost connection.
-            retry_handlers=[],
-        )
-        self._context = context
-        self._api = urlsplit(self.base_url)
-        self._tunnel = self._find_tunnel()
-
-    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
-        """One request, one answer of any status, no redirects. slack_sdk's own place for it.
-
-        Raises TransientError if nothing was sent, AmbiguousError if no whole answer came.
-        """
-        deadline = time.monotonic() + self.timeout
-        connection = self._connect(deadline)
-        try:
-            connection.request("POST", urlsplit(url).path, req.data, dict(req.header_items()))
-            source: Any = _Until(connection.sock, deadline)
-            with HTTPResponse(source, method="POST") as answer:
-                answer.begin()
-                body = _body(answer)
-        except (OSError, HTTPException) as error:
-            raise _lost(error) from error
-        finally:
-            connection.close()
-        return {
-            "status": answer.status,
-            "headers": {name.lower(): value for name, value in answer.getheaders()},
-            "body": _object_or_nothing(body),
-        }
-
-    def _connect(self, deadline: float) -> HTTPConnection:
-        connection = self._connection()
-        try:
-            connection.connect()
-            connection.sock.settimeout(_time_left(deadline))
-        except (OSError, HTTPException, UnicodeError) as error:
-            connection.close()
-            raise TransientError(
-                f"Slack cannot be reached: {_named(error)}.", code="connect_failed"
-            ) from error
-        return connection
-
-    def _connection(self) -> HTTPConnection:
-        host, port = self._api.hostname or "", self._api.port
-        timeout = min(self.timeout, _CONNECT_TIMEOUT)
-        if self._api.scheme == "http":  # a fake on this machine
-            return HTTPConnection(host, port, timeout=timeout)
-        if self._tunnel is None:
-            return HTTPSConnection(host, port, timeout=timeout, context=self._context)
-        proxy, headers = self._tunnel
-        connection = HTTPSConnection(
-            proxy.hostname or "", proxy.port, timeout=timeout, context=self._context
-        )
-        connection.set_tunnel(host, port or 443, headers)
-        return connection
-
-    def _find_tunnel(self) -> tuple[SplitResult, dict[str, str]] | None:
-        """The proxy that slack_sdk found in the environment, unless Slack is exempt from it."""
-        if not self.proxy or proxy_bypass(self._api.hostname or ""):
-            return None
-        proxy = urlsplit(self.proxy if "://" in self.proxy else f"http://{self.proxy}")
-        if proxy.username is None:
-            return proxy, {}
-        login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        return proxy, {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-
-
-def _body(answer: HTTPResponse) -> bytes:
-    """The whole body. Raises AmbiguousError when it is longer than any answer of Slack's."""
-    size = answer.length
-    if size is None:  # in chunks, or up to the end of the connection
-        body = answer.read(_ANSWER_LIMIT + 1)
-        size = len(body)
-    elif size <= _ANSWER_LIMIT:
-        return answer.read()
-    if size > _ANSWER_LIMIT:
-        raise AmbiguousError("Slack's answer is too long to be one.", code="answer_unusable")
-    return body
-
-
-def _object_or_nothing(body: bytes) -> str:
-    """The answer if it may be a JSON object, else an empty one, which no success looks like.
-
-    slack_sdk assumes objects and fails on a list, say, in ways of its own.
-    """
-    text = body.decode("utf-8", "replace")
-    return text if text.lstrip().startswith("{") else "{}"
-
-
-def _lost(error: Exception) -> AmbiguousError:
-    code = "answer_timeout" if isinstance(error, TimeoutError) else "answer_lost"
-    return AmbiguousError(f"Slack's answer did not arrive: {_named(error)}.", code=code)
-
-
-def _named(error: Exception) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _translated(method: str, failed: SlackResponse) -> WorkerError:
