@@ -6,7 +6,7 @@ for each run: a real process, that can be killed, in a tenth of the time.
 
 from __future__ import annotations
 
-import importlib
+import functools
 import io
 import json
 import multiprocessing
@@ -16,9 +16,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from local.services.patience import Patience
 
@@ -85,10 +88,14 @@ def killed_run(
     return [line for line in ended.out.splitlines() if not line.startswith("{")]  # no logs
 
 
+@functools.cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    # heeded once, by the first run
     context.set_forkserver_preload(list(MODULES))
+    # The server takes over no search path, and passes over what it does not find.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
     return context
 
 
@@ -101,5 +108,7 @@ def _main(module: str, order: str, environment: dict[str, str], out: Path, err: 
     sys.stdin = io.StringIO(order)
     os.environ.clear()
     os.environ.update(environment)
-    importlib.import_module(module).main()
+    # Imported anew in each run, it would be many times as dear, and nobody would notice.
+    assert module in sys.modules, f"{module} was not imported before the fork"
+    sys.modules[module].main()
     sys.stdout.flush()
