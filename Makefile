@@ -15,6 +15,8 @@ export SAM_CLI_TELEMETRY := 0
 # Time zones are those of the pinned tzdata, as in the functions.
 export PYTHONTZPATH :=
 export PATH := $(BIN):$(PATH)
+# Images made from python's own forbid bytecode, and each of a thousand processes compiles it all.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv and Node bring their own lists of certificates, which know nothing of a company's proxy. The
 # system's list does, where there is one.

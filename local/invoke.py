@@ -163,11 +163,11 @@ def _properties(function: str) -> dict[str, Any]:
     raise InvokeError(f"template.yaml has no function with CodeUri functions/{function}.")
 
 
-class _TemplateLoader(yaml.SafeLoader):
+class _TemplateLoader(yaml.CSafeLoader):
     """Reads CloudFormation's short tags (!Ref, !Sub) as their bare values."""
 
 
-def _bare(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+def _bare(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return node.value
     if isinstance(node, yaml.SequenceNode):

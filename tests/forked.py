@@ -25,13 +25,16 @@ import pytest
 
 from local.services.patience import Patience
 
-# What these import together is what the runs need.
+# What these import together is what the runs need. The last are imported late, by httpx when it
+# makes its first client and by multiprocessing in each process.
 MODULES = (
     "tests.notifications.killed_run",
     "tests.integration.killed_handler",
     "tests.metrics.killed_plan",
     "tests.metrics.killed_sync",
     "tests.retention.killed_run",
+    "httpcore",
+    "pytest",
 )
 # Without a sign of life; see local.services.patience.
 PATIENCE = 60.0
