@@ -220,11 +220,8 @@ def lambda_handler(event, context):
 class Planning:
     """A clone in which these two functions take the places of the real ones."""
 
-    def __init__(self, clone: Path, scratch: Path) -> None:
-        copy_project(clone)
-        (clone / "functions" / "metrics_sync" / "app.py").write_text(PLAN)
-        (clone / "functions" / "connection_sync" / "app.py").write_text(CONSUMER)
-        self.clone, self.scratch = clone, scratch
+    def __init__(self, clone: Path, scratch: Path, seen: Path) -> None:
+        self.clone, self.scratch, self._seen = clone, scratch, seen
 
     def environment(self, bodies: str, **env: str) -> dict[str, str]:
         return {"SUPABASE_URL": NOWHERE, "SEEN": str(self._seen), "BODIES": bodies, **env}
@@ -239,14 +236,20 @@ class Planning:
         """What the messages met, one entry for each."""
         return [json.loads(line) for line in self._seen.read_text().splitlines()]
 
-    @property
-    def _seen(self) -> Path:
-        return self.clone / "seen"
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests, so that its modules are compiled once."""
+    made = tmp_path_factory.mktemp("planning") / "clone"
+    copy_project(made)
+    (made / "functions" / "metrics_sync" / "app.py").write_text(PLAN)
+    (made / "functions" / "connection_sync" / "app.py").write_text(CONSUMER)
+    return made
 
 
 @pytest.fixture
-def planning(tmp_path: Path, scratch: Path) -> Planning:
-    return Planning(tmp_path / "clone", scratch)
+def planning(clone: Path, scratch: Path, tmp_path: Path) -> Planning:
+    return Planning(clone, scratch, tmp_path / "seen")
 
 
 def test_every_message_of_a_plan_is_handled_once(planning: Planning) -> None:
