@@ -64,6 +64,19 @@ class Run:
         self._process = _context().Process(target=_main, args=arguments)
         self._process.start()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has said something, as of its first step."""
+        return self._out.exists() and self._out.stat().st_size > 0
+
+    def is_over(self, within: float) -> bool:
+        """Whether it ends within so many seconds."""
+        self._process.join(within)
+        return self._process.exitcode is not None
+
+    def kill(self) -> None:
+        self._process.kill()
+
     def ended(self) -> Ended:
         """Waits for the end."""
         pid = self._process.pid
