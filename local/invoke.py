@@ -20,7 +20,6 @@ import yaml
 
 from local import distribute
 from local.stack import ROOT
-from workers.composition.container import forget_clients
 
 FUNCTIONS = ROOT / "functions"
 REGION = "eu-west-1"
@@ -125,6 +124,9 @@ def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: in
 
 
 def _run(function: str, event: Any, whole: Mapping[str, str], log: int) -> Any:
+    # Here, because it takes longer than all that a command does before, or does without it.
+    from workers.composition.container import forget_clients
+
     context = new_context(function)
     forget_clients()  # each function has containers of its own
     with _process_environment(whole), _stdout_to(log):
