@@ -74,8 +74,8 @@ class Peer:
 
     def fails(self, fault: Fault) -> None:
         """Where no answer will come in any time, the client waits for it shortly."""
-        timeout = IMPATIENCE if fault.how in ("hang", "trickle") else PATIENCE
-        self.slack = Slack(TOKEN, self.api_url, timeout=timeout)
+        if fault.how in ("hang", "trickle"):
+            self.slack = Slack(TOKEN, self.api_url, timeout=IMPATIENCE)
         self.server.faults.add(fault)
 
     def requests(self, method: str = "") -> list[dict[str, Any]]:

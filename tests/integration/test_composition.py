@@ -127,6 +127,8 @@ def test_a_rotated_supabase_key_is_read_after_a_refusal_in_any_wording(
     monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)  # it keeps an answer for some seconds
     with proxy(used.running.api_url) as gateway:
         monkeypatch.setenv("SUPABASE_URL", gateway.url)
+        forget_clients()
+        assert run_notifications(Context())["outcome"] == "drained", "with the key as it was"
         for words in KEY_REFUSALS:
             queue_three_more(used)
             store(used, SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_tomorrow")  # not in force yet

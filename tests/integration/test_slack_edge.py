@@ -279,10 +279,10 @@ def test_nothing_is_logged_not_even_while_debugging(
     peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    for fault in (hang(60), reset(), failing(500), slack_error("invalid_auth"), rate_limited(3)):
+    for fault in (reset(), failing(500), slack_error("invalid_auth"), rate_limited(3), hang(60)):
         peer.fails(fault)
         refusal(peer.post)
-    peer.post()
+    Slack(TOKEN, peer.api_url).post("C1", MESSAGE, "d-1")
 
     assert "SECRET" not in caplog.text
     assert "Zoë" not in caplog.text
