@@ -20,7 +20,6 @@ import yaml
 
 from local import distribute
 from local.stack import ROOT
-from workers.composition.container import forget_clients
 
 FUNCTIONS = ROOT / "functions"
 REGION = "eu-west-1"
@@ -125,6 +124,9 @@ def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: in
 
 
 def _run(function: str, event: Any, whole: Mapping[str, str], log: int) -> Any:
+    # Here, because it takes longer than all that a command does before, or does without it.
+    from workers.composition.container import forget_clients
+
     context = new_context(function)
     forget_clients()  # each function has containers of its own
     with _process_environment(whole), _stdout_to(log):
@@ -163,11 +165,11 @@ def _properties(function: str) -> dict[str, Any]:
     raise InvokeError(f"template.yaml has no function with CodeUri functions/{function}.")
 
 
-class _TemplateLoader(yaml.SafeLoader):
+class _TemplateLoader(yaml.CSafeLoader):
     """Reads CloudFormation's short tags (!Ref, !Sub) as their bare values."""
 
 
-def _bare(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+def _bare(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return node.value
     if isinstance(node, yaml.SequenceNode):

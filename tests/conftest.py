@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg.rows import dict_row
 
 from local.environment import isolate
@@ -31,6 +32,11 @@ def pytest_configure() -> None:
     """Before any test is imported, and in each of the processes that run them."""
     isolate()  # no setting of the developer's shell reaches a test
     zoneinfo.reset_tzpath(to=())  # as in the functions, whose PYTHONTZPATH is empty
+    # How long an example takes is the machine's business.
+    settings.register_profile(
+        "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
 
 
 def pytest_report_header() -> str:

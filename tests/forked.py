@@ -6,7 +6,7 @@ for each run: a real process, that can be killed, in a tenth of the time.
 
 from __future__ import annotations
 
-import importlib
+import functools
 import io
 import json
 import multiprocessing
@@ -16,19 +16,25 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from local.services.patience import Patience
 
-# What these import together is what the runs need.
+# What these import together is what the runs need. The last are imported late, by httpx when it
+# makes its first client and by multiprocessing in each process.
 MODULES = (
     "tests.notifications.killed_run",
     "tests.integration.killed_handler",
     "tests.metrics.killed_plan",
     "tests.metrics.killed_sync",
     "tests.retention.killed_run",
+    "httpcore",
+    "pytest",
 )
 # Without a sign of life; see local.services.patience.
 PATIENCE = 60.0
@@ -58,6 +64,19 @@ class Run:
         self._process = _context().Process(target=_main, args=arguments)
         self._process.start()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has said something, as of its first step."""
+        return self._out.exists() and self._out.stat().st_size > 0
+
+    def is_over(self, within: float) -> bool:
+        """Whether it ends within so many seconds."""
+        self._process.join(within)
+        return self._process.exitcode is not None
+
+    def kill(self) -> None:
+        self._process.kill()
+
     def ended(self) -> Ended:
         """Waits for the end."""
         pid = self._process.pid
@@ -85,10 +104,14 @@ def killed_run(
     return [line for line in ended.out.splitlines() if not line.startswith("{")]  # no logs
 
 
+@functools.cache
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    # heeded once, by the first run
     context.set_forkserver_preload(list(MODULES))
+    # The server takes over no search path, and passes over what it does not find.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
     return context
 
 
@@ -101,5 +124,7 @@ def _main(module: str, order: str, environment: dict[str, str], out: Path, err: 
     sys.stdin = io.StringIO(order)
     os.environ.clear()
     os.environ.update(environment)
-    importlib.import_module(module).main()
+    # Imported anew in each run, it would be many times as dear, and nobody would notice.
+    assert module in sys.modules, f"{module} was not imported before the fork"
+    sys.modules[module].main()
     sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import json
@@ -104,6 +105,7 @@ def _wheel_executable() -> Path | None:
     return executable if executable.exists() else None
 
 
+@functools.cache
 def _major_version(executable: Path) -> int:
     try:
         answer = subprocess.run(

@@ -58,7 +58,7 @@ def functions(progress: Progress, sizes: Sizes) -> list[Figure]:
     with _without_bytecode(runtime) as slow:
         starts = [
             figure
-            for function in known_functions()
+            for function in known_functions()[: sizes.functions]
             for figure in _cold_start(function, runtime, slow, sizes.starts, progress)
         ]
         loads, peaks = _runs(runtime, sizes, progress)

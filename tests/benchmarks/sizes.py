@@ -14,8 +14,8 @@ class Sizes:
     """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
     channels' pace, the latter by how much is posted side by side. `queues` are rows, the first
     of which the others are compared with; `claims` out of each are timed. `ads` are those of an
-    account, `days` how many of them a sync reads. `rows` are archived and purged. Each function
-    is started `starts` times.
+    account, `days` how many of them a sync reads. `rows` are archived and purged. So many
+    functions (None: all) are started cold, each `starts` times.
     """
 
     wide: tuple[int, int]
@@ -26,6 +26,7 @@ class Sizes:
     days: int
     connections: int
     rows: int
+    functions: int | None
     starts: int
 
 
@@ -38,6 +39,7 @@ FULL = Sizes(
     days=31,
     connections=1_000,
     rows=200_000,
+    functions=None,
     starts=5,
 )
 
@@ -51,5 +53,6 @@ SHORT = Sizes(
     days=3,
     connections=40,
     rows=1_000,
+    functions=2,
     starts=1,
 )

@@ -39,8 +39,8 @@ RUNTIME_REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 LAMBDA_PYTHON = "3.13"
 REGION = "eu-west-1"
-START_TIMEOUT_SECONDS = 120
-REPORT_TIMEOUT_SECONDS = 60
+START_TIMEOUT_SECONDS = 600
+REPORT_TIMEOUT_SECONDS = 600
 STOP_TIMEOUT_SECONDS = 20
 DAY_SECONDS = 24 * 3600
 
@@ -98,7 +98,7 @@ def find_interpreter() -> tuple[Path, str]:
     for candidate in candidates:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             probe = [candidate, "-c", "import sys, venv; print(sys.executable)"]
-            found = subprocess.run(probe, check=True, capture_output=True, text=True, timeout=20)
+            found = subprocess.run(probe, check=True, capture_output=True, text=True, timeout=300)
             return Path(found.stdout.strip()), LAMBDA_PYTHON
     return Path(sys.executable), f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -121,7 +121,7 @@ def build_layer(artifacts: Path, interpreter: Path, version: str) -> None:
         env={**environment, "PATH": os.pathsep.join(folders)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3000,
     )
     if built.returncode:
         raise RuntimeError(f"The layer could not be built:\n{built.stdout}{built.stderr}")
@@ -140,7 +140,7 @@ def runtime_environment(interpreter: Path, version: str) -> Path:
         install = [uv, "pip", "install", "--quiet", "--python", python]
         locked_only = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
         for command in (create, [*install, *locked_only, "--requirement", RUNTIME_REQUIREMENTS]):
-            subprocess.run(command, check=True, timeout=300)
+            subprocess.run(command, check=True, timeout=3000)
         ready.touch()
     return python
 
@@ -230,7 +230,7 @@ class Emulator:
         )
         self._invocations += 1
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout + 30) as answer:
+            with urllib.request.urlopen(request, timeout=self._timeout + 600) as answer:
                 body = answer.read().decode()
         except urllib.error.HTTPError as failure:
             with failure:

@@ -52,10 +52,10 @@ def communicate(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 @contextmanager
-def temporary_directory() -> Iterator[Path]:
+def temporary_directory(place: Path | None = None) -> Iterator[Path]:
     """For temporary files: anyone may use it, Postgres's user too; its name has a space."""
     # not pytest's tmp_path: only its owner may enter that
-    directory = Path(tempfile.mkdtemp(prefix="scratch of ", dir=server_directory()))
+    directory = Path(tempfile.mkdtemp(prefix="scratch of ", dir=place or server_directory()))
     directory.chmod(0o1777)
     yield directory
     shutil.rmtree(directory)

@@ -33,7 +33,7 @@ class Caller:
             self.raw(method, urlencode(arguments), "application/x-www-form-urlencoded")
         )
 
-    def raw(self, method: str, body: str, kind: str, timeout: float = 10.0) -> bytes:
+    def raw(self, method: str, body: str, kind: str, timeout: float = 60.0) -> bytes:
         connection = http.client.HTTPConnection(self.address, timeout=timeout)
         headers = {"Content-Type": kind}
         if self.token:

@@ -93,51 +93,66 @@ def test_a_rotated_token_is_read_after_a_refusal(
     assert "xoxb-of-yesterday" not in told
 
 
-@pytest.mark.usefixtures("_plain")
-@pytest.mark.parametrize(
-    "words",
-    ["Invalid API key", "Unregistered API key", "Legacy API keys are disabled", "Unauthorized",
-     "No API key found in request", "Invalid authentication credentials"],
+KEY_REFUSALS = (
+    "Invalid API key", "Unregistered API key", "Legacy API keys are disabled", "Unauthorized",
+    "No API key found in request", "Invalid authentication credentials",
 )  # fmt: skip
+TOKEN_REFUSALS = (
+    "invalid_auth", "token_revoked", "token_expired", "account_inactive", "not_authed",
+)  # fmt: skip
+
+
+@pytest.fixture
+def used(stack: LocalStack, _plain: None, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+    """The stack whose keys this container has used: it posted all that was queued."""
+    for name in ("SLACK_CHANNEL_RATE", "SLACK_WORKSPACE_RATE"):
+        monkeypatch.setenv(name, "0")
+    store(stack)
+    stack.queue_notifications(3, 3)
+    assert run_notifications(Context())["sent"] == 11
+    return stack
+
+
+def queue_three_more(stack: LocalStack) -> None:
+    stack.connection.execute(
+        "insert into notification_queue (config_id, entity_id, entity_type, event_data) "
+        "select id, gen_random_uuid(), entity_type, '{}' "
+        "from notification_config where event_type = 'load'"
+    )
+
+
 def test_a_rotated_supabase_key_is_read_after_a_refusal_in_any_wording(
-    stack: LocalStack, words: str, monkeypatch: pytest.MonkeyPatch
+    used: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)  # it keeps an answer for some seconds
-    with proxy(stack.running.api_url) as gateway:
+    with proxy(used.running.api_url) as gateway:
         monkeypatch.setenv("SUPABASE_URL", gateway.url)
-        store(stack)
-        assert run_notifications(Context())["sent"] == 8
-        stack.queue_notifications(3, 3)
+        forget_clients()
+        assert run_notifications(Context())["outcome"] == "drained", "with the key as it was"
+        for words in KEY_REFUSALS:
+            queue_three_more(used)
+            store(used, SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_tomorrow")  # not in force yet
+            refusal = json.dumps({"message": words, "hint": "Double check your key."})
+            gateway.faults.add(Fault("answer", status=401, body=refusal, times=None))
+            with pytest.raises(CredentialsError):
+                run_notifications(Context())
+            assert health.run_health()["statusCode"] == 503, words
 
-        store(stack, SUPABASE_SERVICE_ROLE_KEY="sb_secret_of_tomorrow")  # not in force yet
-        refusal = json.dumps({"message": words, "hint": "Double check your key."})
-        gateway.faults.add(Fault("answer", status=401, body=refusal, times=None))
+            store(used)
+            gateway.faults.clear()
+            assert run_notifications(Context())["sent"] == 3, words
+            assert "queue" in json.loads(health.run_health()["body"]), words
+
+
+def test_a_rotated_slack_token_is_read_after_a_refusal_in_any_wording(used: LocalStack) -> None:
+    for code in TOKEN_REFUSALS:
+        queue_three_more(used)
+        used.running.slack.add_faults(slack_error(code, path="chat.postMessage", times=None))
         with pytest.raises(CredentialsError):
             run_notifications(Context())
-        assert health.run_health()["statusCode"] == 503
-
-        store(stack)
-        gateway.faults.clear()
-        assert run_notifications(Context())["sent"] == 3
-        assert "queue" in json.loads(health.run_health()["body"])
-
-
-@pytest.mark.usefixtures("_plain")
-@pytest.mark.parametrize(
-    "code", ["invalid_auth", "token_revoked", "token_expired", "account_inactive", "not_authed"]
-)
-def test_a_rotated_slack_token_is_read_after_a_refusal_in_any_wording(
-    stack: LocalStack, code: str
-) -> None:
-    store(stack)
-    assert run_notifications(Context())["sent"] == 8
-    stack.queue_notifications(3, 3)
-    stack.running.slack.add_faults(slack_error(code, path="chat.postMessage", times=None))
-    with pytest.raises(CredentialsError):
-        run_notifications(Context())
-    stack.running.slack.clear_faults()
-    summaries = [run_notifications(Context()) for _ in range(2)]
-    assert sum(summary.get("sent", 0) for summary in summaries) == 3
+        used.running.slack.clear_faults()
+        summaries = [run_notifications(Context()) for _ in range(2)]
+        assert sum(summary.get("sent", 0) for summary in summaries) == 3, code
 
 
 @pytest.mark.usefixtures("_plain")

@@ -77,7 +77,6 @@ def run(dsn: str | None) -> list[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if not line.startswith("{")]

@@ -22,6 +22,7 @@ from local.faults import (
     trickle,
     truncate,
 )
+from tests.integration.processes import eventually
 from tests.integration.slack_caller import AVA, CREATIVE, LEADERS, TOKEN, Caller
 
 
@@ -106,6 +107,7 @@ def test_a_hanging_call_is_left_by_its_client(slack: Caller, when: Any, arrived:
     body = json.dumps({"channel": CREATIVE, "text": "hello"})
     with pytest.raises(TimeoutError):
         slack.raw("chat.postMessage", body, "application/json", timeout=0.2)
+    eventually(lambda: len(slack.texts()) >= len(arrived), "the message arrives")
     assert slack.texts() == arrived
 
 

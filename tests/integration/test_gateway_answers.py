@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -130,6 +130,13 @@ ANSWERS = [
 ]
 
 
+# One of each form in each class, for what is told of the error that a call has raised.
+KINDS = {
+    (answer.error, answer.kind, answer.body[:1], '"code"' in answer.body): answer
+    for answer in ANSWERS
+}.values()
+
+
 @dataclass
 class Gateway(Stateless):
     """An application that answers every request alike."""
@@ -174,9 +181,9 @@ def database(server: HttpServer) -> Iterator[Database]:
     made.close()
 
 
-def each(server: HttpServer) -> Iterator[Answer]:
+def each(server: HttpServer, answers: Iterable[Answer] = ANSWERS) -> Iterator[Answer]:
     """One answer after the other, as the server gives it."""
-    for answer in ANSWERS:
+    for answer in answers:
         server.app.answer = answer
         yield answer
 
@@ -271,7 +278,7 @@ def test_health_answers_503_with_the_code(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)  # it keeps an answer for some seconds
-    for answer in each(server):
+    for answer in each(server, KINDS):
         told = health.run_health()
         assert told["statusCode"] == 503, answer
         body = json.loads(told["body"])
@@ -281,7 +288,7 @@ def test_health_answers_503_with_the_code(
 
 @pytest.mark.usefixtures("settings")
 def test_the_doctor_names_it_with_a_fix(server: HttpServer) -> None:
-    for answer in each(server):
+    for answer in each(server, KINDS):
         told = run_doctor({}, Context())
         assert told["status"] == "failed", answer
         sections = {one["section"]: one["findings"] for one in told["sections"]}
@@ -295,7 +302,7 @@ def test_the_doctor_names_it_with_a_fix(server: HttpServer) -> None:
 def test_a_command_ends_with_1_and_a_sentence(
     server: HttpServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for answer in each(server):
+    for answer in each(server, KINDS):
         out = io.StringIO()
         assert main(["dead", "list", "--json"], out) == 1, answer
         assert out.getvalue() == ""

@@ -38,7 +38,6 @@ def loaded(function: str) -> set[str]:
         env={"PYTHONPATH": str(ROOT / "layers" / "shared"), "AWS_DEFAULT_REGION": "eu-west-1"},
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())

@@ -102,7 +102,8 @@ def _is_same_version(interpreter: str) -> bool:
 @pytest.fixture(scope="module")
 def clone() -> Iterator[Path]:
     """A clone with everything installed, in a folder of its own."""
-    with temporary_directory() as outer:
+    # beside the installed files, where it can be, so that links will do
+    with temporary_directory(Path(tempfile.gettempdir())) as outer:
         copy_project(outer / "clone")
         copy_installed(node.MODULES, outer / "clone" / "local" / "services" / "node_modules")
         copy_installed(Path(sysconfig.get_path("purelib")), outer / "packages")

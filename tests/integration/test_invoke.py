@@ -220,14 +220,11 @@ def lambda_handler(event, context):
 class Planning:
     """A clone in which these two functions take the places of the real ones."""
 
-    def __init__(self, clone: Path, scratch: Path) -> None:
-        copy_project(clone)
-        (clone / "functions" / "metrics_sync" / "app.py").write_text(PLAN)
-        (clone / "functions" / "connection_sync" / "app.py").write_text(CONSUMER)
-        self.clone, self.scratch = clone, scratch
+    def __init__(self, clone: Path, scratch: Path, seen: Path) -> None:
+        self.clone, self.scratch, self.file = clone, scratch, seen
 
     def environment(self, bodies: str, **env: str) -> dict[str, str]:
-        return {"SUPABASE_URL": NOWHERE, "SEEN": str(self._seen), "BODIES": bodies, **env}
+        return {"SUPABASE_URL": NOWHERE, "SEEN": str(self.file), "BODIES": bodies, **env}
 
     def run(self, bodies: str, **env: str) -> tuple[int, dict[str, Any], str]:
         """Status, summary, stderr of an invocation that sends these messages."""
@@ -237,16 +234,23 @@ class Planning:
 
     def seen(self) -> list[dict[str, Any]]:
         """What the messages met, one entry for each."""
-        return [json.loads(line) for line in self._seen.read_text().splitlines()]
+        return [json.loads(line) for line in self.file.read_text().splitlines()]
 
-    @property
-    def _seen(self) -> Path:
-        return self.clone / "seen"
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests, so that its modules are compiled once."""
+    made = tmp_path_factory.mktemp("planning") / "clone"
+    copy_project(made)
+    (made / "functions" / "metrics_sync" / "app.py").write_text(PLAN)
+    (made / "functions" / "connection_sync" / "app.py").write_text(CONSUMER)
+    return made
 
 
 @pytest.fixture
-def planning(tmp_path: Path, scratch: Path) -> Planning:
-    return Planning(tmp_path / "clone", scratch)
+def planning(clone: Path, scratch: Path, tmp_path: Path) -> Iterator[Planning]:
+    yield Planning(clone, scratch, tmp_path / "seen")
+    (clone / ".env").unlink(missing_ok=True)
 
 
 def test_every_message_of_a_plan_is_handled_once(planning: Planning) -> None:
@@ -338,7 +342,7 @@ def test_a_broken_off_invocation_leaves_no_process(
     with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
         eventually(lambda: len(children_of(process.pid)) == 2, "no message was handed out")
         children = children_of(process.pid)
-        eventually((planning.clone / "seen").exists, "no message arrived")
+        eventually(planning.file.exists, "no message arrived")
         process.send_signal(number)
         communicate(process)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
@@ -349,7 +353,7 @@ def test_what_handles_messages_does_not_outlive_a_killed_invocation(planning: Pl
     env = planning.environment("hang quick", METRICS_CONCURRENCY="2")
     command = ["-m", "local", *PLANNED]
     with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
-        eventually(lambda: (planning.clone / "seen").exists() and len(planning.seen()) == 2, "none")
+        eventually(lambda: planning.file.exists() and len(planning.seen()) == 2, "none")
         quick, hanging = sorted(planning.seen(), key=lambda one: one["record"]["body"] == "hang")
         process.kill()
         eventually(lambda: not is_running(quick["pid"]), "an idle process is left")

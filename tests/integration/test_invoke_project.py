@@ -36,7 +36,6 @@ class Production:
     """A clone whose `.env` names a project that plays production; a person's terminal in it."""
 
     def __init__(self, stack: LocalStack, clone: Path, scratch: Path) -> None:
-        copy_project(clone)
         self.stack, self.clone, self._scratch = stack, clone, scratch
         self.write_dotenv(stack.environment())
 
@@ -66,10 +65,18 @@ class Production:
         return int(row[0])
 
 
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests, so that its modules are compiled once."""
+    made = tmp_path_factory.mktemp("project") / "clone"
+    copy_project(made)
+    return made
+
+
 @pytest.fixture
-def production(stack: LocalStack, tmp_path: Path) -> Iterator[Production]:
+def production(stack: LocalStack, clone: Path) -> Iterator[Production]:
     with temporary_directory() as scratch:
-        yield Production(stack, tmp_path / "clone", scratch)
+        yield Production(stack, clone, scratch)
 
 
 @pytest.mark.parametrize(("function", "more", "words"), CHANGES)

@@ -14,6 +14,7 @@ from local.faults import close, failing, hang, reset, truncate
 from local.http_server import HttpServer, Stateless
 from local.services.proxy import proxy
 from local.wire import Request, Response
+from tests.integration.processes import eventually
 
 
 class Echo(Stateless):
@@ -48,7 +49,7 @@ def between(upstream: HttpServer) -> Iterator[HttpServer]:
 
 @pytest.fixture
 def client(between: HttpServer) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=60)
     yield connection
     connection.close()
 
@@ -82,7 +83,7 @@ def test_a_body_in_pieces_arrives_whole(client: http.client.HTTPConnection, echo
 
 def test_a_path_in_front(upstream: HttpServer) -> None:
     with proxy(f"{upstream.url}/rest/v1/") as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         assert ask(connection, "/rows") == (200, b"POST /rest/v1/rows ")
         connection.close()
 
@@ -114,6 +115,7 @@ def test_a_client_that_gives_up_before_and_after(
     with pytest.raises(TimeoutError):
         ask(impatient, "/x")
     impatient.close()
+    eventually(lambda: len(echo.seen) >= arrived, "the request arrives")
     assert len(echo.seen) == arrived
 
 
@@ -130,7 +132,7 @@ def test_an_upstream_that_is_gone_is_a_502_and_one_that_is_back_is_used(echo: Ec
     first.start()
     port = first.port
     with proxy(first.url) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         assert ask(connection, "/x")[0] == 200
         first.stop()
         assert ask(connection, "/x")[0] == 502
@@ -148,7 +150,7 @@ def test_many_at_once_are_counted_and_share_few_connections(
     statuses: list[int] = []
 
     def work() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", between.port, timeout=60)
         statuses.extend(ask(connection, "/x")[0] for _ in range(5))
         connection.close()
 

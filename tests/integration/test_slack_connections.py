@@ -19,7 +19,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.integration.slack_peer import MESSAGE, OK, TIMEOUT, TOKEN, Peer, refusal
+from tests.integration.slack_peer import (
+    IMPATIENCE,
+    MESSAGE,
+    OK,
+    PATIENCE,
+    TOKEN,
+    Peer,
+    refusal,
+)
 from workers.errors import AmbiguousError, TransientError
 from workers.notifications.slack import Posted, Slack
 
@@ -35,7 +43,7 @@ def test_a_refused_connection_sent_nothing() -> None:
 
 @pytest.mark.parametrize("host", ["slack.invalid", "a" * 64 + ".invalid"])
 def test_an_unknown_host_sent_nothing(host: str) -> None:
-    slack = Slack(TOKEN, f"https://{host}/api/", timeout=TIMEOUT)
+    slack = Slack(TOKEN, f"https://{host}/api/", timeout=PATIENCE)
 
     error = refusal(lambda: slack.post("C1", MESSAGE, "d"))
 
@@ -143,7 +151,7 @@ def server_context(certificate: Path) -> ssl.SSLContext:
 def test_a_post_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with RawServer(confirms, server_context(certificate)) as server:
-        slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=5)
+        slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=PATIENCE)
 
         assert slack.post("C1", MESSAGE, "d-1") == Posted("C1", "1.2", "")
         assert server.received[0].startswith(b"POST /api/chat.postMessage HTTP/1.1\r\n")
@@ -151,7 +159,7 @@ def test_a_post_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_certificate_that_does_not_verify_gets_no_byte(certificate: Path) -> None:
     with RawServer(confirms, server_context(certificate)) as server:
-        slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=5)
+        slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=PATIENCE)
 
         error = refusal(lambda: slack.post("C1", MESSAGE, "d-1"))
 
@@ -164,7 +172,7 @@ def test_a_handshake_that_never_ends_gets_no_byte() -> None:
     with RawServer(
         lambda connection: connection.recv(10_000) and connection.recv(1), None
     ) as server:
-        slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=TIMEOUT)
+        slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=IMPATIENCE)
 
         error = refusal(lambda: slack.post("C1", MESSAGE, "d-1"))
 
@@ -199,7 +207,7 @@ def answer_of(data: bytes) -> Callable[[socket.socket], bytes]:
 )  # fmt: skip
 def test_what_is_no_proper_answer_is_ambiguous(data: bytes, code: str) -> None:
     with RawServer(answer_of(data)) as server:
-        slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=2)
+        slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=PATIENCE)
 
         error = refusal(lambda: slack.post("C1", MESSAGE, "d-1"))
 
@@ -222,7 +230,7 @@ def test_chunks_are_put_together() -> None:
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:]))
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with RawServer(answer_of(head + chunks + b"0\r\n\r\n")) as server:
-        slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=2)
+        slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=PATIENCE)
 
         assert slack.post("C1", MESSAGE, "d-1") == Posted("C1", "1.2", "")
 
@@ -235,7 +243,7 @@ def test_a_proxy_is_used_for_slack_and_not_for_this_machine(
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:SECRET%21@127.0.0.1:{proxy.port}")
-        slack = Slack(TOKEN, "https://slack.com/api/", timeout=2)
+        slack = Slack(TOKEN, "https://slack.com/api/", timeout=PATIENCE)
 
         error = refusal(lambda: slack.post("C1", MESSAGE, "d-1"))
 
@@ -246,7 +254,7 @@ def test_a_proxy_is_used_for_slack_and_not_for_this_machine(
         assert TOKEN.encode() not in proxy.received[0]
         assert Slack(TOKEN, peer.api_url).post("C1", MESSAGE, "d-1").ts == "1.2"
         monkeypatch.setenv("NO_PROXY", "slack.invalid")
-        slack = Slack(TOKEN, "https://slack.invalid/api/", timeout=2)
+        slack = Slack(TOKEN, "https://slack.invalid/api/", timeout=PATIENCE)
         assert "407" not in str(refusal(lambda: slack.post("C1", MESSAGE, "d-1")))
         assert len(proxy.received) == 1
 
@@ -266,7 +274,7 @@ def test_a_post_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPat
     with RawServer(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         # The host's name is the tunnel's business; the certificate is for 127.0.0.1.
-        slack = Slack(TOKEN, "https://127.0.0.1:9/api/", timeout=5)
+        slack = Slack(TOKEN, "https://127.0.0.1:9/api/", timeout=PATIENCE)
 
         assert slack.post("C1", MESSAGE, "d-1") == Posted("C1", "1.2", "")
         assert proxy.received[0].startswith(b"CONNECT 127.0.0.1:9 ")

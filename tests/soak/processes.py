@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from tests import forked
 from tests.notifications.killed_run import kinds_of
 
-ROOT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.02
 TRACEBACK = "Traceback (most recent call last)"
 
@@ -41,24 +35,12 @@ def run_process(
 ) -> Ended:
     """Runs the module with that order, and kills it `patience` seconds after its first step;
     `passed` is told of the time that passes meanwhile."""
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            cwd=ROOT,
-            env={**os.environ, "NO_PROXY": "*", **(environment or {})},
-            stdin=subprocess.PIPE,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdin is not None
-        with process.stdin:
-            process.stdin.write(json.dumps(order))
-        _watch(process, said, patience, passed)
-        said.seek(0)
-        text = said.read()
+    run = forked.Run(module, order, {"NO_PROXY": "*", **(environment or {})})
+    _watch(run, patience, passed)
+    ended = run.ended()
+    text = ended.out + ended.err
     steps = tuple(line for line in text.splitlines() if line.startswith(("before ", "after ")))
-    return Ended(_how(process.returncode, order, steps, text), steps, _as_lambda_says_it(text))
+    return Ended(_how(ended.status, order, steps, text), steps, _as_lambda_says_it(text))
 
 
 def assert_listed(steps: Iterable[str], kinds: Collection[str]) -> None:
@@ -67,26 +49,17 @@ def assert_listed(steps: Iterable[str], kinds: Collection[str]) -> None:
     assert not unknown, f"no test kills a worker at {unknown}"
 
 
-def _watch(
-    process: subprocess.Popen[str],
-    said: IO[str],
-    patience: float,
-    passed: Callable[[float], None],
-) -> None:
+def _watch(run: forked.Run, patience: float, passed: Callable[[float], None]) -> None:
     told = time.monotonic()
     begun: float | None = None
-    while process.poll() is None:
+    while not run.is_over(POLL_SECONDS):
         now = time.monotonic()
         passed(now - told)
         told = now
-        if begun is None and os.fstat(said.fileno()).st_size:
+        if begun is None and run.has_begun:
             begun = now
         if begun is not None and now - begun > patience:
-            process.kill()
-        try:
-            process.wait(POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
+            run.kill()
 
 
 def _how(code: int, order: Mapping[str, Any], steps: Sequence[str], text: str) -> str:

@@ -217,7 +217,6 @@ def test_cfn_lint_finds_nothing_in_any_combination(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
     )  # fmt: skip
 
     assert linted.returncode == 0, linted.stdout + linted.stderr
