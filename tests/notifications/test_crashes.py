@@ -202,7 +202,7 @@ def test_a_kill_before_any_post_costs_the_lease_alone(world: World) -> None:
     queue_some(world)
     killed_run(world, "after claim_notifications 1")
     assert world.run().outcome == "busy"
-    world.clock.advance(30)
+    world.clock.advance(35)
     assert world.run(slack_channel_rate=0.0).counts["sent"] == 6
     assert world.slack_server.journal.count("conversations.history") == 0
     assert {row["attempts"] for row in world.queued()} == {0}

@@ -21,7 +21,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.notifications.answers import Delivery
-from workers.notifications.in_flight import InFlight, Post
+from workers.notifications.in_flight import PACE_MARGIN, InFlight, Post
 from workers.notifications.outcomes import SETTLING_TIME, Outcome
 from workers.notifications.poster import LOOK_PATIENCE, TROUBLE_PAUSE, Poster
 from workers.notifications.report import Report
@@ -137,7 +137,24 @@ def test_a_post_that_got_through() -> None:
     one.step()
     assert one.results == [("a", "sent")]
     assert one.report.counts["sent"] == 1
-    assert one.poster.due_at(one.clock.time) == pytest.approx(one.clock.time + 1.02), "its pace"
+    assert one.poster.due_at(one.clock.time) == pytest.approx(one.clock.time + PACE_MARGIN)
+
+
+def test_the_pace_counts_from_when_a_message_may_have_arrived() -> None:
+    """A first one from its answer on; later ones from half the quickest answer before theirs."""
+    one = Bench(*two())
+    gaps = []
+    for took in (0.5, 0.3):
+
+        def slow(*_: Any, took: float = took, **__: Any) -> Posted:
+            one.clock.time += took
+            return Posted("C1", "1.2", "")
+
+        one.slack.post = slow  # type: ignore[method-assign]
+        one.step()
+        gaps.append(one.in_flight.queues["C1"].pace.last_start - one.clock.time)
+        one.clock.time += 2
+    assert gaps == pytest.approx([0.0, -0.15])
 
 
 def test_a_person_is_posted_to_by_their_own_id_until_the_conversation_is_known() -> None:

@@ -53,7 +53,7 @@ class Poster:
         self._jobs = jobs
         self._clock = clock
         self._under_way = 0
-        self._quickest = math.inf
+        self._quickest = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -137,12 +137,14 @@ class Poster:
         self._settle(post, outcome, queue.pace.last_start)
 
     def _latest_arrival(self, attempt: Attempt) -> float:
-        """When the message reached Slack at the latest, as far as the quickest answer of this
-        run tells: the thread may have had to wait before it could send."""
+        """When the message reached Slack at the latest: the thread may have had to wait before it
+        could send. Of the quickest answer so far half is taken for the way back; the first answer
+        of a run says nothing of that yet."""
         took = self._clock.now() - attempt.started
+        way_back = min(self._quickest, took) / 2
         if attempt.posted is not None:
-            self._quickest = min(self._quickest, took)
-        return attempt.started + max(0.0, took - self._quickest)
+            self._quickest = min(self._quickest or took, took)
+        return attempt.started + max(0.0, took - way_back)
 
     def _settle(self, post: Post, outcome: Outcome, posted_at: float | None = None) -> None:
         self._in_flight.settled(post)
