@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from local.services.proxy import proxy
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import TimedDatabase, VirtualClock
+from workers.clock import SystemClock
 from workers.database import Database
 from workers.notifications.drain import Drain
 from workers.notifications.report import Report
@@ -115,15 +116,28 @@ class World:
         return self.clock.as_of()
 
     def drain(self, *, slack_timeout: float = 2.0, **settings: Any) -> Drain:
-        made = Settings(
+        made = self.settings(**settings)
+        slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout)
+        return Drain(self.new_database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
+
+    def drain_in_real_time(self, **settings: Any) -> Callable[[float], Report]:
+        """A run by the machine's clock and the database's, given its seconds."""
+        clock = SystemClock()
+        database = Database(self.between.url, self.api.keys.secret)
+        self._databases.append(database)
+        slack = Slack(TOKEN, f"{self.slack_server.url}/api/")
+        drain = Drain(database, slack, self.settings(**settings), clock, lambda: 0.5)
+        return lambda seconds: drain.run(clock.now() + seconds)
+
+    def settings(self, **settings: Any) -> Settings:
+        """Those of a run against this world."""
+        return Settings(
             supabase_url=self.between.url,
             supabase_service_role_key=self.api.keys.secret,
             slack_bot_token=TOKEN,
             slack_api_url=f"{self.slack_server.url}/api/",
             **settings,
         )
-        slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout)
-        return Drain(self.new_database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
 
     def run(self, *, seconds: float = 110.0, **settings: Any) -> Report:
         """One run of the worker, with so much virtual time before its deadline."""

@@ -36,6 +36,10 @@ class QuietRecorder:
     has_unsaid: bool = False
     is_failing: bool = False
     given_back: list[str] = field(default_factory=list)
+    renewals: int = 0
+
+    def renewed(self, now: float) -> None:
+        self.renewals += 1
 
     def give_back_delivery(self, delivery: Any) -> None:
         self.given_back.append(delivery.id)

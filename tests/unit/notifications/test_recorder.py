@@ -105,6 +105,14 @@ def test_the_lease_is_renewed_though_nothing_happens() -> None:
     assert one.send(NOW + RENEW_EVERY)["starting"] == []
 
 
+def test_a_look_renews_it_as_well() -> None:
+    one = bench()
+    one.recorder.renewed(NOW + 5)
+    one.recorder.step(NOW + RENEW_EVERY)
+    assert len(one.jobs) == 0
+    assert one.recorder.due_at(NOW) == NOW + 5 + RENEW_EVERY
+
+
 def test_what_was_not_tried_goes_back_as_it_was_or_as_unstarted() -> None:
     one = bench(answer())
     asked = post("b")

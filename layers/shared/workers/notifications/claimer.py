@@ -205,5 +205,6 @@ class Claimer:
             self._claim_at = now
             self._empty_claims = 0
         else:
-            idle = now - (self._drained_at or now) >= IDLE_AFTER
+            self._recorder.renewed(now)
+            idle = self._drained_at is not None and now - self._drained_at >= IDLE_AFTER
             self._look_at = now + (LOOK_EVERY_IDLE if idle else LOOK_EVERY)

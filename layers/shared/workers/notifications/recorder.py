@@ -118,7 +118,7 @@ class Recorder:
         self._throttle = throttle
         self._report = report
         self._jobs = jobs
-        self._recorded_at = now
+        self._recorded_at = self._renewed_at = now
         self._outbox = Record()
         self._pieces: list[Record] = []
         self._failures = 0
@@ -153,6 +153,10 @@ class Recorder:
         """Have all delivery wait: the token was refused."""
         self._outbox.stop = {"code": code, "reason": reason}
 
+    def renewed(self, now: float) -> None:
+        """The lease was renewed by another call."""
+        self._renewed_at = now
+
     @property
     def has_unsaid(self) -> bool:
         """Whether anything was not recorded yet."""
@@ -176,7 +180,7 @@ class Recorder:
         record_at = max(now, self._recorded_at + RECORD_EVERY)
         times = [record_at] if self._outbox or self._pieces else []
         if not self._report.has_ended:
-            times.append(self._recorded_at + RENEW_EVERY)
+            times.append(self._renewed_at + RENEW_EVERY)
             announce_at = self._in_flight.announce_at(now)
             # what is due and was not announced waits for the workspace's rate
             times.append(announce_at if announce_at > now else now + ROOM_POLL)
@@ -195,7 +199,7 @@ class Recorder:
         if (
             (is_time and (self._outbox or starting))
             or (not self._failures and self._is_urgent(starting, now))
-            or (now >= self._recorded_at + RENEW_EVERY and not self._report.has_ended)
+            or (now >= self._renewed_at + RENEW_EVERY and not self._report.has_ended)
         ):
             outbox, self._outbox = self._outbox, Record()
             self._send(outbox, starting, now)
@@ -223,7 +227,7 @@ class Recorder:
             **record.arguments(starting, now),
         }
         self.is_busy = True
-        self._recorded_at = now
+        self._recorded_at = self._renewed_at = now
         self._jobs.submit(
             lambda: read_recorded(self._database.call("record_notification_progress", **arguments)),
             lambda answer: self._recorded(record, starting, answer),

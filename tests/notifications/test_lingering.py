@@ -1,0 +1,113 @@
+"""A run that lingers delivers within seconds, and hands over to the next one without a gap."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.notifications.virtual_time import TimedDatabase
+from tests.notifications.world import World
+from workers.notifications.report import Report
+
+LINGER = {"notification_linger_seconds": 100.0}
+
+
+class Arriving(TimedDatabase):
+    """Queues a notification at each of `looks`, by number, and counts the calls."""
+
+    def __init__(self, world: World, *looks: int) -> None:
+        super().__init__(world.between.url, world.api.keys.secret, world.clock.as_of)
+        self._world, self._at = world, looks
+        self.looks = 0
+        self.calls = 0
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        self.calls += 1
+        if function == "look_for_notifications":
+            self.looks += 1
+            if self.looks in self._at:
+                self._world.notify("C0ONE0000", f"at look {self.looks}")
+        return super().call(function, **arguments)
+
+
+def lingering(world: World, monkeypatch: pytest.MonkeyPatch, *looks: int) -> Arriving:
+    database = Arriving(world, *looks)
+    monkeypatch.setattr(world, "new_database", lambda: database)
+    return database
+
+
+def test_what_comes_meanwhile_goes_out_within_seconds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lingering(world, monkeypatch, 3, 5, 6)
+    report = world.run(seconds=60, **LINGER)
+    assert report.counts["sent"] == 3
+    queued = [row["created_at"].timestamp() for row in world.queued()]
+    waits = [message.ts - at for message, at in zip(world.messages(), queued, strict=True)]
+    assert max(waits) <= 2.5
+    world.assert_kept()
+
+
+def test_an_idle_minute_costs_few_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = lingering(world, monkeypatch)
+    report = world.run(seconds=73, **LINGER)
+    assert (report.outcome, report.counts["sent"]) == ("drained", 0)
+    assert database.calls <= 52, "30 looks a second apart, some 19 two, a start, a claim, an end"
+
+
+def test_a_run_lingers_no_longer_than_it_may(world: World) -> None:
+    begun = world.clock.now()
+    assert world.run(seconds=110, notification_linger_seconds=20.0).outcome == "drained"
+    assert world.clock.now() - begun == pytest.approx(20, abs=2)
+    begun = world.clock.now()
+    assert world.run(seconds=30, **LINGER).outcome == "drained"
+    assert world.clock.now() - begun <= 30
+
+
+class Wanted(Arriving):
+    """At its fourth look another run asks for the lease."""
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        answer_first = function == "look_for_notifications" and self.looks == 3
+        if answer_first:
+            self._world.connection.execute(
+                "select start_notification_run(gen_random_uuid(), as_of => %s)", (self._world.now,)
+            )
+        return super().call(function, **arguments)
+
+
+def test_it_hands_over_when_another_run_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Wanted(world)
+    monkeypatch.setattr(world, "new_database", lambda: database)
+    assert world.run(seconds=110, **LINGER).outcome == "handed_over"
+    assert database.looks == 4
+    monkeypatch.undo()
+    world.notify()
+    assert world.run().counts["sent"] == 1, "the lease is free at once"
+
+
+def test_the_next_run_waits_for_one_that_lingers_and_goes_on(world: World) -> None:
+    """Two runs in real time: the first lingers, the second asks and takes over."""
+    reports: list[Report] = []
+    first = world.drain_in_real_time(**LINGER)
+    running = threading.Thread(target=lambda: reports.append(first(60.0)))
+    running.start()
+    while running.is_alive() and not world.connection.execute("table worker_leases").fetchone():
+        pass
+    world.notify("C0ONE0000", "for either", next_attempt_at=None, created_at=None)
+    second = world.drain_in_real_time()(60.0)
+    running.join(60)
+    assert reports[0].outcome == "handed_over"
+    assert second.outcome == "drained"
+    assert reports[0].counts["sent"] + second.counts["sent"] == 1
+
+
+def test_a_run_that_does_not_linger_is_not_waited_for(world: World) -> None:
+    world.connection.execute(
+        "select start_notification_run(gen_random_uuid(), as_of => %s)", (world.now,)
+    )
+    begun = world.clock.now()
+    assert world.run(**LINGER).outcome == "busy"
+    assert world.clock.now() == begun
