@@ -178,7 +178,7 @@ def _bare(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> Any:
     return loader.construct_mapping(node, deep=True)
 
 
-def _by_default(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+def _by_default(loader: _TemplateLoader, node: yaml.Node) -> Any:
     """Of an !If what holds where its condition does not: all that a function has are off unless
     somebody chooses otherwise."""
     assert isinstance(node, yaml.SequenceNode)
