@@ -178,7 +178,15 @@ def _bare(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> Any:
     return loader.construct_mapping(node, deep=True)
 
 
+def _by_default(loader: _TemplateLoader, node: yaml.Node) -> Any:
+    """Of an !If what holds where its condition does not: all that a function has are off unless
+    somebody chooses otherwise."""
+    assert isinstance(node, yaml.SequenceNode)
+    return loader.construct_sequence(node, deep=True)[2]
+
+
 _TemplateLoader.add_multi_constructor("!", _bare)
+_TemplateLoader.add_constructor("!If", _by_default)
 
 
 def load(function: str) -> ModuleType:

@@ -6,8 +6,8 @@ from tests.ablation.cuts import (
     DELIVERIES,
     LEASES,
     LEDGER,
-    NOTIFICATIONS,
     PLAN,
+    RECORDS,
     RETENTION,
     SYNC,
     WORKERS,
@@ -137,18 +137,6 @@ SECRETS = (
 )
 
 ACCESS = (
-    Ablation(
-        "grants-leases",
-        "revoked grants: functions of leases",
-        ACCESS_TEST,
-        (
-            Cut(
-                LEASES,
-                "revoke all on function public.take_worker_lease"
-                "(text, uuid, interval, timestamptz)\n  from public, anon, authenticated;",
-            ),
-        ),
-    ),
     *(
         Ablation(
             f"grants-{name}",
@@ -157,7 +145,8 @@ ACCESS = (
             (Cut(file, REVOKE),),
         )
         for name, what, file in (
-            ("notifications", "notifications", NOTIFICATIONS),
+            ("leases", "leases", LEASES),
+            ("notifications", "notifications", RECORDS),
             ("plan", "the metrics plan", PLAN),
             ("sync", "the metrics sync", SYNC),
             ("retention", "retention", RETENTION),
@@ -176,11 +165,8 @@ ACCESS = (
         (
             Cut(
                 DELIVERIES,
-                "revoke all on\n"
-                "  public.notification_deliveries,\n"
-                "  public.slack_destinations,\n"
-                "  public.notification_pauses\n"
-                "from public, anon, authenticated;",
+                "execute format('revoke all on public.%I from public, anon, authenticated', "
+                "brought);",
             ),
         ),
     ),

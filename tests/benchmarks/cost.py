@@ -90,7 +90,13 @@ def month(loads: list[Load]) -> list[Figure]:
     return [
         Figure("month in all", total, "$", note=ASSUMED),
         *(Figure(f"  {name}", dollars, "$") for name, dollars in parts),
+        Figure("lingering, if it is on: a month in all besides", _lingering(stack), "$"),
     ]
+
+
+def _lingering(stack: Deployed) -> float:
+    """One run is always there, whatever comes; what it does then is in the other figures."""
+    return MINUTES * 60 * _memory(stack, "notifications") / 1024 * GB_SECOND_ARM
 
 
 def _functions(loads: list[Load], stack: Deployed) -> Iterator[tuple[str, float]]:

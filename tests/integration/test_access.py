@@ -19,8 +19,9 @@ DASHBOARD_TABLES = {
 OWN_TABLES = (
     "worker_leases",
     "notification_deliveries",
-    "notification_pauses",
+    "notification_unrouted",
     "slack_destinations",
+    "slack_workspace",
     "ad_metrics",
     "metric_ad_links",
     "metric_days",

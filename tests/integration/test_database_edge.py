@@ -132,4 +132,4 @@ def test_a_redirect_is_not_followed_and_names_the_setting(
 ) -> None:
     between.faults.add(redirect("http://127.0.0.1:9/"))
     with pytest.raises(ConfigurationError, match="SUPABASE_URL"):
-        connected(between.url, api.keys.secret).call("list_parked_configs")
+        connected(between.url, api.keys.secret).call("list_parked")

@@ -85,8 +85,9 @@ def operating(
     stack.connection.execute(
         "update notification_queue set attempts = 5 "
         "where id = (select min(id::text)::uuid from notification_queue);"
-        "insert into notification_pauses (config_id, code, reason) "
-        "select id, 'is_archived', 'archived' from notification_config limit 1;"
+        "insert into slack_destinations "
+        "(destination, parked_at, park_code, park_reason, probe_at, standing_since) "
+        "values ('C0123456789', now(), 'is_archived', 'archived', now(), now());"
         "insert into metric_connection_states (connection_id, not_before) "
         "select id, now() + interval '1 hour' from platform_connections where platform = 'meta'"
     )
@@ -109,7 +110,7 @@ def one_id(stack: LocalStack, command: str) -> str:
     """The id that stands where the page says ID."""
     query = {
         "dead": "select id from notification_queue where attempts = 5",
-        "parked": "select config_id from notification_pauses",
+        "skip": "select id from notification_queue where not is_processed and attempts < 5",
     }.get(
         command.split(maxsplit=1)[0], "select id from platform_connections where platform = 'meta'"
     )

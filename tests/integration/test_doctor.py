@@ -236,6 +236,30 @@ def test_configs_that_lead_nowhere(examine: Examine, stack: LocalStack) -> None:
     assert failed(sections["Notification configs"]) == told, "a blank channel takes nothing"
 
 
+def test_what_stands_still_is_told_with_its_fix(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute(
+        "insert into slack_workspace (stopped_at, stop_code, stop_reason) "
+        "values (now() - interval '1 hour', 'missing_scope', 'the token lacks chat:write');"
+        "insert into slack_destinations "
+        "(destination, parked_at, park_code, park_reason, probe_at, standing_since) values "
+        "('C0CREATIVE0', now(), 'is_archived', 'it is archived', '2030-01-02 03:04+00', now());"
+        "insert into notification_unrouted (notification_id, config_id, due_at, queued_at, "
+        "ages_from, reason, look_at) select queued.id, config.id, now(), now(), now(), "
+        "'no channel takes creative requests', now() from notification_queue queued "
+        "join notification_config config on config.id = queued.config_id "
+        "where config.is_active order by queued.id limit 1"
+    )
+    _, sections = examine()
+    told = failed(sections["Notification configs"])
+    assert told[0][0] == "all delivery stands still: the token lacks chat:write"
+    assert told[1][0] == "C0CREATIVE0 is parked, and 0 notifications wait for it: it is archived"
+    assert "2030-01-02T03:04:00" in told[1][1]
+    assert "parked release C0CREATIVE0`" in told[1][1]
+    assert "nowhere to go: no channel takes creative requests" in told[2][0]
+    assert "within ten minutes" in told[2][1]
+    assert len(told) == 3
+
+
 def test_an_expired_meta_token(examine: Examine, stack: LocalStack) -> None:
     stack.running.meta.add_faults(token_expired(times=None))
     _, sections = examine()

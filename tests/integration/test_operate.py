@@ -80,20 +80,122 @@ def test_redriving_all_asks_first(run: Run, dead: str, capsys: pytest.CaptureFix
     assert run("dead", "redrive", "--all", "--yes", "--json") == (0, '{"redriven": 1}\n')
 
 
-def test_parked_configs(run: Run, stack: LocalStack) -> None:
-    assert run("parked", "list") == (0, "Nothing is parked.\n")
-    config = "f0000000-0000-4000-8000-000000000001"
-    stack.connection.execute(
-        "insert into notification_pauses (config_id, code, reason) values (%s, 'is_archived', "
-        "'Slack refused it: is_archived')",
-        (config,),
+def one(stack: LocalStack, query: str, *values: str) -> str:
+    row = stack.connection.execute(query.encode(), values).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def delivery(stack: LocalStack, destination: str, state: str) -> str:
+    """The id of a notification that has this one delivery; any of those without one."""
+    return one(
+        stack,
+        "insert into notification_deliveries "
+        "(notification_id, config_id, destination, state, due_at, queued_at, ages_from) "
+        "select id, config_id, %s, %s, now(), now(), now() from notification_queue "
+        "where not is_processed and id not in (select notification_id from notification_deliveries)"
+        " order by id limit 1 returning notification_id",
+        destination,
+        state,
     )
+
+
+def test_an_ended_one_says_whether_it_may_have_been_posted(
+    run: Run, dead: str, stack: LocalStack
+) -> None:
+    stack.connection.execute(
+        "insert into notification_deliveries (notification_id, config_id, destination, state, "
+        "due_at, queued_at, ages_from, in_doubt) select id, config_id, 'C0CREATIVE0', 'dead', "
+        "now(), now(), now(), true from notification_queue where id = %s",
+        (dead,),
+    )
+    (row,) = json.loads(run("dead", "list", "--json")[1])
+    assert (row["in_doubt"], row["destinations"]) == (True, ["C0CREATIVE0"])
+    assert "in_doubt" in run("dead", "list")[1]
+
+
+def test_single_notifications_are_skipped_but_not_what_is_being_posted(
+    run: Run, stack: LocalStack
+) -> None:
+    waits, posted = delivery(stack, "C1", "pending"), delivery(stack, "C2", "sending")
+    status, text = run("skip", waits, posted, waits)
+    assert status == 1
+    assert text == f"{waits}: skipped.\n{posted}: not skipped: it is being posted at the moment.\n"
+    row = stack.connection.execute(
+        "select is_processed, outcome from notification_queue where id = %s", (waits,)
+    ).fetchone()
+    assert row == (True, "skipped")
+    nobody = "00000000-0000-4000-8000-000000000000"
+    status, text = run("skip", waits, nobody, "--json")
+    assert (status, json.loads(text)) == (1, {waits: "ended", nobody: "unknown"})
+    last = one(
+        stack, "select id from notification_queue where not is_processed and id <> %s", posted
+    )
+    assert run("skip", last) == (0, f"{last}: skipped.\n")
+
+
+def test_what_stands_still_is_listed(run: Run, stack: LocalStack) -> None:
+    assert run("parked", "list") == (0, "Nothing is parked.\n")
+    stack.connection.execute(
+        "insert into slack_workspace (stopped_at, stop_code, stop_reason) "
+        "values (now() - interval '3 hours', 'missing_scope', 'Slack refused the token')"
+    )
+    stack.connection.execute(
+        "insert into slack_destinations "
+        "(destination, parked_at, park_code, park_reason, probe_at, standing_since) "
+        "values ('C0CREATIVE0', now() - interval '2 hours', 'is_archived', 'it is archived', "
+        "'2030-01-02 03:04:05+00', now())"
+    )
+    delivery(stack, "C0CREATIVE0", "pending")
+    delivery(stack, "C0CREATIVE0", "unknown")
+    config = one(
+        stack,
+        "insert into notification_unrouted (notification_id, config_id, due_at, queued_at, "
+        "ages_from, reason, look_at) select id, config_id, now() - interval '1 hour', now(), now(),"
+        " 'no channel takes creative requests', now() + interval '1 minute' "
+        "from notification_queue order by id limit 1 returning config_id",
+    )
+    everything, parked, unrouted = json.loads(run("parked", "list", "--json")[1])
+    assert (everything["destination"], everything["config_id"]) == (None, None)
+    assert everything["reason"] == "Slack refused the token"
+    assert (parked["destination"], parked["waiting"], parked["code"]) == (
+        "C0CREATIVE0", 2, "is_archived"
+    )  # fmt: skip
+    assert parked["next_probe"].startswith("2030-01-02T03:04:05")
+    assert (unrouted["config_id"], unrouted["waiting"]) == (config, 1)
+    assert unrouted["reason"] == "no channel takes creative requests"
     status, text = run("parked", "list")
+    heading, *lines = text.splitlines()
     assert status == 0
-    assert config in text
-    assert "is_archived" in text
+    assert heading.split() == [
+        "destination", "config_id", "event_type", "since", "waiting", "next_probe", "code",
+        "reason",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines] == ["(all)", "C0CREATIVE0", "-"]
+
+
+def test_a_parked_destination_is_released(
+    run: Run, stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for destination in ("C1", "C2", "U3"):
+        delivery(stack, destination, "pending")
+        stack.connection.execute(
+            "insert into slack_destinations "
+            "(destination, parked_at, park_code, probe_at, standing_since) "
+            "values (%s, now(), 'is_archived', now(), now())",
+            (destination,),
+        )
     assert run("parked", "release")[0] == 2
-    assert run("parked", "release", config) == (0, "1 released.\n")
+    assert run("parked", "release", "C1") == (0, "1 released.\n")
+    assert [row["destination"] for row in json.loads(run("parked", "list", "--json")[1])] == [
+        "C2", "U3"
+    ]  # fmt: skip
+    capsys.readouterr()
+    assert run("parked", "release", "C1") == (1, "")
+    assert "C1 is not parked. `parked list` says what is" in capsys.readouterr().err
+    assert run("parked", "release", "C1", "--json") == (1, '{"released": 0}\n')
+    assert run("parked", "release", "--all") == (0, "2 released.\n")
+    assert run("parked", "release", "--all", "--json") == (0, '{"released": 0}\n')
     assert run("parked", "list") == (0, "Nothing is parked.\n")
 
 

@@ -39,14 +39,15 @@ with config as (
   insert into notification_config (entity_type, event_type, channel_id, template)
   select 'request', 'parked ' || number, 'C' || lpad(number::text, 8, '0'), 'x'
     from generate_series(1, 120) number
-  returning id
+  returning id, channel_id
 ), dead as (
   insert into notification_queue
     (config_id, entity_id, entity_type, event_data, attempts, max_attempts)
   select (select id from config limit 1), gen_random_uuid(), 'request', '{}', 5, 5
     from generate_series(1, 150)
 )
-insert into notification_pauses (config_id, code, reason) select id, 'no_route', 'r' from config
+insert into slack_destinations (destination, parked_at, park_code, park_reason, standing_since)
+select channel_id, now(), 'is_archived', 'it is archived', now() from config
 """
 COMMANDS = (
     ("dead", "list", "--limit", "2000"), ("parked", "list"), ("connections", "list"),

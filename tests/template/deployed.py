@@ -126,10 +126,21 @@ class _Resolver:
     def present(self, section: Mapping[str, Any]) -> dict[str, Any]:
         """What of a section's entries there is, without their conditions."""
         return {
-            name: {key: value for key, value in entry.items() if key != "Condition"}
+            name: self.chosen({key: value for key, value in entry.items() if key != "Condition"})
             for name, entry in section.items()
             if "Condition" not in entry or self.holds({"Condition": entry["Condition"]})
         }
+
+    def chosen(self, value: Any) -> Any:
+        """With each Fn::If replaced by what holds."""
+        match value:
+            case {"Fn::If": [condition, then, otherwise]}:
+                return self.chosen(then if self.holds({"Condition": condition}) else otherwise)
+            case dict():
+                return {key: self.chosen(each) for key, each in value.items()}
+            case list():
+                return [self.chosen(each) for each in value]
+        return value
 
     def holds(self, condition: Any) -> bool:
         ((function, argument),) = condition.items()

@@ -170,11 +170,12 @@ def test_there_are_about_a_dozen() -> None:
     assert sum(len(Alarm(each).metrics) for each in alarms().values()) <= 20, "each costs"
 
 
-def test_a_run_that_works_until_its_deadline_is_not_too_long() -> None:
-    there = deployed()
+@pytest.mark.parametrize("linger", ["0", "150"])
+def test_a_run_that_works_until_its_deadline_is_not_too_long(linger: str) -> None:
+    there = deployed(NotificationLingerSeconds=linger)
     timeout = {name: function["Timeout"] for name, function in functions(there).items()}
     threshold = {
-        name: alarms()[f"{name}DurationAlarm"]["Threshold"] / 1000
+        name: there.resources[f"{name}DurationAlarm"]["Properties"]["Threshold"] / 1000
         for name in ("Notifications", "ConnectionSync")
     }
 
@@ -273,7 +274,7 @@ CASES = [
          clears_within=15),
     Case("CredentialsRefusedAlarm", well=Every(1, 0), wrong=Every(1, 1), fires_within=1,
          clears_within=5),
-    Case("ConfigsParkedAlarm", well=Every(1, 0), wrong=Every(1, 1), fires_within=1,
+    Case("DestinationsParkedAlarm", well=Every(1, 0), wrong=Every(1, 1), fires_within=1,
          clears_within=5),
     Case("ConnectionsParkedAlarm", well=Every(10, 0), wrong=Every(10, 1), fires_within=1,
          clears_within=15),
@@ -329,7 +330,7 @@ def test_an_alarm_is_silent_below_its_threshold(case: Case, extra: int) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "OldestDueAlarm", "ConfigsParkedAlarm", "ConnectionsParkedAlarm",
+        "OldestDueAlarm", "DestinationsParkedAlarm", "ConnectionsParkedAlarm",
         "RetentionOverdueAlarm", "RetentionFailedAlarm",
     ],
 )  # fmt: skip

@@ -41,10 +41,11 @@ ALWAYS = {
 }  # fmt: skip
 SCHEDULE_ALARMS = {"MetricsSyncMissingAlarm", "NotificationsMissingAlarm"}
 ALARMS = SCHEDULE_ALARMS | {
-    "ConfigsParkedAlarm", "ConnectionSyncDeadLetterQueueAlarm", "ConnectionSyncDurationAlarm",
+    "ConnectionSyncDeadLetterQueueAlarm", "ConnectionSyncDurationAlarm",
     "ConnectionsParkedAlarm", "CredentialsRefusedAlarm", "DeadLetterQueueAlarm",
-    "FunctionErrorsAlarm", "NotificationsDeadAlarm", "NotificationsDurationAlarm",
-    "OldestDueAlarm", "RetentionFailedAlarm", "RetentionOverdueAlarm", "SyncsFailedAlarm",
+    "DestinationsParkedAlarm", "FunctionErrorsAlarm", "NotificationsDeadAlarm",
+    "NotificationsDurationAlarm", "OldestDueAlarm", "RetentionFailedAlarm",
+    "RetentionOverdueAlarm", "SyncsFailedAlarm",
 }  # fmt: skip
 
 EVERYTHING_OFF = {"AlarmsEnabled": "false", "DashboardEnabled": "false"}

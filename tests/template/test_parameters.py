@@ -57,7 +57,8 @@ def test_every_variable_is_a_setting_with_the_default_of_the_code(template: Reso
             parameter = template["Parameters"][value["Ref"]]
             if "Default" in parameter:
                 # a setting that is empty counts as one that is not there
-                assert (parameter["Default"] or None) == settings[variable].default, variable
+                default = None if parameter["Default"] == "" else parameter["Default"]
+                assert default == settings[variable].default, variable
 
 
 def test_no_secret_is_in_the_environment(resources: Resource) -> None:

@@ -226,6 +226,22 @@ def test_what_is_to_be_built_beforehand_is_what_the_migrations_build() -> None:
             ), statement
 
 
+def test_the_picture_of_a_deliverys_states_is_that_of_the_schema() -> None:
+    (picture,) = blocks_in("docs/architecture.md", "mermaid")
+    moves = re.findall(r"^    (\S+) --> (\S+)$|^    (\S+) --> (\S+): .+$", picture, re.MULTILINE)
+    arrows = {(a or c, b or d) for a, b, c, d in moves}
+    assert len(arrows) == len(picture.strip().splitlines()) - 1, "each line is an arrow"
+    sql = text_of("supabase/migrations/20261124000300_notification_deliveries.sql")
+    (check,) = re.findall(r"state_check\s+check \(state in \(([^)]+)\)\)", sql)
+    states = set(re.findall(r"'(\w+)'", check))
+    assert {state for arrow in arrows for state in arrow} - {"[*]"} == states
+    assert {into for _, into in arrows} - {"[*]"} == states, "each can be reached"
+    (told,) = re.findall(r"looked for first; ([\w, ]+): final", sql.replace("'\n  '", ""))
+    final = set(told.split(", "))
+    assert {state for state, into in arrows if into == "[*]"} == final
+    assert {into for state, into in arrows if state in final} == {"[*]"}
+
+
 def statements_in(sql: str) -> list[str]:
     """Each on one line, and written the same way."""
     one_line = re.sub(r"\s+", " ", re.sub(r"--.*", "", sql))

@@ -10,7 +10,7 @@ from workers.operate.__main__ import main
 @pytest.mark.parametrize(
     "command",
     ["dead show x", "dead redrive x", "dead redrive --config x", "dead list --config x",
-     "parked release x", "connections release x", "connections remove x",
+     "skip x", "connections release x", "connections remove x",
      "backfill x --since 2026-01-01 --until 2026-01-02"],
 )  # fmt: skip
 def test_what_is_no_id_is_told_before_anything_is_asked(

@@ -30,7 +30,7 @@ def found(first: timedelta | None = timedelta(days=30), **ago: timedelta | None)
         "now": NOW.isoformat(),
         "first_run_at": None if first is None else (NOW - first).isoformat(),
         "workers": workers,
-        "oldest_due_seconds": 12.5, "due": 3, "dead": 1, "parked_configs": 2,
+        "oldest_due_seconds": 12.5, "due": 3, "dead": 1, "parked": 2, "unrouted": 4,
         "parked_connections": 1, "failing_connections": 0,
     }  # fmt: skip
 
@@ -41,7 +41,8 @@ def test_all_is_well() -> None:
     assert health.body["status"] == "healthy"
     assert health.body["lastProcessedAt"] == (NOW - timedelta(minutes=1)).isoformat()
     assert health.body["queue"] == {
-        "due": 3, "oldestDueSeconds": 12.5, "dead": 1, "parkedConfigs": 2
+        "due": 3, "oldestDueSeconds": 12.5, "dead": 1, "parkedDestinations": 2,
+        "withoutDestination": 4,
     }  # fmt: skip
     assert health.body["connections"] == {
         "parked": 1, "failing": 0, "lastSyncedAt": (NOW - timedelta(hours=5)).isoformat()

@@ -13,6 +13,7 @@ from workers.doctor.database_checks import (
     check_access,
     check_clock,
     check_configs,
+    check_parked,
     check_policies,
     check_row_cap,
     check_version,
@@ -61,7 +62,10 @@ def examine(
     yield slack
     if report is None:
         return
-    yield Section("Notification configs", list(check_configs(report["configs"])))
+    yield Section(
+        "Notification configs",
+        [*check_parked(report["parked"]), *check_configs(report["configs"])],
+    )
     yield Section(
         "Ad platforms",
         list(

@@ -120,15 +120,34 @@ def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("the public key reaches neither credentials nor what steers the workers")
 
 
+def check_parked(parked: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What stands still because Slack refuses it, from what list_parked returns."""
+    for row in parked:
+        if row["config_id"] is not None:
+            continue  # check_configs tells of those
+        if row["destination"] is None:
+            yield failed(
+                f"all delivery stands still: {row['reason']}",
+                "Mend what it says; it goes on by itself with the first post that Slack takes",
+            )
+        else:
+            yield failed(
+                f"{row['destination']} is parked, and {row['waiting']} notifications wait for it: "
+                f"{row['reason']}",
+                f"Mend what it says; one message is tried there at {row['next_probe']}, or by the "
+                f"next run after `python -m workers.operate parked release {row['destination']}`",
+            )
+
+
 def check_configs(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Whether each active notification config has somewhere to go."""
     for config in configs:
         name = f"notification config {config['event_type']} ({config['id']})"
-        if config["parked"]:
+        if config["unrouted"]:
             yield failed(
-                f"{name} is parked: {config['parked']}",
-                "Mend what it says; the worker looks again every ten minutes, or "
-                f"`python -m workers.operate parked release {config['id']}`",
+                f"{name} has notifications with nowhere to go: {config['unrouted']}",
+                "Add what it says: the worker looks again within ten minutes. Or end them: "
+                "`python -m workers.operate skip ID`",
             )
         elif config["channel_id"] is None and config["user_id"] and not config["slack_id"]:
             yield failed(

@@ -41,7 +41,8 @@ def assess(found: Mapping[str, Any]) -> Health:
             "due": found["due"],
             "oldestDueSeconds": found["oldest_due_seconds"],
             "dead": found["dead"],
-            "parkedConfigs": found["parked_configs"],
+            "parkedDestinations": found["parked"],
+            "withoutDestination": found["unrouted"],
         },
         "connections": {
             "parked": found["parked_connections"],

@@ -44,7 +44,7 @@ def check_slack(slack: Slack, report: Mapping[str, Any]) -> Iterator[Finding]:
     if left > 0:
         yield warning(
             f"{left} more channels and people were not looked at, to stay within Slack's limits",
-            "Nothing to mend; a config that cannot be delivered is parked and says why",
+            "Nothing to mend; one that refuses a message is parked and says why",
         )
 
 
