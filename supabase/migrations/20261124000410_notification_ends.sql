@@ -13,12 +13,13 @@ create or replace function public.settle_notifications(
   as_of timestamptz
 )
 returns void
-language sql
+language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
+begin
+  if cardinality(notification_ids) = 0 then
+    return;
+  end if;
   with tally as materialized (
     select delivery.notification_id as id,
            bool_or(open.is_it) as waits,
@@ -37,11 +38,13 @@ as $$
       from public.notification_deliveries delivery
      cross join lateral (
              select delivery.state in ('pending', 'sending', 'unknown')
-                    or exists (
-                         select
+                    -- not "exists", for which Postgres may read all that wait apart
+                    or (
+                         select waiting.notification_id
                            from public.notification_unrouted waiting
                           where waiting.notification_id = delivery.notification_id
-                       ) as is_it
+                          limit 1
+                       ) is not null as is_it
            ) open
      where delivery.notification_id = any (notification_ids)
      group by delivery.notification_id
@@ -73,6 +76,24 @@ as $$
                least(tally.attempts, coalesce(queued.max_attempts, 5) - 1)
           or tally.next_attempt_at is not null
           or tally.error is distinct from queued.last_error);
+
+  -- ended by somebody else meanwhile: if it is made to wait again, it begins anew
+  update public.notification_queue queued
+     set routed_at = null,
+         outcome = coalesce(
+           queued.outcome, case when queued.is_processed then 'skipped' else 'dead' end
+         )
+   where queued.id = any (notification_ids)
+     and queued.routed_at is not null
+     and not (coalesce(queued.is_processed, false) = false
+              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+     and not exists (
+           select
+             from public.notification_deliveries delivery
+            where delivery.notification_id = queued.id
+              and delivery.state in ('pending', 'sending', 'unknown')
+         );
+end
 $$;
 
 -- Ends deliveries that wait, in one state; what may have been posted stays in doubt.
@@ -85,13 +106,13 @@ create or replace function public.end_deliveries(
 returns void
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
   concerned uuid[];
 begin
+  if cardinality(delivery_ids) = 0 then
+    return;
+  end if;
   with ended as (
     update public.notification_deliveries delivery
        set state = final_state,
@@ -119,9 +140,6 @@ create or replace function public.end_notifications(
 returns void
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 begin
   if cardinality(notification_ids) = 0 then
@@ -149,6 +167,8 @@ begin
          last_error = coalesce(reason, queued.last_error),
          routed_at = null
    where queued.id = any (notification_ids)
+     and coalesce(queued.is_processed, false) = false
+     and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
      and not exists (
            select
              from public.notification_deliveries delivery
@@ -158,16 +178,17 @@ begin
 end
 $$;
 
--- Another life for deliveries that ended: of each notification those that were not delivered, or
--- where all were, all of them. What is in doubt is looked for first; the ended life is kept.
+-- Another life for what ended: of each notification the deliveries that were not sent, or where all
+-- were, all of them. What is in doubt is looked for first; the ended life is kept.
 create or replace function public.restart_deliveries(notification_ids uuid[], as_of timestamptz)
 returns void
-language sql
+language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
+begin
+  if cardinality(notification_ids) = 0 then
+    return;
+  end if;
   update public.notification_deliveries delivery
      set history = delivery.history || jsonb_build_array(
            jsonb_build_object(
@@ -194,13 +215,15 @@ as $$
          settled_at = null
    where delivery.notification_id = any (notification_ids)
      and delivery.state in ('sent', 'skipped', 'expired', 'dead')
-     and (delivery.state in ('expired', 'dead')
-          or not exists (
-               select
+     and (delivery.state <> 'sent'
+          or (
+               select undelivered.id
                  from public.notification_deliveries undelivered
                 where undelivered.notification_id = delivery.notification_id
-                  and undelivered.state in ('expired', 'dead')
-             ));
+                  and undelivered.state <> 'sent'
+                limit 1
+             ) is null);
+end
 $$;
 
 -- Takes deliveries that are not under way back to be routed again, with the age that they have.
@@ -211,12 +234,12 @@ create or replace function public.withdraw_deliveries(
   as_of timestamptz
 )
 returns void
-language sql
+language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
+declare
+  now_by_clock constant timestamptz := public.delivery_time(as_of);
+begin
   with withdrawn as (
     delete from public.notification_deliveries delivery
      where delivery.id = any (delivery_ids)
@@ -228,16 +251,26 @@ as $$
          withdrawn.config_id,
          min(withdrawn.due_at),
          min(withdrawn.queued_at),
-         public.delivery_time(as_of) - max(
-           public.destination_time(withdrawn.destination, as_of) - withdrawn.ages_from
+         now_by_clock - max(
+           public.clock_time(
+             now_by_clock,
+             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+           ) - withdrawn.ages_from
          ),
          bool_or(withdrawn.possible_duplicate or withdrawn.id = any (doubtful)),
          as_of
     from withdrawn
+    left join lateral (
+           select *
+             from public.slack_destinations own
+            where own.destination = withdrawn.destination
+            limit 1
+         ) known on true
    group by withdrawn.notification_id, withdrawn.config_id
   on conflict on constraint notification_unrouted_pkey do update
     set in_doubt = waiting.in_doubt or excluded.in_doubt,
         look_at = excluded.look_at;
+end
 $$;
 
 do $$

@@ -1,8 +1,47 @@
 -- Notifications, part 4: giving notifications their deliveries.
 --
+--   enter_fates          writes what came of a look
 --   route_chosen         looks up where notifications go
 --   route_again          does so for deliveries that are taken back
 --   route_notifications  does so for what is new and due
+
+-- Enters what route_chosen found: deliveries to be made, and what has nowhere to go. The checks of
+-- foreign keys keep their plans here: to plan them for each row would cost more than all the rest.
+create or replace function public.enter_fates(fates jsonb, as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+set plan_cache_mode = auto
+as $$
+begin
+  insert into public.notification_deliveries
+    (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
+     possible_duplicate, created_at)
+  select fate.notification_id, fate.config_id, fate.destination, fate.due_at, fate.queued_at,
+         fate.ages_from, fate.attempts, fate.in_doubt, as_of
+    from jsonb_to_recordset(fates) as fate (
+           notification_id uuid, config_id uuid, destination text, due_at timestamptz,
+           queued_at timestamptz, ages_from timestamptz, attempts integer, in_doubt boolean,
+           name text
+         )
+   where fate.name = 'route'
+  on conflict on constraint notification_deliveries_destination_key do nothing;
+
+  insert into public.notification_unrouted as waiting
+    (notification_id, config_id, due_at, queued_at, ages_from, reason, looks, look_at)
+  select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
+         fate.reason, 1, as_of + interval '1 minute'
+    from jsonb_to_recordset(fates) as fate (
+           notification_id uuid, config_id uuid, due_at timestamptz, queued_at timestamptz,
+           ages_from timestamptz, reason text, name text
+         )
+   where fate.name = 'lost'
+  on conflict on constraint notification_unrouted_pkey do update
+    set reason = excluded.reason,
+        looks = waiting.looks + 1,
+        look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) * interval '1 minute';
+end
+$$;
 
 -- Gives notifications that wait, locked by the caller, their deliveries. What has nowhere to go
 -- waits apart, and what is not to be posted ends. Returns {dead, skipped, expired, routed}.
@@ -14,142 +53,131 @@ create or replace function public.route_chosen(
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
-  now_by_clock constant timestamptz := public.delivery_time(as_of);
-  -- as long as nothing ever stood still, every clock shows the time
-  simple constant boolean := not exists (
-    select
-      from public.slack_workspace clock
-     where clock.stopped_at is not null or clock.stood_to is not null
-  );
-  configless uuid[];
-  inactive uuid[];
+  workspace public.slack_workspace;
+  waits jsonb;
+  now_by_clock timestamptz;
   reset uuid[];
+  orphans uuid[];
+  inactive uuid[];
   gone uuid[];
   expired uuid[];
   routed uuid[];
 begin
-  select coalesce(array_agg(queued.id) filter (where config.id is null), '{}'),
-         coalesce(array_agg(queued.id) filter (where not coalesce(config.is_active, true)), '{}'),
-         coalesce(array_agg(queued.id) filter (where queued.outcome is not null), '{}')
-    into configless, inactive, reset
-    from public.notification_queue queued
-    left join public.notification_config config on config.id = queued.config_id
-   where queued.id = any (chosen);
-
-  -- somebody made it wait again: that is how dashboards ask for another try
-  if cardinality(reset) > 0 then
-    perform public.restart_deliveries(reset, as_of);
-    update public.notification_queue queued
-       set outcome = null, processed_at = null
-     where queued.id = any (reset);
+  if cardinality(chosen) = 0 then
+    return jsonb_build_object('dead', 0, 'skipped', 0, 'expired', 0, 'routed', 0);
   end if;
-  perform public.end_notifications(configless, 'dead', 'it has no notification_config', as_of);
-  perform public.end_notifications(
-    inactive, 'skipped', 'its notification_config is not active', as_of
-  );
+  select * into workspace from public.slack_workspace clock where clock.only_one;
+  now_by_clock := public.delivery_time(as_of);
 
   with found as materialized (
     select route.notification_id,
-           queued.config_id,
+           route.config_id,
            route.destination,
-           route.is_gone,
+           route.verdict,
            route.reason,
-           coalesce(queued.attempts, 0) as attempts,
-           due.due_at,
-           coalesce(queued.created_at, 'infinity') as queued_at,
+           queued.attempts,
+           queued.is_reset and waiting.due_at is null as is_reset,
+           coalesce(waiting.due_at, queued.due_at) as due_at,
+           queued.queued_at,
+           waiting.due_at is not null as was_aside,
            coalesce(waiting.in_doubt, false) as in_doubt,
-           case
-             when waiting.notification_id is not null
-               then clock.shows - (now_by_clock - waiting.ages_from)
-             when simple and standing.stood_to is null and standing.standing_since is null
-               then due.due_at
-             else public.destination_time(route.destination, due.due_at)
-           end as ages_from,
+           -- as old as it got apart, by the clock of all delivery
+           coalesce(clock.shows - (now_by_clock - waiting.ages_from), clock.first_due) as ages_from,
            clock.shows
-      from public.notification_routes(
-             array(
-               select unnest(chosen) except select unnest(configless || inactive)
-             )
-           ) route
-      join public.notification_queue queued on queued.id = route.notification_id
-      left join public.notification_unrouted waiting
-        on waiting.notification_id = route.notification_id
-      left join public.slack_destinations standing on standing.destination = route.destination
+      from public.notification_routes(chosen) route
      cross join lateral (
-             select case
-                      when waiting.notification_id is not null then waiting.due_at
-                      when queued.id = any (reset) then as_of
-                      else coalesce(queued.next_attempt_at, queued.created_at, as_of)
-                    end as due_at
-           ) due
+             select coalesce(known.attempts, 0) as attempts,
+                    past.is_reset,
+                    case
+                      when past.is_reset then as_of
+                      else coalesce(known.next_attempt_at, known.created_at, as_of)
+                    end as due_at,
+                    coalesce(known.created_at, 'infinity') as queued_at
+               from public.notification_queue known
+              cross join lateral (
+                      -- it ended once, and somebody made it wait again: that is how dashboards
+                      -- ask for another try
+                      select known.outcome is not null
+                             or known.processed_at is not null
+                             or (coalesce(known.attempts, 0) = 0 and known.last_error is not null)
+                               as is_reset
+                    ) past
+              where known.id = route.notification_id
+              limit 1
+           ) queued
+      left join lateral (
+             select apart.due_at, apart.ages_from, apart.in_doubt
+               from public.notification_unrouted apart
+              where apart.notification_id = route.notification_id
+              limit 1
+           ) waiting on true
+      left join lateral (
+             select *
+               from public.slack_destinations own
+              where own.destination = route.destination
+              limit 1
+           ) known on true
      cross join lateral (
-             select case
-                      when simple and standing.stood_to is null
-                           and standing.standing_since is null
-                        then as_of
-                      else public.destination_time(route.destination, as_of)
-                    end as shows
+             select public.clock_time(
+                      now_by_clock,
+                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                    ) as shows,
+                    public.clock_time(
+                      public.clock_time(
+                        queued.due_at,
+                        workspace.stood_still, workspace.stood_from, workspace.stood_to,
+                        workspace.stopped_at
+                      ),
+                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                    ) as first_due
            ) clock
   ),
   fate as materialized (
     select found.*,
            case
-             when bool_and(found.shows - found.ages_from >= expire_after) over whole then 'expired'
-             when found.destination is not null then 'routed'
-             when found.is_gone then 'gone'
-             else 'waits'
+             when found.verdict in ('orphan', 'off') then found.verdict
+             when bool_and(found.shows - found.ages_from >= expire_after)
+                    over (partition by found.notification_id) then 'expired'
+             else found.verdict
            end as name
       from found
-    window whole as (partition by found.notification_id)
-  ),
-  delivered as (
-    insert into public.notification_deliveries
-      (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
-       possible_duplicate, created_at)
-    select fate.notification_id, fate.config_id, fate.destination, fate.due_at,
-           fate.queued_at, fate.ages_from, fate.attempts, fate.in_doubt, as_of
-      from fate
-     where fate.name = 'routed'
-    on conflict on constraint notification_deliveries_destination_key do nothing
-  ),
-  aside as (
-    insert into public.notification_unrouted as waiting
-      (notification_id, config_id, due_at, queued_at, ages_from, reason, looks, look_at)
-    select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at,
-           fate.ages_from, fate.reason, 1, as_of + interval '1 minute'
-      from fate
-     where fate.name = 'waits'
-    on conflict on constraint notification_unrouted_pkey do update
-      set reason = excluded.reason,
-          looks = waiting.looks + 1,
-          look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) * interval '1 minute'
-  ),
-  called_in as (
-    delete from public.notification_unrouted waiting
-     where waiting.notification_id = any (array(
-             select fate.notification_id from fate where fate.name = 'routed'
-           ))
-  ),
-  noted as (
-    update public.notification_queue queued
-       set routed_at = as_of,
-           last_error = coalesce(fate.reason, queued.last_error)
-      from (select distinct notification_id, name, reason from fate) fate
-     where queued.id = fate.notification_id
-       and fate.name in ('routed', 'waits')
-       and (queued.routed_at is null or fate.reason is distinct from queued.last_error)
   )
-  select coalesce(array_agg(distinct fate.notification_id) filter (where fate.name = 'gone'), '{}'),
-         coalesce(array_agg(distinct fate.notification_id) filter (where fate.name = 'expired'), '{}'),
-         coalesce(array_agg(distinct fate.notification_id) filter (where fate.name = 'routed'), '{}')
-    into gone, expired, routed
+  select coalesce(jsonb_agg(to_jsonb(fate)) filter (where name in ('route', 'lost')), '[]'),
+         coalesce(array_agg(distinct notification_id) filter (where is_reset), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'orphan'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'off'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'gone'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'expired'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'route'), '{}')
+    into waits, reset, orphans, inactive, gone, expired, routed
     from fate;
 
+  delete from public.notification_unrouted waiting
+   where waiting.notification_id = any (array(
+           select (fate ->> 'notification_id')::uuid
+             from jsonb_array_elements(waits) fate
+            where fate ->> 'name' = 'route' and (fate ->> 'was_aside')::boolean
+         ));
+  update public.notification_queue queued
+     set routed_at = as_of,
+         outcome = null,
+         processed_at = null,
+         last_error = coalesce(fate.reason, queued.last_error)
+    from (
+           select distinct waiting.notification_id, waiting.reason
+             from jsonb_to_recordset(waits) as waiting (notification_id uuid, reason text)
+         ) fate
+   where queued.id = fate.notification_id
+     and (queued.routed_at is null or fate.reason is distinct from queued.last_error);
+  perform public.enter_fates(waits, as_of);
+
+  perform public.restart_deliveries(reset, as_of);
+  perform public.end_notifications(orphans, 'dead', 'it has no notification_config', as_of);
+  perform public.end_notifications(
+    inactive, 'skipped', 'its notification_config is not active', as_of
+  );
   perform public.end_notifications(
     gone, 'skipped', 'the request that it is about no longer exists', as_of
   );
@@ -169,7 +197,7 @@ begin
     as_of
   );
   return jsonb_build_object(
-    'dead', cardinality(configless),
+    'dead', cardinality(orphans),
     'skipped', cardinality(inactive) + cardinality(gone),
     'expired', cardinality(expired),
     'routed', cardinality(routed)
@@ -211,9 +239,6 @@ create or replace function public.route_notifications(
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
   chosen constant uuid[] := array(
@@ -244,6 +269,7 @@ declare
   brought text;
 begin
   foreach brought in array array[
+    'enter_fates(jsonb, timestamptz)',
     'route_chosen(uuid[], interval, timestamptz)',
     'route_again(uuid[], uuid[], interval, timestamptz)',
     'route_notifications(interval, integer, timestamptz)'

@@ -1,12 +1,13 @@
--- Notifications, part 6: what stands still, and since when.
+-- Notifications, part 8: what stands still, and since when.
 --
 --   park_destinations     Slack refuses what is posted there
 --   release_destinations  it takes it again, or somebody wants it tried
+--   due_probes            of which one message is to be tried
 --   stop_delivery         Slack refuses the token
 --   resume_delivery       it took a post
 --
--- A clock that stops is noted once and its time added up when it goes on: what happened before costs
--- nothing later.
+-- A clock that stops is noted once and its time added up when it goes on: what happened before
+-- costs nothing later.
 
 -- `parks`: [{destination, code, reason}]. A first probe is due after 10 minutes.
 create or replace function public.park_destinations(parks jsonb, as_of timestamptz)
@@ -55,6 +56,39 @@ as $$
   select count(*)::integer from released;
 $$;
 
+-- Of parked destinations those whose time has come, [{destination, code}], at most `most`. The next
+-- probe of each is then due after an interval that doubles, up to 6 hours.
+create or replace function public.due_probes(most integer, as_of timestamptz)
+returns jsonb
+language sql
+set search_path = ''
+as $$
+  with probed as (
+    update public.slack_destinations known
+       set probes = known.probes + 1,
+           probe_at = as_of
+                      + least(power(2, least(known.probes + 1, 6)) * 10, 360)
+                        * interval '1 minute'
+     where known.destination = any (array(
+             select due.destination
+               from public.slack_destinations due
+              where due.parked_at is not null
+                and due.probe_at <= as_of
+              order by due.probe_at
+              limit most
+           ))
+    returning known.destination, known.park_code
+  )
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object('destination', probed.destination, 'code', probed.park_code)
+             order by probed.destination
+           ),
+           '[]'
+         )
+    from probed;
+$$;
+
 create or replace function public.stop_delivery(code text, reason text, as_of timestamptz)
 returns void
 language sql
@@ -90,6 +124,7 @@ begin
   foreach brought in array array[
     'park_destinations(jsonb, timestamptz)',
     'release_destinations(text[], timestamptz)',
+    'due_probes(integer, timestamptz)',
     'stop_delivery(text, text, timestamptz)',
     'resume_delivery(timestamptz)'
   ]

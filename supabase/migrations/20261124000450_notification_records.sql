@@ -1,4 +1,4 @@
--- Notifications, part 7: what came of deliveries, and which are about to be posted.
+-- Notifications, part 9: what came of deliveries, and which are about to be posted.
 --
 --   settle_deliveries             writes outcomes
 --   record_notification_progress  all that a run has to say, about once a second
@@ -9,9 +9,6 @@ create or replace function public.settle_deliveries(outcomes jsonb, as_of timest
 returns uuid[]
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
 as $$
 declare
   settled uuid[];
@@ -152,6 +149,11 @@ set search_path = ''
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
 as $$
 declare
   standing constant jsonb := public.renew_worker_lease(
@@ -163,6 +165,7 @@ declare
   settled uuid[];
   moved uuid[];
   started jsonb := '[]';
+  aside uuid[];
 begin
   told := array(
     select (item ->> 'id')::uuid from jsonb_array_elements(outcomes || starting || released) item
@@ -170,12 +173,16 @@ begin
   -- Somebody's claim of these rows, or their hand in psql, comes before or after all this. What is
   -- locked costs only itself.
   locked := array(
-    select delivery.id
-      from public.notification_deliveries delivery
-      join public.notification_queue queued on queued.id = delivery.notification_id
-     where delivery.id = any (told)
-     order by delivery.id
-       for no key update of delivery, queued skip locked
+    select held.id
+      from (select distinct unnest(told) as id order by 1) place
+     cross join lateral (
+             select delivery.id
+               from public.notification_deliveries delivery
+               join public.notification_queue queued on queued.id = delivery.notification_id
+              where delivery.id = place.id
+              limit 1
+                for no key update of delivery, queued skip locked
+           ) held
   );
   reachable := (
     select coalesce(jsonb_agg(item), '[]')
@@ -245,6 +252,22 @@ begin
       returning delivery.id
     )
     select coalesce(jsonb_agg(begun.id), '[]') into started from begun;
+
+    -- somebody else ended it, or the one-argument call holds it: not this run's any more
+    with refused as (
+      update public.notification_deliveries delivery
+         set claimed_by = null, claim_token = null
+        from jsonb_to_recordset(starting) as start (id uuid, token uuid)
+       where delivery.id = start.id
+         and delivery.id = any (locked)
+         and delivery.claim_token = start.token
+         and delivery.state <> 'sending'
+      returning delivery.id
+    )
+    select coalesce(array_agg(refused.id), '{}') into aside from refused;
+    if cardinality(aside) > 0 then
+      perform public.step_aside(aside, as_of);
+    end if;
   end if;
 
   return standing || jsonb_build_object(

@@ -1,4 +1,4 @@
--- Notifications, part 9: the beginning, the looks and the end of a run.
+-- Notifications, part 12: the beginning, the looks and the end of a run.
 --
 --   start_notification_run   one drainer at a time
 --   look_for_notifications   whether anything is due, for a run that lingers
@@ -9,11 +9,11 @@
 -- lingers hands over within seconds, now that it is asked. Else {acquired: true, dead, skipped,
 -- expired, more, handover, handover_age, stopped, probes, suspects}.
 --
--- `more` says that there may be more to tidy up; `handover_age` is in seconds; `stopped` is the
--- code for which all delivery stands still, or null; `probes` are parked destinations of which one
--- message is to be tried, [{destination, code}], at most 20 a run: first after 10 minutes, then at
--- intervals that double up to 6 hours; `suspects`: something took three runs down with it and is to
--- be handled alone.
+-- It handles at most `row_limit` notifications; `more` says that there may be more, for another call
+-- of the same run. `handover_age` is in seconds; `stopped` is the code for which all delivery
+-- stands still, or null; `probes` are parked destinations of which one message is to be tried,
+-- [{destination, code}], at most 20 a run: first after 10 minutes, then at intervals that double up
+-- to 6 hours; `suspects`: something took three runs down with it and is to be handled alone.
 create or replace function public.start_notification_run(
   run_id uuid,
   lease interval default '30 seconds',
@@ -28,15 +28,26 @@ set search_path = ''
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
 as $$
 declare
+  goes_on constant boolean := exists (
+    select
+      from public.worker_leases lease
+     where lease.name = 'notifications' and lease.holder = run_id
+  );
   held public.worker_leases;
+  room integer := row_limit;
   died integer;
   expired integer;
   followed jsonb;
-  looked jsonb;
-  routed jsonb;
-  probes jsonb;
+  looked jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "looked": 0}';
+  routed jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "more": true}';
+  probes jsonb := '[]';
 begin
   select * into held
     from public.take_worker_lease('notifications', run_id, lease, lingers, as_of);
@@ -50,10 +61,17 @@ begin
   end if;
 
   died := public.take_over_claims(run_id, row_limit, as_of);
-  expired := public.end_expired_deliveries(expire_after, row_limit, as_of);
-  followed := public.follow_configs(expire_after, row_limit, as_of);
-  looked := public.look_again(expire_after, row_limit, as_of);
-  routed := public.route_notifications(expire_after, row_limit, as_of);
+  expired := public.end_expired_deliveries(expire_after, room, as_of);
+  room := room - expired;
+  followed := public.follow_configs(expire_after, room, as_of);
+  room := room - (followed ->> 'skipped')::integer - (followed ->> 'routed')::integer;
+  if not goes_on then
+    looked := public.look_again(expire_after, room, as_of);
+    room := room - (looked ->> 'looked')::integer;
+  end if;
+  if room > 0 then
+    routed := public.route_notifications(expire_after, room, as_of);
+  end if;
 
   -- where nothing waits, nothing is parked
   perform public.release_destinations(
@@ -61,43 +79,27 @@ begin
       select known.destination
         from public.slack_destinations known
        where known.parked_at is not null
-         and not exists (
-               select from public.notification_deliveries delivery
+         and (
+               select delivery.id
+                 from public.notification_deliveries delivery
                 where delivery.destination = known.destination
                   and delivery.state in ('pending', 'unknown')
-             )
-         and not exists (
-               select from public.notification_deliveries delivery
+                order by delivery.ages_from
+                limit 1
+             ) is null
+         and (
+               select delivery.id
+                 from public.notification_deliveries delivery
                 where delivery.claimed_by = run_id
                   and delivery.destination = known.destination
-             )
+                limit 1
+             ) is null
     ),
     as_of
   );
-  with probed as (
-    update public.slack_destinations known
-       set probes = known.probes + 1,
-           probe_at = as_of
-                      + least(power(2, least(known.probes + 1, 6)) * 10, 360)
-                        * interval '1 minute'
-     where known.destination = any (array(
-             select due.destination
-               from public.slack_destinations due
-              where due.parked_at is not null
-                and due.probe_at <= as_of
-              order by due.probe_at
-              limit 20
-           ))
-    returning known.destination, known.park_code
-  )
-  select coalesce(
-           jsonb_agg(
-             jsonb_build_object('destination', probed.destination, 'code', probed.park_code)
-           ),
-           '[]'
-         )
-    into probes
-    from probed;
+  if not goes_on then
+    probes := public.due_probes(20, as_of);
+  end if;
 
   return jsonb_build_object(
     'acquired', true,
@@ -105,20 +107,21 @@ begin
     'skipped', (followed ->> 'skipped')::integer + (looked ->> 'skipped')::integer
                + (routed ->> 'skipped')::integer,
     'expired', expired + (looked ->> 'expired')::integer + (routed ->> 'expired')::integer,
-    'more', expired >= row_limit
-            or (followed ->> 'more')::boolean
-            or (routed ->> 'more')::boolean,
+    'more', (routed ->> 'more')::boolean,
     'handover', held.handover,
     'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
     'stopped', (select workspace.stop_code
                   from public.slack_workspace workspace
                  where workspace.stopped_at is not null),
     'probes', probes,
-    'suspects', exists (
-      select from public.notification_deliveries delivery
+    'suspects', (
+      select delivery.id
+        from public.notification_deliveries delivery
        where delivery.state in ('pending', 'unknown')
          and delivery.lost_claims >= 3
-    )
+       order by delivery.due_at
+       limit 1
+    ) is not null
   );
 end
 $$;
@@ -136,24 +139,36 @@ set search_path = ''
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
 as $$
 begin
   return public.renew_worker_lease('notifications', run_id, lease, as_of => as_of)
     || jsonb_build_object(
          'due',
-         exists (
-           select from public.notification_queue queued
+         (
+           select queued.id
+             from public.notification_queue queued
             where coalesce(queued.is_processed, false) = false
               and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
               and queued.routed_at is null
               and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
               and (queued.claimed_until is null or queued.claimed_until <= as_of)
-         )
-         or exists (
-           select from public.notification_deliveries delivery
+            order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
+                     queued.created_at, queued.id
+            limit 1
+         ) is not null
+         or (
+           select delivery.id
+             from public.notification_deliveries delivery
             where delivery.state in ('pending', 'unknown')
               and delivery.next_attempt_at <= as_of
-         )
+            order by delivery.next_attempt_at
+            limit 1
+         ) is not null
          or public.ready_destinations('{}', '{}', as_of) <> '{}'
        );
 end
@@ -169,6 +184,11 @@ set search_path = ''
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
 as $$
 declare
   unrouted timestamptz;
@@ -202,7 +222,10 @@ begin
     into in_flight
     from public.notification_deliveries delivery
    where delivery.claimed_by is not null;
-  return greatest(0, extract(epoch from as_of - least(unrouted, routed, in_flight)));
+  if num_nonnulls(unrouted, routed, in_flight) = 0 then
+    return null;
+  end if;
+  return extract(epoch from as_of - least(unrouted, routed, in_flight, as_of));
 end
 $$;
 
@@ -216,6 +239,14 @@ create or replace function public.finish_notification_run(
 returns jsonb
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
 as $$
 begin
   perform public.return_worker_lease('notifications', run_id, handover, as_of);
