@@ -12,10 +12,10 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True)
 class Sizes:
     """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
-    channels' pace, the latter by how much is posted side by side. `queues` are rows, the first
-    of which the others are compared with; `claims` out of each are timed. `ads` are those of an
-    account, `days` how many of them a sync reads. `rows` are archived and purged. So many
-    functions (None: all) are started cold, each `starts` times.
+    channels' pace, the latter by how much is posted side by side. `queues` are rows that wait;
+    `claims` runs on each are timed. `ads` are those of an account, `days` how many of them a sync
+    reads. `rows` are archived and purged. So many functions (None: all) are started cold, each
+    `starts` times.
     """
 
     wide: tuple[int, int]
@@ -33,8 +33,8 @@ class Sizes:
 FULL = Sizes(
     wide=(500, 250),
     paced=((500, 25), (5_000, 250)),
-    queues=(10_000, 100_000, 1_000_000),
-    claims=60,
+    queues=(10_000, 100_000, 600_000),
+    claims=20,
     ads=(200, 2_000),
     days=31,
     connections=1_000,

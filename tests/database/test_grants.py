@@ -9,8 +9,9 @@ import psycopg
 GRANTS = {
     "worker_leases": "SELECT INSERT UPDATE",
     "notification_deliveries": "SELECT INSERT UPDATE DELETE",
-    "notification_pauses": "SELECT INSERT UPDATE",
+    "notification_unrouted": "SELECT INSERT UPDATE DELETE",
     "slack_destinations": "SELECT INSERT UPDATE",
+    "slack_workspace": "SELECT INSERT UPDATE",
     "ad_metrics": "SELECT INSERT UPDATE DELETE",
     "metric_ad_links": "SELECT INSERT UPDATE DELETE",
     "metric_days": "SELECT INSERT UPDATE",

@@ -1,0 +1,24 @@
+"""An empty agency, and a run that drains its queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.database.agency import Agency
+from tests.database.runs import Run
+
+
+@pytest.fixture
+def agency(db: psycopg.Connection[Any]) -> Agency:
+    return Agency(db)
+
+
+@pytest.fixture
+def run(agency: Agency) -> Run:
+    """With the lease, from NOW on."""
+    begun = Run(agency)
+    assert begun.start()["acquired"]
+    return begun

@@ -1,0 +1,123 @@
+"""No step of a run reads more because more waits: counted in rows, not in seconds.
+
+With what a kept session may hold: plans from when the tables were small, and statistics from then;
+and with fresh ones.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.database.agency import NOW, Agency
+from tests.database.runs import Run, starting, told
+
+TABLES = (
+    "notification_queue", "notification_config", "notification_deliveries",
+    "notification_unrouted", "slack_destinations", "slack_workspace", "worker_leases",
+)  # fmt: skip
+SIZES = (300, 900, 2_700)
+CHANNELS, CONFIGS = 20, 40
+BATCH = 20
+# What a start and a claim route at most, each its own.
+ROOM, ROUTED = 100, 1_000
+# Rows read for each that is handled, and for each destination and config that is gone through.
+MOST_PER_ROW = 10
+MOST_PER_PLACE = 8
+MOST = {
+    "start": ROOM * MOST_PER_ROW + (CHANNELS + CONFIGS) * MOST_PER_PLACE,
+    "claim": (ROUTED + BATCH) * MOST_PER_ROW + CHANNELS * MOST_PER_PLACE,
+    "announce": BATCH * MOST_PER_ROW,
+    "record": 2 * BATCH * MOST_PER_ROW,
+    "look": CHANNELS * MOST_PER_PLACE,
+    "finish": CHANNELS * MOST_PER_PLACE,
+}
+
+
+@pytest.fixture
+def grown(agency: Agency) -> Agency:
+    """A connection that has run everything while next to nothing was there."""
+    for table in TABLES:
+        agency.connection.execute(f"alter table {table} set (autovacuum_enabled = false)")
+    configs = [agency.config(f"C{number % CHANNELS:04}") for number in range(CONFIGS)]
+    agency.config(event_type="nowhere")
+    for config in configs[:12]:
+        agency.notification(config, {"n": 1}, next_attempt_at=NOW)
+        rows_read(agency, ROOM, NOW)
+    agency.connection.execute("analyze")
+    return agency
+
+
+def rows_read(agency: Agency, room: int, as_of: datetime) -> dict[str, int]:
+    """By step of a whole run, which leaves some behind that it announced."""
+    run = Run(agency)
+    read: dict[str, int] = {}
+
+    def step(name: str, function: Any, **options: Any) -> Any:
+        with agency.connection.transaction():
+            before = counted(agency)
+            answer = function(as_of, **options)
+            read[name] = counted(agency) - before
+        return answer
+
+    step("start", run.start, row_limit=room)
+    taken = step("claim", run.take, batch_size=BATCH)
+    step("announce", run.record, starting=starting(*taken))
+    step("record", run.record, outcomes=[told(row, "sent") for row in taken])
+    run.announce(*run.take(as_of, batch_size=3), as_of=as_of)
+    step("look", run.look)
+    step("finish", run.finish)
+    return read
+
+
+def counted(agency: Agency) -> int:
+    """Rows that this session read and has not reported yet, which it does between transactions."""
+    row = agency.connection.execute(
+        "select sum(seq_tup_read + idx_tup_fetch) as read from pg_stat_xact_user_tables "
+        "where relname = any (%s)",
+        (list(TABLES),),
+    ).fetchone()
+    assert row is not None
+    return int(row["read"])
+
+
+def fill(agency: Agency, size: int) -> None:
+    """So many routed ones, as many that are done, and a third each of new ones and of such as have
+    nowhere to go."""
+    agency.connection.execute(
+        """
+        insert into notification_queue
+          (config_id, entity_id, entity_type, event_data, is_processed, next_attempt_at)
+        select config.id, gen_random_uuid(), 'task', '{}', kind = 'done',
+               %(now)s - interval '9 hours' + n * interval '1 ms'
+                 + case when kind = 'new' then interval '8 hours' else '0' end
+          from (
+                 values ('routed', 1.0), ('done', 1.0), ('lost', 0.33), ('new', 0.33)
+               ) kinds (kind, share)
+         cross join lateral generate_series(1, (%(size)s * share)::int) n
+          join (
+                 select id, row_number() over (order by channel_id nulls last) - 1 as number
+                   from notification_config
+               ) config
+            on config.number = case when kind = 'lost' then %(configs)s else n %% %(configs)s end
+        """,
+        {"now": NOW, "size": size, "configs": CONFIGS},
+    )
+    agency.connection.execute("select route_notifications('1 day', %s, %s)", (int(size * 1.4), NOW))
+
+
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+def test_no_step_reads_more_where_more_waits(grown: Agency, statistics: str) -> None:
+    now = NOW
+    for size in SIZES:
+        fill(grown, size)
+        if statistics == "fresh":
+            grown.connection.execute("analyze")
+        for _ in range(3):
+            now += timedelta(minutes=2)
+            read = rows_read(grown, ROOM, now)
+            assert read["claim"] > BATCH, "it found something"
+            too_many = {name: n for name, n in read.items() if n > MOST[name]}
+            assert not too_many, f"at {size}: {read}"
