@@ -2,85 +2,66 @@
 
 from __future__ import annotations
 
-from tests.ablation.cuts import LEASES, NOTIFICATIONS, WORKERS, Ablation, Cut
+from tests.ablation.cuts import (
+    CLAIMS,
+    LEASES,
+    MIGRATIONS,
+    RECORDS,
+    TAKEOVERS,
+    WORKERS,
+    Ablation,
+    Cut,
+)
 
-CLAIM_TESTS = "tests/database/test_notification_functions.py::TestClaim"
-RECORD_TESTS = "tests/database/test_notification_functions.py::TestRecord"
-RUN_TESTS = "tests/database/test_notification_functions.py::TestRunsAndEndings"
+CLAIM_TESTS = "tests/database/test_claims.py"
+RECORD_TESTS = "tests/database/test_records.py"
+RUN_TESTS = "tests/database/test_runs.py"
+ROUTING_TESTS = "tests/database/test_routing.py"
 DATA_API_TESTS = "tests/notifications/test_data_api_failures.py"
 RECONCILIATION_TESTS = "tests/notifications/test_reconciliation.py"
 HISTORY_TESTS = "tests/integration/test_slack_history.py"
 DELIVERY_TESTS = "tests/notifications/test_deliveries.py"
+PARKING_TESTS = "tests/notifications/test_parking.py"
+LINGERING_TESTS = "tests/notifications/test_lingering.py"
+NOTIFICATIONS = f"{WORKERS}/notifications"
 
 ABLATIONS = (
     Ablation(
-        "row-lease",
-        "a claimed row is nobody else's",
-        f"{CLAIM_TESTS}::test_a_leased_row_is_claimed_again_only_after_the_lease",
-        (
-            Cut(
-                NOTIFICATIONS,
-                "and (queued.claimed_until is null or queued.claimed_until <= as_of)\n"
-                "              and (coalesce(queued.lost_claims",
-                "and (coalesce(queued.lost_claims",
-            ),
-            Cut(
-                NOTIFICATIONS,
-                "and (queued.claimed_until is null or queued.claimed_until <= as_of)\n"
-                "       order by queued.id\n",
-                "order by queued.id\n",
-            ),
-        ),
-        "looked at when the row is found and again when it is locked",
-    ),
-    Ablation(
-        "row-lease-endings",
-        "a claimed row is not ended by others",
-        f"{RUN_TESTS}::test_what_a_run_has_in_hand_is_not_ended_under_it",
-        (
-            Cut(
-                NOTIFICATIONS,
-                "and (queued.claimed_until is null or queued.claimed_until <= as_of)\n"
-                "      limit row_limit)",
-                "limit row_limit)",
-            ),
-            Cut(
-                NOTIFICATIONS,
-                "and (waiting.claimed_until is null or waiting.claimed_until <= as_of)\n"
-                "               limit row_limit\n",
-                "limit row_limit\n",
-            ),
-            Cut(
-                NOTIFICATIONS,
-                "and (waiting.claimed_until is null or waiting.claimed_until <= as_of)\n"
-                "                 and as_of - ",
-                "and as_of - ",
-            ),
-            Cut(
-                NOTIFICATIONS,
-                "and (queued.claimed_until is null or queued.claimed_until <= as_of)\n"
-                "       for update of queued skip locked",
-                "for update of queued skip locked",
-            ),
-        ),
-        "looked at when the rows are found, in three ways, and again when they are locked",
-    ),
-    Ablation(
         "drainer-lease",
         "one drainer at a time",
-        f"{RUN_TESTS}::test_one_drainer_at_a_time",
+        f"{RUN_TESTS}::TestLease::test_one_drainer_at_a_time",
+        (Cut(LEASES, "where held.holder = excluded.holder or held.expires_at <= as_of"),),
+    ),
+    Ablation(
+        "claim-lease",
+        "nothing is claimed without the drainer's lease",
+        f"{CLAIM_TESTS}::TestWhose::test_nothing_is_taken_without_the_drainers_lease",
         (
             Cut(
-                LEASES,
-                "where held.holder = excluded.holder or held.expires_at <= as_of",
+                CLAIMS,
+                "if not public.holds_worker_lease('notifications', run_id) then",
+                "if false then",
             ),
         ),
+    ),
+    Ablation(
+        "lease-returned",
+        "a record that arrives after the end revives no lease",
+        f"{RECORD_TESTS}::TestLease::test_one_that_arrives_after_the_end_revives_nothing",
+        (Cut(LEASES, "set holder = '00000000-0000-0000-0000-000000000000',\n         ", "set "),),
     ),
     Ablation(
         "lost-lease-announces",
         "a drainer without its lease announces nothing",
-        f"{RECORD_TESTS}::test_a_run_that_lost_its_lease_starts_nothing",
-        (Cut(NOTIFICATIONS, "  if held then\n", "  if true then\n"),),
+        f"{RECORD_TESTS}::TestLease::"
+        "test_one_that_lost_it_starts_nothing_and_settles_what_is_its_own",
+        (
+            Cut(
+                RECORDS,
+                "if (standing ->> 'held')::boolean and starting <> '[]' then",
+                "if starting <> '[]' then",
+            ),
+        ),
     ),
     Ablation(
         "lost-lease-stops",
@@ -88,46 +69,42 @@ ABLATIONS = (
         f"{DELIVERY_TESTS}::test_a_run_that_loses_its_lease_stops",
         (
             Cut(
-                f"{WORKERS}/notifications/drain.py",
-                'if not answer["held"]:\n            self._end("lease_lost")',
+                f"{NOTIFICATIONS}/recorder.py",
+                'if not answer.held:\n            self._report.end("lease_lost")\n        elif',
+                "if",
             ),
         ),
     ),
     Ablation(
         "fenced-outcomes",
         "fencing token: outcomes of an older claim",
-        f"{CLAIM_TESTS}::test_a_stale_token_changes_nothing",
-        (Cut(NOTIFICATIONS, "and queued.claim_token = told.token"),),
-    ),
-    Ablation(
-        "fenced-endings",
-        "fencing token: an older claim ends a row",
-        f"{CLAIM_TESTS}::test_a_stale_token_changes_nothing",
-        (
-            Cut(
-                NOTIFICATIONS,
-                "and queued.claim_token = verdict.token\n      left join",
-                "left join",
-            ),
-        ),
-    ),
-    Ablation(
-        "fenced-verdicts",
-        "fencing token: an older claim condemns a row",
-        f"{CLAIM_TESTS}::test_a_stale_token_condemns_nothing",
-        (
-            Cut(
-                NOTIFICATIONS,
-                "and queued.claim_token = verdict.token\n     and delivery.notification_id",
-                "and delivery.notification_id",
-            ),
-        ),
+        f"{CLAIM_TESTS}::TestWhose::test_a_stale_token_changes_nothing",
+        (Cut(RECORDS, "\n       and delivery.claim_token = said.token"),),
     ),
     Ablation(
         "fenced-announcements",
         "fencing token: an older claim announces",
-        f"{CLAIM_TESTS}::test_a_stale_token_changes_nothing",
-        (Cut(NOTIFICATIONS, "and queued.claim_token = start.token"),),
+        f"{CLAIM_TESTS}::TestWhose::test_a_stale_token_changes_nothing",
+        (
+            Cut(
+                RECORDS,
+                "and delivery.claim_token = start.token\n         and delivery.state in",
+                "and delivery.state in",
+            ),
+        ),
+    ),
+    Ablation(
+        "earlier-workers-lease",
+        "what the one-argument call holds is not announced",
+        f"{CLAIM_TESTS}::TestOldCall::test_what_it_took_from_a_run_comes_back_to_that_run",
+        (
+            Cut(
+                RECORDS,
+                "and (queued.claimed_until is null or queued.claimed_until <= as_of)\n"
+                "      returning delivery.id",
+                "returning delivery.id",
+            ),
+        ),
     ),
     Ablation(
         "announcement",
@@ -135,9 +112,9 @@ ABLATIONS = (
         f"{DATA_API_TESTS}::test_what_cannot_be_announced_is_not_posted",
         (
             Cut(
-                f"{WORKERS}/notifications/drain.py",
-                'if lane.ready_at(now) > now or lane.waiting[0].state != "announced":',
-                "if lane.ready_at(now) > now:",
+                f"{NOTIFICATIONS}/poster.py",
+                'if queue.ready_at(now) > now or queue.waiting[0].state != "announced":',
+                "if queue.ready_at(now) > now:",
             ),
         ),
     ),
@@ -145,7 +122,98 @@ ABLATIONS = (
         "announced-is-unknown",
         "what was announced when a run died is unknown",
         f"{DATA_API_TESTS}::test_the_data_api_is_down_from_the_post_until_after_the_lease",
-        (Cut(NOTIFICATIONS, "     set state = 'unknown',\n", "     set state = 'pending',\n"),),
+        (
+            Cut(
+                TAKEOVERS,
+                "when delivery.state = 'sending' then 'unknown' else",
+                "when delivery.state = 'sending' then 'pending' else",
+            ),
+        ),
+    ),
+    Ablation(
+        "doubt-holds-its-channel",
+        "what was announced when a run died is settled before what comes after it",
+        f"{CLAIM_TESTS}::TestWhose::test_a_channel_with_something_in_doubt_waits_in_order",
+        (
+            Cut(
+                TAKEOVERS,
+                "announced.last_attempt_at + interval '60 seconds'",
+                "announced.last_attempt_at",
+            ),
+        ),
+    ),
+    Ablation(
+        "alone",
+        "what takes runs down is handled alone",
+        f"{CLAIM_TESTS}::TestWhose::test_what_takes_runs_down_is_handled_alone_then_dead",
+        (
+            Cut(
+                f"{MIGRATIONS}/20261124000430_notification_turns.sql",
+                "where next.lost_claims < 3",
+                "where true",
+            ),
+        ),
+    ),
+    Ablation(
+        "apart",
+        "what has no route waits out of the way",
+        f"{ROUTING_TESTS}::TestApart::test_it_is_looked_at_after_a_minute_growing_to_ten",
+        (
+            Cut(
+                f"{MIGRATIONS}/20261124000420_notification_routing.sql",
+                "look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) "
+                "* interval '1 minute'",
+                "look_at = as_of",
+            ),
+        ),
+    ),
+    Ablation(
+        "park",
+        "a refused destination is left alone",
+        f"{PARKING_TESTS}::test_a_refusal_that_slack_does_not_show_is_tried_by_single_posts_that_grow_apart[restricted_action]",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/poster.py",
+                "self._recorder.park(queue.destination, error.code, str(error))",
+                "pass",
+            ),
+        ),
+    ),
+    Ablation(
+        "moved",
+        "what may stand in the old channel is settled there first",
+        f"{PARKING_TESTS}::test_moved_while_in_doubt_and_found_in_the_old_channel_is_not_repeated",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/in_flight.py",
+                "look_first=delivery.is_unknown,",
+                "look_first=delivery.is_unknown and not delivery.moved,",
+            ),
+        ),
+    ),
+    Ablation(
+        "hand-over",
+        "a run that lingers hands over when it is asked",
+        f"{LINGERING_TESTS}::test_it_hands_over_when_another_run_asks",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/claimer.py",
+                "elif answer.wanted:",
+                "elif False:",
+            ),
+        ),
+    ),
+    Ablation(
+        "look-patience",
+        "looking has an end",
+        "tests/unit/notifications/test_poster.py::TestLooking::test_looking_has_an_end",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/poster.py",
+                "LOOK_PATIENCE: Final = 900.0",
+                "LOOK_PATIENCE: Final = 1e9",
+            ),
+        ),
     ),
     Ablation(
         "reconciliation",
@@ -153,7 +221,7 @@ ABLATIONS = (
         f"{RECONCILIATION_TESTS}::test_accepted_but_unconfirmed_is_found_and_not_posted_again[reset]",
         (
             Cut(
-                f"{WORKERS}/notifications/hand.py",
+                f"{NOTIFICATIONS}/in_flight.py",
                 "look_first=delivery.is_unknown",
                 "look_first=False",
             ),
@@ -196,7 +264,8 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/notifications/posting.py",
-                "if work.possible_duplicate:\n        message = mark_repeat(message)",
+                "return mark_repeat(message) if post.possible_duplicate else message",
+                "return message",
             ),
         ),
     ),
@@ -206,7 +275,7 @@ ABLATIONS = (
         f"{RECONCILIATION_TESTS}::test_a_repeat_that_is_refused_says_so_later_too",
         (
             Cut(
-                NOTIFICATIONS,
+                RECORDS,
                 "             when outcome.in_doubt then 'unknown'\n",
             ),
         ),
@@ -218,8 +287,8 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/notifications/drain.py",
-                "self._cutoff = deadline - self._slack.timeout - SETTLE_MARGIN",
-                "self._cutoff = deadline",
+                "cutoff = deadline - self._slack.timeout - SETTLE_MARGIN",
+                "cutoff = deadline",
             ),
         ),
     ),
@@ -229,9 +298,9 @@ ABLATIONS = (
         f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_gives_back_the_rest",
         (
             Cut(
-                f"{WORKERS}/notifications/drain.py",
-                "self._hand.release_all()",
-                "pass",
+                f"{WORKERS}/notifications/poster.py",
+                "self._recorder.give_back(self._in_flight.release_all())",
+                "self._in_flight.release_all()",
             ),
         ),
     ),
@@ -253,7 +322,7 @@ ABLATIONS = (
         f"{DELIVERY_TESTS}::test_the_pace_holds_from_run_to_run",
         (
             Cut(
-                f"{WORKERS}/notifications/hand.py",
+                f"{WORKERS}/notifications/in_flight.py",
                 "pace.last_start = now - delivery.idle_for",
                 "pass",
             ),

@@ -10,6 +10,8 @@ from tests.database.agency import NOW
 from tests.notifications.world import World
 
 ODD_CHANNEL = "C9ODD0000"
+# Where those go at last whose user had no slack_id.
+WANDERER = "U0BEN00000"
 DATA: tuple[Any, ...] = (
     None, [], "a text", 7, False, {"text": None}, {"text": [[{"deep": [[]]}]]}, {"text": "\ufffe"},
     {"text": "x" * 50_000}, {"text": "<!channel> <@U0AVA00000> & </a>"}, {"text": "```{{text}}```"},
@@ -51,5 +53,5 @@ def mend_the_routes(world: World, wanderer: str) -> None:
     """What had nowhere to go now has."""
     world.agency.channel(ODD_CHANNEL)
     world.connection.execute(
-        "update profiles set slack_id = 'U0BEN00000' where id = %s", (wanderer,)
+        "update profiles set slack_id = %s where id = %s", (WANDERER, wanderer)
     )
