@@ -126,6 +126,7 @@ class EarlierWorker:
     def __init__(self, world: World) -> None:
         self._world = world
         self._claimed: list[str] = []
+        self._until = 0.0
         self.posted: set[str] = set()
 
     def claim(self) -> None:

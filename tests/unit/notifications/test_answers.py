@@ -100,6 +100,6 @@ def test_a_start_in_several_calls_keeps_what_the_first_one_learnt() -> None:
 def test_the_short_answers() -> None:
     assert read_recorded(
         {"held": True, "wanted": False, "started": ["a"], "postponed": ["b"], "stale": 1}
-    ) == Recorded(True, False, frozenset("a"), frozenset("b"), 1)  # noqa: FBT003
-    assert read_looked({"held": True, "wanted": True, "due": False}) == Looked(True, True, False)  # noqa: FBT003
+    ) == Recorded(True, False, frozenset("a"), frozenset("b"), 1)
+    assert read_looked({"held": True, "wanted": True, "due": False}) == Looked(True, True, False)
     assert read_finished({"oldest_due": None, "parked": 2}) == Finished(None, 2)

@@ -1,4 +1,4 @@
-"""The order of one destination, when its next step is due, and that nothing in flight is forgotten."""
+"""The order of one destination, when its next step is due; nothing in flight is forgotten."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Bench:
 
 
 def page(*found: str, read_down_to: str | None = None) -> HistoryPage:
-    return HistoryPage({id_: "7.7" for id_ in found}, read_down_to)
+    return HistoryPage(dict.fromkeys(found, "7.7"), read_down_to)
 
 
 def two(**values: Any) -> tuple[Delivery, Delivery]:
@@ -315,8 +315,10 @@ class TestLooking:
         one = Bench(unknown("a", looked_down_to="5.5", looked_for=60.0)).reads(page("a"))
         assert one.slack.asked == [("page", "C1", "5.5")]
 
-    @pytest.mark.parametrize("error", [TransientError("500", code="x"),
-                                       RateLimitedError("429", code="x", retry_after=60.0)])  # fmt: skip
+    @pytest.mark.parametrize(
+        "error",
+        [TransientError("500", code="x"), RateLimitedError("429", code="x", retry_after=60.0)],
+    )
     def test_looking_has_an_end(self, error: WorkerError) -> None:
         one = Bench(unknown("a", looked_for=LOOK_PATIENCE)).reads(error)
         (post,) = one.in_flight.queues["C1"].waiting
