@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 
 from local.environment import isolate
 from local.services.node import ensure_installed
-from tests.benchmarks import claim, drain, functions, metrics, retention
+from tests.benchmarks import claim, drain, functions, linger, metrics, retention
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes
 
 BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "drain": drain.drains,
     "claim": claim.claims,
+    "linger": linger.lingering,
     "sync-meta": metrics.syncs("meta"),
     "sync-google": metrics.syncs("google_ads"),
     "sync-tiktok": metrics.syncs("tiktok"),

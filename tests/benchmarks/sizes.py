@@ -13,15 +13,16 @@ Progress = Callable[[str], None]
 class Sizes:
     """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
     channels' pace, the latter by how much is posted side by side. `queues` are rows that wait;
-    `claims` runs on each are timed. `ads` are those of an account, `days` how many of them a sync
-    reads. `rows` are archived and purged. So many functions (None: all) are started cold, each
-    `starts` times.
+    `claims` runs on each are timed. `messages` come one by one to a run that lingers. `ads` are
+    those of an account, `days` how many of them a sync reads. `rows` are archived and purged. So
+    many functions (None: all) are started cold, each `starts` times.
     """
 
     wide: tuple[int, int]
     paced: tuple[tuple[int, int], ...]
     queues: tuple[int, ...]
     claims: int
+    messages: int
     ads: tuple[int, ...]
     days: int
     connections: int
@@ -35,6 +36,7 @@ FULL = Sizes(
     paced=((500, 25), (5_000, 250)),
     queues=(10_000, 100_000, 600_000),
     claims=20,
+    messages=40,
     ads=(200, 2_000),
     days=31,
     connections=1_000,
@@ -49,6 +51,7 @@ SHORT = Sizes(
     paced=((20, 10),),
     queues=(1_000, 2_000),
     claims=2,
+    messages=3,
     ads=(8,),
     days=3,
     connections=40,
