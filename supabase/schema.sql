@@ -817,7 +817,7 @@ begin
             limit 1000
               for no key update skip locked
          ));
-  routed := public.route_notifications(expire_after, 1000, as_of);
+  routed := public.route_notifications(expire_after, 500, as_of);
 
   places := public.ready_destinations(busy, trials, as_of);
   if alone then
@@ -4286,7 +4286,7 @@ $function$;
 revoke all on function public.skip_notifications(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.skip_notifications(uuid[],timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, lingers boolean DEFAULT false, row_limit integer DEFAULT 1000, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, lingers boolean DEFAULT false, row_limit integer DEFAULT 500, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''

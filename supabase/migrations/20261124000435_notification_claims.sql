@@ -106,7 +106,7 @@ begin
             limit 1000
               for no key update skip locked
          ));
-  routed := public.route_notifications(expire_after, 1000, as_of);
+  routed := public.route_notifications(expire_after, 500, as_of);
 
   places := public.ready_destinations(busy, trials, as_of);
   if alone then

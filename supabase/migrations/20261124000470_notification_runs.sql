@@ -19,7 +19,7 @@ create or replace function public.start_notification_run(
   lease interval default '30 seconds',
   expire_after interval default '24 hours',
   lingers boolean default false,
-  row_limit integer default 1000,
+  row_limit integer default 500,
   as_of timestamptz default now()
 )
 returns jsonb

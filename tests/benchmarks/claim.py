@@ -107,7 +107,7 @@ def _figures(sizes: Sizes, medians: Mapping[tuple[str, str, int], float]) -> Ite
                     target=f"at most {MOST_MILLISECONDS} ms",
                     met=ours <= MOST_MILLISECONDS,
                     note=f"Steps: medians of {sizes.claims} runs of one claim of {BATCH}, each "
-                    "rolled back, without network; start and claim give up to 1,000 new "
+                    "rolled back, without network; start and claim give up to 500 new "
                     "notifications their deliveries besides. Floor: the same deliveries claimed by "
                     "a statement that knows their ids. Original: without lease, routes and turns.",
                 )

@@ -22,7 +22,7 @@ SIZES = (300, 900, 2_700)
 CHANNELS, CONFIGS = 20, 40
 BATCH = 20
 # What a start and a claim route at most, each its own.
-ROOM, ROUTED = 100, 1_000
+ROOM, ROUTED = 100, 500
 # Rows read for each that is handled, and for each destination and config that is gone through.
 MOST_PER_ROW = 10
 MOST_PER_PLACE = 8
