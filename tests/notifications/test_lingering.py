@@ -19,6 +19,7 @@ class Arriving(TimedDatabase):
 
     def __init__(self, world: World, *looks: int) -> None:
         super().__init__(world.between.url, world.api.keys.secret, world.clock.as_of)
+        world.closing(self)
         self._world, self._at = world, looks
         self.looks = 0
         self.calls = 0

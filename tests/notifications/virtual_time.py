@@ -52,7 +52,7 @@ class TimedDatabase(Database):
     """Tells every SQL function what time it is."""
 
     def __init__(
-        self, url: str, key: str, as_of: Callable[[], datetime], timeout: float = 5.0
+        self, url: str, key: str, as_of: Callable[[], datetime], timeout: float = REAL_PATIENCE
     ) -> None:
         super().__init__(url, key, timeout=timeout)
         self._as_of = as_of

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
@@ -20,7 +20,7 @@ from local.http_server import HttpServer
 from local.services.proxy import proxy
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
-from tests.notifications.virtual_time import TimedDatabase, VirtualClock
+from tests.notifications.virtual_time import REAL_PATIENCE, TimedDatabase, VirtualClock
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.notifications.drain import Drain
@@ -34,6 +34,7 @@ TABLES = (
     "slack_workspace, worker_leases, slack_connected_channels, requests, profiles"
 )
 ENDED = ("sent", "dead", "skipped", "expired")
+T = TypeVar("T", bound=Database)
 
 
 @dataclass(frozen=True)
@@ -115,16 +116,18 @@ class World:
     def now(self) -> datetime:
         return self.clock.as_of()
 
-    def drain(self, *, slack_timeout: float = 2.0, **settings: Any) -> Drain:
+    def drain(self, *, slack_timeout: float | None = None, **settings: Any) -> Drain:
+        """`slack_timeout` is in real seconds. Without it an answer may take any time, however
+        busy the machine is, and the run keeps a margin of two virtual seconds for it."""
         made = self.settings(**settings)
-        slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout)
+        slack = Slack(TOKEN, made.slack_api_url, timeout=slack_timeout or REAL_PATIENCE)
+        slack.timeout = slack_timeout or 2.0
         return Drain(self.new_database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
 
     def drain_in_real_time(self, **settings: Any) -> Callable[[float], Report]:
         """A run by the machine's clock and the database's, given its seconds."""
         clock = SystemClock()
-        database = Database(self.between.url, self.api.keys.secret)
-        self._databases.append(database)
+        database = self.closing(Database(self.between.url, self.api.keys.secret))
         slack = Slack(TOKEN, f"{self.slack_server.url}/api/")
         drain = Drain(database, slack, self.settings(**settings), clock, lambda: 0.5)
         return lambda seconds: drain.run(clock.now() + seconds)
@@ -166,7 +169,10 @@ class World:
         database.call("record_notification_progress", run_id=run, starting=starting)
 
     def new_database(self) -> TimedDatabase:
-        database = TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of)
+        return self.closing(TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of))
+
+    def closing(self, database: T) -> T:
+        """The same, which is closed with the world."""
         self._databases.append(database)
         return database
 

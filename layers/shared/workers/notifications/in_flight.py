@@ -23,7 +23,7 @@ DESTINATION_SHARE: Final = 30
 UNPACED_DESTINATION_SHARE: Final = 500
 # Messages do not take the same time to reach Slack: with this much more between their starts they
 # arrive at the channel's pace.
-PACE_MARGIN: Final = 1.01
+PACE_MARGIN: Final = 1.02
 # A destination that has to wait longer is left to a later claim.
 LONGEST_WAIT: Final = 20.0
 
