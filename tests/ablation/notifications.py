@@ -73,7 +73,14 @@ ABLATIONS = (
                 'if not answer.held:\n            self._report.end("lease_lost")\n        elif',
                 "if",
             ),
+            Cut(
+                f"{NOTIFICATIONS}/claimer.py",
+                'if not answer.held:\n            self._report.end("lease_lost")\n'
+                "            return\n        self._report.counts",
+                "self._report.counts",
+            ),
         ),
+        "noticed with the next record or the next claim",
     ),
     Ablation(
         "fenced-outcomes",
@@ -84,7 +91,7 @@ ABLATIONS = (
     Ablation(
         "fenced-announcements",
         "fencing token: an older claim announces",
-        f"{CLAIM_TESTS}::TestWhose::test_a_stale_token_changes_nothing",
+        f"{RECORD_TESTS}::TestOutcomes::test_the_same_run_by_an_older_claim_changes_nothing",
         (
             Cut(
                 RECORDS,

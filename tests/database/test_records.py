@@ -75,6 +75,17 @@ class TestOutcomes:
         (again,) = run.take()
         assert again["id"] == row["id"]
 
+    def test_the_same_run_by_an_older_claim_changes_nothing(
+        self, run: Run, row: dict[str, Any]
+    ) -> None:
+        run.record(released=[named(row)])
+        (again,) = run.take()
+        answer = run.record(
+            outcomes=[told(row, "dead")], starting=starting(row), released=[named(row)]
+        )
+        assert (answer["held"], answer["stale"], answer["started"]) == (True, 1, [])
+        assert run.announce(again)["started"] == [again["id"]]
+
     @pytest.mark.parametrize("in_doubt", [False, True])
     def test_what_was_announced_and_not_posted_is_not_in_doubt_for_it(
         self, agency: Agency, run: Run, row: dict[str, Any], in_doubt: bool
