@@ -23,7 +23,7 @@ from workers.errors import (
 from workers.notifications.answers import Delivery
 from workers.notifications.in_flight import PACE_MARGIN, InFlight, Post
 from workers.notifications.outcomes import SETTLING_TIME, Outcome
-from workers.notifications.poster import LOOK_PATIENCE, TROUBLE_PAUSE, Poster
+from workers.notifications.poster import TROUBLE_PAUSE, Poster
 from workers.notifications.report import Report
 from workers.notifications.slack import ChannelInfo, HistoryPage, Posted
 from workers.notifications.throttle import TROUBLE_LIMIT, Throttle
@@ -320,7 +320,7 @@ class TestLooking:
         [TransientError("500", code="x"), RateLimitedError("429", code="x", retry_after=60.0)],
     )
     def test_looking_has_an_end(self, error: WorkerError) -> None:
-        one = Bench(unknown("a", looked_for=LOOK_PATIENCE)).reads(error)
+        one = Bench(unknown("a", looked_for=900.0)).reads(error)
         (post,) = one.in_flight.queues["C1"].waiting
         assert (post.look_first, post.possible_duplicate, post.in_doubt) == (False, True, True)
 
