@@ -1,6 +1,8 @@
 """Whatever the dashboard has made of its activity tables, every row is in exactly one place, equal
 to the last column, or it stays and is named."""
 
+# ruff: noqa: S608 - the statements are the tests' own
+
 from __future__ import annotations
 
 from collections import Counter
@@ -61,9 +63,9 @@ SHAPES = {
             "add column tags text[], add column blob bytea, add column \"Ünusual, name\" text, "
             "add column seen timestamptz(0), add column mark char(5)"
         ),
-        "ip = '10.0.0.1', raw = '{\"b\": 1.50, \"a\":  [1, 2]}', cost = 12.5000, "
+        ("ip = '10.0.0.1', raw = '{\"b\": 1.50, \"a\":  [1, 2]}', cost = 12.5000, "
         "tags = '{a,null,\"b c\"}', blob = '\\x00ff', \"Ünusual, name\" = '', "
-        "seen = '2024-01-01', mark = 'ab'",
+        "seen = '2024-01-01', mark = 'ab'"),
     ),
     "dropped": (BOTH.format("drop column user_id"), ""),
     "generated in both": (
@@ -73,13 +75,13 @@ SHAPES = {
         "",
     ),
     "generated in the archive": (
-        "alter table archived_activity_log add column search text "
-        "generated always as (entity_type || ' ' || action) stored",
+        ("alter table archived_activity_log add column search text "
+        "generated always as (entity_type || ' ' || action) stored"),
         "",
     ),
     "generated in the log": (
-        "alter table activity_log add column search text "
-        "generated always as (entity_type || ' ' || action) stored",
+        ("alter table activity_log add column search text "
+        "generated always as (entity_type || ' ' || action) stored"),
         "",
     ),
     "identity": (BOTH.format("add column number bigint generated always as identity"), ""),
@@ -93,22 +95,22 @@ SHAPES = {
     "no id": (NO_KEY, "id = null"),
     "the same row twice": (NO_KEY, "id = '00000000-0000-4000-8000-000000000001', details = null"),
     "deferred keys": (
-        "create table child (id int, activity uuid references activity_log (id) "
-        "deferrable initially deferred)",
+        ("create table child (id int, activity uuid references activity_log (id) "
+        "deferrable initially deferred)"),
         "",
     ),
     "of itself": (
-        "alter table activity_log add column parent uuid references activity_log (id);"
-        "alter table archived_activity_log add column parent uuid",
+        ("alter table activity_log add column parent uuid references activity_log (id);"
+        "alter table archived_activity_log add column parent uuid"),
         "parent = id",
     ),
     "harmless triggers": (
-        "create function pg_temp.pass() returns trigger language plpgsql as "
+        ("create function pg_temp.pass() returns trigger language plpgsql as "
         "$$ begin return coalesce(new, old); end $$;"
         "create trigger pass before delete on activity_log for each row "
         "execute function pg_temp.pass();"
         "create trigger pass before insert on archived_activity_log for each row "
-        "execute function pg_temp.pass()",
+        "execute function pg_temp.pass()"),
         "",
     ),
 }  # fmt: skip
@@ -167,7 +169,8 @@ STAYING = {
         "violates foreign key constraint",
     ),
     "restrict": (
-        "create table child (id int, activity uuid references activity_log (id) on delete restrict)",
+        ("create table child (id int, activity uuid references activity_log (id) "
+        "on delete restrict)"),
         "insert into child select 1, id from activity_log where {some}",
         "foreign key constraint",
     ),
@@ -177,64 +180,65 @@ STAYING = {
         "rows of other tables would be deleted or changed",
     ),
     "cascade into partitions": (
-        "create table child (id int, activity uuid references activity_log (id) on delete cascade)"
-        " partition by list (id); create table child_1 partition of child for values in (1)",
+        ("create table child (id int, activity uuid references activity_log (id) on delete cascade)"
+        " partition by list (id); create table child_1 partition of child for values in (1)"),
         "insert into child select 1, id from activity_log where {some}",
         "rows of other tables would be deleted or changed",
     ),
     "set null": (
-        "create table child (id int, activity uuid references activity_log (id) on delete set null)",
+        ("create table child (id int, activity uuid references activity_log (id) "
+        "on delete set null)"),
         "insert into child select 1, id from activity_log where {some}",
         "rows of other tables would be deleted or changed",
     ),
     "set default": (
-        "create table child (id int, activity uuid default null references activity_log (id) "
-        "on delete set default)",
+        ("create table child (id int, activity uuid default null references activity_log (id) "
+        "on delete set default)"),
         "insert into child select 1, id from activity_log where {some}",
         "rows of other tables would be deleted or changed",
     ),
     "deferred": (
-        "create table child (id int, activity uuid references activity_log (id) "
-        "deferrable initially deferred)",
+        ("create table child (id int, activity uuid references activity_log (id) "
+        "deferrable initially deferred)"),
         "insert into child select 1, id from activity_log where {some}",
         "violates foreign key constraint",
     ),
     "trigger that keeps": (
-        "create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
+        ("create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
         "return case when old.action = 'some' then null else old end; end $$;"
         "create trigger keep before delete on activity_log for each row "
-        "execute function pg_temp.keep()",
+        "execute function pg_temp.keep()"),
         "update activity_log set action = 'some' where {some}",
         "a trigger keeps it",
     ),
     "trigger that refuses": (
-        "create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
+        ("create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
         "if old.action = 'some' then raise exception 'not this one'; end if; return old; end $$;"
         "create trigger keep before delete on activity_log for each row "
-        "execute function pg_temp.keep()",
+        "execute function pg_temp.keep()"),
         "update activity_log set action = 'some' where {some}",
         "not this one",
     ),
     "trigger that drops": (
-        "create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
+        ("create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
         "return case when new.action = 'some' then null else new end; end $$;"
         "create trigger keep before insert on archived_activity_log for each row "
-        "execute function pg_temp.keep()",
+        "execute function pg_temp.keep()"),
         "update activity_log set action = 'some' where {some}",
         "a trigger or the column type",
     ),
     "trigger that changes": (
-        "create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
+        ("create function pg_temp.keep() returns trigger language plpgsql as $$ begin "
         "if new.action = 'some' then new.details = null; end if; return new; end $$;"
         "create trigger keep before insert on archived_activity_log for each row "
-        "execute function pg_temp.keep()",
+        "execute function pg_temp.keep()"),
         "update activity_log set action = 'some' where {some}",
         "a trigger or the column type",
     ),
     "archived otherwise": (
         "",
-        "insert into archived_activity_log (id, entity_type, entity_id, action, created_at) "
-        "select id, entity_type, entity_id, 'other', now() from activity_log where {some}",
+        ("insert into archived_activity_log (id, entity_type, entity_id, action, created_at) "
+        "select id, entity_type, entity_id, 'other', now() from activity_log where {some}"),
         "duplicate key",
     ),
     "narrower type": (
@@ -309,9 +313,11 @@ def test_what_the_archive_holds_already_is_not_doubled(zoo: World) -> None:
     [
         ("alter table activity_log add column ip text", "ip text"),
         (
-            "alter table activity_log add column amount numeric(9, 2);"
-            "alter table archived_activity_log add column amount numeric "
-            "generated always as (1) stored",
+            (
+                "alter table activity_log add column amount numeric(9, 2);"
+                "alter table archived_activity_log add column amount numeric "
+                "generated always as (1) stored"
+            ),
             "amount numeric(9,2)",
         ),
         ("alter table archived_activity_log rename column details to info", "details jsonb"),
@@ -372,8 +378,8 @@ CHANGES: dict[str, tuple[str, dict[str, int], dict[str, Any]]] = {
         {}, {"source": "dashboard"},
     ),
     "generated": (
-        "alter table archived_activity_log add column kind text "
-        "generated always as (upper(action)) stored",
+        ("alter table archived_activity_log add column kind text "
+        "generated always as (upper(action)) stored"),
         {}, {"kind": "EDITED"},
     ),
     "renamed": (
@@ -437,8 +443,8 @@ def test_a_row_of_thousands_of_levels_is_stored_and_purged_like_any_other(
 ) -> None:
     fill(zoo)
     zoo.connection.execute(
-        "update archived_activity_log set details = (repeat('[', 5000) || repeat(']', 5000))::jsonb "
-        "where created_at < %s",
+        "update archived_activity_log set details = "
+        "(repeat('[', 5000) || repeat(']', 5000))::jsonb where created_at < %s",
         (days_ago(365),),
     )
     done = of(zoo.run(cold=bucket.archive()), "activity_log")

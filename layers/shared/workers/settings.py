@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from workers.credentials import flaw_of
 from workers.errors import ConfigurationError
+from workers.redaction import remember
 
 # Not a setting of any worker: the password of the database is for migrations alone.
 DATABASE_URL: Final = "SUPABASE_DB_URL"
@@ -276,6 +278,12 @@ def load_settings(
             if setting.default is MISSING:
                 problems.append(f"{name} is missing: {setting.metadata['help']}")
             continue
+        flaw = flaw_of(raw.strip()) if setting.metadata["secret"] else None
+        if setting.metadata["secret"]:
+            remember([raw])
+        if flaw is not None:
+            problems.append(f"{name} {flaw}")
+            continue
         try:
             values[setting.name] = setting.metadata["parse"](raw.strip())
         except ValueError as error:
@@ -313,6 +321,9 @@ def read_database_url(*, dotenv: Path) -> DatabaseUrl:
     where = "the session pooler's connection string, from Connect on the project's page"
     if not text:
         raise ConfigurationError(f"{DATABASE_URL} is missing: {where}")
+    remember([text])
+    if flaw := flaw_of(text):
+        raise ConfigurationError(f"{DATABASE_URL} {flaw}; it is {where}")
     try:
         parts = urlsplit(text)
         is_one = parts.scheme in ("postgresql", "postgres") and parts.hostname and (parts.port or 1)
@@ -324,6 +335,7 @@ def read_database_url(*, dotenv: Path) -> DatabaseUrl:
             f"percent-encoded: {where}"
         )
     asked = dict(parse_qsl(parts.query)).get("sslmode")
+    remember([parts.password or "", unquote(parts.password or "")])
     is_local = parts.hostname in _LOOPBACK
     return DatabaseUrl(
         text=text,

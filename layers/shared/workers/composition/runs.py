@@ -10,8 +10,8 @@ from typing import Any
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
 from workers.composition.error_tracking import track
-from workers.errors import CredentialsError
-from workers.redaction import redact
+from workers.errors import CredentialsError, UnknownError
+from workers.redaction import mask, redact
 from workers.telemetry import logger
 
 # Within the time that a run keeps free at its end: a database that hangs must not cost the
@@ -58,7 +58,12 @@ def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
         track(error, worker)
         if isinstance(error, CredentialsError):
             forget_clients()  # the secret may have been rotated: read it anew next time
-        raise
+        if mask(str(error)) == str(error):
+            raise
+        # Lambda writes what is raised into the log
+        raise UnknownError(message, code=type(error).__name__).with_traceback(
+            error.__traceback__
+        ) from None
     _record(worker, record, clock.now() - begun)
 
 

@@ -8,8 +8,8 @@ import sys
 from typing import Any, TextIO
 
 from workers.database import Database
-from workers.operate.command_line import confirmed, row_id, verb
-from workers.operate.output import show
+from workers.operate.command_line import confirmed, one_or_all, positive, row_id, verb
+from workers.operate.output import as_json, show
 from workers.settings import Settings
 
 # So many at a time stay well within the API's statement timeout.
@@ -22,27 +22,17 @@ def add_subjects(subjects: Any) -> None:
     verbs = dead.add_subparsers(required=True, metavar="VERB")
     one = verb(verbs, "list", list_dead)
     _choice(one)
-    one.add_argument("--limit", type=_positive, default=100, help="at most so many (100)")
+    one.add_argument("--limit", type=positive, default=100, help="at most so many (100)")
     verb(verbs, "show", show_dead).add_argument("id", type=row_id, help="the notification's id")
     one = verb(verbs, "redrive", redrive_dead)
-    one.add_argument("id", nargs="?", type=row_id, help="the notification's id")
+    one_or_all(one, "notification")
     _choice(one)
-    one.add_argument("--all", action="store_true", help="every one")
     one.add_argument("--yes", action="store_true", help="do not ask")
 
     parked = subjects.add_parser("parked", help="configs that wait for something to be mended")
     verbs = parked.add_subparsers(required=True, metavar="VERB")
     verb(verbs, "list", list_parked)
-    one = verb(verbs, "release", release_parked)
-    one.add_argument("id", nargs="?", type=row_id, help="the config's id")
-    one.add_argument("--all", action="store_true", help="every one")
-
-
-def _positive(text: str) -> int:
-    """Raises argparse's error for what is not a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return int(text)
+    one_or_all(verb(verbs, "release", release_parked), "config")
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +63,7 @@ def show_dead(
     if found is None:
         sys.stderr.write(f"There is no notification {options.id}.\n")
         return 1
-    out.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    out.write(as_json(found, indent=2) + "\n")
     return 0
 
 
@@ -88,6 +78,9 @@ def redrive_dead(
     }
     if not any(which.values()) and not options.all:
         sys.stderr.write("Say which: an ID, --config, --error or --all.\n")
+        return 2
+    if (options.config or options.error) and (options.id or options.all):
+        sys.stderr.write("--config and --error choose among all: leave out the ID or --all.\n")
         return 2
     if options.all and not confirmed("Deliver every dead and expired notification?", options):
         return 1
