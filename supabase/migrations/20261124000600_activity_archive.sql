@@ -1,8 +1,8 @@
 -- The activity archive: which columns activity moves with, and the statement that moves it.
 --
---   unarchived_columns, archived_columns
---                           what the archive cannot hold, and what moves: all that there is
---   moving_statement        for take_rows, which runs it
+--   unarchived_columns, demanded_columns, archived_columns
+--                           what the archive cannot hold, what it demands, and what moves: all
+--   moving_statements       for take_rows, which runs them
 --   archive_old_activities  the dashboard's own call, kept by name and signature
 
 -- What activity_log has and archived_activity_log cannot hold, as "name type". A generated column
@@ -31,7 +31,28 @@ as $$
      );
 $$;
 
--- The columns that activity moves with, quoted: all that it has. Raises where the archive lacks one.
+-- What archived_activity_log demands and activity_log does not have.
+create or replace function public.demanded_columns()
+returns text[]
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(array_agg(format('%I', demands.attname) order by demands.attnum), '{}')
+    from pg_catalog.pg_attribute demands
+   where demands.attrelid = 'public.archived_activity_log'::regclass
+     and demands.attnum > 0 and not demands.attisdropped
+     and demands.attnotnull and not demands.atthasdef and demands.attidentity = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute has
+        where has.attrelid = 'public.activity_log'::regclass
+          and has.attname = demands.attname and has.attnum > 0 and not has.attisdropped
+     );
+$$;
+
+-- The columns that activity moves with, quoted: all that it has. Raises where the archive lacks
+-- one, or demands another.
 create or replace function public.archived_columns()
 returns text[]
 language plpgsql
@@ -40,10 +61,14 @@ set search_path = ''
 as $$
 declare
   lacking text[] := public.unarchived_columns();
+  demanded text[] := public.demanded_columns();
 begin
   if cardinality(lacking) > 0 then
     raise exception 'archived_activity_log cannot hold what activity_log has: add % to it',
       array_to_string(lacking, ', ');
+  elsif cardinality(demanded) > 0 then
+    raise exception 'archived_activity_log demands %, which activity_log does not have: give it a '
+      'default', array_to_string(demanded, ', ');
   end if;
   return (
     select array_agg(format('%I', has.attname) order by has.attnum)
@@ -54,54 +79,76 @@ begin
 end
 $$;
 
--- The statement that moves activity for take_rows. What the archive holds already, the same to the
--- last column, is not written twice; what it changes on its way has not arrived.
-create or replace function public.moving_statement()
-returns text
+-- The statements that move activity, for take_rows. `moving` counts what went and what of that
+-- arrived unchanged; what was stored is compared only where the archive could change it, by a
+-- trigger or a type of its own. `settling` is for a row whose key the archive holds already: it goes
+-- if that is the same row, to the last column.
+create or replace function public.moving_statements(out moving text, out settling text)
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
   columns text[] := public.archived_columns();
+  listed text := array_to_string(columns, ', ');
+  may_change boolean;
   same_key text;
 begin
-  select string_agg(format('held.%1$I = gone.%1$I', key.attname), ' and ')
+  select exists (
+           select
+             from pg_partition_tree('public.archived_activity_log') part
+             join pg_catalog.pg_trigger trigger on trigger.tgrelid = part.relid
+            where not trigger.tgisinternal
+         )
+         or exists (
+           select
+             from pg_catalog.pg_attribute has
+             join pg_catalog.pg_attribute holds
+               on holds.attname = has.attname and holds.attnum > 0
+              and holds.attrelid = 'public.archived_activity_log'::regclass
+            where has.attrelid = 'public.activity_log'::regclass and has.attnum > 0
+              and (has.atttypid, has.atttypmod) <> (holds.atttypid, holds.atttypmod)
+         )
+    into may_change;
+  moving := format(
+    'with gone as (
+       delete from public.activity_log activity
+        where activity.tableoid = $1 and activity.ctid = any ($2)
+       returning %1$s
+     ),
+     stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s from gone
+       returning %1$s
+     )
+     select (select count(*) from gone), %2$s',
+    listed,
+    case when may_change
+      then '(select count(*) from (select gone::text from gone
+                                   intersect all
+                                   select stored::text from stored) same)'
+      else '(select count(*) from stored)'
+    end
+  );
+  select string_agg(format('held.%1$I = activity.%1$I', key.attname), ' and ')
     into same_key
     from pg_catalog.pg_index index
     join pg_catalog.pg_attribute key
       on key.attrelid = index.indrelid and key.attnum = any (index.indkey)
    where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
   having bool_and(format('%I', key.attname) = any (columns));
-  return format(
+  settling := format(
     'with gone as (
-       delete from public.activity_log gone
-        where gone.tableoid = $1 and gone.ctid = any ($2)
-       returning %1$s
-     ),
-     stored as (
-       insert into public.archived_activity_log (%1$s) overriding system value
-       select %1$s from gone
-        where not exists (
-                select from public.archived_activity_log held
-                 where %2$s and (%3$s)::text = (%4$s)::text
-              )
-       returning %1$s
-     ),
-     missing as (
-       select gone::text from gone
-        where not exists (
-                select from public.archived_activity_log held
-                 where %2$s and (%3$s)::text = (%4$s)::text
-              )
-       except all
-       select stored::text from stored
+       delete from public.activity_log activity
+        using public.archived_activity_log held
+        where activity.tableoid = $1 and activity.ctid = any ($2)
+          and %s and (%s)::text = (%s)::text
+       returning 1
      )
-     select count(*), count(*) - (select count(*) from missing) from gone',
-    array_to_string(columns, ', '),
-    coalesce(same_key, 'false'),
+     select count(*), count(*) from gone',
+    same_key,
     'held.' || array_to_string(columns, ', held.'),
-    'gone.' || array_to_string(columns, ', gone.')
+    'activity.' || array_to_string(columns, ', activity.')
   );
 end
 $$;
@@ -132,8 +179,9 @@ declare
 begin
   foreach brought in array array[
     'unarchived_columns()',
+    'demanded_columns()',
     'archived_columns()',
-    'moving_statement()',
+    'moving_statements()',
     'archive_old_activities(integer)'
   ]
   loop

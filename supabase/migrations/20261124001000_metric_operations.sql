@@ -144,9 +144,9 @@ begin
 end
 $$;
 
--- Serves "the last log of a connection".
+-- Serves "the last log of a connection", in the order in which that is asked for.
 create index if not exists metric_sync_logs_connection_idx
-  on public.metric_sync_logs (platform_connection_id, start_time);
+  on public.metric_sync_logs (platform_connection_id, start_time desc nulls last);
 
 do $$
 declare

@@ -72,46 +72,53 @@ as $$
      'greatest(start_time, end_time)', false);
 $$;
 
--- How many rows of other tables this transaction has changed because rows of `source` went, by
--- foreign keys that delete or change them. Postgres counts per transaction, and also what is
--- rolled back.
-create or replace function public.cascaded_rows(source regclass)
+-- The tables, and their partitions, of which rows are deleted or changed along with rows of
+-- `source`, by foreign keys.
+create or replace function public.cascade_tables(source regclass)
+returns oid[]
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(array_agg(distinct part.relid), '{}')
+    from pg_catalog.pg_constraint key
+   cross join lateral (
+           select key.conrelid as relid
+           union
+           select tree.relid from pg_partition_tree(key.conrelid) tree
+         ) part
+   where key.confrelid = source and key.contype = 'f' and key.conparentid = 0
+     and key.confdeltype in ('c', 'n', 'd') and key.conrelid <> source;
+$$;
+
+-- How many rows of these tables this transaction has deleted or changed so far. Postgres counts
+-- them per transaction, and also those that are rolled back.
+create or replace function public.changed_rows(tables oid[])
 returns bigint
 language sql
 volatile
 set search_path = ''
 as $$
   select coalesce(
-    sum(pg_stat_get_xact_tuples_deleted(part.relid) + pg_stat_get_xact_tuples_updated(part.relid)),
+    sum(pg_stat_get_xact_tuples_deleted(one.relid) + pg_stat_get_xact_tuples_updated(one.relid)),
     0
   )::bigint
-    from (
-      select key.conrelid
-        from pg_catalog.pg_constraint key
-       where key.confrelid = source and key.contype = 'f' and key.conparentid = 0
-         and key.confdeltype in ('c', 'n', 'd') and key.conrelid <> source
-       group by key.conrelid
-    ) child
-   cross join lateral (
-      select child.conrelid as relid
-      union
-      select tree.relid from pg_partition_tree(child.conrelid) tree
-    ) part;
+    from unnest(tables) one (relid);
 $$;
 
--- Has `statement` take rows of `source`: those of the table `home` (one partition, or all of it)
--- at `places`, which the caller has locked. The statement is given both, and returns how many rows
--- went and how many of these arrived. Where it fails, or not all went and arrived, it is undone and
--- done by halves, down to the single rows that cannot go: `stayed`, each with its place.
+-- Has `statement` take rows of one table `home` (a partition, or all there is) at `places`, which
+-- the caller has locked. The statement is given both, and returns how many rows went and how many
+-- of these arrived. Where it fails, or not all went and arrived, it is undone and done by halves,
+-- down to the single rows that cannot go: `stayed`, each with its place. `settling` is tried with
+-- a single row whose key is taken where it goes to.
 --
--- With `is_moving` a row also stays when others would be deleted or changed along with it: what is
--- moved is not gone.
+-- A row also stays when rows of the `untouched` tables would be deleted or changed along with it.
 create or replace function public.take_rows(
-  source regclass,
   statement text,
+  settling text,
+  untouched oid[],
   home oid,
   places tid[],
-  is_moving boolean,
   out went bigint,
   out stayed jsonb
 )
@@ -125,6 +132,8 @@ declare
   gone bigint;
   arrived bigint;
   before bigint;
+  failure text;
+  reason text;
 begin
   set constraints all immediate;
   went := 0;
@@ -134,36 +143,45 @@ begin
     past := upper(waiting[1]);
     waiting := waiting[2:];
     begin
-      before := public.cascaded_rows(source);
+      before := public.changed_rows(untouched);
       execute statement into gone, arrived using home, places[first:past - 1];
       if gone < past - first then
         raise exception 'a trigger keeps it' using errcode = '27000';
       elsif arrived < gone then
         raise exception 'a trigger or the column type of the archive changes it'
           using errcode = '27000';
-      elsif is_moving and public.cascaded_rows(source) > before then
+      elsif public.changed_rows(untouched) > before then
         raise exception 'rows of other tables would be deleted or changed along with it'
           using errcode = '23503';
       end if;
-      went := went + gone;
+      failure := null;
     exception when others then
+      failure := sqlstate;
+      reason := sqlerrm;
       -- no matter of single rows: the connection, resources, locks, rights, the schema
-      if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+      if failure ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
         raise;
-      elsif past - first > 1 then
-        waiting := array[
-          int4range(first, first + (past - first) / 2), int4range(first + (past - first) / 2, past)
-        ] || waiting;
-      else
-        stayed := stayed || jsonb_build_object(
-          'code', sqlstate,
-          -- without the values of the row, which some messages quote
-          'reason', left(regexp_replace(sqlerrm, ': ".*', ''), 300),
-          'home', home,
-          'place', places[first]
-        );
       end if;
     end;
+    if failure = '23505' and past - first = 1 and settling is not null then
+      execute settling into gone, arrived using home, places[first:first];
+      failure := case when gone = 0 then failure end;
+    end if;
+    if failure is null then
+      went := went + gone;
+    elsif past - first > 1 then
+      waiting := array[
+        int4range(first, (first + past) / 2), int4range((first + past) / 2, past)
+      ] || waiting;
+    else
+      stayed := stayed || jsonb_build_object(
+        'code', failure,
+        -- without the values of the row, which some messages quote
+        'reason', left(regexp_replace(reason, ': ".*', ''), 300),
+        'home', home,
+        'place', places[first]
+      );
+    end if;
   end loop;
 end
 $$;
@@ -186,6 +204,8 @@ declare
   due text;
   oldest text;
   statement text;
+  settling text;
+  untouched oid[] := '{}';
   found record;
   locked tid[];
   taken record;
@@ -209,16 +229,21 @@ begin
            select case when steps.is_active then active_cutoff else archive_cutoff end as at
          ) cutoff
    where steps.step = retention_batch.step;
-  statement := case
-    when step = 'archive_activity' then public.moving_statement()
-    else format(
+  if step = 'archive_activity' then
+    select moving_statements.moving, moving_statements.settling
+      into statement, settling
+      from public.moving_statements();
+    -- what is moved is not gone
+    untouched := public.cascade_tables(source::regclass);
+  else
+    statement := format(
       'with gone as (
          delete from %s old where old.tableoid = $1 and old.ctid = any ($2) returning 1
        )
        select count(*), count(*) from gone',
       source
-    )
-  end;
+    );
+  end if;
   for found in execute format(
     'select oldest.tableoid as home, array_agg(oldest.ctid) as places
        from (select * from (%s) either order by moment, tableoid, ctid offset %s limit %s) oldest
@@ -234,8 +259,7 @@ begin
       source, due
     ) into locked using found.home, found.places;
     select * into taken
-      from public.take_rows(source::regclass, statement, found.home, locked,
-                            step = 'archive_activity');
+      from public.take_rows(statement, settling, untouched, found.home, locked);
     went := went + taken.went;
     stayed := stayed || taken.stayed;
     if cardinality(found.places) > cardinality(locked) then
@@ -341,8 +365,9 @@ declare
 begin
   foreach brought in array array[
     'retention_steps()',
-    'cascaded_rows(regclass)',
-    'take_rows(regclass, text, oid, tid[], boolean)',
+    'cascade_tables(regclass)',
+    'changed_rows(oid[])',
+    'take_rows(text, text, oid[], oid, tid[])',
     'retention_batch(text, timestamptz, timestamptz, integer, integer)',
     'batch_result(regclass, bigint, jsonb)',
     'archive_activity_batch(timestamptz, integer, integer)',

@@ -134,7 +134,7 @@ $$;
 
 -- What the rules of the dashboard's own tables do when retention takes rows, for people to know
 -- beforehand: [{"table", "kind", "what", "name"}]. Kinds: column (the archive cannot hold it),
--- cascade (a foreign key deletes or changes rows of `what`), refusal (one keeps rows that are
+-- demand (the archive wants it), cascade (a foreign key deletes or changes rows of `what`), refusal (one keeps rows that are
 -- referred to), unindexed (one that looks through all of `what` for each row), trigger.
 create or replace function public.retention_hazards()
 returns jsonb
@@ -167,6 +167,9 @@ as $$
   hazards as (
     select 'activity_log' as "table", 'column' as kind, lacking.name as what, null as name
       from unnest(public.unarchived_columns()) lacking (name)
+    union all
+    select 'activity_log', 'demand', demanded.name, null
+      from unnest(public.demanded_columns()) demanded (name)
     union all
     select relname,
            case when confdeltype in ('a', 'r') then 'refusal' else 'cascade' end,

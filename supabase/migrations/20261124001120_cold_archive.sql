@@ -99,14 +99,13 @@ begin
   ) using lines loop
     select * into taken
       from public.take_rows(
-             'public.archived_activity_log'::regclass,
              'with gone as (
                 delete from public.archived_activity_log archived
                  where archived.tableoid = $1 and archived.ctid = any ($2)
                 returning 1
               )
               select count(*), count(*) from gone',
-             found.home, found.places, false
+             null, '{}', found.home, found.places
            );
     went := went + taken.went;
     stayed := stayed || taken.stayed;

@@ -2,7 +2,7 @@
 --
 --   record_worker_run  one row, at the end of a run
 --   worker_health      when each worker last did its work, and what is waiting
---   purge_worker_runs  old rows, by retention
+--   purge_worker_runs  old rows, by retention, and what restores have left over
 
 create table if not exists public.worker_runs (
   id uuid primary key default gen_random_uuid(),
@@ -24,6 +24,9 @@ comment on column public.worker_runs.succeeded is
 
 create index if not exists worker_runs_worker_idx
   on public.worker_runs (worker, ended_at desc);
+-- Serves "its last success", however many runs have failed since.
+create index if not exists worker_runs_success_idx
+  on public.worker_runs (worker, ended_at desc) where succeeded;
 create index if not exists worker_runs_ended_at_idx
   on public.worker_runs (ended_at);
 
@@ -161,6 +164,10 @@ as $$
               limit batch_size
            ))
     returning 1
+  ),
+  leftovers as (
+    delete from public.archived_activity_leftovers leftover
+     where leftover.restored_at < as_of - keep
   )
   select count(*)::integer from gone;
 $$;

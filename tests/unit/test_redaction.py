@@ -120,9 +120,7 @@ secrets = st.lists(
 
 @pytest.mark.parametrize("form", FORMS)
 @given(secret=secrets, before=st.text(), after=st.text())
-def test_a_known_secret_goes_in_every_form(
-    form: str, secret: str, before: str, after: str
-) -> None:
+def test_a_known_secret_goes_in_every_form(form: str, secret: str, before: str, after: str) -> None:
     written = FORMS[form](secret)
     told = mask(f"{before} {written} {after}", [secret])
     assert written not in told

@@ -126,6 +126,10 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _switch(value: str) -> bool:
+    return _one_of("true", "false")(value) == "true"
+
+
 def _setting(
     parse: Callable[[str], Any], help: str, *, default: Any = MISSING, secret: bool = False
 ) -> Any:
@@ -233,7 +237,7 @@ class Settings:
         default=None,
     )
     metrics_concurrency: int = _setting(
-        _whole(1, 1000), "connections synced at the same moment", default=10
+        _whole(1, 1000), "connections synced at the same moment", default=5
     )
     metrics_look_back_days: int = _setting(
         _whole(1, 90),
@@ -245,9 +249,30 @@ class Settings:
         "the S3 bucket of the cold archive; without one, purged rows are kept nowhere",
         default=None,
     )
+    notifications_enabled: bool = _setting(
+        _switch,
+        "whether the notifications are meant to run; false: health ignores them",
+        default=True,
+    )
+    metrics_enabled: bool = _setting(
+        _switch, "whether the metrics sync is meant to run; false: health ignores it", default=True
+    )
+    retention_enabled: bool = _setting(
+        _switch, "whether retention is meant to run; false: health ignores it", default=True
+    )
     sentry_dsn: str | None = _setting(
         _sentry_dsn, "where Sentry takes errors, if you use it", default=None, secret=True
     )
+
+    @property
+    def switched_off(self) -> frozenset[str]:
+        """The workers that are not meant to run."""
+        parts = {
+            "notifications": self.notifications_enabled,
+            "metrics_sync": self.metrics_enabled,
+            "retention": self.retention_enabled,
+        }
+        return frozenset(name for name, is_enabled in parts.items() if not is_enabled)
 
 
 def load_settings(

@@ -19,7 +19,9 @@ NAMESPACE = "AgencyDashboardWorkers"
 
 def _without_secrets(record: dict[str, Any]) -> str:
     """A log record as its line: whatever a library or a platform put into it."""
-    return json.dumps(mask_all(record), default=lambda value: mask(str(value)))
+    return json.dumps(
+        mask_all(record), default=lambda value: mask(str(value)), separators=(",", ":")
+    )
 
 
 # Service and level come from POWERTOOLS_SERVICE_NAME and LOG_LEVEL.

@@ -8,7 +8,7 @@ import sys
 from typing import Any, TextIO
 
 from workers.database import Database
-from workers.operate.command_line import confirmed, one_or_all, positive, row_id, verb
+from workers.operate.command_line import confirmed, row_id, verb
 from workers.operate.output import as_json, show
 from workers.settings import Settings
 
@@ -22,17 +22,27 @@ def add_subjects(subjects: Any) -> None:
     verbs = dead.add_subparsers(required=True, metavar="VERB")
     one = verb(verbs, "list", list_dead)
     _choice(one)
-    one.add_argument("--limit", type=positive, default=100, help="at most so many (100)")
+    one.add_argument("--limit", type=_positive, default=100, help="at most so many (100)")
     verb(verbs, "show", show_dead).add_argument("id", type=row_id, help="the notification's id")
     one = verb(verbs, "redrive", redrive_dead)
-    one_or_all(one, "notification")
+    one.add_argument("id", nargs="?", type=row_id, help="the notification's id")
     _choice(one)
+    one.add_argument("--all", action="store_true", help="every one")
     one.add_argument("--yes", action="store_true", help="do not ask")
 
     parked = subjects.add_parser("parked", help="configs that wait for something to be mended")
     verbs = parked.add_subparsers(required=True, metavar="VERB")
     verb(verbs, "list", list_parked)
-    one_or_all(verb(verbs, "release", release_parked), "config")
+    one = verb(verbs, "release", release_parked)
+    one.add_argument("id", nargs="?", type=row_id, help="the config's id")
+    one.add_argument("--all", action="store_true", help="every one")
+
+
+def _positive(text: str) -> int:
+    """Raises argparse's error for what is not a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +88,6 @@ def redrive_dead(
     }
     if not any(which.values()) and not options.all:
         sys.stderr.write("Say which: an ID, --config, --error or --all.\n")
-        return 2
-    if (options.config or options.error) and (options.id or options.all):
-        sys.stderr.write("--config and --error choose among all: leave out the ID or --all.\n")
         return 2
     if options.all and not confirmed("Deliver every dead and expired notification?", options):
         return 1

@@ -32,7 +32,7 @@ def _limit(parser: argparse.ArgumentParser) -> None:
 
 def status(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
     """Whether each worker is well, what waits, and the latest runs; 1 if one is not well."""
-    health = assess(database.call("worker_health"))
+    health = assess(database.call("worker_health"), settings.switched_off)
     runs = database.call("list_worker_runs", row_limit=LATEST_RUNS)
     if options.json:
         out.write(as_json({**health.body, "runs": runs}) + "\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -115,6 +115,10 @@ _REFUSALS: Final = frozenset(
 )
 
 
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html
+_FROZEN: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+
 class ColdArchive:
     """One bucket, by its name."""
 
@@ -177,6 +181,45 @@ class ColdArchive:
                     yield chunk
         if missed:
             raise missed[0]
+
+    def reach(self) -> None:
+        """Raises TransientError or ConfigurationError where its keys cannot be listed."""
+        with _translated(f"bucket {self._bucket}"):
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=all_days_prefix(), MaxKeys=1)
+
+    def expiry_days(self) -> int | None:
+        """Days until objects are deleted by the bucket's own rules; None: never."""
+        days = [rule.get("Expiration", {}).get("Days") for rule in self._lifecycle()]
+        return min(filter(None, days), default=None)
+
+    def frozen_after_days(self) -> int | None:
+        """Days until they go to a class of storage from which nothing is read at once; None:
+        never."""
+        moves = [move for rule in self._lifecycle() for move in rule.get("Transitions", [])]
+        return min((m["Days"] for m in moves if m.get("StorageClass") in _FROZEN), default=None)
+
+    def kms_key(self) -> str | None:
+        """The customer's own key with which the bucket encrypts, where it has one."""
+        with _translated(f"the encryption of bucket {self._bucket}"):
+            answer = self._client.get_bucket_encryption(Bucket=self._bucket)
+        rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        keys = [rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in rules]
+        return next(filter(None, keys), None)
+
+    def _lifecycle(self) -> list[dict[str, Any]]:
+        """The enabled rules that concern the archive's keys."""
+        with _translated(f"the lifecycle of bucket {self._bucket}"):
+            try:
+                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                if error.response["Error"].get("Code") == "NoSuchLifecycleConfiguration":
+                    return []
+                raise
+        return [
+            rule
+            for rule in answer["Rules"]
+            if rule["Status"] == "Enabled" and all_days_prefix().startswith(_prefix_of(rule))
+        ]
 
     def _store_day(self, day: date, lines: Sequence[str]) -> int:
         """Has all lines of one day stored and verified; returns the bytes written."""
@@ -270,6 +313,14 @@ class ColdArchive:
     def _is_there(self, key: str) -> bool:
         answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
         return bool(answer["KeyCount"])
+
+
+def _prefix_of(rule: Mapping[str, Any]) -> str:
+    """What the keys of a lifecycle rule begin with; nothing where it concerns all."""
+    chosen = rule.get("Filter", {})
+    return str(
+        rule.get("Prefix") or chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or ""
+    )
 
 
 def _base64(digest: bytes) -> str:

@@ -37,6 +37,14 @@ def _hazard(table: str, kind: str, what: str | None, name: str | None) -> Hazard
             "archived",
             f"alter table public.archived_activity_log add column {what};",
         )
+    if kind == "demand":
+        return Hazard(
+            entity_type,
+            "stops",
+            f"archived_activity_log demands a {what}, which activity_log does not have, so nothing "
+            "is archived",
+            f"alter table public.archived_activity_log alter column {what} set default ...;",
+        )
     if kind == "trigger":
         return Hazard(
             entity_type,

@@ -181,9 +181,8 @@ class Retention:
         """Calls a function that takes one batch until there is nothing left for it."""
 
         def take(rows: int, passed_over: int) -> Batch:
-            answer = self._database.call(
-                function, **arguments, batch_size=rows, passed_over=passed_over
-            )
+            past = {"passed_over": passed_over} if passed_over else {}
+            answer = self._database.call(function, **arguments, batch_size=rows, **past)
             return Batch.of(function, answer)
 
         counter = "archived" if function == "archive_activity_batch" else "purged"
