@@ -3,13 +3,27 @@
 -- The dashboard's columns of notification_queue stay the truth for the dashboard: done is
 -- `is_processed`, dead is `attempts` at its maximum. What is new there is nullable and derived.
 
-alter table public.notification_queue
-  add column if not exists claim_token uuid,
-  add column if not exists claimed_until timestamptz,
-  add column if not exists first_due_at timestamptz,
-  add column if not exists lost_claims integer,
-  add column if not exists outcome text,
-  add column if not exists enqueue_key text;
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+do $$
+begin
+  if (
+    select count(*) from pg_catalog.pg_attribute
+     where attrelid = 'public.notification_queue'::regclass and not attisdropped
+       and attname in ('claim_token', 'claimed_until', 'first_due_at', 'lost_claims', 'outcome', 'enqueue_key')
+  ) < 6 then
+    alter table public.notification_queue
+      add column if not exists claim_token uuid,
+      add column if not exists claimed_until timestamptz,
+      add column if not exists first_due_at timestamptz,
+      add column if not exists lost_claims integer,
+      add column if not exists outcome text,
+      add column if not exists enqueue_key text;
+  end if;
+end
+$$;
 
 comment on column public.notification_queue.claim_token is
   'Fencing token of the claim that holds the row; null when none does.';
@@ -100,35 +114,84 @@ comment on column public.notification_pauses.probed_at is
   'When a run last asked Slack whether the destination is well again.';
 
 -- The claim reads this in order, config by config, and never meets a row that is done or dead.
-create index if not exists notification_queue_due_idx on public.notification_queue (
-  config_id,
-  (coalesce(first_due_at, next_attempt_at, '-infinity'::timestamptz)),
-  created_at,
-  id
-)
-where coalesce(is_processed, false) = false
-  and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+do $$
+begin
+  if to_regclass('public.notification_queue_due_idx') is null then
+    create index notification_queue_due_idx
+      on public.notification_queue (
+      config_id,
+      (coalesce(first_due_at, next_attempt_at, '-infinity'::timestamptz)),
+      created_at,
+      id
+    )
+    where coalesce(is_processed, false) = false
+      and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+  end if;
+end
+$$;
 
-create unique index if not exists notification_queue_enqueue_key
-  on public.notification_queue (enqueue_key)
-  where enqueue_key is not null
-    and coalesce(is_processed, false) = false
-    and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+do $$
+begin
+  if to_regclass('public.notification_queue_enqueue_key') is null then
+    create unique index notification_queue_enqueue_key
+      on public.notification_queue (enqueue_key)
+      where enqueue_key is not null
+        and coalesce(is_processed, false) = false
+        and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+  end if;
+end
+$$;
 
 -- Dead letters: few, and looked for by people.
-create index if not exists notification_queue_dead_idx
-  on public.notification_queue (created_at)
-  where coalesce(is_processed, false) = false
-    and coalesce(attempts, 0) >= coalesce(max_attempts, 5);
+do $$
+begin
+  if to_regclass('public.notification_queue_dead_idx') is null then
+    create index notification_queue_dead_idx
+      on public.notification_queue (created_at)
+      where coalesce(is_processed, false) = false
+        and coalesce(attempts, 0) >= coalesce(max_attempts, 5);
+  end if;
+end
+$$;
 
-create unique index if not exists notification_pauses_open_key
-  on public.notification_pauses (config_id) nulls not distinct where ended_at is null;
-create index if not exists notification_pauses_config_idx
-  on public.notification_pauses (config_id);
+do $$
+begin
+  if to_regclass('public.notification_pauses_open_key') is null then
+    create unique index notification_pauses_open_key
+      on public.notification_pauses (config_id) nulls not distinct where ended_at is null;
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.notification_pauses_config_idx') is null then
+    create index notification_pauses_config_idx
+      on public.notification_pauses (config_id);
+  end if;
+end
+$$;
 
-alter table public.notification_deliveries enable row level security;
-alter table public.slack_destinations enable row level security;
-alter table public.notification_pauses enable row level security;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.notification_deliveries'::regclass) then
+    alter table public.notification_deliveries enable row level security;
+  end if;
+end
+$$;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.slack_destinations'::regclass) then
+    alter table public.slack_destinations enable row level security;
+  end if;
+end
+$$;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.notification_pauses'::regclass) then
+    alter table public.notification_pauses enable row level security;
+  end if;
+end
+$$;
 revoke all on
   public.notification_deliveries,
   public.slack_destinations,

@@ -7,6 +7,10 @@
 --
 -- Durations travel as seconds, so that no clock but the database's is compared with its rows.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The request that a notification is about; null when it is about none.
 create or replace function public.notification_request_id(
   entity_type text,

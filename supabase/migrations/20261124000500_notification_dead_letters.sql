@@ -1,6 +1,10 @@
 -- Notifications, part 3: what people do. Dead letters are listed, shown and redriven; parked
 -- configs are listed and released; producers enqueue by a key.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- What ended without being posted, newest first: dead and expired notifications, as one JSON array,
 -- which no row cap of the data API cuts.
 create or replace function public.list_dead_notifications(

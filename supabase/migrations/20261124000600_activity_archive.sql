@@ -5,6 +5,10 @@
 --   moving_statements       for take_rows, which runs them
 --   archive_old_activities  the dashboard's own call, kept by name and signature
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- What activity_log has and archived_activity_log cannot hold, as "name type". A generated column
 -- is not among it: it is made of the others.
 create or replace function public.unarchived_columns()
@@ -96,9 +100,12 @@ declare
 begin
   select exists (
            select
-             from pg_partition_tree('public.archived_activity_log') part
-             join pg_catalog.pg_trigger trigger on trigger.tgrelid = part.relid
+             from pg_catalog.pg_trigger trigger
             where not trigger.tgisinternal
+              and (trigger.tgrelid = 'public.archived_activity_log'::regclass
+                   or trigger.tgrelid in (
+                        select part.relid from pg_partition_tree('public.archived_activity_log') part
+                      ))
          )
          or exists (
            select

@@ -5,6 +5,10 @@
 --   retention_hazards          what else goes, or keeps rows from going, by the tables' own rules
 --   complete_retention_policies, record_retention_progress
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 create table if not exists public.retention_progress (
   entity_type text primary key,
   status text not null,
@@ -29,7 +33,13 @@ comment on column public.retention_progress.stayed is
 comment on column public.retention_progress.batch_rows is
   'How many rows at once each step managed, for the next run to begin with.';
 
-alter table public.retention_progress enable row level security;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.retention_progress'::regclass) then
+    alter table public.retention_progress enable row level security;
+  end if;
+end
+$$;
 revoke all on public.retention_progress from public, anon, authenticated;
 grant select, insert, update on public.retention_progress to service_role;
 

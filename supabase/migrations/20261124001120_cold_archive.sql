@@ -4,6 +4,10 @@
 --   purge_archived_lines       those of them that are stored, and still the same, go
 --   restore_archived_activity  rows back from such texts, into the table as it is by then
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- What restored rows had in columns that the table has lost or renamed since.
 create table if not exists public.archived_activity_leftovers (
   row_id text primary key,
@@ -15,7 +19,13 @@ comment on table public.archived_activity_leftovers is
   'Of activity restored from the cold archive: the columns that archived_activity_log no longer '
   'has under that name. Kept for 30 days.';
 
-alter table public.archived_activity_leftovers enable row level security;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.archived_activity_leftovers'::regclass) then
+    alter table public.archived_activity_leftovers enable row level security;
+  end if;
+end
+$$;
 revoke all on public.archived_activity_leftovers from public, anon, authenticated;
 grant select, insert, update, delete on public.archived_activity_leftovers to service_role;
 

@@ -1,5 +1,9 @@
 -- What the doctor asks of the database, and by what it knows that the migrations are applied.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The newest migration that is applied; each new one replaces this.
 create or replace function public.workers_schema_version()
 returns text

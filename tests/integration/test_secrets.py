@@ -285,7 +285,7 @@ def test_the_database_is_quoted_without_the_contents_of_rows(stack: LocalStack) 
         "alter table archived_activity_log add constraint no_comments "
         "check (details ->> 'comment' is null);"
         "insert into activity_log (entity_type, entity_id, action, details, created_at) values "
-        "('request', gen_random_uuid(), 'x', '{\"comment\": \"Carla Mendes, salary 5000\"}', "
+        "('request', gen_random_uuid(), 'x', '{\"comment\": \"Zenobia Quill, salary 5000\"}', "
         "now() - interval '100 days')"
     )
     try:
@@ -294,5 +294,5 @@ def test_the_database_is_quoted_without_the_contents_of_rows(stack: LocalStack) 
         stack.connection.execute("alter table archived_activity_log drop constraint no_comments")
     (activity,) = [one for one in summary["policies"] if one["entity_type"] == "activity_log"]
     assert "violates check constraint" in activity["error"]
-    kept = tables(stack).replace("Carla Mendes", "", 1)  # the row itself
-    assert "Carla" not in str(summary) + kept
+    kept = tables(stack).replace("Zenobia", "", 1)  # the row itself
+    assert "Zenobia" not in str(summary) + kept

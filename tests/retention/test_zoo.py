@@ -322,8 +322,10 @@ def test_what_the_archive_holds_already_is_not_doubled(zoo: World) -> None:
         ),
         ("alter table archived_activity_log rename column details to info", "details jsonb"),
         (
-            "alter table archived_activity_log add column tenant text not null default '';"
-            "alter table archived_activity_log alter column tenant drop default",
+            (
+                "alter table archived_activity_log add column tenant text not null default '';"
+                "alter table archived_activity_log alter column tenant drop default"
+            ),
             "tenant",
         ),
     ],

@@ -25,7 +25,10 @@ ACCOUNT = {
     "AWS::Region": "eu-west-1",
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
+    "AWS::URLSuffix": "amazonaws.com",
 }
+# Of a property that is left out.
+_NO_VALUE = object()
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ class _Resolver:
     def __init__(self, parameters: Mapping[str, str], template: Mapping[str, Any]) -> None:
         self._values = {**ACCOUNT, **parameters}
         self._conditions = template["Conditions"]
+        self._mappings = template["Mappings"]
         self.resources: Mapping[str, Any] = {}
 
     def present(self, section: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,11 +159,16 @@ class _Resolver:
                 return self._filled(text, {name: self.resolve(each) for name, each in own.items()})
             case {"Fn::Sub": text}:
                 return self._filled(text, {})
+            case {"Fn::If": [condition, yes, no]}:
+                return self.resolve(yes if self.holds({"Condition": condition}) else no)
+            case {"Fn::FindInMap": [name, first, second]}:
+                return self._mappings[name][self.resolve(first)][self.resolve(second)]
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self.resolve(part) for part in parts)
             case dict():
                 assert not any(key.startswith("Fn::") for key in value), value
-                return {key: self.resolve(each) for key, each in value.items()}
+                resolved = {key: self.resolve(each) for key, each in value.items()}
+                return {key: each for key, each in resolved.items() if each is not _NO_VALUE}
             case list():
                 return [self.resolve(each) for each in value]
         return value
@@ -167,11 +176,13 @@ class _Resolver:
     def _filled(self, text: str, own: Mapping[str, Any]) -> str:
         def fill(found: re.Match[str]) -> str:
             name = found[1]
-            return str(own[name]) if name in own else self._named(name)
+            return str(own[name]) if name in own else str(self._named(name))
 
         return re.sub(r"\$\{([^!}]+)\}", fill, text)
 
-    def _named(self, name: str) -> str:
+    def _named(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return _NO_VALUE
         if name in self._values:
             return self._values[name]
         resource = name.partition(".")[0]

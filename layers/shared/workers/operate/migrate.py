@@ -33,7 +33,7 @@ MIGRATIONS: Final = Path(__file__).resolve().parents[4] / "supabase" / "migratio
 CONNECT_SECONDS: Final = 15
 # A migration that waits for a lock makes everything behind it wait too: the dashboard's pages.
 # So it gives up soon, and tries again when whoever held the table may be done.
-LOCK_TIMEOUT: Final = "3s"
+LOCK_TIMEOUT: Final = "1s"
 LOCK_TRIES: Final = 10
 LOCK_PAUSE_SECONDS: Final = 5.0
 
