@@ -3233,7 +3233,7 @@ AS $function$
   ),
   keys as (
     select touched.relname, key.conname, key.confdeltype,
-           key.conrelid::regclass::text as referring,
+           regexp_replace(key.conrelid::regclass::text, '^public\.', '') as referring,
            exists (
              select
                from pg_catalog.pg_index index
@@ -3964,7 +3964,9 @@ AS $function$
   )
   select coalesce(
     jsonb_agg(
-      jsonb_build_object('view', view.oid::regclass::text, 'role', role.name)
+      jsonb_build_object(
+        'view', regexp_replace(view.oid::regclass::text, '^public\.', ''), 'role', role.name
+      )
       order by view.oid::regclass::text, role.name
     ),
     '[]'

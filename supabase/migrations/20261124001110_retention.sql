@@ -161,7 +161,7 @@ as $$
   ),
   keys as (
     select touched.relname, key.conname, key.confdeltype,
-           key.conrelid::regclass::text as referring,
+           regexp_replace(key.conrelid::regclass::text, '^public\.', '') as referring,
            exists (
              select
                from pg_catalog.pg_index index

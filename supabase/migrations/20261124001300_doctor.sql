@@ -119,7 +119,9 @@ as $$
   )
   select coalesce(
     jsonb_agg(
-      jsonb_build_object('view', view.oid::regclass::text, 'role', role.name)
+      jsonb_build_object(
+        'view', regexp_replace(view.oid::regclass::text, '^public\.', ''), 'role', role.name
+      )
       order by view.oid::regclass::text, role.name
     ),
     '[]'

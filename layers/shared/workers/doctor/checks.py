@@ -81,7 +81,7 @@ def examine(
             report["connections"], settings, clock, until(PLATFORMS_SHARE), tools.random_fraction
         ),
     )
-    yield _section("Retention", lambda: _retention(report, settings))
+    yield _section("Retention", lambda: _retention(report))
     yield _section("Workers", lambda: check_workers(report["health"], settings.switched_off))
 
 
@@ -145,8 +145,6 @@ def _archive(tools: Tools, until: float) -> Iterator[Finding]:
             return
 
 
-def _retention(report: dict[str, Any], settings: Settings) -> Iterator[Finding]:
+def _retention(report: dict[str, Any]) -> Iterator[Finding]:
     yield from check_policies(report["policies"])
     yield from check_hazards(report["hazards"])
-    if settings.archive_bucket_name is None:
-        yield ok("no copy is kept of purged activity: ARCHIVE_BUCKET_NAME is not set")

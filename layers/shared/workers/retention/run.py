@@ -41,8 +41,16 @@ LOG_EVERY = 10
 CLOSING_SECONDS = 12.0
 
 
+# So often rows may change between being read and being purged.
+COLD_TRIES = 3
+
+
 class OutOfTime(Exception):
     """The deadline came before the work was done."""
+
+
+class LeaseLost(OutOfTime):
+    """Another run is at it by now."""
 
 
 class ColdStore(Protocol):
@@ -213,22 +221,21 @@ class Retention:
         self, cold: ColdStore, cutoff: str, rows: int, passed_over: int, report: PolicyReport
     ) -> Batch:
         """One batch into the cold archive, and only what is verifiably there out of the table."""
-        lines = self._database.call(
-            "read_archived_activity", cutoff=cutoff, batch_size=rows, passed_over=passed_over
+        step = "read_archived_activity"
+        past = {"passed_over": passed_over} if passed_over else {}
+        for _ in range(COLD_TRIES):
+            lines = self._database.call(step, cutoff=cutoff, batch_size=rows, **past)
+            if not lines:
+                return Batch(0)
+            stored, written = cold.store(lines)
+            report.verified_bytes += written
+            batch = Batch.of(step, self._database.call("purge_archived_lines", lines=stored))
+            if batch.taken:
+                return batch
+        raise PermanentError(
+            f"none of {len(lines)} archived rows could be purged: they changed meanwhile",
+            code="rows_changed",
         )
-        if not lines:
-            return Batch(0)
-        stored, written = cold.store(lines)
-        report.verified_bytes += written
-        batch = Batch.of(
-            "read_archived_activity", self._database.call("purge_archived_lines", lines=stored)
-        )
-        if batch.taken == 0:  # else it would go on for ever
-            raise PermanentError(
-                f"none of {len(lines)} archived rows could be purged: they changed meanwhile",
-                code="rows_changed",
-            )
-        return batch
 
     def _loop(
         self, step: str, steps: _Steps, size: BatchSize, take: Take, counter: str
@@ -319,8 +326,10 @@ class Retention:
             raise OutOfTime
 
     def _heed_last_request(self) -> None:
+        """Before each request to S3, which may be slow: another run shall not begin meanwhile."""
         if self._clock.now() >= self._last_request:
             raise OutOfTime
+        self._keep_lease()
 
     def _take_lease(self) -> bool:
         self._renewed = self._clock.now()
@@ -338,11 +347,12 @@ class Retention:
             logger.warning("The lease was not given back", extra={"error": redact(str(error))})
 
     def _keep_lease(self) -> None:
-        """Renews the lease in good time; raises TransientError once somebody else has it."""
+        """Renews the lease in good time; raises LeaseLost once somebody else has it."""
         if self._clock.now() - self._renewed < LEASE_SECONDS / 3:
             return
         if not self._take_lease():
-            raise TransientError("another retention run took over", code="lease_lost")
+            self._deadline = self._clock.now()  # nor is any other policy begun
+            raise LeaseLost
 
 
 class _Steps:
