@@ -14,8 +14,8 @@ class Sizes:
     """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
     channels' pace, the latter by how much is posted side by side. `queues` are rows, the first
     of which the others are compared with; `claims` out of each are timed. `ads` are those of an
-    account, `days` how many of them a sync reads. `rows` are archived and purged. Each function
-    is started `starts` times.
+    account, `days` how many of them a sync reads. `rows` are archived and purged, among so many
+    that are `kept`. `logs` are sync logs. Each function is started `starts` times.
     """
 
     wide: tuple[int, int]
@@ -26,6 +26,8 @@ class Sizes:
     days: int
     connections: int
     rows: int
+    kept: tuple[int, ...]
+    logs: int
     starts: int
 
 
@@ -38,6 +40,8 @@ FULL = Sizes(
     days=31,
     connections=1_000,
     rows=200_000,
+    kept=(0, 1_000_000),
+    logs=1_000_000,
     starts=5,
 )
 
@@ -51,5 +55,7 @@ SHORT = Sizes(
     days=3,
     connections=40,
     rows=1_000,
+    kept=(0, 2_000),
+    logs=2_000,
     starts=1,
 )

@@ -7,10 +7,10 @@ import argparse
 import json
 import shutil
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any, Final, TextIO
 
 from workers.redaction import mask, mask_all
@@ -99,9 +99,33 @@ def _blocks(columns: Sequence[str], cells: list[list[str]]) -> Iterator[str]:
             if cell == "-":
                 continue
             room = max(20, _terminal_columns() - label - 4)
-            wrapped = textwrap.wrap(cell, room, break_on_hyphens=False) or [""]
-            yield f"  {_padded(column, label)}  {wrapped[0]}"
-            yield from (f"  {' ' * label}  {line}" for line in wrapped[1:])
+            for line, name in zip(_wrapped(cell, room), chain([column], repeat(""))):
+                yield f"  {_padded(name, label)}  {line}".rstrip()
+
+
+def _wrapped(text: str, room: int) -> Iterator[str]:
+    """The text in lines of at most `room` columns, cut between words where that is possible."""
+    line = ""
+    for word in text.split(" "):
+        for piece in _cut(word, room):
+            longer = f"{line} {piece}" if line else piece
+            if width_of(longer) <= room:
+                line = longer
+            else:
+                yield line
+                line = piece
+    yield line
+
+
+def _cut(word: str, room: int) -> Iterator[str]:
+    """A word in pieces that fit."""
+    piece = ""
+    for character in word:
+        if width_of(piece + character) > room:
+            yield piece
+            piece = ""
+        piece += character
+    yield piece
 
 
 def _terminal_columns() -> int:
