@@ -10,7 +10,6 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, repeat
 from typing import Any, Final, TextIO
 
 from workers.redaction import mask, mask_all
@@ -99,8 +98,10 @@ def _blocks(columns: Sequence[str], cells: list[list[str]]) -> Iterator[str]:
             if cell == "-":
                 continue
             room = max(20, _terminal_columns() - label - 4)
-            for line, name in zip(_wrapped(cell, room), chain([column], repeat(""))):
+            name = column
+            for line in _wrapped(cell, room):
                 yield f"  {_padded(name, label)}  {line}".rstrip()
+                name = ""
 
 
 def _wrapped(text: str, room: int) -> Iterator[str]:
