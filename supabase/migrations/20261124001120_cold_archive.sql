@@ -93,7 +93,7 @@ begin
        select archived.tableoid as home, archived.ctid as place, kept.text, kept.copies
          from kept
          join public.archived_activity_log archived
-           on archived.id = kept.id or (archived.id is null and kept.id is null)
+           on %s
         where to_jsonb(archived)::text = kept.text
           for update of archived skip locked
      )
@@ -105,7 +105,16 @@ begin
       group by numbered.home',
     (select format_type(id.atttypid, id.atttypmod)
        from pg_catalog.pg_attribute id
-      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id')
+      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
+    -- without a primary key an id may be null, and no index need know it
+    case
+      when exists (
+        select
+          from pg_catalog.pg_index index
+         where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+      ) then 'archived.id = kept.id'
+      else 'coalesce(archived.id::text, '''') = coalesce(kept.id::text, '''')'
+    end
   ) using lines loop
     select * into taken
       from public.take_rows(

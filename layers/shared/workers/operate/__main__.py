@@ -6,6 +6,11 @@ and, with --json, JSON for scripts.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # while all else is loaded, Ctrl-C ends it without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import sys
 import zoneinfo
@@ -66,4 +71,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

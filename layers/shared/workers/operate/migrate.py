@@ -142,6 +142,7 @@ def _apply_when_unlocked(
 
 def _apply_one(connection: psycopg.Connection[Any], migration: Migration) -> None:
     with connection.transaction():
+        # as each file sets it, for those who apply it otherwise
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'".encode())
         connection.execute("set local statement_timeout = 0")
         # one at a time, whoever else runs this command
