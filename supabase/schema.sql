@@ -2069,6 +2069,24 @@ $function$;
 revoke all on function public.lock_and_get_notifications(integer,interval,uuid[],boolean,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.lock_and_get_notifications(integer,interval,uuid[],boolean,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.locking(source text, due text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select format(
+    'locked as materialized (
+       select old.ctid from %s old
+        where old.tableoid = $1 and old.ctid = any ($2) and (%s)
+          for update skip locked
+     )',
+    source, due
+  );
+$function$;
+revoke all on function public.locking(text,text) from public, anon, authenticated, service_role;
+grant execute on function public.locking(text,text) to service_role;
+
 CREATE OR REPLACE FUNCTION public.missing_route(config_id uuid)
  RETURNS text
  LANGUAGE sql
@@ -2091,7 +2109,7 @@ $function$;
 revoke all on function public.missing_route(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.missing_route(uuid) to service_role;
 
-CREATE OR REPLACE FUNCTION public.moving_statements(OUT moving text, OUT settling text)
+CREATE OR REPLACE FUNCTION public.moving_statements(due text, OUT moving text, OUT settling text)
  RETURNS record
  LANGUAGE plpgsql
  STABLE
@@ -2123,9 +2141,11 @@ begin
          )
     into may_change;
   moving := format(
-    'with gone as (
+    'with %3$s,
+     gone as (
        delete from public.activity_log activity
-        where activity.tableoid = $1 and activity.ctid = any ($2)
+        where activity.tableoid = $1
+          and activity.ctid = any (array(select locked.ctid from locked))
        returning %1$s
      ),
      stored as (
@@ -2133,14 +2153,15 @@ begin
        select %1$s from gone
        returning %1$s
      )
-     select (select count(*) from gone), %2$s',
+     select (select count(*) from locked), (select count(*) from gone), %2$s',
     listed,
     case when may_change
       then '(select count(*) from (select gone::text from gone
                                    intersect all
                                    select stored::text from stored) same)'
       else '(select count(*) from stored)'
-    end
+    end,
+    public.locking('public.activity_log', due)
   );
   select string_agg(format('held.%1$I = activity.%1$I', key.attname), ' and ')
     into same_key
@@ -2157,15 +2178,15 @@ begin
           and %s and (%s)::text = (%s)::text
        returning 1
      )
-     select count(*), count(*) from gone',
+     select 1, count(*), count(*) from gone',
     same_key,
     'held.' || array_to_string(columns, ', held.'),
     'activity.' || array_to_string(columns, ', activity.')
   );
 end
 $function$;
-revoke all on function public.moving_statements() from public, anon, authenticated, service_role;
-grant execute on function public.moving_statements() to service_role;
+revoke all on function public.moving_statements(text) from public, anon, authenticated, service_role;
+grant execute on function public.moving_statements(text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.named_ads(mapping_key text)
  RETURNS TABLE(request_id uuid, ad_id text)
@@ -2546,7 +2567,7 @@ begin
        select archived.tableoid as home, archived.ctid as place, kept.text, kept.copies
          from kept
          join public.archived_activity_log archived
-           on archived.id = kept.id or (archived.id is null and kept.id is null)
+           on %s
         where to_jsonb(archived)::text = kept.text
           for update of archived skip locked
      )
@@ -2558,7 +2579,16 @@ begin
       group by numbered.home',
     (select format_type(id.atttypid, id.atttypmod)
        from pg_catalog.pg_attribute id
-      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id')
+      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
+    -- without a primary key an id may be null, and no index need know it
+    case
+      when exists (
+        select
+          from pg_catalog.pg_index index
+         where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+      ) then 'archived.id = kept.id'
+      else 'coalesce(archived.id::text, '''') = coalesce(kept.id::text, '''')'
+    end
   ) using lines loop
     select * into taken
       from public.take_rows(
@@ -2567,7 +2597,7 @@ begin
                  where archived.tableoid = $1 and archived.ctid = any ($2)
                 returning 1
               )
-              select count(*), count(*) from gone',
+              select count(*), count(*), count(*) from gone',
              null, '{}', found.home, found.places
            );
     went := went + taken.went;
@@ -3151,7 +3181,6 @@ declare
   settling text;
   untouched oid[] := '{}';
   found record;
-  locked tid[];
   taken record;
   went bigint := 0;
   stayed jsonb := '[]';
@@ -3176,16 +3205,19 @@ begin
   if step = 'archive_activity' then
     select moving_statements.moving, moving_statements.settling
       into statement, settling
-      from public.moving_statements();
+      from public.moving_statements(due);
     -- what is moved is not gone
     untouched := public.cascade_tables(source::regclass);
   else
     statement := format(
-      'with gone as (
-         delete from %s old where old.tableoid = $1 and old.ctid = any ($2) returning 1
+      'with %2$s,
+       gone as (
+         delete from %1$s old
+          where old.tableoid = $1 and old.ctid = any (array(select locked.ctid from locked))
+         returning 1
        )
-       select count(*), count(*) from gone',
-      source
+       select (select count(*) from locked), count(*), count(*) from gone',
+      source, public.locking(source, due)
     );
   end if;
   for found in execute format(
@@ -3194,23 +3226,10 @@ begin
       group by oldest.tableoid',
     oldest, passed_over, batch_size
   ) loop
-    -- with the condition again: by now another row may stand in that place
-    execute format(
-      'select coalesce(array_agg(locked.ctid), ''{}'')
-         from (select old.ctid from %s old
-                where old.tableoid = $1 and old.ctid = any ($2) and (%s)
-                  for update skip locked) locked',
-      source, due
-    ) into locked using found.home, found.places;
     select * into taken
-      from public.take_rows(statement, settling, untouched, found.home, locked);
+      from public.take_rows(statement, settling, untouched, found.home, found.places);
     went := went + taken.went;
     stayed := stayed || taken.stayed;
-    if cardinality(found.places) > cardinality(locked) then
-      stayed := stayed || jsonb_build_object(
-        'code', '55P03', 'reason', 'in use', 'rows', cardinality(found.places) - cardinality(locked)
-      );
-    end if;
   end loop;
   return public.batch_result(source::regclass, went, stayed);
 end
@@ -3834,8 +3853,10 @@ declare
   waiting int4range[] := array[int4range(1, cardinality(places) + 1)];
   first integer;
   past integer;
+  held bigint;
   gone bigint;
   arrived bigint;
+  in_use bigint := 0;
   before bigint;
   failure text;
   reason text;
@@ -3849,8 +3870,8 @@ begin
     waiting := waiting[2:];
     begin
       before := public.changed_rows(untouched);
-      execute statement into gone, arrived using home, places[first:past - 1];
-      if gone < past - first then
+      execute statement into held, gone, arrived using home, places[first:past - 1];
+      if gone < held then
         raise exception 'a trigger keeps it' using errcode = '27000';
       elsif arrived < gone then
         raise exception 'a trigger or the column type of the archive changes it'
@@ -3869,11 +3890,12 @@ begin
       end if;
     end;
     if failure = '23505' and past - first = 1 and settling is not null then
-      execute settling into gone, arrived using home, places[first:first];
+      execute settling into held, gone, arrived using home, places[first:first];
       failure := case when gone = 0 then failure end;
     end if;
     if failure is null then
       went := went + gone;
+      in_use := in_use + (past - first - held);
     elsif past - first > 1 then
       waiting := array[
         int4range(first, (first + past) / 2), int4range((first + past) / 2, past)
@@ -3888,6 +3910,9 @@ begin
       );
     end if;
   end loop;
+  if in_use > 0 then
+    stayed := stayed || jsonb_build_object('code', '55P03', 'reason', 'in use', 'rows', in_use);
+  end if;
 end
 $function$;
 revoke all on function public.take_rows(text,text,oid[],oid,tid[]) from public, anon, authenticated, service_role;

@@ -83,11 +83,15 @@ begin
 end
 $$;
 
--- The statements that move activity, for take_rows. `moving` counts what went and what of that
--- arrived unchanged; what was stored is compared only where the archive could change it, by a
--- trigger or a type of its own. `settling` is for a row whose key the archive holds already: it goes
+-- The statements that move activity that is `due`, for take_rows. `moving` counts what it locked,
+-- what of that went, and what arrived unchanged; what was stored is compared only where the archive
+-- could change it, by a trigger or a type of its own. `settling` is for a row whose key the archive holds already: it goes
 -- if that is the same row, to the last column.
-create or replace function public.moving_statements(out moving text, out settling text)
+create or replace function public.moving_statements(
+  due text,
+  out moving text,
+  out settling text
+)
 language plpgsql
 stable
 set search_path = ''
@@ -118,9 +122,11 @@ begin
          )
     into may_change;
   moving := format(
-    'with gone as (
+    'with %3$s,
+     gone as (
        delete from public.activity_log activity
-        where activity.tableoid = $1 and activity.ctid = any ($2)
+        where activity.tableoid = $1
+          and activity.ctid = any (array(select locked.ctid from locked))
        returning %1$s
      ),
      stored as (
@@ -128,14 +134,15 @@ begin
        select %1$s from gone
        returning %1$s
      )
-     select (select count(*) from gone), %2$s',
+     select (select count(*) from locked), (select count(*) from gone), %2$s',
     listed,
     case when may_change
       then '(select count(*) from (select gone::text from gone
                                    intersect all
                                    select stored::text from stored) same)'
       else '(select count(*) from stored)'
-    end
+    end,
+    public.locking('public.activity_log', due)
   );
   select string_agg(format('held.%1$I = activity.%1$I', key.attname), ' and ')
     into same_key
@@ -152,7 +159,7 @@ begin
           and %s and (%s)::text = (%s)::text
        returning 1
      )
-     select count(*), count(*) from gone',
+     select 1, count(*), count(*) from gone',
     same_key,
     'held.' || array_to_string(columns, ', held.'),
     'activity.' || array_to_string(columns, ', activity.')
@@ -188,7 +195,7 @@ begin
     'unarchived_columns()',
     'demanded_columns()',
     'archived_columns()',
-    'moving_statements()',
+    'moving_statements(text)',
     'archive_old_activities(integer)'
   ]
   loop

@@ -110,11 +110,29 @@ as $$
     from unnest(tables) one (relid);
 $$;
 
--- Has `statement` take rows of one table `home` (a partition, or all there is) at `places`, which
--- the caller has locked. The statement is given both, and returns how many rows went and how many
--- of these arrived. Where it fails, or not all went and arrived, it is undone and done by halves,
--- down to the single rows that cannot go: `stayed`, each with its place. `settling` is tried with
--- a single row whose key is taken where it goes to.
+-- The beginning of a statement of take_rows: what it takes is locked by itself, if nobody else has
+-- it, and if it is still due: by now another row may stand in that place.
+create or replace function public.locking(source text, due text)
+returns text
+language sql
+immutable
+set search_path = ''
+as $$
+  select format(
+    'locked as materialized (
+       select old.ctid from %s old
+        where old.tableoid = $1 and old.ctid = any ($2) and (%s)
+          for update skip locked
+     )',
+    source, due
+  );
+$$;
+
+-- Has `statement` take rows of one table `home` (a partition, or all there is) at `places`. The
+-- statement is given both, and returns how many rows it locked, how many of these went, and how
+-- many of those arrived. Where it fails, or not all went and arrived, it is undone and done by
+-- halves, down to the single rows that cannot go: `stayed`, each with its place. `settling` is
+-- tried with a single row whose key is taken where it goes to.
 --
 -- A row also stays when rows of the `untouched` tables would be deleted or changed along with it.
 create or replace function public.take_rows(
@@ -133,8 +151,10 @@ declare
   waiting int4range[] := array[int4range(1, cardinality(places) + 1)];
   first integer;
   past integer;
+  held bigint;
   gone bigint;
   arrived bigint;
+  in_use bigint := 0;
   before bigint;
   failure text;
   reason text;
@@ -148,8 +168,8 @@ begin
     waiting := waiting[2:];
     begin
       before := public.changed_rows(untouched);
-      execute statement into gone, arrived using home, places[first:past - 1];
-      if gone < past - first then
+      execute statement into held, gone, arrived using home, places[first:past - 1];
+      if gone < held then
         raise exception 'a trigger keeps it' using errcode = '27000';
       elsif arrived < gone then
         raise exception 'a trigger or the column type of the archive changes it'
@@ -168,11 +188,12 @@ begin
       end if;
     end;
     if failure = '23505' and past - first = 1 and settling is not null then
-      execute settling into gone, arrived using home, places[first:first];
+      execute settling into held, gone, arrived using home, places[first:first];
       failure := case when gone = 0 then failure end;
     end if;
     if failure is null then
       went := went + gone;
+      in_use := in_use + (past - first - held);
     elsif past - first > 1 then
       waiting := array[
         int4range(first, (first + past) / 2), int4range((first + past) / 2, past)
@@ -187,6 +208,9 @@ begin
       );
     end if;
   end loop;
+  if in_use > 0 then
+    stayed := stayed || jsonb_build_object('code', '55P03', 'reason', 'in use', 'rows', in_use);
+  end if;
 end
 $$;
 
@@ -211,7 +235,6 @@ declare
   settling text;
   untouched oid[] := '{}';
   found record;
-  locked tid[];
   taken record;
   went bigint := 0;
   stayed jsonb := '[]';
@@ -236,16 +259,19 @@ begin
   if step = 'archive_activity' then
     select moving_statements.moving, moving_statements.settling
       into statement, settling
-      from public.moving_statements();
+      from public.moving_statements(due);
     -- what is moved is not gone
     untouched := public.cascade_tables(source::regclass);
   else
     statement := format(
-      'with gone as (
-         delete from %s old where old.tableoid = $1 and old.ctid = any ($2) returning 1
+      'with %2$s,
+       gone as (
+         delete from %1$s old
+          where old.tableoid = $1 and old.ctid = any (array(select locked.ctid from locked))
+         returning 1
        )
-       select count(*), count(*) from gone',
-      source
+       select (select count(*) from locked), count(*), count(*) from gone',
+      source, public.locking(source, due)
     );
   end if;
   for found in execute format(
@@ -254,23 +280,10 @@ begin
       group by oldest.tableoid',
     oldest, passed_over, batch_size
   ) loop
-    -- with the condition again: by now another row may stand in that place
-    execute format(
-      'select coalesce(array_agg(locked.ctid), ''{}'')
-         from (select old.ctid from %s old
-                where old.tableoid = $1 and old.ctid = any ($2) and (%s)
-                  for update skip locked) locked',
-      source, due
-    ) into locked using found.home, found.places;
     select * into taken
-      from public.take_rows(statement, settling, untouched, found.home, locked);
+      from public.take_rows(statement, settling, untouched, found.home, found.places);
     went := went + taken.went;
     stayed := stayed || taken.stayed;
-    if cardinality(found.places) > cardinality(locked) then
-      stayed := stayed || jsonb_build_object(
-        'code', '55P03', 'reason', 'in use', 'rows', cardinality(found.places) - cardinality(locked)
-      );
-    end if;
   end loop;
   return public.batch_result(source::regclass, went, stayed);
 end
@@ -371,6 +384,7 @@ begin
     'retention_steps()',
     'cascade_tables(regclass)',
     'changed_rows(oid[])',
+    'locking(text, text)',
     'take_rows(text, text, oid[], oid, tid[])',
     'retention_batch(text, timestamptz, timestamptz, integer, integer)',
     'batch_result(regclass, bigint, jsonb)',

@@ -123,7 +123,7 @@ begin
                  where archived.tableoid = $1 and archived.ctid = any ($2)
                 returning 1
               )
-              select count(*), count(*) from gone',
+              select count(*), count(*), count(*) from gone',
              null, '{}', found.home, found.places
            );
     went := went + taken.went;

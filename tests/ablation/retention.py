@@ -109,7 +109,7 @@ ABLATIONS = (
         "a row that a trigger keeps is in one place",
         f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
         "[trigger that keeps]",
-        (Cut(BATCHES, "if gone < past - first then", "if false then"),),
+        (Cut(BATCHES, "if gone < held then", "if false then"),),
     ),
     Ablation(
         "no-cascades",
@@ -124,8 +124,21 @@ ABLATIONS = (
         (
             Cut(
                 ARCHIVE,
-                "where activity.tableoid = $1 and activity.ctid = any ($2)\n       returning %1$s",
-                "where activity.ctid = any ($2)\n       returning %1$s",
+                "        where activity.tableoid = $1\n"
+                "          and activity.ctid = any (array(select locked.ctid from locked))",
+                "        where activity.ctid = any (array(select locked.ctid from locked))",
+            ),
+        ),
+    ),
+    Ablation(
+        "due-again",
+        "a row is locked only while it is still due",
+        f"{RETENTION_TESTS}::test_a_row_that_is_no_longer_due_stays",
+        (
+            Cut(
+                BATCHES,
+                "and old.ctid = any ($2) and (%s)",
+                "and old.ctid = any ($2) and (%s or true)",
             ),
         ),
     ),

@@ -614,3 +614,15 @@ def test_rows_that_another_run_purged_meanwhile_are_no_failure(world: World) -> 
     cold = SlowCold(world, 1.0, 1)
     cold.during = lambda: world.connection.execute("delete from archived_activity_log")
     assert world.run(cold=cold)["outcome"] == "complete"
+
+
+def test_a_row_that_is_no_longer_due_stays(world: World) -> None:
+    """As where its place was filled anew between looking and locking."""
+    world.activity(2, days_ago(100))
+    (taken,) = world.rows(
+        "select taken.* from take_rows((select moving from moving_statements(%s)), null, '{}', "
+        "'activity_log'::regclass, (select array_agg(ctid) from activity_log)) taken",
+        f"created_at < '{days_ago(100)}'",
+    )
+    assert taken["went"] == 1
+    assert taken["stayed"] == [{"code": "55P03", "reason": "in use", "rows": 1}]
