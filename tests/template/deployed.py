@@ -106,8 +106,8 @@ def deployed(**parameters: str) -> Deployed:
     resolver = _Resolver(values, template)
     kept = {
         **template,
-        "Resources": resolver.present(template["Resources"]),
-        "Outputs": resolver.present(template["Outputs"]),
+        "Resources": resolver.chosen(resolver.present(template["Resources"])),
+        "Outputs": resolver.chosen(resolver.present(template["Outputs"])),
         "Parameters": {
             name: {**parameter, "Default": chosen[name]} if name in chosen else parameter
             for name, parameter in template["Parameters"].items()
@@ -135,6 +135,20 @@ class _Resolver:
             if "Condition" not in entry or self.holds({"Condition": entry["Condition"]})
         }
 
+    def chosen(self, value: Any) -> Any:
+        """The same with one branch of each Fn::If."""
+        match value:
+            case {"Fn::If": [condition, yes, no]}:
+                return self.chosen(yes if self.holds({"Condition": condition}) else no)
+            case {"Ref": "AWS::NoValue"}:
+                return _NO_VALUE
+            case dict():
+                found = {key: self.chosen(each) for key, each in value.items()}
+                return {key: each for key, each in found.items() if each is not _NO_VALUE}
+            case list():
+                return [each for each in map(self.chosen, value) if each is not _NO_VALUE]
+        return value
+
     def holds(self, condition: Any) -> bool:
         ((function, argument),) = condition.items()
         match function:
@@ -159,16 +173,13 @@ class _Resolver:
                 return self._filled(text, {name: self.resolve(each) for name, each in own.items()})
             case {"Fn::Sub": text}:
                 return self._filled(text, {})
-            case {"Fn::If": [condition, yes, no]}:
-                return self.resolve(yes if self.holds({"Condition": condition}) else no)
             case {"Fn::FindInMap": [name, first, second]}:
                 return self._mappings[name][self.resolve(first)][self.resolve(second)]
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self.resolve(part) for part in parts)
             case dict():
                 assert not any(key.startswith("Fn::") for key in value), value
-                resolved = {key: self.resolve(each) for key, each in value.items()}
-                return {key: each for key, each in resolved.items() if each is not _NO_VALUE}
+                return {key: self.resolve(each) for key, each in value.items()}
             case list():
                 return [self.resolve(each) for each in value]
         return value
@@ -176,13 +187,11 @@ class _Resolver:
     def _filled(self, text: str, own: Mapping[str, Any]) -> str:
         def fill(found: re.Match[str]) -> str:
             name = found[1]
-            return str(own[name]) if name in own else str(self._named(name))
+            return str(own[name]) if name in own else self._named(name)
 
         return re.sub(r"\$\{([^!}]+)\}", fill, text)
 
-    def _named(self, name: str) -> Any:
-        if name == "AWS::NoValue":
-            return _NO_VALUE
+    def _named(self, name: str) -> str:
         if name in self._values:
             return self._values[name]
         resource = name.partition(".")[0]
