@@ -54,6 +54,16 @@ comment on column public.ad_metrics.derived_at is 'When figures first reflected 
 alter table public.ad_metrics enable row level security;
 grant delete, insert, select, update on public.ad_metrics to service_role;
 
+create table public.archived_activity_leftovers (
+  row_id text not null,
+  columns jsonb not null,
+  restored_at timestamp with time zone not null,
+  constraint archived_activity_leftovers_pkey PRIMARY KEY (row_id)
+);
+comment on table public.archived_activity_leftovers is 'Of activity restored from the cold archive: the columns that archived_activity_log no longer has under that name. Kept for 30 days.';
+alter table public.archived_activity_leftovers enable row level security;
+grant delete, insert, select, update on public.archived_activity_leftovers to service_role;
+
 create table public.archived_activity_log (
   id uuid not null,
   user_id uuid,
@@ -65,7 +75,7 @@ create table public.archived_activity_log (
   archived_at timestamp with time zone default now(),
   constraint archived_activity_log_pkey PRIMARY KEY (id)
 );
-CREATE INDEX archived_activity_log_created_at_idx ON public.archived_activity_log USING btree (created_at, id);
+CREATE INDEX archived_activity_log_created_at_idx ON public.archived_activity_log USING btree (created_at);
 alter table public.archived_activity_log enable row level security;
 grant delete, insert, select, update on public.archived_activity_log to service_role;
 
@@ -179,9 +189,11 @@ create table public.metric_sync_logs (
   created_at timestamp with time zone default now(),
   constraint metric_sync_logs_pkey PRIMARY KEY (id)
 );
-CREATE INDEX metric_sync_logs_connection_idx ON public.metric_sync_logs USING btree (platform_connection_id, start_time);
+CREATE INDEX metric_sync_logs_connection_idx ON public.metric_sync_logs USING btree (platform_connection_id, start_time DESC NULLS LAST);
+CREATE INDEX metric_sync_logs_failed_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE ((status)::text = 'failed'::text);
 CREATE INDEX metric_sync_logs_in_progress_idx ON public.metric_sync_logs USING btree (platform_connection_id) WHERE ((status)::text = 'in_progress'::text);
 CREATE INDEX metric_sync_logs_start_time_idx ON public.metric_sync_logs USING btree (start_time);
+CREATE INDEX metric_sync_logs_succeeded_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE (((status)::text = 'success'::text) OR ((status)::text = 'partial'::text));
 alter table public.metric_sync_logs enable row level security;
 grant delete, insert, select, update on public.metric_sync_logs to service_role;
 
@@ -283,10 +295,12 @@ create table public.notification_queue (
   constraint notification_queue_pkey PRIMARY KEY (id)
 );
 CREATE INDEX notification_queue_config_ended_idx ON public.notification_queue USING btree (config_id, created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
-CREATE INDEX notification_queue_created_at_idx ON public.notification_queue USING btree (created_at);
+CREATE INDEX notification_queue_delivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE (is_processed AND (COALESCE(outcome, ''::text) <> ALL (ARRAY['dead'::text, 'expired'::text])));
 CREATE INDEX notification_queue_ended_idx ON public.notification_queue USING btree (created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
 CREATE INDEX notification_queue_pending_idx ON public.notification_queue USING btree (is_processed, next_attempt_at) WHERE (is_processed = false);
+CREATE INDEX notification_queue_undelivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE ((outcome = ANY (ARRAY['dead'::text, 'expired'::text])) OR ((NOT COALESCE(is_processed, false)) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))));
 CREATE INDEX notification_queue_unrouted_idx ON public.notification_queue USING btree (COALESCE(next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)) AND (routed_at IS NULL));
+CREATE INDEX notification_queue_waiting_idx ON public.notification_queue USING btree (created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
 CREATE UNIQUE INDEX notification_queue_enqueue_key ON public.notification_queue USING btree (enqueue_key) WHERE ((enqueue_key IS NOT NULL) AND (COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
 comment on column public.notification_queue.routed_at is 'When its destinations were looked up; null until then, and again once it has ended, so that a row that somebody makes wait again is found.';
 comment on column public.notification_queue.claim_token is 'Of the claim by lock_and_get_notifications that last held the row.';
@@ -414,13 +428,17 @@ create table public.retention_progress (
   purged bigint not null,
   verified_bytes bigint not null,
   remaining bigint,
+  stayed jsonb default '[]'::jsonb not null,
+  batch_rows jsonb default '{}'::jsonb not null,
   error text,
   updated_at timestamp with time zone not null,
   constraint retention_progress_pkey PRIMARY KEY (entity_type)
 );
 comment on table public.retention_progress is 'How far the last run came with each entity type.';
-comment on column public.retention_progress.status is 'complete, unfinished (the next run goes on), or failed.';
+comment on column public.retention_progress.status is 'complete, unfinished (the next run goes on), incomplete (some rows cannot go), or failed.';
 comment on column public.retention_progress.verified_bytes is 'Written to the cold archive, read back and found to be the same.';
+comment on column public.retention_progress.stayed is 'Rows that could not go: [{step, code, reason, rows, example}].';
+comment on column public.retention_progress.batch_rows is 'How many rows at once each step managed, for the next run to begin with.';
 alter table public.retention_progress enable row level security;
 grant insert, select, update on public.retention_progress to service_role;
 
@@ -507,6 +525,7 @@ create table public.worker_runs (
   constraint worker_runs_pkey PRIMARY KEY (id)
 );
 CREATE INDEX worker_runs_ended_at_idx ON public.worker_runs USING btree (ended_at);
+CREATE INDEX worker_runs_success_idx ON public.worker_runs USING btree (worker, ended_at DESC) WHERE succeeded;
 CREATE INDEX worker_runs_worker_idx ON public.worker_runs USING btree (worker, ended_at DESC);
 comment on table public.worker_runs is 'One row per run of a worker.';
 comment on column public.worker_runs.outcome is 'The worker''s own word for how it ended; failed when it raised.';
@@ -534,73 +553,98 @@ alter table public.requests add constraint requests_assigned_to_fkey FOREIGN KEY
 alter table public.requests add constraint requests_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
 alter table public.requests add constraint requests_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 
-CREATE OR REPLACE FUNCTION public.archive_activity_batch(cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.archive_activity_batch(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.activity_log activity
-     -- an array, and not a join, keeps the planner from reading the whole table
-     where activity.ctid = any (array(
-             select due.ctid
-               from public.activity_log due
-              where due.created_at < cutoff
-              order by due.created_at
-              limit batch_size
-                for update skip locked
-           ))
-    returning activity.id, activity.user_id, activity.entity_type, activity.entity_id,
-              activity.action, activity.details, activity.created_at
-  ),
-  stored as (
-    insert into public.archived_activity_log
-      (id, user_id, entity_type, entity_id, action, details, created_at)
-    select id, user_id, entity_type, entity_id, action, details, created_at
-      from gone
-    on conflict do nothing
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch('archive_activity', cutoff, null, batch_size, passed_over);
 $function$;
-revoke all on function public.archive_activity_batch(timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.archive_activity_batch(timestamp with time zone,integer) to service_role;
+revoke all on function public.archive_activity_batch(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.archive_activity_batch(timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.archive_old_activities(days_to_keep integer)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-declare
-  moved integer;
 begin
   if days_to_keep is null or days_to_keep < 1 then
     raise exception 'days_to_keep must be at least 1, not %', coalesce(days_to_keep::text, 'null')
       using errcode = '22023';
   end if;
-  with due as (
-    select activity.id
-      from public.activity_log activity
-     where activity.created_at < now() - make_interval(days => days_to_keep)
-       for update skip locked
-  ),
-  gone as (
-    delete from public.activity_log activity
-     using due
-     where activity.id = due.id
-    returning activity.id, activity.user_id, activity.entity_type, activity.entity_id,
-              activity.action, activity.details, activity.created_at
-  )
-  insert into public.archived_activity_log
-    (id, user_id, entity_type, entity_id, action, details, created_at)
-  select id, user_id, entity_type, entity_id, action, details, created_at
-    from gone
-  on conflict do nothing;
-  get diagnostics moved = row_count;
-  return moved;
+  return (
+    select coalesce(result.value ->> 'went', result.value #>> '{}')::integer
+      from public.archive_activity_batch(
+             now() - make_interval(days => days_to_keep), 2147483647
+           ) result (value)
+  );
 end
 $function$;
 revoke all on function public.archive_old_activities(integer) from public, anon, authenticated, service_role;
 grant execute on function public.archive_old_activities(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.archived_columns()
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  lacking text[] := public.unarchived_columns();
+  demanded text[] := public.demanded_columns();
+begin
+  if cardinality(lacking) > 0 then
+    raise exception 'archived_activity_log cannot hold what activity_log has: add % to it',
+      array_to_string(lacking, ', ');
+  elsif cardinality(demanded) > 0 then
+    raise exception 'archived_activity_log demands %, which activity_log does not have: give it a '
+      'default', array_to_string(demanded, ', ');
+  end if;
+  return (
+    select array_agg(format('%I', has.attname) order by has.attnum)
+      from pg_catalog.pg_attribute has
+     where has.attrelid = 'public.activity_log'::regclass
+       and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+  );
+end
+$function$;
+revoke all on function public.archived_columns() from public, anon, authenticated, service_role;
+grant execute on function public.archived_columns() to service_role;
+
+CREATE OR REPLACE FUNCTION public.batch_result(source regclass, went bigint, stayed jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  reasons jsonb := '[]';
+  reason record;
+  example text;
+begin
+  if stayed = '[]' then
+    return to_jsonb(went);
+  end if;
+  for reason in
+    select one.code, one.reason, sum(coalesce(one.rows, 1))::bigint as rows,
+           min(one.home) as home, min(one.place) as place
+      from jsonb_to_recordset(stayed) one (code text, reason text, rows bigint, home oid, place tid)
+     group by one.code, one.reason
+     order by 3 desc
+  loop
+    execute format(
+      'select to_jsonb(old) ->> ''id'' from %s old where old.tableoid = $1 and old.ctid = $2', source
+    ) into example using reason.home, reason.place;
+    reasons := reasons || jsonb_build_object(
+      'code', reason.code, 'reason', reason.reason, 'rows', reason.rows, 'example', example
+    );
+  end loop;
+  return jsonb_build_object('went', went, 'stayed', reasons);
+end
+$function$;
+revoke all on function public.batch_result(regclass,bigint,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.batch_result(regclass,bigint,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION public.begin_metric_backfill(connection_id uuid, token uuid, since date, until date, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -754,6 +798,25 @@ $function$;
 revoke all on function public.carried_value(jsonb,integer,integer) from public, anon, authenticated, service_role;
 grant execute on function public.carried_value(jsonb,integer,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION public.cascade_tables(source regclass)
+ RETURNS oid[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(distinct part.relid), '{}')
+    from pg_catalog.pg_constraint key
+   cross join lateral (
+           select key.conrelid as relid
+           union
+           select tree.relid from pg_partition_tree(key.conrelid) tree
+         ) part
+   where key.confrelid = source and key.contype = 'f' and key.conparentid = 0
+     and key.confdeltype in ('c', 'n', 'd') and key.conrelid <> source;
+$function$;
+revoke all on function public.cascade_tables(regclass) from public, anon, authenticated, service_role;
+grant execute on function public.cascade_tables(regclass) to service_role;
+
 CREATE OR REPLACE FUNCTION public.changed_ad_links(platform text, mapping_key text)
  RETURNS TABLE(request_id uuid, ad_id text, is_named boolean)
  LANGUAGE sql
@@ -774,6 +837,20 @@ AS $function$
 $function$;
 revoke all on function public.changed_ad_links(text,text) from public, anon, authenticated, service_role;
 grant execute on function public.changed_ad_links(text,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.changed_rows(tables oid[])
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    sum(pg_stat_get_xact_tuples_deleted(one.relid) + pg_stat_get_xact_tuples_updated(one.relid)),
+    0
+  )::bigint
+    from unnest(tables) one (relid);
+$function$;
+revoke all on function public.changed_rows(oid[]) from public, anon, authenticated, service_role;
+grant execute on function public.changed_rows(oid[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1087,6 +1164,33 @@ $function$;
 revoke all on function public.connect_account(text,text,jsonb,text,integer) from public, anon, authenticated, service_role;
 grant execute on function public.connect_account(text,text,jsonb,text,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION public.count_due(step text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, most integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  due text;
+  counted bigint;
+begin
+  select string_agg(
+           format('(select from %s where %s and %s < %L limit %s)', steps.source, steps.condition,
+                  steps.moment, case when steps.is_active then active_cutoff else archive_cutoff end,
+                  most),
+           ' union all '
+         )
+    into due
+    from public.retention_steps() steps
+   where steps.step = count_due.step;
+  execute format('select count(*) from (select from (%s) either limit %s) counted', due, most)
+    into counted;
+  return counted;
+end
+$function$;
+revoke all on function public.count_due(text,timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.count_due(text,timestamp with time zone,timestamp with time zone,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION public.count_retention(entity_type text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, most integer)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1094,47 +1198,29 @@ CREATE OR REPLACE FUNCTION public.count_retention(entity_type text, active_cutof
  SET search_path TO ''
 AS $function$
 declare
-  to_archive bigint := 0;
-  to_purge bigint;
+  step text := case entity_type
+    when 'activity_log' then 'archive_activity'
+    when 'notification_queue' then 'purge_notifications'
+    when 'metric_sync_logs' then 'purge_sync_logs'
+  end;
+  due bigint;
 begin
-  case entity_type
-    when 'activity_log' then
-      select count(*) into to_archive
-        from (
-          select from public.activity_log activity
-           where activity.created_at < active_cutoff
-           limit most
-        ) counted;
-      -- what this run archives may be past both times
-      select count(*) into to_purge
-        from (
-          select from public.archived_activity_log archived
-           where archived.created_at < archive_cutoff
-          union all
-          select from public.activity_log activity
-           where activity.created_at < least(active_cutoff, archive_cutoff)
-           limit most
-        ) counted;
-    when 'notification_queue' then
-      select count(*) into to_purge
-        from (
-          select from public.notification_queue queued
-           where queued.created_at < greatest(active_cutoff, archive_cutoff)
-             and public.is_notification_past_retention(queued, active_cutoff, archive_cutoff)
-           limit most
-        ) counted;
-    when 'metric_sync_logs' then
-      select count(*) into to_purge
-        from (
-          select from public.metric_sync_logs log
-           where log.start_time < greatest(active_cutoff, archive_cutoff)
-             and public.is_sync_log_past_retention(log, active_cutoff, archive_cutoff)
-           limit most
-        ) counted;
-    else
-      raise exception 'there is no retention for %', entity_type using errcode = '22023';
-  end case;
-  return jsonb_build_object('to_archive', to_archive, 'to_purge', to_purge);
+  if step is null then
+    raise exception 'there is no retention for %', entity_type using errcode = '22023';
+  end if;
+  due := public.count_due(step, active_cutoff, archive_cutoff, most);
+  if step <> 'archive_activity' then
+    return jsonb_build_object('to_archive', 0, 'to_purge', due);
+  end if;
+  return jsonb_build_object(
+    'to_archive', due,
+    -- what is archived first may be past both times
+    'to_purge', least(
+      public.count_due('purge_archived', null, archive_cutoff, most)
+      + public.count_due(step, least(active_cutoff, archive_cutoff), null, most),
+      most
+    )
+  );
 end
 $function$;
 revoke all on function public.count_retention(text,timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
@@ -1168,6 +1254,27 @@ end
 $function$;
 revoke all on function public.delivery_time(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.delivery_time(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.demanded_columns()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(format('%I', demands.attname) order by demands.attnum), '{}')
+    from pg_catalog.pg_attribute demands
+   where demands.attrelid = 'public.archived_activity_log'::regclass
+     and demands.attnum > 0 and not demands.attisdropped
+     and demands.attnotnull and not demands.atthasdef and demands.attidentity = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute has
+        where has.attrelid = 'public.activity_log'::regclass
+          and has.attname = demands.attname and has.attnum > 0 and not has.attisdropped
+     );
+$function$;
+revoke all on function public.demanded_columns() from public, anon, authenticated, service_role;
+grant execute on function public.demanded_columns() to service_role;
 
 CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[], dates date[], connection_id uuid, sync_id uuid, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1391,6 +1498,11 @@ AS $function$
                'slack_connected_channels', 'retention_policies'
              ]) looked_at (name)
     ),
+    'views', jsonb_build_object(
+      'platform_connections', public.views_of_column('platform_connections', 'credentials'),
+      'profiles', public.views_of_column('profiles', 'slack_access_token')
+    ),
+    'hazards', public.retention_hazards(),
     'configs', coalesce(
       (
         select jsonb_agg(
@@ -2229,37 +2341,23 @@ $function$;
 revoke all on function public.holds_worker_lease(text,uuid) from public, anon, authenticated, service_role;
 grant execute on function public.holds_worker_lease(text,uuid) to service_role;
 
-CREATE OR REPLACE FUNCTION public.is_notification_past_retention(queued public.notification_queue, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone)
- RETURNS boolean
+CREATE OR REPLACE FUNCTION public.leftover_columns(columns text[])
+ RETURNS text[]
  LANGUAGE sql
- IMMUTABLE
+ STABLE
  SET search_path TO ''
 AS $function$
-  select greatest(queued.created_at, coalesce(queued.processed_at, queued.created_at)) <
-    case
-      when coalesce(queued.outcome in ('dead', 'expired'), false) then archive_cutoff
-      when queued.is_processed then active_cutoff
-      when coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5) then archive_cutoff
-    end;
+  select coalesce(array_agg(named.name order by named.name), '{}')
+    from unnest(columns) named (name)
+   where not exists (
+           select
+             from pg_catalog.pg_attribute has
+            where has.attrelid = 'public.archived_activity_log'::regclass
+              and has.attname = named.name and has.attnum > 0 and not has.attisdropped
+         );
 $function$;
-revoke all on function public.is_notification_past_retention(public.notification_queue,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.is_notification_past_retention(public.notification_queue,timestamp with time zone,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.is_sync_log_past_retention(log public.metric_sync_logs, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE
- SET search_path TO ''
-AS $function$
-  select greatest(log.start_time, coalesce(log.end_time, log.start_time)) <
-    case log.status
-      when 'success' then active_cutoff
-      when 'partial' then active_cutoff
-      when 'failed' then archive_cutoff
-    end;
-$function$;
-revoke all on function public.is_sync_log_past_retention(public.metric_sync_logs,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.is_sync_log_past_retention(public.metric_sync_logs,timestamp with time zone,timestamp with time zone) to service_role;
+revoke all on function public.leftover_columns(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.leftover_columns(text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_connections(platforms jsonb DEFAULT '{}'::jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2465,17 +2563,87 @@ AS $function$
           'id', policy.id,
           'entity_type', policy.entity_type,
           'active_days', policy.active_retention_days,
-          'archive_days', policy.archive_retention_days
+          'archive_days', policy.archive_retention_days,
+          'batch_rows', coalesce(progress.batch_rows, '{}')
         )
         order by policy.last_purged_at nulls first, policy.entity_type, policy.id
       ),
       '[]'
     )
   )
-    from public.retention_policies policy;
+    from public.retention_policies policy
+    left join public.retention_progress progress on progress.entity_type = policy.entity_type;
 $function$;
 revoke all on function public.list_retention_policies(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.list_retention_policies(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_syncs(row_limit integer, only_status text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
+    from (
+      select log.start_time, connection.platform,
+             coalesce(connection.account_name, connection.account_id) as account,
+             log.status,
+             round(extract(epoch from log.end_time - log.start_time)::numeric, 1) as seconds,
+             log.metrics_created as created, log.metrics_updated as updated,
+             log.error_message as error
+        from public.metric_sync_logs log
+        left join public.platform_connections connection
+          on connection.id = log.platform_connection_id
+       where log.start_time is not null
+         and (only_status is null or log.status = only_status)
+       order by log.start_time desc
+       limit row_limit
+    ) latest;
+$function$;
+revoke all on function public.list_syncs(integer,text) from public, anon, authenticated, service_role;
+grant execute on function public.list_syncs(integer,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_waiting_notifications(row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
+    from (
+      select queued.id, config.event_type, queued.created_at, queued.next_attempt_at,
+             queued.attempts, queued.claimed_until, queued.last_error as error
+        from public.notification_queue queued
+        left join public.notification_config config on config.id = queued.config_id
+       -- word for word the predicate of notification_queue_waiting_idx
+       where coalesce(queued.is_processed, false) = false
+         and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       order by queued.created_at, queued.id
+       limit row_limit
+    ) waiting;
+$function$;
+revoke all on function public.list_waiting_notifications(integer) from public, anon, authenticated, service_role;
+grant execute on function public.list_waiting_notifications(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_worker_runs(row_limit integer, worker text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
+    from (
+      select run.worker, run.ended_at,
+             round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
+             run.outcome, run.succeeded, run.error_class, run.error
+        from public.worker_runs run
+       where list_worker_runs.worker is null or run.worker = list_worker_runs.worker
+       order by run.ended_at desc
+       limit row_limit
+    ) latest;
+$function$;
+revoke all on function public.list_worker_runs(integer,text) from public, anon, authenticated, service_role;
+grant execute on function public.list_worker_runs(integer,text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.load_ad_links(platform text, mapping_key text, after text DEFAULT NULL::text, most integer DEFAULT 20000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2550,6 +2718,24 @@ end
 $function$;
 revoke all on function public.lock_and_get_notifications(integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.lock_and_get_notifications(integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.locking(source text, due text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select format(
+    'locked as materialized (
+       select old.ctid from %s old
+        where old.tableoid = $1 and old.ctid = any ($2) and (%s)
+          for update skip locked
+     )',
+    source, due
+  );
+$function$;
+revoke all on function public.locking(text,text) from public, anon, authenticated, service_role;
+grant execute on function public.locking(text,text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.look_again(expire_after interval, row_limit integer, as_of timestamp with time zone)
  RETURNS jsonb
@@ -2640,6 +2826,85 @@ end
 $function$;
 revoke all on function public.look_for_notifications(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.look_for_notifications(uuid,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.moving_statements(due text, OUT moving text, OUT settling text)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  columns text[] := public.archived_columns();
+  listed text := array_to_string(columns, ', ');
+  may_change boolean;
+  same_key text;
+begin
+  select exists (
+           select
+             from pg_catalog.pg_trigger trigger
+            where not trigger.tgisinternal
+              and (trigger.tgrelid = 'public.archived_activity_log'::regclass
+                   or trigger.tgrelid in (
+                        select part.relid from pg_partition_tree('public.archived_activity_log') part
+                      ))
+         )
+         or exists (
+           select
+             from pg_catalog.pg_attribute has
+             join pg_catalog.pg_attribute holds
+               on holds.attname = has.attname and holds.attnum > 0
+              and holds.attrelid = 'public.archived_activity_log'::regclass
+            where has.attrelid = 'public.activity_log'::regclass and has.attnum > 0
+              and (has.atttypid, has.atttypmod) <> (holds.atttypid, holds.atttypmod)
+         )
+    into may_change;
+  moving := format(
+    'with %3$s,
+     gone as (
+       delete from public.activity_log activity
+        where activity.tableoid = $1
+          and activity.ctid = any (array(select locked.ctid from locked))
+       returning %1$s
+     ),
+     stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s from gone
+       returning %1$s
+     )
+     select (select count(*) from locked), (select count(*) from gone), %2$s',
+    listed,
+    case when may_change
+      then '(select count(*) from (select gone::text from gone
+                                   intersect all
+                                   select stored::text from stored) same)'
+      else '(select count(*) from stored)'
+    end,
+    public.locking('public.activity_log', due)
+  );
+  select string_agg(format('held.%1$I = activity.%1$I', key.attname), ' and ')
+    into same_key
+    from pg_catalog.pg_index index
+    join pg_catalog.pg_attribute key
+      on key.attrelid = index.indrelid and key.attnum = any (index.indkey)
+   where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+  having bool_and(format('%I', key.attname) = any (columns));
+  settling := format(
+    'with gone as (
+       delete from public.activity_log activity
+        using public.archived_activity_log held
+        where activity.tableoid = $1 and activity.ctid = any ($2)
+          and %s and (%s)::text = (%s)::text
+       returning 1
+     )
+     select 1, count(*), count(*) from gone',
+    same_key,
+    'held.' || array_to_string(columns, ', held.'),
+    'activity.' || array_to_string(columns, ', activity.')
+  );
+end
+$function$;
+revoke all on function public.moving_statements(text) from public, anon, authenticated, service_role;
+grant execute on function public.moving_statements(text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.named_ads(mapping_key text)
  RETURNS TABLE(request_id uuid, ad_id text)
@@ -3018,94 +3283,102 @@ $function$;
 revoke all on function public.plan_metric_syncs(jsonb,integer,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.plan_metric_syncs(jsonb,integer,interval,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.purge_archived_batch(cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.purge_archived_batch(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.archived_activity_log archived
-     where archived.ctid = any (array(
-             select due.ctid
-               from public.archived_activity_log due
-              where due.created_at < cutoff
-              order by due.created_at
-              limit batch_size
-                for update skip locked
-           ))
-    returning 1
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch('purge_archived', null, cutoff, batch_size, passed_over);
 $function$;
-revoke all on function public.purge_archived_batch(timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.purge_archived_batch(timestamp with time zone,integer) to service_role;
+revoke all on function public.purge_archived_batch(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_archived_batch(timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.purge_archived_lines(lines jsonb)
- RETURNS integer
- LANGUAGE sql
+ RETURNS jsonb
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-  with kept as materialized (
-    select line.value as text, (line.value::jsonb ->> 'id')::uuid as id
-      from jsonb_array_elements_text(lines) line
-  ),
-  gone as (
-    delete from public.archived_activity_log archived
-     using kept
-     where archived.id = kept.id
-       and to_jsonb(archived)::text = kept.text
-    returning 1
-  )
-  select count(*)::integer from gone;
+declare
+  found record;
+  taken record;
+  went bigint := 0;
+  stayed jsonb := '[]';
+begin
+  for found in execute format(
+    'with kept as materialized (
+       select line.value as text, min(line.value::jsonb ->> ''id'')::%s as id, count(*) as copies
+         from jsonb_array_elements_text($1) line
+        group by line.value
+     ),
+     locked as (
+       select archived.tableoid as home, archived.ctid as place, kept.text, kept.copies
+         from kept
+         join public.archived_activity_log archived
+           on %s
+        where to_jsonb(archived)::text = kept.text
+          for update of archived skip locked
+     )
+     select numbered.home, array_agg(numbered.place) as places
+       from (
+         select *, row_number() over (partition by text order by home, place) as copy from locked
+       ) numbered
+      where numbered.copy <= numbered.copies
+      group by numbered.home',
+    (select format_type(id.atttypid, id.atttypmod)
+       from pg_catalog.pg_attribute id
+      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
+    -- without a primary key an id may be null, and no index need know it
+    case
+      when exists (
+        select
+          from pg_catalog.pg_index index
+         where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+      ) then 'archived.id = kept.id'
+      else 'coalesce(archived.id::text, '''') = coalesce(kept.id::text, '''')'
+    end
+  ) using lines loop
+    select * into taken
+      from public.take_rows(
+             'with gone as (
+                delete from public.archived_activity_log archived
+                 where archived.tableoid = $1 and archived.ctid = any ($2)
+                returning 1
+              )
+              select count(*), count(*), count(*) from gone',
+             null, '{}', found.home, found.places
+           );
+    went := went + taken.went;
+    stayed := stayed || taken.stayed;
+  end loop;
+  return public.batch_result('public.archived_activity_log', went, stayed);
+end
 $function$;
 revoke all on function public.purge_archived_lines(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.purge_archived_lines(jsonb) to service_role;
 
-CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.notification_queue queued
-     where queued.id = any (array(
-             select due.id
-               from public.notification_queue due
-              where due.created_at < greatest(active_cutoff, archive_cutoff)
-                and public.is_notification_past_retention(due, active_cutoff, archive_cutoff)
-              order by due.created_at
-              limit batch_size
-                for update skip locked
-           ))
-    returning 1
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch(
+    'purge_notifications', active_cutoff, archive_cutoff, batch_size, passed_over
+  );
 $function$;
-revoke all on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer) to service_role;
+revoke all on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.purge_sync_log_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.purge_sync_log_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.metric_sync_logs log
-     where log.id = any (array(
-             select due.id
-               from public.metric_sync_logs due
-              where due.start_time < greatest(active_cutoff, archive_cutoff)
-                and public.is_sync_log_past_retention(due, active_cutoff, archive_cutoff)
-              order by due.start_time
-              limit batch_size
-                for update skip locked
-           ))
-    returning 1
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch(
+    'purge_sync_logs', active_cutoff, archive_cutoff, batch_size, passed_over
+  );
 $function$;
-revoke all on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer) to service_role;
+revoke all on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.purge_worker_runs(keep interval, batch_size integer, as_of timestamp with time zone DEFAULT now())
  RETURNS integer
@@ -3122,37 +3395,51 @@ AS $function$
               limit batch_size
            ))
     returning 1
+  ),
+  leftovers as (
+    delete from public.archived_activity_leftovers leftover
+     where leftover.restored_at < as_of - keep
   )
   select count(*)::integer from gone;
 $function$;
 revoke all on function public.purge_worker_runs(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.purge_worker_runs(interval,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.read_archived_activity(cutoff timestamp with time zone, batch_size integer)
+CREATE OR REPLACE FUNCTION public.read_archived_activity(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(jsonb_agg(due.line order by due.created_at, due.id), '[]')
-    from (
-      select oldest.*,
-             sum(length(oldest.line)) over (order by oldest.created_at, oldest.id)
-               - length(oldest.line) as before
-        from (
-          select archived.created_at, archived.id, to_jsonb(archived)::text as line
-            from public.archived_activity_log archived
-           where archived.created_at < cutoff
-             -- earlier ones, -infinity among them, have no day to be filed under
-             and archived.created_at >= '0001-01-02'
-           order by archived.created_at, archived.id
-           limit batch_size
-        ) oldest
-    ) due
-   where due.before < 8000000;
+declare
+  due record;
+  line text;
+  lines text[] := '{}';
+  characters bigint := 0;
+begin
+  for due in
+    select archived.tableoid as home, archived.ctid as place
+      from public.archived_activity_log archived
+     where archived.created_at < cutoff
+       -- earlier ones, -infinity among them, have no day to be filed under
+       and archived.created_at >= '0001-01-02'
+     order by archived.created_at, archived.tableoid, archived.ctid
+    offset passed_over
+     limit batch_size
+  loop
+    select to_jsonb(archived)::text
+      into line
+      from public.archived_activity_log archived
+     where archived.tableoid = due.home and archived.ctid = due.place;
+    lines := lines || line;
+    characters := characters + length(line);
+    exit when characters >= 8000000;
+  end loop;
+  return to_jsonb(lines);
+end
 $function$;
-revoke all on function public.read_archived_activity(timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.read_archived_activity(timestamp with time zone,integer) to service_role;
+revoke all on function public.read_archived_activity(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.read_archived_activity(timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.ready_destinations(busy text[], trials text[], as_of timestamp with time zone)
  RETURNS text[]
@@ -3345,12 +3632,14 @@ CREATE OR REPLACE FUNCTION public.record_retention_progress(progress jsonb, as_o
  SET search_path TO ''
 AS $function$
   insert into public.retention_progress as known
-    (entity_type, status, archived, purged, verified_bytes, remaining, error, updated_at)
+    (entity_type, status, archived, purged, verified_bytes, remaining, stayed, batch_rows, error,
+     updated_at)
   select reported.entity_type, reported.status, reported.archived, reported.purged,
-         reported.verified_bytes, reported.remaining, reported.error, as_of
+         reported.verified_bytes, reported.remaining, coalesce(reported.stayed, '[]'),
+         coalesce(reported.batch_rows, '{}'), reported.error, as_of
     from jsonb_to_record(progress) as reported (
-           entity_type text, status text, archived bigint, purged bigint,
-           verified_bytes bigint, remaining bigint, error text
+           entity_type text, status text, archived bigint, purged bigint, verified_bytes bigint,
+           remaining bigint, stayed jsonb, batch_rows jsonb, error text
          )
   on conflict on constraint retention_progress_pkey do update
     set status = excluded.status,
@@ -3358,6 +3647,8 @@ AS $function$
         purged = excluded.purged,
         verified_bytes = excluded.verified_bytes,
         remaining = excluded.remaining,
+        stayed = excluded.stayed,
+        batch_rows = known.batch_rows || excluded.batch_rows,
         error = excluded.error,
         updated_at = excluded.updated_at;
 $function$;
@@ -3682,25 +3973,136 @@ $function$;
 revoke all on function public.restart_deliveries(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.restart_deliveries(uuid[],timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.restore_archived_activity(lines jsonb)
- RETURNS integer
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION public.restore_alike(columns text[], rows jsonb, as_of timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-  with restored as (
-    insert into public.archived_activity_log
-    select archived.*
-      from jsonb_array_elements_text(lines) line
-     cross join lateral jsonb_populate_record(
-             null::public.archived_activity_log, line.value::jsonb
-           ) archived
-    on conflict do nothing
-    returning 1
-  )
-  select count(*)::integer from restored;
+declare
+  kept text[];
+  has_key boolean;
+  restored bigint;
+begin
+  select array_agg(format('%I', has.attname) order by has.attnum),
+         exists (
+           select
+             from pg_catalog.pg_index index
+            where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+         )
+    into kept, has_key
+    from pg_catalog.pg_attribute has
+   where has.attrelid = 'public.archived_activity_log'::regclass
+     and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+     and has.attname = any (columns);
+  execute format(
+    'with stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s
+         from jsonb_populate_recordset(null::public.archived_activity_log, $1) line
+        where %2$s
+       on conflict do nothing
+       returning 1
+     )
+     select count(*) from stored',
+    array_to_string(kept, ', '),
+    case
+      when has_key then 'true'
+      else format(
+        'not exists (
+           select from public.archived_activity_log held
+            where held.created_at is not distinct from line.created_at
+              and (%s)::text = (%s)::text
+         )',
+        'held.' || array_to_string(kept, ', held.'),
+        'line.' || array_to_string(kept, ', line.')
+      )
+    end
+  ) into restored using rows;
+  insert into public.archived_activity_leftovers as known (row_id, columns, restored_at)
+  select distinct on (line.value ->> 'id')
+         line.value ->> 'id',
+         (select jsonb_object_agg(gone.name, line.value -> gone.name)
+            from unnest(public.leftover_columns(restore_alike.columns)) gone (name)),
+         as_of
+    from jsonb_array_elements(rows) line
+   where cardinality(public.leftover_columns(restore_alike.columns)) > 0
+     and line.value ->> 'id' is not null
+  on conflict on constraint archived_activity_leftovers_pkey do update
+    set columns = known.columns || excluded.columns,
+        restored_at = excluded.restored_at;
+  return restored;
+end
 $function$;
-revoke all on function public.restore_archived_activity(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.restore_archived_activity(jsonb) to service_role;
+revoke all on function public.restore_alike(text[],jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.restore_alike(text[],jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.restore_archived_activity(lines jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  alike record;
+  line jsonb;
+  restored bigint := 0;
+  refused jsonb := '[]';
+  leftovers jsonb := '{}';
+begin
+  -- rows of different times may have different columns
+  for alike in
+    select array(select jsonb_object_keys(text.value::jsonb) order by 1) as columns,
+           jsonb_agg(text.value::jsonb) as rows
+      from jsonb_array_elements_text(lines) text
+     group by 1
+  loop
+    begin
+      restored := restored + public.restore_alike(alike.columns, alike.rows, as_of);
+    exception when others then
+      if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+        raise;
+      end if;
+      for line in select value from jsonb_array_elements(alike.rows) loop
+        begin
+          restored := restored
+            + public.restore_alike(alike.columns, jsonb_build_array(line), as_of);
+        exception when others then
+          if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+            raise;
+          end if;
+          refused := refused || jsonb_build_object(
+            'code', sqlstate, 'reason', left(regexp_replace(sqlerrm, ': ".*', ''), 300),
+            'example', line ->> 'id'
+          );
+        end;
+      end loop;
+    end;
+    leftovers := leftovers || (
+      select coalesce(
+               jsonb_object_agg(
+                 gone.name,
+                 coalesce((leftovers ->> gone.name)::bigint, 0) + jsonb_array_length(alike.rows)
+               ),
+               '{}'
+             )
+        from unnest(public.leftover_columns(alike.columns)) gone (name)
+    );
+  end loop;
+  return jsonb_build_object(
+    'restored', restored,
+    'leftovers', leftovers,
+    'refused', (
+      select coalesce(jsonb_agg(to_jsonb(grouped)), '[]')
+        from (
+          select one.code, one.reason, count(*) as rows, min(one.example) as example
+            from jsonb_to_recordset(refused) one (code text, reason text, example text)
+           group by one.code, one.reason
+        ) grouped
+    )
+  );
+end
+$function$;
+revoke all on function public.restore_archived_activity(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.restore_archived_activity(jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.resume_delivery(as_of timestamp with time zone)
  RETURNS void
@@ -3718,6 +4120,158 @@ AS $function$
 $function$;
 revoke all on function public.resume_delivery(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.resume_delivery(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.retention_batch(step text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer, passed_over integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  source text;
+  due text;
+  oldest text;
+  statement text;
+  settling text;
+  untouched oid[] := '{}';
+  found record;
+  taken record;
+  went bigint := 0;
+  stayed jsonb := '[]';
+begin
+  select min(steps.source),
+         string_agg(format('(%s and %s < %L)', steps.condition, steps.moment, cutoff.at), ' or '),
+         string_agg(
+           format(
+             '(select old.tableoid, old.ctid, %2$s as moment from %1$s old
+                where %3$s and %2$s < %4$L
+                order by %2$s, old.tableoid, old.ctid limit %5$s)',
+             steps.source, steps.moment, steps.condition, cutoff.at, passed_over + batch_size
+           ),
+           ' union all '
+         )
+    into source, due, oldest
+    from public.retention_steps() steps
+   cross join lateral (
+           select case when steps.is_active then active_cutoff else archive_cutoff end as at
+         ) cutoff
+   where steps.step = retention_batch.step;
+  if step = 'archive_activity' then
+    select moving_statements.moving, moving_statements.settling
+      into statement, settling
+      from public.moving_statements(due);
+    -- what is moved is not gone
+    untouched := public.cascade_tables(source::regclass);
+  else
+    statement := format(
+      'with %2$s,
+       gone as (
+         delete from %1$s old
+          where old.tableoid = $1 and old.ctid = any (array(select locked.ctid from locked))
+         returning 1
+       )
+       select (select count(*) from locked), count(*), count(*) from gone',
+      source, public.locking(source, due)
+    );
+  end if;
+  for found in execute format(
+    'select oldest.tableoid as home, array_agg(oldest.ctid) as places
+       from (select * from (%s) either order by moment, tableoid, ctid offset %s limit %s) oldest
+      group by oldest.tableoid',
+    oldest, passed_over, batch_size
+  ) loop
+    select * into taken
+      from public.take_rows(statement, settling, untouched, found.home, found.places);
+    went := went + taken.went;
+    stayed := stayed || taken.stayed;
+  end loop;
+  return public.batch_result(source::regclass, went, stayed);
+end
+$function$;
+revoke all on function public.retention_batch(text,timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.retention_batch(text,timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.retention_hazards()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with touched as (
+    select distinct class.oid, class.relname
+      from pg_catalog.pg_class class
+     where class.relnamespace = 'public'::regnamespace
+       and class.relname in
+           ('activity_log', 'archived_activity_log', 'notification_queue', 'metric_sync_logs')
+  ),
+  keys as (
+    select touched.relname, key.conname, key.confdeltype,
+           regexp_replace(key.conrelid::regclass::text, '^public\.', '') as referring,
+           exists (
+             select
+               from pg_catalog.pg_index index
+              where index.indrelid = key.conrelid and index.indpred is null
+                and index.indkey[0] = any (key.conkey)
+           ) as is_indexed
+      from touched
+      join pg_catalog.pg_constraint key
+        on key.confrelid = touched.oid and key.contype = 'f' and key.conparentid = 0
+     where key.conrelid <> touched.oid
+       and key.conrelid <> to_regclass('public.notification_deliveries')
+  ),
+  hazards as (
+    select 'activity_log' as "table", 'column' as kind, lacking.name as what, null as name
+      from unnest(public.unarchived_columns()) lacking (name)
+    union all
+    select 'activity_log', 'demand', demanded.name, null
+      from unnest(public.demanded_columns()) demanded (name)
+    union all
+    select relname,
+           case when confdeltype in ('a', 'r') then 'refusal' else 'cascade' end,
+           referring,
+           conname
+      from keys
+    union all
+    select relname, 'unindexed', referring, conname from keys where not is_indexed
+    union all
+    select touched.relname, 'trigger', null, trigger.tgname
+      from touched
+      join pg_catalog.pg_trigger trigger
+        on trigger.tgrelid = touched.oid
+       and not trigger.tgisinternal and trigger.tgenabled in ('O', 'A')
+     -- on delete; into the archive also on insert
+     where trigger.tgtype & 8 <> 0
+        or (trigger.tgtype & 4 <> 0 and touched.relname = 'archived_activity_log')
+  )
+  select coalesce(jsonb_agg(to_jsonb(hazards) order by "table", kind, what, name), '[]')
+    from hazards;
+$function$;
+revoke all on function public.retention_hazards() from public, anon, authenticated, service_role;
+grant execute on function public.retention_hazards() to service_role;
+
+CREATE OR REPLACE FUNCTION public.retention_steps()
+ RETURNS TABLE(step text, source text, condition text, moment text, is_active boolean)
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  values
+    ('archive_activity', 'public.activity_log', 'true', 'created_at', true),
+    ('purge_archived', 'public.archived_activity_log', 'true', 'created_at', false),
+    ('purge_notifications', 'public.notification_queue',
+     'is_processed and coalesce(outcome, '''') not in (''dead'', ''expired'')',
+     'greatest(created_at, processed_at)', true),
+    ('purge_notifications', 'public.notification_queue',
+     '(outcome in (''dead'', ''expired'')
+       or (not coalesce(is_processed, false)
+           and coalesce(attempts, 0) >= coalesce(max_attempts, 5)))',
+     'greatest(created_at, processed_at)', false),
+    ('purge_sync_logs', 'public.metric_sync_logs', '(status = ''success'' or status = ''partial'')',
+     'greatest(start_time, end_time)', true),
+    ('purge_sync_logs', 'public.metric_sync_logs', 'status = ''failed''',
+     'greatest(start_time, end_time)', false);
+$function$;
+revoke all on function public.retention_steps() from public, anon, authenticated, service_role;
+grant execute on function public.retention_steps() to service_role;
 
 CREATE OR REPLACE FUNCTION public.return_worker_lease(name text, holder uuid, handover jsonb DEFAULT NULL::jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS void
@@ -4546,13 +5100,28 @@ AS $function$
   passes as (
     select command.name,
            not subject.relrowsecurity or exists (
-             select from pg_catalog.pg_policy policy
+             select
+               from pg_catalog.pg_policy policy
+              cross join lateral (
+                     select coalesce(
+                              pg_get_expr(
+                                case when command.code = 'a'
+                                  then coalesce(policy.polwithcheck, policy.polqual)
+                                  else policy.polqual
+                                end,
+                                policy.polrelid
+                              ),
+                              'true'
+                            ) as what
+                   ) says
               where policy.polrelid = subject.oid
-                and policy.polpermissive
                 and policy.polcmd in ('*', command.code)
                 and (0::oid = any (policy.polroles)
                      or (select role.oid from pg_catalog.pg_roles role
                           where role.rolname = role_name) = any (policy.polroles))
+             -- a restrictive one that says false shuts all others
+             having bool_or(policy.polpermissive and says.what <> 'false')
+                and bool_and(policy.polpermissive or says.what <> 'false')
            ) as passes
       from subject
      cross join (
@@ -4667,6 +5236,80 @@ $function$;
 revoke all on function public.take_over_claims(uuid,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.take_over_claims(uuid,integer,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.take_rows(statement text, settling text, untouched oid[], home oid, places tid[], OUT went bigint, OUT stayed jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  waiting int4range[] := array[int4range(1, cardinality(places) + 1)];
+  first integer;
+  past integer;
+  held bigint;
+  gone bigint;
+  arrived bigint;
+  in_use bigint := 0;
+  before bigint;
+  failure text;
+  reason text;
+begin
+  set constraints all immediate;
+  went := 0;
+  stayed := '[]';
+  while cardinality(waiting) > 0 loop
+    first := lower(waiting[1]);
+    past := upper(waiting[1]);
+    waiting := waiting[2:];
+    begin
+      before := public.changed_rows(untouched);
+      execute statement into held, gone, arrived using home, places[first:past - 1];
+      if gone < held then
+        raise exception 'a trigger keeps it' using errcode = '27000';
+      elsif arrived < gone then
+        raise exception 'a trigger or the column type of the archive changes it'
+          using errcode = '27000';
+      elsif public.changed_rows(untouched) > before then
+        raise exception 'rows of other tables would be deleted or changed along with it'
+          using errcode = '23503';
+      end if;
+      failure := null;
+    exception when others then
+      failure := sqlstate;
+      reason := sqlerrm;
+      -- no matter of single rows: the connection, resources, locks, rights, the schema
+      if failure ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+        raise;
+      end if;
+    end;
+    if failure = '23505' and past - first = 1 and settling is not null then
+      execute settling into held, gone, arrived using home, places[first:first];
+      failure := case when gone = 0 then failure end;
+    end if;
+    if failure is null then
+      went := went + gone;
+      in_use := in_use + (past - first - held);
+    elsif past - first > 1 then
+      waiting := array[
+        int4range(first, (first + past) / 2), int4range((first + past) / 2, past)
+      ] || waiting;
+    else
+      stayed := stayed || jsonb_build_object(
+        'code', failure,
+        -- without the values of the row, which some messages quote
+        'reason', left(regexp_replace(reason, ': ".*', ''), 300),
+        'home', home,
+        'place', places[first]
+      );
+    end if;
+  end loop;
+  if in_use > 0 then
+    stayed := stayed || jsonb_build_object('code', '55P03', 'reason', 'in use', 'rows', in_use);
+  end if;
+end
+$function$;
+revoke all on function public.take_rows(text,text,oid[],oid,tid[]) from public, anon, authenticated, service_role;
+grant execute on function public.take_rows(text,text,oid[],oid,tid[]) to service_role;
+
 CREATE OR REPLACE FUNCTION public.take_worker_lease(name text, holder uuid, ttl interval, lingers boolean DEFAULT false, as_of timestamp with time zone DEFAULT now())
  RETURNS SETOF public.worker_leases
  LANGUAGE plpgsql
@@ -4717,6 +5360,79 @@ end
 $function$;
 revoke all on function public.trim_invisible(text) from public, anon, authenticated, service_role;
 grant execute on function public.trim_invisible(text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.unarchived_columns()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    array_agg(
+      format('%I %s', has.attname, format_type(has.atttypid, has.atttypmod)) order by has.attnum
+    ),
+    '{}'
+  )
+    from pg_catalog.pg_attribute has
+   where has.attrelid = 'public.activity_log'::regclass
+     and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute holds
+        where holds.attrelid = 'public.archived_activity_log'::regclass
+          and holds.attname = has.attname
+          and holds.attnum > 0 and not holds.attisdropped and holds.attgenerated = ''
+     );
+$function$;
+revoke all on function public.unarchived_columns() from public, anon, authenticated, service_role;
+grant execute on function public.unarchived_columns() to service_role;
+
+CREATE OR REPLACE FUNCTION public.views_of_column(table_name text, column_name text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with recursive reading as (
+    select rule.ev_class as view
+      from pg_catalog.pg_attribute attribute
+      join pg_catalog.pg_depend depend
+        on depend.refclassid = 'pg_catalog.pg_class'::regclass
+       and depend.refobjid = attribute.attrelid
+       and depend.refobjsubid = attribute.attnum
+       and depend.classid = 'pg_catalog.pg_rewrite'::regclass
+      join pg_catalog.pg_rewrite rule on rule.oid = depend.objid
+     where attribute.attrelid = to_regclass(format('public.%I', table_name))
+       and attribute.attname = column_name
+    union
+    select rule.ev_class
+      from reading
+      join pg_catalog.pg_depend depend
+        on depend.refclassid = 'pg_catalog.pg_class'::regclass
+       and depend.refobjid = reading.view
+       and depend.classid = 'pg_catalog.pg_rewrite'::regclass
+      join pg_catalog.pg_rewrite rule on rule.oid = depend.objid
+     where rule.ev_class <> reading.view
+  )
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object(
+        'view', regexp_replace(view.oid::regclass::text, '^public\.', ''), 'role', role.name
+      )
+      order by view.oid::regclass::text, role.name
+    ),
+    '[]'
+  )
+    from reading
+    join pg_catalog.pg_class view on view.oid = reading.view and view.relkind in ('v', 'm')
+   cross join unnest(array['anon', 'authenticated']) role (name)
+   where has_schema_privilege(role.name, view.relnamespace, 'USAGE')
+     and has_any_column_privilege(role.name, view.oid, 'SELECT')
+     and not coalesce('security_invoker=true' = any (view.reloptions)
+                      or 'security_invoker=on' = any (view.reloptions), false);
+$function$;
+revoke all on function public.views_of_column(text,text) from public, anon, authenticated, service_role;
+grant execute on function public.views_of_column(text,text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.withdraw_deliveries(delivery_ids uuid[], doubtful uuid[], as_of timestamp with time zone)
  RETURNS void

@@ -3,6 +3,10 @@
 -- A successor that finds the lease taken may leave its wish in the row; a holder that can hand over
 -- reads it with its next renewal.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 create table if not exists public.worker_leases (
   name text primary key,
   holder uuid not null,
@@ -25,7 +29,13 @@ comment on column public.worker_leases.wanted_at is
 comment on column public.worker_leases.handover is
   'What the holder knew at renewed_at and its successor needs, such as the rate budget left.';
 
-alter table public.worker_leases enable row level security;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.worker_leases'::regclass) then
+    alter table public.worker_leases enable row level security;
+  end if;
+end
+$$;
 revoke all on public.worker_leases from public, anon, authenticated;
 grant select, insert, update on public.worker_leases to service_role;
 

@@ -4,12 +4,26 @@
 -- `is_processed`, dead is `attempts` at its maximum. What is new there is nullable and derived.
 -- A row that is neither waits: that predicate stands word for word in each index and query here.
 
-alter table public.notification_queue
-  add column if not exists routed_at timestamptz,
-  add column if not exists claim_token uuid,
-  add column if not exists claimed_until timestamptz,
-  add column if not exists outcome text,
-  add column if not exists enqueue_key text;
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+do $$
+begin
+  if (
+    select count(*) from pg_catalog.pg_attribute
+     where attrelid = 'public.notification_queue'::regclass and not attisdropped
+       and attname in ('routed_at', 'claim_token', 'claimed_until', 'outcome', 'enqueue_key')
+  ) < 5 then
+    alter table public.notification_queue
+      add column if not exists routed_at timestamptz,
+      add column if not exists claim_token uuid,
+      add column if not exists claimed_until timestamptz,
+      add column if not exists outcome text,
+      add column if not exists enqueue_key text;
+  end if;
+end
+$$;
 
 comment on column public.notification_queue.routed_at is
   'When its destinations were looked up; null until then, and again once it has ended, so that a '
@@ -25,32 +39,57 @@ comment on column public.notification_queue.enqueue_key is
   'refused, so that a producer may safely try again.';
 
 -- What waits and was not routed yet, by when it is due.
-create index if not exists notification_queue_unrouted_idx on public.notification_queue (
-  (coalesce(next_attempt_at, '-infinity'::timestamptz)),
-  created_at,
-  id
-)
-where coalesce(is_processed, false) = false
-  and coalesce(attempts, 0) < coalesce(max_attempts, 5)
-  and routed_at is null;
+do $$
+begin
+  if to_regclass('public.notification_queue_unrouted_idx') is null then
+    create index notification_queue_unrouted_idx
+      on public.notification_queue (
+      (coalesce(next_attempt_at, '-infinity'::timestamptz)),
+      created_at,
+      id
+    )
+    where coalesce(is_processed, false) = false
+      and coalesce(attempts, 0) < coalesce(max_attempts, 5)
+      and routed_at is null;
+  end if;
+end
+$$;
 
-create unique index if not exists notification_queue_enqueue_key
-  on public.notification_queue (enqueue_key)
-  where enqueue_key is not null
-    and coalesce(is_processed, false) = false
-    and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+do $$
+begin
+  if to_regclass('public.notification_queue_enqueue_key') is null then
+    create unique index notification_queue_enqueue_key
+      on public.notification_queue (enqueue_key)
+      where enqueue_key is not null
+        and coalesce(is_processed, false) = false
+        and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+  end if;
+end
+$$;
 
 -- Dead letters and what expired: looked for by people, newest first, of all or of one config.
-create index if not exists notification_queue_ended_idx
-  on public.notification_queue (created_at desc nulls last, id)
-  where (coalesce(is_processed, false) = false
-         and coalesce(attempts, 0) >= coalesce(max_attempts, 5))
-     or outcome = 'expired';
-create index if not exists notification_queue_config_ended_idx
-  on public.notification_queue (config_id, created_at desc nulls last, id)
-  where (coalesce(is_processed, false) = false
-         and coalesce(attempts, 0) >= coalesce(max_attempts, 5))
-     or outcome = 'expired';
+do $$
+begin
+  if to_regclass('public.notification_queue_ended_idx') is null then
+    create index notification_queue_ended_idx
+      on public.notification_queue (created_at desc nulls last, id)
+      where (coalesce(is_processed, false) = false
+             and coalesce(attempts, 0) >= coalesce(max_attempts, 5))
+         or outcome = 'expired';
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.notification_queue_config_ended_idx') is null then
+    create index notification_queue_config_ended_idx
+      on public.notification_queue (config_id, created_at desc nulls last, id)
+      where (coalesce(is_processed, false) = false
+             and coalesce(attempts, 0) >= coalesce(max_attempts, 5))
+         or outcome = 'expired';
+  end if;
+end
+$$;
 
 create table if not exists public.notification_deliveries (
   id uuid primary key default gen_random_uuid(),
@@ -129,31 +168,73 @@ comment on column public.notification_deliveries.history is
   'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
 
 -- Ready to be claimed, destination by destination in the order of delivery.
-create index if not exists notification_deliveries_ready_idx
-  on public.notification_deliveries (destination, due_at, queued_at, notification_id)
-  where state in ('pending', 'unknown') and claim_token is null and next_attempt_at is null;
+do $$
+begin
+  if to_regclass('public.notification_deliveries_ready_idx') is null then
+    create index notification_deliveries_ready_idx
+      on public.notification_deliveries (destination, due_at, queued_at, notification_id)
+      where state in ('pending', 'unknown') and claim_token is null and next_attempt_at is null;
+  end if;
+end
+$$;
 -- To be made ready at a time.
-create index if not exists notification_deliveries_delayed_idx
-  on public.notification_deliveries (next_attempt_at)
-  where state in ('pending', 'unknown') and next_attempt_at is not null;
-create index if not exists notification_deliveries_claimed_idx
-  on public.notification_deliveries (claimed_by)
-  where claimed_by is not null;
+do $$
+begin
+  if to_regclass('public.notification_deliveries_delayed_idx') is null then
+    create index notification_deliveries_delayed_idx
+      on public.notification_deliveries (next_attempt_at)
+      where state in ('pending', 'unknown') and next_attempt_at is not null;
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.notification_deliveries_claimed_idx') is null then
+    create index notification_deliveries_claimed_idx
+      on public.notification_deliveries (claimed_by)
+      where claimed_by is not null;
+  end if;
+end
+$$;
 -- Those that expire first.
-create index if not exists notification_deliveries_ageing_idx
-  on public.notification_deliveries (destination, ages_from)
-  where state in ('pending', 'unknown');
+do $$
+begin
+  if to_regclass('public.notification_deliveries_ageing_idx') is null then
+    create index notification_deliveries_ageing_idx
+      on public.notification_deliveries (destination, ages_from)
+      where state in ('pending', 'unknown');
+  end if;
+end
+$$;
 -- Which configs have something under way where.
-create index if not exists notification_deliveries_config_idx
-  on public.notification_deliveries (config_id, destination)
-  where state in ('pending', 'unknown');
+do $$
+begin
+  if to_regclass('public.notification_deliveries_config_idx') is null then
+    create index notification_deliveries_config_idx
+      on public.notification_deliveries (config_id, destination)
+      where state in ('pending', 'unknown');
+  end if;
+end
+$$;
 -- Those that took runs down with them.
-create index if not exists notification_deliveries_suspect_idx
-  on public.notification_deliveries (due_at)
-  where state in ('pending', 'unknown') and lost_claims >= 3;
-create index if not exists notification_deliveries_error_idx
-  on public.notification_deliveries (error_code, settled_at desc)
-  where state in ('dead', 'expired');
+do $$
+begin
+  if to_regclass('public.notification_deliveries_suspect_idx') is null then
+    create index notification_deliveries_suspect_idx
+      on public.notification_deliveries (due_at)
+      where state in ('pending', 'unknown') and lost_claims >= 3;
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.notification_deliveries_error_idx') is null then
+    create index notification_deliveries_error_idx
+      on public.notification_deliveries (error_code, settled_at desc)
+      where state in ('dead', 'expired');
+  end if;
+end
+$$;
 
 create table if not exists public.notification_unrouted (
   notification_id uuid primary key references public.notification_queue (id) on delete cascade,
@@ -178,12 +259,30 @@ comment on column public.notification_unrouted.reason is
 comment on column public.notification_unrouted.look_at is
   'When its destinations are looked up again: after 1 minute, growing to 10.';
 
-create index if not exists notification_unrouted_look_idx
-  on public.notification_unrouted (look_at, due_at, queued_at);
-create index if not exists notification_unrouted_config_idx
-  on public.notification_unrouted (config_id, due_at, queued_at);
-create index if not exists notification_unrouted_ageing_idx
-  on public.notification_unrouted (ages_from);
+do $$
+begin
+  if to_regclass('public.notification_unrouted_look_idx') is null then
+    create index notification_unrouted_look_idx
+      on public.notification_unrouted (look_at, due_at, queued_at);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.notification_unrouted_config_idx') is null then
+    create index notification_unrouted_config_idx
+      on public.notification_unrouted (config_id, due_at, queued_at);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.notification_unrouted_ageing_idx') is null then
+    create index notification_unrouted_ageing_idx
+      on public.notification_unrouted (ages_from);
+  end if;
+end
+$$;
 
 create table if not exists public.slack_destinations (
   destination text primary key,
@@ -212,9 +311,15 @@ comment on column public.slack_destinations.stood_still is
   'How long its clock stood in all, before standing_since; stood_from and stood_to are the last '
   'time.';
 
-create index if not exists slack_destinations_parked_idx
-  on public.slack_destinations (probe_at)
-  where parked_at is not null;
+do $$
+begin
+  if to_regclass('public.slack_destinations_parked_idx') is null then
+    create index slack_destinations_parked_idx
+      on public.slack_destinations (probe_at)
+      where parked_at is not null;
+  end if;
+end
+$$;
 
 create table if not exists public.slack_workspace (
   only_one boolean primary key default true check (only_one),
@@ -238,7 +343,10 @@ begin
     'notification_deliveries', 'notification_unrouted', 'slack_destinations', 'slack_workspace'
   ]
   loop
-    execute format('alter table public.%I enable row level security', brought);
+    if not (select relrowsecurity from pg_catalog.pg_class
+             where oid = format('public.%I', brought)::regclass) then
+      execute format('alter table public.%I enable row level security', brought);
+    end if;
     execute format('revoke all on public.%I from public, anon, authenticated', brought);
   end loop;
 end

@@ -13,6 +13,10 @@
 -- that they call. What is computed for each row is PL/pgSQL of one expression, which costs a
 -- hundredth of a query.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The text without blanks and invisible characters round it; null when nothing is left.
 create or replace function public.trim_invisible(pasted text)
 returns text

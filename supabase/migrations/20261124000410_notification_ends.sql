@@ -6,6 +6,10 @@
 --   restart_deliveries    another life for what ended
 --   withdraw_deliveries   takes deliveries back to be routed again
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Writes to the dashboard's rows what came of their deliveries. One whose deliveries have all ended
 -- ends: dead before expired before sent before skipped.
 create or replace function public.settle_notifications(

@@ -5,6 +5,10 @@
 --   route_again          does so for deliveries that are taken back
 --   route_notifications  does so for what is new and due
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Enters what route_chosen found: deliveries to be made, and what has nowhere to go. The checks of
 -- foreign keys keep their plans here: to plan them for each row would cost more than all the rest.
 create or replace function public.enter_fates(fates jsonb, as_of timestamptz)

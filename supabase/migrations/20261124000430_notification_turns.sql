@@ -4,6 +4,10 @@
 --   fair_deliveries             the next ones of each, in turn
 --   lock_and_get_notifications  the dashboard's own call, of before there were destinations
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The destinations that have something ready and are neither held back nor busy; parked ones only
 -- as `trials`.
 create or replace function public.ready_destinations(

@@ -3,6 +3,10 @@
 --   carried_value  event_data, at a size that fits
 --   carried_data   what deliveries are rendered from, bounded in bytes
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- A value as it travels, in about `most` bytes: what is longer is cut, as rendering would cut it in
 -- the end. No value in an object gets more than a third of that, and the longest go first.
 create or replace function public.carried_value(

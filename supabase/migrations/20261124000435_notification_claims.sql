@@ -6,6 +6,10 @@
 -- A claim names its run, and holds while that run holds the drainer's lease: what another run
 -- claimed and did not announce is free.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Has what was chosen and cannot be taken step aside: rows that somebody ended take their
 -- deliveries with them, and those that the one-argument call holds wait for the end of its lease.
 create or replace function public.step_aside(chosen uuid[], as_of timestamptz)

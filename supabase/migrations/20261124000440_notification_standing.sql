@@ -9,6 +9,10 @@
 -- A clock that stops is noted once and its time added up when it goes on: what happened before
 -- costs nothing later.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- `parks`: [{destination, code, reason}]. A first probe is due after 10 minutes.
 create or replace function public.park_destinations(parks jsonb, as_of timestamptz)
 returns void

@@ -3,6 +3,10 @@
 --   settle_deliveries             writes outcomes
 --   record_notification_progress  all that a run has to say, about once a second
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Writes outcomes to deliveries whose claim stands, and to what is known of their destinations.
 -- Returns the ids of those that were written.
 create or replace function public.settle_deliveries(outcomes jsonb, as_of timestamptz)

@@ -6,6 +6,10 @@
 -- Each step, here and in the next part, takes at most `row_limit` rows, and none looks back at
 -- what has happened before.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- What other runs had in flight: what they did not announce is free at once; what they did may have
 -- been posted, and holds its destination until it can be looked for. Returns how many died for it.
 create or replace function public.take_over_claims(

@@ -3,6 +3,10 @@
 --   follow_configs  what was switched off or goes elsewhere now
 --   look_again      for destinations of what has none
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Has what waits follow its config: ended where that was switched off, routed again where it goes
 -- elsewhere now. What may have been posted stays to be settled where it was, unless nothing can be
 -- found out there. Returns {skipped, routed}.

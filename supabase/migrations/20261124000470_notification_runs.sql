@@ -5,6 +5,10 @@
 --   oldest_due_notification  how long the oldest one waits
 --   finish_notification_run  hands the lease back
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Begins or goes on with a run. While another run drains: {acquired: false, lingers}; one that
 -- lingers hands over within seconds, now that it is asked. Else {acquired: true, dead, skipped,
 -- expired, more, handover, handover_age, stopped, probes, suspects}.

@@ -1,5 +1,9 @@
 -- Notifications, part 13: dead letters, which people list, look at and redrive.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- What ended without being posted, dead or expired: the newest ones, of all, of a config or of an
 -- error code.
 create or replace function public.ended_notifications(

@@ -1,6 +1,10 @@
 -- Notifications, part 14: what people do besides. Single notifications are skipped; what stands
 -- still is listed and released; producers enqueue by a key.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Ends notifications that wait, so that they are not posted; what is being posted at the moment
 -- stays. Returns how many ended.
 create or replace function public.skip_notifications(

@@ -1,42 +1,208 @@
--- The activity archive's call, kept by name and signature, safe against running twice at once.
+-- The activity archive: which columns activity moves with, and the statement that moves it.
 --
--- Moving is one statement: what the delete returns is what the insert stores, so no row is in
--- both tables or in neither. Skips rows that another call has locked.
+--   unarchived_columns, demanded_columns, archived_columns
+--                           what the archive cannot hold, what it demands, and what moves: all
+--   moving_statements       for take_rows, which runs them
+--   archive_old_activities  the dashboard's own call, kept by name and signature
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- What activity_log has and archived_activity_log cannot hold, as "name type". A generated column
+-- is not among it: it is made of the others.
+create or replace function public.unarchived_columns()
+returns text[]
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(
+    array_agg(
+      format('%I %s', has.attname, format_type(has.atttypid, has.atttypmod)) order by has.attnum
+    ),
+    '{}'
+  )
+    from pg_catalog.pg_attribute has
+   where has.attrelid = 'public.activity_log'::regclass
+     and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute holds
+        where holds.attrelid = 'public.archived_activity_log'::regclass
+          and holds.attname = has.attname
+          and holds.attnum > 0 and not holds.attisdropped and holds.attgenerated = ''
+     );
+$$;
+
+-- What archived_activity_log demands and activity_log does not have.
+create or replace function public.demanded_columns()
+returns text[]
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(array_agg(format('%I', demands.attname) order by demands.attnum), '{}')
+    from pg_catalog.pg_attribute demands
+   where demands.attrelid = 'public.archived_activity_log'::regclass
+     and demands.attnum > 0 and not demands.attisdropped
+     and demands.attnotnull and not demands.atthasdef and demands.attidentity = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute has
+        where has.attrelid = 'public.activity_log'::regclass
+          and has.attname = demands.attname and has.attnum > 0 and not has.attisdropped
+     );
+$$;
+
+-- The columns that activity moves with, quoted: all that it has. Raises where the archive lacks
+-- one, or demands another.
+create or replace function public.archived_columns()
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  lacking text[] := public.unarchived_columns();
+  demanded text[] := public.demanded_columns();
+begin
+  if cardinality(lacking) > 0 then
+    raise exception 'archived_activity_log cannot hold what activity_log has: add % to it',
+      array_to_string(lacking, ', ');
+  elsif cardinality(demanded) > 0 then
+    raise exception 'archived_activity_log demands %, which activity_log does not have: give it a '
+      'default', array_to_string(demanded, ', ');
+  end if;
+  return (
+    select array_agg(format('%I', has.attname) order by has.attnum)
+      from pg_catalog.pg_attribute has
+     where has.attrelid = 'public.activity_log'::regclass
+       and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+  );
+end
+$$;
+
+-- The statements that move activity that is `due`, for take_rows. `moving` counts what it locked,
+-- what of that went, and what arrived unchanged; what was stored is compared only where the archive
+-- could change it, by a trigger or a type of its own. `settling` is for a row whose key the archive holds already: it goes
+-- if that is the same row, to the last column.
+create or replace function public.moving_statements(
+  due text,
+  out moving text,
+  out settling text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  columns text[] := public.archived_columns();
+  listed text := array_to_string(columns, ', ');
+  may_change boolean;
+  same_key text;
+begin
+  select exists (
+           select
+             from pg_catalog.pg_trigger trigger
+            where not trigger.tgisinternal
+              and (trigger.tgrelid = 'public.archived_activity_log'::regclass
+                   or trigger.tgrelid in (
+                        select part.relid from pg_partition_tree('public.archived_activity_log') part
+                      ))
+         )
+         or exists (
+           select
+             from pg_catalog.pg_attribute has
+             join pg_catalog.pg_attribute holds
+               on holds.attname = has.attname and holds.attnum > 0
+              and holds.attrelid = 'public.archived_activity_log'::regclass
+            where has.attrelid = 'public.activity_log'::regclass and has.attnum > 0
+              and (has.atttypid, has.atttypmod) <> (holds.atttypid, holds.atttypmod)
+         )
+    into may_change;
+  moving := format(
+    'with %3$s,
+     gone as (
+       delete from public.activity_log activity
+        where activity.tableoid = $1
+          and activity.ctid = any (array(select locked.ctid from locked))
+       returning %1$s
+     ),
+     stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s from gone
+       returning %1$s
+     )
+     select (select count(*) from locked), (select count(*) from gone), %2$s',
+    listed,
+    case when may_change
+      then '(select count(*) from (select gone::text from gone
+                                   intersect all
+                                   select stored::text from stored) same)'
+      else '(select count(*) from stored)'
+    end,
+    public.locking('public.activity_log', due)
+  );
+  select string_agg(format('held.%1$I = activity.%1$I', key.attname), ' and ')
+    into same_key
+    from pg_catalog.pg_index index
+    join pg_catalog.pg_attribute key
+      on key.attrelid = index.indrelid and key.attnum = any (index.indkey)
+   where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+  having bool_and(format('%I', key.attname) = any (columns));
+  settling := format(
+    'with gone as (
+       delete from public.activity_log activity
+        using public.archived_activity_log held
+        where activity.tableoid = $1 and activity.ctid = any ($2)
+          and %s and (%s)::text = (%s)::text
+       returning 1
+     )
+     select 1, count(*), count(*) from gone',
+    same_key,
+    'held.' || array_to_string(columns, ', held.'),
+    'activity.' || array_to_string(columns, ', activity.')
+  );
+end
+$$;
+
+-- All that is due, in one call and so in one transaction.
 create or replace function public.archive_old_activities(days_to_keep integer)
 returns integer
 language plpgsql
 set search_path = ''
 as $$
-declare
-  moved integer;
 begin
   if days_to_keep is null or days_to_keep < 1 then
     raise exception 'days_to_keep must be at least 1, not %', coalesce(days_to_keep::text, 'null')
       using errcode = '22023';
   end if;
-  with due as (
-    select activity.id
-      from public.activity_log activity
-     where activity.created_at < now() - make_interval(days => days_to_keep)
-       for update skip locked
-  ),
-  gone as (
-    delete from public.activity_log activity
-     using due
-     where activity.id = due.id
-    returning activity.id, activity.user_id, activity.entity_type, activity.entity_id,
-              activity.action, activity.details, activity.created_at
-  )
-  insert into public.archived_activity_log
-    (id, user_id, entity_type, entity_id, action, details, created_at)
-  select id, user_id, entity_type, entity_id, action, details, created_at
-    from gone
-  on conflict do nothing;
-  get diagnostics moved = row_count;
-  return moved;
+  return (
+    select coalesce(result.value ->> 'went', result.value #>> '{}')::integer
+      from public.archive_activity_batch(
+             now() - make_interval(days => days_to_keep), 2147483647
+           ) result (value)
+  );
 end
 $$;
 
-revoke all on function public.archive_old_activities(integer) from public, anon, authenticated;
-grant execute on function public.archive_old_activities(integer) to service_role;
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'unarchived_columns()',
+    'demanded_columns()',
+    'archived_columns()',
+    'moving_statements(text)',
+    'archive_old_activities(integer)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

@@ -9,32 +9,76 @@
 --
 -- performance_metrics, the dashboard's table, holds the figures derived from the ledger.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Figures derived from the ledger are marked, so that their key can be unique whatever older
 -- workers and people have entered for the same request and day.
-alter table public.performance_metrics add column if not exists derived boolean;
+do $$
+begin
+  if (
+    select count(*) from pg_catalog.pg_attribute
+     where attrelid = 'public.performance_metrics'::regclass and not attisdropped
+       and attname in ('derived')
+  ) < 1 then
+    alter table public.performance_metrics add column if not exists derived boolean;
+  end if;
+end
+$$;
 
 comment on column public.performance_metrics.derived is
   'True where the workers derived the row from ad_metrics; null for every other row.';
 
-create unique index if not exists performance_metrics_derived_key
-  on public.performance_metrics (request_id, platform, metric_type, date)
-  where derived;
+do $$
+begin
+  if to_regclass('public.performance_metrics_derived_key') is null then
+    create unique index performance_metrics_derived_key
+      on public.performance_metrics (request_id, platform, metric_type, date)
+      where derived;
+  end if;
+end
+$$;
 
 -- Rows of an earlier worker, which the first sync of their keys replaces.
-create index if not exists performance_metrics_older_api_rows_idx
-  on public.performance_metrics (request_id, platform, date)
-  where source = 'api_sync' and derived is not true;
+do $$
+begin
+  if to_regclass('public.performance_metrics_older_api_rows_idx') is null then
+    create index performance_metrics_older_api_rows_idx
+      on public.performance_metrics (request_id, platform, date)
+      where source = 'api_sync' and derived is not true;
+  end if;
+end
+$$;
 
 -- Serves the question which requests name an ad of a platform.
-create index if not exists requests_metadata_idx
-  on public.requests using gin (metadata);
+do $$
+begin
+  if to_regclass('public.requests_metadata_idx') is null then
+    create index requests_metadata_idx
+      on public.requests using gin (metadata);
+  end if;
+end
+$$;
 
-create index if not exists metric_sync_logs_in_progress_idx
-  on public.metric_sync_logs (platform_connection_id)
-  where status = 'in_progress';
+do $$
+begin
+  if to_regclass('public.metric_sync_logs_in_progress_idx') is null then
+    create index metric_sync_logs_in_progress_idx
+      on public.metric_sync_logs (platform_connection_id)
+      where status = 'in_progress';
+  end if;
+end
+$$;
 
-create index if not exists metric_sync_logs_start_time_idx
-  on public.metric_sync_logs (start_time);
+do $$
+begin
+  if to_regclass('public.metric_sync_logs_start_time_idx') is null then
+    create index metric_sync_logs_start_time_idx
+      on public.metric_sync_logs (start_time);
+  end if;
+end
+$$;
 
 create table if not exists public.ad_metrics (
   connection_id uuid not null references public.platform_connections (id) on delete cascade,
@@ -73,11 +117,23 @@ comment on column public.ad_metrics.is_gone is
 comment on column public.ad_metrics.derived_at is
   'When figures first reflected the row; null until its window was read completely.';
 
-create index if not exists ad_metrics_ad_idx
-  on public.ad_metrics (platform, ad_id, date);
-create index if not exists ad_metrics_pending_idx
-  on public.ad_metrics (connection_id, ad_id, date)
-  where is_pending;
+do $$
+begin
+  if to_regclass('public.ad_metrics_ad_idx') is null then
+    create index ad_metrics_ad_idx
+      on public.ad_metrics (platform, ad_id, date);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.ad_metrics_pending_idx') is null then
+    create index ad_metrics_pending_idx
+      on public.ad_metrics (connection_id, ad_id, date)
+      where is_pending;
+  end if;
+end
+$$;
 
 create table if not exists public.metric_ad_links (
   platform varchar(50) not null,
@@ -95,13 +151,31 @@ comment on column public.metric_ad_links.is_current is
 comment on column public.metric_ad_links.is_settled is
   'Whether the request''s figures reflect all that the ledger has of the ad.';
 
-create index if not exists metric_ad_links_ad_idx
-  on public.metric_ad_links (platform, ad_id);
-create index if not exists metric_ad_links_request_idx
-  on public.metric_ad_links (request_id);
-create index if not exists metric_ad_links_unsettled_idx
-  on public.metric_ad_links (platform, request_id)
-  where not is_settled;
+do $$
+begin
+  if to_regclass('public.metric_ad_links_ad_idx') is null then
+    create index metric_ad_links_ad_idx
+      on public.metric_ad_links (platform, ad_id);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.metric_ad_links_request_idx') is null then
+    create index metric_ad_links_request_idx
+      on public.metric_ad_links (request_id);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.metric_ad_links_unsettled_idx') is null then
+    create index metric_ad_links_unsettled_idx
+      on public.metric_ad_links (platform, request_id)
+      where not is_settled;
+  end if;
+end
+$$;
 
 create table if not exists public.metric_days (
   connection_id uuid not null references public.platform_connections (id) on delete cascade,
@@ -174,7 +248,10 @@ begin
     'metric_platform_pauses', 'metric_backfills'
   ]
   loop
-    execute format('alter table public.%I enable row level security', brought);
+    if not (select relrowsecurity from pg_catalog.pg_class
+             where oid = format('public.%I', brought)::regclass) then
+      execute format('alter table public.%I enable row level security', brought);
+    end if;
     execute format('revoke all on public.%I from public, anon, authenticated', brought);
   end loop;
 end

@@ -7,6 +7,10 @@
 --
 -- Durations travel as intervals, so that no clock but the database's is compared with its rows.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- Tells one set of credentials from another without keeping them.
 create or replace function public.credentials_digest(credentials jsonb)
 returns text

@@ -11,6 +11,10 @@
 -- All four are planned anew at each call: in a connection that is kept open, a plan from when
 -- the tables were empty would read them row by row while one sync fills them.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The ids of the ads that requests name under `mapping_key`, in order, at most `most` after
 -- `after`. With `after` null the links are brought up to date first.
 create or replace function public.load_ad_links(

@@ -5,6 +5,10 @@
 --   list_connections     every connection with its last sync and what it waits for
 --   release_connections  lets one that is parked or waits go on
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The connection's id. One of the same platform and account is made active again and gets these
 -- credentials; its name and frequency stay where null is given.
 create or replace function public.connect_account(
@@ -144,9 +148,15 @@ begin
 end
 $$;
 
--- Serves "the last log of a connection".
-create index if not exists metric_sync_logs_connection_idx
-  on public.metric_sync_logs (platform_connection_id, start_time);
+-- Serves "the last log of a connection", in the order in which that is asked for.
+do $$
+begin
+  if to_regclass('public.metric_sync_logs_connection_idx') is null then
+    create index metric_sync_logs_connection_idx
+      on public.metric_sync_logs (platform_connection_id, start_time desc nulls last);
+  end if;
+end
+$$;
 
 do $$
 declare

@@ -2,7 +2,11 @@
 --
 --   record_worker_run  one row, at the end of a run
 --   worker_health      when each worker last did its work, and what is waiting
---   purge_worker_runs  old rows, by retention
+--   purge_worker_runs  old rows, by retention, and what restores have left over
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
 
 create table if not exists public.worker_runs (
   id uuid primary key default gen_random_uuid(),
@@ -22,12 +26,39 @@ comment on column public.worker_runs.outcome is
 comment on column public.worker_runs.succeeded is
   'Whether it did its work: not so when it failed, or left it to another run.';
 
-create index if not exists worker_runs_worker_idx
-  on public.worker_runs (worker, ended_at desc);
-create index if not exists worker_runs_ended_at_idx
-  on public.worker_runs (ended_at);
+do $$
+begin
+  if to_regclass('public.worker_runs_worker_idx') is null then
+    create index worker_runs_worker_idx
+      on public.worker_runs (worker, ended_at desc);
+  end if;
+end
+$$;
+-- Serves "its last success", however many runs have failed since.
+do $$
+begin
+  if to_regclass('public.worker_runs_success_idx') is null then
+    create index worker_runs_success_idx
+      on public.worker_runs (worker, ended_at desc) where succeeded;
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.worker_runs_ended_at_idx') is null then
+    create index worker_runs_ended_at_idx
+      on public.worker_runs (ended_at);
+  end if;
+end
+$$;
 
-alter table public.worker_runs enable row level security;
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.worker_runs'::regclass) then
+    alter table public.worker_runs enable row level security;
+  end if;
+end
+$$;
 revoke all on public.worker_runs from public, anon, authenticated;
 grant select, insert, delete on public.worker_runs to service_role;
 
@@ -179,6 +210,10 @@ as $$
               limit batch_size
            ))
     returning 1
+  ),
+  leftovers as (
+    delete from public.archived_activity_leftovers leftover
+     where leftover.restored_at < as_of - keep
   )
   select count(*)::integer from gone;
 $$;

@@ -1,5 +1,9 @@
 -- What the doctor asks of the database, and by what it knows that the migrations are applied.
 
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
 -- The newest migration that is applied; each new one replaces this.
 create or replace function public.workers_schema_version()
 returns text
@@ -11,7 +15,8 @@ as $$
 $$;
 
 -- Which of a table's columns a role can read, and whether it can write the table: by privilege,
--- and by row-level security, which lets nothing through without a policy.
+-- and by row-level security, which lets nothing through without a policy, nor with one that says
+-- false.
 create or replace function public.table_access(table_name text, role_name text)
 returns jsonb
 language sql
@@ -26,13 +31,28 @@ as $$
   passes as (
     select command.name,
            not subject.relrowsecurity or exists (
-             select from pg_catalog.pg_policy policy
+             select
+               from pg_catalog.pg_policy policy
+              cross join lateral (
+                     select coalesce(
+                              pg_get_expr(
+                                case when command.code = 'a'
+                                  then coalesce(policy.polwithcheck, policy.polqual)
+                                  else policy.polqual
+                                end,
+                                policy.polrelid
+                              ),
+                              'true'
+                            ) as what
+                   ) says
               where policy.polrelid = subject.oid
-                and policy.polpermissive
                 and policy.polcmd in ('*', command.code)
                 and (0::oid = any (policy.polroles)
                      or (select role.oid from pg_catalog.pg_roles role
                           where role.rolname = role_name) = any (policy.polroles))
+             -- a restrictive one that says false shuts all others
+             having bool_or(policy.polpermissive and says.what <> 'false')
+                and bool_and(policy.polpermissive or says.what <> 'false')
            ) as passes
       from subject
      cross join (
@@ -68,8 +88,56 @@ as $$
   );
 $$;
 
+-- Views that read a column and that a role may read, directly or through others:
+-- [{"view", "role"}]. One with security_invoker asks for the role's own rights on the table.
+create or replace function public.views_of_column(table_name text, column_name text)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with recursive reading as (
+    select rule.ev_class as view
+      from pg_catalog.pg_attribute attribute
+      join pg_catalog.pg_depend depend
+        on depend.refclassid = 'pg_catalog.pg_class'::regclass
+       and depend.refobjid = attribute.attrelid
+       and depend.refobjsubid = attribute.attnum
+       and depend.classid = 'pg_catalog.pg_rewrite'::regclass
+      join pg_catalog.pg_rewrite rule on rule.oid = depend.objid
+     where attribute.attrelid = to_regclass(format('public.%I', table_name))
+       and attribute.attname = column_name
+    union
+    select rule.ev_class
+      from reading
+      join pg_catalog.pg_depend depend
+        on depend.refclassid = 'pg_catalog.pg_class'::regclass
+       and depend.refobjid = reading.view
+       and depend.classid = 'pg_catalog.pg_rewrite'::regclass
+      join pg_catalog.pg_rewrite rule on rule.oid = depend.objid
+     where rule.ev_class <> reading.view
+  )
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object(
+        'view', regexp_replace(view.oid::regclass::text, '^public\.', ''), 'role', role.name
+      )
+      order by view.oid::regclass::text, role.name
+    ),
+    '[]'
+  )
+    from reading
+    join pg_catalog.pg_class view on view.oid = reading.view and view.relkind in ('v', 'm')
+   cross join unnest(array['anon', 'authenticated']) role (name)
+   where has_schema_privilege(role.name, view.relnamespace, 'USAGE')
+     and has_any_column_privilege(role.name, view.oid, 'SELECT')
+     and not coalesce('security_invoker=true' = any (view.reloptions)
+                      or 'security_invoker=on' = any (view.reloptions), false);
+$$;
+
 -- All that the doctor looks at in one answer: {"now", "version", "access": {<table>: {<role>:
--- table_access}}, "configs", "parked", "channels", "connections", "policies", "health"}. It holds
+-- table_access}}, "views": {<table>: views_of_column}, "hazards": retention_hazards, "configs",
+-- "parked", "channels", "connections", "policies", "health"}. It holds
 -- credentials: for the workers' key alone, as platform_connections itself.
 create or replace function public.doctor_report(as_of timestamptz default now())
 returns jsonb
@@ -93,6 +161,11 @@ as $$
                'slack_connected_channels', 'retention_policies'
              ]) looked_at (name)
     ),
+    'views', jsonb_build_object(
+      'platform_connections', public.views_of_column('platform_connections', 'credentials'),
+      'profiles', public.views_of_column('profiles', 'slack_access_token')
+    ),
+    'hazards', public.retention_hazards(),
     'configs', coalesce(
       (
         select jsonb_agg(
@@ -191,6 +264,7 @@ begin
   foreach brought in array array[
     'workers_schema_version()',
     'table_access(text, text)',
+    'views_of_column(text, text)',
     'doctor_report(timestamptz)',
     'generated_rows(integer)'
   ]

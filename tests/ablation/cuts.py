@@ -14,7 +14,10 @@ RECORDS = f"{MIGRATIONS}/20261124000450_notification_records.sql"
 LEDGER = f"{MIGRATIONS}/20261124000700_ad_metrics.sql"
 PLAN = f"{MIGRATIONS}/20261124000800_metric_plan.sql"
 SYNC = f"{MIGRATIONS}/20261124000900_metric_sync.sql"
-RETENTION = f"{MIGRATIONS}/20261124001100_retention.sql"
+ARCHIVE = f"{MIGRATIONS}/20261124000600_activity_archive.sql"
+BATCHES = f"{MIGRATIONS}/20261124001100_retention_batches.sql"
+RETENTION = f"{MIGRATIONS}/20261124001110_retention.sql"
+COLD_SQL = f"{MIGRATIONS}/20261124001120_cold_archive.sql"
 
 
 @dataclass(frozen=True)

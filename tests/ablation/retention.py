@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from tests.ablation.cuts import RETENTION, WORKERS, Ablation, Cut
+from tests.ablation.cuts import ARCHIVE, BATCHES, COLD_SQL, WORKERS, Ablation, Cut
 
 ARCHIVE_TESTS = "tests/integration/test_archive.py"
 RETENTION_TESTS = "tests/retention/test_retention.py"
+ZOO_TESTS = "tests/retention/test_zoo.py"
 BATCH_TEST = f"{RETENTION_TESTS}::test_a_batch_takes_the_oldest_and_no_more_than_asked_for"
-# Of archiving and purging activity, around the limit of a batch.
-OLDEST = "where due.created_at < cutoff\n              order by due.created_at"
-LOCKED = "                for update skip locked\n           ))"
-
 ABLATIONS = (
     Ablation(
         "verified-objects",
@@ -64,55 +61,132 @@ ABLATIONS = (
         "unchanged-rows",
         "verified purge: only what is still as stored goes",
         f"{RETENTION_TESTS}::test_rows_that_changed_on_their_way_are_not_purged",
-        (Cut(RETENTION, "and to_jsonb(archived)::text = kept.text"),),
+        (Cut(COLD_SQL, "where to_jsonb(archived)::text = kept.text\n"),),
     ),
     Ablation(
-        "bounded-archiving",
-        "bounded batches: archiving",
+        "bounded-batches",
+        "bounded batches: archiving and purging",
         f"{BATCH_TEST}[archiving]",
         (
             Cut(
-                RETENTION,
-                f"{OLDEST}\n              limit batch_size\n{LOCKED}\n    returning activity.id",
-                f"{OLDEST}\n{LOCKED}\n    returning activity.id",
+                BATCHES,
+                "steps.condition, cutoff.at, passed_over + batch_size\n",
+                "steps.condition, cutoff.at, 1000000\n",
+            ),
+            Cut(BATCHES, "oldest, passed_over, batch_size\n", "oldest, passed_over, 1000000\n"),
+        ),
+        "of each rule, and of all together",
+    ),
+    Ablation(
+        "passed-over",
+        "what cannot go is passed over",
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        "[archived otherwise]",
+        (
+            Cut(
+                BATCHES,
+                "elsif past - first > 1 then",
+                "elsif past - first > 1 and false then",
             ),
         ),
     ),
     Ablation(
-        "bounded-archived",
-        "bounded batches: purging archived activity",
-        f"{BATCH_TEST}[archived]",
+        "arrived",
+        "a row goes only once it has arrived",
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        "[trigger that drops]",
+        (Cut(BATCHES, "elsif arrived < gone then", "elsif false then"),),
+    ),
+    Ablation(
+        "unchanged-arrival",
+        "what arrives is what went, to the last column",
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        "[coarser type]",
+        (Cut(ARCHIVE, "    case when may_change\n", "    case when false\n"),),
+    ),
+    Ablation(
+        "kept-by-trigger",
+        "a row that a trigger keeps is in one place",
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        "[trigger that keeps]",
+        (Cut(BATCHES, "if gone < held then", "if false then"),),
+    ),
+    Ablation(
+        "no-cascades",
+        "archiving deletes no rows of other tables",
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on[cascade]",
+        (Cut(BATCHES, "untouched := public.cascade_tables(source::regclass);"),),
+    ),
+    Ablation(
+        "partitions",
+        "rows are addressed within their partition",
+        f"{ZOO_TESTS}::test_every_row_is_in_exactly_one_place_and_comes_back[log partitioned]",
         (
             Cut(
-                RETENTION,
-                f"{OLDEST}\n              limit batch_size\n{LOCKED}\n    returning 1",
-                f"{OLDEST}\n{LOCKED}\n    returning 1",
+                ARCHIVE,
+                "        where activity.tableoid = $1\n"
+                "          and activity.ctid = any (array(select locked.ctid from locked))",
+                "        where activity.ctid = any (array(select locked.ctid from locked))",
             ),
         ),
     ),
     Ablation(
-        "bounded-notifications",
-        "bounded batches: purging notifications",
-        f"{BATCH_TEST}[notifications]",
+        "due-again",
+        "a row is locked only while it is still due",
+        f"{RETENTION_TESTS}::test_a_row_that_is_no_longer_due_stays",
         (
             Cut(
-                RETENTION,
-                "(due, active_cutoff, archive_cutoff)\n"
-                "              order by due.created_at\n"
-                "              limit batch_size\n",
-                "(due, active_cutoff, archive_cutoff)\n              order by due.created_at\n",
+                BATCHES,
+                "and old.ctid = any ($2) and (%s)",
+                "and old.ctid = any ($2) and (%s or true)",
             ),
         ),
     ),
     Ablation(
-        "bounded-sync-logs",
-        "bounded batches: purging sync logs",
-        f"{BATCH_TEST}[sync-logs]",
+        "all-columns",
+        "a column that the archive lacks stops the policy",
+        f"{ZOO_TESTS}::test_a_column_that_the_archive_lacks_stops_the_policy_before_anything_moves",
+        (Cut(ARCHIVE, "if cardinality(lacking) > 0 then", "if false then"),),
+    ),
+    Ablation(
+        "restored-once",
+        "without a primary key nothing is restored twice",
+        f"{ZOO_TESTS}::test_every_row_is_in_exactly_one_place_and_comes_back[no key]",
+        (Cut(COLD_SQL, "      when has_key then 'true'\n", "      when true then 'true'\n"),),
+    ),
+    Ablation(
+        "shrinking",
+        "batches shrink until they fit",
+        f"{RETENTION_TESTS}::test_the_next_run_begins_with_what_fitted",
         (
             Cut(
-                RETENTION,
-                "order by due.start_time\n              limit batch_size",
-                "order by due.start_time",
+                f"{WORKERS}/retention/batches.py",
+                "if code in _TOO_LARGE and self.rows > 1:",
+                "if False:",
+            ),
+        ),
+    ),
+    Ablation(
+        "remembered-size",
+        "the next run begins with what fitted",
+        f"{RETENTION_TESTS}::test_the_next_run_begins_with_what_fitted",
+        (
+            Cut(
+                f"{WORKERS}/retention/run.py",
+                "return self._fitted.get(step)",
+                "return None",
+            ),
+        ),
+    ),
+    Ablation(
+        "cold-deadline",
+        "the cold archive heeds the deadline",
+        f"{RETENTION_TESTS}::test_a_slow_cold_archive_heeds_the_deadline",
+        (
+            Cut(
+                f"{WORKERS}/retention/run.py",
+                "if self._clock.now() >= self._last_request:",
+                "if False:",
             ),
         ),
     ),
@@ -147,8 +221,8 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/retention/run.py",
-                "if not self._take_lease():\n            raise TransientError(",
-                "if not self._take_lease() and False:\n            raise TransientError(",
+                "if not self._take_lease():\n            self._deadline",
+                "if not self._take_lease() and False:\n            self._deadline",
             ),
         ),
     ),

@@ -72,7 +72,63 @@ SECRETS = (
         "redaction-shapes",
         "redaction: what looks like a secret",
         "tests/unit/test_redaction.py::test_what_looks_like_a_credential_goes",
-        (Cut(f"{WORKERS}/redaction.py", 'text = _SHAPES.sub(_mask, f" {text}")[1:]'),),
+        (
+            Cut(
+                f"{WORKERS}/redaction.py",
+                'return _SHAPES.sub(_masked, f" {text}")[1:]',
+                "return text",
+            ),
+        ),
+    ),
+    Ablation(
+        "redaction-forms",
+        "redaction: a known secret in every written form",
+        "tests/unit/test_redaction.py::test_a_known_secret_goes_in_every_form",
+        (
+            Cut(
+                f"{WORKERS}/redaction.py",
+                "text = _written(secret).sub(_MASK, text)",
+                "text = text.replace(secret, _MASK)",
+            ),
+        ),
+    ),
+    Ablation(
+        "redaction-remembered",
+        "redaction: what was read is remembered",
+        "tests/integration/test_secrets.py::"
+        "test_an_error_of_our_own_that_quotes_a_secret_is_raised_without_it",
+        (
+            Cut(
+                f"{WORKERS}/redaction.py",
+                "            _remembered[text] = None\n",
+                "            pass\n",
+            ),
+        ),
+    ),
+    Ablation(
+        "credentials-settings",
+        "credentials of the settings are checked",
+        "tests/unit/test_credentials.py::test_a_setting_is_refused_by_name",
+        (
+            Cut(
+                f"{WORKERS}/settings.py",
+                'flaw = flaw_of(raw.strip()) if setting.metadata["secret"] else None',
+                "flaw = None",
+            ),
+        ),
+    ),
+    Ablation(
+        "credentials-connections",
+        "credentials of connections are checked",
+        "tests/unit/test_credentials.py::"
+        "test_a_credential_of_a_connection_is_refused_as_its_own_fault",
+        (
+            Cut(
+                f"{WORKERS}/metrics/platforms/protocol.py",
+                "flaw = flaw_of(text)",
+                "flaw = None",
+            ),
+        ),
     ),
     Ablation(
         "redaction-sync-logs",

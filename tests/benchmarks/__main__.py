@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 
 from local.environment import isolate
 from local.services.node import ensure_installed
-from tests.benchmarks import claim, drain, functions, linger, metrics, retention
+from tests.benchmarks import (
+    claim,
+    drain,
+    functions,
+    linger,
+    metrics,
+    operations,
+    retention,
+)
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes
 
@@ -26,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "sync-linkedin": metrics.syncs("linkedin"),
     "plan": metrics.plan_connections,
     "retention": retention.archive_and_purge,
+    "operations": operations.operations,
     "functions": functions.functions,
 }
 

@@ -12,10 +12,11 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True)
 class Sizes:
     """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
-    channels' pace, the latter by how much is posted side by side. `queues` are rows that wait;
-    `claims` runs on each are timed. `messages` come one by one to a run that lingers. `ads` are
-    those of an account, `days` how many of them a sync reads. `rows` are archived and purged. So
-    many functions (None: all) are started cold, each `starts` times.
+    channels' pace, the latter by how much is posted side by side. `queues` are rows, the first
+    of which the others are compared with; `claims` out of each are timed. `messages` come one by
+    one to a run that lingers. `ads` are those of an account, `days` how many of them a sync reads.
+    `rows` are archived and purged, among so many that are `kept`. `logs` are sync logs. So many
+    functions (None: all) are started cold, each `starts` times.
     """
 
     wide: tuple[int, int]
@@ -27,6 +28,8 @@ class Sizes:
     days: int
     connections: int
     rows: int
+    kept: tuple[int, ...]
+    logs: int
     functions: int | None
     starts: int
 
@@ -41,6 +44,8 @@ FULL = Sizes(
     days=31,
     connections=1_000,
     rows=200_000,
+    kept=(0, 1_000_000),
+    logs=1_000_000,
     functions=None,
     starts=5,
 )
@@ -56,6 +61,8 @@ SHORT = Sizes(
     days=3,
     connections=40,
     rows=1_000,
+    kept=(0, 2_000),
+    logs=2_000,
     functions=2,
     starts=1,
 )

@@ -19,6 +19,7 @@ GRANTS = {
     "metric_platform_pauses": "SELECT INSERT UPDATE",
     "metric_backfills": "SELECT INSERT UPDATE",
     "retention_progress": "SELECT INSERT UPDATE",
+    "archived_activity_leftovers": "SELECT INSERT UPDATE DELETE",
     "worker_runs": "SELECT INSERT DELETE",
 }
 

@@ -203,13 +203,13 @@ class Freeing(SystemClock):
 
 
 @pytest.mark.parametrize("after", [1, None], ids=["let go", "held on"])
-def test_a_table_in_use_is_waited_for_in_small_pieces(
-    url: str, after: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "50ms")
+def test_a_table_in_use_is_waited_for_in_small_pieces(url: str, after: int | None) -> None:
     apply_files(url, [EXISTING])
     texts = migrate.read_migrations()
-    waiting = [migrate.Migration(name, text, "to apply") for name, text in texts.items()]
+    waiting = [
+        migrate.Migration(name, text.replace(f"'{migrate.LOCK_TIMEOUT}'", "'50ms'"), "to apply")
+        for name, text in texts.items()
+    ]
     with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as connection:
         holder.execute("select from notification_queue")
         clock = Freeing(holder, after or 0)

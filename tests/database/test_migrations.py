@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -279,6 +280,55 @@ def test_nobody_but_the_server_key_may_call_a_function(
         assert (anon, authenticated, server) == (False, False, True), name
         assert 'search_path=""' in config, name
         assert not definer, name
+
+
+def test_a_migration_gives_up_rather_than_make_the_dashboard_wait(migrations: list[Path]) -> None:
+    for file in migrations:
+        statements = re.sub(r"^--.*\n|^\n", "", file.read_text(), flags=re.MULTILINE)
+        assert statements.startswith("set local lock_timeout = '1s';"), file.name
+
+
+# What keeps others from reading or writing a table meanwhile.
+# https://www.postgresql.org/docs/current/explicit-locking.html
+BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+
+
+def test_a_second_application_blocks_nobody(
+    existing: psycopg.Connection[Any], migrations: list[Path]
+) -> None:
+    apply_files(url_of(existing), migrations)
+    for file in migrations:
+        with existing.transaction():
+            existing.execute(file.read_bytes())
+            locked = existing.execute(
+                "select relation::regclass::text, mode from pg_locks "
+                "where pid = pg_backend_pid() and locktype = 'relation' and mode = any (%s) "
+                "and relation::regclass::text !~ '^(pg_|_?worker_migrations)'",
+                (list(BLOCKING),),
+            ).fetchall()
+        assert locked == [], file.name
+
+
+def test_the_docs_name_every_index_that_would_be_built_on_the_dashboards_tables(
+    existing: psycopg.Connection[Any], migrations: list[Path]
+) -> None:
+    def indexes() -> set[str]:
+        found = existing.execute(
+            "select indexname from pg_indexes where schemaname = 'public' and tablename = any (%s)",
+            (list(OLD_TABLES),),
+        )
+        return {name for (name,) in found}
+
+    docs = (EXISTING.parents[2] / "docs" / "deploy.md").read_text().partition("## Large tables")[2]
+    blocks = re.findall(r"```sql\n(.*?)```", docs, re.DOTALL)
+    assert blocks
+    for statement in filter(str.strip, ";".join(blocks).split(";")):
+        existing.execute(statement.encode())
+    built = indexes()
+    apply_files(url_of(existing), migrations)
+    assert indexes() == built
+    invalid = existing.execute("select 1 from pg_index where not indisvalid").fetchall()
+    assert invalid == []
 
 
 def test_apply_with_the_supabase_cli(new_database: NewDatabase, supabase_cli: list[str]) -> None:

@@ -29,6 +29,7 @@ OWN_TABLES = (
     "metric_platform_pauses",
     "metric_backfills",
     "retention_progress",
+    "archived_activity_leftovers",
     "worker_runs",
 )
 

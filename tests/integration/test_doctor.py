@@ -17,6 +17,7 @@ from local.fakes.google_ads import invalid_grant
 from local.fakes.meta import graph_error, token_expired
 from local.faults import slack_error
 from tests.conftest import LocalStack
+from tests.integration.archive_bucket import BUCKET, Bucket
 from workers.composition import health
 from workers.composition.container import forget_clients
 from workers.composition.doctor import run_doctor
@@ -27,6 +28,7 @@ from workers.doctor.database_checks import (
     check_version,
 )
 from workers.errors import ConfigurationError
+from workers.findings import Finding
 from workers.operate.__main__ import main
 
 Examine = Callable[..., tuple[int, dict[str, list[dict[str, str]]]]]
@@ -84,8 +86,8 @@ def test_all_is_well(examine: Examine) -> None:
         levels = {one["level"] for one in findings}
         assert levels == ({"warning"} if title == "Workers" else {"ok"}), (title, findings)
     assert set(sections) == {
-        "Settings", "Database", "Access", "Slack", "Notification configs", "Ad platforms",
-        "Retention", "Workers",
+        "Settings", "Database", "Access", "Slack", "API versions", "Notification configs",
+        "Ad platforms", "Retention", "Workers",
     }  # fmt: skip
 
 
@@ -374,7 +376,9 @@ def test_an_existing_dashboards_access_is_found() -> None:
         "slack_connected_channels", "retention_policies",
     )  # fmt: skip
     access = {name: {"anon": closed, "authenticated": open_} for name in names}
-    levels = [finding.level for finding in check_access({"access": access})]
+    views: dict[str, list[str]] = {"platform_connections": [], "profiles": []}
+    report = {"access": access, "views": views}
+    levels = [finding.level for finding in check_access(report)]
     assert levels == ["failed", "warning"]
 
 
@@ -436,6 +440,267 @@ def test_health_reads_a_rotated_key_after_a_refusal(
     assert "cannot be asked" in health.run_health()["body"], "the same answer, for some seconds"
     monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)
     assert "queue" in json.loads(health.run_health()["body"])
+
+
+@pytest.mark.parametrize(
+    ("change", "undo", "view"),
+    [
+        (
+            (
+                "create view overview as select id, credentials from platform_connections;"
+                "grant select on overview to anon"
+            ),
+            "drop view overview",
+            "overview",
+        ),
+        (
+            (
+                "create view inner_one as select credentials as c from platform_connections;"
+                "create view outer_one as select c ->> 'access_token' as t from inner_one;"
+                "grant select on outer_one to authenticated"
+            ),
+            "drop view outer_one, inner_one",
+            "outer_one",
+        ),
+        (
+            (
+                "create materialized view people as select slack_access_token from profiles;"
+                "grant select on people to anon"
+            ),
+            "drop materialized view people",
+            "people",
+        ),
+    ],
+)
+def test_a_view_that_shows_credentials_is_found(
+    examine: Examine, stack: LocalStack, change: str, undo: str, view: str
+) -> None:
+    with changed(stack, change, undo):
+        _, sections = examine()
+    told = one_failure(sections["Access"])
+    assert f"the view {view} reads" in told
+    assert "security_invoker" in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (
+            "create view overview with (security_invoker = true) as "
+            "select credentials from platform_connections; grant select on overview to anon"
+        ),
+        (
+            "create view overview as select id, platform from platform_connections;"
+            "grant select on overview to anon"
+        ),
+        "create view overview as select credentials from platform_connections",
+    ],
+    ids=["of the reader's rights", "of other columns", "of nobody's"],
+)
+def test_a_view_that_shows_none_is_not(examine: Examine, stack: LocalStack, change: str) -> None:
+    with changed(stack, change, "drop view overview"):
+        _, sections = examine()
+    assert not failed(sections["Access"])
+
+
+@pytest.mark.parametrize(
+    ("policies", "is_open"),
+    [
+        (["for select using (true)"], True),
+        (["for select using (false)"], False),
+        (["using (false)", "for select to anon using (platform <> '')"], True),
+        (["using (true)", "as restrictive using (false)"], False),
+        (["for insert with check (true)"], False),
+    ],
+)
+def test_a_policy_that_lets_nothing_through_is_no_hole(
+    examine: Examine, stack: LocalStack, policies: list[str], is_open: bool
+) -> None:
+    made = "".join(
+        f"create policy p{number} on platform_connections {rest};"
+        for number, rest in enumerate(policies)
+    )
+    undo = "".join(
+        f"drop policy p{number} on platform_connections;" for number in range(len(policies))
+    )
+    with changed(
+        stack,
+        f"grant select on platform_connections to anon; {made}",
+        f"revoke select on platform_connections from anon; {undo}",  # noqa: S608
+    ):
+        _, sections = examine()
+    told = [text for text, _ in failed(sections["Access"])]
+    assert any("credentials can be read" in text for text in told) is is_open
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "told"),
+    [
+        (
+            "create table child (a uuid references activity_log (id) on delete cascade)",
+            "warning", "are not archived while rows of child refer to them",
+        ),
+        (
+            "create table child (a uuid references archived_activity_log (id) on delete set null)",
+            "warning", "the rows of child that refer to it are deleted or changed",
+        ),
+        (
+            "create table child (a uuid references notification_queue (id) on delete cascade)",
+            "warning", "with each row purged from notification_queue",
+        ),
+        (
+            "create table child (a uuid references metric_sync_logs (id))",
+            "ok", "stay as long as rows of child refer to them",
+        ),
+        (
+            "create table child (a uuid references metric_sync_logs (id))",
+            "warning", "all of child is searched",
+        ),
+        (
+            ("create table child ();"
+            "create function nothing() returns trigger language plpgsql as "
+            "$$ begin return old; end $$;"
+            "create trigger watch before delete on activity_log for each row "
+            "execute function nothing()"),
+            "ok", "the trigger watch on activity_log runs",
+        ),
+        (
+            "create table child (); alter table activity_log add column ip inet",
+            "failed", "cannot hold the column ip inet",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_tables_rules_do_with_retention_is_named(
+    examine: Examine, stack: LocalStack, change: str, level: str, told: str
+) -> None:
+    undo = (
+        "drop table child; drop trigger if exists watch on activity_log;"
+        "drop function if exists nothing(); alter table activity_log drop column if exists ip"
+    )
+    with changed(stack, change, undo):
+        _, sections = examine()
+    (found,) = [one for one in sections["Retention"] if told in one["text"]]
+    assert found["level"] == level
+    assert found["mend"] or level == "ok"
+
+
+LIFECYCLE = {
+    "Rules": [
+        {
+            "ID": "all", "Status": "Enabled", "Filter": {"Prefix": "activity_log/"},
+            "Expiration": {"Days": 2555},
+            "Transitions": [{"Days": 90, "StorageClass": "GLACIER"}],
+        }
+    ]
+}  # fmt: skip
+
+
+def test_the_bucket_is_looked_at(
+    examine: Examine, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, sections = examine(ARCHIVE_BUCKET_NAME=BUCKET)
+    told = [(one["level"], one["text"]) for one in sections["Archive"]]
+    assert told[0][0] == "ok"
+    assert ("warning", "the bucket keeps archived activity for ever") in told
+
+    key = "arn:aws:kms:eu-west-1:123456789012:key/0f1e2d3c"
+    bucket.s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=LIFECYCLE)
+    by_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    bucket.s3.put_bucket_encryption(
+        Bucket=BUCKET,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": by_key}]
+        },
+    )
+    _, sections = examine(ARCHIVE_BUCKET_NAME=BUCKET)
+    told = [(one["level"], one["text"]) for one in sections["Archive"]]
+    assert ("ok", "the bucket keeps archived activity for 2555 days") in told
+    assert any(level == "warning" and "after 90 days" in text for level, text in told)
+    assert any(level == "ok" and key in text for level, text in told)
+
+    _, sections = examine(ARCHIVE_BUCKET_NAME="no-such-bucket")
+    assert "NoSuchBucket" in one_failure(sections["Archive"])
+    bucket.server.stop()
+    _, sections = examine(ARCHIVE_BUCKET_NAME=BUCKET)
+    assert "cannot be reached" in one_failure(sections["Archive"])
+
+
+def test_an_error_that_is_new_costs_one_section_only(
+    examine: Examine, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> list[Finding]:
+        raise KeyError(f"no {stack.running.keys.secret}")
+
+    for check in ("check_access", "check_slack", "check_policies"):
+        monkeypatch.setattr(f"workers.doctor.checks.{check}", broken)
+    status, sections = examine()
+    assert status == 1
+    for title in ("Access", "Slack", "Retention"):
+        assert "could not be looked at: KeyError" in one_failure(sections[title])
+    assert not failed(sections["Ad platforms"])
+    assert not failed(sections["Notification configs"])
+
+
+def test_a_report_that_fails_leaves_what_does_not_need_it(
+    examine: Examine, stack: LocalStack
+) -> None:
+    row = stack.connection.execute(
+        "select pg_get_functiondef('retention_hazards'::regproc)"
+    ).fetchone()
+    assert row is not None
+    broken = (
+        "create or replace function retention_hazards() returns jsonb language sql stable "
+        "set search_path = '' as $$ select to_jsonb(1 / (extract(epoch from now())::int * 0)) $$"
+    )
+    with changed(stack, broken, row[0]):
+        status, sections = examine()
+    assert status == 1
+    assert "division by zero" in one_failure(sections["Database"])
+    assert not failed(sections["Slack"])
+
+
+@pytest.mark.parametrize("part", ["NOTIFICATIONS_ENABLED", "METRICS_ENABLED", "RETENTION_ENABLED"])
+def test_what_is_switched_off_is_missed_by_nobody(
+    examine: Examine, stack: LocalStack, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    stack.connection.execute(
+        "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded) "
+        "select name, now() - interval '20 days', now() - interval '20 days', 'done', true "
+        "from unnest(array['notifications', 'metrics_sync', 'retention']) name"
+    )
+    worker = {"METRICS_ENABLED": "metrics_sync"}.get(part, part.removesuffix("_ENABLED").lower())
+    _, sections = examine(**{part: "false"})
+    assert len(failed(sections["Workers"])) == 2
+    assert f"{worker} is switched off" in [one["text"] for one in sections["Workers"]]
+    monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)
+    forget_clients()
+    body = json.loads(health.run_health()["body"])
+    assert body["workers"][worker]["status"] == "off"
+    for each in ("NOTIFICATIONS_ENABLED", "METRICS_ENABLED", "RETENTION_ENABLED"):
+        monkeypatch.setenv(each, "false")
+    forget_clients()
+    answer = health.run_health()
+    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (200, "healthy")
+
+
+def test_health_answers_503_in_json_whatever_goes_wrong(
+    examine: Examine, stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examine()
+    monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)
+
+    def broken(*arguments: object) -> None:
+        raise KeyError(f"no {stack.running.keys.secret}")
+
+    monkeypatch.setattr(health, "assess", broken)
+    answer = health.run_health()
+    assert answer["statusCode"] == 503
+    body = json.loads(answer["body"])
+    assert (body["status"], body["reason"]) == ("unhealthy", "health cannot be told: KeyError")
+    assert stack.running.keys.secret not in answer["body"]
+    monkeypatch.delenv("SUPABASE_URL")
+    forget_clients()
+    assert "configuration" in health.run_health()["body"]
 
 
 class Context:

@@ -39,7 +39,7 @@ COLD = tuple(
     for step in (
         "read_archived_activity 1", "ListObjectsV2 1", "PutObject 1", "PutObject 2", "PutObject 3",
         "GetObject 1", "GetObject 2",
-        "purge_archived_lines 1", "read_archived_activity 2",
+        "purge_archived_lines 1", "read_archived_activity 2", "count_due 1",
     )
     for when in ("before", "after")
 )  # fmt: skip

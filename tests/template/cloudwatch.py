@@ -7,6 +7,7 @@ for what the template uses of it.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ class Alarm:
     """An AWS::CloudWatch::Alarm, by its resolved properties."""
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
-        self._queries, self._added = _queries(properties)
+        self._queries, self._expression = _queries(properties)
         self._breaches = COMPARISONS[properties["ComparisonOperator"]]
         self._threshold = properties["Threshold"]
         self._evaluated = properties["EvaluationPeriods"]
@@ -104,20 +105,33 @@ class Alarm:
         return ALARM if sum(breaching[: self._evaluated]) >= self._needed else OK
 
     def _point(self, reported: Mapping[Metric, Series], end: int) -> float | None:
-        points = {
-            name: query.over(reported.get(query.metric, {}), end)
-            for name, query in self._queries.items()
-        }
-        # Where one of those added up is missing it counts as 0; where all are, the sum is missing.
-        there = [points[name] for name in self._added if points[name] is not None]
-        return sum(there) if there else None
+        def value(name: str, end: int) -> float | None:
+            query = self._queries[name]
+            return query.over(reported.get(query.metric, {}), end)
+
+        if growing := _GROWTH.fullmatch(self._expression):
+            now, before = (value(growing[1], at) or 0.0 for at in (end, end - self.period))
+            return now - before
+        # Where one of those added up is missing, so is the sum, unless it is filled.
+        points = [
+            (value(filled[1], end) or 0.0) if (filled := _FILLED.fullmatch(term)) else
+            value(term, end)
+            for term in self._expression.split(" + ")
+        ]  # fmt: skip
+        there = [each for each in points if each is not None]
+        return sum(there) if len(there) == len(points) else None
 
 
-def _queries(properties: Mapping[str, Any]) -> tuple[dict[str, Query], list[str]]:
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
+_FILLED = re.compile(r"FILL\((\w+), 0\)")
+_GROWTH = re.compile(r"DIFF\(FILL\((\w+), 0\)\)")
+
+
+def _queries(properties: Mapping[str, Any]) -> tuple[dict[str, Query], str]:
     if "Metrics" not in properties:
         minutes, rest = divmod(properties["Period"], 60)
         assert not rest
-        return {"it": Query(Metric.of(properties), properties["Statistic"], minutes)}, ["it"]
+        return {"it": Query(Metric.of(properties), properties["Statistic"], minutes)}, "it"
     queries = {
         each["Id"]: Query(
             Metric.of(each["MetricStat"]["Metric"]),
@@ -128,6 +142,7 @@ def _queries(properties: Mapping[str, Any]) -> tuple[dict[str, Query], list[str]
         if "MetricStat" in each
     }
     (shown,) = [each for each in properties["Metrics"] if each.get("ReturnData", True)]
-    added = shown["Expression"].split(" + ")
-    assert set(added) == set(queries), "sums of all metrics are all that is known here"
-    return queries, added
+    expression = " ".join(shown["Expression"].split())
+    terms = [_GROWTH.fullmatch(each) or _FILLED.fullmatch(each) for each in expression.split(" + ")]
+    assert {term[1] for term in terms if term} == set(queries), "all metrics, each once"
+    return queries, expression

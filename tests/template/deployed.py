@@ -25,7 +25,10 @@ ACCOUNT = {
     "AWS::Region": "eu-west-1",
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
+    "AWS::URLSuffix": "amazonaws.com",
 }
+# Of a property that is left out.
+_NO_VALUE = object()
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ def deployed(**parameters: str) -> Deployed:
     resolver = _Resolver(values, template)
     kept = {
         **template,
-        "Resources": resolver.present(template["Resources"]),
-        "Outputs": resolver.present(template["Outputs"]),
+        "Resources": resolver.chosen(resolver.present(template["Resources"])),
+        "Outputs": resolver.chosen(resolver.present(template["Outputs"])),
         "Parameters": {
             name: {**parameter, "Default": chosen[name]} if name in chosen else parameter
             for name, parameter in template["Parameters"].items()
@@ -121,6 +124,7 @@ class _Resolver:
     def __init__(self, parameters: Mapping[str, str], template: Mapping[str, Any]) -> None:
         self._values = {**ACCOUNT, **parameters}
         self._conditions = template["Conditions"]
+        self._mappings = template["Mappings"]
         self.resources: Mapping[str, Any] = {}
 
     def present(self, section: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,14 +136,17 @@ class _Resolver:
         }
 
     def chosen(self, value: Any) -> Any:
-        """With each Fn::If replaced by what holds."""
+        """The same with one branch of each Fn::If."""
         match value:
-            case {"Fn::If": [condition, then, otherwise]}:
-                return self.chosen(then if self.holds({"Condition": condition}) else otherwise)
+            case {"Fn::If": [condition, yes, no]}:
+                return self.chosen(yes if self.holds({"Condition": condition}) else no)
+            case {"Ref": "AWS::NoValue"}:
+                return _NO_VALUE
             case dict():
-                return {key: self.chosen(each) for key, each in value.items()}
+                found = {key: self.chosen(each) for key, each in value.items()}
+                return {key: each for key, each in found.items() if each is not _NO_VALUE}
             case list():
-                return [self.chosen(each) for each in value]
+                return [each for each in map(self.chosen, value) if each is not _NO_VALUE]
         return value
 
     def holds(self, condition: Any) -> bool:
@@ -166,6 +173,8 @@ class _Resolver:
                 return self._filled(text, {name: self.resolve(each) for name, each in own.items()})
             case {"Fn::Sub": text}:
                 return self._filled(text, {})
+            case {"Fn::FindInMap": [name, first, second]}:
+                return self._mappings[name][self.resolve(first)][self.resolve(second)]
             case {"Fn::Join": [separator, parts]}:
                 return separator.join(self.resolve(part) for part in parts)
             case dict():

@@ -250,6 +250,26 @@ def queue(name: str) -> list[Case]:
     ]
 
 
+@pytest.mark.parametrize("name", ["DeadLetterQueueAlarm", "ConnectionSyncDeadLetterQueueAlarm"])
+@pytest.mark.parametrize("before", [None, 0])
+def test_a_message_that_stays_for_two_weeks_alarms_once_and_a_further_one_again(
+    name: str, before: float | None
+) -> None:
+    (metric,) = alarm(name).metrics
+    quiet = {} if before is None else {minute: [before] for minute in range(100)}
+    series = {
+        metric: {
+            **quiet,
+            **{minute: [1.0] for minute in range(100, 400)},
+            **{minute: [2.0] for minute in range(400, 700)},
+        }
+    }
+    states = alarm(name).states(series, 700, extra=0)
+    assert [states[at] for at in (99, 102, 110, 399, 402, 410, 699)] == [
+        OK, ALARM, OK, OK, ALARM, OK, OK
+    ]  # fmt: skip
+
+
 CASES = [
     *(
         Case("FunctionErrorsAlarm", well=Every(1, 0), wrong=Every(2, 1), fires_within=1,
@@ -289,7 +309,10 @@ CASES = [
 ]  # fmt: skip
 
 # Of these one bad value is news, not a state: they clear while it still goes on now and then.
-EVENTS = {"NotificationsDeadAlarm", "FunctionErrorsAlarm", "ConnectionSyncDurationAlarm"}
+EVENTS = {
+    "NotificationsDeadAlarm", "FunctionErrorsAlarm", "ConnectionSyncDurationAlarm",
+    "DeadLetterQueueAlarm", "ConnectionSyncDeadLetterQueueAlarm",
+}  # fmt: skip
 
 
 def test_every_alarm_has_its_case() -> None:

@@ -33,7 +33,9 @@ def test_a_created_archive_is_private_encrypted_and_expires(resources: Resource)
     assert archive["Condition"] == "CreatesArchive"
     assert bucket["BucketName"] == {"Ref": "ArchiveBucketName"}
     assert not others
-    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == {
+        "Fn::If": ["HasKmsKey", "aws:kms", "AES256"]
+    }
     assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.deployed import ROOT, deployed
+from tests.template.deployed import ACCOUNT, ROOT, deployed
 
 ALWAYS = {
     "AWS::IAM::Role": {
@@ -39,13 +39,14 @@ ALWAYS = {
         "RetentionFunctionWeekly",
     },
 }  # fmt: skip
-SCHEDULE_ALARMS = {"MetricsSyncMissingAlarm", "NotificationsMissingAlarm"}
+SCHEDULE_ALARMS = {
+    "MetricsSyncMissingAlarm", "NotificationsMissingAlarm", "RetentionOverdueAlarm"
+}  # fmt: skip
 ALARMS = SCHEDULE_ALARMS | {
     "ConnectionSyncDeadLetterQueueAlarm", "ConnectionSyncDurationAlarm",
     "ConnectionsParkedAlarm", "CredentialsRefusedAlarm", "DeadLetterQueueAlarm",
     "DestinationsParkedAlarm", "FunctionErrorsAlarm", "NotificationsDeadAlarm",
-    "NotificationsDurationAlarm", "OldestDueAlarm", "RetentionFailedAlarm",
-    "RetentionOverdueAlarm", "SyncsFailedAlarm",
+    "NotificationsDurationAlarm", "OldestDueAlarm", "RetentionFailedAlarm", "SyncsFailedAlarm",
 }  # fmt: skip
 
 EVERYTHING_OFF = {"AlarmsEnabled": "false", "DashboardEnabled": "false"}
@@ -54,13 +55,36 @@ EVERYTHING_ON = {
     "HealthAuthType": "NONE",
     "ArchiveBucketName": "agency-archive",
     "CreateArchiveBucket": "true",
+    "KmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/0f1e2d3c-0000-4000-8000-000000000001",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
 }
+PARTS = {
+    "NotificationsEnabled": (
+        "NotificationsFunctionEveryMinute",
+        {
+            "NotificationsMissingAlarm", "NotificationsDurationAlarm", "OldestDueAlarm",
+            "NotificationsDeadAlarm", "CredentialsRefusedAlarm", "DestinationsParkedAlarm",
+        },
+    ),
+    "MetricsEnabled": (
+        "MetricsSyncFunctionEveryTenMinutes",
+        {
+            "MetricsSyncMissingAlarm", "ConnectionSyncDurationAlarm", "ConnectionsParkedAlarm",
+            "ConnectionSyncDeadLetterQueueAlarm", "SyncsFailedAlarm", "RetentionOverdueAlarm",
+        },
+    ),
+    "RetentionEnabled": (
+        "RetentionFunctionWeekly", {"RetentionFailedAlarm", "RetentionOverdueAlarm"}
+    ),
+}  # fmt: skip
 COMBINATIONS: dict[str, dict[str, str]] = {
     "default": {},
     "minimal": EVERYTHING_OFF,
     "everything": EVERYTHING_ON,
     "paused": {"ScheduleState": "DISABLED"},
     "bucket of another's": {"ArchiveBucketName": "agency-archive"},
+    "nothing but metrics": {"NotificationsEnabled": "false", "RetentionEnabled": "false"},
+    "no metrics": {"MetricsEnabled": "false"},
     "mail without alarms": {**EVERYTHING_OFF, "AlarmEmail": "oncall@example.com"},
 }
 
@@ -90,7 +114,12 @@ def test_by_default_there_are_alarms_and_a_dashboard() -> None:
 def test_with_everything_on_there_is_mail_a_public_url_and_an_archive() -> None:
     assert inventory(**EVERYTHING_ON) == {
         **inventory(),
-        "AWS::IAM::RolePolicy": {"RetentionArchivePolicy"},
+        "AWS::IAM::Policy": {"KmsKeyPolicy"},
+        "AWS::IAM::RolePolicy": {
+            "ArchiveKmsKeyPolicy",
+            "DoctorArchivePolicy",
+            "RetentionArchivePolicy",
+        },
         "AWS::Lambda::Permission": {"HealthInvokePermission", "HealthUrlPermission"},
         "AWS::S3::Bucket": {"ArchiveBucket"},
         "AWS::S3::BucketPolicy": {"ArchiveBucketPolicy"},
@@ -101,7 +130,8 @@ def test_with_everything_on_there_is_mail_a_public_url_and_an_archive() -> None:
 def test_a_bucket_of_anothers_is_used_and_not_made() -> None:
     there = inventory(ArchiveBucketName="agency-archive")
 
-    assert there == {**inventory(), "AWS::IAM::RolePolicy": {"RetentionArchivePolicy"}}
+    policies = {"DoctorArchivePolicy", "RetentionArchivePolicy"}
+    assert there == {**inventory(), "AWS::IAM::RolePolicy": policies}
 
 
 def test_a_paused_deployment_misses_no_runs() -> None:
@@ -110,6 +140,63 @@ def test_a_paused_deployment_misses_no_runs() -> None:
     assert set(paused.of_type("AWS::CloudWatch::Alarm")) == ALARMS - SCHEDULE_ALARMS
     for name, schedule in paused.of_type("AWS::Scheduler::Schedule").items():
         assert schedule["State"] == "DISABLED", name
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_can_be_switched_off_and_nothing_misses_it(part: str) -> None:
+    schedule, its_alarms = PARTS[part]
+    there = deployed(**{part: "false"})
+
+    states = {
+        name: each["State"] for name, each in there.of_type("AWS::Scheduler::Schedule").items()
+    }
+    assert states.pop(schedule) == "DISABLED"
+    assert set(states.values()) == {"ENABLED"}
+    assert set(there.of_type("AWS::CloudWatch::Alarm")) == ALARMS - its_alarms
+    for name in ("HealthFunction", "DoctorFunction"):
+        variables = there.of_type("AWS::Lambda::Function")[name]["Environment"]["Variables"]
+        off = {each for each, value in variables.items() if value == "false"}
+        assert off == {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", part).upper()}, name
+
+
+def test_every_role_has_the_boundary_that_is_given() -> None:
+    boundary = EVERYTHING_ON["PermissionsBoundaryArn"]
+    roles = deployed(**EVERYTHING_ON).of_type("AWS::IAM::Role")
+
+    assert len(roles) == 9
+    assert {role["PermissionsBoundary"] for role in roles.values()} == {boundary}
+    assert not any(
+        "PermissionsBoundary" in role for role in deployed().of_type("AWS::IAM::Role").values()
+    )
+
+
+def test_a_bucket_is_encrypted_with_the_key_that_is_given() -> None:
+    (bucket,) = deployed(**EVERYTHING_ON).of_type("AWS::S3::Bucket").values()
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+    assert rule == {
+        "ServerSideEncryptionByDefault": {
+            "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": EVERYTHING_ON["KmsKeyArn"]
+        },
+        "BucketKeyEnabled": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("partition", "console"),
+    [
+        ("aws", "eu-west-1.console.aws.amazon.com"),
+        ("aws-cn", "eu-west-1.console.amazonaws.cn"),
+        ("aws-us-gov", "eu-west-1.console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_link_to_the_dashboard_is_one_of_the_partition(
+    partition: str, console: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACCOUNT, "AWS::Partition", partition)
+    url = deployed.__wrapped__().outputs["DashboardUrl"]["Value"]
+
+    assert url == f"https://{console}/cloudwatch/home?region=eu-west-1#dashboards:name=<Dashboard>"
 
 
 def test_alarms_are_mailed_to_the_address_that_is_given() -> None:
@@ -212,12 +299,13 @@ def test_cfn_lint_finds_nothing_in_any_combination(tmp_path: Path) -> None:
         files.append(tmp_path / f"{number}.json")
         files[-1].write_text(json.dumps(deployed(**parameters).template))
     linted = subprocess.run(
-        # W2001: with the conditions evaluated, what only they used is used no more
+        # W2001, W7001: with the conditions evaluated, what only they used is used no more
         [ROOT / ".venv" / "bin" / "cfn-lint", "--regions", "eu-west-1", "--ignore-checks", "W2001",
-         "--template", *files],
+         "W7001", "--template", *files],
         check=False,
         capture_output=True,
         text=True,
+        timeout=300,
     )  # fmt: skip
 
     assert linted.returncode == 0, linted.stdout + linted.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 
 from tests.template.deployed import ROOT, Resource, functions, of_type
@@ -30,7 +31,18 @@ def test_the_plan_and_the_queue_know_the_same_concurrency(template: Resource) ->
     assert source["ScalingConfig"]["MaximumConcurrency"] == {"Ref": "MetricsConcurrency"}
     assert plan["METRICS_CONCURRENCY"] == {"Ref": "MetricsConcurrency"}
     # AWS's own bounds of MaximumConcurrency
-    assert (parameter["MinValue"], parameter["MaxValue"]) == (2, 1000)
+    taken = [n for n in range(1200) if re.fullmatch(parameter["AllowedPattern"], str(n))]
+    assert taken == list(range(2, 1001))
+
+
+# Of a new AWS account.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LEAST_CONCURRENT_EXECUTIONS = 10
+
+
+def test_syncs_leave_half_of_a_new_account_to_the_other_functions(template: Resource) -> None:
+    default = int(template["Parameters"]["MetricsConcurrency"]["Default"])
+    assert default <= LEAST_CONCURRENT_EXECUTIONS / 2
 
 
 def test_no_function_takes_from_the_concurrency_of_the_account(resources: Resource) -> None:

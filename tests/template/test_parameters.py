@@ -57,8 +57,9 @@ def test_every_variable_is_a_setting_with_the_default_of_the_code(template: Reso
             parameter = template["Parameters"][value["Ref"]]
             if "Default" in parameter:
                 # a setting that is empty counts as one that is not there
-                default = None if parameter["Default"] == "" else parameter["Default"]
-                assert default == settings[variable].default, variable
+                given = str(parameter["Default"])
+                parsed = settings[variable].metadata["parse"](given) if given else None
+                assert parsed == settings[variable].default, variable
 
 
 def test_no_secret_is_in_the_environment(resources: Resource) -> None:
@@ -68,7 +69,7 @@ def test_no_secret_is_in_the_environment(resources: Resource) -> None:
 
 
 def test_no_parameter_or_stage_holds_a_secret(template: Resource) -> None:
-    for name in template["Parameters"]:
+    for name in set(template["Parameters"]) - {"KmsKeyArn"}:  # which names a key
         assert not SECRET_NAMES.search(name), name
     for path in ("template.yaml", "samconfig.toml"):
         assert not re.search(r"xox[bp]-|sb_secret_|eyJ[A-Za-z0-9]", (ROOT / path).read_text()), path
@@ -120,17 +121,46 @@ def test_the_template_takes_the_versions_that_the_settings_take(
             parse(value)
 
 
-def test_the_template_takes_no_number_that_the_settings_refuse(template: Resource) -> None:
-    parse = {field.name.upper(): field.metadata["parse"] for field in fields(Settings)}
-
+def numbers(template: Resource) -> dict[str, tuple[str, Resource]]:
+    """The parameters that set a number, by their setting."""
+    parse = {field.name.upper(): field for field in fields(Settings)}
+    found = {}
     for function in functions(template["Resources"]).values():
         for variable, value in function["Environment"]["Variables"].items():
-            if variable not in parse:
-                continue
-            parameter = template["Parameters"].get(value["Ref"])
-            if parameter and parameter["Type"] == "Number":
-                for bound in {"MinValue", "MaxValue"} & set(parameter):
-                    parse[variable](str(parameter[bound]))
+            parameter = template["Parameters"].get(value["Ref"]) if variable in parse else None
+            if parameter and type(parse[variable].default) in (int, float):
+                found[variable] = (value["Ref"], parameter)
+    return found
+
+
+def takes(parameter: Resource, value: str) -> bool:
+    """As CloudFormation does: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html"""
+    if parameter["Type"] == "Number":
+        return parameter["MinValue"] <= float(value) <= parameter["MaxValue"]
+    return bool(re.fullmatch(parameter["AllowedPattern"], value))
+
+
+def test_the_template_takes_the_numbers_that_the_settings_take(template: Resource) -> None:
+    parse = {field.name.upper(): field.metadata["parse"] for field in fields(Settings)}
+    tried = sorted(
+        {
+            *(f"{base + step}" for base in (0, 1, 2, 64, 90, 100, 128, 1000, 8760, 10_000)
+              for step in (-1, 0, 1)),
+            "0.009", "0.01", "0.5", "1.5", "64.5", "8760.5", "10000.5",
+        }
+    )  # fmt: skip
+    found = numbers(template)
+
+    assert len(found) == 7
+    for variable, (name, parameter) in found.items():
+        for value in tried:
+            try:
+                accepted = bool(str(parse[variable](value)))
+            except ValueError:
+                accepted = False
+            if name == "MetricsConcurrency" and value == "1":
+                continue  # less than a queue's MaximumConcurrency may be
+            assert takes(parameter, value) is accepted, (name, value)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ def statements(resources: Resource) -> list[tuple[str, Resource]]:
     for policy in of_type(resources, "AWS::IAM::RolePolicy").values():
         for statement in policy["PolicyDocument"]["Statement"]:
             found.append((policy["RoleName"]["Ref"], statement))
+    for policy in of_type(resources, "AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            found += [(role["Ref"], statement) for role in policy["Roles"]]
     return found
 
 
@@ -88,10 +91,18 @@ ARCHIVE = "arn:${AWS::Partition}:s3:::${ArchiveBucketName}"
                 "DeadLetterQueue": {"sqs:SendMessage"},
                 f"{ARCHIVE}/activity_log/*": {"s3:PutObject", "s3:GetObject"},
                 ARCHIVE: {"s3:ListBucket"},
+                "KmsKeyArn": {"kms:GenerateDataKey", "kms:Decrypt"},
             },
         ),
         ("Health", {}),
-        ("Doctor", {}),
+        (
+            "Doctor",
+            {
+                ARCHIVE: {
+                    "s3:ListBucket", "s3:GetLifecycleConfiguration", "s3:GetEncryptionConfiguration"
+                }
+            },
+        ),
     ],
 )  # fmt: skip
 def test_a_role_allows_what_its_function_does_and_no_more(
@@ -101,6 +112,7 @@ def test_a_role_allows_what_its_function_does_and_no_more(
         SECRET: {"secretsmanager:GetSecretValue"},
         f"{subject}LogGroup": {"logs:CreateLogStream", "logs:PutLogEvents"},
         "*": ACTIONS_WITHOUT_RESOURCES,
+        "KmsKeyArn": {"kms:Decrypt"},
         **its_own,
     }
 
@@ -115,10 +127,25 @@ def test_s3_is_allowed_where_there_is_an_archive_and_only_its_own_keys(
         if as_list(statement["Action"]) == ["s3:ListBucket"]
     ]
 
-    assert policy["Condition"] == "HasArchive"
+    assert policy["Condition"] == resources["DoctorArchivePolicy"]["Condition"] == "HasArchive"
     assert [one["Condition"] for one in listing] == [
         {"StringLike": {"s3:prefix": f"{all_days_prefix().partition('/')[0]}/*"}}
+    ] * 2
+
+
+def test_the_key_is_used_through_the_services_that_need_it_only(resources: Resource) -> None:
+    using = [
+        statement["Condition"]["StringEquals"]["kms:ViaService"]["Fn::Sub"]
+        for _, statement in statements(resources)
+        if any(action.startswith("kms:") for action in as_list(statement["Action"]))
     ]
+
+    assert set(using) == {
+        "secretsmanager.${AWS::Region}.${AWS::URLSuffix}",
+        "s3.${AWS::Region}.${AWS::URLSuffix}",
+    }
+    assert resources["KmsKeyPolicy"]["Condition"] == "HasKmsKey"
+    assert resources["ArchiveKmsKeyPolicy"]["Condition"] == "EncryptsArchive"
 
 
 def test_roles_use_no_managed_policies(resources: Resource) -> None:

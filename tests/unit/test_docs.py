@@ -101,7 +101,8 @@ def test_the_settings_table_is_that_of_the_code() -> None:
         if default is MISSING or default is None:
             shown = "required" if default is MISSING else "none"
         else:
-            shown = f"`{default:g}`" if isinstance(default, int | float) else f"`{default}`"
+            is_number = isinstance(default, int | float) and not isinstance(default, bool)
+            shown = f"`{default:g}`" if is_number else f"`{default}`".replace("True", "true")
         rows.append(f"| `{setting.name.upper()}` | {shown} | {setting.metadata['help']} |")
     assert "\n".join(rows) in text_of("docs/settings.md")
 

@@ -19,4 +19,4 @@ def test_what_is_no_id_is_told_before_anything_is_asked(
     with pytest.raises(SystemExit) as caught:
         main(command.split())
     assert caught.value.code == 2
-    assert "x is no id" in capsys.readouterr().err
+    assert "x is not a valid id" in capsys.readouterr().err

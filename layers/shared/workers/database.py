@@ -41,6 +41,8 @@ _TELLING_CODE = re.compile(r"PGRST[0-9A-Z]{2,3}|[0-9A-Z]{5}")
 # Of a gateway: it is asked too often (429), or what is behind it did not answer in time (408) or at
 # all. 500 to 599 are the same, whatever their number.
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
+# The value that a message about data ends with: 'invalid input syntax for type date: "..."'.
+_QUOTED_VALUE = re.compile(r'(?<=\w): ".*"', re.DOTALL)
 # What an answer may quote of its body.
 _FIRST_WORDS = 200
 
@@ -93,7 +95,12 @@ class Database:
             raise TransientError(
                 f"the database could not be reached for {function}: {type(error).__name__}",
                 code=type(error).__name__,
-            ) from error
+            ) from None
+        except (httpx.InvalidURL, ValueError) as error:  # of an argument or a header
+            raise PermanentError(
+                f"the call of {function} cannot be sent: {type(error).__name__}",
+                code=type(error).__name__,
+            ) from None
 
 
 def _refuse(response: httpx.Response) -> None:
@@ -124,7 +131,9 @@ def _meaning(function: str, status: int, text: str) -> WorkerError:
     """The error of an answer with that status and body."""
     body = _json_object(text)
     code = str(body.get("code") or "")
-    said = redact(str(body.get("message") or body.get("error") or text))[:_FIRST_WORDS].strip()
+    # never `details`, which may quote a row
+    said = str(body.get("message") or body.get("error") or ("" if body else text))
+    said = redact(_QUOTED_VALUE.sub("", said))[:_FIRST_WORDS].strip()
     if _TELLING_CODE.fullmatch(code):
         return _of_code(function, code, status, said)
     return _of_status(function, status, said)

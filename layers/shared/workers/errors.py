@@ -7,7 +7,9 @@
     ├── CannotLookError        whether it was done cannot be seen, now or later
     ├── PermanentError         this item will never succeed
     │   ├── DestinationError   nothing sent to this destination will succeed
-    │   └── DamagedArchiveError   an archived object is not what it was
+    │   └── ArchivedObjectError   an archived object cannot be read
+    │       ├── DamagedArchiveError   it is not what it was
+    │       └── FrozenArchiveError    it has to be brought back from Glacier first
     ├── TooMuchDataError       ask for less at once
     ├── UnknownError           refused for a reason that we have no rule for
     ├── CredentialsError       the credential is refused: stop using it
@@ -80,18 +82,40 @@ class DestinationError(PermanentError):
     """The destination cannot receive anything until somebody mends it."""
 
 
-class DamagedArchiveError(PermanentError):
+class ArchivedObjectError(PermanentError):
+    """An object of the cold archive, or its manifest, cannot be read as it is."""
+
+    def __init__(self, key: str, message: str, *, code: str) -> None:
+        super().__init__(message, code=code)
+        self.key = key
+
+
+class DamagedArchiveError(ArchivedObjectError):
     """An object of the cold archive, or its manifest, is missing or not what was written."""
 
     def __init__(self, key: str, problem: str) -> None:
         """`key` is that of the object or manifest, `problem` a clause that says what is wrong."""
         super().__init__(
+            key,
             f"{key} in the cold archive is damaged: {problem}. Put a good copy in its place, or "
             "take the object and its manifest away: their rows are then lost, unless they are "
             "still in the database.",
             code="archive_damaged",
         )
-        self.key = key
+
+
+class FrozenArchiveError(ArchivedObjectError):
+    """An object, or its manifest, was moved to a class of storage that gives nothing at once."""
+
+    def __init__(self, key: str) -> None:
+        """https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html"""
+        super().__init__(
+            key,
+            f"{key} in the cold archive lies in Glacier. Bring it back for some days, with its "
+            "manifest: aws s3api restore-object --bucket BUCKET --key KEY --restore-request "
+            "Days=7; then try again.",
+            code="archive_frozen",
+        )
 
 
 class TooMuchDataError(WorkerError):

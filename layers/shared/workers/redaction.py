@@ -1,42 +1,156 @@
-"""Keeps secrets out of what is logged or stored: error texts of others may quote them."""
+"""Keeps secrets out of what is logged, stored or shown: error texts of others may quote them.
+
+Known ones go in every form in which a library or a server may write them; unknown ones where they
+look like a credential. What reads a credential has it remembered, so that every text is clear of it
+from then on.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
+import string
 from collections.abc import Iterable
+from functools import lru_cache
+from html.entities import codepoint2name
+from typing import Any, Final
 
-LONGEST_MESSAGE = 500
-_MASK = "[redacted]"
+LONGEST_MESSAGE: Final = 500
+# A shorter text would be found in the middle of words.
+SHORTEST_REMEMBERED: Final = 8
+MOST_REMEMBERED: Final = 1000
+_MASK: Final = "[redacted]"
+
+_remembered: dict[str, None] = {}
 
 # Whatever looks like a credential of the services that the workers use, known to us or not:
-# Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), LinkedIn (AQ...), Slack (xox?-...),
-# Supabase (sb_secret_..., a JWT), an Authorization header, and name=value or "name": "value" of
-# a telling name.
-_SHAPES = re.compile(
+# Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), LinkedIn (AQ...), Slack (xox?-..., xapp-...),
+# Supabase (sb_secret_..., a JWT), an Authorization header, the user and password of a URL, and
+# name=value or "name": "value" of a telling name, however often quoted or percent-encoded.
+_SHAPES: Final = re.compile(
     r"EAA[A-Za-z0-9]{12,}"
     r"|ya29\.[\w.-]+"
     r"|1//[\w-]{8,}"
     r"|GOCSPX-[\w-]+"
     r"|(?<![\w-])AQ[\w-]{30,}"
     r"|xox[a-z]-[\w-]+"
+    r"|xapp-[\w-]+"
     r"|sb_secret_[\w-]+"
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|(?<=Bearer )\S+"
-    r"""|(?<=[?&\s"'{,])(?:access[-_]token|refresh_token|client_secret|app_secret|appsecret_proof"""
-    r"""|input_token|developer[-_]token|token|secret|password)["']?\s*[=:]\s*["']?[^\s&"',}]+""",
+    r"|(?<=Basic )[\w+/=-]{8,}"
+    r"|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"
+    r"""|(?:(?<![\w-])|(?<=%[0-9A-F]{2}))"""
+    r"""(?P<name>(?:access[-_]token|refresh[-_]token|client[-_]secret|app[-_]?secret|appsecret[-_]proof"""
+    r"""|input[-_]token|developer[-_]token|api[-_]?key|token|secret|password)"""
+    r"""\\*["']?\s*(?:[=:]|%3[AD])\s*\\*["']?)[^\s&"',}\\]+""",
     re.IGNORECASE,
 )
-_NAMED = re.compile(r"""^([\w-]+["']?\s*[=:]\s*["']?)""")
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """Has `mask` and `redact` keep these out of every text of this process from now on."""
+    for secret in secrets:
+        text = secret.strip()
+        if len(text) >= SHORTEST_REMEMBERED:
+            _remembered.pop(text, None)
+            _remembered[text] = None
+    for oldest in list(_remembered)[:-MOST_REMEMBERED]:
+        _remembered.pop(oldest, None)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets` and whatever looks like one, cut to LONGEST_MESSAGE characters."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, _MASK)
-    text = _SHAPES.sub(_mask, f" {text}")[1:]
+    """`mask`, cut to LONGEST_MESSAGE characters."""
+    text = mask(text, secrets)
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
 
 
-def _mask(match: re.Match[str]) -> str:
-    named = _NAMED.match(match.group())
-    return f"{named.group()}{_MASK}" if named else _MASK
+def mask(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without `secrets`, those that are remembered, and whatever looks like one."""
+    known = {secret.strip() for secret in secrets}.union(_remembered)
+    for secret in sorted(filter(None, known), key=len, reverse=True):
+        text = _written(secret).sub(_MASK, text)
+    return _SHAPES.sub(_masked, f" {text}")[1:]
+
+
+def mask_all(value: Any) -> Any:
+    """JSON with each of its texts masked."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {name: mask_all(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_all(each) for each in value]
+    return value
+
+
+def _masked(match: re.Match[str]) -> str:
+    return f"{match['name'] or ''}{_MASK}"
+
+
+@lru_cache(maxsize=MOST_REMEMBERED * 2)
+def _written(secret: str) -> re.Pattern[str]:
+    """Matches a secret in every form: as it is, escaped as JSON or Python do, percent-encoded,
+    for HTML, in base64 (also within a longer text, as a Basic header has it), and its longer parts
+    where it holds blanks or the like, at which a text may be wrapped or cut."""
+    # what is not ASCII may be left out on its way, but not all of a secret
+    is_partly_ascii = any(character.isascii() for character in secret)
+    whole = "".join(_escaped(each, may_be_lost=is_partly_ascii) for each in secret)
+    parts = [part for part in re.split(r"[^!-~]+", secret) if len(part) >= SHORTEST_REMEMBERED]
+    of_parts = ["".join(_escaped(each, may_be_lost=False) for each in part) for part in parts]
+    return re.compile(
+        "|".join([whole, *_in_base64(secret.encode("utf-8", "surrogatepass")), *of_parts])
+    )
+
+
+# What no encoding changes.
+_PLAIN: Final = frozenset(string.ascii_letters + string.digits + "-._~")
+_SHORT_ESCAPES: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v"}
+
+
+@lru_cache(maxsize=4096)
+def _escaped(character: str, *, may_be_lost: bool) -> str:
+    """A pattern for one character in any of its forms."""
+    if character in _PLAIN:
+        return re.escape(character)
+    code = ord(character)
+    encoded = character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass")
+    forms = [
+        # twice encoded, a percent sign is %25
+        "".join(f"%(?:25)*{byte:02x}" for byte in encoded),
+        # a backslash is itself escaped when a text is quoted again
+        "".join(rf"\\+x{byte:02x}" for byte in encoded),
+        "".join(rf"\\+u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)),
+        rf"\\+U{code:08x}",
+        rf"\\+x{code:02x}",
+        rf"&#0*{code};",
+        rf"&#x0*{code:x};",
+    ]
+    if code in codepoint2name:
+        forms.append(f"&{codepoint2name[code]};")
+    if character in _SHORT_ESCAPES:
+        forms.append(rf"\\+{_SHORT_ESCAPES[character]}")
+    elif character == "\\":
+        forms.append(r"\\+")
+    elif code < 128:
+        forms.append(rf"\\*{re.escape(character)}")
+    if character.isspace():
+        forms.append(r"\s+|\+")
+    forms.append(re.escape(character))
+    if code < 128:
+        return f"(?i:{'|'.join(forms)})"
+    # what an encoding lacks is replaced or left out
+    return rf"(?i:{'|'.join(forms)}|\?|\ufffd){'?' if may_be_lost else ''}"
+
+
+def _in_base64(secret: bytes) -> list[str]:
+    """Patterns for the three ways in which it may lie within the groups of three bytes."""
+    found = []
+    for shift in range(3):
+        text = base64.b64encode(bytes(shift) + secret).decode()
+        own = text[(shift * 8 + 5) // 6 : (shift + len(secret)) * 8 // 6]
+        if len(own) >= SHORTEST_REMEMBERED:
+            either = re.escape(own).replace(r"\+", "[+-]").replace("/", "[/_]")
+            found.append(rf"{either}[\w+/=-]*")
+    return found

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from workers.credentials import flaw_of
 from workers.errors import ConfigurationError
+from workers.redaction import remember
 
 # Not a setting of any worker: the password of the database is for migrations alone.
 DATABASE_URL: Final = "SUPABASE_DB_URL"
@@ -122,6 +124,10 @@ def _one_of(*choices: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def _switch(value: str) -> bool:
+    return _one_of("true", "false")(value) == "true"
 
 
 def _setting(
@@ -236,7 +242,7 @@ class Settings:
         default=None,
     )
     metrics_concurrency: int = _setting(
-        _whole(1, 1000), "connections synced at the same moment", default=10
+        _whole(1, 1000), "connections synced at the same moment", default=5
     )
     metrics_look_back_days: int = _setting(
         _whole(1, 90),
@@ -248,9 +254,30 @@ class Settings:
         "the S3 bucket of the cold archive; without one, purged rows are kept nowhere",
         default=None,
     )
+    notifications_enabled: bool = _setting(
+        _switch,
+        "whether the notifications are meant to run; false: health ignores them",
+        default=True,
+    )
+    metrics_enabled: bool = _setting(
+        _switch, "whether the metrics sync is meant to run; false: health ignores it", default=True
+    )
+    retention_enabled: bool = _setting(
+        _switch, "whether retention is meant to run; false: health ignores it", default=True
+    )
     sentry_dsn: str | None = _setting(
         _sentry_dsn, "where Sentry takes errors, if you use it", default=None, secret=True
     )
+
+    @property
+    def switched_off(self) -> frozenset[str]:
+        """The workers that are not meant to run."""
+        parts = {
+            "notifications": self.notifications_enabled,
+            "metrics_sync": self.metrics_enabled,
+            "retention": self.retention_enabled,
+        }
+        return frozenset(name for name, is_enabled in parts.items() if not is_enabled)
 
 
 def load_settings(
@@ -280,6 +307,12 @@ def load_settings(
         if raw is None:
             if setting.default is MISSING:
                 problems.append(f"{name} is missing: {setting.metadata['help']}")
+            continue
+        flaw = flaw_of(raw.strip()) if setting.metadata["secret"] else None
+        if setting.metadata["secret"]:
+            remember([raw])
+        if flaw is not None:
+            problems.append(f"{name} {flaw}")
             continue
         try:
             values[setting.name] = setting.metadata["parse"](raw.strip())
@@ -318,6 +351,9 @@ def read_database_url(*, dotenv: Path) -> DatabaseUrl:
     where = "the session pooler's connection string, from Connect on the project's page"
     if not text:
         raise ConfigurationError(f"{DATABASE_URL} is missing: {where}")
+    remember([text])
+    if flaw := flaw_of(text):
+        raise ConfigurationError(f"{DATABASE_URL} {flaw}; it is {where}")
     try:
         parts = urlsplit(text)
         is_one = parts.scheme in ("postgresql", "postgres") and parts.hostname and (parts.port or 1)
@@ -329,6 +365,7 @@ def read_database_url(*, dotenv: Path) -> DatabaseUrl:
             f"percent-encoded: {where}"
         )
     asked = dict(parse_qsl(parts.query)).get("sslmode")
+    remember([parts.password or "", unquote(parts.password or "")])
     is_local = parts.hostname in _LOOPBACK
     return DatabaseUrl(
         text=text,

@@ -5,14 +5,27 @@ A log line is a sentence and fields; never an event body, a header or a token.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from workers.redaction import mask, mask_all
 
 # Where POWERTOOLS_METRICS_NAMESPACE is not set: the template sets one for each stack.
 NAMESPACE = "AgencyDashboardWorkers"
 
+
+def _without_secrets(record: dict[str, Any]) -> str:
+    """A log record as its line: whatever a library or a platform put into it."""
+    return json.dumps(
+        mask_all(record), default=lambda value: mask(str(value)), separators=(",", ":")
+    )
+
+
 # Service and level come from POWERTOOLS_SERVICE_NAME and LOG_LEVEL.
-logger = Logger(utc=True)
+logger = Logger(utc=True, json_serializer=_without_secrets)
 
 
 def emit_metrics(worker: str, values: dict[str, float]) -> None:

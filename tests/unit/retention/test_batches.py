@@ -5,12 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.retention.batches import (
-    LEAST_ROWS,
     MOST_FAILURES,
     MOST_ROWS,
     QUICK,
     SLOW,
+    Batch,
     BatchSize,
+    Stayed,
+    merged,
 )
 
 
@@ -23,13 +25,6 @@ def test_a_slow_batch_is_followed_by_smaller_ones_and_a_quick_one_by_larger_ones
     assert rows == [10_000, 5_000, 2_500, 2_500, 2_500, 5_000, 10_000, 10_000]
 
 
-def test_a_batch_is_never_too_small_to_get_anywhere() -> None:
-    size = BatchSize()
-    for _ in range(20):
-        size.went_well(SLOW + 1)
-    assert size.rows == LEAST_ROWS
-
-
 def test_what_is_slow_is_for_the_caller_to_say() -> None:
     size = BatchSize(most=1_000, slow=3.0)
     size.went_well(2.9)
@@ -38,37 +33,62 @@ def test_what_is_slow_is_for_the_caller_to_say() -> None:
     assert size.rows == 500
 
 
-def test_a_smaller_limit_than_the_least_is_kept() -> None:
-    size = BatchSize(most=7)
-    size.went_well(SLOW + 1)
-    assert size.rows == 7
-    assert size.failed() is not None
-    assert size.rows == 7
+@pytest.mark.parametrize("begin", [None, 0, -1, 1, 7, 20_000])
+def test_it_begins_with_what_fitted_the_last_time(begin: int | None) -> None:
+    expected = {None: 5_000, 0: 5_000, -1: 1, 1: 1, 7: 7, 20_000: 5_000}[begin]
+    assert BatchSize(most=5_000, begin=begin).rows == expected
 
 
-def test_failures_in_a_row_wait_longer_each_and_end() -> None:
+@pytest.mark.parametrize("code", ["57014", "ReadTimeout", "http_504", "54001"])
+def test_too_large_a_batch_shrinks_without_waiting_down_to_one_row(code: str) -> None:
     size = BatchSize()
-    waits = [size.failed() for _ in range(MOST_FAILURES)]
-    assert waits == [1.0, 2.0, 4.0, None]
-    assert size.rows == MOST_ROWS // 8
+    rows = []
+    while size.rows > 1:
+        assert size.failed(code) == 0.0
+        rows.append(size.rows)
+    assert rows == [5_000, 2_500, 1_250, 625, 312, 156, 78, 39, 19, 9, 4, 2, 1]
+    assert [size.failed(code) for _ in range(MOST_FAILURES)] == [1.0, 2.0, 4.0, None]
+
+
+@pytest.mark.parametrize("code", ["40P01", "55P03", "57P03", "PGRST003", "ConnectError", "53300"])
+def test_where_size_is_not_the_cause_it_stays(code: str) -> None:
+    size = BatchSize()
+    assert [size.failed(code) for _ in range(MOST_FAILURES)] == [1.0, 2.0, 4.0, None]
+    assert size.rows == MOST_ROWS
 
 
 def test_a_batch_that_went_well_forgets_the_failures_before() -> None:
     size = BatchSize()
     for _ in range(3):
-        assert [size.failed() for _ in range(MOST_FAILURES - 1)] == [1.0, 2.0, 4.0]
+        assert [size.failed("40P01") for _ in range(MOST_FAILURES - 1)] == [1.0, 2.0, 4.0]
         size.went_well(QUICK)
-    assert size.failed() == 1.0
+    assert size.failed("40P01") == 1.0
 
 
-@pytest.mark.parametrize("most", [1, LEAST_ROWS - 1, LEAST_ROWS, 101, MOST_ROWS])
-@given(steps=st.lists(st.none() | st.floats(0, 10), max_size=40))
-def test_a_size_stays_a_whole_number_in_its_bounds(most: int, steps: list[float | None]) -> None:
+@pytest.mark.parametrize("most", [1, 2, 101, MOST_ROWS])
+@given(steps=st.lists(st.sampled_from(["57014", "40P01"]) | st.floats(0, 10), max_size=40))
+def test_a_size_stays_a_whole_number_in_its_bounds(most: int, steps: list[str | float]) -> None:
     size = BatchSize(most)
-    for seconds in steps:
-        if seconds is None:
-            size.failed()
+    for step in steps:
+        if isinstance(step, str):
+            size.failed(step)
         else:
-            size.went_well(seconds)
+            size.went_well(step)
         assert isinstance(size.rows, int)
-        assert min(LEAST_ROWS, most) <= size.rows <= most
+        assert 1 <= size.rows <= most
+
+
+def test_a_batch_is_a_number_or_says_what_stayed() -> None:
+    assert Batch.of("purge", 7) == Batch(7)
+    assert Batch.of("purge", 7).taken == 7
+    one = {"code": "23503", "reason": "referred to", "rows": 2, "example": "7f"}
+    batch = Batch.of("purge", {"went": 3, "stayed": [one]})
+    assert batch == Batch(3, (Stayed("purge", "23503", "referred to", 2, "7f"),))
+    assert batch.taken == 5
+
+
+def test_the_same_reason_is_told_once() -> None:
+    first, other = Stayed("a", "x", "why", 2, "7f"), Stayed("b", "x", "why", 5)
+    assert merged([first, other, Stayed("a", "x", "why", 3, "80")]) == [
+        Stayed("a", "x", "why", 5, "7f"), other
+    ]  # fmt: skip

@@ -17,12 +17,15 @@ from workers.composition.container import (
 )
 from workers.composition.events import read_options
 from workers.database import Database
+from workers.doctor.archive_checks import ArchiveBucket
 from workers.doctor.checks import Tools, examine, of_settings
 from workers.doctor.sections import Section, worst
 from workers.errors import ConfigurationError
 from workers.notifications.slack import Slack
-from workers.settings import environment_settings
+from workers.settings import Settings, environment_settings
 
+# Of one call of Slack's, which answers within one.
+_SLACK_SECONDS = 5.0
 # From a terminal.
 _PATIENCE = 110.0
 
@@ -38,10 +41,20 @@ def sections(
     except ConfigurationError as error:
         yield of_settings(error)
         return
-    slack = Slack(settings.slack_bot_token, settings.slack_api_url)
+    slack = Slack(settings.slack_bot_token, settings.slack_api_url, _SLACK_SECONDS)
     with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
-        tools = Tools(database, slack, clock, utc_now, random.random)
+        tools = Tools(
+            database, slack, clock, utc_now, random.random, lambda: _open_archive(settings)
+        )
         yield from examine(settings, tools, until or clock.now() + _PATIENCE, post_to)
+
+
+def _open_archive(settings: Settings) -> ArchiveBucket | None:
+    if settings.archive_bucket_name is None:
+        return None
+    from workers.retention.archive import ColdArchive  # noqa: PLC0415 - as in retention
+
+    return ColdArchive(settings.archive_bucket_name)
 
 
 def run_doctor(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:

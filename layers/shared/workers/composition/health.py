@@ -39,23 +39,24 @@ def cached() -> _Cached:
 
 
 def run_health() -> dict[str, Any]:
-    """The answer as a function URL returns it: status, headers, JSON body."""
+    """The answer as a function URL returns it, whatever goes wrong: status, headers, JSON body."""
     now = SystemClock().now()
     last = cached()
-    if last.health is None or now - last.at > CACHE_SECONDS:
+    health = last.health
+    if health is None or now - last.at > CACHE_SECONDS:
         health = _ask()
         last = cached()  # another one, if the clients were forgotten
         last.health, last.at = health, now
     return {
-        "statusCode": last.health.status,
+        "statusCode": health.status,
         "headers": {"Content-Type": "application/json", "Cache-Control": "no-store"},
-        "body": json.dumps(last.health.body),
+        "body": json.dumps(health.body),
     }
 
 
 def _ask() -> Health:
     try:
-        return assess(database().call("worker_health"))
+        return assess(database().call("worker_health"), settings().switched_off)
     except WorkerError as error:
         logger.error(
             "Health cannot be told", extra={"code": error.code, "error": redact(str(error))}
@@ -63,3 +64,6 @@ def _ask() -> Health:
         if isinstance(error, CredentialsError):
             forget_clients()  # the secret may have been rotated: read it anew next time
         return out_of_reach(f"the database cannot be asked: {error.code}")
+    except Exception as error:  # noqa: BLE001 - a monitor needs an answer, and 503 is one
+        logger.exception("Health cannot be told")
+        return out_of_reach(f"health cannot be told: {type(error).__name__}")

@@ -57,7 +57,8 @@ def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[
 
 def _tell(report: RetentionReport) -> None:
     summary = report.summary()
-    say = logger.warning if report.outcome == "failed" else logger.info
+    needs_a_person = report.outcome in ("failed", "incomplete")
+    say = logger.warning if needs_a_person else logger.info
     say(f"The retention run ended: {report.outcome}", extra={"action": "retention", **summary})
     if report.outcome not in ("busy", "dry_run"):
-        emit_metrics(WORKER, {"RetentionFailed": report.outcome == "failed"})
+        emit_metrics(WORKER, {"RetentionFailed": needs_a_person})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
 from workers.composition.error_tracking import track
-from workers.errors import CredentialsError
-from workers.redaction import redact
+from workers.database import Database
+from workers.errors import CredentialsError, UnknownError, WorkerError
+from workers.redaction import mask, redact
 from workers.telemetry import logger
 
 # Within the time that a run keeps free at its end: a database that hangs must not cost the
@@ -33,8 +34,11 @@ class RunRecord:
 
 
 @contextmanager
-def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
-    """Records the run in the block. What the block raises comes out as it is, recorded or not.
+def recorded_run(
+    worker: str, clock: Clock, known: Callable[[], Database] = database
+) -> Iterator[RunRecord]:
+    """Records the run in the block, in the database that is `known`. What the block raises comes
+    out as it is, recorded or not, but for secrets that it quotes.
 
     After a refused credential the next invocation reads the secret anew.
     """
@@ -54,23 +58,32 @@ def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
             },
         )
         failed = RunRecord("failed", counts=record.counts)
-        _record(worker, failed, clock.now() - begun, type(error).__name__, message)
+        _record(worker, known, failed, clock.now() - begun, type(error).__name__, message)
         track(error, worker)
         if isinstance(error, CredentialsError):
             forget_clients()  # the secret may have been rotated: read it anew next time
-        raise
-    _record(worker, record, clock.now() - begun)
+        # Lambda writes what is raised into the log
+        if mask(str(error)) == str(error):
+            raise
+        if isinstance(error, WorkerError):
+            error.args = (message,)
+            raise
+        raise UnknownError(message, code=type(error).__name__).with_traceback(
+            error.__traceback__
+        ) from None
+    _record(worker, known, record, clock.now() - begun)
 
 
 def _record(
     worker: str,
+    known: Callable[[], Database],
     record: RunRecord,
     seconds: float,
     error_class: str | None = None,
     error: str | None = None,
 ) -> None:
     try:
-        database().call_briefly(
+        known().call_briefly(
             "record_worker_run",
             RECORD_SECONDS,
             worker=worker,

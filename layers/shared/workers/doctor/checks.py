@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from workers.clock import Clock
 from workers.database import Database
+from workers.doctor.api_versions import check_api_versions
+from workers.doctor.archive_checks import ArchiveBucket, check_archive
 from workers.doctor.database_checks import (
     check_access,
     check_clock,
     check_configs,
+    check_hazards,
     check_parked,
     check_policies,
     check_row_cap,
@@ -23,59 +26,67 @@ from workers.doctor.platform_checks import check_connections
 from workers.doctor.sections import Section, of_error
 from workers.doctor.slack_checks import check_slack, post_test
 from workers.errors import ConfigurationError, WorkerError
-from workers.findings import Finding, failed, ok
+from workers.findings import Finding, failed, ok, warning
 from workers.notifications.slack import Slack
+from workers.redaction import redact
 from workers.settings import Settings
+
+# Of the time that is left, what a section with calls of its own may take, so that one that hangs
+# leaves some to those after it. A call under way ends by its own timeout.
+SLACK_SHARE: Final = 0.4
+ARCHIVE_SHARE: Final = 0.4
+PLATFORMS_SHARE: Final = 0.85
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What the examination uses. `now` is the time of this machine."""
+    """What the examination uses. `now` is the time of this machine, `open_archive` gives the
+    bucket of the cold archive, or None where there is none."""
 
     database: Database
     slack: Slack
     clock: Clock
     now: Callable[[], datetime]
     random_fraction: Callable[[], float]
+    open_archive: Callable[[], ArchiveBucket | None] = lambda: None
 
 
 def examine(
     settings: Settings, tools: Tools, deadline: float, post_to: str | None = None
 ) -> Iterator[Section]:
-    """Section after section. `post_to`: a channel that is to get a test message."""
-    project = f"all that is needed for {settings.supabase_url} is set, and well formed"
-    yield Section("Settings", [ok(project)])
-    database = Section("Database")
-    report = _report(tools.database, database.findings)
+    """Section after section, until `deadline`, in seconds of the clock. `post_to`: a channel that
+    is to get a test message. Whatever goes wrong in a section is one of its findings."""
+    clock = tools.clock
+
+    def until(share: float) -> float:
+        now = clock.now()
+        return now + max(0.0, deadline - now) * share
+
+    yield _section("Settings", lambda: _settings(settings))
+    answers: list[dict[str, Any]] = []
+    yield _section("Database", lambda: _database(tools, answers))
+    report = answers[0] if answers else None
     if report is not None:
-        database.findings += check_version(report["version"])
-        database.findings += check_clock(report["now"], tools.now())
-        database.findings += check_row_cap(tools.database)
-    yield database
-    if report is not None:
-        yield Section("Access", list(check_access(report)))
+        yield _section("Access", lambda: check_access(report))
     slack_report = report or {"configs": [], "channels": []}
-    slack = Section("Slack", list(check_slack(tools.slack, slack_report)))
-    if post_to is not None:
-        now = tools.now().timestamp()
-        slack.findings += post_test(tools.slack, tools.clock, post_to, now)
-    yield slack
+    yield _section("Slack", lambda: _slack(tools, slack_report, post_to, until(SLACK_SHARE)))
+    if settings.archive_bucket_name is not None:
+        yield _section("Archive", lambda: _archive(tools, until(ARCHIVE_SHARE)))
+    yield _section("API versions", lambda: check_api_versions(settings, tools.now().date()))
     if report is None:
         return
-    yield Section(
+    yield _section(
         "Notification configs",
-        [*check_parked(report["parked"]), *check_configs(report["configs"])],
+        lambda: [*check_parked(report["parked"]), *check_configs(report["configs"])],
     )
-    yield Section(
+    yield _section(
         "Ad platforms",
-        list(
-            check_connections(
-                report["connections"], settings, tools.clock, deadline, tools.random_fraction
-            )
+        lambda: check_connections(
+            report["connections"], settings, clock, until(PLATFORMS_SHARE), tools.random_fraction
         ),
     )
-    yield Section("Retention", list(check_policies(report["policies"])))
-    yield Section("Workers", list(check_workers(report["health"])))
+    yield _section("Retention", lambda: _retention(report))
+    yield _section("Workers", lambda: check_workers(report["health"], settings.switched_off))
 
 
 def of_settings(error: ConfigurationError) -> Section:
@@ -84,11 +95,60 @@ def of_settings(error: ConfigurationError) -> Section:
     return Section("Settings", [failed(problem, mend) for problem in str(error).split("; ")])
 
 
-def _report(database: Database, findings: list[Finding]) -> dict[str, Any] | None:
+def _section(title: str, check: Callable[[], Iterable[Finding]]) -> Section:
+    """What the check finds; an error that it does not know ends it, and no other."""
+    section = Section(title)
     try:
-        report: dict[str, Any] = database.call("doctor_report")
+        for finding in check():
+            section.findings.append(finding)
     except WorkerError as error:
-        findings.append(of_error("the database", error))
-        return None
-    findings.append(ok("the database answers, and the key is the right one"))
-    return report
+        section.findings.append(of_error("this could not be looked at", error))
+    except Exception as error:  # noqa: BLE001 - a fault of ours: the other sections matter more
+        section.findings.append(
+            failed(
+                f"this could not be looked at: {type(error).__name__}: {redact(str(error))}",
+                "A fault of the doctor itself: please report it, with this line",
+            )
+        )
+    return section
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    yield ok(f"all that is needed for {settings.supabase_url} is set, and well formed")
+
+
+def _database(tools: Tools, answers: list[dict[str, Any]]) -> Iterator[Finding]:
+    try:
+        report: dict[str, Any] = tools.database.call("doctor_report")
+    except WorkerError as error:
+        yield of_error("the database", error)
+        return
+    answers.append(report)
+    yield ok("the database answers, and the key is the right one")
+    yield from check_version(report["version"])
+    yield from check_clock(report["now"], tools.now())
+    yield from check_row_cap(tools.database)
+
+
+def _slack(
+    tools: Tools, report: dict[str, Any], post_to: str | None, until: float
+) -> Iterator[Finding]:
+    yield from check_slack(tools.slack, report, lambda: tools.clock.now() < until)
+    if post_to is not None:
+        yield from post_test(tools.slack, tools.clock, post_to, tools.now().timestamp())
+
+
+def _archive(tools: Tools, until: float) -> Iterator[Finding]:
+    bucket = tools.open_archive()
+    if bucket is None:
+        return
+    for finding in check_archive(bucket):
+        yield finding
+        if tools.clock.now() >= until:
+            yield warning("the rest was not looked at: there was no time", "Run the doctor again")
+            return
+
+
+def _retention(report: dict[str, Any]) -> Iterator[Finding]:
+    yield from check_policies(report["policies"])
+    yield from check_hazards(report["hazards"])

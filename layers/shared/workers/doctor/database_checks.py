@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from workers.doctor.health import assess
 from workers.doctor.sections import of_error
 from workers.errors import WorkerError
 from workers.findings import Finding, failed, ok, warning
+from workers.retention.hazards import read_hazards
 from workers.retention.policies import read_policies
 
 # The newest migration that this code needs.
@@ -98,6 +99,15 @@ def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:
                 f"{table}.{column} can be read {_with(roles)}",
                 "Run this SQL (pages that read other columns by name keep working; one that "
                 "reads * must name them):\n" + _hide(table, column, roles, report),
+            )
+    for table, column in _SECRET_COLUMNS.items():
+        for view in report["views"][table]:
+            found = True
+            yield failed(
+                f"the view {view['view']} reads {table}.{column}, and can be read "
+                f"{_with([view['role']])}",
+                "If it shows the credentials, run this SQL (it then asks for the reader's own "
+                f"rights):\nalter view {view['view']} set (security_invoker = true);",
             )
     for table in _STEERING_TABLES:
         writes = report["access"][table]["anon"]["writes"]
@@ -201,10 +211,23 @@ def check_policies(policies: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         )
 
 
-def check_workers(found: Mapping[str, Any]) -> Iterator[Finding]:
-    """Whether each worker did its work lately."""
-    for name, worker in assess(found).body["workers"].items():
-        if worker["status"] == "healthy":
+def check_hazards(rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What the tables' own rules do when retention takes rows."""
+    for hazard in read_hazards(rows):
+        if hazard.level == "stops":
+            yield failed(hazard.text, hazard.fix)
+        elif hazard.level == "warns":
+            yield warning(hazard.text, hazard.fix)
+        else:
+            yield ok(hazard.text)
+
+
+def check_workers(found: Mapping[str, Any], off: Collection[str]) -> Iterator[Finding]:
+    """Whether each worker did its work lately, but for those that are switched off."""
+    for name, worker in assess(found, off).body["workers"].items():
+        if worker["status"] == "off":
+            yield ok(f"{name} is switched off")
+        elif worker["status"] == "healthy":
             last = worker["lastProcessedAt"]
             yield ok(f"{name} did its work last at {last}" if last else f"{name} is not due yet")
         elif found["first_run_at"] is None:

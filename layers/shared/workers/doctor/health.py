@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,15 +24,17 @@ class Health:
     body: dict[str, Any]
 
 
-def assess(found: Mapping[str, Any]) -> Health:
-    """From what worker_health returns."""
+def assess(found: Mapping[str, Any], off: Collection[str] = ()) -> Health:
+    """From what worker_health returns; what is switched off is neither well nor ill."""
     now = datetime.fromisoformat(found["now"])
     first = _moment(found["first_run_at"])
     workers = {
-        name: _worker(found["workers"][name], now, first, well_for)
+        name: {"status": "off", "lastProcessedAt": found["workers"][name]["last_success_at"]}
+        if name in off
+        else _worker(found["workers"][name], now, first, well_for)
         for name, well_for in WELL_FOR.items()
     }
-    is_well = all(worker["status"] == "healthy" for worker in workers.values())
+    is_well = all(worker["status"] != "unhealthy" for worker in workers.values())
     body = {
         "status": "healthy" if is_well else "unhealthy",
         "lastProcessedAt": workers["notifications"]["lastProcessedAt"],

@@ -14,6 +14,7 @@ from workers.findings import Finding, failed, ok, warning
 from workers.metrics.platforms import PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import OutOfTime, Reader, Session
 from workers.metrics.platforms.protocol import Connection
+from workers.redaction import redact
 from workers.settings import Settings
 
 AT_ONCE: Final = 8
@@ -38,8 +39,17 @@ def check_connections(
         return
 
     def check(row: Mapping[str, Any]) -> list[Finding]:
-        with Session() as session:
-            return list(_connection(row, settings, session, clock, deadline, random_fraction))
+        try:
+            with Session() as session:
+                return list(_connection(row, settings, session, clock, deadline, random_fraction))
+        except Exception as error:  # noqa: BLE001 - of one account: the others matter as well
+            return [
+                failed(
+                    f"{row['platform']}, {row['account_id']}: could not be looked at: "
+                    f"{type(error).__name__}: {redact(str(error))}",
+                    "Look at its row in platform_connections",
+                )
+            ]
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for findings in pool.map(check, rows):

@@ -14,7 +14,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding, failed
-from workers.redaction import redact
+from workers.redaction import mask_all, redact
 
 
 @dataclass
@@ -25,8 +25,8 @@ class Section:
     findings: list[Finding] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"section": self.title, "findings": [asdict(one) for one in self.findings]}
+        """JSON-able, without secrets that some platform or old row quotes."""
+        return {"section": self.title, "findings": mask_all([asdict(one) for one in self.findings])}
 
 
 def of_error(what: str, error: WorkerError, secrets: Iterable[str] = ()) -> Finding:

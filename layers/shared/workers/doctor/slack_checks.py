@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from workers.clock import Clock
@@ -25,8 +25,11 @@ _LOOK_SCOPES: Final = (
 MOST_PLACES: Final = 40
 
 
-def check_slack(slack: Slack, report: Mapping[str, Any]) -> Iterator[Finding]:
-    """In this order: reachable, whose token, scopes, then each channel and person."""
+def check_slack(
+    slack: Slack, report: Mapping[str, Any], has_time: Callable[[], bool]
+) -> Iterator[Finding]:
+    """In this order: reachable, whose token, scopes, then each channel and person, as long as there
+    is time."""
     try:
         identity = slack.identity()
     except WorkerError as error:
@@ -35,16 +38,19 @@ def check_slack(slack: Slack, report: Mapping[str, Any]) -> Iterator[Finding]:
     yield ok(f"the bot token is valid for {identity.url or identity.team_id}")
     yield from _scopes(identity.scopes)
     channels = _channels(report)
-    for channel in channels[:MOST_PLACES]:
-        yield from _channel(slack, channel)
     people = sorted({one["slack_id"] for one in report["configs"] if _is_personal(one)})
-    for person in people[: MOST_PLACES - min(len(channels), MOST_PLACES)]:
-        yield from _person(slack, person)
-    left = len(channels) + len(people) - MOST_PLACES
-    if left > 0:
+    places = [(_channel, one) for one in channels] + [(_person, one) for one in people]
+    looked_at = 0
+    for check, place in places[:MOST_PLACES]:
+        if not has_time():
+            break
+        yield from check(slack, place)
+        looked_at += 1
+    if looked_at < len(places):
+        why = "to stay within Slack's limits" if looked_at == MOST_PLACES else "for want of time"
         yield warning(
-            f"{left} more channels and people were not looked at, to stay within Slack's limits",
-            "Nothing to mend; one that refuses a message is parked and says why",
+            f"{len(places) - looked_at} more channels and people were not looked at, {why}",
+            "Nothing to fix; one that refuses a message is parked and says why",
         )
 
 

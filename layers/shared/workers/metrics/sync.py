@@ -172,6 +172,9 @@ class ConnectionSync:
         except Exception as error:
             run.end_after(error)
             raise
+        except KeyboardInterrupt:  # of a backfill: what was read stays, and the account is free
+            run.end(OUT_OF_TIME)
+            raise
 
     def _outcome(self, run: _Run) -> Outcome:
         try:

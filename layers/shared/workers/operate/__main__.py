@@ -6,37 +6,70 @@ and, with --json, JSON for scripts.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # while all else is loaded, Ctrl-C ends it without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import sys
 import zoneinfo
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from workers.errors import WorkerError
-from workers.operate import archive, connections, doctor, migrate, notifications, retention
+from workers.operate import (
+    archive,
+    connections,
+    doctor,
+    migrate,
+    notifications,
+    overview,
+    retention,
+)
 from workers.operate.command_line import Run
+from workers.operate.output import say
+from workers.redaction import redact
+
+# What a shell reports for a program that Ctrl-C, or the end of a pipe, has ended.
+INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
-    """The exit status: 0 done, 1 failed or refused, 2 called wrongly."""
+    """The exit status: 0 done, 1 failed or refused, 2 called wrongly, 130 interrupted."""
     options = _parser().parse_args(arguments)
     # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
     zoneinfo.reset_tzpath(to=())
     run: Run = options.run
     try:
-        return run(options, out)
+        status = run(options, out)
+        out.flush()
     except WorkerError as error:
-        sys.stderr.write(f"{error}\n")
+        say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("Interrupted. What was done until then stays done; the same command goes on.")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        with suppress(BrokenPipeError):
+            out.close()
+        return PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 - a fault of ours; a traceback might quote a secret
+        say(f"A fault of this program, {type(error).__name__}: {redact(str(error))}")
+        return 1
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.operate", description=__doc__)
     subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
-    for subject in (doctor, migrate, notifications, connections, retention, archive):
+    for subject in (doctor, overview, migrate, notifications, connections, retention, archive):
         subject.add_subjects(subjects)
     return parser
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TextIO
 
 from workers.database import Database
-from workers.errors import ConfigurationError
+from workers.errors import ArchivedObjectError, ConfigurationError
 from workers.operate.command_line import verb
+from workers.operate.output import as_json, say
 from workers.retention.archive import ColdArchive
 from workers.settings import Settings
 
@@ -36,24 +37,58 @@ def restore(
         sys.stderr.write("--until is before --since.\n")
         return 2
     ignored: list[str] = []
-    read = restored = 0
+    missed: list[ArchivedObjectError] = []
+    done = _Restored()
     archive = ColdArchive(_bucket(settings))
-    for chunk in archive.read(options.since, options.until, ignored.append):
+    for chunk in archive.read(options.since, options.until, ignored.append, missed.append):
         for lines in in_requests(chunk.lines):
-            restored += database.call("restore_archived_activity", lines=lines)
-            read += len(lines)
-            _tell_progress(chunk.manifest.date, read, restored)
-    _end_progress(read)
+            done.add(len(lines), database.call("restore_archived_activity", lines=lines))
+            _tell_progress(chunk.manifest.date, done)
+    _end_progress(done.read)
     for key in ignored:
-        sys.stderr.write(f"Left out, for it has no manifest: {key}\n")
+        say(f"Left out, for it has no manifest: {key}")
+    for error in missed:
+        say(f"Left out: {error}")
+    for one in done.refused:
+        say(f"Refused by the table: {one['rows']} rows, such as {one['example']}: {one['reason']}")
+    for column, rows in done.leftovers.items():
+        say(
+            f"The table has no column {column} any more: what {rows} rows had in it is kept in "
+            "archived_activity_leftovers for 30 days."
+        )
     if options.json:
-        counts = {"read": read, "restored": restored, "ignored": ignored}
-        out.write(json.dumps(counts) + "\n")
-    elif read:
-        out.write(f"{restored} of {read} rows restored; the others were there.\n")
-    else:
+        keys = [error.key for error in missed]
+        odd = {"refused": done.refused, "leftovers": done.leftovers, "missed": keys}
+        counts = {"read": done.read, "restored": done.restored, "ignored": ignored}
+        out.write(as_json({**counts, **{name: one for name, one in odd.items() if one}}) + "\n")
+    elif done.read:
+        out.write(f"{done.restored} of {done.read} rows restored; {done.others}.\n")
+    elif not missed:
         out.write("Nothing of these days is in the cold archive.\n")
-    return 0
+    return 1 if missed or done.refused else 0
+
+
+@dataclass
+class _Restored:
+    """What came of the lines so far: read, put back, refused, and what no column takes any more."""
+
+    read: int = 0
+    restored: int = 0
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    leftovers: dict[str, int] = field(default_factory=dict)
+
+    def add(self, lines: int, answer: Mapping[str, Any]) -> None:
+        """What one call of restore_archived_activity says."""
+        self.read += lines
+        self.restored += answer["restored"]
+        self.refused += answer["refused"]
+        for column, rows in answer["leftovers"].items():
+            self.leftovers[column] = self.leftovers.get(column, 0) + rows
+
+    @property
+    def others(self) -> str:
+        """What became of the rows that were not put back."""
+        return "the others were there" if not self.refused else "the others were there or refused"
 
 
 def in_requests(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -80,10 +115,10 @@ def _bucket(settings: Settings) -> str:
     return settings.archive_bucket_name
 
 
-def _tell_progress(day: date, read: int, restored: int) -> None:
+def _tell_progress(day: date, done: _Restored) -> None:
     """A line that renews itself in a terminal, one line per request elsewhere."""
     end = "\r" if sys.stderr.isatty() else "\n"
-    sys.stderr.write(f"{day}: {read} rows read, {restored} restored{end}")
+    sys.stderr.write(f"{day}: {done.read} rows read, {done.restored} restored{end}")
     sys.stderr.flush()
 
 

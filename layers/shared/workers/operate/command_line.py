@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from workers.database import Database
+from workers.operate.output import say
 from workers.settings import Settings, environment_settings
 
 # Where an engineer keeps the keys of a real project; only what a person starts on it reads that.
 DOTENV = Path(".env")
+
+# What Postgres takes as an integer.
+_LARGEST = 2**31 - 2
 
 # Both return the exit status: 0 done, 1 failed or refused, 2 called wrongly.
 Run = Callable[[argparse.Namespace, TextIO], int]
@@ -41,7 +45,21 @@ def row_id(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no id") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a valid id") from None
+
+
+def positive(text: str) -> int:
+    """A whole number from 1. Raises argparse's error for anything else."""
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
+
+
+def one_or_all(parser: argparse.ArgumentParser, what: str) -> None:
+    """`ID` or `--all`, and not both."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("id", nargs="?", type=row_id, help=f"the {what}'s id")
+    either.add_argument("--all", action="store_true", help="every one")
 
 
 def confirmed(question: str, options: argparse.Namespace) -> bool:
@@ -59,7 +77,7 @@ def confirmed(question: str, options: argparse.Namespace) -> bool:
 def _on_project(command: Command, options: argparse.Namespace, out: TextIO) -> int:
     """Raises ConfigurationError naming all settings that are missing or malformed."""
     settings = environment_settings(_no_secret, dotenv=DOTENV)
-    sys.stderr.write(f"Project: {settings.supabase_url}\n")
+    say(f"Project: {settings.supabase_url}")
     with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
         return command(database, settings, options, out)
 

@@ -19,9 +19,8 @@ from workers.metrics.platforms.fetching import Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
 from workers.metrics.sync import Backfill, ConnectionSync
 from workers.metrics.windows import Window
-from workers.operate.command_line import confirmed, row_id, verb
-from workers.operate.output import quiet_logger, show
-from workers.redaction import redact
+from workers.operate.command_line import confirmed, one_or_all, positive, row_id, verb
+from workers.operate.output import plain, quiet_logger, say, show
 from workers.settings import Settings
 
 # A backfill from a terminal ends when it is done or broken off.
@@ -33,15 +32,13 @@ def add_subjects(subjects: Any) -> None:
     connections = subjects.add_parser("connections", help="the connected ad accounts")
     verbs = connections.add_subparsers(required=True, metavar="VERB")
     verb(verbs, "list", list_connections)
-    one = verb(verbs, "release", release)
-    one.add_argument("id", nargs="?", type=row_id, help="the connection's id")
-    one.add_argument("--all", action="store_true", help="every one")
+    one_or_all(verb(verbs, "release", release), "connection")
 
     one = verb(verbs, "add", add)
     one.add_argument("platform", help=f"one of: {', '.join(PLATFORMS)}")
     one.add_argument("account", help="the account's id, as the platform shows it")
     one.add_argument("--name", help="what people call it")
-    one.add_argument("--every", type=int, metavar="MINUTES", help="between syncs (1440)")
+    one.add_argument("--every", type=positive, metavar="MINUTES", help="between syncs (1440)")
     one.add_argument("--unchecked", action="store_true", help="do not ask the platform first")
     one = verb(verbs, "remove", remove)
     one.add_argument("id", type=row_id, help="the connection's id")
@@ -111,12 +108,12 @@ def _is_well(platform: Platform) -> bool:
         try:
             findings = list(platform.check(reader.answer))
         except WorkerError as error:
-            sys.stderr.write(f"{redact(str(error), platform.secrets)}\n")
+            say(str(error))
             return False
     for finding in findings:
-        sys.stderr.write(f"{finding.level}: {finding.text}\n")
+        say(f"{finding.level}: {finding.text}")
         if finding.mend:
-            sys.stderr.write(f"  {finding.mend}\n")
+            sys.stderr.write(f"  {plain(finding.mend)}\n")
     return not any(finding.level == "failed" for finding in findings)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable
 from typing import Any, TextIO
 
 from workers.composition.doctor import sections
 from workers.doctor.sections import Section, worst
 from workers.operate.command_line import DOTENV, subcommand
-from workers.operate.output import quiet_logger
+from workers.operate.output import as_json, plain, quiet_logger
 
 _COLOURS = {"ok": "32", "warning": "33", "failed": "31"}
 _WORDS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED "}
@@ -37,7 +36,7 @@ def examine(options: argparse.Namespace, out: TextIO) -> int:
                 _show(section, out)
     if options.json:
         report = {"status": worst(seen), "sections": [one.as_json() for one in seen]}
-        out.write(json.dumps(report, ensure_ascii=False) + "\n")
+        out.write(as_json(report) + "\n")
     else:
         out.write(f"{_verdict(seen)}\n")
     return 1 if worst(seen) == "failed" else 0
@@ -49,9 +48,9 @@ def _show(section: Section, out: TextIO) -> None:
         word = _WORDS[finding.level]
         if out.isatty():
             word = f"\033[{_COLOURS[finding.level]}m{word}\033[0m"
-        out.write(f"  {word}  {finding.text}\n")
+        out.write(f"  {word}  {plain(finding.text)}\n")
         for line in finding.mend.splitlines():
-            out.write(f"           {line}\n")
+            out.write(f"           {plain(line)}\n")
     out.write("\n")
     out.flush()
 

@@ -33,7 +33,7 @@ MIGRATIONS: Final = Path(__file__).resolve().parents[4] / "supabase" / "migratio
 CONNECT_SECONDS: Final = 15
 # A migration that waits for a lock makes everything behind it wait too: the dashboard's pages.
 # So it gives up soon, and tries again when whoever held the table may be done.
-LOCK_TIMEOUT: Final = "3s"
+LOCK_TIMEOUT: Final = "1s"
 LOCK_TRIES: Final = 10
 LOCK_PAUSE_SECONDS: Final = 5.0
 
@@ -142,6 +142,7 @@ def _apply_when_unlocked(
 
 def _apply_one(connection: psycopg.Connection[Any], migration: Migration) -> None:
     with connection.transaction():
+        # as each file sets it, for those who apply it otherwise
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'".encode())
         connection.execute("set local statement_timeout = 0")
         # one at a time, whoever else runs this command

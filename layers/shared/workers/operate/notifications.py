@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from workers.database import Database
 from workers.operate.command_line import confirmed, row_id, verb
-from workers.operate.output import show
+from workers.operate.output import as_json, show
 from workers.settings import Settings
 
 # So many at a time stay well within the API's statement timeout.
@@ -88,7 +88,7 @@ def show_dead(
     if found is None:
         sys.stderr.write(f"There is no notification {options.id}.\n")
         return 1
-    out.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    out.write(as_json(found, indent=2) + "\n")
     return 0
 
 

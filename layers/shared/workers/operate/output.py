@@ -1,14 +1,23 @@
-"""What the commands print: tables for people, JSON for scripts."""
+"""What the commands print: tables for people, JSON for scripts; no secret, and nothing that a
+terminal would take for a command."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
+from workers.redaction import mask, mask_all
 from workers.telemetry import logger
+
+# What moves the cursor, colours, reorders or hides: controls, formats, surrogates, odd breaks.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_USUAL_COLUMNS: Final = 80
 
 
 @contextmanager
@@ -22,6 +31,22 @@ def quiet_logger() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def plain(text: str) -> str:
+    """`text` without secrets, on one line, and with what cannot be seen written out."""
+    return "".join(map(_seen, " ".join(mask(text).split())))
+
+
+def say(text: str) -> None:
+    """A line for the person, beside the output."""
+    sys.stderr.write(f"{plain(text)}\n")
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """JSON that can be printed: what cannot be seen is escaped in it."""
+    text = json.dumps(mask_all(value), ensure_ascii=False, indent=indent)
+    return "".join(character if character == "\n" else _seen(character) for character in text)
+
+
 def show(
     rows: list[dict[str, Any]],
     columns: Sequence[str],
@@ -30,22 +55,100 @@ def show(
     *,
     empty: str,
 ) -> None:
-    """The rows as JSON or as a table; `empty` where there is none."""
+    """The rows as JSON, as a table, or, where that would be wider than the terminal, as blocks;
+    `empty` where there is none."""
     if options.json:
-        out.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        out.write(as_json(rows) + "\n")
     elif not rows:
         out.write(empty + "\n")
     else:
         cells = [[_cell(row[column]) for column in columns] for row in rows]
-        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-        for line in (columns, *cells):
-            padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-            out.write("  ".join(padded).rstrip() + "\n")
+        out.write("\n".join(_table(columns, cells) or _blocks(columns, cells)) + "\n")
+
+
+def width_of(text: str) -> int:
+    """The columns that it takes: two for wide characters, none for what combines."""
+    return sum(
+        0
+        if unicodedata.combining(character)
+        else 2
+        if unicodedata.east_asian_width(character) in "WF"
+        else 1
+        for character in text
+    )
+
+
+def _table(columns: Sequence[str], cells: list[list[str]]) -> list[str] | None:
+    """A line per row; None where it would be too wide."""
+    lines = [list(columns), *cells]
+    widths = [max(map(width_of, column)) for column in zip(*lines, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) > _terminal_columns():
+        return None
+    return ["  ".join(map(_padded, line, widths)).rstrip() for line in lines]
+
+
+def _blocks(columns: Sequence[str], cells: list[list[str]]) -> Iterator[str]:
+    """The first cell of each row, and the others below it, wrapped."""
+    label = max(map(width_of, columns[1:]))
+    for number, (first, *rest) in enumerate(cells):
+        if number:
+            yield ""
+        yield first
+        for column, cell in zip(columns[1:], rest, strict=True):
+            if cell == "-":
+                continue
+            room = max(20, _terminal_columns() - label - 4)
+            name = column
+            for line in _wrapped(cell, room):
+                yield f"  {_padded(name, label)}  {line}".rstrip()
+                name = ""
+
+
+def _wrapped(text: str, room: int) -> Iterator[str]:
+    """The text in lines of at most `room` columns, cut between words where that is possible."""
+    line = ""
+    for word in text.split(" "):
+        for piece in _cut(word, room):
+            longer = f"{line} {piece}" if line else piece
+            if width_of(longer) <= room:
+                line = longer
+            else:
+                yield line
+                line = piece
+    yield line
+
+
+def _cut(word: str, room: int) -> Iterator[str]:
+    """A word in pieces that fit."""
+    piece = ""
+    for character in word:
+        if width_of(piece + character) > room:
+            yield piece
+            piece = ""
+        piece += character
+    yield piece
+
+
+def _terminal_columns() -> int:
+    return shutil.get_terminal_size((_USUAL_COLUMNS, 24)).columns
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - width_of(text))
 
 
 def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, list):
-        return ",".join(map(str, value)) or "-"
-    return " ".join(str(value).split())
+        return ",".join(map(_cell, value)) or "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{_cell(name)} {_cell(each)}" for name, each in value.items()) or "-"
+    return plain(str(value))
+
+
+def _seen(character: str) -> str:
+    """As JSON writes it, where it cannot be seen."""
+    if unicodedata.category(character) not in _UNSEEN:
+        return character
+    return json.dumps(character)[1:-1]

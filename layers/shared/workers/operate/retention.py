@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from workers.clock import SystemClock
-from workers.composition.retention import open_archive
+from workers.composition.retention import WORKER, open_archive
+from workers.composition.runs import recorded_run
 from workers.database import Database
 from workers.operate.command_line import confirmed, verb
-from workers.operate.output import quiet_logger, show
+from workers.operate.output import as_json, quiet_logger, show
 from workers.retention.report import PolicyReport
 from workers.retention.run import Retention
 from workers.settings import Settings
@@ -24,8 +24,9 @@ _A_DAY = 86_400.0
 def add_subjects(subjects: Any) -> None:
     """`retention [--dry-run] [--yes]`."""
     one = verb(subjects, "retention", carry_out)
-    one.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
-    one.add_argument("--yes", action="store_true", help="do not ask")
+    either = one.add_mutually_exclusive_group()
+    either.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
+    either.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def carry_out(
@@ -36,18 +37,27 @@ def carry_out(
         return 1
     clock = SystemClock()
     retention = Retention(database, clock, open_archive(settings), _progress())
-    with quiet_logger():
+    with quiet_logger(), recorded_run(WORKER, clock, lambda: database) as record:
         report = retention.dry_run() if options.dry_run else retention.run(clock.now() + _A_DAY)
+        record.end(report.outcome, succeeded=report.outcome == "complete", counts=report.summary())
     if report.outcome == "busy":
         sys.stderr.write("Another run is at it: try again in a minute.\n")
         return 1
     if options.json:
-        out.write(json.dumps(report.summary()) + "\n")
+        out.write(as_json(report.summary()) + "\n")
     else:
-        columns = ("entity_type", "status", "archived", "purged", "verified_bytes", "error")
+        columns = (
+            "entity_type",
+            "status",
+            "archived",
+            "purged",
+            "verified_bytes",
+            "error",
+            "remark",
+        )
         rows = [{**dict.fromkeys(columns), **one.figures()} for one in report.policies]
         show(rows, columns, options, out, empty="There are no retention policies.")
-    return 1 if report.outcome == "failed" else 0
+    return 1 if report.outcome in ("failed", "incomplete") else 0
 
 
 def _question(settings: Settings) -> str:

@@ -9,8 +9,9 @@ missing would hold up every later run.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any, Final
@@ -33,7 +34,14 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
-from workers.errors import ConfigurationError, DamagedArchiveError, TransientError, WorkerError
+from workers.errors import (
+    ArchivedObjectError,
+    ConfigurationError,
+    DamagedArchiveError,
+    FrozenArchiveError,
+    TransientError,
+    WorkerError,
+)
 from workers.retention.cold import (
     Chunk,
     Manifest,
@@ -107,6 +115,10 @@ _REFUSALS: Final = frozenset(
 )
 
 
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html
+_FROZEN: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+
+
 class ColdArchive:
     """One bucket, by its name."""
 
@@ -118,6 +130,8 @@ class ColdArchive:
         self._bucket = bucket
         with _translated(f"bucket {bucket}"):
             self._client = client or boto3.client("s3", config=_CONFIG)
+        # Called before each request; raises what ends a store or a reading.
+        self.heed: Callable[[], None] = lambda: None
         # Those of the day that was stored last: a manifest's key tells its content, so none is
         # fetched twice while a day is stored in pieces.
         self._known: dict[str, Manifest] = {}
@@ -132,39 +146,99 @@ class ColdArchive:
 
         Raises DamagedArchiveError when an object that may hold such rows is not what it was,
         PermanentError for a line that is no row, TransientError and ConfigurationError for S3's
-        own trouble. What was stored until then is found by the next call.
+        own trouble, and what `heed` raises. What was stored until then is found by the next call.
         """
         days = list(by_date(lines).items())[:MOST_DAYS]
         written = sum(self._store_day(day, rows) for day, rows in days)
         return [line for _, rows in days for line in rows], written
 
     def read(
-        self, since: date, until: date, ignore: Callable[[str], None] = lambda key: None
+        self,
+        since: date,
+        until: date,
+        ignore: Callable[[str], None] = lambda key: None,
+        miss: Callable[[ArchivedObjectError], None] | None = None,
     ) -> Iterator[Chunk]:
         """The verified objects of these days, both included, oldest day first.
 
         Of two versions of a row the later written comes first. `ignore` is told the key of each
-        object that has no manifest and so does not count. Raises DamagedArchiveError,
-        TransientError and ConfigurationError as `store` does.
+        object that has no manifest and so does not count, `miss` of each that is damaged or out of
+        reach; without it the first of these is raised at the end. Raises TransientError and
+        ConfigurationError as `store` does.
         """
+        missed: list[ArchivedObjectError] = []
         for _, listed in groupby(self._listed(since, until), key=lambda each: day_of(each[0])):
             newest_first = [key for key, _ in sorted(listed, key=lambda each: each[1])][::-1]
             manifests = [key for key in newest_first if is_manifest(key)]
             for key in sorted(set(newest_first) - set(manifests) - set(map(object_of, manifests))):
                 ignore(key)
             for key in manifests:
-                yield self._verified(self._manifest(key))
+                try:
+                    chunk = self._verified(self._manifest(key))
+                except ArchivedObjectError as error:
+                    (miss or missed.append)(error)
+                else:
+                    yield chunk
+        if missed:
+            raise missed[0]
+
+    def reach(self) -> None:
+        """Raises TransientError or ConfigurationError where its keys cannot be listed."""
+        with _translated(f"bucket {self._bucket}"):
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=all_days_prefix(), MaxKeys=1)
+
+    def expiry_days(self) -> int | None:
+        """Days until objects are deleted by the bucket's own rules; None: never."""
+        days = [rule.get("Expiration", {}).get("Days") for rule in self._lifecycle()]
+        return min(filter(None, days), default=None)
+
+    def frozen_after_days(self) -> int | None:
+        """Days until they go to a class of storage from which nothing is read at once; None:
+        never."""
+        moves = [move for rule in self._lifecycle() for move in rule.get("Transitions", [])]
+        return min((m["Days"] for m in moves if m.get("StorageClass") in _FROZEN), default=None)
+
+    def kms_key(self) -> str | None:
+        """The customer's own key with which the bucket encrypts, where it has one."""
+        with _translated(f"the encryption of bucket {self._bucket}"):
+            answer = self._client.get_bucket_encryption(Bucket=self._bucket)
+        rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
+        keys = [rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in rules]
+        return next(filter(None, keys), None)
+
+    def _lifecycle(self) -> list[dict[str, Any]]:
+        """The enabled rules that concern the archive's keys."""
+        with _translated(f"the lifecycle of bucket {self._bucket}"):
+            try:
+                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                if error.response["Error"].get("Code") == "NoSuchLifecycleConfiguration":
+                    return []
+                raise
+        return [
+            rule
+            for rule in answer["Rules"]
+            if rule["Status"] == "Enabled" and all_days_prefix().startswith(_prefix_of(rule))
+        ]
 
     def _store_day(self, day: date, lines: Sequence[str]) -> int:
         """Has all lines of one day stored and verified; returns the bytes written."""
         keys = [row_key(line) for line in lines]
         first, last = min(keys), max(keys)
-        there: set[str] = set()
+        there: Counter[str] = Counter()
         for manifest in self._manifests(day):
             if manifest.overlaps(first, last):
-                there.update(self._verified(manifest).lines)
-        missing = [line for line in lines if line not in there]
+                there |= Counter(self._lines_in_reach(manifest))
+        # without a primary key the same row may be there more than once
+        missing = list((Counter(lines) - there).elements())
         return self._write(build_chunk(day, missing)) if missing else 0
+
+    def _lines_in_reach(self, manifest: Manifest) -> tuple[str, ...]:
+        """None of what was moved to Glacier: a second copy does no harm."""
+        try:
+            return self._verified(manifest).lines
+        except FrozenArchiveError:
+            return ()
 
     def _write(self, chunk: Chunk) -> int:
         manifest, body = chunk.manifest, chunk.manifest.body()
@@ -184,8 +258,12 @@ class ColdArchive:
 
     def _manifests(self, day: date) -> list[Manifest]:
         keys = [key for key, _ in self._listed(day, day) if is_manifest(key)]
-        self._known = {key: self._known.get(key) or self._manifest(key) for key in keys}
-        return list(self._known.values())
+        known: dict[str, Manifest] = {}
+        for key in keys:
+            with suppress(FrozenArchiveError):
+                known[key] = self._known.get(key) or self._manifest(key)
+        self._known = known
+        return list(known.values())
 
     def _manifest(self, key: str) -> Manifest:
         return parse_manifest(key, self._get(key))
@@ -196,6 +274,7 @@ class ColdArchive:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, StartAfter=day_prefix(since)
         )
+        self.heed()
         with _translated(f"bucket {self._bucket}"):
             for page in pages:
                 for entry in page.get("Contents", []):
@@ -207,12 +286,14 @@ class ColdArchive:
 
     def _put(self, key: str, body: bytes, kind: str, **checksum: str) -> None:
         """Stores an object; S3 refuses it when its bytes did not arrive as they were sent."""
+        self.heed()
         with _translated(key):
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=body, ContentType=kind, **checksum
             )
 
     def _get(self, key: str) -> bytes:
+        self.heed()
         with _translated(key):
             try:
                 answer = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -225,11 +306,21 @@ class ColdArchive:
                 # Who may list a prefix only is told AccessDenied of what is not there.
                 if code == "NoSuchKey" or (code == "AccessDenied" and not self._is_there(key)):
                     raise DamagedArchiveError(key, "it is missing") from error
+                if code == "InvalidObjectState":
+                    raise FrozenArchiveError(key) from error
                 raise
 
     def _is_there(self, key: str) -> bool:
         answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1)
         return bool(answer["KeyCount"])
+
+
+def _prefix_of(rule: Mapping[str, Any]) -> str:
+    """What the keys of a lifecycle rule begin with; nothing where it concerns all."""
+    chosen = rule.get("Filter", {})
+    return str(
+        rule.get("Prefix") or chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or ""
+    )
 
 
 def _base64(digest: bytes) -> str:

@@ -39,6 +39,10 @@ _KEY: Final = re.compile(
 )
 
 
+# What tells how deep a place in a JSON text is, and its strings.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]')
+
+
 @dataclass(frozen=True, order=True)
 class RowKey:
     """What orders rows; `created_at` is in UTC."""
@@ -54,9 +58,11 @@ class RowKey:
     def from_json(cls, value: Mapping[str, Any]) -> RowKey:
         """Of a row or of a manifest. Raises ValueError, TypeError or KeyError for what is none."""
         created_at = datetime.fromisoformat(value["created_at"])
-        if created_at.tzinfo is None or not isinstance(value["id"], str) or not value["id"]:
+        # in a table without a primary key it may be null
+        identity = value["id"] or ""
+        if created_at.tzinfo is None or not isinstance(identity, str):
             raise ValueError("no time with its zone, or no id")
-        return cls(created_at.astimezone(UTC), value["id"])
+        return cls(created_at.astimezone(UTC), identity)
 
 
 @dataclass(frozen=True)
@@ -108,14 +114,44 @@ class Chunk:
 def row_key(line: str) -> RowKey:
     """The key of a row. Raises PermanentError for a line that is no row with an id and a time."""
     try:
-        # Whole numbers stay text: Python refuses those of some thousand digits, Postgres does not.
-        return RowKey.from_json(json.loads(line, parse_int=str))
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        return RowKey.from_json(_top_level(line))
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise PermanentError(
             f"A row cannot be archived: it is no JSON object with an id and a created_at that is "
             f"a time ({type(error).__name__}).",
             code="unreadable_row",
         ) from None
+
+
+def _top_level(line: str) -> Any:
+    """The JSON of a line; of one that is nested too deep for Python, its texts at the top."""
+    try:
+        # Whole numbers stay text: Python refuses those of some thousand digits, Postgres does not.
+        return json.loads(line, parse_int=str)
+    except RecursionError:
+        return _texts_at_the_top(line)
+
+
+def _texts_at_the_top(line: str) -> dict[str, str]:
+    """The members of an object that are texts, however deep the others are."""
+    found: dict[str, str] = {}
+    depth = 0
+    key: str | None = None
+    for token in _TOKEN.finditer(line):
+        text = token[0]
+        if text in "{[":
+            depth += 1
+        elif text in "}]":
+            depth -= 1
+        elif depth == 1 and text == ",":
+            key = None
+        elif depth == 1 and text[0] == '"':
+            value = json.loads(text)
+            if key is None:
+                key = value
+            else:
+                found[key] = value
+    return found
 
 
 def by_date(lines: Iterable[str]) -> dict[date, list[str]]:
@@ -127,12 +163,11 @@ def by_date(lines: Iterable[str]) -> dict[date, list[str]]:
 
 
 def build_chunk(day: date, lines: Iterable[str]) -> Chunk:
-    """The lines of one day as an object; their order, and a line that comes twice, do not matter.
+    """The lines of one day as an object; their order does not matter.
 
-    Raises PermanentError when there are none, one is no row of that day, or two differ under one
-    id.
+    Raises PermanentError when there are none, or one is no row of that day.
     """
-    keyed = sorted((row_key(line), line) for line in dict.fromkeys(lines))
+    keyed = sorted((row_key(line), line) for line in lines)
     problem = _problem(day, keyed)
     if problem is not None:
         raise PermanentError(f"Rows cannot be archived: {problem}.", code="unreadable_row")
@@ -221,8 +256,6 @@ def _problem(day: date, keyed: Sequence[tuple[RowKey, str]]) -> str | None:
         return "one takes more than one line"
     if any(key.created_at.date() != day for key, _ in keyed):
         return f"one is not of {day}"
-    if len({key.id for key, _ in keyed}) < len(keyed):
-        return "two have the same id"
     if any(one[0] > other[0] for one, other in pairwise(keyed)):
         return "they are not in order"
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,13 +17,15 @@ _MOST_DAYS = 365_000
 @dataclass(frozen=True)
 class Policy:
     """How long one entity type is kept: active, and as an archive; in days. `ids` are the rows
-    of retention_policies that say so, `remark` what there is to say about them."""
+    of retention_policies that say so, `batch_rows` how many rows at once the last run managed by
+    step, `remark` what there is to say about them."""
 
     ids: tuple[str, ...]
     entity_type: str
     active_days: int
     archive_days: int
     remark: str | None = None
+    batch_rows: Mapping[str, int] = field(default_factory=dict)
 
     def cutoffs(self, now: datetime) -> dict[str, str]:
         """What is older is past its time, as the SQL functions take it."""
@@ -55,7 +57,13 @@ def read_policies(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Policy], list
         if reason is not None:
             refused.append(RefusedPolicy(row["id"], entity_type, reason))
             continue
-        policy = Policy((row["id"],), entity_type, row["active_days"], row["archive_days"])
+        policy = Policy(
+            (row["id"],),
+            entity_type,
+            row["active_days"],
+            row["archive_days"],
+            batch_rows=row.get("batch_rows", {}),
+        )
         known = policies.get(entity_type)
         policies[entity_type] = policy if known is None else _longer(known, policy)
     return list(policies.values()), refused

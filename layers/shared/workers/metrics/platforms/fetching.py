@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import date
+from http.client import HTTPException
 from typing import Any, TypeVar
 
 import requests
@@ -16,6 +17,7 @@ from urllib3.exceptions import HTTPError
 from workers.clock import Clock
 from workers.errors import (
     ExpiredSignInError,
+    PermanentError,
     RateLimitedError,
     TransientError,
     UnknownError,
@@ -23,6 +25,7 @@ from workers.errors import (
 )
 from workers.metrics.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
 from workers.metrics.windows import Window
+from workers.redaction import remember
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 60.0
@@ -109,6 +112,7 @@ class Reader:
         self._random = random_fraction
         self._limit_near: RateLimitedError | None = None
         self._is_signed_in = False
+        remember(platform.secrets)
         # requests sent so far, for the log
         self.requests = 0
         # what the platform says about the version in use, for the log
@@ -185,6 +189,7 @@ class Reader:
         request = self._platform.sign_in()
         if request is not None:
             self._try(lambda: request, self._platform.signed_in)
+            remember(self._platform.secrets)
         self._is_signed_in = True
 
     def _try(
@@ -227,8 +232,8 @@ class Reader:
             raise BrokenStreamError(
                 f"{self._platform.name} took too long to answer", code="ReadTimeout"
             ) from None
-        except requests.RequestException as error:
-            raise _unreachable(error) from None
+        except (requests.RequestException, HTTPException, HTTPError, OSError, ValueError) as error:
+            raise _unsent(error) from None
         answer = Answer(response.status_code, response.headers, self._chunks(response.raw))
         with ExitStack() as until_read:
             until_read.callback(response.close)
@@ -266,7 +271,7 @@ class Reader:
             while chunk := body.read1(_CHUNK, decode_content=True):
                 yield chunk
                 self._heed_deadline()
-        except HTTPError as error:
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise _unreachable(error) from None
 
     def _heed_deadline(self) -> None:
@@ -281,7 +286,15 @@ class Reader:
         self._clock.sleep(seconds)
 
 
-def _unreachable(error: requests.RequestException | HTTPError) -> TransientError:
+def _unsent(error: Exception) -> WorkerError:
+    """What no library sends stays so; its text may quote a header, and with it the token."""
+    if isinstance(error, ValueError):  # of an address, a header or a body
+        kind = type(error).__name__
+        return PermanentError(f"the request cannot be sent: {kind}", code=kind)
+    return _unreachable(error)
+
+
+def _unreachable(error: Exception) -> TransientError:
     # only its kind: the text of it holds the URL
     kind = type(error).__name__
     return TransientError(f"the platform could not be reached or broke off: {kind}", code=kind)

@@ -6,17 +6,23 @@ what it builds. To add a platform: write its file, add a line to `PLATFORMS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from workers.credentials import flaw_of
 from workers.errors import ConnectionCredentialsError, PermanentError, RateLimitedError, WorkerError
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
 from workers.metrics.windows import Window
+from workers.redaction import remember
 from workers.settings import Settings
+
+# The names of credentials that open something; others are ids and the like.
+_TELLING = re.compile("token|secret|key|password", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,13 @@ class Connection:
     account_id: str
     account_name: str | None
     credentials: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        remember(
+            value
+            for name, value in self.credentials.items()
+            if isinstance(value, str) and _TELLING.search(name)
+        )
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Connection:
@@ -51,9 +64,20 @@ class Connection:
         return value
 
     def optional_credential(self, name: str) -> str | None:
-        """Its text without surrounding blanks; None when missing or empty."""
+        """Its text without surrounding blanks; None when missing or empty.
+
+        Raises ConnectionCredentialsError when it holds what no credential does.
+        """
         value = self.credentials.get(name)
-        return str(value).strip() or None if isinstance(value, str | int) else None
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            return None
+        text = str(value).strip()
+        flaw = flaw_of(text)
+        if flaw is not None:
+            raise ConnectionCredentialsError(
+                f"{name} of the connection's credentials {flaw}", code="credentials_malformed"
+            )
+        return text or None
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -1,0 +1,308 @@
+-- Retention, part 3: the way of archived activity through the cold archive and back.
+--
+--   read_archived_activity     the rows that are due, as texts to be stored
+--   purge_archived_lines       those of them that are stored, and still the same, go
+--   restore_archived_activity  rows back from such texts, into the table as it is by then
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- What restored rows had in columns that the table has lost or renamed since.
+create table if not exists public.archived_activity_leftovers (
+  row_id text primary key,
+  columns jsonb not null,
+  restored_at timestamptz not null
+);
+
+comment on table public.archived_activity_leftovers is
+  'Of activity restored from the cold archive: the columns that archived_activity_log no longer '
+  'has under that name. Kept for 30 days.';
+
+do $$
+begin
+  if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.archived_activity_leftovers'::regclass) then
+    alter table public.archived_activity_leftovers enable row level security;
+  end if;
+end
+$$;
+revoke all on public.archived_activity_leftovers from public, anon, authenticated;
+grant select, insert, update, delete on public.archived_activity_leftovers to service_role;
+
+-- The oldest rows past `cutoff`, each as the text of its JSON: not as JSON, whose numbers a
+-- client might round. Of long ones as many as a request holds, and at least one: each is made into
+-- text only once it is known that there is room for it.
+create or replace function public.read_archived_activity(
+  cutoff timestamptz,
+  batch_size integer,
+  passed_over integer default 0
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  due record;
+  line text;
+  lines text[] := '{}';
+  characters bigint := 0;
+begin
+  for due in
+    select archived.tableoid as home, archived.ctid as place
+      from public.archived_activity_log archived
+     where archived.created_at < cutoff
+       -- earlier ones, -infinity among them, have no day to be filed under
+       and archived.created_at >= '0001-01-02'
+     order by archived.created_at, archived.tableoid, archived.ctid
+    offset passed_over
+     limit batch_size
+  loop
+    select to_jsonb(archived)::text
+      into line
+      from public.archived_activity_log archived
+     where archived.tableoid = due.home and archived.ctid = due.place;
+    lines := lines || line;
+    characters := characters + length(line);
+    exit when characters >= 8000000;
+  end loop;
+  return to_jsonb(lines);
+end
+$$;
+
+-- Deletes the rows that read_archived_activity gave as these texts, and that are still so; of rows
+-- that are the same in every column, as many as there are texts. Returns what the other batches do.
+create or replace function public.purge_archived_lines(lines jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  found record;
+  taken record;
+  went bigint := 0;
+  stayed jsonb := '[]';
+begin
+  for found in execute format(
+    'with kept as materialized (
+       select line.value as text, min(line.value::jsonb ->> ''id'')::%s as id, count(*) as copies
+         from jsonb_array_elements_text($1) line
+        group by line.value
+     ),
+     locked as (
+       select archived.tableoid as home, archived.ctid as place, kept.text, kept.copies
+         from kept
+         join public.archived_activity_log archived
+           on %s
+        where to_jsonb(archived)::text = kept.text
+          for update of archived skip locked
+     )
+     select numbered.home, array_agg(numbered.place) as places
+       from (
+         select *, row_number() over (partition by text order by home, place) as copy from locked
+       ) numbered
+      where numbered.copy <= numbered.copies
+      group by numbered.home',
+    (select format_type(id.atttypid, id.atttypmod)
+       from pg_catalog.pg_attribute id
+      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
+    -- without a primary key an id may be null, and no index need know it
+    case
+      when exists (
+        select
+          from pg_catalog.pg_index index
+         where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+      ) then 'archived.id = kept.id'
+      else 'coalesce(archived.id::text, '''') = coalesce(kept.id::text, '''')'
+    end
+  ) using lines loop
+    select * into taken
+      from public.take_rows(
+             'with gone as (
+                delete from public.archived_activity_log archived
+                 where archived.tableoid = $1 and archived.ctid = any ($2)
+                returning 1
+              )
+              select count(*), count(*), count(*) from gone',
+             null, '{}', found.home, found.places
+           );
+    went := went + taken.went;
+    stayed := stayed || taken.stayed;
+  end loop;
+  return public.batch_result('public.archived_activity_log', went, stayed);
+end
+$$;
+
+-- Puts rows back that the cold archive holds as texts, into the columns that the table has by now:
+-- new ones take their defaults, generated ones are computed, and what a lost or renamed one held is
+-- kept in archived_activity_leftovers. Rows that stand already stay as they are; without a primary
+-- key those are the rows that are the same in every column.
+--
+-- {"restored", "leftovers": {<column>: rows}, "refused": [{"code", "reason", "rows", "example"}]}
+create or replace function public.restore_archived_activity(
+  lines jsonb,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  alike record;
+  line jsonb;
+  restored bigint := 0;
+  refused jsonb := '[]';
+  leftovers jsonb := '{}';
+begin
+  -- rows of different times may have different columns
+  for alike in
+    select array(select jsonb_object_keys(text.value::jsonb) order by 1) as columns,
+           jsonb_agg(text.value::jsonb) as rows
+      from jsonb_array_elements_text(lines) text
+     group by 1
+  loop
+    begin
+      restored := restored + public.restore_alike(alike.columns, alike.rows, as_of);
+    exception when others then
+      if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+        raise;
+      end if;
+      for line in select value from jsonb_array_elements(alike.rows) loop
+        begin
+          restored := restored
+            + public.restore_alike(alike.columns, jsonb_build_array(line), as_of);
+        exception when others then
+          if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+            raise;
+          end if;
+          refused := refused || jsonb_build_object(
+            'code', sqlstate, 'reason', left(regexp_replace(sqlerrm, ': ".*', ''), 300),
+            'example', line ->> 'id'
+          );
+        end;
+      end loop;
+    end;
+    leftovers := leftovers || (
+      select coalesce(
+               jsonb_object_agg(
+                 gone.name,
+                 coalesce((leftovers ->> gone.name)::bigint, 0) + jsonb_array_length(alike.rows)
+               ),
+               '{}'
+             )
+        from unnest(public.leftover_columns(alike.columns)) gone (name)
+    );
+  end loop;
+  return jsonb_build_object(
+    'restored', restored,
+    'leftovers', leftovers,
+    'refused', (
+      select coalesce(jsonb_agg(to_jsonb(grouped)), '[]')
+        from (
+          select one.code, one.reason, count(*) as rows, min(one.example) as example
+            from jsonb_to_recordset(refused) one (code text, reason text, example text)
+           group by one.code, one.reason
+        ) grouped
+    )
+  );
+end
+$$;
+
+-- Those of the columns that archived_activity_log does not have.
+create or replace function public.leftover_columns(columns text[])
+returns text[]
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(array_agg(named.name order by named.name), '{}')
+    from unnest(columns) named (name)
+   where not exists (
+           select
+             from pg_catalog.pg_attribute has
+            where has.attrelid = 'public.archived_activity_log'::regclass
+              and has.attname = named.name and has.attnum > 0 and not has.attisdropped
+         );
+$$;
+
+-- Rows of the same columns; how many were not there yet.
+create or replace function public.restore_alike(columns text[], rows jsonb, as_of timestamptz)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  kept text[];
+  has_key boolean;
+  restored bigint;
+begin
+  select array_agg(format('%I', has.attname) order by has.attnum),
+         exists (
+           select
+             from pg_catalog.pg_index index
+            where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+         )
+    into kept, has_key
+    from pg_catalog.pg_attribute has
+   where has.attrelid = 'public.archived_activity_log'::regclass
+     and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+     and has.attname = any (columns);
+  execute format(
+    'with stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s
+         from jsonb_populate_recordset(null::public.archived_activity_log, $1) line
+        where %2$s
+       on conflict do nothing
+       returning 1
+     )
+     select count(*) from stored',
+    array_to_string(kept, ', '),
+    case
+      when has_key then 'true'
+      else format(
+        'not exists (
+           select from public.archived_activity_log held
+            where held.created_at is not distinct from line.created_at
+              and (%s)::text = (%s)::text
+         )',
+        'held.' || array_to_string(kept, ', held.'),
+        'line.' || array_to_string(kept, ', line.')
+      )
+    end
+  ) into restored using rows;
+  insert into public.archived_activity_leftovers as known (row_id, columns, restored_at)
+  select distinct on (line.value ->> 'id')
+         line.value ->> 'id',
+         (select jsonb_object_agg(gone.name, line.value -> gone.name)
+            from unnest(public.leftover_columns(restore_alike.columns)) gone (name)),
+         as_of
+    from jsonb_array_elements(rows) line
+   where cardinality(public.leftover_columns(restore_alike.columns)) > 0
+     and line.value ->> 'id' is not null
+  on conflict on constraint archived_activity_leftovers_pkey do update
+    set columns = known.columns || excluded.columns,
+        restored_at = excluded.restored_at;
+  return restored;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'read_archived_activity(timestamptz, integer, integer)',
+    'purge_archived_lines(jsonb)',
+    'restore_archived_activity(jsonb, timestamptz)',
+    'leftover_columns(text[])',
+    'restore_alike(text[], jsonb, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

@@ -1,0 +1,102 @@
+-- What an operator asks first: what ran, what is read, what waits. Each list is newest or next
+-- first, and ends after `row_limit` rows.
+--
+--   list_worker_runs     the runs of the workers
+--   list_syncs           the syncs of ad accounts
+--   list_waiting_notifications
+--                        what is to be delivered, and when next
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+create or replace function public.list_worker_runs(row_limit integer, worker text default null)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
+    from (
+      select run.worker, run.ended_at,
+             round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
+             run.outcome, run.succeeded, run.error_class, run.error
+        from public.worker_runs run
+       where list_worker_runs.worker is null or run.worker = list_worker_runs.worker
+       order by run.ended_at desc
+       limit row_limit
+    ) latest;
+$$;
+
+create or replace function public.list_syncs(row_limit integer, only_status text default null)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
+    from (
+      select log.start_time, connection.platform,
+             coalesce(connection.account_name, connection.account_id) as account,
+             log.status,
+             round(extract(epoch from log.end_time - log.start_time)::numeric, 1) as seconds,
+             log.metrics_created as created, log.metrics_updated as updated,
+             log.error_message as error
+        from public.metric_sync_logs log
+        left join public.platform_connections connection
+          on connection.id = log.platform_connection_id
+       where log.start_time is not null
+         and (only_status is null or log.status = only_status)
+       order by log.start_time desc
+       limit row_limit
+    ) latest;
+$$;
+
+create or replace function public.list_waiting_notifications(row_limit integer)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
+    from (
+      select queued.id, config.event_type, queued.created_at, queued.next_attempt_at,
+             queued.attempts, queued.claimed_until, queued.last_error as error
+        from public.notification_queue queued
+        left join public.notification_config config on config.id = queued.config_id
+       -- word for word the predicate of notification_queue_waiting_idx
+       where coalesce(queued.is_processed, false) = false
+         and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       order by queued.created_at, queued.id
+       limit row_limit
+    ) waiting;
+$$;
+
+do $$
+begin
+  if to_regclass('public.notification_queue_waiting_idx') is null then
+    create index notification_queue_waiting_idx
+      on public.notification_queue (created_at, id)
+      where coalesce(is_processed, false) = false
+        and coalesce(attempts, 0) < coalesce(max_attempts, 5);
+  end if;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'list_worker_runs(integer, text)',
+    'list_syncs(integer, text)',
+    'list_waiting_notifications(integer)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

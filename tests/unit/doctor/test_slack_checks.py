@@ -1,0 +1,48 @@
+"""The doctor's looks at Slack end with their share of the time."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from workers.doctor.slack_checks import MOST_PLACES, check_slack
+from workers.errors import TransientError
+from workers.notifications.slack import ChannelInfo, Identity, Slack
+
+
+class SlowSlack:
+    """Each look takes five seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def identity(self) -> Identity:
+        return Identity("T1", "B1", "U1", "https://x.slack.com", ("chat:write", "im:write"))
+
+    def channel_info(self, channel: str) -> ChannelInfo:
+        self.now += 5
+        return ChannelInfo(channel, "general", False, True, False)
+
+    def open_dm(self, person: str) -> str:
+        self.now += 5
+        raise TransientError("Slack cannot be reached", code="connect_failed")
+
+
+@pytest.mark.parametrize(
+    ("limit", "looked_at", "told"),
+    [
+        (0.0, 0, "60 more channels and people were not looked at, for want of time"),
+        (26.0, 6, "54 more channels and people were not looked at, for want of time"),
+        (1e9, MOST_PLACES, "20 more channels and people were not looked at, to stay within"),
+    ],
+)
+def test_what_was_not_reached_is_said(limit: float, looked_at: int, told: str) -> None:
+    slack = SlowSlack()
+    configs = [
+        {"channel_id": None, "slack_id": f"U{number:02}"} for number in range(20)
+    ]  # fmt: skip
+    report: dict[str, Any] = {"channels": [f"C{n:02}" for n in range(40)], "configs": configs}
+    found = list(check_slack(cast(Slack, slack), report, lambda: slack.now < limit))
+    assert slack.now == looked_at * 5
+    assert found[-1].text.startswith(told)
