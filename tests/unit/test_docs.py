@@ -203,30 +203,6 @@ def test_every_file_that_it_names_exists(document: str) -> None:
         assert found, name
 
 
-def test_what_is_to_be_built_beforehand_is_what_the_migrations_build() -> None:
-    migrations = statements_in(
-        "".join(
-            path.read_text(encoding="utf-8")
-            for path in (ROOT / "supabase/migrations").glob("*.sql")
-        )
-    )
-    shown = [
-        statement
-        for block in blocks_in("docs/deploy.md", "sql")
-        for statement in statements_in(block)
-    ]
-    assert shown
-    for statement in shown:
-        if statement.startswith("create index"):
-            assert statement.replace("concurrently", "if not exists") in migrations, statement
-        else:
-            table, added = re.findall(r"alter table (\w+) (add column if not .+)", statement)[0]
-            assert any(
-                one.startswith(f"alter table public.{table} ") and added in one
-                for one in migrations
-            ), statement
-
-
 def test_the_picture_of_a_deliverys_states_is_that_of_the_schema() -> None:
     (picture,) = blocks_in("docs/architecture.md", "mermaid")
     moves = re.findall(r"^    (\S+) --> (\S+)$|^    (\S+) --> (\S+): .+$", picture, re.MULTILINE)
@@ -241,13 +217,6 @@ def test_the_picture_of_a_deliverys_states_is_that_of_the_schema() -> None:
     final = set(told.split(", "))
     assert {state for state, into in arrows if into == "[*]"} == final
     assert {into for state, into in arrows if state in final} == {"[*]"}
-
-
-def statements_in(sql: str) -> list[str]:
-    """Each on one line, and written the same way."""
-    one_line = re.sub(r"\s+", " ", re.sub(r"--.*", "", sql))
-    plain = [re.sub(r"(?<=\() | (?=\))", "", one).strip() for one in one_line.split(";")]
-    return [statement for statement in plain if statement]
 
 
 def test_the_number_of_safety_mechanisms_is_that_of_the_list() -> None:

@@ -93,8 +93,9 @@ def _written(secret: str) -> re.Pattern[str]:
     """Matches a secret in every form: as it is, escaped as JSON or Python do, percent-encoded,
     for HTML, in base64 (also within a longer text, as a Basic header has it), and its longer parts
     where it holds blanks or the like, at which a text may be wrapped or cut."""
-    # what is not ASCII may be left out on its way, but not all of a secret
-    is_partly_ascii = any(character.isascii() for character in secret)
+    # what is not ASCII may be left out on its way, where what is left still tells a secret
+    left = sum("!" <= character <= "~" for character in secret)
+    is_partly_ascii = left >= SHORTEST_REMEMBERED
     whole = "".join(_escaped(each, may_be_lost=is_partly_ascii) for each in secret)
     parts = [part for part in re.split(r"[^!-~]+", secret) if len(part) >= SHORTEST_REMEMBERED]
     of_parts = ["".join(_escaped(each, may_be_lost=False) for each in part) for part in parts]
