@@ -257,7 +257,7 @@ comment on table public.notification_deliveries is 'One notification to one dest
 comment on column public.notification_deliveries.destination is 'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
 comment on column public.notification_deliveries.state is 'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have been posted and is looked for first; sent, skipped, expired, dead: final.';
 comment on column public.notification_deliveries.due_at is 'When it was first due: its place among those of its destination, whatever waits came since.';
-comment on column public.notification_deliveries.queued_at is 'created_at of its notification, which orders those that were due at the same moment.';
+comment on column public.notification_deliveries.queued_at is 'created_at of its notification, or when it was routed where that is null; orders those that were due at the same moment.';
 comment on column public.notification_deliveries.ages_from is 'due_at by its destination''s own clock, which stands still while the destination does.';
 comment on column public.notification_deliveries.next_attempt_at is 'Not before this; null when it only waits for its turn.';
 comment on column public.notification_deliveries.claimed_by is 'The run that has it in flight; it holds while that run holds the drainer''s lease.';
@@ -4340,7 +4340,7 @@ begin
            queued.attempts,
            queued.is_reset and waiting.due_at is null as is_reset,
            coalesce(waiting.due_at, queued.due_at) as due_at,
-           queued.queued_at,
+           coalesce(waiting.queued_at, queued.queued_at) as queued_at,
            waiting.due_at is not null as was_aside,
            coalesce(waiting.in_doubt, false) as in_doubt,
            -- as old as it got apart, by the clock of all delivery
@@ -4354,7 +4354,7 @@ begin
                       when past.is_reset then as_of
                       else coalesce(known.next_attempt_at, known.created_at, as_of)
                     end as due_at,
-                    coalesce(known.created_at, 'infinity') as queued_at
+                    coalesce(known.created_at, as_of) as queued_at
                from public.notification_queue known
               cross join lateral (
                       -- it ended once, and somebody made it wait again: that is how dashboards
@@ -4368,7 +4368,7 @@ begin
               limit 1
            ) queued
       left join lateral (
-             select apart.due_at, apart.ages_from, apart.in_doubt
+             select apart.due_at, apart.queued_at, apart.ages_from, apart.in_doubt
                from public.notification_unrouted apart
               where apart.notification_id = route.notification_id
               limit 1

@@ -138,7 +138,8 @@ comment on column public.notification_deliveries.state is
 comment on column public.notification_deliveries.due_at is
   'When it was first due: its place among those of its destination, whatever waits came since.';
 comment on column public.notification_deliveries.queued_at is
-  'created_at of its notification, which orders those that were due at the same moment.';
+  'created_at of its notification, or when it was routed where that is null; orders those that '
+  'were due at the same moment.';
 comment on column public.notification_deliveries.ages_from is
   'due_at by its destination''s own clock, which stands still while the destination does.';
 comment on column public.notification_deliveries.next_attempt_at is

@@ -84,7 +84,7 @@ begin
            queued.attempts,
            queued.is_reset and waiting.due_at is null as is_reset,
            coalesce(waiting.due_at, queued.due_at) as due_at,
-           queued.queued_at,
+           coalesce(waiting.queued_at, queued.queued_at) as queued_at,
            waiting.due_at is not null as was_aside,
            coalesce(waiting.in_doubt, false) as in_doubt,
            -- as old as it got apart, by the clock of all delivery
@@ -98,7 +98,7 @@ begin
                       when past.is_reset then as_of
                       else coalesce(known.next_attempt_at, known.created_at, as_of)
                     end as due_at,
-                    coalesce(known.created_at, 'infinity') as queued_at
+                    coalesce(known.created_at, as_of) as queued_at
                from public.notification_queue known
               cross join lateral (
                       -- it ended once, and somebody made it wait again: that is how dashboards
@@ -112,7 +112,7 @@ begin
               limit 1
            ) queued
       left join lateral (
-             select apart.due_at, apart.ages_from, apart.in_doubt
+             select apart.due_at, apart.queued_at, apart.ages_from, apart.in_doubt
                from public.notification_unrouted apart
               where apart.notification_id = route.notification_id
               limit 1

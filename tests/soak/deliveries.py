@@ -162,7 +162,7 @@ def _check_order(world: World) -> None:
     """Within a channel those sent at the first try stand as they were first due, across configs
     and across killed runs."""
     rows = world.connection.execute(
-        "select destination, message_ts::numeric as ts, due_at, queued_at "
+        "select destination, message_ts::numeric as ts, due_at "
         "from notification_deliveries "
         "where state = 'sent' and attempts = 0 and history = '[]' and lost_claims < 3 "
         "and destination <> %s and destination <> %s "
