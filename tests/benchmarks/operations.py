@@ -31,8 +31,10 @@ _FILL = """
     select gen_random_uuid(), 'request', '{{"a": "b"}}', true, 'sent',
            now() - interval '60 days' + n * interval '1 s', now() - interval '59 days'
       from generate_series(1, {due}) n;
-    insert into notification_deliveries (notification_id, destination, state, message_ts)
-    select id, 'C0BENCH000', 'sent', '1' from notification_queue where outcome = 'sent';
+    insert into notification_deliveries
+      (notification_id, config_id, destination, due_at, queued_at, ages_from, state, message_ts)
+    select id, gen_random_uuid(), 'C0BENCH000', created_at, created_at, created_at, 'sent', '1'
+      from notification_queue where outcome = 'sent';
 """
 # As it was: each kept row is looked at, through a function that the planner cannot see into.
 _EARLIER = """
