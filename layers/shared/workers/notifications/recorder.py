@@ -124,7 +124,7 @@ class Recorder:
         self._failures = 0
         self.is_busy = False
 
-    # --- what is to be told ---
+    # --- what is to be recorded ---
 
     def note(self, post: Post, outcome: Outcome, posted_at: float | None = None) -> None:
         """What came of a post that is no longer in flight."""
@@ -274,8 +274,8 @@ class Recorder:
             self._report.end("failed", error)
 
     def _isolate(self, record: Record, error: PermanentError) -> None:
-        """The database takes something of it never: each is told alone, and what is refused alone
-        is left as announced, to be looked for by a later run."""
+        """The database refuses something in it for good: each thing is recorded by itself, and what
+        is refused by itself stays announced, to be looked for by a later run."""
         pieces = record.pieces()
         if len(pieces) > 1:
             self._pieces += pieces

@@ -19,7 +19,6 @@ COUNTS: Final = (
     "skipped",
     "expired",
     "parked",
-    "unparked",
     "moved",
     "released",
     "unknown_keys",
