@@ -24,14 +24,18 @@ STEPS = tuple(
     for step in (
         "begin_metric_sync 1",
         "account 1",
-        "load_ad_links 1",
+        "load_named_ads 1",
         "insights 1",
-        "store_ad_metrics 1",
-        "finish_metric_window 1",
+        "compare_metric_days 1",
+        "store_metric_days 1",
+        "derive_account_days 1",
+        "mark_metric_days 1",
         "insights 2",
-        "store_ad_metrics 2",
-        "finish_metric_window 2",
-        "settle_ad_links 1",
+        "compare_metric_days 2",
+        "store_metric_days 2",
+        "derive_account_days 2",
+        "mark_metric_days 2",
+        "forget_unnamed_ads 1",
         "end_metric_sync 1",
     )
     for when in ("before", "after")
@@ -67,9 +71,7 @@ def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
 
         def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
             if "insights" in str(url):
-                world.connection.execute(
-                    "update metric_connection_states set token = gen_random_uuid()"
-                )
+                world.connection.execute("update metric_accounts set token = gen_random_uuid()")
             return super().request(method, url, **rest)
 
     with Takeover(world, 1.0) as session:
@@ -87,9 +89,7 @@ def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> No
 
     def overtaken(function: str, **arguments: Any) -> Any:
         if function == "end_metric_sync":
-            world.connection.execute(
-                "update metric_connection_states set token = gen_random_uuid()"
-            )
+            world.connection.execute("update metric_accounts set token = gen_random_uuid()")
         return call(function, **arguments)
 
     world.database.call = overtaken  # type: ignore[method-assign]
@@ -152,7 +152,7 @@ def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, st
         assert world.last_log(connection)["status"] == "success"
     else:
         orders, plan = world.plan()
-        assert [one.connection_id for one in orders] == [connection]
+        assert world.orders_for(orders, connection) == orders
         assert plan.orphans == (step != "before begin_metric_sync 1")
         assert world.sync(orders[0]).status == "success"
     assert world.figures() == expected
@@ -165,7 +165,7 @@ def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
     call = world.database.call
 
     def failing(function: str, **arguments: Any) -> Any:
-        if function == "store_ad_metrics":
+        if function == "store_metric_days":
             raise TransientError("the database is away", code="57P03")
         return call(function, **arguments)
 
