@@ -51,7 +51,9 @@ create table if not exists public.ad_metrics (
   currency text,
   time_zone text not null,
   sync_id uuid not null,
-  primary key (platform, account_id, date, campaign_id, ad_group_id, ad_id)
+  -- the account first: an index that began with the platform would be taken for ads as well
+  -- while statistics are old
+  primary key (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
 
 comment on table public.ad_metrics is
@@ -220,11 +222,20 @@ begin
   loop
     execute format('alter table public.%I enable row level security', brought);
     execute format('revoke all on public.%I from public, anon, authenticated', brought);
-    execute format(
-      'grant select, insert, update, delete on public.%I to service_role', brought
-    );
   end loop;
 end
 $$;
+
+grant select, insert on public.metric_named_ads to service_role;
+grant select, insert, update on public.metric_names, public.metric_ledger to service_role;
+grant select, insert, update, delete on
+  public.ad_metrics,
+  public.metric_unnamed_ads,
+  public.metric_days,
+  public.metric_spend_changes,
+  public.metric_ad_links,
+  public.metric_unsettled_requests,
+  public.metric_staged_rows
+to service_role;
 
 notify pgrst, 'reload schema';

@@ -1,29 +1,10 @@
--- Metrics, part 6: from the ledger to the dashboard's figures.
+-- Metrics, part 7: from the ledger to the dashboard's figures.
 --
---   metric_kinds          what a figure is: the one list of them
 --   derive_metrics        the figures of requests and days, from all that the ledger has
---   derive_account_days   those of every request that an account serves
+--   derive_account_days   the same for every request that an account serves, in steps
 --
 -- Figures that are as they should be are not touched, so that deriving a day once more costs
 -- little and brings back what somebody deleted or changed by hand.
-
--- Each figure is a sum over the day's facts times `factor`, or such a sum over another one.
--- Rules: 'sum'; 'money' is never summed across currencies; 'single' holds for one fact only.
-create or replace function public.metric_kinds()
-returns table (metric_type text, rule text, measure text, per text, factor numeric)
-language sql
-immutable
-set search_path = ''
-as $$
-  values
-    ('impressions', 'sum', 'impressions', null, 1),
-    ('clicks', 'sum', 'clicks', null, 1),
-    ('spend', 'money', 'spend', null, 1),
-    ('reach', 'single', 'reach', null, 1),
-    ('cpm', 'money', 'spend', 'impressions', 1000),
-    ('cpc', 'money', 'spend', 'clicks', 1),
-    ('ctr', 'sum', 'clicks', 'impressions', 100)
-$$;
 
 -- Which days of requests (by their figures) are to be left as they are: retention took facts of
 -- them from the ledger, and not every account that they name was read anew.
@@ -58,8 +39,8 @@ as $$
 $$;
 
 -- The figures of the requests on the days. What an ad lacks, the sum lacks; no row stands for an
--- unknown value. Rows that an older worker left on the same keys go. Returns
---   {"created", "updated", "deleted", "mixed_currency_days"}.
+-- unknown value. Figures that are as they should be are not touched; rows that an older worker
+-- left on the same keys go. Returns {"created", "updated", "deleted", "mixed_currency_days"}.
 create or replace function public.derive_metrics(
   platform text,
   requests uuid[],
@@ -70,14 +51,11 @@ create or replace function public.derive_metrics(
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
 set enable_nestloop = off
+set enable_mergejoin = off
 as $$
-#variable_conflict use_column -- an index cannot be named with its columns qualified
 declare
-  kinds constant text[] := array(select kind.metric_type from public.metric_kinds() kind);
-  first_day constant date := (select min(day) from unnest(dates) day);
-  last_day constant date := (select max(day) from unnest(dates) day);
+  of constant record := public.metric_expressions();
   aged_requests uuid[];
   aged_dates date[];
   counts jsonb;
@@ -94,215 +72,207 @@ begin
       and link.request_id = any (requests)
     order by link.request_id, link.ad_id
       for update;
-  if exists (select from public.metric_ledger ledger where ledger.whole_from > first_day) then
+  if exists (
+    select from public.metric_ledger ledger where ledger.whole_from > any (dates)
+  ) then
     select array_agg(aged.request_id), array_agg(aged.date)
       into aged_requests, aged_dates
       from public.aged_days(derive_metrics.platform, requests, dates) aged;
   end if;
 
-  -- Lateral and "offset 0" make every lookup one by its index. Left to itself, the planner joins
-  -- whole tables while their statistics are old, which is what they are where much is written.
-  with aged as materialized (
-    select * from unnest(aged_requests, aged_dates) aged (request_id, date)
-  ),
-  facts as materialized (
-    select link.request_id, fact.*
-      from unnest(requests) wanted (request_id)
-     cross join lateral (
-            select one.request_id, one.ad_id
-              from public.metric_ad_links one
-             where one.platform = derive_metrics.platform
-               and one.request_id = wanted.request_id
-               and one.is_current
-            offset 0
-          ) link
-     cross join lateral (
-            select row.date, row.account_id, row.ad_id, row.measures, row.currency, row.time_zone
-              from public.ad_metrics row
-             where row.platform = derive_metrics.platform
-               and row.ad_id = link.ad_id
-               and row.date between first_day and last_day
-               and row.date = any (dates)
-            offset 0
-          ) fact
-  ),
-  days as materialized (
-    select request_id, date,
-           count(*) as facts,
-           count(distinct coalesce(currency, '')) > 1 as is_mixed,
-           jsonb_strip_nulls(jsonb_build_object(
-             'ads', count(distinct ad_id),
-             'ad_id', case when min(ad_id) = max(ad_id) then min(ad_id) end,
-             'ad_name', case when min(ad_id) = max(ad_id) then (
-               select name.name
-                 from public.metric_names name
-                where name.platform = derive_metrics.platform
-                  and name.account_id = min(facts.account_id)
-                  and name.level = 'ad'
-                  and name.id = min(facts.ad_id)
-             ) end,
-             'currency', case when min(currency) = max(currency) then min(currency) end,
-             'currencies',
-               case when min(currency) <> max(currency) then jsonb_agg(distinct currency) end,
-             'time_zones', jsonb_agg(distinct time_zone),
-             'account_ids', jsonb_agg(distinct account_id)
-           )) as source_detail
-      from facts
-     group by request_id, date
-  ),
-  sums as (
-    select request_id, date, measure.key, sum(measure.value::numeric) as total, count(*) as told
-      from facts
-     cross join lateral jsonb_each_text(facts.measures) measure
-     group by request_id, date, measure.key
-  ),
-  totals as (
-    select sums.request_id, sums.date, days.facts, days.is_mixed, days.source_detail,
-           jsonb_object_agg(sums.key, sums.total) as of
-      from sums
-      join days on days.request_id = sums.request_id and days.date = sums.date
-     where sums.told = days.facts
-     group by sums.request_id, sums.date, days.facts, days.is_mixed, days.source_detail
-  ),
-  expected as materialized (
-    select totals.request_id, totals.date, kind.metric_type, totals.source_detail,
-           -- LinkedIn's sums have the tail of a binary fraction: the ledger keeps it
-           trim_scale(round(
-             (totals.of -> kind.measure)::numeric * kind.factor
-             / case when kind.per is null then 1
-                    else nullif((totals.of -> kind.per)::numeric, 0) end,
-             6
-           )) as value
-      from totals
-     cross join public.metric_kinds() kind
-     where not (kind.rule = 'money' and totals.is_mixed)
-       and not (kind.rule = 'single' and totals.facts > 1)
-  ),
-  standing as materialized (
-    select figure.*
-      from unnest(requests) wanted (request_id)
-     cross join lateral (
-            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail
-              from public.performance_metrics one
-             where one.request_id = wanted.request_id
-               and one.platform = derive_metrics.platform
-               and one.metric_type = any (kinds)
-               and one.date between first_day and last_day
-               and one.derived
-            offset 0
-          ) figure
-     where figure.date = any (dates)
-  ),
-  written as (
-    insert into public.performance_metrics as figure (
-      request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
-      created_at, updated_at
+  execute format(
+    $query$
+    with facts as materialized (%1$s),
+    aged as materialized (select * from unnest($6, $7) aged (request_id, date)),
+    totals as materialized (
+      select request_id, date, count(*) as facts,
+             min(coalesce(currency, '')) <> max(coalesce(currency, '')) as is_mixed,
+             min(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
+             min(time_zone) as time_zone,
+             (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone))
+               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone))
+               as is_of_several,
+             %2$s
+        from facts
+       group by request_id, date
+    ),
+    several as materialized (
+      select facts.request_id, facts.date,
+             count(distinct facts.ad_id) as ads,
+             jsonb_agg(distinct facts.account_id) as accounts,
+             jsonb_agg(distinct facts.currency) as currencies,
+             jsonb_agg(distinct facts.time_zone) as time_zones
+        from facts
+        join totals
+          on totals.request_id = facts.request_id
+         and totals.date = facts.date
+         and totals.is_of_several
+       group by facts.request_id, facts.date
+    ),
+    described as materialized (
+      select totals.*,
+             jsonb_strip_nulls(jsonb_build_object(
+               'ads', coalesce(several.ads, 1),
+               'ad_id', case when coalesce(several.ads, 1) = 1 then totals.ad_id end,
+               'ad_name', name.name,
+               'currency', case when not totals.is_mixed then totals.currency end,
+               'currencies', case when totals.is_mixed then several.currencies end,
+               'time_zones', coalesce(several.time_zones, jsonb_build_array(totals.time_zone)),
+               'account_ids', coalesce(several.accounts, jsonb_build_array(totals.account_id))
+             )) as source_detail
+        from totals
+        left join several
+          on several.request_id = totals.request_id and several.date = totals.date
+        left join lateral (
+               select one.name
+                 from public.metric_names one
+                where one.platform = $1
+                  and one.account_id = totals.account_id
+                  and one.level = 'ad'
+                  and one.id = totals.ad_id
+                  and coalesce(several.ads, 1) = 1
+               offset 0
+             ) name on true
+       where (totals.request_id, totals.date) not in (select * from aged)
+    ),
+    expected as materialized (
+      select described.request_id, described.date, described.source_detail, figure.metric_type,
+             figure.value
+        from described
+       cross join lateral (values (%3$s)) figure (metric_type, value)
+    ),
+    standing as materialized (
+      select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
+    ),
+    written as (
+      insert into public.performance_metrics as figure (
+        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
+        created_at, updated_at
+      )
+      select expected.request_id, $1, expected.metric_type, expected.value, expected.date,
+             'api_sync', expected.source_detail, $4, true, $5, $5
+        from expected
+        left join standing
+          on standing.request_id = expected.request_id
+         and standing.date = expected.date
+         and standing.metric_type = expected.metric_type
+       where expected.value is not null
+         and (standing.id is null
+              or standing.value is distinct from expected.value
+              or standing.source_detail is distinct from expected.source_detail)
+      on conflict (request_id, platform, metric_type, date) where derived do update
+        set value = excluded.value,
+            source = excluded.source,
+            source_detail = excluded.source_detail,
+            sync_id = coalesce(excluded.sync_id, figure.sync_id),
+            updated_at = excluded.updated_at
+      -- xmax is 0 in a row that this statement inserted
+      returning figure.xmax = 0 as is_new
+    ),
+    -- what the ledger no longer supports, and what an older worker left on the same keys
+    removed as (
+      delete from public.performance_metrics
+       where id = any (array(
+               select standing.id
+                 from standing
+                 left join expected
+                   on expected.request_id = standing.request_id
+                  and expected.date = standing.date
+                  and expected.metric_type = standing.metric_type
+                where expected.value is null
+               union all
+               select older.id
+                 from unnest($2) wanted (request_id)
+                cross join lateral (
+                        select figure.id, figure.request_id, figure.date
+                          from public.performance_metrics figure
+                         where figure.request_id = wanted.request_id
+                           and figure.platform = $1
+                           and figure.date = any ($3)
+                           and figure.metric_type
+                               in (select kind.metric_type from public.metric_kinds() kind)
+                           and figure.source = 'api_sync'
+                           and figure.derived is not true
+                        offset 0
+                      ) older
+                where (older.request_id, older.date) not in (select * from aged)
+             ))
+      returning 1
     )
-    select expected.request_id, derive_metrics.platform, expected.metric_type, expected.value,
-           expected.date, 'api_sync', expected.source_detail, derive_metrics.sync_id, true,
-           as_of, as_of
-      from expected
-      left join standing
-        on standing.request_id = expected.request_id
-       and standing.date = expected.date
-       and standing.metric_type = expected.metric_type
-     where expected.value is not null
-       and (standing.id is null
-            or standing.value is distinct from expected.value
-            or standing.source_detail is distinct from expected.source_detail)
-       and (expected.request_id, expected.date) not in (select request_id, date from aged)
-    on conflict (request_id, platform, metric_type, date) where derived do update
-      set value = excluded.value,
-          source = excluded.source,
-          source_detail = excluded.source_detail,
-          sync_id = coalesce(excluded.sync_id, figure.sync_id),
-          updated_at = excluded.updated_at
-    -- xmax is 0 in a row that this statement inserted
-    returning figure.xmax = 0 as is_new
-  ),
-  -- what the ledger no longer supports, and what an older worker left on the same keys
-  removed as (
-    delete from public.performance_metrics
-     where id = any (array(
-             select standing.id
-               from standing
-               left join expected
-                 on expected.request_id = standing.request_id
-                and expected.date = standing.date
-                and expected.metric_type = standing.metric_type
-              where expected.value is null
-                and (standing.request_id, standing.date) not in (select request_id, date from aged)
-             union all
-             select older.id
-               from unnest(requests) wanted (request_id)
-              cross join lateral (
-                      select figure.id, figure.request_id, figure.date
-                        from public.performance_metrics figure
-                       where figure.request_id = wanted.request_id
-                         and figure.platform = derive_metrics.platform
-                         and figure.date = any (dates)
-                         and figure.metric_type = any (kinds)
-                         and figure.source = 'api_sync'
-                         and figure.derived is not true
-                      offset 0
-                    ) older
-              where (older.request_id, older.date) not in (select request_id, date from aged)
-           ))
-    returning 1
+    select jsonb_build_object(
+             'created', (select count(*) from written where is_new),
+             'updated', (select count(*) from written where not is_new),
+             'deleted', (select count(*) from removed),
+             'mixed_currency_days', (select count(*) from totals where is_mixed)
+           )
+    $query$,
+    public.facts_query(), of.sums, of.figures, public.standing_query()
   )
-  select jsonb_build_object(
-           'created', (select count(*) from written where is_new),
-           'updated', (select count(*) from written where not is_new),
-           'deleted', (select count(*) from removed),
-           'mixed_currency_days', (select count(*) from days where is_mixed)
-         )
-    into counts;
+  into counts
+  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates;
   return counts;
 end
 $$;
 
--- A step over the requests that the account serves, in order, at most `most` after `after`.
--- Returns what derive_metrics does and "after", from where to go on; null when all are done.
+-- The requests that an account serves, in order, at most `most` after `after`.
+create or replace function public.account_requests(
+  account public.metric_accounts,
+  after uuid,
+  most integer
+)
+returns uuid[]
+language sql
+stable
+set search_path = ''
+set enable_nestloop = off
+as $$
+  select array(
+    select distinct link.request_id
+      from public.metric_names ad
+      join public.metric_ad_links link
+        on link.platform = (account).platform
+       and link.ad_id = ad.id
+       and link.is_current
+     where ad.platform = (account).platform
+       and ad.account_id = (account).account_id
+       and ad.level = 'ad'
+       and (account_requests.after is null or link.request_id > account_requests.after)
+     order by link.request_id
+     limit most
+  );
+$$;
+
+-- A step over the requests that the account serves. Returns what derive_metrics does and "after",
+-- from where to go on; null when all are done. With `is_doubted` only what differs is derived.
 create or replace function public.derive_account_days(
   token uuid,
   days date[],
   after uuid,
   most integer,
+  is_doubted boolean,
   lease interval,
   as_of timestamptz default now()
 )
 returns jsonb
 language plpgsql
 set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_nestloop = off
 as $$
 declare
   account public.metric_accounts;
   requests uuid[];
+  last uuid;
 begin
   select * into account from public.hold_account(token, lease, as_of);
   if not found then
     return null;
   end if;
-  requests := array(
-    select distinct link.request_id
-      from public.metric_names ad
-      join public.metric_ad_links link
-        on link.platform = account.platform
-       and link.ad_id = ad.id
-       and link.is_current
-     where ad.platform = account.platform
-       and ad.account_id = account.account_id
-       and ad.level = 'ad'
-       and (derive_account_days.after is null or link.request_id > derive_account_days.after)
-     order by link.request_id
-     limit most
-  );
-  return public.derive_metrics(account.platform, requests, days, account.sync_id, as_of)
-    || jsonb_build_object(
-         'after', case when cardinality(requests) = most then requests[most] end
-       );
+  requests := public.account_requests(account, derive_account_days.after, most);
+  last := case when cardinality(requests) = most then requests[most] end;
+  if is_doubted then
+    requests := public.differing_requests(account.platform, requests, days);
+  end if;
+  return jsonb_build_object('after', last)
+    || public.derive_metrics(account.platform, requests, days, account.sync_id, as_of);
 end
 $$;
 
@@ -311,10 +281,10 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'metric_kinds()',
     'aged_days(text, uuid[], date[])',
     'derive_metrics(text, uuid[], date[], uuid, timestamptz)',
-    'derive_account_days(uuid, date[], uuid, integer, interval, timestamptz)'
+    'account_requests(public.metric_accounts, uuid, integer)',
+    'derive_account_days(uuid, date[], uuid, integer, boolean, interval, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -1,4 +1,4 @@
--- Metrics, part 7: which ads are ours, and what no request names.
+-- Metrics, part 8: which ads are ours, and what no request names.
 --
 --   refresh_ad_links    makes the links what requests.metadata says now, in slices of requests
 --   settle_ad_links     figures of requests whose ads changed, in slices of days

@@ -1,4 +1,4 @@
--- Metrics, part 8: what an operator asks for and does by hand.
+-- Metrics, part 9: what an operator asks for and does by hand.
 --
 --   connect_account      adds a connection, or gives one other credentials
 --   disconnect_account   ends the syncs of one; its figures stay

@@ -158,6 +158,8 @@ begin
              and public.is_sync_log_past_retention(log, active_cutoff, archive_cutoff)
            limit most
         ) counted;
+    when 'ad_metrics' then
+      to_purge := public.count_aged_facts(archive_cutoff, most);
     else
       raise exception 'there is no retention for %', entity_type using errcode = '22023';
   end case;

@@ -87,8 +87,9 @@ def operating(
         "where id = (select min(id::text)::uuid from notification_queue);"
         "insert into notification_pauses (config_id, code, reason) "
         "select id, 'is_archived', 'archived' from notification_config limit 1;"
-        "insert into metric_connection_states (connection_id, not_before) "
-        "select id, now() + interval '1 hour' from platform_connections where platform = 'meta'"
+        "insert into metric_accounts (platform, account_id, not_before) "
+        "select platform, account_id, now() + interval '1 hour' from metric_connections() "
+        "where platform = 'meta'"
     )
     with HttpServer(MotoS3()) as s3:
         client(s3).create_bucket(

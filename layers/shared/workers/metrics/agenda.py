@@ -19,8 +19,6 @@ from workers.metrics.windows import Width, Window, unread
 # Failures in a row, without a window that went well between them, after which it is the platform
 # and no day: the way down from a month to its newest day, and two further days.
 MOST_FAILURES = 8
-# The same where the platform answers that it is too much.
-MOST_TOO_MUCH = 16
 
 # What a narrower window may be spared. A refusal and a limit are the same for every window.
 _NARROWED = (TransientError, TooMuchDataError, UnknownError, MalformedAnswerError)
@@ -59,7 +57,6 @@ class Agenda:
         self._done = set(read)
         self._halves: list[Window] = []
         self._failures = 0
-        self._too_much = 0
         self._suspects: dict[date, WorkerError] = {}
         self._has_success = False
 
@@ -84,7 +81,7 @@ class Agenda:
         """The window was read and stored; no day of it had more rows than that."""
         self.width.read(rows_per_day)
         self._settle(window)
-        self._failures = self._too_much = 0
+        self._failures = 0
         self._has_success = True
         self._confirm()
 
@@ -96,18 +93,17 @@ class Agenda:
             return
         if not isinstance(error, _NARROWED):
             raise error
-        is_too_much = isinstance(error, TooMuchDataError)
-        if is_too_much or isinstance(error, BrokenStreamError):
+        if isinstance(error, TooMuchDataError | BrokenStreamError):
             self.width.narrow(window.width)
-        self._too_much += is_too_much
-        self._failures += not is_too_much
-        if self._failures >= MOST_FAILURES or self._too_much >= MOST_TOO_MUCH:
+        if window.width == 1 and self._smaller_pages_may_help(error):
+            self.page_size = max(self._smallest_page, self.page_size // 2)
+            return
+        self._failures += 1
+        if self._failures >= MOST_FAILURES:
             self._suspects.clear()
             raise error
         if window.width > 1:
             self._split(window)
-        elif self._smaller_pages_may_help(error):
-            self.page_size = max(self._smallest_page, self.page_size // 2)
         else:
             self._suspects[window.until] = error
             self._settle(window)

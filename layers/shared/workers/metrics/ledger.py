@@ -20,7 +20,7 @@ LEASE = f"{LEASE_SECONDS} seconds"
 # Rows a call: some hundred milliseconds each, far from the API's statement timeout (8 s).
 STORE_ROWS = 5000
 # Days of requests that are derived in one call.
-DERIVE_DAYS = 6000
+DERIVE_DAYS = 2000
 LINKS_PAGE = 20_000
 
 FIGURES = ("created", "updated", "deleted")
@@ -101,9 +101,9 @@ class Ledger:
             names = []
         self.derive(days)
 
-    def derive(self, days: Collection[date]) -> None:
+    def derive(self, days: Collection[date], *, is_doubted: bool = False) -> None:
         """The figures of every request that the account serves, on these days; those that are as
-        they should be stay untouched."""
+        they should be stay untouched. `is_doubted`: most of them will be."""
         if not days:
             return
         after = None
@@ -112,7 +112,8 @@ class Ledger:
                 "derive_account_days",
                 days=sorted(day.isoformat() for day in days),
                 after=after,
-                most=max(1, DERIVE_DAYS // len(days)),
+                most=max(1, DERIVE_DAYS * (3 if is_doubted else 1) // len(days)),
+                is_doubted=is_doubted,
             )
             self.counts.update({name: step[name] for name in self.counts})
             after = step["after"]

@@ -49,7 +49,8 @@ SECOND_THOUGHT = 5.0
 class SyncReport:
     """How it ended, for the summary and the log; `status` is stale when the order was no
     longer valid, paused when the platform asked the app to wait, lost when another sync took
-    over. `connection_id` is the connection that read the account, where one did."""
+    over. `connection_id` is the connection that read the account, where one did;
+    `not_kept_until` the newest day of a backfill that the platform keeps no more."""
 
     platform: str
     account_id: str
@@ -57,6 +58,7 @@ class SyncReport:
     connection_id: str | None = None
     code: str | None = None
     is_parked: bool = False
+    not_kept_until: date | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
@@ -301,7 +303,7 @@ class _Run:
             self._read_all(ahead, self._agenda, account)
         if self._asked or self._range == usual:
             # what somebody changed or deleted by hand comes back
-            self._ledger.derive(self._unchanged)
+            self._ledger.derive(self._unchanged, is_doubted=True)
 
     def _read_all(self, ahead: ReadAhead, agenda: Agenda, account: Account) -> None:
         """Every day that is not read yet, newest first."""
@@ -417,6 +419,7 @@ class _Run:
             self.connection.id,
             outcome.code,
             self.connection.id in {one["connection_id"] for one in self._parked},
+            self._agenda.edge if self._agenda else None,
             {
                 # not plainly "created": a log record has that already
                 **{f"figures_{name}": self._ledger.counts[name] for name in FIGURES},

@@ -152,6 +152,9 @@ class Retention:
             self._purge_archive(cutoffs["archive_cutoff"], report)
         elif policy.entity_type == "notification_queue":
             self._in_batches("purge_notification_batch", cutoffs, report, "purged")
+        elif policy.entity_type == "ad_metrics":
+            arguments = {"cutoff": cutoffs["archive_cutoff"]}
+            self._in_batches("purge_ad_metrics_batch", arguments, report, "purged")
         else:
             self._in_batches("purge_sync_log_batch", cutoffs, report, "purged")
 

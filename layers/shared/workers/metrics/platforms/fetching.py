@@ -192,6 +192,10 @@ class Reader:
             page, rest = self._ask(
                 lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
             )
+        except (RateLimitedError, ConnectionCredentialsError) as error:
+            # of every window, so that the other threads stop as well
+            self._refusal = self._refusal or error
+            raise
         except MalformedAnswerError:
             raise
         except PermanentError as error:
@@ -214,20 +218,15 @@ class Reader:
         *,
         keep_open: bool = False,
     ) -> T:
-        """`_try` with a sign-in before it where one is needed, and anew where it ran out. What
-        concerns every request stops those of the other threads as well."""
+        """`_try` with a sign-in before it where one is needed, and anew where it ran out."""
+        signed_in = self._sign_in(0)
         try:
-            signed_in = self._sign_in(0)
-            try:
-                return self._try(build, read, keep_open=keep_open)
-            except ExpiredSignInError:
-                if self._platform.sign_in() is None:
-                    raise
-            self._sign_in(signed_in)
             return self._try(build, read, keep_open=keep_open)
-        except (RateLimitedError, ConnectionCredentialsError) as error:
-            self._refusal = self._refusal or error
-            raise
+        except ExpiredSignInError:
+            if self._platform.sign_in() is None:
+                raise
+        self._sign_in(signed_in)
+        return self._try(build, read, keep_open=keep_open)
 
     def _sign_in(self, known: int) -> int:
         """Signs in unless that was done since the `known` time: how often it was done by now."""
