@@ -57,6 +57,10 @@ class Agenda:
         self._done = set(read)
         self._halves: list[Window] = []
         self._failures = 0
+        # of the windows that are being read in halves: the width before, and whether they failed
+        # for one of their days
+        self._width_before: int | None = None
+        self._is_one_day = False
         self._suspects: dict[date, WorkerError] = {}
         self._has_success = False
 
@@ -94,6 +98,7 @@ class Agenda:
         if not isinstance(error, _NARROWED):
             raise error
         if isinstance(error, TooMuchDataError | BrokenStreamError):
+            self._width_before = self._width_before or self.width.days
             self.width.narrow(window.width)
         if window.width == 1 and self._smaller_pages_may_help(error):
             self.page_size = max(self._smallest_page, self.page_size // 2)
@@ -106,6 +111,7 @@ class Agenda:
             self._split(window)
         else:
             self._suspects[window.until] = error
+            self._is_one_day = True
             self._settle(window)
 
     def _split(self, window: Window) -> None:
@@ -135,9 +141,13 @@ class Agenda:
         return isinstance(error, BrokenStreamError)
 
     def _settle(self, window: Window) -> None:
+        self._done.update(window.days)
         if window in self._halves:
             self._halves.remove(window)
-        self._done.update(window.days)
+        if not self._halves:
+            if self._is_one_day and self._width_before:
+                self.width.days = self._width_before  # it was a day, and no window too wide
+            self._width_before, self._is_one_day = None, False
 
     def _confirm(self) -> None:
         """Other days can be read, so that it is these days."""

@@ -238,7 +238,8 @@ class _Run:
         )
         self.connection = Connection.from_row(self._ways[0])
         self._is_second_thought = False
-        self._has_read = False  # by this connection
+        # whether the present connection was let in, and read something
+        self._has_answered = self._has_read = False
         self._parked: list[dict[str, str]] = []
         self._paused: str | None = None
         self._now = datetime.fromisoformat(begun["now"])
@@ -283,6 +284,7 @@ class _Run:
         """All of it; raises the platform's errors as they are, the database's wrapped."""
         self._platform, self._reader = platform, reader
         self._account = account = reader.account()
+        self._has_answered = True
         ours, is_newly_named = self._ledger.named_ads(platform, self.account_id)
         self._usual = usual = look_back(
             self._now, account.time_zone, settings.metrics_look_back_days
@@ -369,7 +371,7 @@ class _Run:
         """Whether it is a first refusal of credentials that have worked."""
         if not isinstance(error, ConnectionCredentialsError) or self._is_second_thought:
             return False
-        self._is_second_thought = bool(self._ways[0]["has_worked"])
+        self._is_second_thought = bool(self._ways[0]["has_worked"]) or self._has_answered
         return self._is_second_thought
 
     def has_stand_in(self, error: WorkerError, message: str) -> bool:
@@ -391,7 +393,7 @@ class _Run:
         if len(self._ways) == 1:
             return False
         del self._ways[0]
-        self._is_second_thought = self._has_read = False
+        self._is_second_thought = self._has_answered = self._has_read = False
         self.connection = Connection.from_row(self._ways[0])
         logger.append_keys(connection_id=self.connection.id)
         self._ledger.stand_in(self.connection.id)
