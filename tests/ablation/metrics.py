@@ -45,7 +45,8 @@ ABLATIONS = (
         (
             Cut(
                 SYNCS,
-                'if account.leased_until > as_of then\n    return \'{"refused": "busy"}\';\n  end if;',
+                "if account.leased_until > as_of then\n"
+                '    return \'{"refused": "busy"}\';\n  end if;',
             ),
         ),
     ),

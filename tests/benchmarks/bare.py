@@ -43,7 +43,8 @@ META_FIELDS = (
 )
 GOOGLE_QUERY = (
     "SELECT segments.date, campaign.id, campaign.name, ad_group.id, ad_group.name, "
-    "ad_group_ad.ad.id, ad_group_ad.ad.name, customer.currency_code, metrics.impressions, metrics.clicks, metrics.cost_micros "
+    "ad_group_ad.ad.id, ad_group_ad.ad.name, customer.currency_code, "
+    "metrics.impressions, metrics.clicks, metrics.cost_micros "
     "FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
 )
 LINKEDIN_QUERY = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -91,7 +92,7 @@ def test_it_is_tried_again_at_growing_intervals(world: World) -> None:
             world.sync_all()
             world.later(timedelta(hours=1))
     hours = sorted({round(at) for at in tries})
-    waits = [later - earlier for earlier, later in zip(hours, hours[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(hours)]
     assert waits == [1, 2, 4, 8, 16, 32]
     assert world.state(connection)["failures"] == 0
 

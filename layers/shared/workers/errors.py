@@ -3,6 +3,7 @@
     WorkerError
     ├── TransientError         try again later; nothing was done
     │   ├── AmbiguousError     it may have been done: look before trying again
+    │   ├── BrokenStreamError  an answer did not come in time, or broke off half-read
     │   └── GeneralError       no reason given: too much at once, for all one knows
     ├── RateLimitedError       wait; costs no attempt
     ├── PermanentError         this item will never succeed
@@ -42,6 +43,10 @@ class TransientError(WorkerError):
 
 class AmbiguousError(TransientError):
     """It may have taken effect although no proof of it came back."""
+
+
+class BrokenStreamError(TransientError):
+    """An answer did not come in time, or broke off half-read: smaller ones may get through."""
 
 
 class GeneralError(TransientError):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import (
+    BrokenStreamError,
     ConnectionCredentialsError,
     MalformedAnswerError,
     PermanentError,
@@ -20,7 +21,6 @@ from workers.errors import (
     WorkerError,
 )
 from workers.metrics.agenda import MOST_FAILURES, Agenda
-from workers.metrics.platforms.fetching import BrokenStreamError
 from workers.metrics.windows import Width, Window
 
 UNTIL = date(2025, 3, 31)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import date
 
 from workers.errors import (
+    BrokenStreamError,
     MalformedAnswerError,
     PermanentError,
     TooMuchDataError,
@@ -13,7 +14,6 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
-from workers.metrics.platforms.fetching import BrokenStreamError
 from workers.metrics.windows import Width, Window, unread
 
 # Failures in a row, without a window that went well between them, after which it is the platform

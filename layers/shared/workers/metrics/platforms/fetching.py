@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from workers.clock import Clock
 from workers.errors import (
+    BrokenStreamError,
     ConnectionCredentialsError,
     ExpiredSignInError,
     MalformedAnswerError,
@@ -46,10 +47,6 @@ Session = requests.Session
 
 class OutOfTime(Exception):
     """The deadline came before the work was done."""
-
-
-class BrokenStreamError(TransientError):
-    """An answer did not come in time, or broke off half-read: smaller ones may get through."""
 
 
 class _Pages:

@@ -56,15 +56,15 @@ _MEASURES = {
     "clicks": ("clicks", whole),
     "spend": ("costMicros", _money),
 }
-_ROWS = (
-    "SELECT segments.date, campaign.id, campaign.name, ad_group.id, ad_group.name, "
-    "ad_group_ad.ad.id, ad_group_ad.ad.name, customer.currency_code, "
-    + ", ".join(
+_FIELDS = (
+    "segments.date", "campaign.id", "campaign.name", "ad_group.id", "ad_group.name",
+    "ad_group_ad.ad.id", "ad_group_ad.ad.name", "customer.currency_code",
+    *(
         "metrics." + re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", place)
         for place, _ in _MEASURES.values()
-    )
-    + " FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
-)
+    ),
+)  # fmt: skip
+_ROWS = "SELECT {fields} FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
 _ACCOUNT = (
     "SELECT customer.id, customer.descriptive_name, customer.currency_code, "
     "customer.time_zone, customer.manager, customer.status FROM customer LIMIT 1"
@@ -187,7 +187,9 @@ class GoogleAds:
         )
 
     def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
-        return self._search(_ROWS.format(since=window.since, until=window.until))
+        return self._search(
+            _ROWS.format(fields=", ".join(_FIELDS), since=window.since, until=window.until)
+        )
 
     def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
         for batch in self._batches(answer):
