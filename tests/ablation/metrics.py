@@ -126,7 +126,7 @@ ABLATIONS = (
         ),
     ),
     Ablation(
-        "unchanged-rows",
+        "unchanged-facts",
         "rows that did not change are not written",
         f"{LEDGER_TESTS}::test_what_did_not_change_is_not_written",
         (

@@ -161,7 +161,7 @@ ACCESS = (
             ("notifications", "notifications", NOTIFICATIONS),
             ("plan", "the metrics plan", PLAN),
             ("syncs", "the metrics syncs", SYNCS),
-            ("ledger", "the metrics ledger", STORE),
+            ("facts", "the metrics ledger", STORE),
             ("retention", "retention", RETENTION),
         )
     ),

@@ -104,8 +104,8 @@ def events(world: World, accounts: list[Account], rng: Random) -> Iterator[None]
         "tiktok": SIDES["tiktok"].secrets[0], "linkedin": SIDES["linkedin"].secrets[0],
     }  # fmt: skip
     plan: dict[int, Any] = {
-        2: lambda: one.double(),
-        4: lambda: two.delete_and_connect_anew(),
+        2: one.double,
+        4: two.delete_and_connect_anew,
         6: lambda: others[0].switch(on=False),
         7: lambda: others[1].map(0, to_its_request=False),
         9: lambda: others[0].switch(on=True),
@@ -115,7 +115,7 @@ def events(world: World, accounts: list[Account], rng: Random) -> Iterator[None]
         15: lambda: others[3].point(others[3].connections[0], others[3].id),
         16: lambda: others[1].map(0, to_its_request=True),
         18: lambda: world.meta.faults.add(app_throttled(times=2)),
-        20: lambda: one.delete_and_connect_anew(),
+        20: one.delete_and_connect_anew,
         22: lambda: meta.map(1, to_its_request=False),
         23: lambda: meta.map(1, to_its_request=True),
     }

@@ -71,10 +71,8 @@ class Day:
         """Its counts and sums, and a digest of all that is to be stored; `account` is what holds
         for each of its rows."""
         digest = hashlib.blake2b(account.encode(), digest_size=16)
-        for row in sorted(self.rows, key=lambda row: row.key):
-            digest.update(
-                f"{row.key}{row.kind}{sorted(row.measures.items())}{row.currency}".encode()
-            )
+        lines = sorted(map(_as_line, self.rows))
+        digest.update("\n".join(lines).encode())
         return {
             "rows_read": self.rows_read,
             "rows_named": len(self.rows),
@@ -112,7 +110,7 @@ class WindowRows:
         for row in rows:
             day = self.days[row.day]
             day.rows_read += 1
-            day.spend_read += row.spend
+            day.spend_read += row.measures.get("spend", 0)
             if row.ad_id in self._ours:
                 day.rows.append(row)
             elif row.ad_id in self.unnamed:
@@ -174,6 +172,12 @@ def names_in(read: WindowRows, known: dict[tuple[str, str], str | None]) -> list
                 known[level, id_] = name
                 found.append({"level": level, "id": id_, "name": name})
     return found
+
+
+def _as_line(row: AdDay) -> str:
+    """All that is stored of a row, for comparison."""
+    measures = "|".join([f"{name}={value}" for name, value in row.measures.items()])
+    return f"{row.campaign_id}|{row.ad_group_id}|{row.ad_id}|{row.kind}|{row.currency}|{measures}"
 
 
 def _as_json(row: AdDay) -> dict[str, Any]:
