@@ -35,6 +35,7 @@ STEPS = tuple(
         "store_metric_days 2",
         "derive_account_days 2",
         "mark_metric_days 2",
+        "store_unnamed_ads 1",
         "forget_unnamed_ads 1",
         "end_metric_sync 1",
     )
@@ -120,6 +121,14 @@ def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World)
     assert world.figures() == world.expected({request: served})
 
 
+def with_more_ads(world: World) -> tuple[str, dict[str, list[Served]]]:
+    """An account with an ad that no request names beside those that some do."""
+    connection, served = one_account(world)
+    ads = world.meta.app.state()["accounts"]["1001"]["ads"]
+    world.change_account(world.meta, "1001", ads=[*ads, {"id": f"{META_AD}99", "name": "Other"}])
+    return connection, served
+
+
 def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str]:
     settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
     told = {
@@ -132,7 +141,7 @@ def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str
 
 
 def test_the_steps_are_those_of_a_sync(world: World) -> None:
-    connection, _ = one_account(world)
+    connection, _ = with_more_ads(world)
     *taken, ended = killed_sync(world, order_for(world, connection), None)
     assert ended == "ended success"
     assert set(taken) == set(STEPS)
@@ -140,7 +149,7 @@ def test_the_steps_are_those_of_a_sync(world: World) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, step: str) -> None:
-    connection, served = one_account(world)
+    connection, served = with_more_ads(world)
     order = order_for(world, connection)
     assert killed_sync(world, order, step)[-1] == step
     expected = world.expected(served)
