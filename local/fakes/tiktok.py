@@ -175,6 +175,10 @@ def _two_decimals(numerator: int, denominator: int) -> str:
 
 _METRICS: dict[str, Callable[[AdRecord, Facts, str], str]] = {
     "ad_name": lambda ad, facts, currency: ad.name,
+    "adgroup_id": lambda ad, facts, currency: ad.group,
+    "adgroup_name": lambda ad, facts, currency: f"Ad group {ad.group}",
+    "campaign_id": lambda ad, facts, currency: ad.campaign,
+    "campaign_name": lambda ad, facts, currency: f"Campaign {ad.campaign}",
     "currency": lambda ad, facts, currency: currency,
     "spend": lambda ad, facts, currency: _two_decimals(facts.cents, 100),
     "impressions": lambda ad, facts, currency: str(facts.impressions),

@@ -224,17 +224,27 @@ as $$
                    end,
                    'last_status', last.status,
                    'last_error', last.error_message,
-                   'requests', last.details -> 'requests'
+                   'requests', last.details -> 'requests',
+                   'unread_days', (
+                     select jsonb_object_agg(day.date, day.problem)
+                       from public.metric_days day
+                      where day.platform = account.platform
+                        and day.account_id = account.account_id
+                        and day.failures > 0
+                   )
                  )
                  order by connection.platform, connection.account_name, connection.id
                )
           from public.platform_connections connection
           left join public.metric_connection_states state
             on state.connection_id = connection.id
+          left join public.metric_accounts account
+            on account.platform = public.metric_platform(connection.platform)
+           and account.account_id = public.metric_account_id(connection.account_id)
           left join lateral (
                  select log.status, log.error_message, log.details
                    from public.metric_sync_logs log
-                  where log.platform_connection_id = connection.id
+                  where log.platform_connection_id = connection.id or log.id = account.sync_id
                   order by log.start_time desc nulls last
                   limit 1
                ) last on true

@@ -72,7 +72,7 @@ def test_a_row_that_a_later_page_tells_again_is_not_counted_twice(world: World) 
 
 def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
     connection, _ = tiktok_ads(world, 8)
-    world.tiktok.app.configure({"page_limit": 7})
+    world.tiktok.app.configure({"page_limit": 2})
     state = world.tiktok.app.state()["accounts"][TIKTOK]
     gone = False
 

@@ -8,7 +8,7 @@ from local.fakes.google_ads import google_error
 from local.fakes.linkedin import throttled
 from local.fakes.meta import app_throttled, business_usage
 from local.fakes.tiktok import too_frequent
-from tests.metrics.connected import META_AD, linkedin_ads, meta_and_google, only_failed, tiktok_ads
+from tests.metrics.connected import META_AD, linkedin_ads, meta_and_google, tiktok_ads
 from tests.metrics.platform_calls import ANALYTICS, INSIGHTS, REPORT, STREAM
 from tests.metrics.world import World
 
@@ -17,17 +17,17 @@ def test_an_app_throttle_pauses_the_platform_and_no_other(world: World) -> None:
     connections = meta_and_google(world)
     world.meta.faults.add(app_throttled(**INSIGHTS))
     world.sync_all()
-    only_failed(world, connections, "1001")
+    assert world.last_log(connections["1001"])["status"] == "failed"
+    assert world.logs(connections["1002"]) == [], "what was on its way heeds the pause"
+    assert world.last_log(connections["5000000001"])["status"] == "success"
     (pause,) = world.rows("select * from metric_platform_pauses")
     assert pause["platform"] == "meta"
 
     world.meta.faults.clear()
     world.connection.execute("update platform_connections set last_synced_at = null")
-    planned = {order.connection_id for order in world.plan()[0]}
-    assert planned == {connections["5000000001"], connections["5000000002"]}
+    assert {order.account_id for order in world.plan()[0]} == {"5000000001", "5000000002"}
     world.later(timedelta(minutes=30))
-    planned = {order.connection_id for order in world.plan()[0]}
-    assert connections["1001"] in planned
+    assert "1001" in {order.account_id for order in world.plan()[0]}
 
 
 def test_a_daily_quota_pauses_google(world: World) -> None:

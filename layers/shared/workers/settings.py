@@ -242,12 +242,18 @@ class Settings:
         default=None,
     )
     metrics_concurrency: int = _setting(
-        _whole(1, 1000), "connections synced at the same moment", default=5
+        _whole(1, 1000), "ad accounts synced at the same moment", default=5
     )
     metrics_look_back_days: int = _setting(
         _whole(1, 90),
-        "complete days before today that each sync reads again",
+        "complete days before today that are read again at least once a day",
         default=30,
+    )
+    metrics_recent_days: int = _setting(
+        _whole(0, 90),
+        "days, today among them, that accounts which are synced more than once a day read each "
+        "time; the whole look-back they read once a day (0: each time)",
+        default=3,
     )
     archive_bucket_name: str | None = _setting(
         _text,

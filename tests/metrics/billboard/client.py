@@ -27,10 +27,18 @@ from workers.metrics.platforms.protocol import (
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
+
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("spend", amount),
+    "reach": ("reach", whole),
+}
 
 
 class Billboard:
@@ -124,9 +132,7 @@ def _row(row: Mapping[str, Any], window: Window) -> AdDay:
         ad_id=str(row["ad"]),
         ad_name=row["name"],
         day=day_within(row["day"], window),
-        impressions=whole(row["impressions"], "impressions"),
-        clicks=whole(row["clicks"], "clicks"),
-        spend=amount(row["spend"], "spend"),
-        reach=whole(row["reach"], "reach"),
-        currency=None,
+        measures=measured(_MEASURES, row),
+        campaign_id=row["campaign"],
+        ad_group_id=row["group"],
     )

@@ -39,7 +39,8 @@ class FakeBillboard(AdPlatform):
         days = range(since.toordinal(), min(until, self.today(account)).toordinal() + 1)
         return [
             {
-                "ad": ad.id, "name": ad.name, "day": f"{date.fromordinal(day)}",
+                "ad": ad.id, "name": ad.name, "group": ad.group, "campaign": ad.campaign,
+                "day": f"{date.fromordinal(day)}",
                 "impressions": facts.impressions, "clicks": facts.clicks,
                 "spend": str(facts.spend), "reach": facts.reach,
             }

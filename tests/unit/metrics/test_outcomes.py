@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from workers.metrics.outcomes import (
     OUT_OF_TIME,
     SUCCESS,
     Outcome,
+    all_but,
     as_result,
     failure_wait,
     outcome_of,
@@ -47,11 +49,11 @@ def test_no_number_of_failures_is_too_large(one: int, other: int) -> None:
 
 @pytest.mark.parametrize("kind", [ConnectionCredentialsError, ExpiredSignInError])
 @pytest.mark.parametrize("has_progress", [False, True])
-def test_refused_credentials_park_their_connection_and_nothing_else(
+def test_refused_credentials_fail_the_sync_and_make_nobody_wait(
     kind: type[WorkerError], has_progress: bool
 ) -> None:
     outcome = outcome_of(kind("secret", code="190"), "told", 3, has_progress=has_progress)
-    assert outcome == Outcome("failed", "190", "told", parked="told")
+    assert outcome == Outcome("failed", "190", "told")
 
 
 @pytest.mark.parametrize(("has_progress", "status"), [(False, "failed"), (True, "partial")])
@@ -75,38 +77,34 @@ def test_a_wait_that_was_asked_for_is_kept_whatever_failed_before(
 def test_any_other_error_fails_and_waits_by_how_often_it_failed(
     kind: type[WorkerError], failures: int, wait: float | None
 ) -> None:
-    outcome = outcome_of(kind("secret", code="x"), "told", failures, has_progress=True)
+    error = kind("secret", code="x")
+    outcome = outcome_of(error, "told", failures, has_progress=False)
     assert outcome == Outcome("failed", "x", "told", not_before=wait)
+    assert outcome_of(error, "told", failures, has_progress=True).status == "partial"
 
 
 def test_a_success_leaves_nothing_to_say() -> None:
-    assert as_result(SUCCESS, "meta", {"pages": 1}, COUNTS) == {
+    assert all_but({}) is SUCCESS
+    assert as_result(SUCCESS, {"pages": 1}, COUNTS) == {
         "status": "success", "message": None, "details": {"pages": 1},
-        "created": 3, "updated": 2, "not_before": None, "parked": None,
+        "created": 3, "updated": 2, "not_before": None, "is_done": True,
     }  # fmt: skip
 
 
 def test_the_code_is_told_among_the_details() -> None:
     details = {"pages": 1}
-    result = as_result(OUT_OF_TIME, "meta", details, COUNTS)
-    assert result["status"] == "partial"
+    result = as_result(OUT_OF_TIME, details, COUNTS)
+    assert (result["status"], result["is_done"]) == ("partial", False)
     assert result["details"] == {"pages": 1, "code": "out_of_time"}
     assert result["message"] == OUT_OF_TIME.message
     assert details == {"pages": 1}, "what was handed in is left as it was"
 
 
-def test_a_pause_is_that_of_the_platform() -> None:
-    error = RateLimitedError("secret", code="4", retry_after=60.0, everywhere=True)
-    result = as_result(outcome_of(error, "told", 0, has_progress=False), "meta", {}, COUNTS)
-    assert result == {
-        "status": "failed", "message": "told", "details": {"code": "4"},
-        "created": 3, "updated": 2, "not_before": 60.0, "parked": None,
-        "pause": {"platform": "meta", "seconds": 60.0, "reason": "told"},
-    }  # fmt: skip
-
-
-def test_a_reason_to_park_is_handed_on() -> None:
-    error = ConnectionCredentialsError("secret", code="190")
-    result = as_result(outcome_of(error, "told", 0, has_progress=False), "meta", {}, COUNTS)
-    assert result["parked"] == result["message"] == "told"
-    assert "pause" not in result
+def test_days_that_could_not_be_read_are_named() -> None:
+    outcome = all_but({date(2025, 1, 1 + number): f"reason {number}" for number in range(7)})
+    assert (outcome.status, outcome.code, outcome.is_done) == ("partial", "days_left_out", True)
+    assert outcome.message is not None
+    assert "7 days" in outcome.message
+    assert "2025-01-01" in outcome.message
+    assert "2025-01-06" not in outcome.message
+    assert outcome.message.endswith("reason 6")

@@ -1,4 +1,4 @@
-"""The sync of one connection and its clients."""
+"""The sync of one account and its clients."""
 
 from __future__ import annotations
 
@@ -65,8 +65,9 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
 
 def _tell(report: SyncReport) -> None:
     summary = report.summary()
-    if report.status == "stale":
-        logger.info("The order is no longer valid", extra={"action": "connection_sync", **summary})
+    if report.status in ("stale", "paused"):
+        why = "is no longer valid" if report.status == "stale" else "waits for its platform"
+        logger.info(f"The order {why}", extra={"action": "connection_sync", **summary})
         return
     say = logger.warning if report.status in ("failed", "lost") else logger.info
     say(f"The sync ended: {report.status}", extra={"action": "connection_sync", **summary})

@@ -122,3 +122,12 @@ def _connection(
         )
     elif row["last_status"] == "failed":
         yield warning(f"{name}: its last sync failed: {row['last_error']}", "See above")
+    unread = row["unread_days"] or {}
+    if unread:
+        newest = max(unread)
+        yield warning(
+            f"{name}: {len(unread)} days could not be read, the newest is {newest}: "
+            f"{unread[newest]}",
+            "They are tried again by themselves; at once after `python -m workers.operate "
+            f"connections release {connection.id}`",
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date
 from http.client import HTTPException
+from threading import Event, Lock, RLock
 from typing import Any, TypeVar
 
 import requests
@@ -16,13 +18,17 @@ from urllib3.exceptions import HTTPError
 
 from workers.clock import Clock
 from workers.errors import (
+    BrokenStreamError,
+    ConnectionCredentialsError,
     ExpiredSignInError,
+    MalformedAnswerError,
     PermanentError,
     RateLimitedError,
     TransientError,
     UnknownError,
     WorkerError,
 )
+from workers.metrics.facts import AdDay
 from workers.metrics.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
 from workers.metrics.windows import Window
 from workers.redaction import remember
@@ -45,10 +51,6 @@ class OutOfTime(Exception):
     """The deadline came before the work was done."""
 
 
-class BrokenStreamError(TransientError):
-    """An answer did not come in time, or broke off half-read: smaller ones may get through."""
-
-
 class _Pages:
     """Holds the pages of a window to each row once, and to the number of rows that they
     announce, where they do.
@@ -58,24 +60,38 @@ class _Pages:
 
     def __init__(self) -> None:
         self._total: int | None = None
-        self._is_split = False
-        self._keys: set[tuple[str, str, date]] = set()
+        self._told = 0
+        self._seen: dict[tuple[date, str, str, str], int] = {}
 
-    def take(self, page: Page) -> None:
-        """Raises BrokenStreamError when the page does not go with those before it."""
-        self._is_split = self._is_split or page.cursor is not None
-        if page.total is None and not self._is_split:
-            return  # all of it in one answer, which may be a long one
-        known = len(self._keys)
-        self._keys.update((row.ad_id, row.ad_group_id, row.day) for row in page.rows)
-        if self._total not in (None, page.total) or len(self._keys) < known + len(page.rows):
+    def take(self, page: Page) -> Page:
+        """The page without rows that were told before.
+
+        Raises BrokenStreamError when it does not go with those before it, MalformedAnswerError
+        where two different rows have one key.
+        """
+        if self._told and self._total != page.total:
             raise _moved()
         self._total = page.total
+        self._told += len(page.rows)
+        rows = [row for row in page.rows if self._is_new(row)]
+        return page if len(rows) == len(page.rows) else replace(page, rows=rows)
 
     def end(self) -> None:
         """Raises BrokenStreamError when there were not as many rows as announced."""
-        if self._total is not None and len(self._keys) != self._total:
+        if self._total is not None and self._told != self._total:
             raise _moved()
+
+    def _is_new(self, row: AdDay) -> bool:
+        key, content = row.key, hash((*row.measures.items(), row.currency))
+        if key not in self._seen:
+            self._seen[key] = content
+            return True
+        if self._seen[key] != content:
+            raise malformed(
+                f"two different rows are of ad {row.ad_id!r:.40} in ad group "
+                f"{row.ad_group_id!r:.40} on {row.day}"
+            )
+        return False
 
 
 def _moved() -> BrokenStreamError:
@@ -94,8 +110,16 @@ class _Headers(AuthBase):
         return prepared
 
 
+class GivenUp(Exception):
+    """Nobody wants to know any more."""
+
+
 class Reader:
-    """Reads one connection's account and rows, until `deadline` (of `clock`, in seconds)."""
+    """Reads one connection's account and rows, until `deadline` (of `clock`, in seconds).
+
+    Several threads may read at once: they sign in once, wait together where the platform asks for
+    it, and none sends anything once it has refused one of them.
+    """
 
     def __init__(
         self,
@@ -110,9 +134,13 @@ class Reader:
         self._clock = clock
         self._deadline = deadline
         self._random = random_fraction
+        # held while a thread waits or signs in, so that all do
+        self._gate = RLock()
+        self._count = Lock()
         self._limit_near: RateLimitedError | None = None
-        self._is_signed_in = False
         remember(platform.secrets)
+        self._refusal: WorkerError | None = None
+        self._sign_ins = 0
         # requests sent so far, for the log
         self.requests = 0
         # what the platform says about the version in use, for the log
@@ -126,20 +154,24 @@ class Reader:
         """The JSON of any request's answer, for checks."""
         return self._ask(build, lambda answer: json.loads(answer.body()))
 
-    def pages(self, window: Window, page_size: int) -> Iterator[Page]:
+    def pages(
+        self, window: Window, page_size: int, given_up: Event | None = None
+    ) -> Iterator[Page]:
         """All pages of a window, in the platform's order.
 
         Raises BrokenStreamError where an answer takes too long, breaks off after its first page
         or does not go with those before it, the workers' errors for what the platform refuses,
-        OutOfTime. Nothing is complete before the iterator ends.
+        OutOfTime, and GivenUp once `given_up` is set. Nothing is complete before the iterator
+        ends.
         """
         seen: set[str] = set()
         cursor: str | None = None
         whole = _Pages()
         for _ in range(MOST_PAGES):
             for page in self._pages_of_one_answer(window, page_size, cursor):
-                whole.take(page)
-                yield page
+                if given_up is not None and given_up.is_set():
+                    raise GivenUp
+                yield whole.take(page)
             cursor = page.cursor
             if cursor is None:
                 whole.end()
@@ -156,9 +188,21 @@ class Reader:
             rest = self._platform.read_pages(answer, window)
             return next(rest, Page([])), rest
 
-        page, rest = self._ask(
-            lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
-        )
+        try:
+            page, rest = self._ask(
+                lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
+            )
+        except (RateLimitedError, ConnectionCredentialsError) as error:
+            # of every window, so that the other threads stop as well
+            self._refusal = self._refusal or error
+            raise
+        except MalformedAnswerError:
+            raise
+        except PermanentError as error:
+            if cursor is None:
+                raise
+            # the first page was granted: what is refused is where it was to go on
+            raise BrokenStreamError(str(error), code=error.code) from None
         yield page
         try:
             for page in rest:
@@ -175,22 +219,25 @@ class Reader:
         keep_open: bool = False,
     ) -> T:
         """`_try` with a sign-in before it where one is needed, and anew where it ran out."""
-        if not self._is_signed_in:
-            self._sign_in()
+        signed_in = self._sign_in(0)
         try:
             return self._try(build, read, keep_open=keep_open)
         except ExpiredSignInError:
             if self._platform.sign_in() is None:
                 raise
-        self._sign_in()
+        self._sign_in(signed_in)
         return self._try(build, read, keep_open=keep_open)
 
-    def _sign_in(self) -> None:
-        request = self._platform.sign_in()
-        if request is not None:
-            self._try(lambda: request, self._platform.signed_in)
-            remember(self._platform.secrets)
-        self._is_signed_in = True
+    def _sign_in(self, known: int) -> int:
+        """Signs in unless that was done since the `known` time: how often it was done by now."""
+        with self._gate:
+            if self._sign_ins == known:
+                request = self._platform.sign_in()
+                if request is not None:
+                    self._try(lambda: request, self._platform.signed_in)
+                    remember(self._platform.secrets)
+                self._sign_ins += 1
+            return self._sign_ins
 
     def _try(
         self,
@@ -205,7 +252,8 @@ class Reader:
             try:
                 return self._send(build(), read, keep_open=keep_open)
             except RateLimitedError as error:
-                self._wait(error.retry_after, error)
+                with self._gate:
+                    self._wait(error.retry_after, error)
             except BrokenStreamError:
                 raise
             except TransientError as error:
@@ -214,7 +262,8 @@ class Reader:
         return self._send(build(), read, keep_open=keep_open)
 
     def _send(self, request: Request, read: Callable[[Answer], T], *, keep_open: bool) -> T:
-        self.requests += 1
+        with self._count:
+            self.requests += 1
         left = max(1.0, self._deadline - self._clock.now())
         try:
             response = self._session.request(
@@ -243,7 +292,7 @@ class Reader:
             return taken
 
     def _take(self, answer: Answer, read: Callable[[Answer], T]) -> T:
-        self._limit_near = self._platform.usage(answer.headers)
+        self._limit_near = self._platform.usage(answer.headers) or self._limit_near
         self.version_warning = (
             self._platform.version_warning(answer.headers) or self.version_warning
         )
@@ -257,11 +306,15 @@ class Reader:
         return read(answer)
 
     def _heed_limits(self) -> None:
-        """Before a request: the time left, and limits that the last answer said are near."""
-        self._heed_deadline()
-        if self._limit_near is not None:
-            near, self._limit_near = self._limit_near, None
-            self._wait(near.retry_after, near)
+        """Before a request: the time left, what refused another thread, and limits that the last
+        answers said are near."""
+        with self._gate:
+            self._heed_deadline()
+            if self._refusal is not None:
+                raise self._refusal
+            if self._limit_near is not None:
+                near, self._limit_near = self._limit_near, None
+                self._wait(near.retry_after, near)
 
     def _chunks(self, body: HTTPResponse) -> Iterator[bytes]:
         """The body as it comes: the socket's timeout is for each wait, so that one in drops

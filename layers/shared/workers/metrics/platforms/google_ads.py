@@ -37,17 +37,34 @@ from workers.metrics.platforms.protocol import (
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
+
 # cpm, cpc and ctr are computed from these sums; Google reports no reach that could be used.
-_ROWS = (
-    "SELECT segments.date, ad_group.id, ad_group_ad.ad.id, ad_group_ad.ad.name, "
-    "customer.currency_code, metrics.impressions, metrics.clicks, metrics.cost_micros "
-    "FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
-)
+def _money(value: Any, what: str) -> Decimal | None:
+    micros = amount(value, what)
+    return None if micros is None else micros.scaleb(-6)
+
+
+# By the names that they have in JSON.
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("costMicros", _money),
+}
+_FIELDS = (
+    "segments.date", "campaign.id", "campaign.name", "ad_group.id", "ad_group.name",
+    "ad_group_ad.ad.id", "ad_group_ad.ad.name", "customer.currency_code",
+    *(
+        "metrics." + re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", place)
+        for place, _ in _MEASURES.values()
+    ),
+)  # fmt: skip
+_ROWS = "SELECT {fields} FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
 _ACCOUNT = (
     "SELECT customer.id, customer.descriptive_name, customer.currency_code, "
     "customer.time_zone, customer.manager, customer.status FROM customer LIMIT 1"
@@ -170,7 +187,9 @@ class GoogleAds:
         )
 
     def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
-        return self._search(_ROWS.format(since=window.since, until=window.until))
+        return self._search(
+            _ROWS.format(fields=", ".join(_FIELDS), since=window.since, until=window.until)
+        )
 
     def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
         for batch in self._batches(answer):
@@ -291,22 +310,17 @@ def _row(row: Any, window: Window) -> AdDay:
             raise malformed("a row's metrics are no object")
     except (KeyError, TypeError, AttributeError):
         raise malformed("a row lacks its ad or its date") from None
-    micros = amount(metrics.get("costMicros"), "costMicros")
     return AdDay(
         ad_id=ad_id,
         ad_name=ad.get("name") or None,
         day=day_within(day, window),
-        impressions=whole(metrics.get("impressions"), "impressions"),
-        clicks=whole(metrics.get("clicks"), "clicks"),
-        spend=None if micros is None else _in_units(micros),
-        reach=None,
+        measures=measured(_MEASURES, metrics),
         currency=_object_at(row, "customer").get("currencyCode"),
+        campaign_id=str(_object_at(row, "campaign").get("id") or ""),
+        campaign_name=_object_at(row, "campaign").get("name"),
         ad_group_id=_ad_group(row),
+        ad_group_name=_object_at(row, "adGroup").get("name"),
     )
-
-
-def _in_units(micros: Decimal) -> Decimal:
-    return micros.scaleb(-6)
 
 
 def _ad_group(row: Mapping[str, Any]) -> str:

@@ -39,14 +39,27 @@ from workers.metrics.platforms.protocol import (
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-_FIELDS = "pivotValues,dateRange,impressions,clicks,costInLocalCurrency,approximateMemberReach"
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("costInLocalCurrency", amount),
+    "reach": ("approximateMemberReach", whole),
+}
+_FIELDS = ",".join(("pivotValues", "dateRange", *(place for place, _ in _MEASURES.values())))
+# What other platforms call campaign, ad group and ad.
+_PIVOTS = ("CAMPAIGN_GROUP", "CAMPAIGN", "CREATIVE")
 _ACCOUNT = "urn:li:sponsoredAccount:"
-_CREATIVE = "urn:li:sponsoredCreative:"
+_URNS = (
+    "urn:li:sponsoredCampaignGroup",
+    "urn:li:sponsoredCampaign",
+    "urn:li:sponsoredCreative",
+)
 # Days are those of UTC for every account, as campaigns begin and end in UTC:
 # https://www.linkedin.com/help/lms/answer/a427004
 _TIME_ZONE = "UTC"
@@ -146,7 +159,7 @@ class LinkedIn:
         # https://linkedin.github.io/rest.li/spec/protocol#url-encoding
         account = quote(f"{_ACCOUNT}{self._account}", safe="")
         return self._get(
-            "adAnalytics?q=analytics&pivot=CREATIVE&timeGranularity=DAILY"
+            f"adAnalytics?q=statistics&pivots=List({','.join(_PIVOTS)})&timeGranularity=DAILY"
             f"&dateRange={days}&accounts=List({account})&fields={_FIELDS}"
         )
 
@@ -242,25 +255,30 @@ def _object(answer: Answer) -> dict[str, Any]:
 def _row(element: Any, window: Window) -> AdDay:
     if not isinstance(element, dict):
         raise malformed("an element is no object")
+    campaign, ad_group, ad = _ids(element.get("pivotValues"))
     return AdDay(
-        ad_id=_creative(element.get("pivotValues")),
-        # it would take a request for each creative
+        ad_id=ad,
+        # names would take a request for each creative, campaign and group
         ad_name=None,
         day=_day(element.get("dateRange"), window),
-        impressions=whole(element.get("impressions"), "impressions"),
-        clicks=whole(element.get("clicks"), "clicks"),
-        spend=amount(element.get("costInLocalCurrency"), "costInLocalCurrency"),
-        reach=whole(element.get("approximateMemberReach"), "approximateMemberReach"),
+        measures=measured(_MEASURES, element),
+        campaign_id=campaign,
+        ad_group_id=ad_group,
     )
 
 
-def _creative(pivots: Any) -> str:
-    """The id of the one creative that an element is about."""
-    urn = pivots[0] if isinstance(pivots, list) and len(pivots) == 1 else None
-    creative = urn.removeprefix(_CREATIVE) if isinstance(urn, str) else ""
-    if not re.fullmatch(r"[0-9]+", creative):
-        raise malformed(f"an element is not about one creative: {pivots!r:.80}")
-    return creative
+def _ids(pivots: Any) -> tuple[str, ...]:
+    """The ids of the campaign group, the campaign and the creative that an element is about, by
+    their kind: LinkedIn says nothing of their order. The creative is always told."""
+    ids = dict.fromkeys(_URNS, "")
+    for urn in pivots if isinstance(pivots, list) else []:
+        kind, _, id_ = urn.rpartition(":") if isinstance(urn, str) else ("", "", "")
+        if kind not in ids or ids[kind] or not re.fullmatch(r"[0-9]+", id_):
+            raise malformed(f"an element is not about one creative: {pivots!r:.160}")
+        ids[kind] = id_
+    if not ids[_URNS[-1]]:
+        raise malformed(f"an element is not about one creative: {pivots!r:.160}")
+    return tuple(ids.values())
 
 
 def _day(value: Any, window: Window) -> date:

@@ -38,12 +38,22 @@ from workers.metrics.platforms.protocol import (
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-_FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("spend", amount),
+    "reach": ("reach", whole),
+}
+_FIELDS = ",".join(
+    ("ad_id", "ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name",
+     "account_currency", *(place for place, _ in _MEASURES.values()))
+)  # fmt: skip
 
 # Without this, ads that have been archived or deleted lose their past: all statuses that there are.
 # https://developers.facebook.com/docs/marketing-api/best-practices/manage-your-ad-object-status
@@ -366,11 +376,12 @@ def _row(row: Any, window: Window) -> AdDay:
         ad_id=str(row["ad_id"]),
         ad_name=row.get("ad_name"),
         day=day_within(row.get("date_start"), window),
-        impressions=whole(row.get("impressions"), "impressions"),
-        clicks=whole(row.get("clicks"), "clicks"),
-        spend=amount(row.get("spend"), "spend"),
-        reach=whole(row.get("reach"), "reach"),
+        measures=measured(_MEASURES, row),
         currency=row.get("account_currency"),
+        campaign_id=str(row.get("campaign_id") or ""),
+        campaign_name=row.get("campaign_name"),
+        ad_group_id=str(row.get("adset_id") or ""),
+        ad_group_name=row.get("adset_name"),
     )
 
 

@@ -14,7 +14,12 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from workers.credentials import flaw_of
-from workers.errors import ConnectionCredentialsError, PermanentError, RateLimitedError, WorkerError
+from workers.errors import (
+    ConnectionCredentialsError,
+    MalformedAnswerError,
+    RateLimitedError,
+    WorkerError,
+)
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
 from workers.metrics.windows import Window
@@ -221,11 +226,12 @@ class Platform(Protocol):
 
 # More than any account can spend or show, and less than the ledger's columns hold.
 _MOST_DIGITS = 17
+_MOST_DECIMALS = 60
 
 
-def malformed(message: str) -> PermanentError:
+def malformed(message: str) -> MalformedAnswerError:
     """An answer that is not what was asked for: never stored, never taken for a success."""
-    return PermanentError(message, code="malformed_answer")
+    return MalformedAnswerError(message, code="malformed_answer")
 
 
 def whole(value: Any, what: str) -> int | None:
@@ -233,6 +239,8 @@ def whole(value: Any, what: str) -> int | None:
     number = amount(value, what)
     if number is None:
         return None
+    if number < 0:
+        raise malformed(f"{what} is below zero: {value!r:.40}")
     if number != number.to_integral_value():
         raise malformed(f"{what} is no whole number: {value!r:.40}")
     return int(number)
@@ -249,9 +257,24 @@ def amount(value: Any, what: str) -> Decimal | None:
         number = Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
         raise malformed(f"{what} is no number: {value!r:.40}") from None
-    if not number.is_finite() or number < 0 or number.adjusted() > _MOST_DIGITS:
+    if not number.is_finite() or not -_MOST_DECIMALS <= number.adjusted() <= _MOST_DIGITS:
         raise malformed(f"{what} is out of range: {value!r:.40}")
     return number
+
+
+# Where an answer has a measure, and what reads it (whole or amount).
+Measure = tuple[str, Callable[[Any, str], int | Decimal | None]]
+
+
+def measured(measures: Mapping[str, Measure], told: Mapping[str, Any]) -> dict[str, int | Decimal]:
+    """The measures of a row by their names, those without a value left out. Raises
+    MalformedAnswerError naming one that is no number."""
+    found = {}
+    for name, (place, read) in measures.items():
+        value = read(told.get(place), place)
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def day_within(value: Any, window: Window) -> date:

@@ -36,12 +36,22 @@ from workers.metrics.platforms.protocol import (
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-_METRICS = ("ad_name", "currency", "spend", "impressions", "clicks", "reach")
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("spend", amount),
+    "reach": ("reach", whole),
+}
+_METRICS = (
+    "ad_name", "adgroup_id", "adgroup_name", "campaign_id", "campaign_name", "currency",
+    *(place for place, _ in _MEASURES.values()),
+)  # fmt: skip
 # Without this, ads that have been deleted lose their past.
 _ALL_ADS = [{"field_name": "ad_status", "filter_type": "IN", "filter_value": '["STATUS_ALL"]'}]
 _ACCOUNT_FIELDS = ("advertiser_id", "name", "currency", "timezone", "display_timezone", "status")
@@ -149,6 +159,7 @@ class TikTok:
             raise TooMuchDataError(
                 f"TikTok has {total} rows for {window}, and may leave out ads beyond {_MOST_ADS}",
                 code="too_many_ads",
+                smaller_pages_help=False,
             )
         cursor = str(page + 1) if page < pages else None
         yield Page([_row(row, window) for row in rows], cursor, total)
@@ -226,11 +237,12 @@ def _row(row: Any, window: Window) -> AdDay:
         ad_id=_ad_id(dimensions.get("ad_id")),
         ad_name=_text(told.get("ad_name")),
         day=_day(dimensions.get("stat_time_day"), window),
-        impressions=whole(told.get("impressions"), "impressions"),
-        clicks=whole(told.get("clicks"), "clicks"),
-        spend=amount(told.get("spend"), "spend"),
-        reach=whole(told.get("reach"), "reach"),
+        measures=measured(_MEASURES, told),
         currency=_text(told.get("currency")),
+        campaign_id=str(told.get("campaign_id") or ""),
+        campaign_name=_text(told.get("campaign_name")),
+        ad_group_id=str(told.get("adgroup_id") or ""),
+        ad_group_name=_text(told.get("adgroup_name")),
     )
 
 
