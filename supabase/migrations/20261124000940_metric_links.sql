@@ -8,24 +8,6 @@
 --
 -- The first two are no part of a sync: whatever a mapping costs, no account waits for it.
 
--- The ids in one value of requests.metadata: a text, a number or a list of them.
-create or replace function public.ad_ids_in(value jsonb)
-returns setof text
-language sql
-immutable
-set search_path = ''
-as $$
-  select btrim(named.value #>> '{}')
-    from jsonb_array_elements(
-           case jsonb_typeof(ad_ids_in.value)
-             when 'array' then ad_ids_in.value
-             else jsonb_build_array(ad_ids_in.value)
-           end
-         ) named
-   where jsonb_typeof(named.value) in ('string', 'number')
-     and btrim(named.value #>> '{}') <> '';
-$$;
-
 -- A step over requests in order, at most `most` after `after`. `mapping_keys` has the key of
 -- requests.metadata for each platform. Returns {"after", "arrived", "departed"}; "after" is null
 -- when all are done.
@@ -326,7 +308,6 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'ad_ids_in(jsonb)',
     'refresh_ad_links(jsonb, uuid, integer, timestamptz)',
     'settle_ad_links(integer, timestamptz)',
     'load_named_ads(text, text, text, integer, timestamptz)',

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.redaction import LONGEST_MESSAGE, redact
+from workers.redaction import LONGEST_MESSAGE, SHORTEST_SECRET, redact
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,12 @@ def test_known_secrets_go_wherever_they_stand(before: str, secrets: list[str], a
     assert len(told) <= LONGEST_MESSAGE
     for secret in secrets:
         assert secret not in told or secret in "[redacted]"
+
+
+@given(st.lists(st.text(max_size=SHORTEST_SECRET - 1), max_size=4))
+def test_no_message_is_garbled_because_a_credential_is_short(secrets: list[str]) -> None:
+    told = "Meta refused it with 190/463: Session has expired on Tuesday (fbtrace_id A1b2)"
+    assert redact(told, [*secrets, "a", "1", "has", "190", "error"]) == told
 
 
 def test_what_stands_around_a_known_secret_stays() -> None:

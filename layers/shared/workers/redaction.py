@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 
 LONGEST_MESSAGE = 500
+# A text that is shorter is nobody's key, but part of words and numbers: taking it out would only
+# make a message unreadable. The shortest real ones have some sixteen characters.
+SHORTEST_SECRET = 6
 _MASK = "[redacted]"
 
 # Whatever looks like a credential of the services that the workers use, known to us or not:
@@ -30,9 +33,13 @@ _NAMED = re.compile(r"""^([\w-]+["']?\s*[=:]\s*["']?)""")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets` and whatever looks like one, cut to LONGEST_MESSAGE characters."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, _MASK)
+    """`text` without `secrets` and whatever looks like one, cut to LONGEST_MESSAGE characters.
+
+    Of `secrets`, those of SHORTEST_SECRET characters and more are looked for.
+    """
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, _MASK)
     text = _SHAPES.sub(_mask, f" {text}")[1:]
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
 

@@ -24,6 +24,7 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
@@ -56,11 +57,12 @@ class Billboard:
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self.secrets = connection.secrets
         self._token = connection.credential("access_token")
-        self._url = f"{settings.billboard_url}/accounts/{connection.account_id}"
+        account_id = account_digits(connection.account_id, "")
+        self._url = f"{settings.billboard_url}/accounts/{account_id}"
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        if not connection.account_id.isdecimal():
+        if not account_digits(connection.account_id, ""):
             raise PermanentError("account_id is not a Billboard id", code="malformed_account_id")
         return cls(connection, settings)
 

@@ -10,7 +10,7 @@ from typing import Any
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
 from workers.composition.error_tracking import track
-from workers.errors import CredentialsError
+from workers.errors import CredentialsError, SharedCredentialsError
 from workers.redaction import redact
 from workers.telemetry import logger
 
@@ -56,7 +56,7 @@ def recorded_run(worker: str, clock: Clock) -> Iterator[RunRecord]:
         failed = RunRecord("failed", counts=record.counts)
         _record(worker, failed, clock.now() - begun, type(error).__name__, message)
         track(error, worker)
-        if isinstance(error, CredentialsError):
+        if isinstance(error, CredentialsError | SharedCredentialsError):
             forget_clients()  # the secret may have been rotated: read it anew next time
         raise
     _record(worker, record, clock.now() - begun)

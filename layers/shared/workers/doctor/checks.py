@@ -18,7 +18,7 @@ from workers.doctor.database_checks import (
     check_version,
     check_workers,
 )
-from workers.doctor.platform_checks import check_connections
+from workers.doctor.platform_checks import check_connections, check_mappings
 from workers.doctor.sections import Section, of_error
 from workers.doctor.slack_checks import check_slack, post_test
 from workers.errors import ConfigurationError, WorkerError
@@ -70,6 +70,7 @@ def examine(
             )
         ),
     )
+    yield Section("Ads of requests", list(check_mappings(tools.database)))
     yield Section("Retention", list(check_policies(report["policies"])))
     yield Section("Workers", list(check_workers(report["health"])))
 
