@@ -207,9 +207,7 @@ class Context:
 
 def invoke(world: World, order: SyncOrder) -> dict[str, Any]:
     """The order, in this warm container and by the real clock."""
-    world.connection.execute(
-        "update metric_connection_states set leased_until = now() + interval '1 hour'"
-    )
+    world.connection.execute("update metric_accounts set leased_until = now() + interval '1 hour'")
     return run_connection_sync(order.body(), Context())
 
 
@@ -233,7 +231,7 @@ def test_a_rotated_client_secret_is_read_after_a_refusal_in_any_wording(
 
     world.google.faults.clear()
     store(world, GOOGLE_CLIENT_SECRET=GOOGLE_SECRET)
-    world.connection.execute("update metric_connection_states set leased_until = null")
+    world.connection.execute("update metric_accounts set leased_until = null")
     assert invoke(world, order_for(world, connection))["status"] == "success"
 
 

@@ -50,23 +50,20 @@ def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_nobody_else(wor
     connections = meta_and_google(world)
     # the number of the Cloud project stands before the dash
     other_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000043-a.apps.example"}
-    other = world.connect_google(
+    world.connect_google(
         "5000000003", credentials={**other_project, "client_secret": GOOGLE_SECRET}
     )
     same_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000042-b.apps.example"}
-    same = world.connect_google(
-        "5000000004", credentials={**same_project, "client_secret": GOOGLE_SECRET}
-    )
+    world.connect_google("5000000004", credentials={**same_project, "client_secret": GOOGLE_SECRET})
     world.google.faults.add(exhausted("DEVELOPER"))
     world.sync(order_for(world, connections["5000000001"]))
     (pause,) = world.rows("select * from metric_platform_pauses")
     assert (pause["platform"], pause["app"]) == ("google_ads", "400000000042")
     assert pause["paused_until"] > world.now + timedelta(seconds=8900)
 
-    world.connection.execute("update metric_connection_states set leased_until = null")
-    planned = {order.connection_id for order in world.plan()[0]}
-    assert planned == {other, connections["1001"], connections["1002"]}
-    assert same not in planned
+    world.connection.execute("update metric_accounts set leased_until = null")
+    planned = {order.account_id for order in world.plan()[0]}
+    assert planned == {"5000000003", "1001", "1002"}
 
 
 def test_a_quota_of_one_account_holds_no_other(world: World) -> None:

@@ -370,7 +370,7 @@ class _Run:
             raise OutOfTime
 
     def is_to_be_asked_again(self, error: WorkerError) -> bool:
-        """Whether it is a first refusal of credentials that have worked."""
+        """Whether it is a first refusal of credentials that have worked, lately or just now."""
         if not isinstance(error, ConnectionCredentialsError) or self._is_second_thought:
             return False
         self._is_second_thought = bool(self._ways[0]["has_worked"]) or self._has_answered
@@ -434,7 +434,7 @@ class _Run:
                 "rows": self._tally.rows,
                 "unmatched_ads": len(self._tally.unnamed),
             },
-            self._misconfigured,
+            misconfigured=self._misconfigured,
         )
 
     def _store_unnamed(self, is_done: bool) -> None:
