@@ -33,10 +33,15 @@ def test_what_looks_like_a_credential_goes(secret: str, around: str) -> None:
         ("client_secret=hunter2", "client_secret=[redacted]"),
         ("Access-Token: hunter2", "Access-Token: [redacted]"),
         ("Authorization: Bearer hunter2", "Authorization: Bearer [redacted]"),
+        ('{"token": "hunter2"}', '{"token": "[redacted]"}'),
+        ("token=hunter2", "token=[redacted]"),
+        ("password: correct-horse-battery-staple", "password: [redacted]"),
         ("the token has expired (190/463)", "the token has expired (190/463)"),
+        ("Error validating access token: Session has expired on Tuesday.",
+         "Error validating access token: Session has expired on Tuesday."),
         ("Meta refused it with 17/2446079", "Meta refused it with 17/2446079"),
     ],
-)
+)  # fmt: skip
 def test_what_a_person_needs_stays(text: str, kept: str) -> None:
     assert redact(text) == kept
 

@@ -14,7 +14,8 @@ _MASK = "[redacted]"
 # Whatever looks like a credential of the services that the workers use, known to us or not:
 # Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), LinkedIn (AQ...), Slack (xox?-...),
 # Supabase (sb_secret_..., a JWT), an Authorization header, and name=value or "name": "value" of
-# a telling name.
+# a telling name. After plain words a colon is part of a sentence ("access token: Session has
+# expired"), unless what follows is longer than words are.
 _SHAPES = re.compile(
     r"EAA[A-Za-z0-9]{12,}"
     r"|ya29\.[\w.-]+"
@@ -26,7 +27,9 @@ _SHAPES = re.compile(
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|(?<=Bearer )\S+"
     r"""|(?<=[?&\s"'{,])(?:access[-_]token|refresh_token|client_secret|app_secret|appsecret_proof"""
-    r"""|input_token|developer[-_]token|token|secret|password)["']?\s*[=:]\s*["']?[^\s&"',}]+""",
+    r"""|input_token|developer[-_]token)["']?\s*[=:]\s*["']?[^\s&"',}]+"""
+    r"""|(?<=[?&\s"'{,])(?:token|secret|password)(?:["']?\s*=|["']\s*:)\s*["']?[^\s&"',}]+"""
+    r"""|(?<=[?&\s"'{,])(?:token|secret|password):\s*[^\s&"',}]{16,}""",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"""^([\w-]+["']?\s*[=:]\s*["']?)""")
