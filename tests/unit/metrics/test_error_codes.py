@@ -271,3 +271,50 @@ def test_a_page_without_a_code_is_known_by_its_status() -> None:
         503: Meaning.UNAVAILABLE, 504: Meaning.GENERAL, 599: Meaning.GENERAL,
     }  # fmt: skip
     assert {status: meaning_of_status(status) for status in expected} == expected
+
+
+def documented() -> dict[str, list[tuple[str, str]]]:
+    """What docs/metrics.md has for each meaning: platforms and codes, by the meaning's name."""
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    table = text.partition("### What an error leads to")[2].partition("\n## ")[0]
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in table.splitlines():
+        if not line.startswith("| ") or line.startswith("| error |"):
+            continue
+        name, consequence, examples = (cell.strip() for cell in line.strip("|").split(" | ")[:3])
+        assert consequence
+        found[name] = [
+            (platform, code.strip("` "))
+            for part in filter(None, examples.strip("| ").split("; "))
+            for platform, _, codes in [part.partition(" ")]
+            for code in codes.replace(" to ", ", ").split(", ")
+        ]
+    return found
+
+
+def documented_meaning(platform: str, code: str) -> Meaning:
+    if platform == "Meta":
+        return meta_meaning(code)
+    if platform == "TikTok":
+        return tiktok_codes.meaning_of(int(code))
+    if platform == "LinkedIn":
+        if code.isdigit():
+            return linkedin_codes.meaning_of(int(code), "")
+        return linkedin_codes.meaning_of_grant(code, 400)
+    assert platform == "Google"
+    families = [
+        family for family, values in vendor_codes.google_ads().items() if code in values
+    ] or [""]
+    found = {google_ads_codes.meaning_of(family, code) for family in families}
+    found |= {google_ads_codes.meaning_of_reason(code), google_ads_codes.meaning_of_grant(code)}
+    (meaning,) = found - {Meaning.UNKNOWN}
+    return meaning
+
+
+def test_the_documentation_names_every_meaning_and_its_codes_rightly() -> None:
+    told = documented()
+    assert list(told) == [meaning.value for meaning in Meaning]
+    for name, examples in told.items():
+        assert examples or name == "unknown"
+        for platform, code in examples:
+            assert documented_meaning(platform, code).value == name, (platform, code)
