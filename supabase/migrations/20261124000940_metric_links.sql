@@ -40,7 +40,13 @@ begin
            ad.id collate "C" as ad_id
       from public.requests request
      cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
-     cross join lateral public.ad_ids_in(request.metadata -> key.name) ad (id)
+     cross join lateral (
+             -- mostly it is the id itself
+             select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
+             union all
+             select public.ad_ids_in(request.metadata -> key.name)
+              where request.metadata ->> key.name !~ '^[0-9]+$'
+           ) ad (id)
      where request.id = any (requests) and request.metadata ? key.name
   ),
   known as materialized (

@@ -207,7 +207,7 @@ def test_headers_in_drops_end_at_the_deadline(world: World, side: Side) -> None:
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    thread.join(60.0)
+    thread.join(30.0)
     assert [error.code for error in caught] == ["ReadTimeout"]
 
 
