@@ -57,7 +57,7 @@ class RateLimitedError(WorkerError):
 
     `retry_after` is in seconds. `everywhere` is true when the wait concerns all that we
     send there and not only this one destination or account. `until_midnight` is true for a
-    quota of the day, which is back at midnight UTC; `retry_after` is then a guess.
+    quota of the day, which is back at midnight UTC; `is_guess` where the other side named no time.
     """
 
     def __init__(
@@ -68,11 +68,13 @@ class RateLimitedError(WorkerError):
         retry_after: float,
         everywhere: bool = False,
         until_midnight: bool = False,
+        is_guess: bool = False,
     ) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
         self.everywhere = everywhere
         self.until_midnight = until_midnight
+        self.is_guess = is_guess
 
 
 class PermanentError(WorkerError):

@@ -108,6 +108,17 @@ def test_a_quota_of_the_day_is_back_at_midnight_utc(
     assert outcome.pause == (hours * 3600 if everywhere else None)
 
 
+@pytest.mark.parametrize(
+    ("failures", "wait"), [(0, 10.0), (1, FIRST_WAIT), (2, 2 * FIRST_WAIT), (9, LONGEST_WAIT)]
+)
+def test_a_wait_that_is_a_guess_grows_until_it_is_long_enough(failures: int, wait: float) -> None:
+    error = RateLimitedError(
+        "secret", code="40100", retry_after=10.0, everywhere=True, is_guess=True
+    )
+    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
+    assert (outcome.not_before, outcome.pause) == (wait, wait)
+
+
 @pytest.mark.parametrize(("failures", "wait"), [(0, None), (1, FIRST_WAIT), (9, FIRST_WAIT)])
 def test_a_shared_credential_is_tried_again_soon_however_often_it_failed(
     failures: int, wait: float | None

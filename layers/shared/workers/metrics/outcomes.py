@@ -49,12 +49,17 @@ def failure_wait(failures: int) -> float | None:
     return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
 
 
-def limit_wait(error: RateLimitedError, now: datetime) -> float:
-    """Seconds until what was limited is free again; `now` is aware."""
-    if not error.until_midnight:
-        return error.retry_after
-    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (today + timedelta(days=1) - now).total_seconds()
+def limit_wait(error: RateLimitedError, failures: int, now: datetime) -> float:
+    """Seconds until what was limited is free again; `now` is aware.
+
+    A guess that was too short `failures` times is one of a quota that lasts for hours.
+    """
+    if error.until_midnight:
+        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (today + timedelta(days=1) - now).total_seconds()
+    if error.is_guess:
+        return max(error.retry_after, failure_wait(failures) or 0.0)
+    return error.retry_after
 
 
 def outcome_of(
@@ -69,7 +74,7 @@ def outcome_of(
     if isinstance(error, ConnectionCredentialsError):
         return Outcome("failed", error.code, message)
     if isinstance(error, RateLimitedError):
-        wait = limit_wait(error, now)
+        wait = limit_wait(error, failures, now)
         return Outcome(
             status,
             error.code,

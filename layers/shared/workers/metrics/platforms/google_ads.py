@@ -222,7 +222,7 @@ class GoogleAds:
             f"Google refused the refresh token with {error} ({body.get('error_description')}): "
             f"{fix}",
             code=error,
-            wait=_SHORT_WAIT,
+            usual_wait=_SHORT_WAIT,
             shared=self._shared_fix("GOOGLE_CLIENT_"),
         )
 
@@ -249,7 +249,8 @@ class GoogleAds:
             meaning,
             f"Google Ads refused it with {code}: {said} (request id {request_id})",
             code=code,
-            wait=_retry_delay(quota) or (_LONG_WAIT if code in _LONG_QUOTAS else _SHORT_WAIT),
+            wait=_retry_delay(quota),
+            usual_wait=_LONG_WAIT if code in _LONG_QUOTAS else _SHORT_WAIT,
             version="GOOGLE_ADS_API_VERSION",
             shared=self._shared_fix(
                 "GOOGLE_DEVELOPER_" if "DEVELOPER_TOKEN" in code else "GOOGLE_CLIENT_ID"
@@ -430,6 +431,6 @@ def _without_code(status: int) -> WorkerError:
         _OF_PAGE.get(status) or meaning_of_status(status),
         f"Google answered with status {status} and no error of its own",
         code=f"http_{status}",
-        wait=_SHORT_WAIT,
+        usual_wait=_SHORT_WAIT,
         version="GOOGLE_ADS_API_VERSION",
     )

@@ -298,7 +298,8 @@ def _meaning(name: str, body: Mapping[str, Any], answer: Answer) -> WorkerError:
         f"LinkedIn answered with status {answer.status} ({name}): {message} "
         f"(request id {answer.headers.get('x-li-uuid', 'none')})",
         code=name if body else f"http_{answer.status}",
-        wait=wait or _LONG_WAIT,
+        wait=wait,
+        usual_wait=_LONG_WAIT,
         until_midnight=wait is None and _DAILY.search(message) is not None,
         version="LINKEDIN_API_VERSION",
     )
@@ -316,5 +317,5 @@ def _sign_in_error(error: str, body: Mapping[str, Any], status: int) -> WorkerEr
         f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}. "
         "If it stays, connect the account again",
         code=error,
-        wait=_LONG_WAIT,
+        usual_wait=_LONG_WAIT,
     )

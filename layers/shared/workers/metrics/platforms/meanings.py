@@ -68,14 +68,16 @@ def error_of(
     said: str,
     *,
     code: str,
-    wait: float = 0.0,
+    wait: float | None = None,
+    usual_wait: float = 60.0,
     until_midnight: bool = False,
     version: str = "",
     shared: str = "",
 ) -> WorkerError:
     """The workers' error for what a platform `said`, of that `meaning`.
 
-    `wait` is for limits, in seconds. `version` names the setting of the API's version. `shared`
+    `wait` is what the platform says of a limit, in seconds; `usual_wait` holds where it says
+    nothing. `version` names the setting of the API's version. `shared`
     says where the refused client or app is put right, if it is one that many connections share;
     empty where it is the connection's own.
     """
@@ -83,9 +85,10 @@ def error_of(
         return RateLimitedError(
             said,
             code=code,
-            retry_after=min(wait, _LONGEST_WAIT),
+            retry_after=min(wait or usual_wait, _LONGEST_WAIT),
             everywhere=meaning is Meaning.APP_LIMIT,
             until_midnight=until_midnight,
+            is_guess=not wait,
         )
     if meaning in _SHARED and shared:
         return SharedCredentialsError(f"{said}. {shared}", code=code)

@@ -190,7 +190,8 @@ class Meta:
             f"Meta refused it with {name}: {message} "
             f"(fbtrace_id {error.get('fbtrace_id', 'none')})",
             code=name,
-            wait=self._usage(answer.headers, _OTHER_USE_CASES.get(code)).wait or _USUAL_BLOCK,
+            wait=self._usage(answer.headers, _OTHER_USE_CASES.get(code)).wait,
+            usual_wait=_USUAL_BLOCK,
             version="META_API_VERSION",
         )
 
@@ -388,7 +389,7 @@ def _without_code(status: int) -> WorkerError:
         meaning,
         f"Meta answered with status {status} and no error of its own",
         code=f"http_{status}",
-        wait=_USUAL_BLOCK,
+        usual_wait=_USUAL_BLOCK,
     )
 
 

@@ -278,7 +278,7 @@ def _meaning(code: int, body: Mapping[str, Any], status: int) -> WorkerError:
         f"TikTok refused it with {code}: {body.get('message', '')} "
         f"(request_id {body.get('request_id', 'none')})",
         code=str(code),
-        wait=_SHORT_WAIT,
+        usual_wait=_SHORT_WAIT,
         version="TIKTOK_API_VERSION",
         shared=_APP_FIX,
     )
@@ -290,6 +290,6 @@ def _without_code(status: int) -> WorkerError:
         Meaning.VERSION if status == 404 else meaning_of_status(status),
         f"TikTok answered with status {status} and no code of its own",
         code=f"http_{status}",
-        wait=_SHORT_WAIT,
+        usual_wait=_SHORT_WAIT,
         version="TIKTOK_API_VERSION",
     )
