@@ -92,11 +92,7 @@ ABLATIONS = (
         "a quota of the day is waited for",
         "tests/metrics/test_throttling.py::"
         "test_a_daily_quota_of_linkedin_is_waited_for_until_midnight_utc[app]",
-        (
-            Cut(
-                f"{WORKERS}/metrics/outcomes.py", "if error.until_midnight:", "if False:"
-            ),
-        ),
+        (Cut(f"{WORKERS}/metrics/outcomes.py", "if error.until_midnight:", "if False:"),),
     ),
     Ablation(
         "short-credentials",
