@@ -33,7 +33,7 @@ class Side:
     makes the fault by which a connection's credentials are refused, `quoting` one that quotes a
     text. `small_pages` is the setting with which its fake gives that many rows at once;
     empty where it has no pages. `account_forms` and `ad_forms` are how people paste their ids, with
-    the id in place of {}.
+    the id in place of {}. `is_streamed` where its reports are read as they come.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Side:
     small_pages: str = ""
     account_forms: tuple[str, ...] = ("{}",)
     ad_forms: tuple[str, ...] = ("{}",)
+    is_streamed: bool = False
 
     @property
     def mapping_key(self) -> str:
@@ -100,6 +101,7 @@ SIDES = {
                 path="googleAds:searchStream", times=None,
             ),
             small_pages="batch_size",
+            is_streamed=True,
             account_forms=("customers/{}", "500-000-0001", "500\u2011000\u20110001"),
             ad_forms=("customers/5000000001/adGroupAds/1~{}", "customers/5000000001/ads/{}"),
         ),

@@ -25,10 +25,12 @@ REFUSED_LETTERS = ["\x00", "\ude00", "\ud83d"]
 NO_LETTER = "\ufffd"
 
 
-def most(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """No answer may have more bytes."""
-    monkeypatch.setattr(protocol, "MOST_BYTES", size)
-    monkeypatch.setattr(fetching, "MOST_STREAMED", size)
+def most(monkeypatch: pytest.MonkeyPatch, side: Side, size: int) -> None:
+    """No answer of the platform's reports may have more bytes."""
+    if side.is_streamed:
+        monkeypatch.setattr(fetching, "MOST_STREAMED", size)
+    else:
+        monkeypatch.setattr(protocol, "MOST_BYTES", size)
 
 
 def stored_text(world: World) -> str:
@@ -162,7 +164,7 @@ def test_money_below_zero_is_stored_as_it_is_reported(world: World, side: Side) 
 def test_an_answer_without_end_is_asked_for_in_smaller_pieces(
     world: World, side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    most(monkeypatch, 16_000)
+    most(monkeypatch, side, 16_000)
     side.put_account(world, ad_count=20)
     connection = side.connect(world)
     world.remember(connection, window_days=30)
@@ -170,7 +172,7 @@ def test_an_answer_without_end_is_asked_for_in_smaller_pieces(
     assert world.sync_all()[connection].status == "success"
     assert len(world.last_log(connection)["details"]["windows"]) > 3
     assert world.figures(side.name) == world.expected(served)
-    most(monkeypatch, 900)  # less than a day
+    most(monkeypatch, side, 900)  # less than a day
     assert world.sync_again()[connection].status != "success"
 
 
@@ -181,7 +183,7 @@ def test_an_error_without_end_says_no_more_than_its_status(
     side.put_account(world, ad_count=1)
     found = reader(world, side.connect(world))
     found.account()
-    most(monkeypatch, 16_000)
+    monkeypatch.setattr(protocol, "MOST_BYTES", 16_000)
     page = faults.failing(502, path=side.path, times=None, body="x" * 20_000)
     side.server(world).faults.add(page)
     with pytest.raises(GeneralError) as caught:
@@ -194,7 +196,7 @@ def test_headers_in_drops_end_at_the_deadline(world: World, side: Side) -> None:
     side.put_account(world, ad_count=1)
     found = reader(world, side.connect(world))
     found.account()
-    side.server(world).faults.add(faults.trickle(300.0, path=side.path))
+    side.server(world).faults.add(faults.trickle(10.0, when="before", path=side.path))
     found._deadline = world.clock.now()  # what is left is a second, in real time
     found._heed_deadline = lambda seconds=0.0: None  # type: ignore[method-assign]
     caught: list[Any] = []

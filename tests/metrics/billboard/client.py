@@ -94,7 +94,11 @@ class Billboard:
 
     def classify(self, answer: Answer) -> WorkerError:
         code = f"http_{answer.status}"
-        told = f"Billboard answered with {answer.status}: {answer.body().decode()}"
+        try:
+            said = json.loads(answer.body())["error"]
+        except (ValueError, LookupError, TypeError):
+            said = "nothing"
+        told = f"Billboard answered with {answer.status}: {said}"
         if answer.status == 401:
             return ConnectionCredentialsError(told, code=code)
         if answer.status in (400, 403, 404):
