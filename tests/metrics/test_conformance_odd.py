@@ -204,13 +204,13 @@ def test_headers_in_drops_end_at_the_deadline(world: World, side: Side) -> None:
     def read() -> None:
         try:
             list(found.pages(Window(TODAY, TODAY), 1000))
-        except GeneralError as error:
+        except Exception as error:  # noqa: BLE001 - looked at below
             caught.append(error)
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     thread.join(30.0)
-    assert [error.code for error in caught] == ["ReadTimeout"]
+    assert [getattr(error, "code", error) for error in caught] == ["ReadTimeout"]
 
 
 @every_platform
