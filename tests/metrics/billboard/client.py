@@ -63,7 +63,10 @@ class Billboard:
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
         if not account_digits(connection.account_id, ""):
-            raise PermanentError("account_id is not a Billboard id", code="malformed_account_id")
+            raise PermanentError(
+                f"account_id {connection.account_id!r:.60} is not a Billboard id",
+                code="malformed_account_id",
+            )
         return cls(connection, settings)
 
     def sign_in(self) -> Request | None:
