@@ -186,7 +186,7 @@ def test_an_error_without_end_says_no_more_than_its_status(
     monkeypatch.setattr(protocol, "MOST_BYTES", 16_000)
     page = faults.failing(502, path=side.path, times=None, body="x" * 20_000)
     side.server(world).faults.add(page)
-    with pytest.raises(GeneralError) as caught:
+    with pytest.raises(TransientError) as caught:
         list(found.pages(Window(TODAY, TODAY), 1000))
     assert caught.value.code == "http_502"
 
