@@ -9,7 +9,8 @@ from tests.ablation.cuts import (
     NOTIFICATIONS,
     PLAN,
     RETENTION,
-    SYNC,
+    STORE,
+    SYNCS,
     WORKERS,
     Ablation,
     Cut,
@@ -159,7 +160,8 @@ ACCESS = (
         for name, what, file in (
             ("notifications", "notifications", NOTIFICATIONS),
             ("plan", "the metrics plan", PLAN),
-            ("sync", "the metrics sync", SYNC),
+            ("syncs", "the metrics syncs", SYNCS),
+            ("ledger", "the metrics ledger", STORE),
             ("retention", "retention", RETENTION),
         )
     ),
