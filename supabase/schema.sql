@@ -636,18 +636,39 @@ grant execute on function public.account_ways(public.metric_accounts,timestamp w
 CREATE OR REPLACE FUNCTION public.ad_ids_in(value jsonb)
  RETURNS SETOF text
  LANGUAGE sql
- IMMUTABLE
+ IMMUTABLE PARALLEL SAFE
  SET search_path TO ''
 AS $function$
-  select btrim(named.value #>> '{}')
+  select ids.id
     from jsonb_array_elements(
            case jsonb_typeof(ad_ids_in.value)
              when 'array' then ad_ids_in.value
              else jsonb_build_array(ad_ids_in.value)
            end
-         ) named
-   where jsonb_typeof(named.value) in ('string', 'number')
-     and btrim(named.value #>> '{}') <> '';
+         ) element (value)
+   cross join lateral (select element.value #>> '{}' as pasted) named
+   cross join lateral (
+           select pasted as id where pasted ~ '^[0-9]+$'
+           union all
+           select regexp_replace(
+                    regexp_replace(
+                      piece,
+                      '^(?:act_|urn:li:[A-Za-z]+:|customers/[0-9]+/[A-Za-z]+/(?:[0-9]+~)?)', ''
+                    ),
+                    '\.0+$', '' -- of a number that went through a spreadsheet
+                  )
+             from regexp_split_to_table(
+                    regexp_replace(
+                      replace(pasted, '%3A', ':'),
+                      '[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e'
+                      '\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]+',
+                      '', 'g'
+                    ),
+                    '[][,;|"''\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+'
+                  ) piece
+            where pasted !~ '^[0-9]+$' and piece <> ''
+         ) ids
+   where jsonb_typeof(element.value) in ('string', 'number');
 $function$;
 revoke all on function public.ad_ids_in(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.ad_ids_in(jsonb) to service_role;
@@ -2422,7 +2443,9 @@ CREATE OR REPLACE FUNCTION public.metric_app(credentials jsonb)
  IMMUTABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(credentials ->> 'client_id', credentials ->> 'app_id', '');
+  select split_part(
+           btrim(coalesce(credentials ->> 'client_id', credentials ->> 'app_id', '')), '-', 1
+         );
 $function$;
 revoke all on function public.metric_app(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.metric_app(jsonb) to service_role;
@@ -2625,6 +2648,59 @@ $function$;
 revoke all on function public.notification_request_id(text,uuid,jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.notification_request_id(text,uuid,jsonb) to service_role;
 
+CREATE OR REPLACE FUNCTION public.odd_ad_mappings(mapping_keys text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with named as (
+    select request.id as request_id, mapping_key, one.value
+      from unnest(odd_ad_mappings.mapping_keys) mapping_key
+      join public.requests request on request.metadata ? mapping_key
+     cross join lateral jsonb_array_elements(
+             case jsonb_typeof(request.metadata -> mapping_key)
+               when 'array' then request.metadata -> mapping_key
+               else jsonb_build_array(request.metadata -> mapping_key)
+             end
+           ) one (value)
+     where one.value not in ('null', '""')
+  ),
+  odd as (
+    select named.*,
+           case
+             -- 2^53: from there on, neighbours become one number
+             when jsonb_typeof(value) = 'number' and value >= to_jsonb(9007199254740992) then 'rounded'
+             when jsonb_typeof(value) in ('string', 'number') and not exists (
+                    select from public.ad_ids_in(value) ids (ad_id)
+                     where ids.ad_id !~ '^[0-9]+$'
+                  ) then null
+             else 'no_id'
+           end as problem
+      from named
+  ),
+  found as (
+    select * from odd where problem is not null
+  )
+  select jsonb_build_object(
+    'count', (select count(*) from found),
+    'examples', coalesce(
+      (
+        select jsonb_agg(to_jsonb(example) order by example.request_id, example.mapping_key)
+          from (
+            select request_id, mapping_key, left(value #>> '{}', 80) as value, problem
+              from found
+             order by request_id, mapping_key
+             limit 20
+          ) example
+      ),
+      '[]'
+    )
+  );
+$function$;
+revoke all on function public.odd_ad_mappings(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.odd_ad_mappings(text[]) to service_role;
+
 CREATE OR REPLACE FUNCTION public.oldest_due_notification(as_of timestamp with time zone DEFAULT now())
  RETURNS double precision
  LANGUAGE sql
@@ -2810,6 +2886,12 @@ begin
            'platform', connection.platform,
            'account_id', connection.account_id,
            'account_name', connection.account_name,
+           'connections', (
+             select count(*)
+               from public.platform_connections one
+              where one.id = connection.id
+                 or (one.is_active and public.token_digest(one.credentials) = token)
+           ),
            'error', park_connection.reason
          ),
          as_of, as_of
@@ -3351,7 +3433,13 @@ begin
            ad.id collate "C" as ad_id
       from public.requests request
      cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
-     cross join lateral public.ad_ids_in(request.metadata -> key.name) ad (id)
+     cross join lateral (
+             -- mostly it is the id itself
+             select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
+             union all
+             select public.ad_ids_in(request.metadata -> key.name)
+              where request.metadata ->> key.name !~ '^[0-9]+$'
+           ) ad (id)
      where request.id = any (requests) and request.metadata ? key.name
   ),
   known as materialized (

@@ -169,8 +169,8 @@ def _two_decimals(numerator: int, denominator: int) -> str:
     """A quotient with two decimals; "0.00" where there is none."""
     if not denominator:
         return "0.00"
-    hundredths = (200 * numerator + denominator) // (2 * denominator)
-    return f"{hundredths // 100}.{hundredths % 100:02d}"
+    hundredths = (200 * abs(numerator) + denominator) // (2 * denominator)
+    return f"{'-' if numerator < 0 else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
 _METRICS: dict[str, Callable[[AdRecord, Facts, str], str]] = {

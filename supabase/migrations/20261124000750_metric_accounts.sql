@@ -73,14 +73,16 @@ as $$
 $$;
 
 -- The app that is limited where a platform limits an app: the connection's own client, or '' for
--- the deployment's.
+-- the deployment's. Google's client ids begin with the number of their Cloud project, which it is.
 create or replace function public.metric_app(credentials jsonb)
 returns text
 language sql
 immutable
 set search_path = ''
 as $$
-  select coalesce(credentials ->> 'client_id', credentials ->> 'app_id', '');
+  select split_part(
+           btrim(coalesce(credentials ->> 'client_id', credentials ->> 'app_id', '')), '-', 1
+         );
 $$;
 
 create table if not exists public.metric_accounts (

@@ -487,6 +487,12 @@ begin
            'platform', connection.platform,
            'account_id', connection.account_id,
            'account_name', connection.account_name,
+           'connections', (
+             select count(*)
+               from public.platform_connections one
+              where one.id = connection.id
+                 or (one.is_active and public.token_digest(one.credentials) = token)
+           ),
            'error', park_connection.reason
          ),
          as_of, as_of

@@ -12,24 +12,6 @@
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The ids in one value of requests.metadata: a text, a number or a list of them.
-create or replace function public.ad_ids_in(value jsonb)
-returns setof text
-language sql
-immutable
-set search_path = ''
-as $$
-  select btrim(named.value #>> '{}')
-    from jsonb_array_elements(
-           case jsonb_typeof(ad_ids_in.value)
-             when 'array' then ad_ids_in.value
-             else jsonb_build_array(ad_ids_in.value)
-           end
-         ) named
-   where jsonb_typeof(named.value) in ('string', 'number')
-     and btrim(named.value #>> '{}') <> '';
-$$;
-
 -- A step over requests in order, at most `most` after `after`. `mapping_keys` has the key of
 -- requests.metadata for each platform. Returns {"after", "arrived", "departed"}; "after" is null
 -- when all are done.
@@ -62,7 +44,13 @@ begin
            ad.id collate "C" as ad_id
       from public.requests request
      cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
-     cross join lateral public.ad_ids_in(request.metadata -> key.name) ad (id)
+     cross join lateral (
+             -- mostly it is the id itself
+             select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
+             union all
+             select public.ad_ids_in(request.metadata -> key.name)
+              where request.metadata ->> key.name !~ '^[0-9]+$'
+           ) ad (id)
      where request.id = any (requests) and request.metadata ? key.name
   ),
   known as materialized (
@@ -330,7 +318,6 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'ad_ids_in(jsonb)',
     'refresh_ad_links(jsonb, uuid, integer, timestamptz)',
     'settle_ad_links(integer, timestamptz)',
     'load_named_ads(text, text, text, integer, timestamptz)',

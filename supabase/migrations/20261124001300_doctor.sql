@@ -257,6 +257,59 @@ as $$
   );
 $$;
 
+-- What requests.metadata has under the mapping keys that no ad can match (`problem` is no_id), and
+-- numbers that JavaScript cannot hold exactly (rounded): {"count", "examples"}, twenty of these.
+create or replace function public.odd_ad_mappings(mapping_keys text[])
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with named as (
+    select request.id as request_id, mapping_key, one.value
+      from unnest(odd_ad_mappings.mapping_keys) mapping_key
+      join public.requests request on request.metadata ? mapping_key
+     cross join lateral jsonb_array_elements(
+             case jsonb_typeof(request.metadata -> mapping_key)
+               when 'array' then request.metadata -> mapping_key
+               else jsonb_build_array(request.metadata -> mapping_key)
+             end
+           ) one (value)
+     where one.value not in ('null', '""')
+  ),
+  odd as (
+    select named.*,
+           case
+             -- 2^53: from there on, neighbours become one number
+             when jsonb_typeof(value) = 'number' and value >= to_jsonb(9007199254740992) then 'rounded'
+             when jsonb_typeof(value) in ('string', 'number') and not exists (
+                    select from public.ad_ids_in(value) ids (ad_id)
+                     where ids.ad_id !~ '^[0-9]+$'
+                  ) then null
+             else 'no_id'
+           end as problem
+      from named
+  ),
+  found as (
+    select * from odd where problem is not null
+  )
+  select jsonb_build_object(
+    'count', (select count(*) from found),
+    'examples', coalesce(
+      (
+        select jsonb_agg(to_jsonb(example) order by example.request_id, example.mapping_key)
+          from (
+            select request_id, mapping_key, left(value #>> '{}', 80) as value, problem
+              from found
+             order by request_id, mapping_key
+             limit 20
+          ) example
+      ),
+      '[]'
+    )
+  );
+$$;
+
 -- As many rows as asked for: how many come says where the data API cuts results.
 create or replace function public.generated_rows(wanted integer)
 returns setof integer
@@ -276,6 +329,7 @@ begin
     'table_access(text, text)',
     'views_of_column(text, text)',
     'doctor_report(timestamptz)',
+    'odd_ad_mappings(text[])',
     'generated_rows(integer)'
   ]
   loop

@@ -73,6 +73,12 @@ def test_a_report_that_may_leave_ads_out_is_asked_for_in_smaller_pieces(
     world.tiktok_account(TIKTOK, ad_count=40)
     report = world.sync_again()[connection]
     assert (report.status, report.code) == ("failed", "too_many_ads"), "never a part of it"
+    pages = {
+        exchange["query"].partition("page_size=")[2].partition("&")[0]
+        for exchange in world.tiktok.journal.listing()
+        if exchange["path"].endswith("/report/integrated/get/")
+    }
+    assert pages == {"1000"}, "smaller pages are not tried: the report is too large, not a page"
 
 
 def test_an_answer_that_may_be_cut_off_is_asked_for_in_smaller_pieces(

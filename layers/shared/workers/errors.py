@@ -3,8 +3,8 @@
     WorkerError
     ├── TransientError         try again later; nothing was done
     │   ├── AmbiguousError     it may have been done: look before trying again
-    │   ├── BrokenStreamError  an answer did not come in time, or broke off half-read
     │   └── GeneralError       no reason given: too much at once, for all one knows
+    │       └── BrokenStreamError  an answer did not come in time, or broke off half-read
     ├── RateLimitedError       wait; costs no attempt
     ├── CannotLookError        whether it was done cannot be seen, now or later
     ├── PermanentError         this item will never succeed
@@ -48,10 +48,6 @@ class AmbiguousError(TransientError):
     """It may have taken effect although no proof of it came back."""
 
 
-class BrokenStreamError(TransientError):
-    """An answer did not come in time, or broke off half-read: smaller ones may get through."""
-
-
 class GeneralError(TransientError):
     """It failed in words that fit anything (an internal error, a timeout, a closed connection).
 
@@ -60,13 +56,19 @@ class GeneralError(TransientError):
     """
 
 
+class BrokenStreamError(GeneralError):
+    """An answer did not come in time, or broke off half-read: it is not asked for again as it
+    was, for smaller ones may get through."""
+
+
 class RateLimitedError(WorkerError):
     """The other side asked us to wait.
 
     `retry_after` is in seconds. `everywhere` is true when the wait concerns all that we
     send there and not only this one destination or account. `method` names the call that was
     refused where limits are per method, as Slack's are; else it is empty. `until_midnight` is true
-    for a quota of the day, which is back at midnight UTC; `retry_after` is then a guess.
+    for a quota of the day, which is back at midnight UTC; `is_guess` where the other side named no
+    time.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class RateLimitedError(WorkerError):
         everywhere: bool = False,
         method: str = "",
         until_midnight: bool = False,
+        is_guess: bool = False,
     ) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
         self.everywhere = everywhere
         self.method = method
         self.until_midnight = until_midnight
+        self.is_guess = is_guess
 
 
 class CannotLookError(WorkerError):

@@ -69,6 +69,12 @@ def _bot_token(value: str) -> str:
     return value
 
 
+def _credential(value: str) -> str:
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("holds a line break, a blank or another character that none has")
+    return value
+
+
 def _number(lowest: float, highest: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
         try:
@@ -204,13 +210,15 @@ class Settings:
         default="https://oauth2.googleapis.com/token",
     )
     google_client_id: str | None = _setting(
-        _text, "OAuth client of the Google connections that have none of their own", default=None
+        _credential,
+        "OAuth client of the Google connections that have none of their own",
+        default=None,
     )
     google_client_secret: str | None = _setting(
-        _text, "the secret of that OAuth client", default=None, secret=True
+        _credential, "the secret of that OAuth client", default=None, secret=True
     )
     google_developer_token: str | None = _setting(
-        _text,
+        _credential,
         "sent to Google Ads where set; Google has ignored it since September 2026",
         default=None,
         secret=True,

@@ -24,6 +24,7 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
@@ -56,12 +57,16 @@ class Billboard:
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self.secrets = connection.secrets
         self._token = connection.credential("access_token")
-        self._url = f"{settings.billboard_url}/accounts/{connection.account_id}"
+        account_id = account_digits(connection.account_id, "")
+        self._url = f"{settings.billboard_url}/accounts/{account_id}"
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        if not connection.account_id.isdecimal():
-            raise PermanentError("account_id is not a Billboard id", code="malformed_account_id")
+        if not account_digits(connection.account_id, ""):
+            raise PermanentError(
+                f"account_id {connection.account_id!r:.60} is not a Billboard id",
+                code="malformed_account_id",
+            )
         return cls(connection, settings)
 
     def sign_in(self) -> Request | None:
@@ -92,7 +97,11 @@ class Billboard:
 
     def classify(self, answer: Answer) -> WorkerError:
         code = f"http_{answer.status}"
-        told = f"Billboard answered with {answer.status}: {answer.body().decode()}"
+        try:
+            said = json.loads(answer.body())["error"]
+        except (ValueError, LookupError, TypeError):
+            said = "nothing"
+        told = f"Billboard answered with {answer.status}: {said}"
         if answer.status == 401:
             return ConnectionCredentialsError(told, code=code)
         if answer.status in (400, 403, 404):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class FakeBillboard(AdPlatform):
 
 def refusal(status: int, message: str = "no", **rest: Any) -> Fault:
     """An error in Billboard's words; takes Fault's other fields as keywords."""
-    return Fault("answer", status=status, body=f'{{"error": "{message}"}}', **rest)
+    return Fault("answer", status=status, body=json.dumps({"error": message}), **rest)
 
 
 def fake_billboard() -> HttpServer:

@@ -14,6 +14,7 @@ from workers.composition.container import (
     settings,
 )
 from workers.composition.runs import recorded_run
+from workers.errors import SharedCredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.platforms.fetching import Session
 from workers.metrics.sync import ConnectionSync, SyncReport
@@ -49,7 +50,8 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
     """The sync that one message of the queue orders; returns its summary.
 
     What an ad platform refuses is recorded and no error here. Raises when the message is to
-    come back: when it is malformed, or the database fails.
+    come back: when it is malformed, or the database fails. Raises SharedCredentialsError, once
+    the sync is recorded, where what is refused is the deployment's own.
     """
     clock = SystemClock()
     sync_until = deadline(context, clock)
@@ -60,6 +62,8 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
         _tell(report)
         summary = report.summary()
         record.end(report.status, succeeded=report.status == "success", counts=summary)
+        if report.misconfigured:
+            raise SharedCredentialsError(report.misconfigured, code=str(report.code))
     return summary
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
-from workers.errors import ConnectionCredentialsError, RateLimitedError, WorkerError
+from workers.errors import (
+    ConnectionCredentialsError,
+    RateLimitedError,
+    SharedCredentialsError,
+    WorkerError,
+)
 
 Status = Literal["success", "partial", "failed"]
 
@@ -44,8 +49,24 @@ def failure_wait(failures: int) -> float | None:
     return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
 
 
-def outcome_of(error: WorkerError, message: str, failures: int, *, has_progress: bool) -> Outcome:
-    """What the platform's `error` makes of the sync. `message` is its text without secrets.
+def limit_wait(error: RateLimitedError, failures: int, now: datetime) -> float:
+    """Seconds until what was limited is free again; `now` is aware.
+
+    A guess that was too short `failures` times is one of a quota that lasts for hours.
+    """
+    if error.until_midnight:
+        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (today + timedelta(days=1) - now).total_seconds()
+    if error.is_guess:
+        return max(error.retry_after, failure_wait(failures) or 0.0)
+    return error.retry_after
+
+
+def outcome_of(
+    error: WorkerError, message: str, failures: int, now: datetime, *, has_progress: bool
+) -> Outcome:
+    """What the platform's `error` makes of the sync. `message` is its text without secrets,
+    `now` the time, aware.
 
     A sync that got something done is partial: the next one goes on.
     """
@@ -53,14 +74,20 @@ def outcome_of(error: WorkerError, message: str, failures: int, *, has_progress:
     if isinstance(error, ConnectionCredentialsError):
         return Outcome("failed", error.code, message)
     if isinstance(error, RateLimitedError):
+        wait = limit_wait(error, failures, now)
         return Outcome(
             status,
             error.code,
             message,
-            not_before=error.retry_after,
-            pause=error.retry_after if error.everywhere else None,
+            not_before=wait,
+            pause=wait if error.everywhere else None,
         )
-    return Outcome(status, error.code, message, not_before=failure_wait(failures))
+    wait_after_failure = failure_wait(failures)
+    if isinstance(error, SharedCredentialsError):
+        # once it is put right, all that share it are to go on soon
+        soon = None if wait_after_failure is None else FIRST_WAIT
+        return Outcome("failed", error.code, message, not_before=soon)
+    return Outcome(status, error.code, message, not_before=wait_after_failure)
 
 
 def all_but(left_out: Mapping[date, str]) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from workers.clock import Clock
@@ -16,6 +16,7 @@ from workers.errors import (
     MalformedAnswerError,
     PermanentError,
     RateLimitedError,
+    SharedCredentialsError,
     WorkerError,
 )
 from workers.metrics.agenda import Agenda
@@ -50,7 +51,8 @@ class SyncReport:
     """How it ended, for the summary and the log; `status` is stale when the order was no
     longer valid, paused when the platform asked the app to wait, lost when another sync took
     over. `connection_id` is the connection that read the account, where one did;
-    `not_kept_until` the newest day of a backfill that the platform keeps no more."""
+    `not_kept_until` the newest day of a backfill that the platform keeps no more; `misconfigured`
+    says what of the deployment has to be put right, without secrets."""
 
     platform: str
     account_id: str
@@ -60,6 +62,7 @@ class SyncReport:
     is_parked: bool = False
     not_kept_until: date | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    misconfigured: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """JSON-able."""
@@ -108,8 +111,7 @@ class ConnectionSync:
         """Does what the order asks for, if it is still valid, and ends before `deadline`.
 
         What the platform refuses is recorded and reported. Raises the workers' errors when the
-        database fails, ConfigurationError when the deployment is at fault; the account is free
-        again once its lease has run out.
+        database fails; the account is free again once its lease has run out.
         """
         token = str(uuid.uuid4())
         begun = self._begin(order, token)
@@ -184,8 +186,6 @@ class ConnectionSync:
                 self._read(run)
             except OutOfTime:
                 return OUT_OF_TIME
-            except ConfigurationError:
-                raise
             except WorkerError as error:
                 message = redact(str(error), run.secrets)
                 if run.is_to_be_asked_again(error):
@@ -245,7 +245,9 @@ class _Run:
         self._has_answered = self._has_read = False
         self._parked: list[dict[str, str]] = []
         self._paused: str | None = None
+        self._misconfigured: str | None = None
         self._now = datetime.fromisoformat(begun["now"])
+        self._begun = clock.now()
         self._minutes: int = begun["minutes"] or 0
         self._whole_read_at = begun["whole_read_at"] and datetime.fromisoformat(
             begun["whole_read_at"]
@@ -371,7 +373,7 @@ class _Run:
             raise OutOfTime
 
     def is_to_be_asked_again(self, error: WorkerError) -> bool:
-        """Whether it is a first refusal of credentials that have worked."""
+        """Whether it is a first refusal of credentials that have worked, lately or just now."""
         if not isinstance(error, ConnectionCredentialsError) or self._is_second_thought:
             return False
         self._is_second_thought = bool(self._ways[0]["has_worked"]) or self._has_answered
@@ -383,9 +385,11 @@ class _Run:
         if isinstance(error, RateLimitedError):
             self._paused = self.connection.id
             return False
+        if isinstance(error, SharedCredentialsError):
+            self._misconfigured = message
         is_refused = isinstance(error, ConnectionCredentialsError)
         if isinstance(error, MalformedAnswerError) or not (
-            is_refused or isinstance(error, PermanentError)
+            is_refused or isinstance(error, PermanentError | SharedCredentialsError)
         ):
             return False
         way = self._ways[0]
@@ -403,7 +407,8 @@ class _Run:
         return True
 
     def outcome_of(self, error: WorkerError, message: str) -> Outcome:
-        return outcome_of(error, message, self.failures, has_progress=bool(self.windows))
+        now = self._now + timedelta(seconds=self._clock.now() - self._begun)
+        return outcome_of(error, message, self.failures, now, has_progress=bool(self.windows))
 
     def end(self, outcome: Outcome) -> SyncReport:
         """Writes what is left to write, and the log, and frees the account."""
@@ -432,6 +437,7 @@ class _Run:
                 "rows": self._tally.rows,
                 "unmatched_ads": len(self._tally.unnamed),
             },
+            misconfigured=self._misconfigured,
         )
 
     def _store_unnamed(self, is_done: bool) -> None:

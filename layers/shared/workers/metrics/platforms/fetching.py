@@ -14,22 +14,34 @@ from typing import Any, TypeVar
 import requests
 from requests.auth import AuthBase
 from urllib3 import HTTPResponse
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from workers.clock import Clock
 from workers.errors import (
     BrokenStreamError,
     ConnectionCredentialsError,
     ExpiredSignInError,
+    GeneralError,
     MalformedAnswerError,
     PermanentError,
     RateLimitedError,
+    SharedCredentialsError,
+    TooMuchDataError,
     TransientError,
     UnknownError,
     WorkerError,
 )
 from workers.metrics.facts import AdDay
-from workers.metrics.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
+from workers.metrics.platforms.protocol import (
+    Account,
+    Answer,
+    Page,
+    Platform,
+    Request,
+    answer_too_large,
+    malformed,
+)
+from workers.metrics.platforms.sockets import answered_until, timely
 from workers.metrics.windows import Window
 from workers.redaction import remember
 
@@ -39,6 +51,8 @@ TRIES = 3
 # Waits of minutes do not belong into a function that is paid by its duration.
 LONGEST_WAIT = 20.0
 MOST_PAGES = 100_000
+# The most that is read of one answer, however it is read: a stream holds its objects one by one.
+MOST_STREAMED = 256 << 20
 _CHUNK = 1 << 16
 
 T = TypeVar("T")
@@ -130,7 +144,7 @@ class Reader:
         random_fraction: Callable[[], float],
     ) -> None:
         self._platform = platform
-        self._session = session
+        self._session = timely(session)
         self._clock = clock
         self._deadline = deadline
         self._random = random_fraction
@@ -192,7 +206,7 @@ class Reader:
             page, rest = self._ask(
                 lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
             )
-        except (RateLimitedError, ConnectionCredentialsError) as error:
+        except (RateLimitedError, ConnectionCredentialsError, SharedCredentialsError) as error:
             # of every window, so that the other threads stop as well
             self._refusal = self._refusal or error
             raise
@@ -266,17 +280,18 @@ class Reader:
             self.requests += 1
         left = max(1.0, self._deadline - self._clock.now())
         try:
-            response = self._session.request(
-                request.method,
-                request.url,
-                params=dict(request.params),
-                data=request.form,
-                json=request.json,
-                auth=_Headers(request.headers),
-                timeout=(min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)),
-                allow_redirects=False,  # it would take the token along to wherever it leads
-                stream=True,
-            )
+            with answered_until(left):
+                response = self._session.request(
+                    request.method,
+                    request.url,
+                    params=dict(request.params),
+                    data=request.form,
+                    json=request.json,
+                    auth=_Headers(request.headers),
+                    timeout=(min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)),
+                    allow_redirects=False,  # it would take the token along to wherever it leads
+                    stream=True,
+                )
         except requests.ReadTimeout:
             raise BrokenStreamError(
                 f"{self._platform.name} took too long to answer", code="ReadTimeout"
@@ -301,9 +316,13 @@ class Reader:
                 f"{self._platform.name} answered with a redirect, which is not followed",
                 code=f"http_{answer.status}",
             )
-        if not 200 <= answer.status < 300:
-            raise self._platform.classify(answer)
-        return read(answer)
+        if 200 <= answer.status < 300:
+            return read(answer)
+        try:
+            refusal = self._platform.classify(answer)
+        except TooMuchDataError:  # a page without end says no more than its status
+            refusal = self._platform.classify(Answer(answer.status, answer.headers, iter(())))
+        raise refusal
 
     def _heed_limits(self) -> None:
         """Before a request: the time left, what refused another thread, and limits that the last
@@ -318,10 +337,15 @@ class Reader:
 
     def _chunks(self, body: HTTPResponse) -> Iterator[bytes]:
         """The body as it comes: the socket's timeout is for each wait, so that one in drops
-        could take any time. Raises OutOfTime, and TransientError where it breaks off."""
+        could take any time. Raises OutOfTime, GeneralError where it breaks off, TooMuchDataError
+        for one without end."""
+        size = 0
         try:
             # what has arrived, in place of waiting until there is a whole chunk
             while chunk := body.read1(_CHUNK, decode_content=True):
+                size += len(chunk)
+                if size > MOST_STREAMED:
+                    raise answer_too_large(MOST_STREAMED)
                 yield chunk
                 self._heed_deadline()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
@@ -348,6 +372,12 @@ def _unsent(error: Exception) -> WorkerError:
 
 
 def _unreachable(error: Exception) -> TransientError:
+    """A connection that ends without a whole answer may have been asked for too much; one that
+    never came about was not."""
     # only its kind: the text of it holds the URL
     kind = type(error).__name__
-    return TransientError(f"the platform could not be reached or broke off: {kind}", code=kind)
+    said = f"the platform could not be reached or broke off: {kind}"
+    cause = error.args[0] if error.args else None
+    if isinstance(error, HTTPError | HTTPException) or isinstance(cause, ProtocolError):
+        return GeneralError(said, code=kind)
+    return TransientError(said, code=kind)

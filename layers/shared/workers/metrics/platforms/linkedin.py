@@ -18,17 +18,16 @@ from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from workers.errors import (
-    ConnectionCredentialsError,
-    ExpiredSignInError,
+    GeneralError,
     PermanentError,
     RateLimitedError,
     TooMuchDataError,
-    TransientError,
-    UnknownError,
     WorkerError,
 )
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
+from workers.metrics.platforms.linkedin_codes import meaning_of, meaning_of_grant
+from workers.metrics.platforms.meanings import Meaning, error_of
 from workers.metrics.platforms.protocol import (
     Account,
     Answer,
@@ -36,6 +35,7 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
@@ -72,17 +72,10 @@ _LONG_WAIT = 330.0
 _LAST_DAY = 15
 _NOTICE = timedelta(days=60)
 
-# Of the token endpoint, RFC 6749 section 5.2; a refresh token ends after a year.
-_REFUSED_GRANTS = frozenset(
-    {
-        "invalid_grant",
-        "invalid_request",
-        "invalid_client",
-        "unauthorized_client",
-        "unsupported_grant_type",
-    }
-)
-_REFUSED = frozenset({400, 403, 404, 414})
+# A quota of the day, and one of a single member's token, in LinkedIn's words for them:
+# "Resource level throttle MEMBER DAY limit for calls to this resource is reached."
+_DAILY = re.compile(r"\bDAY\b")
+_OF_MEMBER = re.compile(r"\bMEMBER\b")
 
 
 class LinkedIn:
@@ -114,8 +107,8 @@ class LinkedIn:
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        digits = connection.account_id.removeprefix(_ACCOUNT)
-        if not re.fullmatch(r"[0-9]+", digits):
+        digits = account_digits(connection.account_id, _ACCOUNT)
+        if not digits:
             raise PermanentError(
                 f"account_id {connection.account_id!r:.60} is no sponsored account id, which is "
                 "digits",
@@ -172,6 +165,7 @@ class LinkedIn:
                 f"LinkedIn gives at most {_MOST_ELEMENTS} rows at once, and there may be more "
                 f"for {window}",
                 code="too_many_elements",
+                smaller_pages_help=False,
             )
         yield Page([_row(element, window) for element in elements])
 
@@ -246,7 +240,7 @@ def _object(answer: Answer) -> dict[str, Any]:
     try:
         body = json.loads(answer.body(), parse_float=Decimal)
     except ValueError:
-        raise TransientError("LinkedIn's answer is no JSON", code="not_json") from None
+        raise GeneralError("LinkedIn's answer is no JSON", code="not_json") from None
     if not isinstance(body, dict):
         raise malformed("LinkedIn's answer is no object")
     return body
@@ -294,38 +288,34 @@ def _day(value: Any, window: Window) -> date:
 
 
 def _meaning(name: str, body: Mapping[str, Any], answer: Answer) -> WorkerError:
-    status = answer.status
-    code = name if body else f"http_{status}"
-    told = (
-        f"LinkedIn answered with status {status} ({name}): {body.get('message', '')} "
-        f"(request id {answer.headers.get('x-li-uuid', 'none')})"
+    message = str(body.get("message", ""))
+    meaning = meaning_of(answer.status, name)
+    if meaning is Meaning.APP_LIMIT and _OF_MEMBER.search(message):
+        meaning = Meaning.ACCOUNT_LIMIT
+    wait = _retry_after(answer.headers)
+    return error_of(
+        meaning,
+        f"LinkedIn answered with status {answer.status} ({name}): {message} "
+        f"(request id {answer.headers.get('x-li-uuid', 'none')})",
+        code=name if body else f"http_{answer.status}",
+        wait=wait,
+        usual_wait=_LONG_WAIT,
+        until_midnight=wait is None and _DAILY.search(message) is not None,
+        version="LINKEDIN_API_VERSION",
     )
-    if status == 401:
-        return ExpiredSignInError(told, code=code)
-    if status == 426:
-        return PermanentError(
-            f"{told}. Set LINKEDIN_API_VERSION to one that is still served", code=code
-        )
-    if status == 429:
-        wait = _retry_after(answer.headers)
-        return RateLimitedError(told, code=code, retry_after=wait, everywhere=True)
-    if status in _REFUSED:
-        return PermanentError(told, code=code)
-    if status >= 500 or status == 408 or 200 <= status < 300:
-        return TransientError(told, code=code)
-    return UnknownError(told, code=code)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """In seconds, where LinkedIn says it; else until the limit has recovered."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """In seconds, where LinkedIn says it."""
     told = headers.get("Retry-After", "")
-    return float(told) if re.fullmatch(r"[0-9]{1,6}", told) else _LONG_WAIT
+    return float(told) if re.fullmatch(r"[0-9]{1,6}", told) else None
 
 
 def _sign_in_error(error: str, body: Mapping[str, Any], status: int) -> WorkerError:
-    told = f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}"
-    if status >= 500:
-        return TransientError(told, code=error)
-    if error in _REFUSED_GRANTS:
-        return ConnectionCredentialsError(f"{told}. Connect the account anew", code=error)
-    return UnknownError(told, code=error)
+    return error_of(
+        meaning_of_grant(error, status),
+        f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}. "
+        "If it stays, connect the account again",
+        code=error,
+        usual_wait=_LONG_WAIT,
+    )
