@@ -45,6 +45,16 @@ comment on column public.ad_metrics.sync_id is 'The sync (metric_sync_logs.id) t
 alter table public.ad_metrics enable row level security;
 grant delete, insert, select, update on public.ad_metrics to service_role;
 
+create table public.archived_activity_leftovers (
+  row_id text not null,
+  columns jsonb not null,
+  restored_at timestamp with time zone not null,
+  constraint archived_activity_leftovers_pkey PRIMARY KEY (row_id)
+);
+comment on table public.archived_activity_leftovers is 'Of activity restored from the cold archive: the columns that archived_activity_log no longer has under that name. Kept for 30 days.';
+alter table public.archived_activity_leftovers enable row level security;
+grant delete, insert, select, update on public.archived_activity_leftovers to service_role;
+
 create table public.archived_activity_log (
   id uuid not null,
   user_id uuid,
@@ -56,7 +66,7 @@ create table public.archived_activity_log (
   archived_at timestamp with time zone default now(),
   constraint archived_activity_log_pkey PRIMARY KEY (id)
 );
-CREATE INDEX archived_activity_log_created_at_idx ON public.archived_activity_log USING btree (created_at, id);
+CREATE INDEX archived_activity_log_created_at_idx ON public.archived_activity_log USING btree (created_at);
 alter table public.archived_activity_log enable row level security;
 grant delete, insert, select, update on public.archived_activity_log to service_role;
 
@@ -258,9 +268,11 @@ create table public.metric_sync_logs (
   created_at timestamp with time zone default now(),
   constraint metric_sync_logs_pkey PRIMARY KEY (id)
 );
-CREATE INDEX metric_sync_logs_connection_idx ON public.metric_sync_logs USING btree (platform_connection_id, start_time);
+CREATE INDEX metric_sync_logs_connection_idx ON public.metric_sync_logs USING btree (platform_connection_id, start_time DESC NULLS LAST);
+CREATE INDEX metric_sync_logs_failed_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE ((status)::text = 'failed'::text);
 CREATE INDEX metric_sync_logs_in_progress_idx ON public.metric_sync_logs USING btree (platform_connection_id) WHERE ((status)::text = 'in_progress'::text);
 CREATE INDEX metric_sync_logs_start_time_idx ON public.metric_sync_logs USING btree (start_time);
+CREATE INDEX metric_sync_logs_succeeded_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE (((status)::text = 'success'::text) OR ((status)::text = 'partial'::text));
 alter table public.metric_sync_logs enable row level security;
 grant delete, insert, select, update on public.metric_sync_logs to service_role;
 
@@ -310,17 +322,29 @@ grant delete, insert, select, update on public.notification_config to service_ro
 create table public.notification_deliveries (
   id uuid default gen_random_uuid() not null,
   notification_id uuid not null,
+  config_id uuid not null,
   destination text not null,
   state text default 'pending'::text not null,
+  due_at timestamp with time zone not null,
+  queued_at timestamp with time zone not null,
+  ages_from timestamp with time zone not null,
   attempts integer default 0 not null,
   next_attempt_at timestamp with time zone,
+  claimed_by uuid,
+  claim_token uuid,
+  lost_claims integer default 0 not null,
+  post_id uuid,
+  parent_ts text,
   first_attempt_at timestamp with time zone,
   last_attempt_at timestamp with time zone,
+  looked_since timestamp with time zone,
+  looked_down_to text,
   conversation_id text,
   message_ts text,
   request_id text,
   error_code text,
   error text,
+  in_doubt boolean default false not null,
   possible_duplicate boolean default false not null,
   history jsonb default '[]'::jsonb not null,
   created_at timestamp with time zone default now() not null,
@@ -330,35 +354,33 @@ create table public.notification_deliveries (
   constraint notification_deliveries_sent_check CHECK (((state <> 'sent'::text) OR (message_ts IS NOT NULL))),
   constraint notification_deliveries_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'unknown'::text, 'sent'::text, 'skipped'::text, 'expired'::text, 'dead'::text])))
 );
+CREATE INDEX notification_deliveries_ageing_idx ON public.notification_deliveries USING btree (destination, ages_from) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
+CREATE INDEX notification_deliveries_claimed_idx ON public.notification_deliveries USING btree (claimed_by) WHERE (claimed_by IS NOT NULL);
+CREATE INDEX notification_deliveries_config_idx ON public.notification_deliveries USING btree (config_id, destination) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
+CREATE INDEX notification_deliveries_delayed_idx ON public.notification_deliveries USING btree (next_attempt_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (next_attempt_at IS NOT NULL));
+CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries USING btree (error_code, settled_at DESC) WHERE (state = ANY (ARRAY['dead'::text, 'expired'::text]));
+CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
+CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
 comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
-comment on column public.notification_deliveries.id is 'Travels in the Slack message as metadata, so that the message can be found again.';
 comment on column public.notification_deliveries.destination is 'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
-comment on column public.notification_deliveries.state is 'pending: to be tried; sending: a worker may be posting it; unknown: it may have been posted; sent, skipped, expired, dead: final.';
+comment on column public.notification_deliveries.state is 'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have been posted and is looked for first; sent, skipped, expired, dead: final.';
+comment on column public.notification_deliveries.due_at is 'When it was first due: its place among those of its destination, whatever waits came since.';
+comment on column public.notification_deliveries.queued_at is 'created_at of its notification, which orders those that were due at the same moment.';
+comment on column public.notification_deliveries.ages_from is 'due_at by its destination''s own clock, which stands still while the destination does.';
+comment on column public.notification_deliveries.next_attempt_at is 'Not before this; null when it only waits for its turn.';
+comment on column public.notification_deliveries.claimed_by is 'The run that has it in flight; it holds while that run holds the drainer''s lease.';
+comment on column public.notification_deliveries.claim_token is 'Fencing token of that claim.';
+comment on column public.notification_deliveries.lost_claims is 'How many runs died with it announced.';
+comment on column public.notification_deliveries.post_id is 'The post that carries it, named by its first delivery: travels in the Slack message as metadata, so that the message can be found again.';
+comment on column public.notification_deliveries.parent_ts is 'The message in whose thread it is posted; null outside of threads.';
+comment on column public.notification_deliveries.looked_since is 'Since when it is looked for in the history; looked_down_to is the message read last.';
 comment on column public.notification_deliveries.conversation_id is 'Where Slack put it: the channel, or the D... conversation of a direct message.';
 comment on column public.notification_deliveries.request_id is 'Slack''s own id of the request (x-slack-req-id), for their support.';
-comment on column public.notification_deliveries.possible_duplicate is 'Posted again although an earlier try could not be ruled out.';
+comment on column public.notification_deliveries.in_doubt is 'An earlier try may have posted it, and nobody found out; stays when it ends so.';
+comment on column public.notification_deliveries.possible_duplicate is 'A copy may stand already: it is, or was, posted with a mark that says so.';
 comment on column public.notification_deliveries.history is 'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
 alter table public.notification_deliveries enable row level security;
 grant delete, insert, select, update on public.notification_deliveries to service_role;
-
-create table public.notification_pauses (
-  id uuid default gen_random_uuid() not null,
-  config_id uuid,
-  code text not null,
-  reason text not null,
-  destination text,
-  started_at timestamp with time zone default now() not null,
-  probed_at timestamp with time zone,
-  ended_at timestamp with time zone,
-  constraint notification_pauses_pkey PRIMARY KEY (id)
-);
-CREATE INDEX notification_pauses_config_idx ON public.notification_pauses USING btree (config_id);
-CREATE UNIQUE INDEX notification_pauses_open_key ON public.notification_pauses USING btree (config_id) NULLS NOT DISTINCT WHERE (ended_at IS NULL);
-comment on table public.notification_pauses is 'When delivery stood still, for one config (parked) or for all (config_id null: the Slack token was refused). A notification does not age meanwhile.';
-comment on column public.notification_pauses.destination is 'The destination that was refused; null when the pause is not for a destination''s sake.';
-comment on column public.notification_pauses.probed_at is 'When a run last asked Slack whether the destination is well again.';
-alter table public.notification_pauses enable row level security;
-grant insert, select, update on public.notification_pauses to service_role;
 
 create table public.notification_queue (
   id uuid default gen_random_uuid() not null,
@@ -373,27 +395,51 @@ create table public.notification_queue (
   last_error text,
   created_at timestamp with time zone default now(),
   processed_at timestamp with time zone,
+  routed_at timestamp with time zone,
   claim_token uuid,
   claimed_until timestamp with time zone,
-  first_due_at timestamp with time zone,
-  lost_claims integer,
   outcome text,
   enqueue_key text,
   constraint notification_queue_pkey PRIMARY KEY (id)
 );
-CREATE INDEX notification_queue_created_at_idx ON public.notification_queue USING btree (created_at);
-CREATE INDEX notification_queue_dead_idx ON public.notification_queue USING btree (created_at) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)));
-CREATE INDEX notification_queue_due_idx ON public.notification_queue USING btree (config_id, COALESCE(first_due_at, next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
+CREATE INDEX notification_queue_config_ended_idx ON public.notification_queue USING btree (config_id, created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
+CREATE INDEX notification_queue_delivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE (is_processed AND (COALESCE(outcome, ''::text) <> ALL (ARRAY['dead'::text, 'expired'::text])));
+CREATE INDEX notification_queue_ended_idx ON public.notification_queue USING btree (created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
 CREATE INDEX notification_queue_pending_idx ON public.notification_queue USING btree (is_processed, next_attempt_at) WHERE (is_processed = false);
+CREATE INDEX notification_queue_undelivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE ((outcome = ANY (ARRAY['dead'::text, 'expired'::text])) OR ((NOT COALESCE(is_processed, false)) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))));
+CREATE INDEX notification_queue_unrouted_idx ON public.notification_queue USING btree (COALESCE(next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)) AND (routed_at IS NULL));
+CREATE INDEX notification_queue_waiting_idx ON public.notification_queue USING btree (created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
 CREATE UNIQUE INDEX notification_queue_enqueue_key ON public.notification_queue USING btree (enqueue_key) WHERE ((enqueue_key IS NOT NULL) AND (COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
-comment on column public.notification_queue.claim_token is 'Fencing token of the claim that holds the row; null when none does.';
+comment on column public.notification_queue.routed_at is 'When its destinations were looked up; null until then, and again once it has ended, so that a row that somebody makes wait again is found.';
+comment on column public.notification_queue.claim_token is 'Of the claim by lock_and_get_notifications that last held the row.';
 comment on column public.notification_queue.claimed_until is 'End of the lease of that claim.';
-comment on column public.notification_queue.first_due_at is 'When the row was first due; set when next_attempt_at moves away from it.';
-comment on column public.notification_queue.lost_claims is 'How many claims of the row ended by their lease running out, so by a dead worker.';
 comment on column public.notification_queue.outcome is 'How it ended: sent, skipped, expired or dead; null while it waits.';
 comment on column public.notification_queue.enqueue_key is 'The producer''s own name for the notification: while one of that name waits, a second is refused, so that a producer may safely try again.';
 alter table public.notification_queue enable row level security;
 grant delete, insert, select, update on public.notification_queue to service_role;
+
+create table public.notification_unrouted (
+  notification_id uuid not null,
+  config_id uuid not null,
+  due_at timestamp with time zone not null,
+  queued_at timestamp with time zone not null,
+  ages_from timestamp with time zone not null,
+  in_doubt boolean default false not null,
+  reason text,
+  looks integer default 0 not null,
+  look_at timestamp with time zone not null,
+  constraint notification_unrouted_pkey PRIMARY KEY (notification_id)
+);
+CREATE INDEX notification_unrouted_ageing_idx ON public.notification_unrouted USING btree (ages_from);
+CREATE INDEX notification_unrouted_config_idx ON public.notification_unrouted USING btree (config_id, due_at, queued_at);
+CREATE INDEX notification_unrouted_look_idx ON public.notification_unrouted USING btree (look_at, due_at, queued_at);
+comment on table public.notification_unrouted is 'Notifications that wait for a destination, out of the way of all others.';
+comment on column public.notification_unrouted.ages_from is 'due_at by the clock of all delivery, which stands still while everything does.';
+comment on column public.notification_unrouted.in_doubt is 'It may have been posted to a destination that it no longer goes to.';
+comment on column public.notification_unrouted.reason is 'What it lacks, in words that name the fix.';
+comment on column public.notification_unrouted.look_at is 'When its destinations are looked up again: after 1 minute, growing to 10.';
+alter table public.notification_unrouted enable row level security;
+grant delete, insert, select, update on public.notification_unrouted to service_role;
 
 create table public.performance_metrics (
   id uuid default gen_random_uuid() not null,
@@ -489,13 +535,17 @@ create table public.retention_progress (
   purged bigint not null,
   verified_bytes bigint not null,
   remaining bigint,
+  stayed jsonb default '[]'::jsonb not null,
+  batch_rows jsonb default '{}'::jsonb not null,
   error text,
   updated_at timestamp with time zone not null,
   constraint retention_progress_pkey PRIMARY KEY (entity_type)
 );
 comment on table public.retention_progress is 'How far the last run came with each entity type.';
-comment on column public.retention_progress.status is 'complete, unfinished (the next run goes on), or failed.';
+comment on column public.retention_progress.status is 'complete, unfinished (the next run goes on), incomplete (some rows cannot go), or failed.';
 comment on column public.retention_progress.verified_bytes is 'Written to the cold archive, read back and found to be the same.';
+comment on column public.retention_progress.stayed is 'Rows that could not go: [{step, code, reason, rows, example}].';
+comment on column public.retention_progress.batch_rows is 'How many rows at once each step managed, for the next run to begin with.';
 alter table public.retention_progress enable row level security;
 grant insert, select, update on public.retention_progress to service_role;
 
@@ -517,21 +567,54 @@ create table public.slack_destinations (
   conversation_id text,
   last_post_at timestamp with time zone,
   not_before timestamp with time zone,
+  parked_at timestamp with time zone,
+  park_code text,
+  park_reason text,
+  probes integer default 0 not null,
+  probe_at timestamp with time zone,
+  standing_since timestamp with time zone,
+  stood_still interval default '00:00:00'::interval not null,
+  stood_from timestamp with time zone,
+  stood_to timestamp with time zone,
   constraint slack_destinations_pkey PRIMARY KEY (destination)
 );
-comment on table public.slack_destinations is 'What is known of a destination between runs: the opened direct message, the pace, the wait that Slack asked for.';
+CREATE INDEX slack_destinations_parked_idx ON public.slack_destinations USING btree (probe_at) WHERE (parked_at IS NOT NULL);
+comment on table public.slack_destinations is 'What is known of a destination between runs: the opened direct message, the pace, the wait that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
+comment on column public.slack_destinations.probe_at is 'When one message is next tried where it is parked; a post that gets through ends the park.';
+comment on column public.slack_destinations.standing_since is 'When its clock stopped, by the clock of all delivery; null while it runs.';
+comment on column public.slack_destinations.stood_still is 'How long its clock stood in all, before standing_since; stood_from and stood_to are the last time.';
 alter table public.slack_destinations enable row level security;
 grant insert, select, update on public.slack_destinations to service_role;
+
+create table public.slack_workspace (
+  only_one boolean default true not null,
+  stopped_at timestamp with time zone,
+  stop_code text,
+  stop_reason text,
+  stood_still interval default '00:00:00'::interval not null,
+  stood_from timestamp with time zone,
+  stood_to timestamp with time zone,
+  constraint slack_workspace_pkey PRIMARY KEY (only_one),
+  constraint slack_workspace_only_one_check CHECK (only_one)
+);
+comment on table public.slack_workspace is 'Whether all delivery stands still, because Slack refuses the token, and the clock by which notifications age. One row.';
+alter table public.slack_workspace enable row level security;
+grant insert, select, update on public.slack_workspace to service_role;
 
 create table public.worker_leases (
   name text not null,
   holder uuid not null,
   renewed_at timestamp with time zone not null,
   expires_at timestamp with time zone not null,
+  lingers boolean default false not null,
+  wanted_at timestamp with time zone,
   handover jsonb,
   constraint worker_leases_pkey PRIMARY KEY (name)
 );
 comment on table public.worker_leases is 'Who may do the work of that name now. A holder renews before expires_at; after it, the next one to ask takes over.';
+comment on column public.worker_leases.holder is 'The run that holds it; the nil UUID once it was handed back.';
+comment on column public.worker_leases.lingers is 'The holder goes on looking for work and hands over when it is asked.';
+comment on column public.worker_leases.wanted_at is 'When another run last asked for it in vain.';
 comment on column public.worker_leases.handover is 'What the holder knew at renewed_at and its successor needs, such as the rate budget left.';
 alter table public.worker_leases enable row level security;
 grant insert, select, update on public.worker_leases to service_role;
@@ -549,6 +632,7 @@ create table public.worker_runs (
   constraint worker_runs_pkey PRIMARY KEY (id)
 );
 CREATE INDEX worker_runs_ended_at_idx ON public.worker_runs USING btree (ended_at);
+CREATE INDEX worker_runs_success_idx ON public.worker_runs USING btree (worker, ended_at DESC) WHERE succeeded;
 CREATE INDEX worker_runs_worker_idx ON public.worker_runs USING btree (worker, ended_at DESC);
 comment on table public.worker_runs is 'One row per run of a worker.';
 comment on column public.worker_runs.outcome is 'The worker''s own word for how it ended; failed when it raised.';
@@ -565,8 +649,8 @@ alter table public.metric_sync_logs add constraint metric_sync_logs_platform_con
 alter table public.metric_unsettled_requests add constraint metric_unsettled_requests_request_id_fkey FOREIGN KEY (request_id) REFERENCES public.requests(id) ON DELETE CASCADE;
 alter table public.notification_config add constraint notification_config_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id);
 alter table public.notification_deliveries add constraint notification_deliveries_notification_id_fkey FOREIGN KEY (notification_id) REFERENCES public.notification_queue(id) ON DELETE CASCADE;
-alter table public.notification_pauses add constraint notification_pauses_config_id_fkey FOREIGN KEY (config_id) REFERENCES public.notification_config(id) ON DELETE CASCADE;
 alter table public.notification_queue add constraint notification_queue_config_id_fkey FOREIGN KEY (config_id) REFERENCES public.notification_config(id);
+alter table public.notification_unrouted add constraint notification_unrouted_notification_id_fkey FOREIGN KEY (notification_id) REFERENCES public.notification_queue(id) ON DELETE CASCADE;
 alter table public.performance_metrics add constraint performance_metrics_asset_id_fkey FOREIGN KEY (asset_id) REFERENCES public.assets(id);
 alter table public.performance_metrics add constraint performance_metrics_request_id_fkey FOREIGN KEY (request_id) REFERENCES public.requests(id) ON DELETE CASCADE;
 alter table public.platform_connections add constraint platform_connections_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
@@ -705,73 +789,98 @@ $function$;
 revoke all on function public.aged_days(text,uuid[],date[]) from public, anon, authenticated, service_role;
 grant execute on function public.aged_days(text,uuid[],date[]) to service_role;
 
-CREATE OR REPLACE FUNCTION public.archive_activity_batch(cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.archive_activity_batch(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.activity_log activity
-     -- an array, and not a join, keeps the planner from reading the whole table
-     where activity.ctid = any (array(
-             select due.ctid
-               from public.activity_log due
-              where due.created_at < cutoff
-              order by due.created_at
-              limit batch_size
-                for update skip locked
-           ))
-    returning activity.id, activity.user_id, activity.entity_type, activity.entity_id,
-              activity.action, activity.details, activity.created_at
-  ),
-  stored as (
-    insert into public.archived_activity_log
-      (id, user_id, entity_type, entity_id, action, details, created_at)
-    select id, user_id, entity_type, entity_id, action, details, created_at
-      from gone
-    on conflict do nothing
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch('archive_activity', cutoff, null, batch_size, passed_over);
 $function$;
-revoke all on function public.archive_activity_batch(timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.archive_activity_batch(timestamp with time zone,integer) to service_role;
+revoke all on function public.archive_activity_batch(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.archive_activity_batch(timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.archive_old_activities(days_to_keep integer)
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-declare
-  moved integer;
 begin
   if days_to_keep is null or days_to_keep < 1 then
     raise exception 'days_to_keep must be at least 1, not %', coalesce(days_to_keep::text, 'null')
       using errcode = '22023';
   end if;
-  with due as (
-    select activity.id
-      from public.activity_log activity
-     where activity.created_at < now() - make_interval(days => days_to_keep)
-       for update skip locked
-  ),
-  gone as (
-    delete from public.activity_log activity
-     using due
-     where activity.id = due.id
-    returning activity.id, activity.user_id, activity.entity_type, activity.entity_id,
-              activity.action, activity.details, activity.created_at
-  )
-  insert into public.archived_activity_log
-    (id, user_id, entity_type, entity_id, action, details, created_at)
-  select id, user_id, entity_type, entity_id, action, details, created_at
-    from gone
-  on conflict do nothing;
-  get diagnostics moved = row_count;
-  return moved;
+  return (
+    select coalesce(result.value ->> 'went', result.value #>> '{}')::integer
+      from public.archive_activity_batch(
+             now() - make_interval(days => days_to_keep), 2147483647
+           ) result (value)
+  );
 end
 $function$;
 revoke all on function public.archive_old_activities(integer) from public, anon, authenticated, service_role;
 grant execute on function public.archive_old_activities(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.archived_columns()
+ RETURNS text[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  lacking text[] := public.unarchived_columns();
+  demanded text[] := public.demanded_columns();
+begin
+  if cardinality(lacking) > 0 then
+    raise exception 'archived_activity_log cannot hold what activity_log has: add % to it',
+      array_to_string(lacking, ', ');
+  elsif cardinality(demanded) > 0 then
+    raise exception 'archived_activity_log demands %, which activity_log does not have: give it a '
+      'default', array_to_string(demanded, ', ');
+  end if;
+  return (
+    select array_agg(format('%I', has.attname) order by has.attnum)
+      from pg_catalog.pg_attribute has
+     where has.attrelid = 'public.activity_log'::regclass
+       and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+  );
+end
+$function$;
+revoke all on function public.archived_columns() from public, anon, authenticated, service_role;
+grant execute on function public.archived_columns() to service_role;
+
+CREATE OR REPLACE FUNCTION public.batch_result(source regclass, went bigint, stayed jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  reasons jsonb := '[]';
+  reason record;
+  example text;
+begin
+  if stayed = '[]' then
+    return to_jsonb(went);
+  end if;
+  for reason in
+    select one.code, one.reason, sum(coalesce(one.rows, 1))::bigint as rows,
+           min(one.home) as home, min(one.place) as place
+      from jsonb_to_recordset(stayed) one (code text, reason text, rows bigint, home oid, place tid)
+     group by one.code, one.reason
+     order by 3 desc
+  loop
+    execute format(
+      'select to_jsonb(old) ->> ''id'' from %s old where old.tableoid = $1 and old.ctid = $2', source
+    ) into example using reason.home, reason.place;
+    reasons := reasons || jsonb_build_object(
+      'code', reason.code, 'reason', reason.reason, 'rows', reason.rows, 'example', example
+    );
+  end loop;
+  return jsonb_build_object('went', went, 'stayed', reasons);
+end
+$function$;
+revoke all on function public.batch_result(regclass,bigint,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.batch_result(regclass,bigint,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION public.begin_metric_backfill(connection_id uuid, token uuid, since date, until date, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -877,6 +986,112 @@ $function$;
 revoke all on function public.begin_metric_sync(uuid,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.begin_metric_sync(uuid,uuid,interval,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.carried_data(delivery_ids uuid[], byte_limit integer)
+ RETURNS TABLE(number integer, id uuid, event_type text, template text, event_data text)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  next record;
+  bytes bigint := 0;
+begin
+  for next in
+    select place.number, place.id, queued.event_type, queued.template, queued.event_data
+      from unnest(delivery_ids) with ordinality place (id, number)
+     cross join lateral (
+             -- a config that was deleted meanwhile leaves what is in doubt to be looked for
+             select coalesce(config.event_type, '') as event_type, config.template, held.event_data
+               from public.notification_deliveries delivery
+               join public.notification_queue held on held.id = delivery.notification_id
+               left join public.notification_config config on config.id = held.config_id
+              where delivery.id = place.id
+              limit 1
+           ) queued
+     order by place.number
+  loop
+    exit when bytes >= byte_limit;
+    number := next.number;
+    id := next.id;
+    event_type := next.event_type;
+    template := next.template;
+    event_data := public.carried_value(next.event_data)::text;
+    bytes := bytes + coalesce(octet_length(event_data), 0) + coalesce(octet_length(template), 0);
+    return next;
+  end loop;
+end
+$function$;
+revoke all on function public.carried_data(uuid[],integer) from public, anon, authenticated, service_role;
+grant execute on function public.carried_data(uuid[],integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.carried_value(carried jsonb, levels integer DEFAULT 3, most integer DEFAULT 64000)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  whole constant text := carried #>> '{}';
+begin
+  if coalesce(octet_length(whole), 0) <= most then
+    return carried;
+  elsif levels = 0 or jsonb_typeof(carried) <> 'object' then
+    return to_jsonb(left(whole, (most::bigint * length(whole) / octet_length(whole))::integer));
+  end if;
+  return (
+    with kept as (
+      select entry.key, public.carried_value(entry.value, levels - 1, most / 3) as value
+        from jsonb_each(carried) entry
+    ),
+    sized as (
+      select kept.key, kept.value, sum(size.bytes) over (order by size.bytes, kept.key) as bytes
+        from kept
+       cross join lateral (
+               select octet_length(kept.key) + octet_length(kept.value::text) as bytes
+             ) size
+    )
+    select coalesce(jsonb_object_agg(sized.key, sized.value), '{}')
+      from sized
+     where sized.bytes <= most
+  );
+end
+$function$;
+revoke all on function public.carried_value(jsonb,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.carried_value(jsonb,integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.cascade_tables(source regclass)
+ RETURNS oid[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(distinct part.relid), '{}')
+    from pg_catalog.pg_constraint key
+   cross join lateral (
+           select key.conrelid as relid
+           union
+           select tree.relid from pg_partition_tree(key.conrelid) tree
+         ) part
+   where key.confrelid = source and key.contype = 'f' and key.conparentid = 0
+     and key.confdeltype in ('c', 'n', 'd') and key.conrelid <> source;
+$function$;
+revoke all on function public.cascade_tables(regclass) from public, anon, authenticated, service_role;
+grant execute on function public.cascade_tables(regclass) to service_role;
+
+CREATE OR REPLACE FUNCTION public.changed_rows(tables oid[])
+ RETURNS bigint
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    sum(pg_stat_get_xact_tuples_deleted(one.relid) + pg_stat_get_xact_tuples_updated(one.relid)),
+    0
+  )::bigint
+    from unnest(tables) one (relid);
+$function$;
+revoke all on function public.changed_rows(oid[]) from public, anon, authenticated, service_role;
+grant execute on function public.changed_rows(oid[]) to service_role;
+
 CREATE OR REPLACE FUNCTION public.changed_spend(platform text, account_id text, ads text[], dates date[], differences numeric[])
  RETURNS TABLE(request_id uuid, date date, old numeric, new numeric, earlier integer)
  LANGUAGE sql
@@ -931,22 +1146,235 @@ $function$;
 revoke all on function public.changed_spend(text,text,text[],date[],numeric[]) from public, anon, authenticated, service_role;
 grant execute on function public.changed_spend(text,text,text[],date[],numeric[]) to service_role;
 
-CREATE OR REPLACE FUNCTION public.claim_notifications(batch_size integer DEFAULT 50, lease interval DEFAULT '00:02:50'::interval, busy_configs uuid[] DEFAULT '{}'::uuid[], after_lost_claims boolean DEFAULT true, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  token constant uuid := gen_random_uuid();
+  now_by_clock timestamptz;
+  places text[];
+  chosen uuid[];
+  free uuid[];
+  old uuid[];
+  astray uuid[];
+  moved uuid[];
+  routed jsonb;
+  claimed jsonb;
+begin
+  if not public.holds_worker_lease('notifications', run_id) then
+    return jsonb_build_object(
+      'held', false, 'more', false, 'ended', '{}'::jsonb, 'deliveries', '[]'::jsonb
+    );
+  end if;
+
+  update public.notification_deliveries delivery
+     set next_attempt_at = null
+   where delivery.id = any (array(
+           select delayed.id
+             from public.notification_deliveries delayed
+            where delayed.state in ('pending', 'unknown')
+              and delayed.next_attempt_at <= as_of
+            order by delayed.next_attempt_at
+            limit 1000
+              for no key update skip locked
+         ));
+  routed := public.route_notifications(expire_after, 500, as_of);
+
+  places := public.ready_destinations(busy, trials, as_of);
+  if alone then
+    chosen := array(
+      select suspect.id
+        from (
+          select *
+            from public.notification_deliveries delivery
+           where delivery.state in ('pending', 'unknown')
+             and delivery.lost_claims >= 3
+           order by delivery.due_at
+           limit 1000
+        ) suspect
+       where suspect.destination = any (places)
+         and suspect.claim_token is null
+         and suspect.next_attempt_at is null
+       order by suspect.due_at
+       limit 1
+    );
+  else
+    chosen := public.fair_deliveries(places, trials, least(greatest(batch_size, 1), 500));
+  end if;
+
+  -- The locks say that nobody else has these rows now, and are taken in one order.
+  free := array(
+    select held.id
+      from (select unnest(chosen) as id order by 1) place
+     cross join lateral (
+             select delivery.id, delivery.claim_token, delivery.state, queued.is_processed,
+                    queued.attempts, queued.max_attempts, queued.claimed_until
+               from public.notification_deliveries delivery
+               join public.notification_queue queued on queued.id = delivery.notification_id
+              where delivery.id = place.id
+              limit 1
+                for no key update of delivery, queued skip locked
+           ) held
+     where held.claim_token is null
+       and held.state in ('pending', 'unknown')
+       and coalesce(held.is_processed, false) = false
+       and coalesce(held.attempts, 0) < coalesce(held.max_attempts, 5)
+       and (held.claimed_until is null or held.claimed_until <= as_of)
+  );
+  if cardinality(free) < cardinality(chosen) then
+    perform public.step_aside(chosen, as_of);
+  end if;
+
+  now_by_clock := public.delivery_time(as_of);
+  old := array(
+    select delivery.id
+      from public.notification_deliveries delivery
+      left join lateral (
+             select *
+               from public.slack_destinations own
+              where own.destination = delivery.destination
+              limit 1
+           ) known on true
+     where delivery.id = any (free)
+       and public.clock_time(
+             now_by_clock,
+             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+           ) - delivery.ages_from >= expire_after
+  );
+  if cardinality(old) > 0 then
+    perform public.end_deliveries(
+      old, 'expired', format('it waited longer than %s', expire_after), as_of
+    );
+    free := array(select unnest(free) except select unnest(old));
+  end if;
+
+  -- What no longer goes there is routed again, unless it may stand there already.
+  select coalesce(array_agg(delivery.id) filter (where delivery.state = 'pending'), '{}'),
+         coalesce(array_agg(delivery.id) filter (where delivery.state = 'unknown'), '{}')
+    into astray, moved
+    from public.notification_deliveries delivery
+   where delivery.id = any (free)
+     and (delivery.notification_id, delivery.destination) not in (
+           select route.notification_id, coalesce(route.destination, '')
+             from public.notification_routes(
+                    array(
+                      select held.notification_id
+                        from public.notification_deliveries held
+                       where held.id = any (free)
+                    )
+                  ) route
+         );
+  if cardinality(astray) > 0 then
+    perform public.route_again(astray, '{}', expire_after, as_of);
+  end if;
+
+  free := array(
+    select place.id
+      from unnest(chosen) with ordinality place (id, number)
+     where place.id = any (free) and place.id <> all (astray)
+     order by place.number
+  );
+  with taken as (
+    update public.notification_deliveries delivery
+       set claimed_by = run_id, claim_token = token
+      from public.carried_data(free, byte_limit) carried,
+           public.notification_queue queued
+     where delivery.id = carried.id
+       and queued.id = delivery.notification_id
+    returning
+      carried.number,
+      delivery.destination,
+      jsonb_build_object(
+        'id', delivery.id,
+        'token', token,
+        'notification_id', delivery.notification_id,
+        'destination', delivery.destination,
+        'state', delivery.state,
+        'attempts', delivery.attempts,
+        'max_attempts', coalesce(queued.max_attempts, 5),
+        'in_doubt', delivery.in_doubt,
+        'possible_duplicate', delivery.possible_duplicate,
+        'moved', delivery.id = any (moved),
+        'lost_claims', delivery.lost_claims,
+        'error_code', delivery.error_code,
+        'post_id', delivery.post_id,
+        'parent_ts', delivery.parent_ts,
+        'event_type', carried.event_type,
+        'template', carried.template,
+        'event_data', carried.event_data,
+        'waited', greatest(0, extract(epoch from as_of - delivery.due_at)),
+        'first_attempt', extract(epoch from delivery.first_attempt_at),
+        'last_attempt', extract(epoch from delivery.last_attempt_at),
+        'looked_for', extract(epoch from as_of - delivery.looked_since),
+        'looked_down_to', delivery.looked_down_to,
+        'conversation_id', delivery.conversation_id
+      ) as entry
+  )
+  select coalesce(
+           jsonb_agg(
+             taken.entry || jsonb_build_object(
+               'conversation_id',
+               coalesce(taken.entry ->> 'conversation_id', known.conversation_id),
+               'ready_in', greatest(0, extract(epoch from known.not_before - as_of)),
+               'idle_for', extract(epoch from as_of - known.last_post_at)
+             )
+             order by taken.number
+           ),
+           '[]'
+         )
+    into claimed
+    from taken
+    left join lateral (
+           select *
+             from public.slack_destinations own
+            where own.destination = taken.destination
+            limit 1
+         ) known on true;
+
+  return jsonb_build_object(
+    'held', true,
+    'more', (routed ->> 'more')::boolean
+            or (claimed = '[]' and cardinality(old) + cardinality(astray) > 0),
+    'ended', jsonb_build_object(
+      'dead', (routed ->> 'dead')::integer,
+      'skipped', (routed ->> 'skipped')::integer,
+      'expired', (routed ->> 'expired')::integer + cardinality(old)
+    ),
+    'deliveries', claimed
+  );
+end
+$function$;
+revoke all on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.clock_time(moment timestamp with time zone, stood_still interval, stood_from timestamp with time zone, stood_to timestamp with time zone, standing_since timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ IMMUTABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(jsonb_agg(to_jsonb(claimed) - 'ordinality' order by claimed.ordinality), '[]')
-    from public.lock_and_get_notifications(
-           claim_notifications.batch_size,
-           claim_notifications.lease,
-           claim_notifications.busy_configs,
-           claim_notifications.after_lost_claims,
-           claim_notifications.as_of
-         ) with ordinality as claimed;
+begin
+  return case
+    when moment >= standing_since then standing_since - stood_still
+    when stood_to is null then moment
+    when moment >= stood_to then moment - stood_still
+    when moment >= stood_from then stood_to - stood_still
+    else moment - stood_still + (stood_to - stood_from)
+  end;
+end
 $function$;
-revoke all on function public.claim_notifications(integer,interval,uuid[],boolean,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.claim_notifications(integer,interval,uuid[],boolean,timestamp with time zone) to service_role;
+revoke all on function public.clock_time(timestamp with time zone,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.clock_time(timestamp with time zone,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.close_orphaned_sync_logs(sync_id uuid, longest interval, as_of timestamp with time zone DEFAULT now())
  RETURNS integer
@@ -1114,6 +1542,33 @@ $function$;
 revoke all on function public.count_aged_facts(timestamp with time zone,integer) from public, anon, authenticated, service_role;
 grant execute on function public.count_aged_facts(timestamp with time zone,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION public.count_due(step text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, most integer)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  due text;
+  counted bigint;
+begin
+  select string_agg(
+           format('(select from %s where %s and %s < %L limit %s)', steps.source, steps.condition,
+                  steps.moment, case when steps.is_active then active_cutoff else archive_cutoff end,
+                  most),
+           ' union all '
+         )
+    into due
+    from public.retention_steps() steps
+   where steps.step = count_due.step;
+  execute format('select count(*) from (select from (%s) either limit %s) counted', due, most)
+    into counted;
+  return counted;
+end
+$function$;
+revoke all on function public.count_due(text,timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.count_due(text,timestamp with time zone,timestamp with time zone,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION public.count_retention(entity_type text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, most integer)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1121,49 +1576,34 @@ CREATE OR REPLACE FUNCTION public.count_retention(entity_type text, active_cutof
  SET search_path TO ''
 AS $function$
 declare
-  to_archive bigint := 0;
-  to_purge bigint;
+  step text := case entity_type
+    when 'activity_log' then 'archive_activity'
+    when 'notification_queue' then 'purge_notifications'
+    when 'metric_sync_logs' then 'purge_sync_logs'
+  end;
+  due bigint;
 begin
-  case entity_type
-    when 'activity_log' then
-      select count(*) into to_archive
-        from (
-          select from public.activity_log activity
-           where activity.created_at < active_cutoff
-           limit most
-        ) counted;
-      -- what this run archives may be past both times
-      select count(*) into to_purge
-        from (
-          select from public.archived_activity_log archived
-           where archived.created_at < archive_cutoff
-          union all
-          select from public.activity_log activity
-           where activity.created_at < least(active_cutoff, archive_cutoff)
-           limit most
-        ) counted;
-    when 'notification_queue' then
-      select count(*) into to_purge
-        from (
-          select from public.notification_queue queued
-           where queued.created_at < greatest(active_cutoff, archive_cutoff)
-             and public.is_notification_past_retention(queued, active_cutoff, archive_cutoff)
-           limit most
-        ) counted;
-    when 'metric_sync_logs' then
-      select count(*) into to_purge
-        from (
-          select from public.metric_sync_logs log
-           where log.start_time < greatest(active_cutoff, archive_cutoff)
-             and public.is_sync_log_past_retention(log, active_cutoff, archive_cutoff)
-           limit most
-        ) counted;
-    when 'ad_metrics' then
-      to_purge := public.count_aged_facts(archive_cutoff, most);
-    else
-      raise exception 'there is no retention for %', entity_type using errcode = '22023';
-  end case;
-  return jsonb_build_object('to_archive', to_archive, 'to_purge', to_purge);
+  if entity_type = 'ad_metrics' then
+    return jsonb_build_object(
+      'to_archive', 0, 'to_purge', public.count_aged_facts(archive_cutoff, most)
+    );
+  end if;
+  if step is null then
+    raise exception 'there is no retention for %', entity_type using errcode = '22023';
+  end if;
+  due := public.count_due(step, active_cutoff, archive_cutoff, most);
+  if step <> 'archive_activity' then
+    return jsonb_build_object('to_archive', 0, 'to_purge', due);
+  end if;
+  return jsonb_build_object(
+    'to_archive', due,
+    -- what is archived first may be past both times
+    'to_purge', least(
+      public.count_due('purge_archived', null, archive_cutoff, most)
+      + public.count_due(step, least(active_cutoff, archive_cutoff), null, most),
+      most
+    )
+  );
 end
 $function$;
 revoke all on function public.count_retention(text,timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
@@ -1179,6 +1619,45 @@ AS $function$
 $function$;
 revoke all on function public.credentials_digest(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.credentials_digest(jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.delivery_time(moment timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  clock public.slack_workspace;
+begin
+  select * into clock from public.slack_workspace workspace where workspace.only_one;
+  return public.clock_time(
+    moment, clock.stood_still, clock.stood_from, clock.stood_to, clock.stopped_at
+  );
+end
+$function$;
+revoke all on function public.delivery_time(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.delivery_time(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.demanded_columns()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(format('%I', demands.attname) order by demands.attnum), '{}')
+    from pg_catalog.pg_attribute demands
+   where demands.attrelid = 'public.archived_activity_log'::regclass
+     and demands.attnum > 0 and not demands.attisdropped
+     and demands.attnotnull and not demands.atthasdef and demands.attidentity = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute has
+        where has.attrelid = 'public.activity_log'::regclass
+          and has.attname = demands.attname and has.attnum > 0 and not has.attisdropped
+     );
+$function$;
+revoke all on function public.demanded_columns() from public, anon, authenticated, service_role;
+grant execute on function public.demanded_columns() to service_role;
 
 CREATE OR REPLACE FUNCTION public.derive_account_days(token uuid, days date[], after uuid, most integer, is_doubted boolean, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1375,6 +1854,27 @@ $function$;
 revoke all on function public.derive_metrics(text,uuid[],date[],uuid,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.derive_metrics(text,uuid[],date[],uuid,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.destination_time(destination text, moment timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  clock public.slack_destinations;
+begin
+  select * into clock
+    from public.slack_destinations known
+   where known.destination = destination_time.destination;
+  return public.clock_time(
+    public.delivery_time(moment), clock.stood_still, clock.stood_from, clock.stood_to,
+    clock.standing_since
+  );
+end
+$function$;
+revoke all on function public.destination_time(text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.destination_time(text,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.differing_requests(platform text, requests uuid[], dates date[])
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -1457,26 +1957,33 @@ AS $function$
                'slack_connected_channels', 'retention_policies'
              ]) looked_at (name)
     ),
+    'views', jsonb_build_object(
+      'platform_connections', public.views_of_column('platform_connections', 'credentials'),
+      'profiles', public.views_of_column('profiles', 'slack_access_token')
+    ),
+    'hazards', public.retention_hazards(),
     'configs', coalesce(
       (
         select jsonb_agg(
                  jsonb_build_object(
                    'id', config.id,
                    'event_type', config.event_type,
-                   'channel_id', nullif(btrim(config.channel_id), ''),
+                   'channel_id', public.trim_invisible(config.channel_id),
                    'user_id', config.user_id,
-                   'slack_id', nullif(btrim(profile.slack_id), ''),
+                   'slack_id', public.trim_invisible(profile.slack_id),
                    'has_route', exists (
                      select
                        from public.slack_connected_channels connected
-                      where btrim(connected.channel_id) <> ''
+                      where public.trim_invisible(connected.channel_id) is not null
                         and (coalesce(jsonb_typeof(connected.notification_types), 'null') = 'null'
                              or connected.notification_types ? config.event_type)
                    ),
-                   'parked', (
-                     select pause.reason
-                       from public.notification_pauses pause
-                      where pause.config_id = config.id and pause.ended_at is null
+                   'unrouted', (
+                     select waiting.reason
+                       from public.notification_unrouted waiting
+                      where waiting.config_id = config.id
+                      order by waiting.due_at, waiting.queued_at
+                      limit 1
                    )
                  )
                  order by config.created_at, config.id
@@ -1487,11 +1994,12 @@ AS $function$
       ),
       '[]'
     ),
+    'parked', public.list_parked(),
     'channels', coalesce(
       (
-        select jsonb_agg(distinct btrim(connected.channel_id))
+        select jsonb_agg(distinct public.trim_invisible(connected.channel_id))
           from public.slack_connected_channels connected
-         where btrim(connected.channel_id) <> ''
+         where public.trim_invisible(connected.channel_id) is not null
       ),
       '[]'
     ),
@@ -1591,68 +2099,156 @@ $function$;
 revoke all on function public.due_accounts(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.due_accounts(timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.due_notifications(batch_size integer, share integer, busy_configs uuid[], after_lost_claims boolean, as_of timestamp with time zone)
- RETURNS TABLE(id uuid, turn bigint)
+CREATE OR REPLACE FUNCTION public.due_probes(most integer, as_of timestamp with time zone)
+ RETURNS jsonb
  LANGUAGE sql
- STABLE
  SET search_path TO ''
 AS $function$
-  select due.id, due.turn
-    from public.notification_config config
-   cross join lateral (
-           select queued.id,
-                  queued.created_at,
-                  coalesce(queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz)
-                    as due_at,
-                  row_number() over (
-                    order by
-                      coalesce(
-                        queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                      ),
-                      queued.created_at,
-                      queued.id
-                  ) as turn
-             from public.notification_queue queued
-            where queued.config_id = config.id
-              -- word for word the predicate and the key of notification_queue_due_idx
-              and coalesce(queued.is_processed, false) = false
-              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-              and coalesce(queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz)
-                  <= as_of
-              and (queued.next_attempt_at is null or queued.next_attempt_at <= as_of)
-              and (queued.claimed_until is null or queued.claimed_until <= as_of)
-              and (coalesce(queued.lost_claims, 0) + (queued.claim_token is not null)::integer >= 3)
-                  = after_lost_claims
-            order by
-                  coalesce(
-                    queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                  ),
-                  queued.created_at,
-                  queued.id
-            limit share
-         ) due
-   where coalesce(config.is_active, true)
-     and config.id <> all (busy_configs)
-     -- a destination that is to be left alone keeps its rows in their places
-     and not exists (
-           select from public.slack_destinations held
-            where held.not_before > as_of
-              and held.destination = coalesce(
-                    nullif(btrim(config.channel_id), ''),
-                    (select btrim(profile.slack_id)
-                       from public.profiles profile
-                      where profile.id = config.user_id)
-                  )
+  with probed as (
+    update public.slack_destinations known
+       set probes = known.probes + 1,
+           probe_at = as_of
+                      + least(power(2, least(known.probes + 1, 6)) * 10, 360)
+                        * interval '1 minute'
+     where known.destination = any (array(
+             select due.destination
+               from public.slack_destinations due
+              where due.parked_at is not null
+                and due.probe_at <= as_of
+              order by due.probe_at
+              limit most
+           ))
+    returning known.destination, known.park_code
+  )
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object('destination', probed.destination, 'code', probed.park_code)
+             order by probed.destination
+           ),
+           '[]'
          )
-     and not exists (
-           select from public.notification_pauses pause
-            where pause.config_id = config.id and pause.ended_at is null
-         )
-   order by due.turn, due.due_at, due.created_at, due.id
-   limit batch_size;
+    from probed;
 $function$;
-revoke all on function public.due_notifications(integer,integer,uuid[],boolean,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.due_notifications(integer,integer,uuid[],boolean,timestamp with time zone) to service_role;
+revoke all on function public.due_probes(integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.due_probes(integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.end_deliveries(delivery_ids uuid[], final_state text, reason text, as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  concerned uuid[];
+begin
+  if cardinality(delivery_ids) = 0 then
+    return;
+  end if;
+  with ended as (
+    update public.notification_deliveries delivery
+       set state = final_state,
+           error = coalesce(reason, delivery.error),
+           claimed_by = null,
+           claim_token = null,
+           next_attempt_at = null,
+           settled_at = as_of
+     where delivery.id = any (delivery_ids)
+    returning delivery.notification_id
+  )
+  select array_agg(distinct ended.notification_id) into concerned from ended;
+  perform public.settle_notifications(concerned, as_of);
+end
+$function$;
+revoke all on function public.end_deliveries(uuid[],text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.end_deliveries(uuid[],text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.end_expired_deliveries(expire_after interval, row_limit integer, as_of timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  reason constant text := format('it waited longer than %s', expire_after);
+  now_by_clock constant timestamptz := public.delivery_time(as_of);
+  unrouted uuid[];
+  expired uuid[];
+begin
+  unrouted := public.still_apart(
+    array(
+      select waiting.notification_id
+        from public.notification_unrouted waiting
+       where waiting.ages_from <= now_by_clock - expire_after
+       order by waiting.ages_from
+       limit row_limit
+    ),
+    as_of
+  );
+  perform public.end_notifications(unrouted, 'expired', reason, as_of);
+
+  with recursive waiting (destination) as (
+    (
+      select delivery.destination
+        from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+       order by delivery.destination
+       limit 1
+    )
+    union all
+    select (
+             select delivery.destination
+               from public.notification_deliveries delivery
+              where delivery.state in ('pending', 'unknown')
+                and delivery.destination > waiting.destination
+              order by delivery.destination
+              limit 1
+           )
+      from waiting
+     where waiting.destination is not null
+  ),
+  oldest as (
+    select old.id
+      from waiting
+      left join lateral (
+             select *
+               from public.slack_destinations own
+              where own.destination = waiting.destination
+              limit 1
+           ) known on true
+     cross join lateral (
+             select public.clock_time(
+                      now_by_clock,
+                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                    ) as shows
+           ) clock
+     cross join lateral (
+             select delivery.id
+               from public.notification_deliveries delivery
+              where delivery.destination = waiting.destination
+                and delivery.state in ('pending', 'unknown')
+                and delivery.claim_token is null
+                and delivery.ages_from <= clock.shows - expire_after
+              order by delivery.ages_from
+              limit row_limit - cardinality(unrouted)
+           ) old
+     limit row_limit - cardinality(unrouted)
+  )
+  select coalesce(array_agg(held.id), '{}')
+    into expired
+    from oldest
+   cross join lateral (
+           select delivery.id
+             from public.notification_deliveries delivery
+             join public.notification_queue queued on queued.id = delivery.notification_id
+            where delivery.id = oldest.id
+              and delivery.claim_token is null
+            limit 1
+              for no key update of delivery, queued skip locked
+         ) held;
+  perform public.end_deliveries(expired, 'expired', reason, as_of);
+  return cardinality(unrouted) + cardinality(expired);
+end
+$function$;
+revoke all on function public.end_expired_deliveries(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.end_expired_deliveries(interval,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.end_metric_sync(token uuid, result jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -1735,113 +2331,98 @@ $function$;
 revoke all on function public.end_metric_sync(uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.end_metric_sync(uuid,jsonb,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.end_undeliverable_notifications(expire_after interval, row_limit integer, as_of timestamp with time zone)
- RETURNS jsonb
+CREATE OR REPLACE FUNCTION public.end_notifications(notification_ids uuid[], final_outcome text, reason text, as_of timestamp with time zone)
+ RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-declare
-  all_paused constant boolean := exists (
-    select from public.notification_pauses pause
-     where pause.config_id is null and pause.ended_at is null
-  );
-  ended jsonb;
 begin
-  with candidate as (
-    (select queued.id, 'dead' as outcome, 'it has no notification_config' as reason
-       from public.notification_queue queued
-      where queued.config_id is null
-        and coalesce(queued.is_processed, false) = false
-        and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-        and (queued.claimed_until is null or queued.claimed_until <= as_of)
-      limit row_limit)
-    union all
-    (select queued.id, 'skipped', 'its notification_config is not active'
-       from public.notification_config config
-      cross join lateral (
-              select waiting.id
-                from public.notification_queue waiting
-               where waiting.config_id = config.id
-                 and coalesce(waiting.is_processed, false) = false
-                 and coalesce(waiting.attempts, 0) < coalesce(waiting.max_attempts, 5)
-                 and (waiting.claimed_until is null or waiting.claimed_until <= as_of)
-               limit row_limit
-            ) queued
-      where config.is_active = false
-      limit row_limit)
-    union all
-    (select queued.id, 'expired', format('it waited longer than %s', expire_after)
-       from public.notification_config config
-      cross join lateral (
-              select waiting.id
-                from public.notification_queue waiting
-               where waiting.config_id = config.id
-                 and coalesce(waiting.is_processed, false) = false
-                 and coalesce(waiting.attempts, 0) < coalesce(waiting.max_attempts, 5)
-                 and coalesce(
-                       waiting.first_due_at, waiting.next_attempt_at, '-infinity'::timestamptz
-                     ) <= as_of - expire_after
-                 and (waiting.claimed_until is null or waiting.claimed_until <= as_of)
-                 and as_of - public.notification_due_since(waiting, as_of) >= expire_after
-                 and as_of - public.notification_due_since(waiting, as_of)
-                     - public.paused_time(
-                         config.id, public.notification_due_since(waiting, as_of), as_of
-                       ) >= expire_after
-               limit row_limit
-            ) queued
-      where not all_paused
-        and coalesce(config.is_active, true)
-        and not exists (
-              select from public.notification_pauses pause
-               where pause.config_id = config.id and pause.ended_at is null
-            )
-      limit row_limit)
-  ),
-  ending as materialized (
-    select queued.id, candidate.outcome, candidate.reason
-      from candidate
-      join public.notification_queue queued on queued.id = candidate.id
-     where coalesce(queued.is_processed, false) = false
-       and (queued.claimed_until is null or queued.claimed_until <= as_of)
-       for update of queued skip locked
-  ),
-  closed as (
-    update public.notification_queue queued
-       set is_processed = (ending.outcome <> 'dead'),
-           processed_at = case when ending.outcome <> 'dead' then as_of end,
-           attempts = case
-             when ending.outcome = 'dead' then coalesce(queued.max_attempts, 5)
-             else queued.attempts
-           end,
-           outcome = ending.outcome,
-           last_error = ending.reason,
-           claim_token = null,
-           claimed_until = null
-      from ending
-     where queued.id = ending.id
-    returning queued.id, ending.outcome
-  ),
-  abandoned as (
-    -- what may have been posted stays unknown: that is the truth of it
-    update public.notification_deliveries delivery
-       set state = case when delivery.state = 'pending' then closed.outcome else 'unknown' end,
-           settled_at = as_of
-      from closed
-     where delivery.notification_id = closed.id
-       and delivery.state in ('pending', 'sending')
-  )
-  select jsonb_build_object(
-           'dead', count(*) filter (where closed.outcome = 'dead'),
-           'skipped', count(*) filter (where closed.outcome = 'skipped'),
-           'expired', count(*) filter (where closed.outcome = 'expired')
-         )
-    into ended
-    from closed;
-  return ended;
+  if cardinality(notification_ids) = 0 then
+    return;
+  end if;
+  delete from public.notification_unrouted waiting
+   where waiting.notification_id = any (notification_ids);
+  update public.notification_deliveries delivery
+     set state = final_outcome,
+         error = reason,
+         claimed_by = null,
+         claim_token = null,
+         next_attempt_at = null,
+         settled_at = as_of
+   where delivery.notification_id = any (notification_ids)
+     and delivery.state in ('pending', 'sending', 'unknown');
+  update public.notification_queue queued
+     set outcome = final_outcome,
+         is_processed = final_outcome <> 'dead',
+         processed_at = case when final_outcome <> 'dead' then as_of end,
+         attempts = case
+           when final_outcome = 'dead' then coalesce(queued.max_attempts, 5)
+           else queued.attempts
+         end,
+         last_error = coalesce(reason, queued.last_error),
+         routed_at = null
+   where queued.id = any (notification_ids)
+     and coalesce(queued.is_processed, false) = false
+     and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+     and not exists (
+           select
+             from public.notification_deliveries delivery
+            where delivery.notification_id = queued.id
+         );
+  perform public.settle_notifications(notification_ids, as_of);
 end
 $function$;
-revoke all on function public.end_undeliverable_notifications(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.end_undeliverable_notifications(interval,integer,timestamp with time zone) to service_role;
+revoke all on function public.end_notifications(uuid[],text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.end_notifications(uuid[],text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.ended_notifications(config_id uuid, error_code text, row_limit integer)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+begin
+  if ended_notifications.error_code is not null then
+    return array(
+      select delivery.notification_id
+        from public.notification_deliveries delivery
+        join public.notification_queue queued on queued.id = delivery.notification_id
+       where delivery.error_code = ended_notifications.error_code
+         and delivery.state in ('dead', 'expired')
+         and (ended_notifications.config_id is null
+              or delivery.config_id = ended_notifications.config_id)
+         and ((coalesce(queued.is_processed, false) = false
+               and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+              or queued.outcome = 'expired')
+       order by delivery.settled_at desc
+       limit row_limit
+    );
+  elsif ended_notifications.config_id is not null then
+    return array(
+      select queued.id
+        from public.notification_queue queued
+       where queued.config_id = ended_notifications.config_id
+         and ((coalesce(queued.is_processed, false) = false
+               and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+              or queued.outcome = 'expired')
+       order by queued.created_at desc nulls last, queued.id
+       limit row_limit
+    );
+  end if;
+  return array(
+    select queued.id
+      from public.notification_queue queued
+     -- word for word the predicate of notification_queue_ended_idx
+     where ((coalesce(queued.is_processed, false) = false
+             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+            or queued.outcome = 'expired')
+     order by queued.created_at desc nulls last, queued.id
+     limit row_limit
+  );
+end
+$function$;
+revoke all on function public.ended_notifications(uuid,text,integer) from public, anon, authenticated, service_role;
+grant execute on function public.ended_notifications(uuid,text,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.enqueue_notification(config_id uuid, entity_id uuid, entity_type text, event_data jsonb DEFAULT NULL::jsonb, enqueue_key text DEFAULT NULL::text)
  RETURNS uuid
@@ -1866,6 +2447,44 @@ AS $function$
 $function$;
 revoke all on function public.enqueue_notification(uuid,uuid,text,jsonb,text) from public, anon, authenticated, service_role;
 grant execute on function public.enqueue_notification(uuid,uuid,text,jsonb,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.enter_fates(fates jsonb, as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'auto'
+AS $function$
+begin
+  insert into public.notification_deliveries
+    (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
+     possible_duplicate, created_at)
+  select fate.notification_id, fate.config_id, fate.destination, fate.due_at, fate.queued_at,
+         fate.ages_from, fate.attempts, fate.in_doubt, as_of
+    from jsonb_to_recordset(fates) as fate (
+           notification_id uuid, config_id uuid, destination text, due_at timestamptz,
+           queued_at timestamptz, ages_from timestamptz, attempts integer, in_doubt boolean,
+           name text
+         )
+   where fate.name = 'route'
+  on conflict on constraint notification_deliveries_destination_key do nothing;
+
+  insert into public.notification_unrouted as waiting
+    (notification_id, config_id, due_at, queued_at, ages_from, reason, looks, look_at)
+  select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
+         fate.reason, 1, as_of + interval '1 minute'
+    from jsonb_to_recordset(fates) as fate (
+           notification_id uuid, config_id uuid, due_at timestamptz, queued_at timestamptz,
+           ages_from timestamptz, reason text, name text
+         )
+   where fate.name = 'lost'
+  on conflict on constraint notification_unrouted_pkey do update
+    set reason = excluded.reason,
+        looks = waiting.looks + 1,
+        look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) * interval '1 minute';
+end
+$function$;
+revoke all on function public.enter_fates(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.enter_fates(jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.facts_query()
  RETURNS text
@@ -1893,25 +2512,188 @@ $function$;
 revoke all on function public.facts_query() from public, anon, authenticated, service_role;
 grant execute on function public.facts_query() to service_role;
 
+CREATE OR REPLACE FUNCTION public.fair_deliveries(places text[], trials text[], wanted integer)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  share integer := 1 + 2 * wanted / greatest(cardinality(places), 1);
+  deepest bigint;
+  chosen uuid[];
+begin
+  -- Of a thousand destinations each gives one or two; only if that does not fill the batch, and
+  -- some had more to give, are they asked for more.
+  loop
+    select coalesce(
+             (array_agg(next.id order by next.turn, next.due_at, next.queued_at,
+                        next.notification_id, next.destination)
+               filter (where next.lost_claims < 3))[1:wanted],
+             '{}'
+           ),
+           coalesce(max(next.turn), 0)
+      into chosen, deepest
+      from unnest(places) place (name)
+     cross join lateral (
+             select delivery.id, delivery.destination, delivery.due_at, delivery.queued_at,
+                    delivery.notification_id, delivery.lost_claims,
+                    row_number() over (
+                      order by delivery.due_at, delivery.queued_at, delivery.notification_id
+                    ) as turn
+               from public.notification_deliveries delivery
+              where delivery.destination = place.name
+                -- word for word the predicate of notification_deliveries_ready_idx
+                and delivery.state in ('pending', 'unknown')
+                and delivery.claim_token is null
+                and delivery.next_attempt_at is null
+              order by delivery.due_at, delivery.queued_at, delivery.notification_id
+              limit case when place.name = any (trials) then 1 else share end
+           ) next;
+    exit when cardinality(chosen) >= wanted or deepest < share;
+    share := share * 4;
+  end loop;
+  return chosen;
+end
+$function$;
+revoke all on function public.fair_deliveries(text[],text[],integer) from public, anon, authenticated, service_role;
+grant execute on function public.fair_deliveries(text[],text[],integer) to service_role;
+
 CREATE OR REPLACE FUNCTION public.finish_notification_run(run_id uuid, handover jsonb DEFAULT NULL::jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
-  perform public.renew_worker_lease('notifications', run_id, interval '0', handover, as_of);
+  perform public.return_worker_lease('notifications', run_id, handover, as_of);
   return jsonb_build_object(
     'oldest_due', public.oldest_due_notification(as_of),
-    'parked_configs', (
-      select count(*)
-        from public.notification_pauses pause
-       where pause.config_id is not null and pause.ended_at is null
+    'parked', (
+      select count(*) from public.slack_destinations known where known.parked_at is not null
     )
   );
 end
 $function$;
 revoke all on function public.finish_notification_run(uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.finish_notification_run(uuid,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.follow_configs(expire_after interval, row_limit integer, as_of timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  off uuid[];
+  astray uuid[];
+begin
+  with recursive pair (config_id, destination) as (
+    (
+      select delivery.config_id, delivery.destination
+        from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+       order by delivery.config_id, delivery.destination
+       limit 1
+    )
+    union all
+    select next.config_id, next.destination
+      from pair
+     cross join lateral (
+             select delivery.config_id, delivery.destination as destination
+               from public.notification_deliveries delivery
+              where delivery.state in ('pending', 'unknown')
+                and (delivery.config_id, delivery.destination)
+                    > (pair.config_id, pair.destination)
+              order by delivery.config_id, delivery.destination
+              limit 1
+           ) next
+  ),
+  verdict as materialized (
+    select pair.config_id,
+           pair.destination as destination,
+           not coalesce(config.is_active, true) as is_off,
+           known.parked_at is not null as is_parked,
+           case
+             when own.destination is not null then own.destination <> pair.destination
+             when config.user_id is not null then true
+             else not exists (
+               select from public.slack_connected_channels connected
+                where public.trim_invisible(connected.channel_id)
+                      = pair.destination
+                  and (coalesce(jsonb_typeof(connected.notification_types), 'null') = 'null'
+                       or connected.notification_types ? config.event_type)
+             )
+           end as is_astray
+      from pair
+      join public.notification_config config on config.id = pair.config_id
+      left join public.profiles profile on profile.id = config.user_id
+      left join public.slack_destinations known on known.destination = pair.destination
+     cross join lateral (
+             select coalesce(
+                      public.trim_invisible(config.channel_id),
+                      public.trim_invisible(profile.slack_id)
+                    ) as destination
+           ) own
+  ),
+  concerned as (
+    select delivery.id, verdict.is_off
+      from verdict
+     cross join lateral (
+             select waiting.id
+               from public.notification_deliveries waiting
+              where waiting.config_id = verdict.config_id
+                and waiting.destination = verdict.destination
+                and waiting.state in ('pending', 'unknown')
+                and waiting.claim_token is null
+                and (verdict.is_off or waiting.state = 'pending' or verdict.is_parked)
+              limit row_limit
+           ) delivery
+     where verdict.is_off or verdict.is_astray
+     limit row_limit
+  ),
+  held as (
+    select delivery.id, concerned.is_off
+      from concerned
+     cross join lateral (
+             select waiting.id
+               from public.notification_deliveries waiting
+               join public.notification_queue queued on queued.id = waiting.notification_id
+              where waiting.id = concerned.id
+                and (queued.claimed_until is null or queued.claimed_until <= as_of)
+              limit 1
+                for no key update of waiting, queued skip locked
+           ) delivery
+  )
+  select coalesce(array_agg(held.id) filter (where held.is_off), '{}'),
+         coalesce(array_agg(held.id) filter (where not held.is_off), '{}')
+    into off, astray
+    from held;
+
+  perform public.end_deliveries(off, 'skipped', 'its notification_config is not active', as_of);
+  if cardinality(astray) > 0 then
+    perform public.route_again(
+      astray,
+      array(
+        select delivery.id
+          from public.notification_deliveries delivery
+         where delivery.id = any (astray) and delivery.in_doubt
+      ),
+      expire_after,
+      as_of
+    );
+  end if;
+  return jsonb_build_object('skipped', cardinality(off), 'routed', cardinality(astray));
+end
+$function$;
+revoke all on function public.follow_configs(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.follow_configs(interval,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.forget_unnamed_ads(token uuid, kept text[], lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -1963,37 +2745,22 @@ $function$;
 revoke all on function public.hold_account(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.hold_account(uuid,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.is_notification_past_retention(queued public.notification_queue, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.holds_worker_lease(name text, holder uuid)
  RETURNS boolean
- LANGUAGE sql
- IMMUTABLE
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-  select greatest(queued.created_at, coalesce(queued.processed_at, queued.created_at)) <
-    case
-      when coalesce(queued.outcome in ('dead', 'expired'), false) then archive_cutoff
-      when queued.is_processed then active_cutoff
-      when coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5) then archive_cutoff
-    end;
+begin
+  perform
+    from public.worker_leases held
+   where held.name = holds_worker_lease.name
+     and held.holder = holds_worker_lease.holder
+     for share;
+  return found;
+end
 $function$;
-revoke all on function public.is_notification_past_retention(public.notification_queue,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.is_notification_past_retention(public.notification_queue,timestamp with time zone,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.is_sync_log_past_retention(log public.metric_sync_logs, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE
- SET search_path TO ''
-AS $function$
-  select greatest(log.start_time, coalesce(log.end_time, log.start_time)) <
-    case log.status
-      when 'success' then active_cutoff
-      when 'partial' then active_cutoff
-      when 'failed' then archive_cutoff
-    end;
-$function$;
-revoke all on function public.is_sync_log_past_retention(public.metric_sync_logs,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.is_sync_log_past_retention(public.metric_sync_logs,timestamp with time zone,timestamp with time zone) to service_role;
+revoke all on function public.holds_worker_lease(text,uuid) from public, anon, authenticated, service_role;
+grant execute on function public.holds_worker_lease(text,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION public.leave_out_metric_days(token uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -2034,6 +2801,24 @@ AS $function$
 $function$;
 revoke all on function public.ledger_cutoff(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.ledger_cutoff(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.leftover_columns(columns text[])
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_agg(named.name order by named.name), '{}')
+    from unnest(columns) named (name)
+   where not exists (
+           select
+             from pg_catalog.pg_attribute has
+            where has.attrelid = 'public.archived_activity_log'::regclass
+              and has.attname = named.name and has.attnum > 0 and not has.attisdropped
+         );
+$function$;
+revoke all on function public.leftover_columns(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.leftover_columns(text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_connections(as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2100,11 +2885,19 @@ $function$;
 revoke all on function public.list_connections(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.list_connections(timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.list_dead_notifications(config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 100, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.list_dead_notifications(config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 100)
  RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   with ended as (
     select queued.id,
@@ -2115,67 +2908,117 @@ AS $function$
            queued.attempts,
            died.error_code,
            coalesce(died.error, queued.last_error) as error,
-           coalesce(died.destinations, '{}') as destinations
+           coalesce(died.destinations, '{}') as destinations,
+           coalesce(died.in_doubt, false) as in_doubt
       from public.notification_queue queued
       left join public.notification_config config on config.id = queued.config_id
       left join lateral (
              select (array_agg(delivery.error_code order by delivery.settled_at desc))[1]
                       as error_code,
                     (array_agg(delivery.error order by delivery.settled_at desc))[1] as error,
-                    array_agg(delivery.destination order by delivery.destination) as destinations
+                    array_agg(delivery.destination order by delivery.destination) as destinations,
+                    bool_or(delivery.in_doubt) as in_doubt
                from public.notification_deliveries delivery
               where delivery.notification_id = queued.id
-                and delivery.state in ('dead', 'expired', 'unknown')
+                and delivery.state in ('dead', 'expired')
            ) died on true
-     where ((coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
-            or queued.outcome = 'expired')
-       and (list_dead_notifications.config_id is null
-            or queued.config_id = list_dead_notifications.config_id)
-       and (list_dead_notifications.error_code is null
-            or died.error_code = list_dead_notifications.error_code)
-     order by queued.created_at desc nulls last, queued.id
-     limit row_limit
+     where queued.id = any (public.ended_notifications(
+             list_dead_notifications.config_id, list_dead_notifications.error_code, row_limit
+           ))
   )
   select coalesce(
            jsonb_agg(to_jsonb(ended) order by ended.created_at desc nulls last, ended.id), '[]')
     from ended;
 $function$;
-revoke all on function public.list_dead_notifications(uuid,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.list_dead_notifications(uuid,text,integer,timestamp with time zone) to service_role;
+revoke all on function public.list_dead_notifications(uuid,text,integer) from public, anon, authenticated, service_role;
+grant execute on function public.list_dead_notifications(uuid,text,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.list_parked_configs()
+CREATE OR REPLACE FUNCTION public.list_parked()
  RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
+  with recursive lacking (config_id) as (
+    (
+      select waiting.config_id
+        from public.notification_unrouted waiting
+       order by waiting.config_id
+       limit 1
+    )
+    union all
+    select (
+             select waiting.config_id
+               from public.notification_unrouted waiting
+              where waiting.config_id > lacking.config_id
+              order by waiting.config_id
+              limit 1
+           )
+      from lacking
+     where lacking.config_id is not null
+  ),
+  standing as (
+    select null::text as destination, null::uuid as config_id, workspace.stop_code as code,
+           workspace.stop_reason as reason, workspace.stopped_at as since,
+           null::timestamptz as next_probe, null::bigint as waiting
+      from public.slack_workspace workspace
+     where workspace.stopped_at is not null
+    union all
+    select known.destination, null, known.park_code, known.park_reason, known.parked_at,
+           known.probe_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_deliveries delivery
+                  where delivery.destination = known.destination
+                    and delivery.state in ('pending', 'unknown')
+                  limit 10000
+               ) counted
+           )
+      from public.slack_destinations known
+     where known.parked_at is not null
+    union all
+    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.look_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_unrouted waiting
+                  where waiting.config_id = lacking.config_id
+                  limit 10000
+               ) counted
+           )
+      from lacking
+     cross join lateral (
+             select waiting.reason, waiting.due_at, waiting.look_at
+               from public.notification_unrouted waiting
+              where waiting.config_id = lacking.config_id
+              order by waiting.due_at, waiting.queued_at
+              limit 1
+           ) oldest
+     where lacking.config_id is not null
+  )
   select coalesce(
            jsonb_agg(
-             jsonb_build_object(
-               'config_id', pause.config_id,
-               'event_type', config.event_type,
-               'code', pause.code,
-               'reason', pause.reason,
-               'since', pause.started_at,
-               'waiting', (
-                 select count(*)
-                   from public.notification_queue queued
-                  where (queued.config_id = pause.config_id or pause.config_id is null)
-                    and coalesce(queued.is_processed, false) = false
-                    and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-               )
-             )
-             order by pause.started_at, pause.id
+             to_jsonb(standing) || jsonb_build_object('event_type', config.event_type)
+             order by standing.since, standing.destination, standing.config_id
            ),
            '[]'
          )
-    from public.notification_pauses pause
-    left join public.notification_config config on config.id = pause.config_id
-   where pause.ended_at is null;
+    from standing
+    left join public.notification_config config on config.id = standing.config_id;
 $function$;
-revoke all on function public.list_parked_configs() from public, anon, authenticated, service_role;
-grant execute on function public.list_parked_configs() to service_role;
+revoke all on function public.list_parked() from public, anon, authenticated, service_role;
+grant execute on function public.list_parked() to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_retention_policies(as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2191,17 +3034,87 @@ AS $function$
           'id', policy.id,
           'entity_type', policy.entity_type,
           'active_days', policy.active_retention_days,
-          'archive_days', policy.archive_retention_days
+          'archive_days', policy.archive_retention_days,
+          'batch_rows', coalesce(progress.batch_rows, '{}')
         )
         order by policy.last_purged_at nulls first, policy.entity_type, policy.id
       ),
       '[]'
     )
   )
-    from public.retention_policies policy;
+    from public.retention_policies policy
+    left join public.retention_progress progress on progress.entity_type = policy.entity_type;
 $function$;
 revoke all on function public.list_retention_policies(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.list_retention_policies(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_syncs(row_limit integer, only_status text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
+    from (
+      select log.start_time, connection.platform,
+             coalesce(connection.account_name, connection.account_id) as account,
+             log.status,
+             round(extract(epoch from log.end_time - log.start_time)::numeric, 1) as seconds,
+             log.metrics_created as created, log.metrics_updated as updated,
+             log.error_message as error
+        from public.metric_sync_logs log
+        left join public.platform_connections connection
+          on connection.id = log.platform_connection_id
+       where log.start_time is not null
+         and (only_status is null or log.status = only_status)
+       order by log.start_time desc
+       limit row_limit
+    ) latest;
+$function$;
+revoke all on function public.list_syncs(integer,text) from public, anon, authenticated, service_role;
+grant execute on function public.list_syncs(integer,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_waiting_notifications(row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
+    from (
+      select queued.id, config.event_type, queued.created_at, queued.next_attempt_at,
+             queued.attempts, queued.claimed_until, queued.last_error as error
+        from public.notification_queue queued
+        left join public.notification_config config on config.id = queued.config_id
+       -- word for word the predicate of notification_queue_waiting_idx
+       where coalesce(queued.is_processed, false) = false
+         and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       order by queued.created_at, queued.id
+       limit row_limit
+    ) waiting;
+$function$;
+revoke all on function public.list_waiting_notifications(integer) from public, anon, authenticated, service_role;
+grant execute on function public.list_waiting_notifications(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_worker_runs(row_limit integer, worker text DEFAULT NULL::text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
+    from (
+      select run.worker, run.ended_at,
+             round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
+             run.outcome, run.succeeded, run.error_class, run.error
+        from public.worker_runs run
+       where list_worker_runs.worker is null or run.worker = list_worker_runs.worker
+       order by run.ended_at desc
+       limit row_limit
+    ) latest;
+$function$;
+revoke all on function public.list_worker_runs(integer,text) from public, anon, authenticated, service_role;
+grant execute on function public.list_worker_runs(integer,text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.load_named_ads(platform text, account_id text, after text DEFAULT ''::text, most integer DEFAULT 20000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2237,141 +3150,157 @@ $function$;
 revoke all on function public.load_named_ads(text,text,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.load_named_ads(text,text,text,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.lock_and_get_notifications(batch_size integer DEFAULT 50, lease interval DEFAULT '00:02:50'::interval, busy_configs uuid[] DEFAULT '{}'::uuid[], after_lost_claims boolean DEFAULT true, as_of timestamp with time zone DEFAULT now())
- RETURNS TABLE(id uuid, config_id uuid, entity_id uuid, entity_type character varying, event_data jsonb, attempts integer, max_attempts integer, created_at timestamp with time zone, claim_token uuid, lost_claims integer, waited double precision, event_type character varying, template text, deliveries jsonb)
+CREATE OR REPLACE FUNCTION public.lock_and_get_notifications(batch_size integer DEFAULT 50, as_of timestamp with time zone DEFAULT now())
+ RETURNS TABLE(id uuid, config_id uuid, entity_id uuid, entity_type character varying, event_data jsonb, attempts integer)
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 #variable_conflict use_column
 declare
-  token constant uuid := gen_random_uuid();
-  wanted constant integer := least(greatest(coalesce(batch_size, 50), 1), 500);
-  share integer := 1 + 2 * wanted / greatest((select count(*) from public.notification_config), 1);
-  deepest bigint;
   chosen uuid[];
-  unrouted uuid[];
 begin
-  loop
-    -- With a thousand configs, each gives one or two; only if that does not fill the batch,
-    -- and some had more to give, are they asked for more.
-    loop
-      select coalesce(array_agg(due.id), '{}'), coalesce(max(due.turn), 0)
-        into chosen, deepest
-        from public.due_notifications(wanted, share, busy_configs, false, as_of) due;
-      exit when cardinality(chosen) >= wanted or deepest < share;
-      share := share * 4;
-    end loop;
-    if cardinality(chosen) = 0 and after_lost_claims then
-      chosen := array(
-        select due.id from public.due_notifications(1, 1, busy_configs, true, as_of) due
-      );
-    end if;
-    exit when cardinality(chosen) = 0;
-
-    -- The inner select takes the locks in one order and skips what another call holds; as an
-    -- array it is also estimated small, which keeps the planner on the primary key.
-    chosen := array(
-      select queued.id
-        from public.notification_queue queued
-       where queued.id = any (chosen)
-         and coalesce(queued.is_processed, false) = false
-         and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-         and (queued.claimed_until is null or queued.claimed_until <= as_of)
-       order by queued.id
-         for update skip locked
-    );
-
-    update public.notification_queue queued
-       set attempts = coalesce(queued.max_attempts, 5),
-           outcome = 'dead',
-           last_error = 'crashed the worker: five claims of it were never settled',
-           lost_claims = queued.lost_claims + 1,
-           claim_token = null,
-           claimed_until = null
-     where queued.id = any (chosen)
-       and queued.claim_token is not null
-       and queued.lost_claims >= 4;
-    continue when found;
-
-    update public.notification_queue queued
-       set claim_token = token,
-           claimed_until = as_of + lease,
-           lost_claims = case
-             when queued.claim_token is null then queued.lost_claims
-             else coalesce(queued.lost_claims, 0) + 1
-           end
-     where queued.id = any (chosen);
-
-    perform public.route_claimed_notifications(chosen, as_of);
-
-    unrouted := array(
-      select queued.id
-        from public.notification_queue queued
-       where queued.id = any (chosen)
-         and not exists (
-               select from public.notification_deliveries delivery
-                where delivery.notification_id = queued.id
-             )
-    );
-    exit when cardinality(unrouted) = 0;
-
-    insert into public.notification_pauses (config_id, code, reason, started_at)
-    select config.id, 'no_route', public.missing_route(config.id), as_of
-      from public.notification_config config
-     where config.id in (
-             select lost.config_id
-               from public.notification_queue lost
-              where lost.id = any (unrouted)
-           )
-    on conflict do nothing;
-    -- what is older than the first of these has a destination, and goes there
-    update public.notification_queue queued
-       set claim_token = null,
-           claimed_until = null
-     where queued.id = any (chosen)
-       and exists (
-             select from public.notification_queue lost
-              where lost.id = any (unrouted)
-                and lost.config_id = queued.config_id
-                and (
-                      coalesce(lost.first_due_at, lost.next_attempt_at, '-infinity'::timestamptz),
-                      coalesce(lost.created_at, 'infinity'::timestamptz),
-                      lost.id
-                    ) <= (
-                      coalesce(
-                        queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                      ),
-                      coalesce(queued.created_at, 'infinity'::timestamptz),
-                      queued.id
-                    )
-           );
-    exit when exists (
-      select from public.notification_queue queued
-       where queued.id = any (chosen) and queued.claim_token = token
-    );
-  end loop;
-
-  return query
-    select queued.id, queued.config_id, queued.entity_id, queued.entity_type,
-           queued.event_data, coalesce(queued.attempts, 0), coalesce(queued.max_attempts, 5),
-           queued.created_at, queued.claim_token, coalesce(queued.lost_claims, 0),
-           greatest(
-             0, extract(epoch from as_of - public.notification_due_since(queued, as_of))
-           )::double precision,
-           config.event_type, config.template,
-           public.open_deliveries(queued.id, as_of)
+  chosen := array(
+    select queued.id
       from public.notification_queue queued
-      join public.notification_config config on config.id = queued.config_id
+     where coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       and (queued.next_attempt_at is null or queued.next_attempt_at <= as_of)
+       and (queued.claimed_until is null or queued.claimed_until <= as_of)
+       and not exists (
+             select from public.notification_deliveries delivery
+              where delivery.notification_id = queued.id
+                and delivery.state in ('sending', 'unknown', 'sent')
+           )
+     order by queued.next_attempt_at nulls first, queued.created_at, queued.id
+     limit least(greatest(coalesce(batch_size, 50), 1), 500)
+       for no key update skip locked
+  );
+  -- A run announces under the same lock: looked at once more, now that it is held.
+  return query
+    update public.notification_queue queued
+       set claim_token = gen_random_uuid(),
+           claimed_until = as_of + interval '170 seconds'
      where queued.id = any (chosen)
-       and queued.claim_token = token
-     order by
-           coalesce(queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz),
-           queued.created_at,
-           queued.id;
+       and not exists (
+             select from public.notification_deliveries delivery
+              where delivery.notification_id = queued.id
+                and delivery.state in ('sending', 'unknown', 'sent')
+           )
+    returning queued.id, queued.config_id, queued.entity_id, queued.entity_type,
+              queued.event_data, coalesce(queued.attempts, 0);
 end
 $function$;
-revoke all on function public.lock_and_get_notifications(integer,interval,uuid[],boolean,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.lock_and_get_notifications(integer,interval,uuid[],boolean,timestamp with time zone) to service_role;
+revoke all on function public.lock_and_get_notifications(integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.lock_and_get_notifications(integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.locking(source text, due text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select format(
+    'locked as materialized (
+       select old.ctid from %s old
+        where old.tableoid = $1 and old.ctid = any ($2) and (%s)
+          for update skip locked
+     )',
+    source, due
+  );
+$function$;
+revoke all on function public.locking(text,text) from public, anon, authenticated, service_role;
+grant execute on function public.locking(text,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.look_again(expire_after interval, row_limit integer, as_of timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  chosen uuid[];
+  looked jsonb;
+begin
+  chosen := public.still_apart(
+    array(
+      select waiting.notification_id
+        from public.notification_unrouted waiting
+       where waiting.look_at <= as_of
+       order by waiting.look_at, waiting.due_at, waiting.queued_at
+       limit row_limit
+    ),
+    as_of
+  );
+  looked := public.route_chosen(chosen, expire_after, as_of);
+  if (looked ->> 'routed')::integer > 0 then
+    update public.notification_unrouted waiting
+       set look_at = as_of
+     where waiting.notification_id = any (array(
+             select next.notification_id
+               from (
+                 select distinct queued.config_id
+                   from public.notification_queue queued
+                  where queued.id = any (chosen)
+               ) config
+              cross join lateral (
+                      select older.notification_id
+                        from public.notification_unrouted older
+                       where older.config_id = config.config_id
+                       order by older.due_at, older.queued_at
+                       limit row_limit
+                    ) next
+              limit row_limit
+           ));
+  end if;
+  return looked || jsonb_build_object('looked', cardinality(chosen));
+end
+$function$;
+revoke all on function public.look_again(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.look_again(interval,integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.look_for_notifications(run_id uuid, lease interval DEFAULT '00:00:30'::interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+  return public.renew_worker_lease('notifications', run_id, lease, as_of => as_of)
+    || jsonb_build_object(
+         'due',
+         (
+           select queued.id
+             from public.notification_queue queued
+            where coalesce(queued.is_processed, false) = false
+              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+              and queued.routed_at is null
+              and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+              and (queued.claimed_until is null or queued.claimed_until <= as_of)
+            order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
+                     queued.created_at, queued.id
+            limit 1
+         ) is not null
+         or (
+           select delivery.id
+             from public.notification_deliveries delivery
+            where delivery.state in ('pending', 'unknown')
+              and delivery.next_attempt_at <= as_of
+            order by delivery.next_attempt_at
+            limit 1
+         ) is not null
+         or public.ready_destinations('{}', '{}', as_of) <> '{}'
+       );
+end
+$function$;
+revoke all on function public.look_for_notifications(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.look_for_notifications(uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.mark_metric_days(token uuid, connection_id uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -2562,91 +3491,187 @@ $function$;
 revoke all on function public.metric_platform(text) from public, anon, authenticated, service_role;
 grant execute on function public.metric_platform(text) to service_role;
 
-CREATE OR REPLACE FUNCTION public.missing_route(config_id uuid)
- RETURNS text
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION public.moving_statements(due text, OUT moving text, OUT settling text)
+ RETURNS record
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-  select case
-    when config.user_id is not null then
-      'its user has no slack_id: set profiles.slack_id, or notification_config.channel_id'
-    else
-      format(
-        'no Slack channel takes %s: set notification_config.channel_id, or add a row to '
-        'slack_connected_channels for that event and the request''s type',
-        config.event_type
-      )
-  end
-    from public.notification_config config
-   where config.id = missing_route.config_id;
-$function$;
-revoke all on function public.missing_route(uuid) from public, anon, authenticated, service_role;
-grant execute on function public.missing_route(uuid) to service_role;
-
-CREATE OR REPLACE FUNCTION public.notification_destinations(config_id uuid, entity_type text, entity_id uuid, event_data jsonb)
- RETURNS TABLE(destination text)
- LANGUAGE sql
- STABLE
- SET search_path TO ''
-AS $function$
-  select nullif(btrim(config.channel_id), '')
-    from public.notification_config config
-   where config.id = notification_destinations.config_id
-     and nullif(btrim(config.channel_id), '') is not null
-  union
-  select nullif(btrim(profile.slack_id), '')
-    from public.notification_config config
-    join public.profiles profile on profile.id = config.user_id
-   where config.id = notification_destinations.config_id
-     and nullif(btrim(config.channel_id), '') is null
-     and nullif(btrim(profile.slack_id), '') is not null
-  union
-  select btrim(connected.channel_id)
-    from public.notification_config config
-    left join public.requests request
-      on request.id = public.notification_request_id(
-           notification_destinations.entity_type,
-           notification_destinations.entity_id,
-           notification_destinations.event_data
+declare
+  columns text[] := public.archived_columns();
+  listed text := array_to_string(columns, ', ');
+  may_change boolean;
+  same_key text;
+begin
+  select exists (
+           select
+             from pg_catalog.pg_trigger trigger
+            where not trigger.tgisinternal
+              and (trigger.tgrelid = 'public.archived_activity_log'::regclass
+                   or trigger.tgrelid in (
+                        select part.relid from pg_partition_tree('public.archived_activity_log') part
+                      ))
          )
-    join public.slack_connected_channels connected
-      on (connected.request_type is null or connected.request_type = request.request_type)
-     and (coalesce(jsonb_typeof(connected.notification_types), 'null') = 'null'
-          or connected.notification_types ? config.event_type)
-   where config.id = notification_destinations.config_id
-     and nullif(btrim(config.channel_id), '') is null
-     and config.user_id is null
-     and nullif(btrim(connected.channel_id), '') is not null;
+         or exists (
+           select
+             from pg_catalog.pg_attribute has
+             join pg_catalog.pg_attribute holds
+               on holds.attname = has.attname and holds.attnum > 0
+              and holds.attrelid = 'public.archived_activity_log'::regclass
+            where has.attrelid = 'public.activity_log'::regclass and has.attnum > 0
+              and (has.atttypid, has.atttypmod) <> (holds.atttypid, holds.atttypmod)
+         )
+    into may_change;
+  moving := format(
+    'with %3$s,
+     gone as (
+       delete from public.activity_log activity
+        where activity.tableoid = $1
+          and activity.ctid = any (array(select locked.ctid from locked))
+       returning %1$s
+     ),
+     stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s from gone
+       returning %1$s
+     )
+     select (select count(*) from locked), (select count(*) from gone), %2$s',
+    listed,
+    case when may_change
+      then '(select count(*) from (select gone::text from gone
+                                   intersect all
+                                   select stored::text from stored) same)'
+      else '(select count(*) from stored)'
+    end,
+    public.locking('public.activity_log', due)
+  );
+  select string_agg(format('held.%1$I = activity.%1$I', key.attname), ' and ')
+    into same_key
+    from pg_catalog.pg_index index
+    join pg_catalog.pg_attribute key
+      on key.attrelid = index.indrelid and key.attnum = any (index.indkey)
+   where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+  having bool_and(format('%I', key.attname) = any (columns));
+  settling := format(
+    'with gone as (
+       delete from public.activity_log activity
+        using public.archived_activity_log held
+        where activity.tableoid = $1 and activity.ctid = any ($2)
+          and %s and (%s)::text = (%s)::text
+       returning 1
+     )
+     select 1, count(*), count(*) from gone',
+    same_key,
+    'held.' || array_to_string(columns, ', held.'),
+    'activity.' || array_to_string(columns, ', activity.')
+  );
+end
 $function$;
-revoke all on function public.notification_destinations(uuid,text,uuid,jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.notification_destinations(uuid,text,uuid,jsonb) to service_role;
+revoke all on function public.moving_statements(text) from public, anon, authenticated, service_role;
+grant execute on function public.moving_statements(text) to service_role;
 
-CREATE OR REPLACE FUNCTION public.notification_due_since(queued public.notification_queue, as_of timestamp with time zone)
- RETURNS timestamp with time zone
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION public.notification_routes(notification_ids uuid[])
+ RETURNS TABLE(notification_id uuid, config_id uuid, destination text, verdict text, reason text)
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(queued.first_due_at, queued.next_attempt_at, queued.created_at, as_of);
+begin
+  return query
+    with subject as materialized (
+      select queued.id,
+             queued.config_id,
+             config.event_type,
+             case when config.id is null then 'orphan' when not config.is_active then 'off' end
+               as verdict,
+             config.user_id is not null as is_personal,
+             coalesce(
+               public.trim_invisible(config.channel_id), public.trim_invisible(config.slack_id)
+             ) as destination,
+             case
+               when named.request_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                 then named.request_id::uuid
+               when queued.entity_type in ('request', 'requests') then queued.entity_id
+             end as request_id
+        from public.notification_queue queued
+        left join lateral (
+               select known.id, known.event_type, known.user_id, known.channel_id,
+                      coalesce(known.is_active, true) as is_active,
+                      (
+                        select profile.slack_id
+                          from public.profiles profile
+                         where profile.id = known.user_id
+                      ) as slack_id
+                 from public.notification_config known
+                where known.id = queued.config_id
+                limit 1
+             ) config on true
+       cross join lateral (
+               select case jsonb_typeof(queued.event_data)
+                        when 'object' then queued.event_data ->> 'request_id'
+                        -- an object that was stored as its own text
+                        when 'string' then
+                          substring(queued.event_data #>> '{}' from '"request_id"\s*:\s*"([^"]*)"')
+                      end as request_id
+             ) named
+       where queued.id = any (notification_ids)
+    ),
+    connected as materialized (
+      select distinct public.trim_invisible(shared.channel_id) as destination,
+             shared.request_type,
+             shared.notification_types
+        from public.slack_connected_channels shared
+       where public.trim_invisible(shared.channel_id) is not null
+    )
+    select subject.id, subject.config_id, subject.destination,
+           coalesce(subject.verdict, 'route'), null
+      from subject
+     where subject.verdict is not null or subject.destination is not null
+    union all
+    select distinct
+           subject.id,
+           subject.config_id,
+           shared.destination,
+           case
+             when shared.destination is not null then 'route'
+             when subject.request_id is not null and request.id is null then 'gone'
+             else 'lost'
+           end,
+           case
+             when shared.destination is not null then null
+             when subject.is_personal then
+               format(
+                 'notification %s has nowhere to go: its user has no slack_id; set '
+                 'profiles.slack_id, or notification_config.channel_id', subject.id
+               )
+             else
+               format(
+                 'notification %s has nowhere to go: no Slack channel takes %s %s; set '
+                 'notification_config.channel_id, or add a row to slack_connected_channels with '
+                 'that event and request_type %s',
+                 subject.id,
+                 subject.event_type,
+                 coalesce('of ' || request.request_type || ' requests', 'without a request'),
+                 coalesce(quote_literal(request.request_type), 'null')
+               )
+           end
+      from subject
+      left join lateral (
+             select asked.id, asked.request_type
+               from public.requests asked
+              where asked.id = subject.request_id
+              limit 1
+           ) request on true
+      left join connected shared
+        on not subject.is_personal
+       and (shared.request_type is null or shared.request_type = request.request_type)
+       and (coalesce(jsonb_typeof(shared.notification_types), 'null') = 'null'
+            or shared.notification_types ? subject.event_type)
+     where subject.verdict is null and subject.destination is null;
+end
 $function$;
-revoke all on function public.notification_due_since(public.notification_queue,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.notification_due_since(public.notification_queue,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.notification_request_id(entity_type text, entity_id uuid, event_data jsonb)
- RETURNS uuid
- LANGUAGE sql
- IMMUTABLE
- SET search_path TO ''
-AS $function$
-  select case
-    when event_data ->> 'request_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-      then (event_data ->> 'request_id')::uuid
-    when entity_type in ('request', 'requests') then entity_id
-  end;
-$function$;
-revoke all on function public.notification_request_id(text,uuid,jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.notification_request_id(text,uuid,jsonb) to service_role;
+revoke all on function public.notification_routes(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.notification_routes(uuid[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.odd_ad_mappings(mapping_keys text[])
  RETURNS jsonb
@@ -2703,69 +3728,58 @@ grant execute on function public.odd_ad_mappings(text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.oldest_due_notification(as_of timestamp with time zone DEFAULT now())
  RETURNS double precision
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
-  select greatest(0, extract(epoch from as_of - min(oldest.due_since)))
-    from public.notification_config config
+declare
+  unrouted timestamptz;
+  routed timestamptz;
+  in_flight timestamptz;
+begin
+  select coalesce(queued.next_attempt_at, queued.created_at, as_of)
+    into unrouted
+    from public.notification_queue queued
+   where coalesce(queued.is_processed, false) = false
+     and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+     and queued.routed_at is null
+     and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+   order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
+            queued.created_at, queued.id
+   limit 1;
+  select min(head.due_at)
+    into routed
+    from unnest(public.ready_destinations('{}', '{}', 'infinity')) place (name)
    cross join lateral (
-           select public.notification_due_since(queued, as_of) as due_since
-             from public.notification_queue queued
-            where queued.config_id = config.id
-              and coalesce(queued.is_processed, false) = false
-              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-              and coalesce(
-                    queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                  ) <= as_of
-            order by
-                  coalesce(
-                    queued.first_due_at, queued.next_attempt_at, '-infinity'::timestamptz
-                  ),
-                  queued.created_at,
-                  queued.id
+           select delivery.due_at
+             from public.notification_deliveries delivery
+            where delivery.destination = place.name
+              and delivery.state in ('pending', 'unknown')
+              and delivery.claim_token is null
+              and delivery.next_attempt_at is null
+            order by delivery.due_at, delivery.queued_at, delivery.notification_id
             limit 1
-         ) oldest
-   where coalesce(config.is_active, true)
-     and not exists (
-           select from public.notification_pauses pause
-            where pause.config_id = config.id and pause.ended_at is null
-         );
+         ) head;
+  select min(delivery.due_at)
+    into in_flight
+    from public.notification_deliveries delivery
+   where delivery.claimed_by is not null;
+  if num_nonnulls(unrouted, routed, in_flight) = 0 then
+    return null;
+  end if;
+  return extract(epoch from as_of - least(unrouted, routed, in_flight, as_of));
+end
 $function$;
 revoke all on function public.oldest_due_notification(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.oldest_due_notification(timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.open_deliveries(notification_id uuid, as_of timestamp with time zone)
- RETURNS jsonb
- LANGUAGE sql
- STABLE
- SET search_path TO ''
-AS $function$
-  select coalesce(
-           jsonb_agg(
-             jsonb_build_object(
-               'id', delivery.id,
-               'destination', delivery.destination,
-               'state', delivery.state,
-               'attempts', delivery.attempts,
-               'due_in', greatest(0, extract(epoch from delivery.next_attempt_at - as_of)),
-               'conversation_id', coalesce(delivery.conversation_id, known.conversation_id),
-               'ready_in', greatest(0, extract(epoch from known.not_before - as_of)),
-               'idle_for', extract(epoch from as_of - known.last_post_at),
-               'first_attempt', extract(epoch from delivery.first_attempt_at),
-               'error_code', delivery.error_code
-             )
-             order by delivery.destination
-           ),
-           '[]'
-         )
-    from public.notification_deliveries delivery
-    left join public.slack_destinations known on known.destination = delivery.destination
-   where delivery.notification_id = open_deliveries.notification_id
-     and delivery.state in ('pending', 'unknown');
-$function$;
-revoke all on function public.open_deliveries(uuid,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.open_deliveries(uuid,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.open_metric_sync(account public.metric_accounts, ways jsonb, token uuid, lease interval, round_started_at timestamp with time zone, days_since date, days_until date, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2904,6 +3918,28 @@ $function$;
 revoke all on function public.park_connection(uuid,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.park_connection(uuid,text,text,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.park_destinations(parks jsonb, as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into public.slack_destinations as known
+    (destination, parked_at, park_code, park_reason, probe_at, standing_since)
+  select distinct on (park.destination)
+         park.destination, as_of, park.code, park.reason, as_of + interval '10 minutes',
+         public.delivery_time(as_of)
+    from jsonb_to_recordset(parks) as park (destination text, code text, reason text)
+   order by park.destination
+  on conflict (destination) do update
+    set parked_at = coalesce(known.parked_at, excluded.parked_at),
+        park_code = excluded.park_code,
+        park_reason = excluded.park_reason,
+        probe_at = coalesce(known.probe_at, excluded.probe_at),
+        standing_since = coalesce(known.standing_since, excluded.standing_since);
+$function$;
+revoke all on function public.park_destinations(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.park_destinations(jsonb,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.pause_app(platform text, pause jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS void
  LANGUAGE sql
@@ -2922,27 +3958,6 @@ AS $function$
 $function$;
 revoke all on function public.pause_app(text,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.pause_app(text,jsonb,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.paused_time(config_id uuid, since timestamp with time zone, as_of timestamp with time zone)
- RETURNS interval
- LANGUAGE sql
- STABLE
- SET search_path TO ''
-AS $function$
-  select coalesce(sum(upper(stretch) - lower(stretch)), interval '0')
-    from unnest((
-           select range_agg(
-                    tstzrange(pause.started_at, coalesce(pause.ended_at, as_of))
-                    * tstzrange(since, as_of)
-                  )
-             from public.notification_pauses pause
-            where (pause.config_id = paused_time.config_id or pause.config_id is null)
-              and pause.started_at < as_of
-              and coalesce(pause.ended_at, as_of) > since
-         )) stretch;
-$function$;
-revoke all on function public.paused_time(uuid,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.paused_time(uuid,timestamp with time zone,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.plan_metric_syncs(concurrency integer, lease interval, longest interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -3064,94 +4079,102 @@ $function$;
 revoke all on function public.purge_ad_metrics_batch(timestamp with time zone,integer) from public, anon, authenticated, service_role;
 grant execute on function public.purge_ad_metrics_batch(timestamp with time zone,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.purge_archived_batch(cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.purge_archived_batch(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.archived_activity_log archived
-     where archived.ctid = any (array(
-             select due.ctid
-               from public.archived_activity_log due
-              where due.created_at < cutoff
-              order by due.created_at
-              limit batch_size
-                for update skip locked
-           ))
-    returning 1
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch('purge_archived', null, cutoff, batch_size, passed_over);
 $function$;
-revoke all on function public.purge_archived_batch(timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.purge_archived_batch(timestamp with time zone,integer) to service_role;
+revoke all on function public.purge_archived_batch(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_archived_batch(timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.purge_archived_lines(lines jsonb)
- RETURNS integer
- LANGUAGE sql
+ RETURNS jsonb
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-  with kept as materialized (
-    select line.value as text, (line.value::jsonb ->> 'id')::uuid as id
-      from jsonb_array_elements_text(lines) line
-  ),
-  gone as (
-    delete from public.archived_activity_log archived
-     using kept
-     where archived.id = kept.id
-       and to_jsonb(archived)::text = kept.text
-    returning 1
-  )
-  select count(*)::integer from gone;
+declare
+  found record;
+  taken record;
+  went bigint := 0;
+  stayed jsonb := '[]';
+begin
+  for found in execute format(
+    'with kept as materialized (
+       select line.value as text, min(line.value::jsonb ->> ''id'')::%s as id, count(*) as copies
+         from jsonb_array_elements_text($1) line
+        group by line.value
+     ),
+     locked as (
+       select archived.tableoid as home, archived.ctid as place, kept.text, kept.copies
+         from kept
+         join public.archived_activity_log archived
+           on %s
+        where to_jsonb(archived)::text = kept.text
+          for update of archived skip locked
+     )
+     select numbered.home, array_agg(numbered.place) as places
+       from (
+         select *, row_number() over (partition by text order by home, place) as copy from locked
+       ) numbered
+      where numbered.copy <= numbered.copies
+      group by numbered.home',
+    (select format_type(id.atttypid, id.atttypmod)
+       from pg_catalog.pg_attribute id
+      where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
+    -- without a primary key an id may be null, and no index need know it
+    case
+      when exists (
+        select
+          from pg_catalog.pg_index index
+         where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+      ) then 'archived.id = kept.id'
+      else 'coalesce(archived.id::text, '''') = coalesce(kept.id::text, '''')'
+    end
+  ) using lines loop
+    select * into taken
+      from public.take_rows(
+             'with gone as (
+                delete from public.archived_activity_log archived
+                 where archived.tableoid = $1 and archived.ctid = any ($2)
+                returning 1
+              )
+              select count(*), count(*), count(*) from gone',
+             null, '{}', found.home, found.places
+           );
+    went := went + taken.went;
+    stayed := stayed || taken.stayed;
+  end loop;
+  return public.batch_result('public.archived_activity_log', went, stayed);
+end
 $function$;
 revoke all on function public.purge_archived_lines(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.purge_archived_lines(jsonb) to service_role;
 
-CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.notification_queue queued
-     where queued.id = any (array(
-             select due.id
-               from public.notification_queue due
-              where due.created_at < greatest(active_cutoff, archive_cutoff)
-                and public.is_notification_past_retention(due, active_cutoff, archive_cutoff)
-              order by due.created_at
-              limit batch_size
-                for update skip locked
-           ))
-    returning 1
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch(
+    'purge_notifications', active_cutoff, archive_cutoff, batch_size, passed_over
+  );
 $function$;
-revoke all on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer) to service_role;
+revoke all on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_notification_batch(timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.purge_sync_log_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer)
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.purge_sync_log_batch(active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
+ RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  with gone as (
-    delete from public.metric_sync_logs log
-     where log.id = any (array(
-             select due.id
-               from public.metric_sync_logs due
-              where due.start_time < greatest(active_cutoff, archive_cutoff)
-                and public.is_sync_log_past_retention(due, active_cutoff, archive_cutoff)
-              order by due.start_time
-              limit batch_size
-                for update skip locked
-           ))
-    returning 1
-  )
-  select count(*)::integer from gone;
+  select public.retention_batch(
+    'purge_sync_logs', active_cutoff, archive_cutoff, batch_size, passed_over
+  );
 $function$;
-revoke all on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer) to service_role;
+revoke all on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_sync_log_batch(timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.purge_worker_runs(keep interval, batch_size integer, as_of timestamp with time zone DEFAULT now())
  RETURNS integer
@@ -3168,37 +4191,51 @@ AS $function$
               limit batch_size
            ))
     returning 1
+  ),
+  leftovers as (
+    delete from public.archived_activity_leftovers leftover
+     where leftover.restored_at < as_of - keep
   )
   select count(*)::integer from gone;
 $function$;
 revoke all on function public.purge_worker_runs(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.purge_worker_runs(interval,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.read_archived_activity(cutoff timestamp with time zone, batch_size integer)
+CREATE OR REPLACE FUNCTION public.read_archived_activity(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
  RETURNS jsonb
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(jsonb_agg(due.line order by due.created_at, due.id), '[]')
-    from (
-      select oldest.*,
-             sum(length(oldest.line)) over (order by oldest.created_at, oldest.id)
-               - length(oldest.line) as before
-        from (
-          select archived.created_at, archived.id, to_jsonb(archived)::text as line
-            from public.archived_activity_log archived
-           where archived.created_at < cutoff
-             -- earlier ones, -infinity among them, have no day to be filed under
-             and archived.created_at >= '0001-01-02'
-           order by archived.created_at, archived.id
-           limit batch_size
-        ) oldest
-    ) due
-   where due.before < 8000000;
+declare
+  due record;
+  line text;
+  lines text[] := '{}';
+  characters bigint := 0;
+begin
+  for due in
+    select archived.tableoid as home, archived.ctid as place
+      from public.archived_activity_log archived
+     where archived.created_at < cutoff
+       -- earlier ones, -infinity among them, have no day to be filed under
+       and archived.created_at >= '0001-01-02'
+     order by archived.created_at, archived.tableoid, archived.ctid
+    offset passed_over
+     limit batch_size
+  loop
+    select to_jsonb(archived)::text
+      into line
+      from public.archived_activity_log archived
+     where archived.tableoid = due.home and archived.ctid = due.place;
+    lines := lines || line;
+    characters := characters + length(line);
+    exit when characters >= 8000000;
+  end loop;
+  return to_jsonb(lines);
+end
 $function$;
-revoke all on function public.read_archived_activity(timestamp with time zone,integer) from public, anon, authenticated, service_role;
-grant execute on function public.read_archived_activity(timestamp with time zone,integer) to service_role;
+revoke all on function public.read_archived_activity(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.read_archived_activity(timestamp with time zone,integer,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.read_by_connection(token uuid, connection_id uuid, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -3221,81 +4258,190 @@ $function$;
 revoke all on function public.read_by_connection(uuid,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.read_by_connection(uuid,uuid,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.record_notification_progress(run_id uuid, outcomes jsonb DEFAULT '[]'::jsonb, starting jsonb DEFAULT '[]'::jsonb, finished jsonb DEFAULT '[]'::jsonb, parks jsonb DEFAULT '[]'::jsonb, released jsonb DEFAULT '[]'::jsonb, resumed boolean DEFAULT false, handover jsonb DEFAULT NULL::jsonb, lease interval DEFAULT '00:00:30'::interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.ready_destinations(busy text[], trials text[], as_of timestamp with time zone)
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  -- from one destination to the next, whatever waits at each
+  with recursive waiting (destination) as (
+    (
+      select delivery.destination
+        from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+         and delivery.claim_token is null
+         and delivery.next_attempt_at is null
+       order by delivery.destination
+       limit 1
+    )
+    union all
+    select (
+             select delivery.destination
+               from public.notification_deliveries delivery
+              where delivery.state in ('pending', 'unknown')
+                and delivery.claim_token is null
+                and delivery.next_attempt_at is null
+                and delivery.destination > waiting.destination
+              order by delivery.destination
+              limit 1
+           )
+      from waiting
+     where waiting.destination is not null
+  )
+  select coalesce(array_agg(waiting.destination), '{}')
+    from waiting
+    left join public.slack_destinations known on known.destination = waiting.destination
+   where waiting.destination is not null
+     and waiting.destination <> all (busy)
+     and (known.not_before is null or known.not_before <= as_of)
+     and (known.parked_at is null or waiting.destination = any (trials));
+$function$;
+revoke all on function public.ready_destinations(text[],text[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.ready_destinations(text[],text[],timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.record_notification_progress(run_id uuid, outcomes jsonb DEFAULT '[]'::jsonb, starting jsonb DEFAULT '[]'::jsonb, released jsonb DEFAULT '[]'::jsonb, parks jsonb DEFAULT '[]'::jsonb, stop jsonb DEFAULT NULL::jsonb, handover jsonb DEFAULT NULL::jsonb, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
-  held boolean;
-  settled integer;
+  standing constant jsonb := public.renew_worker_lease(
+    'notifications', run_id, lease, handover, as_of => as_of
+  );
+  told uuid[];
+  locked uuid[];
+  reachable jsonb;
+  settled uuid[];
+  moved uuid[];
   started jsonb := '[]';
+  aside uuid[];
 begin
-  held := public.renew_worker_lease('notifications', run_id, lease, handover, as_of);
+  told := array(
+    select (item ->> 'id')::uuid from jsonb_array_elements(outcomes || starting || released) item
+  );
+  -- Somebody's claim of these rows, or their hand in psql, comes before or after all this. What is
+  -- locked costs only itself.
+  locked := array(
+    select held.id
+      from (select distinct unnest(told) as id order by 1) place
+     cross join lateral (
+             select delivery.id
+               from public.notification_deliveries delivery
+               join public.notification_queue queued on queued.id = delivery.notification_id
+              where delivery.id = place.id
+              limit 1
+                for no key update of delivery, queued skip locked
+           ) held
+  );
+  reachable := (
+    select coalesce(jsonb_agg(item), '[]')
+      from jsonb_array_elements(outcomes) item
+     where (item ->> 'id')::uuid = any (locked)
+  );
 
-  -- A claim that changes a token waits for these locks, and so comes before or after all this.
-  perform
-    from public.notification_queue queued
-   where queued.id in (
-           select delivery.notification_id
-             from public.notification_deliveries delivery
-            where delivery.id in (
-                    select (item ->> 'id')::uuid
-                      from jsonb_array_elements(outcomes || starting) item
-                  )
-           union
-           select (item ->> 'id')::uuid from jsonb_array_elements(finished) item
-         )
-   order by queued.id
-     for update;
+  settled := public.settle_deliveries(reachable, as_of);
+  update public.notification_deliveries delivery
+     set claimed_by = null, claim_token = null
+    from jsonb_to_recordset(released) as given (id uuid, token uuid)
+   where delivery.id = given.id
+     and delivery.id = any (locked)
+     and delivery.claim_token = given.token;
+  perform public.settle_notifications(
+    array(
+      select distinct delivery.notification_id
+        from public.notification_deliveries delivery
+       where delivery.id = any (settled)
+    ),
+    as_of
+  );
 
-  settled := public.settle_deliveries(outcomes, as_of);
-
-  insert into public.notification_pauses (config_id, code, reason, destination, started_at)
-  select park.config_id, park.code, park.reason, park.destination, as_of
-    from jsonb_to_recordset(parks)
-           as park (config_id uuid, code text, reason text, destination text)
-  on conflict do nothing;
-  update public.notification_pauses pause
-     set ended_at = as_of
-   where pause.ended_at is null
-     and pause.config_id in (
-           select released_id::uuid from jsonb_array_elements_text(released) released_id
-         );
-  if resumed then
-    update public.notification_pauses pause
-       set ended_at = as_of
-     where pause.config_id is null and pause.ended_at is null;
+  if parks <> '[]' then
+    perform public.park_destinations(parks, as_of);
+  end if;
+  if stop is not null then
+    perform public.stop_delivery(stop ->> 'code', stop ->> 'reason', as_of);
   end if;
 
-  perform public.settle_notifications(finished, as_of);
+  moved := array(
+    select (item ->> 'id')::uuid
+      from jsonb_array_elements(reachable) item
+     where item ->> 'result' = 'moved' and (item ->> 'id')::uuid = any (settled)
+  );
+  if cardinality(moved) > 0 then
+    perform public.route_again(
+      moved,
+      array(
+        select delivery.id
+          from public.notification_deliveries delivery
+         where delivery.id = any (moved) and delivery.in_doubt
+      ),
+      expire_after,
+      as_of
+    );
+  end if;
 
-  if held then
+  if (standing ->> 'held')::boolean and starting <> '[]' then
     with begun as (
       update public.notification_deliveries delivery
          set state = 'sending',
+             in_doubt = true,
+             post_id = start.post_id,
              first_attempt_at = coalesce(delivery.first_attempt_at, as_of),
              last_attempt_at = as_of
-        from jsonb_to_recordset(starting) as start (id uuid, token uuid),
+        from jsonb_to_recordset(starting) as start (id uuid, token uuid, post_id uuid),
              public.notification_queue queued
        where delivery.id = start.id
-         and queued.id = delivery.notification_id
-         and queued.claim_token = start.token
+         and delivery.id = any (locked)
+         and delivery.claim_token = start.token
          and delivery.state in ('pending', 'unknown', 'sending')
+         and queued.id = delivery.notification_id
+         and coalesce(queued.is_processed, false) = false
+         and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+         and (queued.claimed_until is null or queued.claimed_until <= as_of)
       returning delivery.id
     )
     select coalesce(jsonb_agg(begun.id), '[]') into started from begun;
+
+    -- somebody else ended it, or the one-argument call holds it: not this run's any more
+    with refused as (
+      update public.notification_deliveries delivery
+         set claimed_by = null, claim_token = null
+        from jsonb_to_recordset(starting) as start (id uuid, token uuid)
+       where delivery.id = start.id
+         and delivery.id = any (locked)
+         and delivery.claim_token = start.token
+         and delivery.state <> 'sending'
+      returning delivery.id
+    )
+    select coalesce(array_agg(refused.id), '{}') into aside from refused;
+    if cardinality(aside) > 0 then
+      perform public.step_aside(aside, as_of);
+    end if;
   end if;
 
-  return jsonb_build_object(
-    'held', held,
+  return standing || jsonb_build_object(
     'started', started,
-    'stale', jsonb_array_length(outcomes) - settled
+    'postponed', (
+      select coalesce(jsonb_agg(delivery.id), '[]')
+        from public.notification_deliveries delivery
+       where delivery.id = any (told)
+         and delivery.id <> all (locked)
+    ),
+    'stale', jsonb_array_length(reachable) - cardinality(settled)
   );
 end
 $function$;
-revoke all on function public.record_notification_progress(uuid,jsonb,jsonb,jsonb,jsonb,jsonb,boolean,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.record_notification_progress(uuid,jsonb,jsonb,jsonb,jsonb,jsonb,boolean,jsonb,interval,timestamp with time zone) to service_role;
+revoke all on function public.record_notification_progress(uuid,jsonb,jsonb,jsonb,jsonb,jsonb,jsonb,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.record_notification_progress(uuid,jsonb,jsonb,jsonb,jsonb,jsonb,jsonb,interval,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.record_retention_progress(progress jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS void
@@ -3303,12 +4449,14 @@ CREATE OR REPLACE FUNCTION public.record_retention_progress(progress jsonb, as_o
  SET search_path TO ''
 AS $function$
   insert into public.retention_progress as known
-    (entity_type, status, archived, purged, verified_bytes, remaining, error, updated_at)
+    (entity_type, status, archived, purged, verified_bytes, remaining, stayed, batch_rows, error,
+     updated_at)
   select reported.entity_type, reported.status, reported.archived, reported.purged,
-         reported.verified_bytes, reported.remaining, reported.error, as_of
+         reported.verified_bytes, reported.remaining, coalesce(reported.stayed, '[]'),
+         coalesce(reported.batch_rows, '{}'), reported.error, as_of
     from jsonb_to_record(progress) as reported (
-           entity_type text, status text, archived bigint, purged bigint,
-           verified_bytes bigint, remaining bigint, error text
+           entity_type text, status text, archived bigint, purged bigint, verified_bytes bigint,
+           remaining bigint, stayed jsonb, batch_rows jsonb, error text
          )
   on conflict on constraint retention_progress_pkey do update
     set status = excluded.status,
@@ -3316,6 +4464,8 @@ AS $function$
         purged = excluded.purged,
         verified_bytes = excluded.verified_bytes,
         remaining = excluded.remaining,
+        stayed = excluded.stayed,
+        batch_rows = known.batch_rows || excluded.batch_rows,
         error = excluded.error,
         updated_at = excluded.updated_at;
 $function$;
@@ -3347,6 +4497,14 @@ CREATE OR REPLACE FUNCTION public.redrive_notifications(notification_id uuid DEF
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   chosen uuid[];
@@ -3354,54 +4512,42 @@ begin
   chosen := array(
     select queued.id
       from public.notification_queue queued
-     where ((coalesce(queued.is_processed, false) = false
+     where queued.id = any (
+             case
+               when redrive_notifications.notification_id is not null
+                 then array[redrive_notifications.notification_id]
+               else public.ended_notifications(
+                 redrive_notifications.config_id, redrive_notifications.error_code, row_limit
+               )
+             end
+           )
+       and ((coalesce(queued.is_processed, false) = false
              and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
             or queued.outcome = 'expired')
        and queued.config_id is not null
-       and (redrive_notifications.notification_id is null
-            or queued.id = redrive_notifications.notification_id)
-       and (redrive_notifications.config_id is null
-            or queued.config_id = redrive_notifications.config_id)
-       and (redrive_notifications.error_code is null
-            or exists (
-                 select from public.notification_deliveries delivery
-                  where delivery.notification_id = queued.id
-                    and delivery.state in ('dead', 'expired', 'unknown')
-                    and delivery.error_code = redrive_notifications.error_code
-               ))
-     order by queued.created_at, queued.id
-     limit row_limit
        for update skip locked
   );
-
-  update public.notification_deliveries delivery
-     set history = delivery.history || jsonb_build_array(
-           jsonb_build_object(
-             'ended_at', delivery.settled_at,
-             'state', delivery.state,
-             'attempts', delivery.attempts,
-             'error_code', delivery.error_code,
-             'error', delivery.error
-           )
-         ),
-         state = case when delivery.state = 'unknown' then 'unknown' else 'pending' end,
-         attempts = 0,
-         next_attempt_at = null
-   where delivery.notification_id = any (chosen)
-     and delivery.state in ('dead', 'expired', 'unknown');
-
+  perform public.restart_deliveries(chosen, as_of);
   update public.notification_queue queued
      set is_processed = false,
          processed_at = null,
          attempts = 0,
          outcome = null,
-         lost_claims = null,
          claim_token = null,
          claimed_until = null,
          -- the producer may have queued a newer one of the same key
          enqueue_key = null,
-         first_due_at = as_of,
-         next_attempt_at = as_of
+         next_attempt_at = as_of,
+         routed_at = case
+           when (
+                  select delivery.id
+                    from public.notification_deliveries delivery
+                   where delivery.notification_id = queued.id
+                     and delivery.state in ('pending', 'unknown')
+                   limit 1
+                ) is not null
+             then as_of
+         end
    where queued.id = any (chosen);
   return cardinality(chosen);
 end
@@ -3541,114 +4687,652 @@ $function$;
 revoke all on function public.release_connections(uuid,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.release_connections(uuid,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.release_parked_configs(config_id uuid DEFAULT NULL::uuid, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.release_destinations(destinations text[], as_of timestamp with time zone)
  RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  with released as (
+    update public.slack_destinations known
+       set parked_at = null,
+           park_code = null,
+           park_reason = null,
+           probes = 0,
+           probe_at = null,
+           not_before = null,
+           stood_still = known.stood_still
+                         + (public.delivery_time(as_of) - known.standing_since),
+           stood_from = known.standing_since,
+           stood_to = public.delivery_time(as_of),
+           standing_since = null
+     where known.destination = any (destinations)
+       and known.parked_at is not null
+    returning 1
+  )
+  select count(*)::integer from released;
+$function$;
+revoke all on function public.release_destinations(text[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.release_destinations(text[],timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.release_parked(destination text DEFAULT NULL::text, as_of timestamp with time zone DEFAULT now())
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+  select public.release_destinations(
+    array(
+      select known.destination
+        from public.slack_destinations known
+       where known.parked_at is not null
+         and (release_parked.destination is null
+              or known.destination = release_parked.destination)
+    ),
+    as_of
+  );
+$function$;
+revoke all on function public.release_parked(text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.release_parked(text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.renew_worker_lease(name text, holder uuid, ttl interval, handover jsonb DEFAULT NULL::jsonb, patience interval DEFAULT '00:00:05'::interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  released integer;
-begin
-  update public.notification_pauses pause
-     set ended_at = as_of
-   where pause.ended_at is null
-     and pause.config_id is not null
-     and (release_parked_configs.config_id is null
-          or pause.config_id = release_parked_configs.config_id);
-  get diagnostics released = row_count;
-  return released;
-end
-$function$;
-revoke all on function public.release_parked_configs(uuid,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.release_parked_configs(uuid,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.renew_worker_lease(name text, holder uuid, ttl interval, handover jsonb DEFAULT NULL::jsonb, as_of timestamp with time zone DEFAULT now())
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
+  wanted boolean;
 begin
   update public.worker_leases held
      set renewed_at = as_of,
          expires_at = as_of + ttl,
          handover = coalesce(renew_worker_lease.handover, held.handover)
    where held.name = renew_worker_lease.name
-     and held.holder = renew_worker_lease.holder;
-  return found;
+     and held.holder = renew_worker_lease.holder
+  returning coalesce(held.wanted_at > as_of - patience, false) into wanted;
+  return jsonb_build_object('held', found, 'wanted', coalesce(wanted, false));
 end
 $function$;
-revoke all on function public.renew_worker_lease(text,uuid,interval,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.renew_worker_lease(text,uuid,interval,jsonb,timestamp with time zone) to service_role;
+revoke all on function public.renew_worker_lease(text,uuid,interval,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.renew_worker_lease(text,uuid,interval,jsonb,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.restore_archived_activity(lines jsonb)
- RETURNS integer
- LANGUAGE sql
- SET search_path TO ''
-AS $function$
-  with restored as (
-    insert into public.archived_activity_log
-    select archived.*
-      from jsonb_array_elements_text(lines) line
-     cross join lateral jsonb_populate_record(
-             null::public.archived_activity_log, line.value::jsonb
-           ) archived
-    on conflict do nothing
-    returning 1
-  )
-  select count(*)::integer from restored;
-$function$;
-revoke all on function public.restore_archived_activity(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.restore_archived_activity(jsonb) to service_role;
-
-CREATE OR REPLACE FUNCTION public.route_claimed_notifications(claimed uuid[], as_of timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.restart_deliveries(notification_ids uuid[], as_of timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 begin
-  -- a worker died while it may have been posting
+  if cardinality(notification_ids) = 0 then
+    return;
+  end if;
   update public.notification_deliveries delivery
-     set state = 'unknown',
-         next_attempt_at = delivery.last_attempt_at + interval '60 seconds',
-         error_code = 'worker_lost',
-         error = 'the worker died while it may have been posting'
-   where delivery.notification_id = any (claimed)
-     and delivery.state = 'sending';
-
-  with route as materialized (
-    select queued.id as notification_id, target.destination, queued.attempts
-      from public.notification_queue queued
-     cross join lateral public.notification_destinations(
-             queued.config_id, queued.entity_type, queued.entity_id, queued.event_data
-           ) target
-     where queued.id = any (claimed)
-  ),
-  unrouted as (
-    delete from public.notification_deliveries delivery
-     using public.notification_queue queued
-     where delivery.notification_id = any (claimed)
-       and queued.id = delivery.notification_id
-       and (delivery.state = 'pending'
-            or (delivery.state = 'unknown'
-                and exists (
-                      select from public.notification_pauses pause
-                       where pause.config_id = queued.config_id
-                         and pause.destination = delivery.destination
-                    )))
-       and not exists (
-             select from route
-              where route.notification_id = delivery.notification_id
-                and route.destination = delivery.destination
+     set history = delivery.history || jsonb_build_array(
+           jsonb_build_object(
+             'ended_at', delivery.settled_at,
+             'state', delivery.state,
+             'attempts', delivery.attempts,
+             'error_code', delivery.error_code,
+             'error', delivery.error
            )
-  )
-  insert into public.notification_deliveries (notification_id, destination, attempts, created_at)
-  select route.notification_id, route.destination, coalesce(route.attempts, 0), as_of
-    from route
-  on conflict on constraint notification_deliveries_destination_key do nothing;
+         ),
+         state = case when delivery.in_doubt then 'unknown' else 'pending' end,
+         due_at = as_of,
+         ages_from = public.destination_time(delivery.destination, as_of),
+         attempts = 0,
+         next_attempt_at = null,
+         lost_claims = 0,
+         -- what was sent once is another message now, and must not be taken for the first one
+         id = case when delivery.state = 'sent' then gen_random_uuid() else delivery.id end,
+         post_id = null,
+         message_ts = null,
+         first_attempt_at = case when delivery.in_doubt then delivery.first_attempt_at end,
+         looked_since = null,
+         looked_down_to = null,
+         settled_at = null
+   where delivery.notification_id = any (notification_ids)
+     and delivery.state in ('sent', 'skipped', 'expired', 'dead')
+     and (delivery.state <> 'sent'
+          or (
+               select undelivered.id
+                 from public.notification_deliveries undelivered
+                where undelivered.notification_id = delivery.notification_id
+                  and undelivered.state <> 'sent'
+                limit 1
+             ) is null);
 end
 $function$;
-revoke all on function public.route_claimed_notifications(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.route_claimed_notifications(uuid[],timestamp with time zone) to service_role;
+revoke all on function public.restart_deliveries(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.restart_deliveries(uuid[],timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.restore_alike(columns text[], rows jsonb, as_of timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  kept text[];
+  has_key boolean;
+  restored bigint;
+begin
+  select array_agg(format('%I', has.attname) order by has.attnum),
+         exists (
+           select
+             from pg_catalog.pg_index index
+            where index.indrelid = 'public.archived_activity_log'::regclass and index.indisprimary
+         )
+    into kept, has_key
+    from pg_catalog.pg_attribute has
+   where has.attrelid = 'public.archived_activity_log'::regclass
+     and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+     and has.attname = any (columns);
+  execute format(
+    'with stored as (
+       insert into public.archived_activity_log (%1$s) overriding system value
+       select %1$s
+         from jsonb_populate_recordset(null::public.archived_activity_log, $1) line
+        where %2$s
+       on conflict do nothing
+       returning 1
+     )
+     select count(*) from stored',
+    array_to_string(kept, ', '),
+    case
+      when has_key then 'true'
+      else format(
+        'not exists (
+           select from public.archived_activity_log held
+            where held.created_at is not distinct from line.created_at
+              and (%s)::text = (%s)::text
+         )',
+        'held.' || array_to_string(kept, ', held.'),
+        'line.' || array_to_string(kept, ', line.')
+      )
+    end
+  ) into restored using rows;
+  insert into public.archived_activity_leftovers as known (row_id, columns, restored_at)
+  select distinct on (line.value ->> 'id')
+         line.value ->> 'id',
+         (select jsonb_object_agg(gone.name, line.value -> gone.name)
+            from unnest(public.leftover_columns(restore_alike.columns)) gone (name)),
+         as_of
+    from jsonb_array_elements(rows) line
+   where cardinality(public.leftover_columns(restore_alike.columns)) > 0
+     and line.value ->> 'id' is not null
+  on conflict on constraint archived_activity_leftovers_pkey do update
+    set columns = known.columns || excluded.columns,
+        restored_at = excluded.restored_at;
+  return restored;
+end
+$function$;
+revoke all on function public.restore_alike(text[],jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.restore_alike(text[],jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.restore_archived_activity(lines jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  alike record;
+  line jsonb;
+  restored bigint := 0;
+  refused jsonb := '[]';
+  leftovers jsonb := '{}';
+begin
+  -- rows of different times may have different columns
+  for alike in
+    select array(select jsonb_object_keys(text.value::jsonb) order by 1) as columns,
+           jsonb_agg(text.value::jsonb) as rows
+      from jsonb_array_elements_text(lines) text
+     group by 1
+  loop
+    begin
+      restored := restored + public.restore_alike(alike.columns, alike.rows, as_of);
+    exception when others then
+      if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+        raise;
+      end if;
+      for line in select value from jsonb_array_elements(alike.rows) loop
+        begin
+          restored := restored
+            + public.restore_alike(alike.columns, jsonb_build_array(line), as_of);
+        exception when others then
+          if sqlstate ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+            raise;
+          end if;
+          refused := refused || jsonb_build_object(
+            'code', sqlstate, 'reason', left(regexp_replace(sqlerrm, ': ".*', ''), 300),
+            'example', line ->> 'id'
+          );
+        end;
+      end loop;
+    end;
+    leftovers := leftovers || (
+      select coalesce(
+               jsonb_object_agg(
+                 gone.name,
+                 coalesce((leftovers ->> gone.name)::bigint, 0) + jsonb_array_length(alike.rows)
+               ),
+               '{}'
+             )
+        from unnest(public.leftover_columns(alike.columns)) gone (name)
+    );
+  end loop;
+  return jsonb_build_object(
+    'restored', restored,
+    'leftovers', leftovers,
+    'refused', (
+      select coalesce(jsonb_agg(to_jsonb(grouped)), '[]')
+        from (
+          select one.code, one.reason, count(*) as rows, min(one.example) as example
+            from jsonb_to_recordset(refused) one (code text, reason text, example text)
+           group by one.code, one.reason
+        ) grouped
+    )
+  );
+end
+$function$;
+revoke all on function public.restore_archived_activity(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.restore_archived_activity(jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.resume_delivery(as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update public.slack_workspace workspace
+     set stood_still = workspace.stood_still + (as_of - workspace.stopped_at),
+         stood_from = workspace.stopped_at,
+         stood_to = as_of,
+         stopped_at = null,
+         stop_code = null,
+         stop_reason = null
+   where workspace.stopped_at is not null;
+$function$;
+revoke all on function public.resume_delivery(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.resume_delivery(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.retention_batch(step text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, batch_size integer, passed_over integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  source text;
+  due text;
+  oldest text;
+  statement text;
+  settling text;
+  untouched oid[] := '{}';
+  found record;
+  taken record;
+  went bigint := 0;
+  stayed jsonb := '[]';
+begin
+  select min(steps.source),
+         string_agg(format('(%s and %s < %L)', steps.condition, steps.moment, cutoff.at), ' or '),
+         string_agg(
+           format(
+             '(select old.tableoid, old.ctid, %2$s as moment from %1$s old
+                where %3$s and %2$s < %4$L
+                order by %2$s, old.tableoid, old.ctid limit %5$s)',
+             steps.source, steps.moment, steps.condition, cutoff.at, passed_over + batch_size
+           ),
+           ' union all '
+         )
+    into source, due, oldest
+    from public.retention_steps() steps
+   cross join lateral (
+           select case when steps.is_active then active_cutoff else archive_cutoff end as at
+         ) cutoff
+   where steps.step = retention_batch.step;
+  if step = 'archive_activity' then
+    select moving_statements.moving, moving_statements.settling
+      into statement, settling
+      from public.moving_statements(due);
+    -- what is moved is not gone
+    untouched := public.cascade_tables(source::regclass);
+  else
+    statement := format(
+      'with %2$s,
+       gone as (
+         delete from %1$s old
+          where old.tableoid = $1 and old.ctid = any (array(select locked.ctid from locked))
+         returning 1
+       )
+       select (select count(*) from locked), count(*), count(*) from gone',
+      source, public.locking(source, due)
+    );
+  end if;
+  for found in execute format(
+    'select oldest.tableoid as home, array_agg(oldest.ctid) as places
+       from (select * from (%s) either order by moment, tableoid, ctid offset %s limit %s) oldest
+      group by oldest.tableoid',
+    oldest, passed_over, batch_size
+  ) loop
+    select * into taken
+      from public.take_rows(statement, settling, untouched, found.home, found.places);
+    went := went + taken.went;
+    stayed := stayed || taken.stayed;
+  end loop;
+  return public.batch_result(source::regclass, went, stayed);
+end
+$function$;
+revoke all on function public.retention_batch(text,timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.retention_batch(text,timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.retention_hazards()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with touched as (
+    select distinct class.oid, class.relname
+      from pg_catalog.pg_class class
+     where class.relnamespace = 'public'::regnamespace
+       and class.relname in
+           ('activity_log', 'archived_activity_log', 'notification_queue', 'metric_sync_logs')
+  ),
+  keys as (
+    select touched.relname, key.conname, key.confdeltype,
+           regexp_replace(key.conrelid::regclass::text, '^public\.', '') as referring,
+           exists (
+             select
+               from pg_catalog.pg_index index
+              where index.indrelid = key.conrelid and index.indpred is null
+                and index.indkey[0] = any (key.conkey)
+           ) as is_indexed
+      from touched
+      join pg_catalog.pg_constraint key
+        on key.confrelid = touched.oid and key.contype = 'f' and key.conparentid = 0
+     where key.conrelid <> touched.oid
+       and key.conrelid <> to_regclass('public.notification_deliveries')
+  ),
+  hazards as (
+    select 'activity_log' as "table", 'column' as kind, lacking.name as what, null as name
+      from unnest(public.unarchived_columns()) lacking (name)
+    union all
+    select 'activity_log', 'demand', demanded.name, null
+      from unnest(public.demanded_columns()) demanded (name)
+    union all
+    select relname,
+           case when confdeltype in ('a', 'r') then 'refusal' else 'cascade' end,
+           referring,
+           conname
+      from keys
+    union all
+    select relname, 'unindexed', referring, conname from keys where not is_indexed
+    union all
+    select touched.relname, 'trigger', null, trigger.tgname
+      from touched
+      join pg_catalog.pg_trigger trigger
+        on trigger.tgrelid = touched.oid
+       and not trigger.tgisinternal and trigger.tgenabled in ('O', 'A')
+     -- on delete; into the archive also on insert
+     where trigger.tgtype & 8 <> 0
+        or (trigger.tgtype & 4 <> 0 and touched.relname = 'archived_activity_log')
+  )
+  select coalesce(jsonb_agg(to_jsonb(hazards) order by "table", kind, what, name), '[]')
+    from hazards;
+$function$;
+revoke all on function public.retention_hazards() from public, anon, authenticated, service_role;
+grant execute on function public.retention_hazards() to service_role;
+
+CREATE OR REPLACE FUNCTION public.retention_steps()
+ RETURNS TABLE(step text, source text, condition text, moment text, is_active boolean)
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  values
+    ('archive_activity', 'public.activity_log', 'true', 'created_at', true),
+    ('purge_archived', 'public.archived_activity_log', 'true', 'created_at', false),
+    ('purge_notifications', 'public.notification_queue',
+     'is_processed and coalesce(outcome, '''') not in (''dead'', ''expired'')',
+     'greatest(created_at, processed_at)', true),
+    ('purge_notifications', 'public.notification_queue',
+     '(outcome in (''dead'', ''expired'')
+       or (not coalesce(is_processed, false)
+           and coalesce(attempts, 0) >= coalesce(max_attempts, 5)))',
+     'greatest(created_at, processed_at)', false),
+    ('purge_sync_logs', 'public.metric_sync_logs', '(status = ''success'' or status = ''partial'')',
+     'greatest(start_time, end_time)', true),
+    ('purge_sync_logs', 'public.metric_sync_logs', 'status = ''failed''',
+     'greatest(start_time, end_time)', false);
+$function$;
+revoke all on function public.retention_steps() from public, anon, authenticated, service_role;
+grant execute on function public.retention_steps() to service_role;
+
+CREATE OR REPLACE FUNCTION public.return_worker_lease(name text, holder uuid, handover jsonb DEFAULT NULL::jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update public.worker_leases held
+     set holder = '00000000-0000-0000-0000-000000000000',
+         renewed_at = as_of,
+         expires_at = as_of,
+         handover = coalesce(return_worker_lease.handover, held.handover)
+   where held.name = return_worker_lease.name
+     and held.holder = return_worker_lease.holder;
+$function$;
+revoke all on function public.return_worker_lease(text,uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.return_worker_lease(text,uuid,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.route_again(delivery_ids uuid[], doubtful uuid[], expire_after interval, as_of timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  concerned constant uuid[] := array(
+    select distinct delivery.notification_id
+      from public.notification_deliveries delivery
+     where delivery.id = any (delivery_ids)
+  );
+begin
+  perform public.withdraw_deliveries(delivery_ids, doubtful, as_of);
+  return public.route_chosen(concerned, expire_after, as_of);
+end
+$function$;
+revoke all on function public.route_again(uuid[],uuid[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.route_again(uuid[],uuid[],interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.route_chosen(chosen uuid[], expire_after interval, as_of timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  workspace public.slack_workspace;
+  waits jsonb;
+  now_by_clock timestamptz;
+  reset uuid[];
+  orphans uuid[];
+  inactive uuid[];
+  gone uuid[];
+  expired uuid[];
+  routed uuid[];
+begin
+  if cardinality(chosen) = 0 then
+    return jsonb_build_object('dead', 0, 'skipped', 0, 'expired', 0, 'routed', 0);
+  end if;
+  select * into workspace from public.slack_workspace clock where clock.only_one;
+  now_by_clock := public.delivery_time(as_of);
+
+  with found as materialized (
+    select route.notification_id,
+           route.config_id,
+           route.destination,
+           route.verdict,
+           route.reason,
+           queued.attempts,
+           queued.is_reset and waiting.due_at is null as is_reset,
+           coalesce(waiting.due_at, queued.due_at) as due_at,
+           queued.queued_at,
+           waiting.due_at is not null as was_aside,
+           coalesce(waiting.in_doubt, false) as in_doubt,
+           -- as old as it got apart, by the clock of all delivery
+           coalesce(clock.shows - (now_by_clock - waiting.ages_from), clock.first_due) as ages_from,
+           clock.shows
+      from public.notification_routes(chosen) route
+     cross join lateral (
+             select coalesce(known.attempts, 0) as attempts,
+                    past.is_reset,
+                    case
+                      when past.is_reset then as_of
+                      else coalesce(known.next_attempt_at, known.created_at, as_of)
+                    end as due_at,
+                    coalesce(known.created_at, 'infinity') as queued_at
+               from public.notification_queue known
+              cross join lateral (
+                      -- it ended once, and somebody made it wait again: that is how dashboards
+                      -- ask for another try
+                      select known.outcome is not null
+                             or known.processed_at is not null
+                             or (coalesce(known.attempts, 0) = 0 and known.last_error is not null)
+                               as is_reset
+                    ) past
+              where known.id = route.notification_id
+              limit 1
+           ) queued
+      left join lateral (
+             select apart.due_at, apart.ages_from, apart.in_doubt
+               from public.notification_unrouted apart
+              where apart.notification_id = route.notification_id
+              limit 1
+           ) waiting on true
+      left join lateral (
+             select *
+               from public.slack_destinations own
+              where own.destination = route.destination
+              limit 1
+           ) known on true
+     cross join lateral (
+             select public.clock_time(
+                      now_by_clock,
+                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                    ) as shows,
+                    public.clock_time(
+                      public.clock_time(
+                        queued.due_at,
+                        workspace.stood_still, workspace.stood_from, workspace.stood_to,
+                        workspace.stopped_at
+                      ),
+                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                    ) as first_due
+           ) clock
+  ),
+  fate as materialized (
+    select found.*,
+           case
+             when found.verdict in ('orphan', 'off') then found.verdict
+             when bool_and(found.shows - found.ages_from >= expire_after)
+                    over (partition by found.notification_id) then 'expired'
+             else found.verdict
+           end as name
+      from found
+  )
+  select coalesce(jsonb_agg(to_jsonb(fate)) filter (where name in ('route', 'lost')), '[]'),
+         coalesce(array_agg(distinct notification_id) filter (where is_reset), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'orphan'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'off'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'gone'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'expired'), '{}'),
+         coalesce(array_agg(distinct notification_id) filter (where name = 'route'), '{}')
+    into waits, reset, orphans, inactive, gone, expired, routed
+    from fate;
+
+  delete from public.notification_unrouted waiting
+   where waiting.notification_id = any (array(
+           select (fate ->> 'notification_id')::uuid
+             from jsonb_array_elements(waits) fate
+            where fate ->> 'name' = 'route' and (fate ->> 'was_aside')::boolean
+         ));
+  update public.notification_queue queued
+     set routed_at = as_of,
+         outcome = null,
+         processed_at = null,
+         last_error = coalesce(fate.reason, queued.last_error)
+    from (
+           select distinct waiting.notification_id, waiting.reason
+             from jsonb_to_recordset(waits) as waiting (notification_id uuid, reason text)
+         ) fate
+   where queued.id = fate.notification_id
+     and (queued.routed_at is null or fate.reason is distinct from queued.last_error);
+  perform public.enter_fates(waits, as_of);
+
+  perform public.restart_deliveries(reset, as_of);
+  perform public.end_notifications(orphans, 'dead', 'it has no notification_config', as_of);
+  perform public.end_notifications(
+    inactive, 'skipped', 'its notification_config is not active', as_of
+  );
+  perform public.end_notifications(
+    gone, 'skipped', 'the request that it is about no longer exists', as_of
+  );
+  perform public.end_notifications(
+    expired, 'expired', format('it waited longer than %s', expire_after), as_of
+  );
+  -- where all that it goes to has had it already
+  perform public.settle_notifications(
+    array(
+      select unnest(routed)
+      except
+      select delivery.notification_id
+        from public.notification_deliveries delivery
+       where delivery.notification_id = any (routed)
+         and delivery.state in ('pending', 'sending', 'unknown')
+    ),
+    as_of
+  );
+  return jsonb_build_object(
+    'dead', cardinality(orphans),
+    'skipped', cardinality(inactive) + cardinality(gone),
+    'expired', cardinality(expired),
+    'routed', cardinality(routed)
+  );
+end
+$function$;
+revoke all on function public.route_chosen(uuid[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.route_chosen(uuid[],interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.route_notifications(expire_after interval, row_limit integer, as_of timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  chosen constant uuid[] := array(
+    select queued.id
+      from public.notification_queue queued
+     -- word for word the predicate and the key of notification_queue_unrouted_idx
+     where coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       and queued.routed_at is null
+       and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+       and (queued.claimed_until is null or queued.claimed_until <= as_of)
+     order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
+              queued.created_at, queued.id
+     limit row_limit
+       for no key update skip locked
+  );
+begin
+  if cardinality(chosen) = 0 then
+    return jsonb_build_object('dead', 0, 'skipped', 0, 'expired', 0, 'routed', 0, 'more', false);
+  end if;
+  return public.route_chosen(chosen, expire_after, as_of)
+         || jsonb_build_object('more', cardinality(chosen) >= row_limit);
+end
+$function$;
+revoke all on function public.route_notifications(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.route_notifications(interval,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.settle_ad_links(most integer, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -3716,16 +5400,17 @@ revoke all on function public.settle_ad_links(integer,timestamp with time zone) 
 grant execute on function public.settle_ad_links(integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.settle_deliveries(outcomes jsonb, as_of timestamp with time zone)
- RETURNS integer
+ RETURNS uuid[]
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  settled integer;
+  settled uuid[];
+  reached text[];
 begin
   with outcome as materialized (
-    select told.*, coalesce(queued.max_attempts, 5) as max_attempts
-      from jsonb_to_recordset(outcomes) as told (
+    select said.*, coalesce(queued.max_attempts, 5) as max_attempts
+      from jsonb_to_recordset(outcomes) as said (
              id uuid,
              token uuid,
              result text,
@@ -3738,13 +5423,15 @@ begin
              error text,
              possible_duplicate boolean,
              in_doubt boolean,
+             looked_down_to text,
+             looking boolean,
              posted_ago double precision,
              hold_in double precision
            )
-      join public.notification_deliveries delivery on delivery.id = told.id
-      join public.notification_queue queued
-        on queued.id = delivery.notification_id
-       and queued.claim_token = told.token
+      join public.notification_deliveries delivery
+        on delivery.id = said.id
+       and delivery.claim_token = said.token
+      join public.notification_queue queued on queued.id = delivery.notification_id
   ),
   written as (
     update public.notification_deliveries delivery
@@ -3756,18 +5443,32 @@ begin
              else 'pending'
            end,
            attempts = coalesce(outcome.attempts, delivery.attempts),
-           next_attempt_at = as_of + make_interval(secs => outcome.retry_in),
+           next_attempt_at = case
+             when outcome.result in ('sent', 'dead') then null
+             when outcome.result = 'retry' and outcome.attempts >= outcome.max_attempts then null
+             else as_of + make_interval(secs => outcome.retry_in)
+           end,
+           claimed_by = null,
+           claim_token = null,
            conversation_id = coalesce(outcome.conversation_id, delivery.conversation_id),
            message_ts = coalesce(outcome.message_ts, delivery.message_ts),
            request_id = coalesce(outcome.request_id, delivery.request_id),
            error_code = outcome.error_code,
            error = outcome.error,
+           in_doubt = case
+             when outcome.result = 'sent' then false
+             when outcome.result = 'unknown' then true
+             else coalesce(outcome.in_doubt, false)
+           end,
+           looked_since = case when outcome.looking then coalesce(delivery.looked_since, as_of) end,
+           looked_down_to = outcome.looked_down_to,
            possible_duplicate =
              delivery.possible_duplicate or coalesce(outcome.possible_duplicate, false),
            settled_at = as_of
       from outcome
      where delivery.id = outcome.id
-    returning delivery.destination, outcome.conversation_id, outcome.posted_ago, outcome.hold_in
+    returning delivery.id, delivery.destination, outcome.result, outcome.conversation_id,
+              outcome.posted_ago, outcome.hold_in
   ),
   known as (
     insert into public.slack_destinations as standing
@@ -3787,95 +5488,113 @@ begin
           last_post_at = greatest(excluded.last_post_at, standing.last_post_at),
           not_before = greatest(excluded.not_before, standing.not_before)
   )
-  select count(*) into settled from written;
+  select coalesce(array_agg(written.id), '{}'),
+         -- found in the history is no proof of today
+         coalesce(
+           array_agg(distinct written.destination)
+             filter (where written.result = 'sent' and written.posted_ago is not null),
+           '{}'
+         )
+    into settled, reached
+    from written;
+
+  -- a post that got through ends what stood still
+  if cardinality(reached) > 0 then
+    perform public.release_destinations(reached, as_of);
+    perform public.resume_delivery(as_of);
+  end if;
   return settled;
 end
 $function$;
 revoke all on function public.settle_deliveries(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.settle_deliveries(jsonb,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.settle_notifications(finished jsonb, as_of timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.settle_notifications(notification_ids uuid[], as_of timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 begin
-  update public.notification_deliveries delivery
-     set state = 'dead',
-         error = verdict.error,
-         settled_at = as_of
-    from jsonb_to_recordset(finished) as verdict (id uuid, token uuid, error text),
-         public.notification_queue queued
-   where verdict.error is not null
-     and queued.id = verdict.id
-     and queued.claim_token = verdict.token
-     and delivery.notification_id = queued.id
-     and delivery.state in ('pending', 'sending', 'unknown');
-
+  if cardinality(notification_ids) = 0 then
+    return;
+  end if;
   with tally as materialized (
-    select queued.id,
-           coalesce(queued.max_attempts, 5) as max_attempts,
-           verdict.error as verdict,
-           count(*) filter (where delivery.state in ('pending', 'sending', 'unknown')) > 0
-             as waits,
-           count(*) filter (where delivery.state = 'dead') > 0 as died,
-           coalesce(max(delivery.attempts), queued.attempts, 0) as attempts,
+    select delivery.notification_id as id,
+           bool_or(open.is_it) as waits,
+           case
+             when bool_or(open.is_it) then null
+             when bool_or(delivery.state = 'dead') then 'dead'
+             when bool_or(delivery.state = 'expired') then 'expired'
+             when bool_or(delivery.state = 'sent') then 'sent'
+             else 'skipped'
+           end as outcome,
+           max(delivery.attempts) as attempts,
            min(delivery.next_attempt_at)
-             filter (where delivery.state in ('pending', 'sending', 'unknown')) as next_attempt_at,
-           count(*) filter (
-             where delivery.state in ('pending', 'sending', 'unknown')
-               and delivery.next_attempt_at is null
-           ) > 0 as due_as_before,
+             filter (where delivery.state in ('pending', 'unknown')) as next_attempt_at,
            (array_agg(delivery.error order by delivery.settled_at desc nulls last)
              filter (where delivery.error is not null))[1] as error
-      from jsonb_to_recordset(finished) as verdict (id uuid, token uuid, error text)
-      join public.notification_queue queued
-        on queued.id = verdict.id
-       and queued.claim_token = verdict.token
-      left join public.notification_deliveries delivery
-        on delivery.notification_id = queued.id
-     group by queued.id, queued.max_attempts, queued.attempts, verdict.error
-  ),
-  verdict as (
-    select tally.*,
-           case
-             when tally.verdict is not null then 'dead'
-             when tally.waits then null
-             when tally.died then 'dead'
-             else 'sent'
-           end as outcome
-      from tally
+      from public.notification_deliveries delivery
+     cross join lateral (
+             select delivery.state in ('pending', 'sending', 'unknown')
+                    -- not "exists", for which Postgres may read all that wait apart
+                    or (
+                         select waiting.notification_id
+                           from public.notification_unrouted waiting
+                          where waiting.notification_id = delivery.notification_id
+                          limit 1
+                       ) is not null as is_it
+           ) open
+     where delivery.notification_id = any (notification_ids)
+     group by delivery.notification_id
   )
   update public.notification_queue queued
-     set outcome = verdict.outcome,
-         is_processed = coalesce(verdict.outcome = 'sent', false),
-         processed_at = case when verdict.outcome = 'sent' then as_of end,
+     set outcome = tally.outcome,
+         is_processed = coalesce(tally.outcome <> 'dead', false),
+         processed_at = case when tally.outcome <> 'dead' then as_of end,
          attempts = case
-           when verdict.outcome = 'dead' then verdict.max_attempts
+           when tally.outcome = 'dead' then coalesce(queued.max_attempts, 5)
            -- dead only when all of it is over, whatever one of its deliveries came to
-           else least(verdict.attempts, verdict.max_attempts - 1)
+           else least(tally.attempts, coalesce(queued.max_attempts, 5) - 1)
          end,
          next_attempt_at = case
-           when verdict.outcome is null and not verdict.due_as_before then verdict.next_attempt_at
+           when tally.waits then coalesce(tally.next_attempt_at, queued.next_attempt_at)
            else queued.next_attempt_at
          end,
-         first_due_at = case
-           when verdict.outcome is null and not verdict.due_as_before
-             then public.notification_due_since(queued, as_of)
-           else queued.first_due_at
-         end,
          last_error = case
-           when verdict.outcome = 'sent' then null
-           else coalesce(verdict.verdict, verdict.error, queued.last_error)
+           when tally.outcome = 'sent' then null
+           else coalesce(tally.error, queued.last_error)
          end,
-         claim_token = null,
-         claimed_until = null
-    from verdict
-   where queued.id = verdict.id;
+         routed_at = case when tally.waits then queued.routed_at end
+    from tally
+   where queued.id = tally.id
+     and coalesce(queued.is_processed, false) = false
+     and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+     and (not tally.waits
+          or queued.attempts is distinct from
+               least(tally.attempts, coalesce(queued.max_attempts, 5) - 1)
+          or tally.next_attempt_at is not null
+          or tally.error is distinct from queued.last_error);
+
+  -- ended by somebody else meanwhile: if it is made to wait again, it begins anew
+  update public.notification_queue queued
+     set routed_at = null,
+         outcome = coalesce(
+           queued.outcome, case when queued.is_processed then 'skipped' else 'dead' end
+         )
+   where queued.id = any (notification_ids)
+     and queued.routed_at is not null
+     and not (coalesce(queued.is_processed, false) = false
+              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+     and not exists (
+           select
+             from public.notification_deliveries delivery
+            where delivery.notification_id = queued.id
+              and delivery.state in ('pending', 'sending', 'unknown')
+         );
 end
 $function$;
-revoke all on function public.settle_notifications(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.settle_notifications(jsonb,timestamp with time zone) to service_role;
+revoke all on function public.settle_notifications(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.settle_notifications(uuid[],timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.show_notification(id uuid)
  RETURNS jsonb
@@ -3891,10 +5610,19 @@ AS $function$
                   from public.notification_deliveries delivery
                  where delivery.notification_id = queued.id
               ),
-              'pauses', (
-                select coalesce(jsonb_agg(to_jsonb(pause) order by pause.started_at), '[]')
-                  from public.notification_pauses pause
-                 where pause.config_id = queued.config_id
+              'unrouted', (
+                select to_jsonb(waiting)
+                  from public.notification_unrouted waiting
+                 where waiting.notification_id = queued.id
+              ),
+              'destinations', (
+                select coalesce(jsonb_agg(to_jsonb(known) order by known.destination), '[]')
+                  from public.slack_destinations known
+                 where known.destination in (
+                         select delivery.destination
+                           from public.notification_deliveries delivery
+                          where delivery.notification_id = queued.id
+                       )
               )
             )
     from public.notification_queue queued
@@ -3903,6 +5631,45 @@ AS $function$
 $function$;
 revoke all on function public.show_notification(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.show_notification(uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION public.skip_notifications(notification_ids uuid[], as_of timestamp with time zone DEFAULT now())
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  chosen uuid[];
+begin
+  chosen := array(
+    select queued.id
+      from public.notification_queue queued
+     where queued.id = any (notification_ids)
+       and coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       for no key update
+  );
+  chosen := array(
+    select unnest(chosen)
+    except
+    select delivery.notification_id
+      from public.notification_deliveries delivery
+     where delivery.notification_id = any (chosen)
+       and delivery.state = 'sending'
+  );
+  perform public.end_notifications(chosen, 'skipped', 'an operator skipped it', as_of);
+  return cardinality(chosen);
+end
+$function$;
+revoke all on function public.skip_notifications(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.skip_notifications(uuid[],timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.stage_metric_rows(token uuid, part integer, rows jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -3947,93 +5714,198 @@ $function$;
 revoke all on function public.standing_query() from public, anon, authenticated, service_role;
 grant execute on function public.standing_query() to service_role;
 
-CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, row_limit integer DEFAULT 2000, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, lingers boolean DEFAULT false, row_limit integer DEFAULT 500, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  goes_on constant boolean := exists (
+    select
+      from public.worker_leases lease
+     where lease.name = 'notifications' and lease.holder = run_id
+  );
+  held public.worker_leases;
+  room integer := row_limit;
+  died integer;
+  expired integer;
+  followed jsonb;
+  looked jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "looked": 0}';
+  routed jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "more": true}';
+  probes jsonb := '[]';
+begin
+  select * into held
+    from public.take_worker_lease('notifications', run_id, lease, lingers, as_of);
+  if held.holder is null then
+    return jsonb_build_object(
+      'acquired', false,
+      'lingers', (
+        select holder.lingers from public.worker_leases holder where holder.name = 'notifications'
+      )
+    );
+  end if;
+
+  died := public.take_over_claims(run_id, row_limit, as_of);
+  expired := public.end_expired_deliveries(expire_after, room, as_of);
+  room := room - expired;
+  followed := public.follow_configs(expire_after, room, as_of);
+  room := room - (followed ->> 'skipped')::integer - (followed ->> 'routed')::integer;
+  if not goes_on then
+    looked := public.look_again(expire_after, room, as_of);
+    room := room - (looked ->> 'looked')::integer;
+  end if;
+  if room > 0 then
+    routed := public.route_notifications(expire_after, room, as_of);
+  end if;
+
+  -- where nothing waits, nothing is parked
+  perform public.release_destinations(
+    array(
+      select known.destination
+        from public.slack_destinations known
+       where known.parked_at is not null
+         and (
+               select delivery.id
+                 from public.notification_deliveries delivery
+                where delivery.destination = known.destination
+                  and delivery.state in ('pending', 'unknown')
+                order by delivery.ages_from
+                limit 1
+             ) is null
+         and (
+               select delivery.id
+                 from public.notification_deliveries delivery
+                where delivery.claimed_by = run_id
+                  and delivery.destination = known.destination
+                limit 1
+             ) is null
+    ),
+    as_of
+  );
+  if not goes_on then
+    probes := public.due_probes(20, as_of);
+  end if;
+
+  return jsonb_build_object(
+    'acquired', true,
+    'dead', died + (looked ->> 'dead')::integer + (routed ->> 'dead')::integer,
+    'skipped', (followed ->> 'skipped')::integer + (looked ->> 'skipped')::integer
+               + (routed ->> 'skipped')::integer,
+    'expired', expired + (looked ->> 'expired')::integer + (routed ->> 'expired')::integer,
+    'more', (routed ->> 'more')::boolean,
+    'handover', held.handover,
+    'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
+    'stopped', (select workspace.stop_code
+                  from public.slack_workspace workspace
+                 where workspace.stopped_at is not null),
+    'probes', probes,
+    'suspects', (
+      select delivery.id
+        from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+         and delivery.lost_claims >= 3
+       order by delivery.due_at
+       limit 1
+    ) is not null
+  );
+end
+$function$;
+revoke all on function public.start_notification_run(uuid,interval,interval,boolean,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.start_notification_run(uuid,interval,interval,boolean,integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.step_aside(chosen uuid[], as_of timestamp with time zone)
+ RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  held public.worker_leases;
-  ended jsonb;
-  probes jsonb;
+  over uuid[];
 begin
-  select * into held
-    from public.take_worker_lease('notifications', run_id, lease, as_of);
-  if held.holder is null then
-    return jsonb_build_object('acquired', false);
-  end if;
+  over := array(
+    select delivery.id
+      from public.notification_deliveries delivery
+      join public.notification_queue queued on queued.id = delivery.notification_id
+     where delivery.id = any (chosen)
+       and delivery.claim_token is null
+       and delivery.state in ('pending', 'unknown')
+       and not (coalesce(queued.is_processed, false) = false
+                and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+       for no key update of delivery, queued skip locked
+  );
+  perform public.end_deliveries(over, 'skipped', 'somebody else ended its notification', as_of);
+  update public.notification_deliveries delivery
+     set next_attempt_at = queued.claimed_until
+    from public.notification_queue queued
+   where delivery.id = any (chosen)
+     and delivery.claim_token is null
+     and delivery.state in ('pending', 'unknown')
+     and queued.id = delivery.notification_id
+     and queued.claimed_until > as_of;
+end
+$function$;
+revoke all on function public.step_aside(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.step_aside(uuid[],timestamp with time zone) to service_role;
 
-  -- a parked config goes on by itself once its oldest notification has somewhere to go
-  update public.notification_pauses pause
-     set ended_at = as_of
-   where pause.ended_at is null
-     and pause.code = 'no_route'
-     and exists (
-           select from (
-                    select queued.config_id, queued.entity_type, queued.entity_id,
-                           queued.event_data
-                      from public.notification_queue queued
-                     where queued.config_id = pause.config_id
-                       and coalesce(queued.is_processed, false) = false
-                       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-                     order by
-                           coalesce(
-                             queued.first_due_at,
-                             queued.next_attempt_at,
-                             '-infinity'::timestamptz
-                           ),
-                           queued.created_at,
-                           queued.id
-                     limit 1
-                  ) oldest
-            cross join lateral public.notification_destinations(
-                    oldest.config_id, oldest.entity_type, oldest.entity_id, oldest.event_data
-                  )
-         );
-
-  with probed as (
-    update public.notification_pauses pause
-       set probed_at = as_of
-     where pause.id in (
-             select due.id
-               from public.notification_pauses due
-              where due.ended_at is null
-                and due.config_id is not null
-                and due.destination is not null
-                and coalesce(due.probed_at, due.started_at) <= as_of - interval '10 minutes'
-              order by coalesce(due.probed_at, due.started_at), due.id
-              limit 5
+CREATE OR REPLACE FUNCTION public.still_apart(notification_ids uuid[], as_of timestamp with time zone)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  with over as (
+    update public.notification_queue queued
+       set routed_at = null,
+           outcome = coalesce(
+             queued.outcome, case when queued.is_processed then 'skipped' else 'dead' end
            )
-    returning pause.config_id, pause.destination
+     where queued.id = any (array(
+             select ended.id
+               from public.notification_queue ended
+              where ended.id = any (notification_ids)
+                and not (coalesce(ended.is_processed, false) = false
+                         and coalesce(ended.attempts, 0) < coalesce(ended.max_attempts, 5))
+                for no key update skip locked
+           ))
+    returning queued.id
   )
-  select coalesce(
-           jsonb_agg(
-             jsonb_build_object('config_id', probed.config_id, 'destination', probed.destination)
-           ),
-           '[]'
-         )
-    into probes
-    from probed;
-
-  ended := public.end_undeliverable_notifications(expire_after, row_limit, as_of);
-  return ended || jsonb_build_object(
-    'acquired', true,
-    'more', greatest(
-      (ended ->> 'dead')::integer, (ended ->> 'skipped')::integer, (ended ->> 'expired')::integer
-    ) > 0,
-    'probes', probes,
-    'handover', held.handover,
-    'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
-    'paused', (
-      select pause.code
-        from public.notification_pauses pause
-       where pause.config_id is null and pause.ended_at is null
-    )
+  delete from public.notification_unrouted waiting
+   where waiting.notification_id = any (array(select over.id from over));
+  return array(
+    select queued.id
+      from public.notification_queue queued
+     where queued.id = any (notification_ids)
+       and coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       and (queued.claimed_until is null or queued.claimed_until <= as_of)
+       for no key update skip locked
   );
 end
 $function$;
-revoke all on function public.start_notification_run(uuid,interval,interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.start_notification_run(uuid,interval,interval,integer,timestamp with time zone) to service_role;
+revoke all on function public.still_apart(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.still_apart(uuid[],timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.stop_delivery(code text, reason text, as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into public.slack_workspace as workspace (stopped_at, stop_code, stop_reason)
+  values (as_of, stop_delivery.code, stop_delivery.reason)
+  on conflict (only_one) do update
+    set stopped_at = coalesce(workspace.stopped_at, excluded.stopped_at),
+        stop_code = excluded.stop_code,
+        stop_reason = excluded.stop_reason;
+$function$;
+revoke all on function public.stop_delivery(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.stop_delivery(text,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.store_metric_days(token uuid, account jsonb, days date[], rows jsonb, names jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -4243,13 +6115,28 @@ AS $function$
   passes as (
     select command.name,
            not subject.relrowsecurity or exists (
-             select from pg_catalog.pg_policy policy
+             select
+               from pg_catalog.pg_policy policy
+              cross join lateral (
+                     select coalesce(
+                              pg_get_expr(
+                                case when command.code = 'a'
+                                  then coalesce(policy.polwithcheck, policy.polqual)
+                                  else policy.polqual
+                                end,
+                                policy.polrelid
+                              ),
+                              'true'
+                            ) as what
+                   ) says
               where policy.polrelid = subject.oid
-                and policy.polpermissive
                 and policy.polcmd in ('*', command.code)
                 and (0::oid = any (policy.polroles)
                      or (select role.oid from pg_catalog.pg_roles role
                           where role.rolname = role_name) = any (policy.polroles))
+             -- a restrictive one that says false shuts all others
+             having bool_or(policy.polpermissive and says.what <> 'false')
+                and bool_and(policy.polpermissive or says.what <> 'false')
            ) as passes
       from subject
      cross join (
@@ -4287,21 +6174,186 @@ $function$;
 revoke all on function public.table_access(text,text) from public, anon, authenticated, service_role;
 grant execute on function public.table_access(text,text) to service_role;
 
-CREATE OR REPLACE FUNCTION public.take_worker_lease(name text, holder uuid, ttl interval, as_of timestamp with time zone DEFAULT now())
- RETURNS SETOF public.worker_leases
- LANGUAGE sql
+CREATE OR REPLACE FUNCTION public.take_over_claims(run_id uuid, row_limit integer, as_of timestamp with time zone)
+ RETURNS integer
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-  insert into public.worker_leases as held (name, holder, renewed_at, expires_at)
-  values (take_worker_lease.name, take_worker_lease.holder, as_of, as_of + ttl)
-  on conflict on constraint worker_leases_pkey do update
-    set holder = excluded.holder,
-        expires_at = excluded.expires_at
-    where held.holder = excluded.holder or held.expires_at <= as_of
-  returning *;
+declare
+  left_behind uuid[];
+  crashing uuid[];
+begin
+  left_behind := array(
+    select held.id
+      from (
+        (
+          select delivery.id
+            from public.notification_deliveries delivery
+           where delivery.claimed_by < run_id
+           limit row_limit
+        )
+        union all
+        (
+          select delivery.id
+            from public.notification_deliveries delivery
+           where delivery.claimed_by > run_id
+           limit row_limit
+        )
+        limit row_limit
+      ) place
+     cross join lateral (
+             select delivery.id
+               from public.notification_deliveries delivery
+              where delivery.id = place.id
+                and delivery.claimed_by <> run_id
+              limit 1
+                for no key update skip locked
+           ) held
+  );
+  if cardinality(left_behind) = 0 then
+    return 0;
+  end if;
+  with announced as (
+    select delivery.destination, max(delivery.last_attempt_at) as last_attempt_at
+      from public.notification_deliveries delivery
+     where delivery.id = any (left_behind) and delivery.state = 'sending'
+     group by delivery.destination
+  )
+  insert into public.slack_destinations as known (destination, not_before)
+  select announced.destination, announced.last_attempt_at + interval '60 seconds'
+    from announced
+  on conflict (destination) do update
+    set not_before = greatest(known.not_before, excluded.not_before);
+  update public.notification_deliveries delivery
+     set claimed_by = null,
+         claim_token = null,
+         state = case when delivery.state = 'sending' then 'unknown' else delivery.state end,
+         lost_claims = delivery.lost_claims + (delivery.state = 'sending')::integer,
+         error_code = case when delivery.state = 'sending' then 'worker_lost'
+                           else delivery.error_code end,
+         error = case when delivery.state = 'sending'
+                      then 'the worker died while it may have been posting'
+                      else delivery.error end
+   where delivery.id = any (left_behind);
+  crashing := array(
+    select delivery.id
+      from public.notification_deliveries delivery
+     where delivery.id = any (left_behind) and delivery.lost_claims >= 5
+  );
+  if cardinality(crashing) > 0 then
+    perform public.end_deliveries(
+      crashing, 'dead', 'crashed the worker: five runs died while they posted it', as_of
+    );
+  end if;
+  return cardinality(crashing);
+end
 $function$;
-revoke all on function public.take_worker_lease(text,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.take_worker_lease(text,uuid,interval,timestamp with time zone) to service_role;
+revoke all on function public.take_over_claims(uuid,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.take_over_claims(uuid,integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.take_rows(statement text, settling text, untouched oid[], home oid, places tid[], OUT went bigint, OUT stayed jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  waiting int4range[] := array[int4range(1, cardinality(places) + 1)];
+  first integer;
+  past integer;
+  held bigint;
+  gone bigint;
+  arrived bigint;
+  in_use bigint := 0;
+  before bigint;
+  failure text;
+  reason text;
+begin
+  set constraints all immediate;
+  went := 0;
+  stayed := '[]';
+  while cardinality(waiting) > 0 loop
+    first := lower(waiting[1]);
+    past := upper(waiting[1]);
+    waiting := waiting[2:];
+    begin
+      before := public.changed_rows(untouched);
+      execute statement into held, gone, arrived using home, places[first:past - 1];
+      if gone < held then
+        raise exception 'a trigger keeps it' using errcode = '27000';
+      elsif arrived < gone then
+        raise exception 'a trigger or the column type of the archive changes it'
+          using errcode = '27000';
+      elsif public.changed_rows(untouched) > before then
+        raise exception 'rows of other tables would be deleted or changed along with it'
+          using errcode = '23503';
+      end if;
+      failure := null;
+    exception when others then
+      failure := sqlstate;
+      reason := sqlerrm;
+      -- no matter of single rows: the connection, resources, locks, rights, the schema
+      if failure ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
+        raise;
+      end if;
+    end;
+    if failure = '23505' and past - first = 1 and settling is not null then
+      execute settling into held, gone, arrived using home, places[first:first];
+      failure := case when gone = 0 then failure end;
+    end if;
+    if failure is null then
+      went := went + gone;
+      in_use := in_use + (past - first - held);
+    elsif past - first > 1 then
+      waiting := array[
+        int4range(first, (first + past) / 2), int4range((first + past) / 2, past)
+      ] || waiting;
+    else
+      stayed := stayed || jsonb_build_object(
+        'code', failure,
+        -- without the values of the row, which some messages quote
+        'reason', left(regexp_replace(reason, ': ".*', ''), 300),
+        'home', home,
+        'place', places[first]
+      );
+    end if;
+  end loop;
+  if in_use > 0 then
+    stayed := stayed || jsonb_build_object('code', '55P03', 'reason', 'in use', 'rows', in_use);
+  end if;
+end
+$function$;
+revoke all on function public.take_rows(text,text,oid[],oid,tid[]) from public, anon, authenticated, service_role;
+grant execute on function public.take_rows(text,text,oid[],oid,tid[]) to service_role;
+
+CREATE OR REPLACE FUNCTION public.take_worker_lease(name text, holder uuid, ttl interval, lingers boolean DEFAULT false, as_of timestamp with time zone DEFAULT now())
+ RETURNS SETOF public.worker_leases
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+    insert into public.worker_leases as held (name, holder, renewed_at, expires_at, lingers)
+    values (
+      take_worker_lease.name, take_worker_lease.holder, as_of, as_of + ttl,
+      take_worker_lease.lingers
+    )
+    on conflict on constraint worker_leases_pkey do update
+      set holder = excluded.holder,
+          expires_at = excluded.expires_at,
+          lingers = excluded.lingers,
+          wanted_at = null
+      where held.holder = excluded.holder or held.expires_at <= as_of
+    returning held.*;
+  if not found then
+    update public.worker_leases held
+       set wanted_at = as_of
+     where held.name = take_worker_lease.name;
+  end if;
+end
+$function$;
+revoke all on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.token_digest(credentials jsonb)
  RETURNS text
@@ -4315,6 +6367,143 @@ AS $function$
 $function$;
 revoke all on function public.token_digest(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.token_digest(jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.trim_invisible(pasted text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+begin
+  return nullif(
+    btrim(
+      pasted,
+      E' \t\n\r\f\v\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007'
+      '\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e'
+      '\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff'
+    ),
+    ''
+  );
+end
+$function$;
+revoke all on function public.trim_invisible(text) from public, anon, authenticated, service_role;
+grant execute on function public.trim_invisible(text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.unarchived_columns()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    array_agg(
+      format('%I %s', has.attname, format_type(has.atttypid, has.atttypmod)) order by has.attnum
+    ),
+    '{}'
+  )
+    from pg_catalog.pg_attribute has
+   where has.attrelid = 'public.activity_log'::regclass
+     and has.attnum > 0 and not has.attisdropped and has.attgenerated = ''
+     and not exists (
+       select
+         from pg_catalog.pg_attribute holds
+        where holds.attrelid = 'public.archived_activity_log'::regclass
+          and holds.attname = has.attname
+          and holds.attnum > 0 and not holds.attisdropped and holds.attgenerated = ''
+     );
+$function$;
+revoke all on function public.unarchived_columns() from public, anon, authenticated, service_role;
+grant execute on function public.unarchived_columns() to service_role;
+
+CREATE OR REPLACE FUNCTION public.views_of_column(table_name text, column_name text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with recursive reading as (
+    select rule.ev_class as view
+      from pg_catalog.pg_attribute attribute
+      join pg_catalog.pg_depend depend
+        on depend.refclassid = 'pg_catalog.pg_class'::regclass
+       and depend.refobjid = attribute.attrelid
+       and depend.refobjsubid = attribute.attnum
+       and depend.classid = 'pg_catalog.pg_rewrite'::regclass
+      join pg_catalog.pg_rewrite rule on rule.oid = depend.objid
+     where attribute.attrelid = to_regclass(format('public.%I', table_name))
+       and attribute.attname = column_name
+    union
+    select rule.ev_class
+      from reading
+      join pg_catalog.pg_depend depend
+        on depend.refclassid = 'pg_catalog.pg_class'::regclass
+       and depend.refobjid = reading.view
+       and depend.classid = 'pg_catalog.pg_rewrite'::regclass
+      join pg_catalog.pg_rewrite rule on rule.oid = depend.objid
+     where rule.ev_class <> reading.view
+  )
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object(
+        'view', regexp_replace(view.oid::regclass::text, '^public\.', ''), 'role', role.name
+      )
+      order by view.oid::regclass::text, role.name
+    ),
+    '[]'
+  )
+    from reading
+    join pg_catalog.pg_class view on view.oid = reading.view and view.relkind in ('v', 'm')
+   cross join unnest(array['anon', 'authenticated']) role (name)
+   where has_schema_privilege(role.name, view.relnamespace, 'USAGE')
+     and has_any_column_privilege(role.name, view.oid, 'SELECT')
+     and not coalesce('security_invoker=true' = any (view.reloptions)
+                      or 'security_invoker=on' = any (view.reloptions), false);
+$function$;
+revoke all on function public.views_of_column(text,text) from public, anon, authenticated, service_role;
+grant execute on function public.views_of_column(text,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.withdraw_deliveries(delivery_ids uuid[], doubtful uuid[], as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  now_by_clock constant timestamptz := public.delivery_time(as_of);
+begin
+  with withdrawn as (
+    delete from public.notification_deliveries delivery
+     where delivery.id = any (delivery_ids)
+    returning delivery.*
+  )
+  insert into public.notification_unrouted as waiting
+    (notification_id, config_id, due_at, queued_at, ages_from, in_doubt, look_at)
+  select withdrawn.notification_id,
+         withdrawn.config_id,
+         min(withdrawn.due_at),
+         min(withdrawn.queued_at),
+         now_by_clock - max(
+           public.clock_time(
+             now_by_clock,
+             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+           ) - withdrawn.ages_from
+         ),
+         bool_or(withdrawn.possible_duplicate or withdrawn.id = any (doubtful)),
+         as_of
+    from withdrawn
+    left join lateral (
+           select *
+             from public.slack_destinations own
+            where own.destination = withdrawn.destination
+            limit 1
+         ) known on true
+   group by withdrawn.notification_id, withdrawn.config_id
+  on conflict on constraint notification_unrouted_pkey do update
+    set in_doubt = waiting.in_doubt or excluded.in_doubt,
+        look_at = excluded.look_at;
+end
+$function$;
+revoke all on function public.withdraw_deliveries(uuid[],uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.withdraw_deliveries(uuid[],uuid[],timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.worker_health(as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -4353,13 +6542,27 @@ AS $function$
     'due', (
       select count(*)
         from (
-          select
-            from public.notification_queue queued
-           -- these two word for word the predicate of notification_queue_due_idx
-           where coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-             and (queued.next_attempt_at is null or queued.next_attempt_at <= as_of)
-           limit 10000
+          (
+            select
+              from public.notification_queue queued
+             -- word for word the predicate and the key of notification_queue_unrouted_idx
+             where coalesce(queued.is_processed, false) = false
+               and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+               and queued.routed_at is null
+               and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+             limit 10000
+          )
+          union all
+          (
+            select
+              from public.notification_deliveries delivery
+             -- word for word the predicate of notification_deliveries_ready_idx
+             where delivery.state in ('pending', 'unknown')
+               and delivery.claim_token is null
+               and delivery.next_attempt_at is null
+             limit 10000
+          )
+          limit 10000
         ) counted
     ),
     'dead', (
@@ -4367,16 +6570,20 @@ AS $function$
         from (
           select
             from public.notification_queue queued
-           -- word for word the predicate of notification_queue_dead_idx
-           where coalesce(queued.is_processed, false) = false
-             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5)
+           -- word for word the predicate of notification_queue_ended_idx
+           where ((coalesce(queued.is_processed, false) = false
+                   and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+                  or queued.outcome = 'expired')
+             and queued.outcome is distinct from 'expired'
            limit 10000
         ) counted
     ),
-    'parked_configs', (
+    'parked', (
+      select count(*) from public.slack_destinations known where known.parked_at is not null
+    ),
+    'unrouted', (
       select count(*)
-        from public.notification_pauses pause
-       where pause.config_id is not null and pause.ended_at is null
+        from (select from public.notification_unrouted waiting limit 10000) counted
     ),
     'parked_connections', (
       select count(*)

@@ -44,8 +44,8 @@ _TELLING_CODE = re.compile(r"PGRST[0-9A-Z]{2,3}|[0-9A-Z]{5}")
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 # The value that a message about data ends with: 'invalid input syntax for type date: "..."'.
 _QUOTED_VALUE = re.compile(r'(?<=\w): ".*"', re.DOTALL)
-# Letters that JSON cannot carry (half of a surrogate pair), which are not even sent, or Postgres does
-# not store (U+0000), and what it says of them.
+# Letters that JSON cannot carry (half of a surrogate pair; they are not even sent) or Postgres does
+# not store (U+0000), and what is said of them.
 _REFUSED_LETTERS = re.compile("[\x00\ud800-\udfff]")
 _REFUSED_LETTER_CODES = frozenset({"22021", "22P05", "UnicodeEncodeError"})
 # What an answer may quote of its body.
