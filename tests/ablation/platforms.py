@@ -34,18 +34,6 @@ ABLATIONS = (
         (Cut(f"{PLATFORMS}/fetching.py", "if size > MOST_STREAMED:", "if size < 0:"),),
     ),
     Ablation(
-        "credentials-form",
-        "a credential that no header can carry is not sent",
-        f"{ODD_TESTS}::test_a_credential_that_no_header_can_carry_is_neither_sent_nor_told[meta]",
-        (
-            Cut(
-                f"{PLATFORMS}/protocol.py",
-                "if value and not _CREDENTIAL.fullmatch(value):",
-                "if value is None:",
-            ),
-        ),
-    ),
-    Ablation(
         "shared-credentials",
         "the deployment's client refused parks nobody",
         f"{SHARED_TESTS}::"
@@ -98,6 +86,6 @@ ABLATIONS = (
         "short-credentials",
         "a short credential garbles no message",
         "tests/unit/test_redaction.py::test_no_message_is_garbled_because_a_credential_is_short",
-        (Cut(f"{WORKERS}/redaction.py", "if len(secret) >= SHORTEST_SECRET:", "if secret:"),),
+        (Cut(f"{WORKERS}/redaction.py", "if len(secret) >= SHORTEST_SECRET}", "if secret}"),),
     ),
 )

@@ -126,7 +126,7 @@ SECRETS = (
         (
             Cut(
                 f"{WORKERS}/metrics/platforms/protocol.py",
-                "flaw = flaw_of(text)",
+                "flaw = flaw_of(value)",
                 "flaw = None",
             ),
         ),

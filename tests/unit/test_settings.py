@@ -64,7 +64,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("SENTRY_DSN", "https://sentry.example/1", "KEY@HOST"),
         ("GOOGLE_CLIENT_ID", "400 hunter2.apps.googleusercontent.com", "a blank"),
         ("GOOGLE_CLIENT_SECRET", "GOCSPX-\nhunter2", "a line break"),
-        ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "another character"),
+        ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "cannot be seen"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
     ],
 )

@@ -69,9 +69,9 @@ def _bot_token(value: str) -> str:
     return value
 
 
-def _credential(value: str) -> str:
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("holds a line break, a blank or another character that none has")
+def _client_id(value: str) -> str:
+    if flaw := flaw_of(value):
+        raise ValueError(flaw)
     return value
 
 
@@ -210,15 +210,15 @@ class Settings:
         default="https://oauth2.googleapis.com/token",
     )
     google_client_id: str | None = _setting(
-        _credential,
+        _client_id,
         "OAuth client of the Google connections that have none of their own",
         default=None,
     )
     google_client_secret: str | None = _setting(
-        _credential, "the secret of that OAuth client", default=None, secret=True
+        _text, "the secret of that OAuth client", default=None, secret=True
     )
     google_developer_token: str | None = _setting(
-        _credential,
+        _text,
         "sent to Google Ads where set; Google has ignored it since September 2026",
         default=None,
         secret=True,
