@@ -13,7 +13,7 @@ import requests
 from tests import forked
 from tests.metrics.connected import META_AD, one_account, order_for
 from tests.metrics.sessions import SlowSession
-from tests.metrics.world import Served, World
+from tests.metrics.world import TODAY, Served, World
 from workers.errors import TransientError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
@@ -41,6 +41,13 @@ STEPS = tuple(
     )
     for when in ("before", "after")
 )
+
+
+# What only some syncs do.
+RARE_CALLS = (
+    "stage_metric_rows", "leave_out_metric_days", "read_by_connection", "drop_metric_plans"
+)  # fmt: skip
+RARE_STEPS = tuple(f"{when} {call} 1" for call in RARE_CALLS for when in ("before", "after"))
 
 
 def test_a_repeated_message_does_nothing(world: World) -> None:
@@ -129,13 +136,15 @@ def with_more_ads(world: World) -> tuple[str, dict[str, list[Served]]]:
     return connection, served
 
 
-def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str]:
+def killed_sync(world: World, order: SyncOrder, kill_at: str | None, **unusual: Any) -> list[str]:
+    """The steps that it took. `unusual`: as `killed_sync.py` says."""
     settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
     told = {
         "settings": settings,
         "as_of": world.now.isoformat(),
         "body": order.body(),
         "kill_at": kill_at,
+        **unusual,
     }
     return forked.killed_run("tests.metrics.killed_sync", told)
 
@@ -166,6 +175,41 @@ def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, st
         assert world.sync(orders[0]).status == "success"
     assert world.figures() == expected
     assert {log["status"] for log in world.logs()} <= {"success", "failed"}
+
+
+@pytest.mark.parametrize("step", RARE_STEPS)
+def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: str) -> None:
+    connection, served = one_account(world)
+    unusual: dict[str, Any] = {}
+    pause = "insert into metric_platform_pauses values ('meta', '42', %s, 'an hour')"
+    if "stage_metric_rows" in step:
+        unusual["store_rows"] = 3
+    if "leave_out_metric_days" in step:
+        day = TODAY - timedelta(days=10)
+        odd = {f"{META_AD}00/{day}": {"impressions": 4, "spend": "1E25"}}
+        world.change_account(world.meta, "1001", restated=odd)
+    if "read_by_connection" in step:
+        refused = world.connect_meta("1001", credentials={"access_token": "EAALOCALrefused1"})
+        world.connection.execute(
+            "update platform_connections set created_at = created_at - interval '1 day' "
+            "where id = %s",
+            (refused,),
+        )
+    order = order_for(world, connection)
+    if "drop_metric_plans" in step:
+        world.connection.execute(pause, (world.now + timedelta(hours=1),))
+    assert killed_sync(world, order, step, **unusual)[-1] == step
+    world.change_account(world.meta, "1001", restated={})
+    expected = world.expected(served)
+    for key, value in world.figures().items():
+        assert expected[key] == value, "nothing half-done is shown"
+
+    # the lease and the pause are over, and the day is tried again
+    world.later(timedelta(hours=1))
+    assert [report.status for report in world.sync_all().values()] == ["success"]
+    assert world.figures() == world.expected(served)
+    world.plan()
+    assert world.rows("select 1 from metric_staged_rows") == []
 
 
 def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:

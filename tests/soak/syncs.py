@@ -20,6 +20,7 @@ from tests.metrics.sides import SIDES, Side
 from tests.metrics.test_plan_kills import KINDS as PLAN_KINDS
 from tests.metrics.test_plan_kills import REFUSED as PLAN_STEPS
 from tests.metrics.test_sync_kills import steps_of
+from tests.metrics.test_takeovers import RARE_STEPS
 from tests.metrics.world import LOOK_BACK, Figures, Served, World
 from tests.notifications.killed_run import kinds_of
 from tests.soak.chaos import TIMEOUT_SECONDS, end_faults, kinds, spoil
@@ -198,11 +199,12 @@ class Round:
         return f"{report.status} (virtual time)"
 
     def _sync_in_a_process(self, order: SyncOrder, side: Side) -> str:
+        steps = (*steps_of(side.name), *RARE_STEPS)
         told = {
             "settings": self._settings(side),
             "as_of": self._world.now.isoformat(),
             "body": order.body(),
-            "kill_at": self._rng.choice((None, self._rng.choice(steps_of(side.name)))),
+            "kill_at": self._rng.choice((None, self._rng.choice(steps))),
             "timeout": TIMEOUT_SECONDS,
             "seconds": self._rng.choice((13.0, 60.0)),
         }
@@ -210,7 +212,7 @@ class Round:
             "tests.metrics.killed_sync", told, patience=self._ground.patience(self._rng),
             passed=lambda seconds: self._world.later(timedelta(seconds=seconds)),
         )  # fmt: skip
-        assert_listed(ended.steps, kinds_of(steps_of(side.name)))
+        assert_listed(ended.steps, kinds_of(steps))
         assert_silent(ended.said, self._ground.secrets)
         return ended.how
 
