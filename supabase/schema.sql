@@ -1534,8 +1534,13 @@ CREATE OR REPLACE FUNCTION public.count_aged_facts(cutoff timestamp with time zo
 AS $function$
   select count(*)
     from (
-      select from public.ad_metrics fact
-       where fact.date < public.ledger_cutoff(cutoff)
+      select from public.ad_metrics fact where fact.date < public.ledger_cutoff(cutoff)
+      union all
+      select from public.metric_days day where day.date < public.ledger_cutoff(cutoff)
+      union all
+      select
+        from public.metric_spend_changes change
+       where change.date < public.ledger_cutoff(cutoff)
        limit most
     ) counted;
 $function$;

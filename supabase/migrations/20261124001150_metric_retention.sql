@@ -60,7 +60,7 @@ begin
 end
 $$;
 
--- Facts that a policy would purge, counted up to `most`.
+-- The rows that a policy would purge, counted up to `most`.
 create or replace function public.count_aged_facts(cutoff timestamptz, most integer)
 returns bigint
 language sql
@@ -69,8 +69,13 @@ set search_path = ''
 as $$
   select count(*)
     from (
-      select from public.ad_metrics fact
-       where fact.date < public.ledger_cutoff(cutoff)
+      select from public.ad_metrics fact where fact.date < public.ledger_cutoff(cutoff)
+      union all
+      select from public.metric_days day where day.date < public.ledger_cutoff(cutoff)
+      union all
+      select
+        from public.metric_spend_changes change
+       where change.date < public.ledger_cutoff(cutoff)
        limit most
     ) counted;
 $$;
