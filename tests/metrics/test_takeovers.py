@@ -205,7 +205,7 @@ def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: s
         assert expected[key] == value, "nothing half-done is shown"
 
     # the lease and the pause are over, and the day is tried again
-    world.later(timedelta(hours=1))
+    world.later(timedelta(hours=2))
     assert [report.status for report in world.sync_all().values()] == ["success"]
     assert world.figures() == world.expected(served)
     world.plan()
