@@ -178,6 +178,7 @@ as $$
         on key.confrelid = touched.oid and key.contype = 'f' and key.conparentid = 0
      where key.conrelid <> touched.oid
        and key.conrelid <> to_regclass('public.notification_deliveries')
+       and key.conrelid <> to_regclass('public.notification_unrouted')
   ),
   hazards as (
     select 'activity_log' as "table", 'column' as kind, lacking.name as what, null as name

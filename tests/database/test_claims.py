@@ -25,7 +25,7 @@ class TestFairness:
         self, agency: Agency, run: Run
     ) -> None:
         for _ in range(40):
-            queue(agency, agency.config("CNOISY"), 20, at(hours=1))
+            queue(agency, agency.config("CNOISY"), 10, at(hours=1))
         new = agency.notification(agency.config("CQUIET"), next_attempt_at=NOW)
         taken = run.take(batch_size=50)
         assert new in {delivery["notification_id"] for delivery in taken}

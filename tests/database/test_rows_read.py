@@ -30,7 +30,7 @@ MOST = {
     "start": ROOM * MOST_PER_ROW + (CHANNELS + CONFIGS) * MOST_PER_PLACE,
     "claim": (ROUTED + BATCH) * MOST_PER_ROW + CHANNELS * MOST_PER_PLACE,
     "announce": BATCH * MOST_PER_ROW,
-    "record": 2 * BATCH * MOST_PER_ROW,
+    "record": 5 * BATCH * MOST_PER_ROW,
     "look": CHANNELS * MOST_PER_PLACE,
     "finish": CHANNELS * MOST_PER_PLACE,
 }

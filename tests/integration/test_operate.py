@@ -165,13 +165,14 @@ def test_what_stands_still_is_listed(run: Run, stack: LocalStack) -> None:
     assert (unrouted["config_id"], unrouted["waiting"]) == (config, 1)
     assert unrouted["reason"] == "no channel takes creative requests"
     status, text = run("parked", "list")
-    heading, *lines = text.splitlines()
     assert status == 0
-    assert heading.split() == [
-        "destination", "config_id", "event_type", "since", "waiting", "next_probe", "code",
-        "reason",
-    ]  # fmt: skip
-    assert [line.split()[0] for line in lines] == ["(all)", "C0CREATIVE0", "-"]
+    # too wide for a table: a block each
+    everything, parked, unrouted = (block.splitlines() for block in text.strip().split("\n\n"))
+    assert everything[0].split() == ["destination", "(all)"] or everything[0].startswith("(all)")
+    assert "C0CREATIVE0" in parked[0]
+    assert any("no channel takes creative requests" in line for line in unrouted)
+    for name in ("since", "next_probe", "code", "reason"):
+        assert any(line.split()[0] == name for line in parked), name
 
 
 def test_a_parked_destination_is_released(

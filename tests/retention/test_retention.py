@@ -109,7 +109,10 @@ def test_notifications_go_when_their_time_has_come_and_their_deliveries_with_the
     ]
     for notification in (*gone, *kept):
         world.connection.execute(
-            "insert into notification_deliveries (notification_id, destination) values (%s, 'C1')",
+            "insert into notification_deliveries "
+            "(notification_id, config_id, destination, due_at, queued_at, ages_from) "
+            "select id, gen_random_uuid(), 'C1', now(), now(), now() from notification_queue "
+            "where id = %s",
             (notification,),
         )
     assert of(world.dry_run(), "notification_queue")["purged"] == len(gone)

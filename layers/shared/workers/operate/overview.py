@@ -44,7 +44,8 @@ def status(database: Database, settings: Settings, options: argparse.Namespace, 
     show(workers, ("worker", "status", "lastProcessedAt", "reason"), options, out, empty="")
     out.write(
         f"\nQueue: {_about(queue['due'])} due, {_about(queue['dead'])} dead, "
-        f"{queue['parkedConfigs']} configs parked.\n"
+        f"{queue['parkedDestinations']} destinations parked, "
+        f"{_about(queue['withoutDestination'])} without one.\n"
         f"Ad accounts: {connections['failing']} failing, {connections['parked']} parked; last "
         f"synced {connections['lastSyncedAt'] or 'never'}.\n\n"
     )
