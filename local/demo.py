@@ -251,7 +251,8 @@ def _restate_a_day(running: Running) -> date:
     """Has Meta's fake tell other figures for one day of one ad of ours; that day."""
     (row,) = _query(
         running,
-        "select ad_id, account_id, date from ad_metrics where platform = 'meta' and clicks > 0 "
+        "select ad_id, account_id, date from ad_metrics where platform = 'meta' "
+        "and measures ->> 'clicks' <> '0' "
         "order by date desc, ad_id offset 3 limit 1",
     )
     state = running.meta.state()

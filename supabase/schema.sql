@@ -22,35 +22,26 @@ alter table public.activity_log enable row level security;
 grant delete, insert, select, update on public.activity_log to service_role;
 
 create table public.ad_metrics (
-  connection_id uuid not null,
-  date date not null,
-  ad_id text not null,
-  ad_group_id text default ''::text not null,
-  platform character varying(50) not null,
+  platform text not null,
   account_id text not null,
-  ad_name text,
-  impressions bigint,
-  clicks bigint,
-  spend numeric,
-  reach bigint,
+  date date not null,
+  campaign_id text default ''::text not null,
+  ad_group_id text default ''::text not null,
+  ad_id text default ''::text not null,
+  kind text default 'ad'::text not null,
+  measures jsonb not null,
   currency text,
   time_zone text not null,
   sync_id uuid not null,
-  is_pending boolean default true not null,
-  is_gone boolean default false not null,
-  derived_at timestamp with time zone,
-  read_at timestamp with time zone not null,
-  constraint ad_metrics_pkey PRIMARY KEY (connection_id, date, ad_id, ad_group_id)
+  constraint ad_metrics_pkey PRIMARY KEY (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
 CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (platform, ad_id, date);
-CREATE INDEX ad_metrics_pending_idx ON public.ad_metrics USING btree (connection_id, ad_id, date) WHERE is_pending;
-comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one connection on one day (in the account''s time zone). Only ads that a request names are kept.';
-comment on column public.ad_metrics.ad_group_id is 'Where one ad can run in several groups at once (Google Ads), each has a row; else empty.';
-comment on column public.ad_metrics.spend is 'In major units of `currency`, as reported.';
-comment on column public.ad_metrics.sync_id is 'The sync (metric_sync_logs.id) that confirmed the row last.';
-comment on column public.ad_metrics.is_pending is 'The figures of its requests and day do not reflect the row yet.';
-comment on column public.ad_metrics.is_gone is 'A complete reading of the day no longer had it; deleted once the figures reflect that.';
-comment on column public.ad_metrics.derived_at is 'When figures first reflected the row; null until its window was read completely.';
+CREATE INDEX ad_metrics_date_idx ON public.ad_metrics USING brin (date);
+comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only ads that a request names, or once named, are kept.';
+comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
+comment on column public.ad_metrics.kind is 'What the row is about: ad, or asset_group, whose id stands in ad_group_id.';
+comment on column public.ad_metrics.measures is 'Numbers by name (impressions, clicks, spend, reach), as reported; what was not told is not there. Money is in major units of `currency`.';
+comment on column public.ad_metrics.sync_id is 'The sync (metric_sync_logs.id) that changed the row last.';
 alter table public.ad_metrics enable row level security;
 grant delete, insert, select, update on public.ad_metrics to service_role;
 
@@ -101,30 +92,53 @@ create table public.clients (
 alter table public.clients enable row level security;
 grant delete, insert, select, update on public.clients to service_role;
 
+create table public.metric_accounts (
+  platform text not null,
+  account_id text not null,
+  token uuid,
+  leased_until timestamp with time zone,
+  sync_id uuid,
+  connection_id uuid,
+  attempted_at timestamp with time zone,
+  round_started_at timestamp with time zone,
+  whole_read_at timestamp with time zone,
+  window_days integer,
+  failures integer default 0 not null,
+  not_before timestamp with time zone,
+  constraint metric_accounts_pkey PRIMARY KEY (platform, account_id),
+  constraint metric_accounts_token_key UNIQUE (token)
+);
+comment on table public.metric_accounts is 'How far the syncs of an account are, and who may work on it now.';
+comment on column public.metric_accounts.token is 'The fencing token: the plan''s while a message is under way, then the sync''s own. Nothing is written for an account with any other.';
+comment on column public.metric_accounts.connection_id is 'The connection that read it last.';
+comment on column public.metric_accounts.round_started_at is 'Start of the first of the syncs that together read the range; null after the last.';
+comment on column public.metric_accounts.whole_read_at is 'Start of the newest sync, or round of syncs, that read the whole look-back.';
+comment on column public.metric_accounts.window_days is 'How many days are read at once; learnt from the account''s size and speed.';
+alter table public.metric_accounts enable row level security;
+grant insert, select, update on public.metric_accounts to service_role;
+
 create table public.metric_ad_links (
-  platform character varying(50) not null,
+  platform text not null,
   request_id uuid not null,
   ad_id text not null,
   is_current boolean default true not null,
-  is_settled boolean not null,
   constraint metric_ad_links_pkey PRIMARY KEY (platform, request_id, ad_id)
 );
 CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (platform, ad_id);
 CREATE INDEX metric_ad_links_request_idx ON public.metric_ad_links USING btree (request_id);
-CREATE INDEX metric_ad_links_unsettled_idx ON public.metric_ad_links USING btree (platform, request_id) WHERE (NOT is_settled);
 comment on table public.metric_ad_links is 'The ads that requests.metadata names, one row per platform, request and ad.';
 comment on column public.metric_ad_links.is_current is 'False once the request names the ad no more; deleted when its figures reflect that.';
-comment on column public.metric_ad_links.is_settled is 'Whether the request''s figures reflect all that the ledger has of the ad.';
 alter table public.metric_ad_links enable row level security;
 grant delete, insert, select, update on public.metric_ad_links to service_role;
 
 create table public.metric_backfills (
-  connection_id uuid not null,
+  platform text not null,
+  account_id text not null,
   since date not null,
   until date not null,
   started_at timestamp with time zone not null,
   finished_at timestamp with time zone,
-  constraint metric_backfills_pkey PRIMARY KEY (connection_id, since, until)
+  constraint metric_backfills_pkey PRIMARY KEY (platform, account_id, since, until)
 );
 comment on table public.metric_backfills is 'Ranges that somebody asked for by command; one without finished_at goes on where it stopped.';
 alter table public.metric_backfills enable row level security;
@@ -132,49 +146,114 @@ grant insert, select, update on public.metric_backfills to service_role;
 
 create table public.metric_connection_states (
   connection_id uuid not null,
-  token uuid,
-  leased_until timestamp with time zone,
-  sync_id uuid,
-  attempted_at timestamp with time zone,
-  round_started_at timestamp with time zone,
-  window_days integer,
-  failures integer default 0 not null,
-  not_before timestamp with time zone,
-  tried_credentials text,
   parked_at timestamp with time zone,
   parked_reason text,
   parked_credentials text,
+  parked_token text,
+  worked_credentials text,
   constraint metric_connection_states_pkey PRIMARY KEY (connection_id)
 );
-comment on table public.metric_connection_states is 'How far the syncs of a connection are, and who may work on it now.';
-comment on column public.metric_connection_states.token is 'The fencing token: the plan''s while a message is under way, then the sync''s own. Nothing is written for a connection with any other.';
-comment on column public.metric_connection_states.round_started_at is 'Start of the first of the syncs that together read the range; null after a success.';
-comment on column public.metric_connection_states.window_days is 'How many days are read at once; learnt from the account''s size and speed.';
-comment on column public.metric_connection_states.tried_credentials is 'Digest of the credentials that the newest sync was given.';
+CREATE INDEX metric_connection_states_token_idx ON public.metric_connection_states USING btree (parked_token);
+comment on table public.metric_connection_states is 'Connections whose credentials were refused, or have worked.';
 comment on column public.metric_connection_states.parked_credentials is 'Digest of the credentials that were refused; the connection is tried again with others.';
+comment on column public.metric_connection_states.parked_token is 'Digest of the token among them: however many connections share it, it is told once.';
+comment on column public.metric_connection_states.worked_credentials is 'Digest of credentials that have worked: a first refusal of these is asked again.';
 alter table public.metric_connection_states enable row level security;
 grant insert, select, update on public.metric_connection_states to service_role;
 
 create table public.metric_days (
-  connection_id uuid not null,
+  platform text not null,
+  account_id text not null,
   date date not null,
-  read_at timestamp with time zone not null,
-  sync_id uuid not null,
-  constraint metric_days_pkey PRIMARY KEY (connection_id, date)
+  read_at timestamp with time zone,
+  sync_id uuid,
+  connection_id uuid,
+  rows_read integer,
+  rows_named integer,
+  spend_read numeric,
+  spend_named numeric,
+  digest text,
+  failures integer default 0 not null,
+  try_after timestamp with time zone,
+  problem text,
+  constraint metric_days_pkey PRIMARY KEY (platform, account_id, date)
 );
-comment on table public.metric_days is 'Days of a connection that were read completely: until read_at the figures are as reported.';
+comment on table public.metric_days is 'Days of an account: as of when (read_at) the ledger has them completely, and by which sync and connection; or why a day could not be read.';
+comment on column public.metric_days.rows_named is 'Of rows_read and spend_read that part whose ads some request names or once named.';
+comment on column public.metric_days.digest is 'Of all that was stored for the day: one that is the same again is not sent.';
+comment on column public.metric_days.failures is 'How often it could not be read since it last was; `problem` says why, and it is not tried again before try_after.';
 alter table public.metric_days enable row level security;
-grant insert, select, update on public.metric_days to service_role;
+grant delete, insert, select, update on public.metric_days to service_role;
+
+create table public.metric_ledger (
+  is_one boolean default true not null,
+  whole_from date not null,
+  constraint metric_ledger_pkey PRIMARY KEY (is_one),
+  constraint metric_ledger_is_one_check CHECK (is_one)
+);
+comment on table public.metric_ledger is 'Retention has taken rows of earlier days from the ledger: figures of such days stay as they are, unless the day was read anew.';
+alter table public.metric_ledger enable row level security;
+grant insert, select, update on public.metric_ledger to service_role;
+
+create table public.metric_named_ads (
+  platform text not null,
+  ad_id text not null,
+  named_at timestamp with time zone not null,
+  constraint metric_named_ads_pkey PRIMARY KEY (platform, ad_id)
+);
+comment on table public.metric_named_ads is 'The ads that are stored: those that a request names, or once named, so that an ad that is named again has no hole.';
+alter table public.metric_named_ads enable row level security;
+grant insert, select on public.metric_named_ads to service_role;
+
+create table public.metric_names (
+  platform text not null,
+  account_id text not null,
+  level text not null,
+  id text not null,
+  name text,
+  constraint metric_names_pkey PRIMARY KEY (platform, account_id, level, id)
+);
+comment on table public.metric_names is 'The campaigns, ad groups (asset_group, where one stands in their place) and ads of the ledger, by the names that they had when they were read last.';
+alter table public.metric_names enable row level security;
+grant insert, select, update on public.metric_names to service_role;
 
 create table public.metric_platform_pauses (
-  platform character varying(50) not null,
+  platform text not null,
+  app text default ''::text not null,
   paused_until timestamp with time zone not null,
   reason text not null,
-  constraint metric_platform_pauses_pkey PRIMARY KEY (platform)
+  constraint metric_platform_pauses_pkey PRIMARY KEY (platform, app)
 );
-comment on table public.metric_platform_pauses is 'Platforms that limit our app as a whole: none of their connections is planned until then.';
+comment on table public.metric_platform_pauses is 'Platforms that limit an app as a whole: nothing is asked in its name until then. `app` is the id of a connection''s own app or client; empty for the deployment''s.';
 alter table public.metric_platform_pauses enable row level security;
 grant insert, select, update on public.metric_platform_pauses to service_role;
+
+create table public.metric_spend_changes (
+  platform text not null,
+  account_id text not null,
+  request_id uuid not null,
+  date date not null,
+  number integer not null,
+  sync_id uuid not null,
+  old_spend numeric not null,
+  new_spend numeric not null,
+  changed_at timestamp with time zone not null,
+  constraint metric_spend_changes_pkey PRIMARY KEY (platform, account_id, date, request_id, number)
+);
+CREATE INDEX metric_spend_changes_request_idx ON public.metric_spend_changes USING btree (request_id, date);
+comment on table public.metric_spend_changes is 'The history of restatements, per account, request and day: old_spend of number 1 is what was read first. From number 30 on, only the latest change is kept.';
+alter table public.metric_spend_changes enable row level security;
+grant delete, insert, select, update on public.metric_spend_changes to service_role;
+
+create table public.metric_staged_rows (
+  token uuid not null,
+  part integer not null,
+  rows jsonb not null,
+  constraint metric_staged_rows_pkey PRIMARY KEY (token, part)
+);
+comment on table public.metric_staged_rows is 'Rows of a day that is too large for one call, until all of them are there.';
+alter table public.metric_staged_rows enable row level security;
+grant delete, insert, select, update on public.metric_staged_rows to service_role;
 
 create table public.metric_sync_logs (
   id uuid default gen_random_uuid() not null,
@@ -196,6 +275,35 @@ CREATE INDEX metric_sync_logs_start_time_idx ON public.metric_sync_logs USING bt
 CREATE INDEX metric_sync_logs_succeeded_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE (((status)::text = 'success'::text) OR ((status)::text = 'partial'::text));
 alter table public.metric_sync_logs enable row level security;
 grant delete, insert, select, update on public.metric_sync_logs to service_role;
+
+create table public.metric_unnamed_ads (
+  platform text not null,
+  account_id text not null,
+  ad_id text not null,
+  ad_name text,
+  campaign_id text default ''::text not null,
+  campaign_name text,
+  spend numeric,
+  currency text,
+  first_date date not null,
+  last_date date not null,
+  round_started_at timestamp with time zone not null,
+  constraint metric_unnamed_ads_pkey PRIMARY KEY (platform, account_id, ad_id)
+);
+comment on table public.metric_unnamed_ads is 'Ads that were reported within the look-back and that no request names.';
+comment on column public.metric_unnamed_ads.round_started_at is 'The reading of the look-back that it was found in.';
+alter table public.metric_unnamed_ads enable row level security;
+grant delete, insert, select, update on public.metric_unnamed_ads to service_role;
+
+create table public.metric_unsettled_requests (
+  platform text not null,
+  request_id uuid not null,
+  before date default 'infinity'::date not null,
+  constraint metric_unsettled_requests_pkey PRIMARY KEY (platform, request_id)
+);
+comment on table public.metric_unsettled_requests is 'Requests that were given other ads: their figures are derived anew from the newest day back; those from `before` on are done.';
+alter table public.metric_unsettled_requests enable row level security;
+grant delete, insert, select, update on public.metric_unsettled_requests to service_role;
 
 create table public.notification_config (
   id uuid default gen_random_uuid() not null,
@@ -403,7 +511,6 @@ create table public.requests (
   updated_at timestamp with time zone default now(),
   constraint requests_pkey PRIMARY KEY (id)
 );
-CREATE INDEX requests_metadata_idx ON public.requests USING gin (metadata);
 alter table public.requests enable row level security;
 grant delete, insert, select, update on public.requests to service_role;
 
@@ -534,13 +641,12 @@ alter table public.worker_runs enable row level security;
 grant delete, insert, select on public.worker_runs to service_role;
 
 alter table public.activity_log add constraint activity_log_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id);
-alter table public.ad_metrics add constraint ad_metrics_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.platform_connections(id) ON DELETE CASCADE;
 alter table public.assets add constraint assets_request_id_fkey FOREIGN KEY (request_id) REFERENCES public.requests(id) ON DELETE CASCADE;
 alter table public.metric_ad_links add constraint metric_ad_links_request_id_fkey FOREIGN KEY (request_id) REFERENCES public.requests(id) ON DELETE CASCADE;
-alter table public.metric_backfills add constraint metric_backfills_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.platform_connections(id) ON DELETE CASCADE;
 alter table public.metric_connection_states add constraint metric_connection_states_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.platform_connections(id) ON DELETE CASCADE;
-alter table public.metric_days add constraint metric_days_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES public.platform_connections(id) ON DELETE CASCADE;
+alter table public.metric_spend_changes add constraint metric_spend_changes_request_id_fkey FOREIGN KEY (request_id) REFERENCES public.requests(id) ON DELETE CASCADE;
 alter table public.metric_sync_logs add constraint metric_sync_logs_platform_connection_id_fkey FOREIGN KEY (platform_connection_id) REFERENCES public.platform_connections(id);
+alter table public.metric_unsettled_requests add constraint metric_unsettled_requests_request_id_fkey FOREIGN KEY (request_id) REFERENCES public.requests(id) ON DELETE CASCADE;
 alter table public.notification_config add constraint notification_config_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id);
 alter table public.notification_deliveries add constraint notification_deliveries_notification_id_fkey FOREIGN KEY (notification_id) REFERENCES public.notification_queue(id) ON DELETE CASCADE;
 alter table public.notification_queue add constraint notification_queue_config_id_fkey FOREIGN KEY (config_id) REFERENCES public.notification_config(id);
@@ -552,6 +658,136 @@ alter table public.profiles add constraint profiles_id_fkey FOREIGN KEY (id) REF
 alter table public.requests add constraint requests_assigned_to_fkey FOREIGN KEY (assigned_to) REFERENCES auth.users(id);
 alter table public.requests add constraint requests_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
 alter table public.requests add constraint requests_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
+
+CREATE OR REPLACE FUNCTION public.account_requests(account public.metric_accounts, after uuid, most integer)
+ RETURNS uuid[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_nestloop TO 'off'
+AS $function$
+  select array(
+    select distinct link.request_id
+      from public.metric_names ad
+      join public.metric_ad_links link
+        on link.platform = (account).platform
+       and link.ad_id = ad.id
+       and link.is_current
+     where ad.platform = (account).platform
+       and ad.account_id = (account).account_id
+       and ad.level = 'ad'
+       and (account_requests.after is null or link.request_id > account_requests.after)
+     order by link.request_id
+     limit most
+  );
+$function$;
+revoke all on function public.account_requests(public.metric_accounts,uuid,integer) from public, anon, authenticated, service_role;
+grant execute on function public.account_requests(public.metric_accounts,uuid,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.account_ways(account public.metric_accounts, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', connection.id,
+               'platform', connection.platform,
+               'account_id', way.account_id,
+               'account_name', connection.account_name,
+               'credentials', connection.credentials,
+               'digest', digest.of,
+               'has_worked', coalesce(state.worked_credentials = digest.of, false)
+             )
+             order by connection.id is distinct from (account).connection_id,
+                      connection.created_at, connection.id
+           ),
+           '[]'
+         )
+    from public.metric_connections((account).platform, (account).account_id, as_of) way
+    join public.platform_connections connection on connection.id = way.id
+    left join public.metric_connection_states state on state.connection_id = way.id
+   cross join lateral (
+          select public.credentials_digest(connection.credentials) as of
+         ) digest
+   where way.is_active and not way.is_parked and way.paused_until is null;
+$function$;
+revoke all on function public.account_ways(public.metric_accounts,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.account_ways(public.metric_accounts,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.ad_ids_in(value jsonb)
+ RETURNS SETOF text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select ids.id
+    from jsonb_array_elements(
+           case jsonb_typeof(ad_ids_in.value)
+             when 'array' then ad_ids_in.value
+             else jsonb_build_array(ad_ids_in.value)
+           end
+         ) element (value)
+   cross join lateral (select element.value #>> '{}' as pasted) named
+   cross join lateral (
+           select pasted as id where pasted ~ '^[0-9]+$'
+           union all
+           select regexp_replace(
+                    regexp_replace(
+                      piece,
+                      '^(?:act_|urn:li:[A-Za-z]+:|customers/[0-9]+/[A-Za-z]+/(?:[0-9]+~)?)', ''
+                    ),
+                    '\.0+$', '' -- of a number that went through a spreadsheet
+                  )
+             from regexp_split_to_table(
+                    regexp_replace(
+                      replace(pasted, '%3A', ':'),
+                      '[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e'
+                      '\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]+',
+                      '', 'g'
+                    ),
+                    '[][,;|"''\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+'
+                  ) piece
+            where pasted !~ '^[0-9]+$' and piece <> ''
+         ) ids
+   where jsonb_typeof(element.value) in ('string', 'number');
+$function$;
+revoke all on function public.ad_ids_in(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.ad_ids_in(jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.aged_days(platform text, requests uuid[], dates date[])
+ RETURNS TABLE(request_id uuid, date date)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select distinct figure.request_id, figure.date
+    from public.metric_ledger ledger
+   cross join unnest(requests) wanted (request_id)
+   cross join lateral (
+          select one.request_id, one.date, one.source_detail
+            from public.performance_metrics one
+           where one.request_id = wanted.request_id
+             and one.platform = aged_days.platform
+             and one.derived
+             and one.metric_type in (select kind.metric_type from public.metric_kinds() kind)
+             and one.date = any (dates)
+             and one.date < ledger.whole_from
+          offset 0
+        ) figure
+   cross join lateral jsonb_array_elements_text(figure.source_detail -> 'account_ids') account (id)
+   where not exists (
+           select from public.metric_days day
+            where day.platform = aged_days.platform
+              and day.account_id = account.id
+              and day.date = figure.date
+              and day.read_at is not null
+         );
+$function$;
+revoke all on function public.aged_days(text,uuid[],date[]) from public, anon, authenticated, service_role;
+grant execute on function public.aged_days(text,uuid[],date[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.archive_activity_batch(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
  RETURNS jsonb
@@ -653,6 +889,7 @@ CREATE OR REPLACE FUNCTION public.begin_metric_backfill(connection_id uuid, toke
 AS $function$
 declare
   connection public.platform_connections;
+  account public.metric_accounts;
   started timestamptz;
 begin
   select * into connection
@@ -662,20 +899,43 @@ begin
   if not found then
     return '{"refused": "unknown"}';
   end if;
-  perform 1 from public.metric_connection_states state
-    where state.connection_id = connection.id and state.leased_until > as_of;
-  if found then
+  insert into public.metric_accounts (platform, account_id)
+  values (
+    public.metric_platform(connection.platform), public.metric_account_id(connection.account_id)
+  )
+  on conflict do nothing;
+  select * into account
+    from public.metric_accounts held
+   where held.platform = public.metric_platform(connection.platform)
+     and held.account_id = public.metric_account_id(connection.account_id)
+     for update;
+  if account.leased_until > as_of then
     return '{"refused": "busy"}';
   end if;
 
-  insert into public.metric_backfills as asked (connection_id, since, until, started_at)
-  values (connection.id, begin_metric_backfill.since, begin_metric_backfill.until, as_of)
+  insert into public.metric_backfills as asked (platform, account_id, since, until, started_at)
+  values (
+    account.platform, account.account_id, begin_metric_backfill.since,
+    begin_metric_backfill.until, as_of
+  )
   on conflict on constraint metric_backfills_pkey do update
     set started_at = case when asked.finished_at is null then asked.started_at else as_of end,
         finished_at = null
   returning asked.started_at into started;
   return public.open_metric_sync(
-    connection, begin_metric_backfill.token, lease, started,
+    account,
+    jsonb_build_array(
+      jsonb_build_object(
+        'id', connection.id,
+        'platform', connection.platform,
+        'account_id', account.account_id,
+        'account_name', connection.account_name,
+        'credentials', connection.credentials,
+        'digest', public.credentials_digest(connection.credentials),
+        'has_worked', false
+      )
+    ),
+    begin_metric_backfill.token, lease, started,
     begin_metric_backfill.since, begin_metric_backfill.until, as_of
   );
 end
@@ -683,47 +943,48 @@ $function$;
 revoke all on function public.begin_metric_backfill(uuid,uuid,date,date,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.begin_metric_backfill(uuid,uuid,date,date,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.begin_metric_sync(connection_id uuid, plan_token uuid, token uuid, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.begin_metric_sync(plan_token uuid, token uuid, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  state public.metric_connection_states;
-  connection public.platform_connections;
+  account public.metric_accounts;
+  ways jsonb;
+  paused interval;
 begin
-  select * into state
-    from public.metric_connection_states held
-   where held.connection_id = begin_metric_sync.connection_id
-     and held.token = begin_metric_sync.plan_token
+  select * into account
+    from public.metric_accounts held
+   where held.token = begin_metric_sync.plan_token
      and held.leased_until > as_of
      for update;
   if not found then
     return null;
   end if;
-  select * into connection
-    from public.platform_connections one
-   where one.id = begin_metric_sync.connection_id and one.is_active;
-  if not found then
-    update public.metric_connection_states held
-       set token = null, leased_until = null
-     where held.connection_id = begin_metric_sync.connection_id;
+  ways := public.account_ways(account, as_of);
+  if ways = '[]' then
+    select min(way.paused_until) - as_of into paused
+      from public.metric_connections(account.platform, account.account_id, as_of) way
+     where way.is_active and not way.is_parked;
+    if paused is not null then
+      return jsonb_build_object('paused', extract(epoch from paused));
+    end if;
+    perform public.drop_metric_plans(array[plan_token], as_of);
     return null;
   end if;
-
   return public.open_metric_sync(
-    connection, begin_metric_sync.token, lease,
+    account, ways, begin_metric_sync.token, lease,
     -- a round that lies too far back is read anew from its beginning
     case
-      when state.round_started_at > as_of - interval '1 day' then state.round_started_at
+      when account.round_started_at > as_of - interval '1 day' then account.round_started_at
       else as_of
     end,
     null, null, as_of
   );
 end
 $function$;
-revoke all on function public.begin_metric_sync(uuid,uuid,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.begin_metric_sync(uuid,uuid,uuid,interval,timestamp with time zone) to service_role;
+revoke all on function public.begin_metric_sync(uuid,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.begin_metric_sync(uuid,uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.carried_data(delivery_ids uuid[], byte_limit integer)
  RETURNS TABLE(number integer, id uuid, event_type text, template text, event_data text)
@@ -817,27 +1078,6 @@ $function$;
 revoke all on function public.cascade_tables(regclass) from public, anon, authenticated, service_role;
 grant execute on function public.cascade_tables(regclass) to service_role;
 
-CREATE OR REPLACE FUNCTION public.changed_ad_links(platform text, mapping_key text)
- RETURNS TABLE(request_id uuid, ad_id text, is_named boolean)
- LANGUAGE sql
- STABLE
- SET search_path TO ''
-AS $function$
-  with named as materialized (
-    select * from public.named_ads(changed_ad_links.mapping_key)
-  ),
-  known as materialized (
-    select link.request_id, link.ad_id
-      from public.metric_ad_links link
-     where link.platform = changed_ad_links.platform and link.is_current
-  )
-  select arrived.*, true from (select * from named except select * from known) arrived
-  union all
-  select departed.*, false from (select * from known except select * from named) departed;
-$function$;
-revoke all on function public.changed_ad_links(text,text) from public, anon, authenticated, service_role;
-grant execute on function public.changed_ad_links(text,text) to service_role;
-
 CREATE OR REPLACE FUNCTION public.changed_rows(tables oid[])
  RETURNS bigint
  LANGUAGE sql
@@ -851,6 +1091,60 @@ AS $function$
 $function$;
 revoke all on function public.changed_rows(oid[]) from public, anon, authenticated, service_role;
 grant execute on function public.changed_rows(oid[]) to service_role;
+
+CREATE OR REPLACE FUNCTION public.changed_spend(platform text, account_id text, ads text[], dates date[], differences numeric[])
+ RETURNS TABLE(request_id uuid, date date, old numeric, new numeric, earlier integer)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select change.request_id, change.date, standing.spend, standing.spend + change.difference,
+         known.count
+    from (
+      select link.request_id, ad.date, sum(ad.difference) as difference
+        from unnest(ads, dates, differences) ad (ad_id, date, difference)
+       cross join lateral (
+              select one.request_id
+                from public.metric_ad_links one
+               where one.platform = changed_spend.platform
+                 and one.ad_id = ad.ad_id
+                 and one.is_current
+              offset 0
+            ) link
+       where ad.difference <> 0
+       group by link.request_id, ad.date
+      having sum(ad.difference) <> 0
+    ) change
+   cross join lateral (
+          select sum((fact.measures ->> 'spend')::numeric) as spend
+            from public.metric_ad_links link
+           cross join lateral (
+                  select row.measures
+                    from public.ad_metrics row
+                   where row.platform = changed_spend.platform
+                     and row.ad_id = link.ad_id
+                     and row.date = change.date
+                     and row.account_id = changed_spend.account_id
+                  offset 0
+                ) fact
+           where link.platform = changed_spend.platform
+             and link.request_id = change.request_id
+             and link.is_current
+          offset 0
+        ) standing
+   cross join lateral (
+          select coalesce(max(one.number), 0) as count
+            from public.metric_spend_changes one
+           where one.platform = changed_spend.platform
+             and one.account_id = changed_spend.account_id
+             and one.date = change.date
+             and one.request_id = change.request_id
+          offset 0
+        ) known
+   where standing.spend is not null;
+$function$;
+revoke all on function public.changed_spend(text,text,text[],date[],numeric[]) from public, anon, authenticated, service_role;
+grant execute on function public.changed_spend(text,text,text[],date[],numeric[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1082,7 +1376,7 @@ $function$;
 revoke all on function public.clock_time(timestamp with time zone,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.clock_time(timestamp with time zone,interval,timestamp with time zone,timestamp with time zone,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.close_orphaned_sync_logs(connection_id uuid, longest interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.close_orphaned_sync_logs(sync_id uuid, longest interval, as_of timestamp with time zone DEFAULT now())
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1096,21 +1390,16 @@ begin
          error_message = 'The sync ended without a result: its worker was killed or ran out of time',
          details = coalesce(log.details, '{}'::jsonb) || '{"code": "orphaned"}'::jsonb
    where log.status = 'in_progress'
-     and (close_orphaned_sync_logs.connection_id is null
-          or log.platform_connection_id = close_orphaned_sync_logs.connection_id)
+     and (close_orphaned_sync_logs.sync_id is null or log.id = close_orphaned_sync_logs.sync_id)
      and not exists (
-           select from public.metric_connection_states state
-            where state.connection_id = log.platform_connection_id
-              and state.sync_id = log.id
-              and state.leased_until > as_of
+           select from public.metric_accounts account
+            where account.sync_id = log.id and account.leased_until > as_of
          )
      -- an older worker that still runs beside this one keeps its log for as long
      and (log.start_time is null
           or log.start_time <= as_of - close_orphaned_sync_logs.longest
           or exists (
-               select from public.metric_connection_states state
-                where state.connection_id = log.platform_connection_id
-                  and state.sync_id = log.id
+               select from public.metric_accounts account where account.sync_id = log.id
              ));
   get diagnostics closed = row_count;
   return closed;
@@ -1118,6 +1407,51 @@ end
 $function$;
 revoke all on function public.close_orphaned_sync_logs(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.close_orphaned_sync_logs(uuid,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.compare_metric_days(token uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+  account public.metric_accounts;
+  found_out jsonb;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  select jsonb_build_object(
+           'changed', coalesce(
+             jsonb_agg(told.day order by told.day) filter (
+               where known.digest is distinct from told.said ->> 'digest'
+                  or known.failures > 0
+                  or standing.count <> (told.said ->> 'rows_named')::integer
+             ),
+             '[]'
+           ),
+           'standing', coalesce(sum(standing.count), 0)
+         )
+    into found_out
+    from (select one.key::date as day, one.value as said from jsonb_each(days) one) told
+    left join public.metric_days known
+      on known.platform = account.platform
+     and known.account_id = account.account_id
+     and known.date = told.day
+   cross join lateral (
+          select count(*) as count
+            from public.ad_metrics fact
+           where fact.platform = account.platform
+             and fact.account_id = account.account_id
+             and fact.date = told.day
+          offset 0
+        ) standing;
+  return found_out;
+end
+$function$;
+revoke all on function public.compare_metric_days(uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.compare_metric_days(uuid,jsonb,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.complete_retention_policies(ids uuid[], as_of timestamp with time zone DEFAULT now())
  RETURNS void
@@ -1146,8 +1480,15 @@ begin
          account_name = coalesce(connect_account.account_name, connection.account_name),
          sync_frequency = coalesce(connect_account.sync_frequency, connection.sync_frequency),
          is_active = true
-   where connection.platform = connect_account.platform
-     and connection.account_id = connect_account.account_id
+   where connection.id = (
+           select way.id
+             from public.metric_connections(
+                    public.metric_platform(connect_account.platform),
+                    public.metric_account_id(connect_account.account_id)
+                  ) way
+            order by way.is_active desc, way.id
+            limit 1
+         )
   returning connection.id into connected;
   if connected is null then
     insert into public.platform_connections
@@ -1163,6 +1504,48 @@ end
 $function$;
 revoke all on function public.connect_account(text,text,jsonb,text,integer) from public, anon, authenticated, service_role;
 grant execute on function public.connect_account(text,text,jsonb,text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.connection_worked(connection_id uuid, digest text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into public.metric_connection_states as state (connection_id, worked_credentials)
+  select connection.id, connection_worked.digest
+    from public.platform_connections connection
+   where connection.id = connection_worked.connection_id
+  on conflict on constraint metric_connection_states_pkey do update
+    set worked_credentials = excluded.worked_credentials,
+        parked_at = null,
+        parked_reason = null,
+        parked_credentials = null,
+        parked_token = null
+    where state.parked_at is not null
+       or state.worked_credentials is distinct from excluded.worked_credentials;
+$function$;
+revoke all on function public.connection_worked(uuid,text) from public, anon, authenticated, service_role;
+grant execute on function public.connection_worked(uuid,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.count_aged_facts(cutoff timestamp with time zone, most integer)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select count(*)
+    from (
+      select from public.ad_metrics fact where fact.date < public.ledger_cutoff(cutoff)
+      union all
+      select from public.metric_days day where day.date < public.ledger_cutoff(cutoff)
+      union all
+      select
+        from public.metric_spend_changes change
+       where change.date < public.ledger_cutoff(cutoff)
+       limit most
+    ) counted;
+$function$;
+revoke all on function public.count_aged_facts(timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.count_aged_facts(timestamp with time zone,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.count_due(step text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, most integer)
  RETURNS bigint
@@ -1205,6 +1588,11 @@ declare
   end;
   due bigint;
 begin
+  if entity_type = 'ad_metrics' then
+    return jsonb_build_object(
+      'to_archive', 0, 'to_purge', public.count_aged_facts(archive_cutoff, most)
+    );
+  end if;
   if step is null then
     raise exception 'there is no retention for %', entity_type using errcode = '22023';
   end if;
@@ -1276,168 +1664,200 @@ $function$;
 revoke all on function public.demanded_columns() from public, anon, authenticated, service_role;
 grant execute on function public.demanded_columns() to service_role;
 
-CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[], dates date[], connection_id uuid, sync_id uuid, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.derive_account_days(token uuid, days date[], after uuid, most integer, is_doubted boolean, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
-#variable_conflict use_column -- an index cannot be named with its columns qualified
 declare
-  kinds constant text[] := array['impressions', 'clicks', 'spend', 'reach', 'cpm', 'cpc', 'ctr'];
+  account public.metric_accounts;
+  requests uuid[];
+  last uuid;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  requests := public.account_requests(account, derive_account_days.after, most);
+  last := case when cardinality(requests) = most then requests[most] end;
+  if is_doubted then
+    requests := public.differing_requests(account.platform, requests, days);
+  end if;
+  return jsonb_build_object('after', last)
+    || public.derive_metrics(account.platform, requests, days, account.sync_id, as_of);
+end
+$function$;
+revoke all on function public.derive_account_days(uuid,date[],uuid,integer,boolean,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.derive_account_days(uuid,date[],uuid,integer,boolean,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[], dates date[], sync_id uuid, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET enable_nestloop TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  of constant record := public.metric_expressions();
+  aged_requests uuid[];
+  aged_dates date[];
   counts jsonb;
 begin
-  -- two connections that serve one request take turns, so that the later one sees both
+  -- whoever deletes a request has its row before its links, and so have we
+  perform 1 from public.requests request
+    where request.id = any (requests)
+    order by request.id
+      for key share;
+  -- two accounts that serve one request take turns, so that the later one sees both
   perform 1
      from public.metric_ad_links link
     where link.platform = derive_metrics.platform
       and link.request_id = any (requests)
     order by link.request_id, link.ad_id
       for update;
+  if exists (
+    select from public.metric_ledger ledger where ledger.whole_from > any (dates)
+  ) then
+    select array_agg(aged.request_id), array_agg(aged.date)
+      into aged_requests, aged_dates
+      from public.aged_days(derive_metrics.platform, requests, dates) aged;
+  end if;
 
-  -- Lateral and "offset 0" make every lookup one by its index. Left to itself, the planner joins
-  -- whole tables while their statistics are old, which is what they are where much is written.
-  with wanted as (
-    select * from unnest(requests, dates) as wanted (request_id, date)
-  ),
-  facts as (
-    -- two connections to one account report the same; the later reading counts
-    select distinct on (wanted.request_id, wanted.date, fact.account_id, fact.ad_id,
-                        fact.ad_group_id)
-           wanted.request_id, wanted.date, fact.connection_id, fact.account_id, fact.ad_id,
-           fact.ad_name, fact.impressions, fact.clicks, fact.spend, fact.reach, fact.currency,
-           fact.time_zone
-      from wanted
-      -- a day without facts stays, with nulls
-      left join lateral (
-             select reported.*
-               from public.metric_ad_links link
-              cross join lateral (
-                      select *
-                        from public.ad_metrics row
-                       where row.platform = derive_metrics.platform
-                         and row.ad_id = link.ad_id
-                         and row.date = wanted.date
-                         and not row.is_gone
-                         and (row.derived_at is not null
-                              or row.connection_id = derive_metrics.connection_id)
-                      offset 0
-                    ) reported
-              where link.platform = derive_metrics.platform
-                and link.request_id = wanted.request_id
-                and link.is_current
-             offset 0
-           ) fact on true
-     order by wanted.request_id, wanted.date, fact.account_id, fact.ad_id, fact.ad_group_id,
-              fact.read_at desc, fact.connection_id
-  ),
-  totals as (
-    select request_id, date,
-           case when bool_and(impressions is not null) then sum(impressions) end as impressions,
-           case when bool_and(clicks is not null) then sum(clicks) end as clicks,
-           case
-             when bool_and(spend is not null) and count(distinct coalesce(currency, '')) = 1
-               then sum(spend)
-           end as spend,
-           case when count(*) = 1 then max(reach) end as reach,
-           count(distinct coalesce(currency, '')) > 1 as is_mixed,
-           jsonb_strip_nulls(jsonb_build_object(
-             'ad_ids', jsonb_agg(distinct ad_id),
-             'ad_names', jsonb_agg(distinct ad_name) filter (where ad_name is not null),
-             'ad_id', case when count(distinct ad_id) = 1 then min(ad_id) end,
-             'ad_name', case when count(distinct ad_id) = 1 then min(ad_name) end,
-             'currency', case when count(distinct currency) = 1 then min(currency) end,
-             'currencies',
-               case when count(distinct currency) > 1 then jsonb_agg(distinct currency) end,
-             'time_zones', jsonb_agg(distinct time_zone),
-             'account_ids', jsonb_agg(distinct account_id),
-             'connection_ids', jsonb_agg(distinct facts.connection_id)
-           )) as source_detail
-      from facts
-     group by request_id, date
-  ),
-  figures as materialized (
-    select totals.request_id, totals.date, metric.type as metric_type, metric.value,
-           totals.source_detail, totals.is_mixed
-      from totals
-     cross join lateral (
-        values
-          ('impressions', totals.impressions),
-          ('clicks', totals.clicks),
-          -- LinkedIn's sums have the tail of a binary fraction: the ledger keeps it
-          ('spend', trim_scale(round(totals.spend, 6))),
-          ('reach', totals.reach),
-          ('cpm', round(totals.spend * 1000 / nullif(totals.impressions, 0), 6)),
-          ('cpc', round(totals.spend / nullif(totals.clicks, 0), 6)),
-          ('ctr', round(totals.clicks * 100 / nullif(totals.impressions, 0), 6))
-     ) as metric (type, value)
-  ),
-  written as (
-    insert into public.performance_metrics as figure (
-      request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
-      created_at, updated_at
+  execute format(
+    $query$
+    with facts as materialized (%1$s),
+    aged as materialized (select * from unnest($6, $7) aged (request_id, date)),
+    totals as materialized (
+      select request_id, date, count(*) as facts,
+             min(coalesce(currency, '')) <> max(coalesce(currency, '')) as is_mixed,
+             min(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
+             min(time_zone) as time_zone,
+             (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone))
+               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone))
+               as is_of_several,
+             %2$s
+        from facts
+       group by request_id, date
+    ),
+    several as materialized (
+      select facts.request_id, facts.date,
+             count(distinct facts.ad_id) as ads,
+             jsonb_agg(distinct facts.account_id) as accounts,
+             jsonb_agg(distinct facts.currency) as currencies,
+             jsonb_agg(distinct facts.time_zone) as time_zones
+        from facts
+        join totals
+          on totals.request_id = facts.request_id
+         and totals.date = facts.date
+         and totals.is_of_several
+       group by facts.request_id, facts.date
+    ),
+    described as materialized (
+      select totals.*,
+             jsonb_strip_nulls(jsonb_build_object(
+               'ads', coalesce(several.ads, 1),
+               'ad_id', case when coalesce(several.ads, 1) = 1 then totals.ad_id end,
+               'ad_name', name.name,
+               'currency', case when not totals.is_mixed then totals.currency end,
+               'currencies', case when totals.is_mixed then several.currencies end,
+               'time_zones', coalesce(several.time_zones, jsonb_build_array(totals.time_zone)),
+               'account_ids', coalesce(several.accounts, jsonb_build_array(totals.account_id))
+             )) as source_detail
+        from totals
+        left join several
+          on several.request_id = totals.request_id and several.date = totals.date
+        left join lateral (
+               select one.name
+                 from public.metric_names one
+                where one.platform = $1
+                  and one.account_id = totals.account_id
+                  and one.level = 'ad'
+                  and one.id = totals.ad_id
+                  and coalesce(several.ads, 1) = 1
+               offset 0
+             ) name on true
+       where (totals.request_id, totals.date) not in (select * from aged)
+    ),
+    expected as materialized (
+      select described.request_id, described.date, described.source_detail, figure.metric_type,
+             figure.value
+        from described
+       cross join lateral (values (%3$s)) figure (metric_type, value)
+    ),
+    standing as materialized (
+      select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
+    ),
+    written as (
+      insert into public.performance_metrics as figure (
+        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
+        created_at, updated_at
+      )
+      select expected.request_id, $1, expected.metric_type, expected.value, expected.date,
+             'api_sync', expected.source_detail, $4, true, $5, $5
+        from expected
+        left join standing
+          on standing.request_id = expected.request_id
+         and standing.date = expected.date
+         and standing.metric_type = expected.metric_type
+       where expected.value is not null
+         and (standing.id is null
+              or standing.value is distinct from expected.value
+              or standing.source_detail is distinct from expected.source_detail)
+      on conflict (request_id, platform, metric_type, date) where derived do update
+        set value = excluded.value,
+            source = excluded.source,
+            source_detail = excluded.source_detail,
+            sync_id = coalesce(excluded.sync_id, figure.sync_id),
+            updated_at = excluded.updated_at
+      -- xmax is 0 in a row that this statement inserted
+      returning figure.xmax = 0 as is_new
+    ),
+    -- what the ledger no longer supports, and what an older worker left on the same keys
+    removed as (
+      delete from public.performance_metrics
+       where id = any (array(
+               select standing.id
+                 from standing
+                 left join expected
+                   on expected.request_id = standing.request_id
+                  and expected.date = standing.date
+                  and expected.metric_type = standing.metric_type
+                where expected.value is null
+               union all
+               select older.id
+                 from unnest($2) wanted (request_id)
+                cross join lateral (
+                        select figure.id, figure.request_id, figure.date
+                          from public.performance_metrics figure
+                         where figure.request_id = wanted.request_id
+                           and figure.platform = $1
+                           and figure.date = any ($3)
+                           and figure.metric_type
+                               in (select kind.metric_type from public.metric_kinds() kind)
+                           and figure.source = 'api_sync'
+                           and figure.derived is not true
+                        offset 0
+                      ) older
+                where (older.request_id, older.date) not in (select * from aged)
+             ))
+      returning 1
     )
-    select figures.request_id, derive_metrics.platform, figures.metric_type, figures.value,
-           figures.date, 'api_sync', figures.source_detail, derive_metrics.sync_id, true,
-           as_of, as_of
-      from figures
-     where figures.value is not null
-    on conflict (request_id, platform, metric_type, date) where derived do update
-      set value = excluded.value,
-          source_detail = excluded.source_detail,
-          sync_id = excluded.sync_id,
-          updated_at = excluded.updated_at
-      where figure.value is distinct from excluded.value
-         or figure.source_detail is distinct from excluded.source_detail
-    -- xmax is 0 in a row that this statement inserted
-    returning figure.xmax = 0 as is_new
-  ),
-  -- what the ledger no longer supports, and what an older worker left on the same keys
-  removed as (
-    delete from public.performance_metrics
-     where id = any (array(
-             select unsupported.id
-               from figures
-              cross join lateral (
-                      select figure.id
-                        from public.performance_metrics figure
-                       where figure.request_id = figures.request_id
-                         and figure.platform = derive_metrics.platform
-                         and figure.metric_type = figures.metric_type
-                         and figure.date = figures.date
-                         and figure.source = 'api_sync'
-                         and figure.derived
-                      offset 0
-                    ) unsupported
-              where figures.value is null
-             union all
-             select older.id
-               from wanted
-              cross join lateral (
-                      select figure.id
-                        from public.performance_metrics figure
-                       where figure.request_id = wanted.request_id
-                         and figure.platform = derive_metrics.platform
-                         and figure.date = wanted.date
-                         and figure.metric_type = any (kinds)
-                         and figure.source = 'api_sync'
-                         and figure.derived is not true
-                      offset 0
-                    ) older
-           ))
-    returning 1
+    select jsonb_build_object(
+             'created', (select count(*) from written where is_new),
+             'updated', (select count(*) from written where not is_new),
+             'deleted', (select count(*) from removed),
+             'mixed_currency_days', (select count(*) from totals where is_mixed)
+           )
+    $query$,
+    public.facts_query(), of.sums, of.figures, public.standing_query()
   )
-  select jsonb_build_object(
-           'created', (select count(*) from written where is_new),
-           'updated', (select count(*) from written where not is_new),
-           'deleted', (select count(*) from removed),
-           'mixed_currency_days', (select count(*) from totals where is_mixed)
-         )
-    into counts;
+  into counts
+  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates;
   return counts;
 end
 $function$;
-revoke all on function public.derive_metrics(text,uuid[],date[],uuid,uuid,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.derive_metrics(text,uuid[],date[],uuid,uuid,timestamp with time zone) to service_role;
+revoke all on function public.derive_metrics(text,uuid[],date[],uuid,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.derive_metrics(text,uuid[],date[],uuid,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.destination_time(destination text, moment timestamp with time zone)
  RETURNS timestamp with time zone
@@ -1459,6 +1879,50 @@ end
 $function$;
 revoke all on function public.destination_time(text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.destination_time(text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.differing_requests(platform text, requests uuid[], dates date[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_nestloop TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+declare
+  of constant record := public.metric_expressions();
+  differing uuid[];
+begin
+  execute format(
+    $query$
+    with totals as (
+      select request_id, date, count(*) as facts,
+             min(coalesce(currency, '')) <> max(coalesce(currency, '')) as is_mixed,
+             %2$s
+        from (%1$s) facts
+       group by request_id, date
+    ),
+    expected as (
+      select request_id, date, jsonb_strip_nulls(jsonb_build_object(%3$s)) as figures from totals
+    ),
+    standing as (
+      select request_id, date, jsonb_object_agg(metric_type, value) as figures
+        from (%4$s) figure
+       group by request_id, date
+    )
+    select array_agg(distinct request_id)
+      from expected
+      full join standing using (request_id, date)
+     where coalesce(expected.figures, '{}') is distinct from coalesce(standing.figures, '{}')
+    $query$,
+    public.facts_query(), of.sums, replace(of.figures, '), (', ', '), public.standing_query()
+  )
+  into differing
+  using platform, requests, dates;
+  return coalesce(differing, '{}');
+end
+$function$;
+revoke all on function public.differing_requests(text,uuid[],date[]) from public, anon, authenticated, service_role;
+grant execute on function public.differing_requests(text,uuid[],date[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.disconnect_account(connection_id uuid)
  RETURNS boolean
@@ -1561,17 +2025,27 @@ AS $function$
                    end,
                    'last_status', last.status,
                    'last_error', last.error_message,
-                   'requests', last.details -> 'requests'
+                   'requests', last.details -> 'requests',
+                   'unread_days', (
+                     select jsonb_object_agg(day.date, day.problem)
+                       from public.metric_days day
+                      where day.platform = account.platform
+                        and day.account_id = account.account_id
+                        and day.failures > 0
+                   )
                  )
                  order by connection.platform, connection.account_name, connection.id
                )
           from public.platform_connections connection
           left join public.metric_connection_states state
             on state.connection_id = connection.id
+          left join public.metric_accounts account
+            on account.platform = public.metric_platform(connection.platform)
+           and account.account_id = public.metric_account_id(connection.account_id)
           left join lateral (
                  select log.status, log.error_message, log.details
                    from public.metric_sync_logs log
-                  where log.platform_connection_id = connection.id
+                  where log.platform_connection_id = connection.id or log.id = account.sync_id
                   order by log.start_time desc nulls last
                   limit 1
                ) last on true
@@ -1594,9 +2068,9 @@ AS $function$
 declare
   dropped integer;
 begin
-  update public.metric_connection_states state
+  update public.metric_accounts account
      set leased_until = as_of, token = null
-   where state.token = any (tokens);
+   where account.token = any (tokens);
   get diagnostics dropped = row_count;
   return dropped;
 end
@@ -1604,38 +2078,31 @@ $function$;
 revoke all on function public.drop_metric_plans(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.drop_metric_plans(uuid[],timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.due_connections(platforms jsonb, as_of timestamp with time zone DEFAULT now())
- RETURNS TABLE(connection_id uuid, waiting_since timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.due_accounts(as_of timestamp with time zone DEFAULT now())
+ RETURNS TABLE(platform text, account_id text, waiting_since timestamp with time zone)
  LANGUAGE sql
  STABLE
  SET search_path TO ''
 AS $function$
-  select connection.id,
+  select way.platform,
+         way.account_id,
          greatest(
-           coalesce(due.at, '-infinity'::timestamptz),
-           coalesce(state.attempted_at, '-infinity'::timestamptz)
+           case when account.whole_read_at is null then '-infinity' else min(way.due_at) end,
+           coalesce(account.attempted_at, '-infinity')
          )
-    from public.platform_connections connection
-    left join public.metric_connection_states state on state.connection_id = connection.id
-    cross join lateral (
-      select connection.last_synced_at
-             + make_interval(mins => coalesce(connection.sync_frequency, 1440)) as at
-    ) due
-   where connection.is_active
-     and (due.at is null or due.at <= as_of)
-     and (state.leased_until is null or state.leased_until <= as_of)
-     and (state.not_before is null or state.not_before <= as_of)
-     and (state.parked_at is null
-          or state.parked_credentials is distinct from
-             public.credentials_digest(connection.credentials))
-     and not exists (
-           select from public.metric_platform_pauses pause
-            where pause.platform = platforms ->> lower(btrim(connection.platform))
-              and pause.paused_until > as_of
-         );
+    from public.metric_connections(null, null, as_of) way
+    left join public.metric_accounts account
+      on account.platform = way.platform and account.account_id = way.account_id
+   where way.is_active
+     and not way.is_parked
+     and way.paused_until is null
+     and (account.leased_until is null or account.leased_until <= as_of)
+     and (account.not_before is null or account.not_before <= as_of)
+   group by way.platform, way.account_id, account.whole_read_at, account.attempted_at
+  having account.whole_read_at is null or min(way.due_at) <= as_of;
 $function$;
-revoke all on function public.due_connections(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.due_connections(jsonb,timestamp with time zone) to service_role;
+revoke all on function public.due_accounts(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.due_accounts(timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.due_probes(most integer, as_of timestamp with time zone)
  RETURNS jsonb
@@ -1788,22 +2255,21 @@ $function$;
 revoke all on function public.end_expired_deliveries(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.end_expired_deliveries(interval,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.end_metric_sync(connection_id uuid, token uuid, result jsonb, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.end_metric_sync(token uuid, result jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
-  state public.metric_connection_states;
+  state public.metric_accounts;
   started timestamptz;
   is_backfill constant boolean := result ? 'backfill';
-  succeeded constant boolean := result ->> 'status' = 'success';
+  is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
   failed constant boolean := result ->> 'status' = 'failed';
 begin
   select * into state
-    from public.metric_connection_states held
-   where held.connection_id = end_metric_sync.connection_id
-     and held.token = end_metric_sync.token
+    from public.metric_accounts held
+   where held.token = end_metric_sync.token
      for update;
   if not found then
     return false;
@@ -1819,24 +2285,32 @@ begin
    where log.id = state.sync_id
   returning log.start_time into started;
 
-  if is_backfill and succeeded then
+  if is_backfill and is_done then
     update public.metric_backfills asked
        set finished_at = as_of
-     where asked.connection_id = end_metric_sync.connection_id
+     where asked.platform = state.platform
+       and asked.account_id = state.account_id
        and asked.since = (result -> 'backfill' ->> 'since')::date
        and asked.until = (result -> 'backfill' ->> 'until')::date;
-  elsif succeeded then
+  elsif is_done then
     update public.platform_connections connection
-       set last_synced_at = started
-     where connection.id = end_metric_sync.connection_id;
+       set last_synced_at = coalesce(started, state.attempted_at)
+      from public.metric_connections(state.platform, state.account_id, as_of) way
+     where way.is_active and connection.id = way.id;
   end if;
 
-  update public.metric_connection_states held
+  update public.metric_accounts held
      set token = null,
          leased_until = null,
+         connection_id = coalesce((result -> 'connection' ->> 'id')::uuid, held.connection_id),
          window_days = coalesce((result ->> 'window_days')::integer, held.window_days),
+         whole_read_at = case
+           when is_done and not is_backfill and (result ->> 'is_whole')::boolean
+             then coalesce(held.round_started_at, held.attempted_at)
+           else held.whole_read_at
+         end,
          round_started_at =
-           case when succeeded and not is_backfill then null else held.round_started_at end,
+           case when is_done and not is_backfill then null else held.round_started_at end,
          failures = case
            when is_backfill then held.failures
            when failed then held.failures + 1
@@ -1845,33 +2319,22 @@ begin
          not_before = coalesce(
            as_of + make_interval(secs => (result ->> 'not_before')::double precision),
            case when is_backfill then held.not_before end
-         ),
-         parked_at = case when failed then held.parked_at end,
-         parked_reason = case when failed then held.parked_reason end,
-         parked_credentials = case when failed then held.parked_credentials end
-   where held.connection_id = end_metric_sync.connection_id;
+         )
+   where held.platform = state.platform and held.account_id = state.account_id;
 
-  if result -> 'pause' is not null then
-    insert into public.metric_platform_pauses as pause (platform, paused_until, reason)
-    values (
-      result -> 'pause' ->> 'platform',
-      as_of + make_interval(secs => (result -> 'pause' ->> 'seconds')::double precision),
-      result -> 'pause' ->> 'reason'
-    )
-    on conflict on constraint metric_platform_pauses_pkey do update
-      set paused_until = greatest(pause.paused_until, excluded.paused_until),
-          reason = excluded.reason;
-  end if;
-  if result ->> 'parked' is not null then
-    perform public.park_connection(
-      end_metric_sync.connection_id, result ->> 'parked', as_of
-    );
-  end if;
+  perform public.pause_app(state.platform, result -> 'pause', as_of);
+  perform public.connection_worked(
+    (result -> 'connection' ->> 'id')::uuid, result -> 'connection' ->> 'digest'
+  );
+  perform public.park_connection(
+            (parked ->> 'connection_id')::uuid, parked ->> 'digest', parked ->> 'reason', as_of
+          )
+     from jsonb_array_elements(coalesce(result -> 'parked', '[]')) parked;
   return true;
 end
 $function$;
-revoke all on function public.end_metric_sync(uuid,uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.end_metric_sync(uuid,uuid,jsonb,timestamp with time zone) to service_role;
+revoke all on function public.end_metric_sync(uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.end_metric_sync(uuid,jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.end_notifications(notification_ids uuid[], final_outcome text, reason text, as_of timestamp with time zone)
  RETURNS void
@@ -2028,6 +2491,32 @@ $function$;
 revoke all on function public.enter_fates(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.enter_fates(jsonb,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.facts_query()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select $$
+    select link.request_id, fact.*
+      from unnest($2) wanted (request_id)
+     cross join lateral (
+            select one.request_id, one.ad_id
+              from public.metric_ad_links one
+             where one.platform = $1 and one.request_id = wanted.request_id and one.is_current
+            offset 0
+          ) link
+     cross join lateral (
+            select row.date, row.account_id, row.ad_id, row.measures, row.currency, row.time_zone
+              from public.ad_metrics row
+             where row.platform = $1 and row.ad_id = link.ad_id and row.date = any ($3)
+            offset 0
+          ) fact
+  $$;
+$function$;
+revoke all on function public.facts_query() from public, anon, authenticated, service_role;
+grant execute on function public.facts_query() to service_role;
+
 CREATE OR REPLACE FUNCTION public.fair_deliveries(places text[], trials text[], wanted integer)
  RETURNS uuid[]
  LANGUAGE plpgsql
@@ -2074,94 +2563,6 @@ end
 $function$;
 revoke all on function public.fair_deliveries(text[],text[],integer) from public, anon, authenticated, service_role;
 grant execute on function public.fair_deliveries(text[],text[],integer) to service_role;
-
-CREATE OR REPLACE FUNCTION public.finish_metric_window(connection_id uuid, token uuid, platform text, since date, until date, most integer, lease interval, as_of timestamp with time zone DEFAULT now())
- RETURNS jsonb
- LANGUAGE plpgsql
- SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
-AS $function$
-declare
-  sync constant uuid := public.hold_connection(connection_id, token, lease, as_of);
-  pending_ads text[];
-  pending_dates date[];
-  requests uuid[];
-  dates date[];
-  counts jsonb;
-  is_finished boolean;
-begin
-  if sync is null then
-    return null;
-  end if;
-  update public.ad_metrics fact
-     set is_gone = true, is_pending = true
-   where fact.connection_id = finish_metric_window.connection_id
-     and fact.date between since and until
-     and fact.sync_id <> sync
-     and not fact.is_gone;
-
-  select array_agg(pending.ad_id), array_agg(pending.date)
-    into pending_ads, pending_dates
-    from (
-      select fact.ad_id, fact.date
-        from public.ad_metrics fact
-       where fact.connection_id = finish_metric_window.connection_id
-         and fact.is_pending
-         and fact.date between since and until
-       order by fact.ad_id, fact.date
-       limit most
-    ) pending;
-
-  select array_agg(figure.request_id), array_agg(figure.date)
-    into requests, dates
-    from (
-      select distinct link.request_id, pending.date
-        from unnest(pending_ads, pending_dates) as pending (ad_id, date)
-        join public.metric_ad_links link
-          on link.platform = finish_metric_window.platform
-         and link.ad_id = pending.ad_id
-         and link.is_current
-    ) figure;
-  counts := public.derive_metrics(
-    finish_metric_window.platform, requests, dates, connection_id, sync, as_of
-  );
-
-  -- the window and is_pending say nothing new, but keep all other days from being looked at
-  delete from public.ad_metrics fact
-   using unnest(pending_ads, pending_dates) as done (ad_id, date)
-   where fact.connection_id = finish_metric_window.connection_id
-     and fact.date between since and until
-     and fact.is_pending
-     and fact.date = done.date
-     and fact.ad_id = done.ad_id
-     and fact.is_gone;
-  update public.ad_metrics fact
-     set is_pending = false, derived_at = coalesce(fact.derived_at, as_of)
-    from unnest(pending_ads, pending_dates) as done (ad_id, date)
-   where fact.connection_id = finish_metric_window.connection_id
-     and fact.date between since and until
-     and fact.is_pending
-     and fact.date = done.date
-     and fact.ad_id = done.ad_id;
-
-  is_finished := coalesce(cardinality(pending_ads), 0) < most;
-  if is_finished then
-    is_finished := public.replace_older_figures(
-      connection_id, finish_metric_window.platform, since, until, most * 5
-    );
-  end if;
-  if is_finished then
-    insert into public.metric_days as day (connection_id, date, read_at, sync_id)
-    select finish_metric_window.connection_id, one::date, as_of, sync
-      from generate_series(since::timestamp, until::timestamp, interval '1 day') one
-    on conflict on constraint metric_days_pkey do update
-      set read_at = excluded.read_at, sync_id = excluded.sync_id;
-  end if;
-  return counts || jsonb_build_object('is_finished', is_finished);
-end
-$function$;
-revoke all on function public.finish_metric_window(uuid,uuid,text,date,date,integer,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.finish_metric_window(uuid,uuid,text,date,date,integer,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.finish_notification_run(run_id uuid, handover jsonb DEFAULT NULL::jsonb, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -2299,6 +2700,32 @@ $function$;
 revoke all on function public.follow_configs(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.follow_configs(interval,integer,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.forget_unnamed_ads(token uuid, kept text[], lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  delete from public.metric_unnamed_ads known
+   where known.platform = account.platform
+     and known.account_id = account.account_id
+     and case
+           when kept is null then known.round_started_at
+                < coalesce(account.round_started_at, account.attempted_at)
+           else known.ad_id <> all (kept)
+         end;
+  return true;
+end
+$function$;
+revoke all on function public.forget_unnamed_ads(uuid,text[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.forget_unnamed_ads(uuid,text[],interval,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.generated_rows(wanted integer)
  RETURNS SETOF integer
  LANGUAGE sql
@@ -2310,19 +2737,18 @@ $function$;
 revoke all on function public.generated_rows(integer) from public, anon, authenticated, service_role;
 grant execute on function public.generated_rows(integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.hold_connection(connection_id uuid, token uuid, lease interval, as_of timestamp with time zone DEFAULT now())
- RETURNS uuid
+CREATE OR REPLACE FUNCTION public.hold_account(token uuid, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS SETOF public.metric_accounts
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
-  update public.metric_connection_states state
+  update public.metric_accounts account
      set leased_until = as_of + lease
-   where state.connection_id = hold_connection.connection_id
-     and state.token = hold_connection.token
-  returning state.sync_id;
+   where account.token = hold_account.token
+  returning *;
 $function$;
-revoke all on function public.hold_connection(uuid,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.hold_connection(uuid,uuid,interval,timestamp with time zone) to service_role;
+revoke all on function public.hold_account(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.hold_account(uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.holds_worker_lease(name text, holder uuid)
  RETURNS boolean
@@ -2340,6 +2766,46 @@ end
 $function$;
 revoke all on function public.holds_worker_lease(text,uuid) from public, anon, authenticated, service_role;
 grant execute on function public.holds_worker_lease(text,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION public.leave_out_metric_days(token uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_days as day
+    (platform, account_id, date, failures, try_after, problem)
+  select account.platform, account.account_id, told.key::date, 1, as_of + interval '1 hour',
+         told.value
+    from jsonb_each_text(days) told
+  on conflict on constraint metric_days_pkey do update
+    set failures = day.failures + 1,
+        try_after = as_of + least(
+          interval '3 days', interval '1 hour' * power(2, least(day.failures, 10))
+        ),
+        problem = excluded.problem;
+  return true;
+end
+$function$;
+revoke all on function public.leave_out_metric_days(uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.leave_out_metric_days(uuid,jsonb,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.ledger_cutoff(cutoff timestamp with time zone)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select (cutoff at time zone 'UTC')::date - 1;
+$function$;
+revoke all on function public.ledger_cutoff(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.ledger_cutoff(timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.leftover_columns(columns text[])
  RETURNS text[]
@@ -2359,7 +2825,7 @@ $function$;
 revoke all on function public.leftover_columns(text[]) from public, anon, authenticated, service_role;
 grant execute on function public.leftover_columns(text[]) to service_role;
 
-CREATE OR REPLACE FUNCTION public.list_connections(platforms jsonb DEFAULT '{}'::jsonb, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.list_connections(as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE sql
  STABLE
@@ -2371,48 +2837,58 @@ AS $function$
                'id', connection.id,
                'platform', connection.platform,
                'account', coalesce(connection.account_name, connection.account_id),
+               'account_id', way.account_id,
                'state', case
-                 when not coalesce(connection.is_active, false) then 'inactive'
-                 when state.leased_until > as_of then 'syncing'
-                 when parked.reason is not null then 'parked'
+                 when not way.is_active then 'inactive'
+                 when account.leased_until > as_of then 'syncing'
+                 when way.is_parked then 'parked'
                  when waits.until is not null then 'waiting'
                  else 'active'
                end,
                'last_synced_at', connection.last_synced_at,
                'last_status', last.status,
                'until', waits.until,
-               'reason', coalesce(parked.reason, pause.reason, last.error_message)
+               'unread_days', unread.days,
+               'reason', coalesce(
+                 case when way.is_parked then state.parked_reason end,
+                 case when way.paused_until is not null then pause.reason end,
+                 last.error_message
+               )
              )
              order by connection.platform, connection.account_name, connection.id
            ),
            '[]'
          )
-    from public.platform_connections connection
-    left join public.metric_connection_states state on state.connection_id = connection.id
+    from public.metric_connections(null, null, as_of) way
+    join public.platform_connections connection on connection.id = way.id
+    left join public.metric_connection_states state on state.connection_id = way.id
+    left join public.metric_accounts account
+      on account.platform = way.platform and account.account_id = way.account_id
+    left join public.metric_platform_pauses pause
+      on pause.platform = way.platform and pause.app = public.metric_app(connection.credentials)
+    -- the account's, whichever of its connections read it
     left join lateral (
       select log.status, log.error_message
         from public.metric_sync_logs log
-       where log.platform_connection_id = connection.id
+       where log.platform_connection_id = connection.id or log.id = account.sync_id
        order by log.start_time desc nulls last
        limit 1
     ) last on true
-    left join public.metric_platform_pauses pause
-      on pause.platform = platforms ->> lower(btrim(connection.platform))
-     and pause.paused_until > as_of
-    -- with other credentials it is tried again
-    left join lateral (
-      select state.parked_reason as reason
-       where state.parked_at is not null
-         and state.parked_credentials = public.credentials_digest(connection.credentials)
-    ) parked on true
-    cross join lateral (
+   cross join lateral (
+      select count(*) as days
+        from public.metric_days day
+       where day.platform = way.platform
+         and day.account_id = way.account_id
+         and day.failures > 0
+   ) unread
+   cross join lateral (
       select greatest(
-               case when state.not_before > as_of then state.not_before end, pause.paused_until
+               case when account.not_before > as_of then account.not_before end, way.paused_until
              ) as until
-    ) waits;
+   ) waits;
 $function$;
-revoke all on function public.list_connections(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.list_connections(jsonb,timestamp with time zone) to service_role;
+revoke all on function public.list_connections(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.list_connections(timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_dead_notifications(config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 100)
  RETURNS jsonb
@@ -2645,35 +3121,39 @@ $function$;
 revoke all on function public.list_worker_runs(integer,text) from public, anon, authenticated, service_role;
 grant execute on function public.list_worker_runs(integer,text) to service_role;
 
-CREATE OR REPLACE FUNCTION public.load_ad_links(platform text, mapping_key text, after text DEFAULT NULL::text, most integer DEFAULT 20000, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.load_named_ads(platform text, account_id text, after text DEFAULT ''::text, most integer DEFAULT 20000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
- LANGUAGE plpgsql
+ LANGUAGE sql
+ STABLE
  SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
-begin
-  if load_ad_links.after is null then
-    perform public.refresh_ad_links(load_ad_links.platform, load_ad_links.mapping_key);
-  end if;
-  return coalesce(
-    (
-      select jsonb_agg(page.ad_id order by page.ad_id)
-        from (
-          select distinct link.ad_id
-            from public.metric_ad_links link
-           where link.platform = load_ad_links.platform
-             and link.is_current
-             and (load_ad_links.after is null or link.ad_id > load_ad_links.after)
-           order by link.ad_id
-           limit load_ad_links.most
-        ) page
+  select jsonb_build_object(
+    'ads', coalesce(
+      (
+        select jsonb_agg(page.ad_id order by page.ad_id)
+          from (
+            select named.ad_id
+              from public.metric_named_ads named
+             where named.platform = load_named_ads.platform
+               and named.ad_id > load_named_ads.after
+             order by named.ad_id
+             limit most
+          ) page
+      ),
+      '[]'
     ),
-    '[]'
+    'is_newly_named', exists (
+      select
+        from public.metric_unnamed_ads unnamed
+        join public.metric_named_ads named
+          on named.platform = unnamed.platform and named.ad_id = unnamed.ad_id
+       where unnamed.platform = load_named_ads.platform
+         and unnamed.account_id = load_named_ads.account_id
+    )
   );
-end
 $function$;
-revoke all on function public.load_ad_links(text,text,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.load_ad_links(text,text,text,integer,timestamp with time zone) to service_role;
+revoke all on function public.load_named_ads(text,text,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.load_named_ads(text,text,text,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.lock_and_get_notifications(batch_size integer DEFAULT 50, as_of timestamp with time zone DEFAULT now())
  RETURNS TABLE(id uuid, config_id uuid, entity_id uuid, entity_type character varying, event_data jsonb, attempts integer)
@@ -2827,6 +3307,195 @@ $function$;
 revoke all on function public.look_for_notifications(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.look_for_notifications(uuid,interval,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.mark_metric_days(token uuid, connection_id uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_days as day (
+    platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
+    spend_read, spend_named, digest
+  )
+  select account.platform, account.account_id, told.key::date, account.attempted_at,
+         account.sync_id, mark_metric_days.connection_id,
+         (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
+         (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
+         told.value ->> 'digest'
+    from jsonb_each(days) told
+  on conflict on constraint metric_days_pkey do update
+    set read_at = excluded.read_at,
+        sync_id = excluded.sync_id,
+        connection_id = excluded.connection_id,
+        rows_read = excluded.rows_read,
+        rows_named = excluded.rows_named,
+        spend_read = excluded.spend_read,
+        spend_named = excluded.spend_named,
+        digest = excluded.digest,
+        failures = 0,
+        try_after = null,
+        problem = null;
+  return true;
+end
+$function$;
+revoke all on function public.mark_metric_days(uuid,uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.mark_metric_days(uuid,uuid,jsonb,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.metric_account_id(written text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select case when digits.plain ~ '^[0-9]+$' then digits.plain else coalesce(btrim(written), '') end
+    from (
+      select regexp_replace(
+               translate(
+                 regexp_replace(
+                   coalesce(written, ''),
+                   '[\s\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]+',
+                   '', 'g'
+                 ),
+                 '"''-‐‑‒–—―', ''
+               ),
+               '^(act_|urn:li:sponsoredAccount:|customers/)', ''
+             ) as plain
+    ) digits;
+$function$;
+revoke all on function public.metric_account_id(text) from public, anon, authenticated, service_role;
+grant execute on function public.metric_account_id(text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.metric_app(credentials jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select split_part(
+           btrim(coalesce(credentials ->> 'client_id', credentials ->> 'app_id', '')), '-', 1
+         );
+$function$;
+revoke all on function public.metric_app(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.metric_app(jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.metric_connections(platform text DEFAULT NULL::text, account_id text DEFAULT NULL::text, as_of timestamp with time zone DEFAULT now())
+ RETURNS TABLE(id uuid, platform text, account_id text, is_active boolean, due_at timestamp with time zone, minutes integer, is_parked boolean, paused_until timestamp with time zone)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select connection.id,
+         public.metric_platform(connection.platform),
+         public.metric_account_id(connection.account_id),
+         coalesce(connection.is_active, false),
+         -- a time to come is no time at which anything was synced
+         case
+           when connection.last_synced_at <= as_of then connection.last_synced_at
+                + make_interval(mins => coalesce(connection.sync_frequency, 1440))
+           else '-infinity'
+         end,
+         coalesce(connection.sync_frequency, 1440),
+         coalesce(
+           state.parked_at is not null
+           and state.parked_credentials = public.credentials_digest(connection.credentials),
+           false
+         ),
+         pause.paused_until
+    from public.platform_connections connection
+    left join public.metric_connection_states state on state.connection_id = connection.id
+    left join public.metric_platform_pauses pause
+      on pause.platform = public.metric_platform(connection.platform)
+     and pause.app = public.metric_app(connection.credentials)
+     and pause.paused_until > as_of
+   where metric_connections.platform is null
+      or (public.metric_platform(connection.platform) = metric_connections.platform
+          and public.metric_account_id(connection.account_id) = metric_connections.account_id);
+$function$;
+revoke all on function public.metric_connections(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.metric_connections(text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.metric_expressions(OUT sums text, OUT figures text)
+ RETURNS record
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select (
+           select string_agg(
+                    format(
+                      'case when count(measures -> %1$L) = count(*) '
+                      'then sum((measures ->> %1$L)::numeric) end as %1$I',
+                      measure.name
+                    ),
+                    ', '
+                  )
+             from (
+               select kind.measure as name from public.metric_kinds() kind
+               union
+               select kind.per from public.metric_kinds() kind where kind.per is not null
+             ) measure
+         ),
+         (
+           select string_agg(
+                    format(
+                      '%L, case when %s then trim_scale(round(%I%s, 6)) end',
+                      kind.metric_type,
+                      case kind.rule
+                        when 'money' then 'not is_mixed'
+                        when 'single' then 'facts = 1'
+                        else 'true'
+                      end,
+                      kind.measure,
+                      ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
+                    ),
+                    '), ('
+                  )
+             from public.metric_kinds() kind
+         );
+$function$;
+revoke all on function public.metric_expressions() from public, anon, authenticated, service_role;
+grant execute on function public.metric_expressions() to service_role;
+
+CREATE OR REPLACE FUNCTION public.metric_kinds()
+ RETURNS TABLE(metric_type text, rule text, measure text, per text, factor numeric)
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  values
+    ('impressions', 'sum', 'impressions', null, null),
+    ('clicks', 'sum', 'clicks', null, null),
+    ('spend', 'money', 'spend', null, null),
+    ('reach', 'single', 'reach', null, null),
+    ('cpm', 'money', 'spend', 'impressions', 1000),
+    ('cpc', 'money', 'spend', 'clicks', 1),
+    ('ctr', 'sum', 'clicks', 'impressions', 100)
+$function$;
+revoke all on function public.metric_kinds() from public, anon, authenticated, service_role;
+grant execute on function public.metric_kinds() to service_role;
+
+CREATE OR REPLACE FUNCTION public.metric_platform(name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select case lower(btrim(name))
+    when 'facebook' then 'meta'
+    when 'instagram' then 'meta'
+    when 'google' then 'google_ads'
+    else lower(btrim(name))
+  end;
+$function$;
+revoke all on function public.metric_platform(text) from public, anon, authenticated, service_role;
+grant execute on function public.metric_platform(text) to service_role;
+
 CREATE OR REPLACE FUNCTION public.moving_statements(due text, OUT moving text, OUT settling text)
  RETURNS record
  LANGUAGE plpgsql
@@ -2905,27 +3574,6 @@ end
 $function$;
 revoke all on function public.moving_statements(text) from public, anon, authenticated, service_role;
 grant execute on function public.moving_statements(text) to service_role;
-
-CREATE OR REPLACE FUNCTION public.named_ads(mapping_key text)
- RETURNS TABLE(request_id uuid, ad_id text)
- LANGUAGE sql
- STABLE
- SET search_path TO ''
-AS $function$
-  select distinct request.id, btrim(named.value #>> '{}')
-    from public.requests request
-   cross join lateral jsonb_array_elements(
-           case jsonb_typeof(request.metadata -> named_ads.mapping_key)
-             when 'array' then request.metadata -> named_ads.mapping_key
-             else jsonb_build_array(request.metadata -> named_ads.mapping_key)
-           end
-         ) named
-   where request.metadata ? named_ads.mapping_key
-     and jsonb_typeof(named.value) in ('string', 'number')
-     and btrim(named.value #>> '{}') <> '';
-$function$;
-revoke all on function public.named_ads(text) from public, anon, authenticated, service_role;
-grant execute on function public.named_ads(text) to service_role;
 
 CREATE OR REPLACE FUNCTION public.notification_routes(notification_ids uuid[])
  RETURNS TABLE(notification_id uuid, config_id uuid, destination text, verdict text, reason text)
@@ -3030,6 +3678,59 @@ $function$;
 revoke all on function public.notification_routes(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.notification_routes(uuid[]) to service_role;
 
+CREATE OR REPLACE FUNCTION public.odd_ad_mappings(mapping_keys text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with named as (
+    select request.id as request_id, mapping_key, one.value
+      from unnest(odd_ad_mappings.mapping_keys) mapping_key
+      join public.requests request on request.metadata ? mapping_key
+     cross join lateral jsonb_array_elements(
+             case jsonb_typeof(request.metadata -> mapping_key)
+               when 'array' then request.metadata -> mapping_key
+               else jsonb_build_array(request.metadata -> mapping_key)
+             end
+           ) one (value)
+     where one.value not in ('null', '""')
+  ),
+  odd as (
+    select named.*,
+           case
+             -- 2^53: from there on, neighbours become one number
+             when jsonb_typeof(value) = 'number' and value >= to_jsonb(9007199254740992) then 'rounded'
+             when jsonb_typeof(value) in ('string', 'number') and not exists (
+                    select from public.ad_ids_in(value) ids (ad_id)
+                     where ids.ad_id !~ '^[0-9]+$'
+                  ) then null
+             else 'no_id'
+           end as problem
+      from named
+  ),
+  found as (
+    select * from odd where problem is not null
+  )
+  select jsonb_build_object(
+    'count', (select count(*) from found),
+    'examples', coalesce(
+      (
+        select jsonb_agg(to_jsonb(example) order by example.request_id, example.mapping_key)
+          from (
+            select request_id, mapping_key, left(value #>> '{}', 80) as value, problem
+              from found
+             order by request_id, mapping_key
+             limit 20
+          ) example
+      ),
+      '[]'
+    )
+  );
+$function$;
+revoke all on function public.odd_ad_mappings(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.odd_ad_mappings(text[]) to service_role;
+
 CREATE OR REPLACE FUNCTION public.oldest_due_notification(as_of timestamp with time zone DEFAULT now())
  RETURNS double precision
  LANGUAGE plpgsql
@@ -3085,52 +3786,65 @@ $function$;
 revoke all on function public.oldest_due_notification(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.oldest_due_notification(timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.open_metric_sync(connection public.platform_connections, token uuid, lease interval, round_started_at timestamp with time zone, days_since date, days_until date, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.open_metric_sync(account public.metric_accounts, ways jsonb, token uuid, lease interval, round_started_at timestamp with time zone, days_since date, days_until date, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
   opened uuid := gen_random_uuid();
-  state public.metric_connection_states;
+  state public.metric_accounts;
 begin
-  insert into public.metric_connection_states as held
-    (connection_id, token, leased_until, sync_id, attempted_at, round_started_at,
-     tried_credentials)
+  insert into public.metric_accounts as held
+    (platform, account_id, token, leased_until, sync_id, attempted_at, round_started_at)
   values
-    (connection.id, open_metric_sync.token, as_of + lease, opened, as_of,
-     case when days_since is null then open_metric_sync.round_started_at end,
-     public.credentials_digest(connection.credentials))
-  on conflict on constraint metric_connection_states_pkey do update
+    ((account).platform, (account).account_id, open_metric_sync.token, as_of + lease, opened,
+     as_of, case when days_since is null then open_metric_sync.round_started_at end)
+  on conflict on constraint metric_accounts_pkey do update
     set token = excluded.token,
         leased_until = excluded.leased_until,
         sync_id = excluded.sync_id,
         attempted_at = excluded.attempted_at,
-        round_started_at = coalesce(excluded.round_started_at, held.round_started_at),
-        tried_credentials = excluded.tried_credentials
+        round_started_at = coalesce(excluded.round_started_at, held.round_started_at)
   returning * into state;
-  perform public.close_orphaned_sync_logs(connection.id, lease, as_of);
+  if (account).sync_id is not null then
+    perform public.close_orphaned_sync_logs((account).sync_id, lease, as_of);
+  end if;
   insert into public.metric_sync_logs (id, platform_connection_id, status, start_time)
-  values (opened, connection.id, 'in_progress', as_of);
+  values (opened, (ways -> 0 ->> 'id')::uuid, 'in_progress', as_of);
 
   return jsonb_build_object(
     'sync_id', opened,
     'now', as_of,
-    'connection', jsonb_build_object(
-      'id', connection.id,
-      'platform', connection.platform,
-      'account_id', connection.account_id,
-      'account_name', connection.account_name,
-      'credentials', connection.credentials
+    'platform', state.platform,
+    'account_id', state.account_id,
+    'ways', ways,
+    'minutes', (
+      select min(way.minutes)
+        from public.metric_connections(state.platform, state.account_id, as_of) way
+       where way.is_active and not way.is_parked
     ),
+    'whole_read_at', state.whole_read_at,
     'days_read', coalesce(
       (
-        select jsonb_object_agg(day.date, coalesce(log.start_time, open_metric_sync.round_started_at))
+        select jsonb_object_agg(day.date, day.read_at)
           from public.metric_days day
-          left join public.metric_sync_logs log on log.id = day.sync_id
-         where day.connection_id = connection.id
+         where day.platform = state.platform
+           and day.account_id = state.account_id
            and day.read_at >= open_metric_sync.round_started_at
+           and day.failures = 0
            and (days_since is null or day.date between days_since and days_until)
+      ),
+      '{}'
+    ),
+    'days_left_out', coalesce(
+      (
+        select jsonb_object_agg(day.date, day.problem)
+          from public.metric_days day
+         where day.platform = state.platform
+           and day.account_id = state.account_id
+           and day.try_after > as_of
+           and days_since is null -- who asks for days by name wants them tried
       ),
       '{}'
     ),
@@ -3139,29 +3853,49 @@ begin
   );
 end
 $function$;
-revoke all on function public.open_metric_sync(public.platform_connections,uuid,interval,timestamp with time zone,date,date,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.open_metric_sync(public.platform_connections,uuid,interval,timestamp with time zone,date,date,timestamp with time zone) to service_role;
+revoke all on function public.open_metric_sync(public.metric_accounts,jsonb,uuid,interval,timestamp with time zone,date,date,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.open_metric_sync(public.metric_accounts,jsonb,uuid,interval,timestamp with time zone,date,date,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.park_connection(connection_id uuid, reason text, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.park_connection(connection_id uuid, digest text, reason text, as_of timestamp with time zone DEFAULT now())
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 declare
   connection public.platform_connections;
+  token text;
+  is_known boolean;
 begin
+  perform pg_advisory_xact_lock(hashtextextended('park_connection', 0));
   select * into connection
     from public.platform_connections one
    where one.id = park_connection.connection_id;
-  update public.metric_connection_states state
-     set parked_at = as_of,
-         parked_reason = park_connection.reason,
-         parked_credentials = state.tried_credentials
-   where state.connection_id = connection.id
-     and (state.parked_at is null
-          or state.parked_credentials is distinct from state.tried_credentials);
   if not found then
-    return; -- said before
+    return;
+  end if;
+  -- which token it was can only be told of credentials that still stand
+  token := case
+    when public.credentials_digest(connection.credentials) = park_connection.digest
+      then public.token_digest(connection.credentials)
+  end;
+  select exists (
+           select from public.metric_connection_states state
+            where state.parked_at is not null
+              and (state.parked_token = token
+                   or (state.connection_id = connection.id
+                       and state.parked_credentials = park_connection.digest))
+         )
+    into is_known;
+  insert into public.metric_connection_states as state
+    (connection_id, parked_at, parked_reason, parked_credentials, parked_token)
+  values (connection.id, as_of, park_connection.reason, park_connection.digest, token)
+  on conflict on constraint metric_connection_states_pkey do update
+    set parked_at = excluded.parked_at,
+        parked_reason = excluded.parked_reason,
+        parked_credentials = excluded.parked_credentials,
+        parked_token = excluded.parked_token;
+  if is_known then
+    return;
   end if;
   insert into public.notification_queue
     (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
@@ -3171,6 +3905,12 @@ begin
            'platform', connection.platform,
            'account_id', connection.account_id,
            'account_name', connection.account_name,
+           'connections', (
+             select count(*)
+               from public.platform_connections one
+              where one.id = connection.id
+                 or (one.is_active and public.token_digest(one.credentials) = token)
+           ),
            'error', park_connection.reason
          ),
          as_of, as_of
@@ -3180,8 +3920,8 @@ begin
      and config.is_active;
 end
 $function$;
-revoke all on function public.park_connection(uuid,text,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.park_connection(uuid,text,timestamp with time zone) to service_role;
+revoke all on function public.park_connection(uuid,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.park_connection(uuid,text,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.park_destinations(parks jsonb, as_of timestamp with time zone)
  RETURNS void
@@ -3205,7 +3945,26 @@ $function$;
 revoke all on function public.park_destinations(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.park_destinations(jsonb,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.plan_metric_syncs(platforms jsonb, concurrency integer, lease interval, longest interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.pause_app(platform text, pause jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into public.metric_platform_pauses as known (platform, app, paused_until, reason)
+  select pause_app.platform,
+         public.metric_app(connection.credentials),
+         as_of + make_interval(secs => (pause ->> 'seconds')::double precision),
+         pause ->> 'reason'
+    from public.platform_connections connection
+   where connection.id = (pause ->> 'connection_id')::uuid
+  on conflict on constraint metric_platform_pauses_pkey do update
+    set paused_until = greatest(known.paused_until, excluded.paused_until),
+        reason = excluded.reason;
+$function$;
+revoke all on function public.pause_app(text,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.pause_app(text,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.plan_metric_syncs(concurrency integer, lease interval, longest interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -3223,11 +3982,13 @@ begin
   end if;
 
   orphans := public.close_orphaned_sync_logs(null, longest, as_of);
+  delete from public.metric_staged_rows staged
+   where not exists (select from public.metric_accounts account where account.token = staged.token);
 
   select count(*) into in_flight
-    from public.metric_connection_states state
-   where state.leased_until > as_of;
-  select count(*) into due from public.due_connections(platforms, as_of);
+    from public.metric_accounts account
+   where account.leased_until > as_of;
+  select count(*) into due from public.due_accounts(as_of);
 
   -- half a minute until there is something to go by
   select coalesce(avg(extract(epoch from recent.end_time - recent.start_time)), 30)
@@ -3248,29 +4009,25 @@ begin
   ) - in_flight;
 
   with chosen as (
-    select connection_id
-      from public.due_connections(platforms, as_of)
-     order by waiting_since, connection_id
+    select due.platform, due.account_id
+      from public.due_accounts(as_of) due
+     order by due.waiting_since, due.platform, due.account_id
      limit greatest(room, 0)
   ),
   leased as (
-    insert into public.metric_connection_states as state
-      (connection_id, token, leased_until, attempted_at)
-    select connection_id, gen_random_uuid(), as_of + lease, as_of
+    insert into public.metric_accounts as account
+      (platform, account_id, token, leased_until, attempted_at)
+    select chosen.platform, chosen.account_id, gen_random_uuid(), as_of + lease, as_of
       from chosen
-    on conflict on constraint metric_connection_states_pkey do update
+    on conflict on constraint metric_accounts_pkey do update
       set token = excluded.token,
           leased_until = excluded.leased_until,
           attempted_at = excluded.attempted_at
       -- a backfill may have been quicker
-      where state.leased_until is null or state.leased_until <= as_of
-    returning state.connection_id, state.token
+      where account.leased_until is null or account.leased_until <= as_of
+    returning account.platform, account.account_id, account.token
   )
-  select coalesce(
-           jsonb_agg(jsonb_build_object('connection_id', connection_id, 'token', token)), '[]'
-         )
-    into planned
-    from leased;
+  select coalesce(jsonb_agg(to_jsonb(leased)), '[]') into planned from leased;
 
   return jsonb_build_object(
     'planned', planned,
@@ -3280,8 +4037,52 @@ begin
   );
 end
 $function$;
-revoke all on function public.plan_metric_syncs(jsonb,integer,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.plan_metric_syncs(jsonb,integer,interval,interval,timestamp with time zone) to service_role;
+revoke all on function public.plan_metric_syncs(integer,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.plan_metric_syncs(integer,interval,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.purge_ad_metrics_batch(cutoff timestamp with time zone, batch_size integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  before constant date := public.ledger_cutoff(cutoff);
+  facts integer;
+  days integer;
+  changes integer;
+begin
+  insert into public.metric_ledger as ledger (whole_from)
+  values (before)
+  on conflict (is_one) do update
+    set whole_from = greatest(ledger.whole_from, excluded.whole_from)
+    where ledger.whole_from < excluded.whole_from;
+  -- first: a day without it counts as one that the ledger no longer has
+  delete from public.metric_days day
+   where day.ctid = any (array(
+           select due.ctid from public.metric_days due where due.date < before limit batch_size
+         ));
+  get diagnostics days = row_count;
+  delete from public.metric_spend_changes change
+   where change.ctid = any (array(
+           select due.ctid
+             from public.metric_spend_changes due
+            where due.date < before
+            limit batch_size
+         ));
+  get diagnostics changes = row_count;
+  if days = batch_size then
+    return days + changes;
+  end if;
+  delete from public.ad_metrics fact
+   where fact.ctid = any (array(
+           select due.ctid from public.ad_metrics due where due.date < before limit batch_size
+         ));
+  get diagnostics facts = row_count;
+  return facts + days + changes;
+end
+$function$;
+revoke all on function public.purge_ad_metrics_batch(timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.purge_ad_metrics_batch(timestamp with time zone,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.purge_archived_batch(cutoff timestamp with time zone, batch_size integer, passed_over integer DEFAULT 0)
  RETURNS jsonb
@@ -3440,6 +4241,27 @@ end
 $function$;
 revoke all on function public.read_archived_activity(timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
 grant execute on function public.read_archived_activity(timestamp with time zone,integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.read_by_connection(token uuid, connection_id uuid, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  update public.metric_sync_logs log
+     set platform_connection_id = read_by_connection.connection_id
+   where log.id = account.sync_id;
+  return true;
+end
+$function$;
+revoke all on function public.read_by_connection(uuid,uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.read_by_connection(uuid,uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.ready_destinations(busy text[], trials text[], as_of timestamp with time zone)
  RETURNS text[]
@@ -3738,53 +4560,90 @@ $function$;
 revoke all on function public.redrive_notifications(uuid,uuid,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.redrive_notifications(uuid,uuid,text,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.refresh_ad_links(platform text, mapping_key text)
- RETURNS void
+CREATE OR REPLACE FUNCTION public.refresh_ad_links(mapping_keys jsonb, after uuid DEFAULT NULL::uuid, most integer DEFAULT 5000, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_nestloop TO 'off'
 AS $function$
+declare
+  requests uuid[];
+  counts jsonb;
 begin
-  -- mostly nothing has changed: then no sync waits for another, and no row is touched
-  if not exists (select from public.changed_ad_links(platform, mapping_key)) then
-    return;
-  end if;
-  perform pg_advisory_xact_lock(hashtextextended('refresh_ad_links ' || platform, 0));
-
-  insert into public.metric_ad_links as link (platform, request_id, ad_id, is_settled)
-  select refresh_ad_links.platform, changed.request_id, changed.ad_id,
-         not exists (
-           select from public.ad_metrics fact
-            where fact.platform = refresh_ad_links.platform and fact.ad_id = changed.ad_id
-           offset 0 -- looked up ad by ad: the ledger is never read as a whole
-         )
-    from public.changed_ad_links(platform, mapping_key) changed
-   where changed.is_named
-   order by changed.request_id, changed.ad_id
-  on conflict on constraint metric_ad_links_pkey do update
-    set is_current = true, is_settled = false
-    where not link.is_current;
-
-  with departed as (
-    select link.request_id, link.ad_id
-      from public.changed_ad_links(platform, mapping_key) changed
-      join public.metric_ad_links link
-        on link.platform = refresh_ad_links.platform
-       and link.request_id = changed.request_id
-       and link.ad_id = changed.ad_id
-     where not changed.is_named
-     order by link.request_id, link.ad_id
-       for update of link
+  perform pg_advisory_xact_lock(hashtextextended('refresh_ad_links', 0));
+  requests := array(
+    select request.id
+      from public.requests request
+     where refresh_ad_links.after is null or request.id > refresh_ad_links.after
+     order by request.id
+     limit most
+  );
+  with named as materialized (
+    select distinct key.platform collate "C" as platform, request.id as request_id,
+           ad.id collate "C" as ad_id
+      from public.requests request
+     cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
+     cross join lateral (
+             -- mostly it is the id itself
+             select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
+             union all
+             select public.ad_ids_in(request.metadata -> key.name)
+              where request.metadata ->> key.name !~ '^[0-9]+$'
+           ) ad (id)
+     where request.id = any (requests) and request.metadata ? key.name
+  ),
+  known as materialized (
+    select link.platform, link.request_id, link.ad_id
+      from public.metric_ad_links link
+     where link.request_id = any (requests)
+       and link.is_current
+       and mapping_keys ? link.platform
+  ),
+  arrived as materialized (select * from named except select * from known),
+  departed as materialized (select * from known except select * from named),
+  inserted as (
+    insert into public.metric_ad_links as link (platform, request_id, ad_id)
+    select arrived.platform, arrived.request_id, arrived.ad_id
+      from arrived
+     order by arrived.request_id, arrived.ad_id
+    on conflict on constraint metric_ad_links_pkey do update set is_current = true
+  ),
+  dropped as (
+    update public.metric_ad_links link
+       set is_current = false
+     where link.request_id = any (requests)
+       and (link.platform, link.request_id, link.ad_id) in (select * from departed)
+  ),
+  remembered as (
+    insert into public.metric_named_ads (platform, ad_id, named_at)
+    select distinct arrived.platform, arrived.ad_id, as_of from arrived
+    on conflict do nothing
+  ),
+  unsettled as (
+    insert into public.metric_unsettled_requests as unsettled (platform, request_id)
+    select departed.platform, departed.request_id from departed
+    union
+    select arrived.platform, arrived.request_id
+      from arrived
+     where exists (
+             select from public.ad_metrics fact
+              where fact.platform = arrived.platform and fact.ad_id = arrived.ad_id
+             offset 0 -- looked up ad by ad: the ledger is never read as a whole
+           )
+    on conflict on constraint metric_unsettled_requests_pkey do update set before = 'infinity'
   )
-  update public.metric_ad_links link
-     set is_current = false, is_settled = false
-    from departed
-   where link.platform = refresh_ad_links.platform
-     and link.request_id = departed.request_id
-     and link.ad_id = departed.ad_id;
+  select jsonb_build_object(
+           'arrived', (select count(*) from arrived),
+           'departed', (select count(*) from departed),
+           'after', case when cardinality(requests) = most then requests[most] end
+         )
+    into counts;
+  return counts;
 end
 $function$;
-revoke all on function public.refresh_ad_links(text,text) from public, anon, authenticated, service_role;
-grant execute on function public.refresh_ad_links(text,text) to service_role;
+revoke all on function public.refresh_ad_links(jsonb,uuid,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.refresh_ad_links(jsonb,uuid,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.release_connections(connection_id uuid DEFAULT NULL::uuid, as_of timestamp with time zone DEFAULT now())
  RETURNS integer
@@ -3792,21 +4651,42 @@ CREATE OR REPLACE FUNCTION public.release_connections(connection_id uuid DEFAULT
  SET search_path TO ''
 AS $function$
 declare
-  released integer;
+  parked integer;
+  waiting integer;
 begin
   update public.metric_connection_states state
-     set parked_at = null, parked_reason = null, parked_credentials = null,
-         not_before = null, failures = 0
+     set parked_at = null, parked_reason = null, parked_credentials = null, parked_token = null
    where (release_connections.connection_id is null
           or state.connection_id = release_connections.connection_id)
-     and (state.parked_at is not null or state.not_before > as_of);
-  get diagnostics released = row_count;
+     and state.parked_at is not null;
+  get diagnostics parked = row_count;
+  with named as (
+    select distinct way.platform, way.account_id
+      from public.metric_connections(null, null, as_of) way
+     where release_connections.connection_id is null
+        or way.id = release_connections.connection_id
+  ),
+  tried as (
+    update public.metric_days day
+       set try_after = as_of
+      from named
+     where day.platform = named.platform
+       and day.account_id = named.account_id
+       and day.try_after > as_of
+  )
+  update public.metric_accounts account
+     set not_before = null, failures = 0
+    from named
+   where account.platform = named.platform
+     and account.account_id = named.account_id
+     and account.not_before > as_of;
+  get diagnostics waiting = row_count;
   if release_connections.connection_id is null then
     update public.metric_platform_pauses pause
        set paused_until = as_of
      where pause.paused_until > as_of;
   end if;
-  return released;
+  return parked + waiting;
 end
 $function$;
 revoke all on function public.release_connections(uuid,timestamp with time zone) from public, anon, authenticated, service_role;
@@ -3886,44 +4766,6 @@ end
 $function$;
 revoke all on function public.renew_worker_lease(text,uuid,interval,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.renew_worker_lease(text,uuid,interval,jsonb,interval,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.replace_older_figures(connection_id uuid, platform text, since date, until date, most integer)
- RETURNS boolean
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-declare
-  deleted integer;
-begin
-  delete from public.performance_metrics older
-   where older.id = any (array(
-           select figure.id
-             from public.performance_metrics figure
-            where figure.source = 'api_sync'
-              and figure.derived is not true
-              and figure.platform = replace_older_figures.platform
-              and figure.date between since and until
-              and figure.metric_type in
-                  ('impressions', 'clicks', 'spend', 'reach', 'cpm', 'cpc', 'ctr')
-              and exists (
-                    select
-                      from public.metric_ad_links link
-                      join public.ad_metrics fact
-                        on fact.platform = link.platform
-                       and fact.ad_id = link.ad_id
-                     where link.request_id = figure.request_id
-                       and link.platform = replace_older_figures.platform
-                       and link.is_current
-                       and fact.connection_id = replace_older_figures.connection_id
-                  )
-            limit most
-         ));
-  get diagnostics deleted = row_count;
-  return deleted < most;
-end
-$function$;
-revoke all on function public.replace_older_figures(uuid,text,date,date,integer) from public, anon, authenticated, service_role;
-grant execute on function public.replace_older_figures(uuid,text,date,date,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.restart_deliveries(notification_ids uuid[], as_of timestamp with time zone)
  RETURNS void
@@ -4498,76 +5340,70 @@ $function$;
 revoke all on function public.route_notifications(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.route_notifications(interval,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.settle_ad_links(connection_id uuid, token uuid, platform text, most integer, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.settle_ad_links(most integer, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 declare
-  sync constant uuid := public.hold_connection(connection_id, token, lease, as_of);
-  unsettled uuid;
-  requests uuid[];
-  dates date[];
-  counts jsonb;
-  total jsonb := '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
-  days integer := 0;
+  one public.metric_unsettled_requests;
+  ads integer;
+  newest date;
+  oldest date;
 begin
-  if sync is null then
-    return null;
+  select * into one
+    from public.metric_unsettled_requests unsettled
+   order by unsettled.platform, unsettled.request_id
+   limit 1
+     for update skip locked;
+  if not found then
+    return '{"is_finished": true}';
   end if;
-  while days < most loop
-    select link.request_id into unsettled
-      from public.metric_ad_links link
-     where link.platform = settle_ad_links.platform
-       and not link.is_settled
-     order by link.request_id
-     limit 1;
-    exit when not found;
 
-    perform 1
-       from public.metric_ad_links link
-      where link.platform = settle_ad_links.platform and link.request_id = unsettled
-      order by link.ad_id
-        for update;
-    -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
-    select array_agg(unsettled), array_agg(day.date)
-      into requests, dates
-      from (
-        select fact.date
-          from public.metric_ad_links link
-          join public.ad_metrics fact
-            on fact.platform = link.platform and fact.ad_id = link.ad_id
-         where link.platform = settle_ad_links.platform and link.request_id = unsettled
-        union
-        select figure.date
-          from public.performance_metrics figure
-         where figure.request_id = unsettled
-           and figure.platform = settle_ad_links.platform
-           and figure.derived
-      ) day;
-    -- of this connection too only what was read completely
-    counts := public.derive_metrics(
-      settle_ad_links.platform, requests, dates, null, sync, as_of
-    );
+  select count(*), max(fact.date)
+    into ads, newest
+    from public.metric_ad_links link
+    left join lateral (
+           select row.date
+             from public.ad_metrics row
+            where row.platform = one.platform and row.ad_id = link.ad_id and row.date < one.before
+            order by row.date desc
+            limit 1
+         ) fact on true
+   where link.platform = one.platform and link.request_id = one.request_id;
+  -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
+  select greatest(newest, max(figure.date))
+    into newest
+    from public.performance_metrics figure
+   where figure.request_id = one.request_id
+     and figure.platform = one.platform
+     and figure.metric_type in (select kind.metric_type from public.metric_kinds() kind)
+     and figure.derived
+     and figure.date < one.before;
+
+  if newest is null then
     delete from public.metric_ad_links link
-     where link.platform = settle_ad_links.platform
-       and link.request_id = unsettled
+     where link.platform = one.platform
+       and link.request_id = one.request_id
        and not link.is_current;
-    update public.metric_ad_links link
-       set is_settled = true
-     where link.platform = settle_ad_links.platform
-       and link.request_id = unsettled;
-    days := days + greatest(coalesce(cardinality(dates), 0), 1);
-    select jsonb_object_agg(sum.key, sum.value::integer + (counts ->> sum.key)::integer)
-      into total
-      from jsonb_each_text(total) sum;
-  end loop;
-  return total || jsonb_build_object('is_finished', days < most);
+    delete from public.metric_unsettled_requests unsettled
+     where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
+    return '{"is_finished": false, "created": 0, "updated": 0, "deleted": 0}';
+  end if;
+  oldest := newest - least(greatest(most / greatest(ads, 1), 1), 400) + 1;
+  update public.metric_unsettled_requests unsettled
+     set before = oldest
+   where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
+  return public.derive_metrics(
+    one.platform, array[one.request_id],
+    array(select day::date from generate_series(oldest, newest, interval '1 day') day),
+    null, as_of
+  ) || '{"is_finished": false}';
 end
 $function$;
-revoke all on function public.settle_ad_links(uuid,uuid,text,integer,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.settle_ad_links(uuid,uuid,text,integer,interval,timestamp with time zone) to service_role;
+revoke all on function public.settle_ad_links(integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.settle_ad_links(integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.settle_deliveries(outcomes jsonb, as_of timestamp with time zone)
  RETURNS uuid[]
@@ -4841,6 +5677,49 @@ $function$;
 revoke all on function public.skip_notifications(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.skip_notifications(uuid[],timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.stage_metric_rows(token uuid, part integer, rows jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform 1 from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_staged_rows as staged (token, part, rows)
+  values (stage_metric_rows.token, stage_metric_rows.part, stage_metric_rows.rows)
+  on conflict on constraint metric_staged_rows_pkey do update set rows = excluded.rows;
+  return true;
+end
+$function$;
+revoke all on function public.stage_metric_rows(uuid,integer,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.stage_metric_rows(uuid,integer,jsonb,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.standing_query()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select format($$
+    select figure.*
+      from unnest($2) wanted (request_id)
+     cross join lateral (
+            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail
+              from public.performance_metrics one
+             where one.request_id = wanted.request_id
+               and one.platform = $1
+               and one.metric_type in (%s)
+               and one.date = any ($3)
+               and one.derived
+            offset 0
+          ) figure
+  $$, (select string_agg(quote_literal(kind.metric_type), ', ') from public.metric_kinds() kind));
+$function$;
+revoke all on function public.standing_query() from public, anon, authenticated, service_role;
+grant execute on function public.standing_query() to service_role;
+
 CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, lingers boolean DEFAULT false, row_limit integer DEFAULT 500, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -5034,58 +5913,199 @@ $function$;
 revoke all on function public.stop_delivery(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.stop_delivery(text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.store_ad_metrics(connection_id uuid, token uuid, account jsonb, rows jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
- RETURNS integer
+CREATE OR REPLACE FUNCTION public.store_metric_days(token uuid, account jsonb, days date[], rows jsonb, names jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
  SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_nestloop TO 'off'
 AS $function$
 declare
-  sync constant uuid := public.hold_connection(connection_id, token, lease, as_of);
-  stored integer;
+  of public.metric_accounts;
+  counts jsonb;
 begin
-  if sync is null then
+  select * into of from public.hold_account(token, lease, as_of);
+  if not found then
     return null;
   end if;
-  insert into public.ad_metrics as held (
-    connection_id, date, ad_id, ad_group_id, platform, account_id, ad_name,
-    impressions, clicks, spend, reach, currency, time_zone, sync_id, read_at
+
+  insert into public.metric_names as known (platform, account_id, level, id, name)
+  select of.platform, of.account_id, told.level, told.id, told.name
+    from jsonb_to_recordset(names) told (level text, id text, name text)
+   order by told.level, told.id
+  on conflict on constraint metric_names_pkey do update
+    set name = excluded.name
+    where known.name is distinct from excluded.name;
+
+  with reported as materialized (
+    select row.*
+      from (
+        select store_metric_days.rows as list
+        union all
+        select staged.rows
+          from public.metric_staged_rows staged
+         where staged.token = store_metric_days.token
+      ) part
+     cross join lateral jsonb_to_recordset(part.list) row (
+             date date, campaign_id text, ad_group_id text, ad_id text, kind text,
+             measures jsonb, currency text
+           )
+  ),
+  standing as materialized (
+    select fact.*
+      from public.ad_metrics fact
+     where fact.platform = of.platform
+       and fact.account_id = of.account_id
+       and fact.date = any (days)
+  ),
+  compared as materialized (
+    select coalesce(reported.date, standing.date) as date,
+           coalesce(reported.campaign_id, standing.campaign_id) as campaign_id,
+           coalesce(reported.ad_group_id, standing.ad_group_id) as ad_group_id,
+           coalesce(reported.ad_id, standing.ad_id) as ad_id,
+           reported.kind, reported.measures,
+           coalesce(reported.currency, account ->> 'currency') as currency,
+           standing.measures as measures_before,
+           reported.date is null as is_gone
+      from reported
+      full join standing
+        on standing.date = reported.date
+       and standing.campaign_id = reported.campaign_id
+       and standing.ad_group_id = reported.ad_group_id
+       and standing.ad_id = reported.ad_id
+     where reported.date is null
+        or standing.date is null
+        or (standing.measures, standing.kind, standing.currency, standing.time_zone)
+           is distinct from
+           (reported.measures, reported.kind,
+            coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone')
+  ),
+  written as (
+    insert into public.ad_metrics as fact (
+      platform, account_id, date, campaign_id, ad_group_id, ad_id, kind, measures, currency,
+      time_zone, sync_id
+    )
+    select of.platform, of.account_id, row.date, row.campaign_id, row.ad_group_id, row.ad_id,
+           row.kind, row.measures, row.currency, account ->> 'time_zone', of.sync_id
+      from compared row
+     where not row.is_gone
+     order by row.date, row.campaign_id, row.ad_group_id, row.ad_id
+    on conflict on constraint ad_metrics_pkey do update
+      set kind = excluded.kind,
+          measures = excluded.measures,
+          currency = excluded.currency,
+          time_zone = excluded.time_zone,
+          sync_id = excluded.sync_id
+    returning 1
+  ),
+  gone as (
+    delete from public.ad_metrics fact
+     where fact.platform = of.platform
+       and fact.account_id = of.account_id
+       and fact.date = any (days)
+       and (fact.date, fact.campaign_id, fact.ad_group_id, fact.ad_id) in (
+             select row.date, row.campaign_id, row.ad_group_id, row.ad_id
+               from compared row
+              where row.is_gone
+           )
+    returning 1
+  ),
+  restated as (
+    insert into public.metric_spend_changes as history (
+      platform, account_id, request_id, date, number, sync_id, old_spend, new_spend, changed_at
+    )
+    select of.platform, of.account_id, change.request_id, change.date,
+           least(change.earlier + 1, 30), of.sync_id, change.old, change.new, as_of
+      from public.changed_spend(
+             of.platform, of.account_id,
+             array(select row.ad_id from compared row where row.measures_before is not null),
+             array(select row.date from compared row where row.measures_before is not null),
+             array(
+               select coalesce((row.measures ->> 'spend')::numeric, 0)
+                      - coalesce((row.measures_before ->> 'spend')::numeric, 0)
+                 from compared row
+                where row.measures_before is not null
+             )
+           ) change
+    on conflict on constraint metric_spend_changes_pkey do update
+      set sync_id = excluded.sync_id,
+          new_spend = excluded.new_spend,
+          changed_at = excluded.changed_at
   )
-  select store_ad_metrics.connection_id, reported.date, reported.ad_id, reported.ad_group_id,
-         account ->> 'platform', account ->> 'account_id', reported.ad_name,
-         reported.impressions, reported.clicks, reported.spend, reported.reach,
-         coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone',
-         sync, as_of
-    from jsonb_to_recordset(rows) as reported (
-           date date, ad_id text, ad_group_id text, ad_name text,
-           impressions bigint, clicks bigint, spend numeric, reach bigint, currency text
+  select jsonb_build_object(
+           'written', (select count(*) from written),
+           'gone', (select count(*) from gone)
          )
-  on conflict on constraint ad_metrics_pkey do update
-    set ad_name = excluded.ad_name,
-        platform = excluded.platform,
-        account_id = excluded.account_id,
-        impressions = excluded.impressions,
-        clicks = excluded.clicks,
-        spend = excluded.spend,
-        reach = excluded.reach,
-        currency = excluded.currency,
-        time_zone = excluded.time_zone,
-        sync_id = excluded.sync_id,
-        read_at = excluded.read_at,
-        is_gone = false,
-        is_pending = held.is_pending or held.is_gone or (
-          held.ad_name, held.platform, held.account_id, held.impressions, held.clicks, held.spend,
-          held.reach, held.currency, held.time_zone
-        ) is distinct from (
-          excluded.ad_name, excluded.platform, excluded.account_id, excluded.impressions,
-          excluded.clicks, excluded.spend, excluded.reach, excluded.currency, excluded.time_zone
-        );
-  get diagnostics stored = row_count;
-  return stored;
+    into counts;
+  delete from public.metric_staged_rows staged where staged.token = store_metric_days.token;
+  return counts;
 end
 $function$;
-revoke all on function public.store_ad_metrics(uuid,uuid,jsonb,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.store_ad_metrics(uuid,uuid,jsonb,jsonb,interval,timestamp with time zone) to service_role;
+revoke all on function public.store_metric_days(uuid,jsonb,date[],jsonb,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.store_metric_days(uuid,jsonb,date[],jsonb,jsonb,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.store_unnamed_ads(token uuid, mode text, ads jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_unnamed_ads as known (
+    platform, account_id, ad_id, ad_name, campaign_id, campaign_name, spend, currency,
+    first_date, last_date, round_started_at
+  )
+  select account.platform, account.account_id, told.ad_id, told.ad_name, told.campaign_id,
+         told.campaign_name, told.spend, told.currency, told.first_date, told.last_date,
+         coalesce(account.round_started_at, account.attempted_at)
+    from jsonb_to_recordset(ads) told (
+           ad_id text, ad_name text, campaign_id text, campaign_name text, spend numeric,
+           currency text, first_date date, last_date date
+         )
+   order by told.ad_id
+  on conflict on constraint metric_unnamed_ads_pkey do update
+    set ad_name = excluded.ad_name,
+        campaign_id = excluded.campaign_id,
+        campaign_name = excluded.campaign_name,
+        currency = excluded.currency,
+        spend = case
+          when mode = 'whole' or known.round_started_at <> excluded.round_started_at
+               and mode = 'part'
+            then excluded.spend
+          when mode = 'recent' then known.spend
+          else known.spend + excluded.spend
+        end,
+        first_date = case
+          when mode = 'whole' or known.round_started_at <> excluded.round_started_at
+               and mode = 'part'
+            then excluded.first_date
+          else least(known.first_date, excluded.first_date)
+        end,
+        last_date = case
+          when mode = 'whole' then excluded.last_date
+          else greatest(known.last_date, excluded.last_date)
+        end,
+        round_started_at = case
+          when mode = 'recent' then known.round_started_at else excluded.round_started_at
+        end
+    where mode = 'part'
+       or (mode = 'recent' and known.last_date < excluded.last_date)
+       or (mode = 'whole'
+           and (known.ad_name, known.campaign_id, known.campaign_name, known.spend,
+                known.currency, known.first_date, known.last_date)
+               is distinct from
+               (excluded.ad_name, excluded.campaign_id, excluded.campaign_name, excluded.spend,
+                excluded.currency, excluded.first_date, excluded.last_date));
+  return true;
+end
+$function$;
+revoke all on function public.store_unnamed_ads(uuid,text,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.store_unnamed_ads(uuid,text,jsonb,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.table_access(table_name text, role_name text)
  RETURNS jsonb
@@ -5341,6 +6361,19 @@ $function$;
 revoke all on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.token_digest(credentials jsonb)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select public.credentials_digest(
+    jsonb_build_array(credentials -> 'access_token', credentials -> 'refresh_token')
+  );
+$function$;
+revoke all on function public.token_digest(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.token_digest(jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION public.trim_invisible(pasted text)
  RETURNS text
  LANGUAGE plpgsql
@@ -5560,17 +6593,15 @@ AS $function$
     ),
     'parked_connections', (
       select count(*)
-        from public.metric_connection_states state
-        join public.platform_connections connection on connection.id = state.connection_id
-       where connection.is_active
-         and state.parked_at is not null
-         and state.parked_credentials = public.credentials_digest(connection.credentials)
+        from public.metric_connections(null, null, as_of) way
+       where way.is_active and way.is_parked
     ),
     'failing_connections', (
       select count(*)
-        from public.metric_connection_states state
-        join public.platform_connections connection on connection.id = state.connection_id
-       where connection.is_active and state.failures > 0
+        from public.metric_connections(null, null, as_of) way
+        join public.metric_accounts account
+          on account.platform = way.platform and account.account_id = way.account_id
+       where way.is_active and account.failures > 0
     )
   );
 $function$;

@@ -60,6 +60,16 @@ class AdRecord(NamedTuple):
     changes: Mapping[int, Facts | None]
     is_deleted: bool = False
 
+    @property
+    def group(self) -> str:
+        """The id of its ad group, which it shares with some other ads."""
+        return self.ad_group or str(150_000_000_000 + crc32(self.id[:-1].encode()) % 10**9)
+
+    @property
+    def campaign(self) -> str:
+        """The id of its campaign, which it shares with more."""
+        return str(250_000_000_000 + crc32(self.id[:-2].encode()) % 10**9)
+
     def on(self, ordinal: int) -> Facts | None:
         """The figures of a day, given as its ordinal; None when there was no activity."""
         if ordinal in self.changes:

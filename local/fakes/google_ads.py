@@ -390,6 +390,12 @@ def invalid_grant(**rest: Any) -> Fault:
     return Fault("answer", status=400, body=json.dumps(body), **{"path": "token", **rest})
 
 
+def client_refused(error: str = "invalid_client", status: int = 401, **rest: Any) -> Fault:
+    """The OAuth client is refused: invalid_client, unauthorized_client, deleted_client ..."""
+    body = {"error": error, "error_description": "The OAuth client was not accepted."}
+    return Fault("answer", status=status, body=json.dumps(body), **{"path": "token", **rest})
+
+
 def late_stream_error(
     after_batches: int = 1,
     family: str = "internalError",

@@ -39,6 +39,9 @@ _THING_FIELDS: dict[str, Callable[[_Thing], Any]] = {
     "customer.time_zone": lambda of: of.account["time_zone"],
     "customer.manager": lambda of: bool(of.account.get("is_manager")),
     "customer.status": lambda of: of.account.get("status", "ENABLED"),
+    "campaign.resource_name": lambda of: f"customers/{of.customer}/campaigns/{of.ad.campaign}",
+    "campaign.id": lambda of: of.ad.campaign,
+    "campaign.name": lambda of: f"Campaign {of.ad.campaign}",
     "ad_group.resource_name": lambda of: f"customers/{of.customer}/adGroups/{of.ad.ad_group}",
     "ad_group.id": lambda of: of.ad.ad_group,
     "ad_group.name": lambda of: f"Ad group {of.ad.ad_group}",
@@ -61,7 +64,10 @@ _METRICS: dict[str, Callable[[Facts], int | float | None]] = {
 }
 _SHOWN = {name: _camel(name.removeprefix("metrics.")) for name in _METRICS}
 _DATE = "segments.date"
-_PREFIXES = {"ad_group_ad": ("customer", "ad_group", "ad_group_ad"), "customer": ("customer",)}
+_PREFIXES = {
+    "ad_group_ad": ("customer", "campaign", "ad_group", "ad_group_ad"),
+    "customer": ("customer",),
+}
 # Days before today: the first and the last.
 _PERIODS = {
     "TODAY": (0, 0), "YESTERDAY": (1, 1), "LAST_7_DAYS": (7, 1), "LAST_14_DAYS": (14, 1),

@@ -31,10 +31,15 @@ ACCOUNTS = Path(__file__).resolve().parent / "linkedin_accounts.json"
 
 MOST_ELEMENTS = 15_000
 MOST_REACH_DAYS = 92
+MOST_PIVOTS = 3
 TOKEN_PREFIX = "AQlocalLinkedinAccessTokenGivenOutAsNumber-"  # noqa: S105 - of the tokens given out
 
 _ACCOUNT = "urn:li:sponsoredAccount:"
-_CREATIVE = "urn:li:sponsoredCreative:"
+_PIVOTS: dict[str, Callable[[AdRecord], str]] = {
+    "CAMPAIGN_GROUP": lambda ad: f"urn:li:sponsoredCampaignGroup:{ad.campaign}",
+    "CAMPAIGN": lambda ad: f"urn:li:sponsoredCampaign:{ad.group}",
+    "CREATIVE": lambda ad: f"urn:li:sponsoredCreative:{ad.id}",
+}
 _EXPIRED = "The token used in the request has expired"
 
 
@@ -190,6 +195,7 @@ class FakeLinkedIn(AdPlatform):
             asked = read_query(request.query)
         except RestliProblem as problem:
             raise LinkedInRefusal(400, "ILLEGAL_ARGUMENT", f"Invalid query: {problem}") from None
+        pivots = _read_pivots(asked)
         fields = _read_fields(asked)
         first, last = _read_range(asked)
         if "approximateMemberReach" in fields and (last - first).days >= MOST_REACH_DAYS:
@@ -199,7 +205,7 @@ class FakeLinkedIn(AdPlatform):
             account_id = urn.removeprefix(_ACCOUNT)
             if account_id in sees:  # of others there is nothing, and no word of it
                 end = min(last, self.now().date())
-                elements += _elements(self._records[account_id], first, end, fields)
+                elements += _elements(self._records[account_id], first, end, fields, pivots)
         shown = elements[: int(self._settings["most_elements"])]
         return {"paging": {"start": 0, "count": 10, "links": []}, "elements": shown}
 
@@ -214,7 +220,11 @@ _OTHERS = ("pivotValues", "dateRange")
 
 
 def _elements(
-    ads: Sequence[AdRecord], first: date, last: date, fields: Sequence[str]
+    ads: Sequence[AdRecord],
+    first: date,
+    last: date,
+    fields: Sequence[str],
+    pivots: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     metrics = [name for name in fields if name in _METRICS]
     for ordinal in range(first.toordinal(), last.toordinal() + 1):
@@ -224,7 +234,7 @@ def _elements(
                 continue
             element: dict[str, Any] = {name: _METRICS[name](found) for name in metrics}
             if "pivotValues" in fields:
-                element["pivotValues"] = [f"{_CREATIVE}{ad.id}"]
+                element["pivotValues"] = [_PIVOTS[pivot](ad) for pivot in pivots]
             if "dateRange" in fields:
                 element["dateRange"] = {"start": _parts(ordinal), "end": _parts(ordinal)}
             yield element
@@ -239,10 +249,24 @@ def _bad_parameter(name: str) -> LinkedInRefusal:
     return LinkedInRefusal(400, "PARAM_INVALID", f"Invalid param. Name: {name}", 100)
 
 
+def _read_pivots(asked: Mapping[str, Any]) -> list[str]:
+    """The finder for one pivot, or that for up to three of them."""
+    if asked.get("q") == "analytics":
+        pivots = [asked.get("pivot")]
+    elif asked.get("q") == "statistics":
+        told = asked.get("pivots")
+        pivots = told if isinstance(told, list) and 1 <= len(told) <= MOST_PIVOTS else [None]
+    else:
+        raise _bad_parameter("q")
+    # of the others this fake has no truth
+    if not all(pivot in _PIVOTS for pivot in pivots) or "CREATIVE" not in pivots:
+        raise _bad_parameter("pivots")
+    return [str(pivot) for pivot in pivots]
+
+
 def _read_fields(asked: Mapping[str, Any]) -> list[str]:
-    for name, value in (("q", "analytics"), ("pivot", "CREATIVE"), ("timeGranularity", "DAILY")):
-        if asked.get(name) != value:
-            raise _bad_parameter(name)
+    if asked.get("timeGranularity") != "DAILY":
+        raise _bad_parameter("timeGranularity")
     told = asked.get("fields", ["impressions", "clicks"])
     fields = told if isinstance(told, list) else [told]
     for name in fields:

@@ -98,7 +98,7 @@ class Report:
         if name in self.account:
             return self.account[name]
         if isinstance(subject, AdRecord):
-            return subject.id if name == "ad_id" else subject.name
+            return _AD_DIMENSIONS[name](subject)
         return None
 
 
@@ -129,5 +129,13 @@ METRICS: dict[str, Callable[[Facts], str | None]] = {
     "cpm": lambda facts: _decimal(10 * facts.cents, facts.impressions),
     "cpc": lambda facts: _decimal(facts.cents, 100 * facts.clicks) if facts.clicks else None,
 }
-DIMENSIONS = ("ad_id", "ad_name", "account_id", "account_name", "account_currency")
+_AD_DIMENSIONS: dict[str, Callable[[AdRecord], str]] = {
+    "ad_id": lambda ad: ad.id,
+    "ad_name": lambda ad: ad.name,
+    "adset_id": lambda ad: ad.group,
+    "adset_name": lambda ad: f"Ad set {ad.group}",
+    "campaign_id": lambda ad: ad.campaign,
+    "campaign_name": lambda ad: f"Campaign {ad.campaign}",
+}
+DIMENSIONS = (*_AD_DIMENSIONS, "account_id", "account_name", "account_currency")
 DATES = ("date_start", "date_stop")

@@ -169,12 +169,16 @@ def _two_decimals(numerator: int, denominator: int) -> str:
     """A quotient with two decimals; "0.00" where there is none."""
     if not denominator:
         return "0.00"
-    hundredths = (200 * numerator + denominator) // (2 * denominator)
-    return f"{hundredths // 100}.{hundredths % 100:02d}"
+    hundredths = (200 * abs(numerator) + denominator) // (2 * denominator)
+    return f"{'-' if numerator < 0 else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
 _METRICS: dict[str, Callable[[AdRecord, Facts, str], str]] = {
     "ad_name": lambda ad, facts, currency: ad.name,
+    "adgroup_id": lambda ad, facts, currency: ad.group,
+    "adgroup_name": lambda ad, facts, currency: f"Ad group {ad.group}",
+    "campaign_id": lambda ad, facts, currency: ad.campaign,
+    "campaign_name": lambda ad, facts, currency: f"Campaign {ad.campaign}",
     "currency": lambda ad, facts, currency: currency,
     "spend": lambda ad, facts, currency: _two_decimals(facts.cents, 100),
     "impressions": lambda ad, facts, currency: str(facts.impressions),

@@ -1,12 +1,18 @@
 -- Metrics, part 1: what the ad platforms reported, and what is needed to fetch it in turn.
 --
---   ad_metrics                the ledger: one row per connection, ad and day, as reported
+--   ad_metrics                the ledger: one row per account, day, campaign, ad group and ad
+--   metric_names              what campaigns, ad groups and ads are called now
+--   metric_unnamed_ads        ads that no request names: a row each for the look-back
+--   metric_days               when a day of an account was read last, and by whom
+--   metric_spend_changes      how the spend of a request's day was restated
+--   metric_named_ads          every ad that a request names or once named: these are stored
 --   metric_ad_links           which requests an ad belongs to, as read from requests.metadata
---   metric_days               which days of a connection were read completely, and when
---   metric_connection_states  whose turn a connection is, until when; parked, or not before
---   metric_platform_pauses    platforms that asked all of us to wait
---   metric_backfills          ranges in the past that somebody asked for
+--   metric_unsettled_requests requests whose ads changed, until their figures reflect that
+--   metric_staged_rows        a large day on its way to the ledger
+--   metric_ledger             from which day on the ledger is whole, after retention
 --
+-- An account is known by its platform's main name and its id in one form (metric_platform,
+-- metric_account_id), whatever connections lead to it and however these are written.
 -- performance_metrics, the dashboard's table, holds the figures derived from the ledger.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
@@ -51,16 +57,6 @@ begin
 end
 $$;
 
--- Serves the question which requests name an ad of a platform.
-do $$
-begin
-  if to_regclass('public.requests_metadata_idx') is null then
-    create index requests_metadata_idx
-      on public.requests using gin (metadata);
-  end if;
-end
-$$;
-
 do $$
 begin
   if to_regclass('public.metric_sync_logs_in_progress_idx') is null then
@@ -80,42 +76,35 @@ begin
 end
 $$;
 
+-- Ids compare by their bytes, which is what ids are for and takes a fraction of the time.
 create table if not exists public.ad_metrics (
-  connection_id uuid not null references public.platform_connections (id) on delete cascade,
+  platform text collate "C" not null,
+  account_id text collate "C" not null,
   date date not null,
-  ad_id text not null,
-  ad_group_id text not null default '',
-  platform varchar(50) not null,
-  account_id text not null,
-  ad_name text,
-  impressions bigint,
-  clicks bigint,
-  spend numeric,
-  reach bigint,
+  campaign_id text collate "C" not null default '',
+  ad_group_id text collate "C" not null default '',
+  ad_id text collate "C" not null default '',
+  kind text not null default 'ad',
+  measures jsonb not null,
   currency text,
   time_zone text not null,
   sync_id uuid not null,
-  is_pending boolean not null default true,
-  is_gone boolean not null default false,
-  derived_at timestamptz,
-  read_at timestamptz not null,
-  primary key (connection_id, date, ad_id, ad_group_id)
+  -- the account first: an index that began with the platform would be taken for ads as well
+  -- while statistics are old
+  primary key (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
 
 comment on table public.ad_metrics is
-  'The ledger: what a platform reported for one ad of one connection on one day (in the '
-  'account''s time zone). Only ads that a request names are kept.';
-comment on column public.ad_metrics.ad_group_id is
-  'Where one ad can run in several groups at once (Google Ads), each has a row; else empty.';
-comment on column public.ad_metrics.spend is 'In major units of `currency`, as reported.';
+  'The ledger: what a platform reported for one ad of one account on one day (in the account''s '
+  'time zone). Only ads that a request names, or once named, are kept.';
+comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
+comment on column public.ad_metrics.kind is
+  'What the row is about: ad, or asset_group, whose id stands in ad_group_id.';
+comment on column public.ad_metrics.measures is
+  'Numbers by name (impressions, clicks, spend, reach), as reported; what was not told is not '
+  'there. Money is in major units of `currency`.';
 comment on column public.ad_metrics.sync_id is
-  'The sync (metric_sync_logs.id) that confirmed the row last.';
-comment on column public.ad_metrics.is_pending is
-  'The figures of its requests and day do not reflect the row yet.';
-comment on column public.ad_metrics.is_gone is
-  'A complete reading of the day no longer had it; deleted once the figures reflect that.';
-comment on column public.ad_metrics.derived_at is
-  'When figures first reflected the row; null until its window was read completely.';
+  'The sync (metric_sync_logs.id) that changed the row last.';
 
 do $$
 begin
@@ -125,22 +114,111 @@ begin
   end if;
 end
 $$;
+
+create table if not exists public.metric_names (
+  platform text collate "C" not null,
+  account_id text collate "C" not null,
+  level text collate "C" not null,
+  id text collate "C" not null,
+  name text,
+  primary key (platform, account_id, level, id)
+);
+
+comment on table public.metric_names is
+  'The campaigns, ad groups (asset_group, where one stands in their place) and ads of the '
+  'ledger, by the names that they had when they were read last.';
+
+create table if not exists public.metric_unnamed_ads (
+  platform text collate "C" not null,
+  account_id text collate "C" not null,
+  ad_id text collate "C" not null,
+  ad_name text,
+  campaign_id text not null default '',
+  campaign_name text,
+  spend numeric,
+  currency text,
+  first_date date not null,
+  last_date date not null,
+  round_started_at timestamptz not null,
+  primary key (platform, account_id, ad_id)
+);
+
+comment on table public.metric_unnamed_ads is
+  'Ads that were reported within the look-back and that no request names.';
+comment on column public.metric_unnamed_ads.round_started_at is
+  'The reading of the look-back that it was found in.';
+
+create table if not exists public.metric_days (
+  platform text collate "C" not null,
+  account_id text collate "C" not null,
+  date date not null,
+  read_at timestamptz,
+  sync_id uuid,
+  connection_id uuid,
+  rows_read integer,
+  rows_named integer,
+  spend_read numeric,
+  spend_named numeric,
+  digest text,
+  failures integer not null default 0,
+  try_after timestamptz,
+  problem text,
+  primary key (platform, account_id, date)
+);
+
+comment on table public.metric_days is
+  'Days of an account: as of when (read_at) the ledger has them completely, and by which sync '
+  'and connection; or why a day could not be read.';
+comment on column public.metric_days.rows_named is
+  'Of rows_read and spend_read that part whose ads some request names or once named.';
+comment on column public.metric_days.digest is
+  'Of all that was stored for the day: one that is the same again is not sent.';
+comment on column public.metric_days.failures is
+  'How often it could not be read since it last was; `problem` says why, and it is not tried '
+  'again before try_after.';
+
+create table if not exists public.metric_spend_changes (
+  platform text collate "C" not null,
+  account_id text collate "C" not null,
+  request_id uuid not null references public.requests (id) on delete cascade,
+  date date not null,
+  number integer not null,
+  sync_id uuid not null,
+  old_spend numeric not null,
+  new_spend numeric not null,
+  changed_at timestamptz not null,
+  primary key (platform, account_id, date, request_id, number)
+);
+
+comment on table public.metric_spend_changes is
+  'The history of restatements, per account, request and day: old_spend of number 1 is what was '
+  'read first. From number 30 on, only the latest change is kept.';
+
 do $$
 begin
-  if to_regclass('public.ad_metrics_pending_idx') is null then
-    create index ad_metrics_pending_idx
-      on public.ad_metrics (connection_id, ad_id, date)
-      where is_pending;
+  if to_regclass('public.metric_spend_changes_request_idx') is null then
+    create index metric_spend_changes_request_idx
+      on public.metric_spend_changes (request_id, date);
   end if;
 end
 $$;
 
+create table if not exists public.metric_named_ads (
+  platform text collate "C" not null,
+  ad_id text collate "C" not null,
+  named_at timestamptz not null,
+  primary key (platform, ad_id)
+);
+
+comment on table public.metric_named_ads is
+  'The ads that are stored: those that a request names, or once named, so that an ad that is '
+  'named again has no hole.';
+
 create table if not exists public.metric_ad_links (
-  platform varchar(50) not null,
+  platform text collate "C" not null,
   request_id uuid not null references public.requests (id) on delete cascade,
-  ad_id text not null,
+  ad_id text collate "C" not null,
   is_current boolean not null default true,
-  is_settled boolean not null,
   primary key (platform, request_id, ad_id)
 );
 
@@ -148,8 +226,6 @@ comment on table public.metric_ad_links is
   'The ads that requests.metadata names, one row per platform, request and ad.';
 comment on column public.metric_ad_links.is_current is
   'False once the request names the ad no more; deleted when its figures reflect that.';
-comment on column public.metric_ad_links.is_settled is
-  'Whether the request''s figures reflect all that the ledger has of the ad.';
 
 do $$
 begin
@@ -167,85 +243,46 @@ begin
   end if;
 end
 $$;
-do $$
-begin
-  if to_regclass('public.metric_ad_links_unsettled_idx') is null then
-    create index metric_ad_links_unsettled_idx
-      on public.metric_ad_links (platform, request_id)
-      where not is_settled;
-  end if;
-end
-$$;
 
-create table if not exists public.metric_days (
-  connection_id uuid not null references public.platform_connections (id) on delete cascade,
-  date date not null,
-  read_at timestamptz not null,
-  sync_id uuid not null,
-  primary key (connection_id, date)
+create table if not exists public.metric_unsettled_requests (
+  platform text collate "C" not null,
+  request_id uuid not null references public.requests (id) on delete cascade,
+  before date not null default 'infinity',
+  primary key (platform, request_id)
 );
 
-comment on table public.metric_days is
-  'Days of a connection that were read completely: until read_at the figures are as reported.';
+comment on table public.metric_unsettled_requests is
+  'Requests that were given other ads: their figures are derived anew from the newest day back; '
+  'those from `before` on are done.';
 
-create table if not exists public.metric_connection_states (
-  connection_id uuid primary key references public.platform_connections (id) on delete cascade,
-  token uuid,
-  leased_until timestamptz,
-  sync_id uuid,
-  attempted_at timestamptz,
-  round_started_at timestamptz,
-  window_days integer,
-  failures integer not null default 0,
-  not_before timestamptz,
-  tried_credentials text,
-  parked_at timestamptz,
-  parked_reason text,
-  parked_credentials text
+-- Nothing is lost with it: what is staged is staged again by the next sync.
+create unlogged table if not exists public.metric_staged_rows (
+  token uuid not null,
+  part integer not null,
+  rows jsonb not null,
+  primary key (token, part)
 );
 
-comment on table public.metric_connection_states is
-  'How far the syncs of a connection are, and who may work on it now.';
-comment on column public.metric_connection_states.token is
-  'The fencing token: the plan''s while a message is under way, then the sync''s own. Nothing '
-  'is written for a connection with any other.';
-comment on column public.metric_connection_states.round_started_at is
-  'Start of the first of the syncs that together read the range; null after a success.';
-comment on column public.metric_connection_states.window_days is
-  'How many days are read at once; learnt from the account''s size and speed.';
-comment on column public.metric_connection_states.tried_credentials is
-  'Digest of the credentials that the newest sync was given.';
-comment on column public.metric_connection_states.parked_credentials is
-  'Digest of the credentials that were refused; the connection is tried again with others.';
+comment on table public.metric_staged_rows is
+  'Rows of a day that is too large for one call, until all of them are there.';
 
-create table if not exists public.metric_platform_pauses (
-  platform varchar(50) primary key,
-  paused_until timestamptz not null,
-  reason text not null
+create table if not exists public.metric_ledger (
+  is_one boolean primary key default true check (is_one),
+  whole_from date not null
 );
 
-comment on table public.metric_platform_pauses is
-  'Platforms that limit our app as a whole: none of their connections is planned until then.';
-
-create table if not exists public.metric_backfills (
-  connection_id uuid not null references public.platform_connections (id) on delete cascade,
-  since date not null,
-  until date not null,
-  started_at timestamptz not null,
-  finished_at timestamptz,
-  primary key (connection_id, since, until)
-);
-
-comment on table public.metric_backfills is
-  'Ranges that somebody asked for by command; one without finished_at goes on where it stopped.';
+comment on table public.metric_ledger is
+  'Retention has taken rows of earlier days from the ledger: figures of such days stay as they '
+  'are, unless the day was read anew.';
 
 do $$
 declare
   brought text;
 begin
   foreach brought in array array[
-    'ad_metrics', 'metric_ad_links', 'metric_days', 'metric_connection_states',
-    'metric_platform_pauses', 'metric_backfills'
+    'ad_metrics', 'metric_names', 'metric_unnamed_ads', 'metric_days', 'metric_spend_changes',
+    'metric_named_ads', 'metric_ad_links', 'metric_unsettled_requests', 'metric_staged_rows',
+    'metric_ledger'
   ]
   loop
     if not (select relrowsecurity from pg_catalog.pg_class
@@ -257,12 +294,16 @@ begin
 end
 $$;
 
-grant select, insert, update, delete on public.ad_metrics, public.metric_ad_links to service_role;
-grant select, insert, update on
+grant select, insert on public.metric_named_ads to service_role;
+grant select, insert, update on public.metric_names, public.metric_ledger to service_role;
+grant select, insert, update, delete on
+  public.ad_metrics,
+  public.metric_unnamed_ads,
   public.metric_days,
-  public.metric_connection_states,
-  public.metric_platform_pauses,
-  public.metric_backfills
+  public.metric_spend_changes,
+  public.metric_ad_links,
+  public.metric_unsettled_requests,
+  public.metric_staged_rows
 to service_role;
 
 notify pgrst, 'reload schema';

@@ -1,4 +1,4 @@
--- Metrics, part 4: what an operator asks for and does by hand.
+-- Metrics, part 9: what an operator asks for and does by hand.
 --
 --   connect_account      adds a connection, or gives one other credentials
 --   disconnect_account   ends the syncs of one; its figures stay
@@ -31,8 +31,15 @@ begin
          account_name = coalesce(connect_account.account_name, connection.account_name),
          sync_frequency = coalesce(connect_account.sync_frequency, connection.sync_frequency),
          is_active = true
-   where connection.platform = connect_account.platform
-     and connection.account_id = connect_account.account_id
+   where connection.id = (
+           select way.id
+             from public.metric_connections(
+                    public.metric_platform(connect_account.platform),
+                    public.metric_account_id(connect_account.account_id)
+                  ) way
+            order by way.is_active desc, way.id
+            limit 1
+         )
   returning connection.id into connected;
   if connected is null then
     insert into public.platform_connections
@@ -61,12 +68,8 @@ begin
 end
 $$;
 
--- As a JSON array, because the API cuts sets of rows at its row cap. `platforms` maps every name
--- of a platform to its main one, by which it is paused.
-create or replace function public.list_connections(
-  platforms jsonb default '{}',
-  as_of timestamptz default now()
-)
+-- As a JSON array, because the API cuts sets of rows at its row cap.
+create or replace function public.list_connections(as_of timestamptz default now())
 returns jsonb
 language sql
 stable
@@ -78,49 +81,60 @@ as $$
                'id', connection.id,
                'platform', connection.platform,
                'account', coalesce(connection.account_name, connection.account_id),
+               'account_id', way.account_id,
                'state', case
-                 when not coalesce(connection.is_active, false) then 'inactive'
-                 when state.leased_until > as_of then 'syncing'
-                 when parked.reason is not null then 'parked'
+                 when not way.is_active then 'inactive'
+                 when account.leased_until > as_of then 'syncing'
+                 when way.is_parked then 'parked'
                  when waits.until is not null then 'waiting'
                  else 'active'
                end,
                'last_synced_at', connection.last_synced_at,
                'last_status', last.status,
                'until', waits.until,
-               'reason', coalesce(parked.reason, pause.reason, last.error_message)
+               'unread_days', unread.days,
+               'reason', coalesce(
+                 case when way.is_parked then state.parked_reason end,
+                 case when way.paused_until is not null then pause.reason end,
+                 last.error_message
+               )
              )
              order by connection.platform, connection.account_name, connection.id
            ),
            '[]'
          )
-    from public.platform_connections connection
-    left join public.metric_connection_states state on state.connection_id = connection.id
+    from public.metric_connections(null, null, as_of) way
+    join public.platform_connections connection on connection.id = way.id
+    left join public.metric_connection_states state on state.connection_id = way.id
+    left join public.metric_accounts account
+      on account.platform = way.platform and account.account_id = way.account_id
+    left join public.metric_platform_pauses pause
+      on pause.platform = way.platform and pause.app = public.metric_app(connection.credentials)
+    -- the account's, whichever of its connections read it
     left join lateral (
       select log.status, log.error_message
         from public.metric_sync_logs log
-       where log.platform_connection_id = connection.id
+       where log.platform_connection_id = connection.id or log.id = account.sync_id
        order by log.start_time desc nulls last
        limit 1
     ) last on true
-    left join public.metric_platform_pauses pause
-      on pause.platform = platforms ->> lower(btrim(connection.platform))
-     and pause.paused_until > as_of
-    -- with other credentials it is tried again
-    left join lateral (
-      select state.parked_reason as reason
-       where state.parked_at is not null
-         and state.parked_credentials = public.credentials_digest(connection.credentials)
-    ) parked on true
-    cross join lateral (
+   cross join lateral (
+      select count(*) as days
+        from public.metric_days day
+       where day.platform = way.platform
+         and day.account_id = way.account_id
+         and day.failures > 0
+   ) unread
+   cross join lateral (
       select greatest(
-               case when state.not_before > as_of then state.not_before end, pause.paused_until
+               case when account.not_before > as_of then account.not_before end, way.paused_until
              ) as until
-    ) waits;
+   ) waits;
 $$;
 
--- Lets connections that are parked or wait (null: all, and paused platforms with them) be
--- planned again; returns how many did.
+-- Lets accounts that wait, and connections that are parked, be planned again (by a connection;
+-- null: all, and paused platforms with them), and days that could not be read be tried at once.
+-- Returns how many accounts and connections that concerns.
 create or replace function public.release_connections(
   connection_id uuid default null,
   as_of timestamptz default now()
@@ -130,21 +144,42 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  released integer;
+  parked integer;
+  waiting integer;
 begin
   update public.metric_connection_states state
-     set parked_at = null, parked_reason = null, parked_credentials = null,
-         not_before = null, failures = 0
+     set parked_at = null, parked_reason = null, parked_credentials = null, parked_token = null
    where (release_connections.connection_id is null
           or state.connection_id = release_connections.connection_id)
-     and (state.parked_at is not null or state.not_before > as_of);
-  get diagnostics released = row_count;
+     and state.parked_at is not null;
+  get diagnostics parked = row_count;
+  with named as (
+    select distinct way.platform, way.account_id
+      from public.metric_connections(null, null, as_of) way
+     where release_connections.connection_id is null
+        or way.id = release_connections.connection_id
+  ),
+  tried as (
+    update public.metric_days day
+       set try_after = as_of
+      from named
+     where day.platform = named.platform
+       and day.account_id = named.account_id
+       and day.try_after > as_of
+  )
+  update public.metric_accounts account
+     set not_before = null, failures = 0
+    from named
+   where account.platform = named.platform
+     and account.account_id = named.account_id
+     and account.not_before > as_of;
+  get diagnostics waiting = row_count;
   if release_connections.connection_id is null then
     update public.metric_platform_pauses pause
        set paused_until = as_of
      where pause.paused_until > as_of;
   end if;
-  return released;
+  return parked + waiting;
 end
 $$;
 
@@ -165,7 +200,7 @@ begin
   foreach brought in array array[
     'connect_account(text, text, jsonb, text, integer)',
     'disconnect_account(uuid)',
-    'list_connections(jsonb, timestamptz)',
+    'list_connections(timestamptz)',
     'release_connections(uuid, timestamptz)'
   ]
   loop

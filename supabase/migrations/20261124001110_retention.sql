@@ -92,6 +92,11 @@ declare
   end;
   due bigint;
 begin
+  if entity_type = 'ad_metrics' then
+    return jsonb_build_object(
+      'to_archive', 0, 'to_purge', public.count_aged_facts(archive_cutoff, most)
+    );
+  end if;
   if step is null then
     raise exception 'there is no retention for %', entity_type using errcode = '22023';
   end if;

@@ -176,17 +176,15 @@ as $$
     ),
     'parked_connections', (
       select count(*)
-        from public.metric_connection_states state
-        join public.platform_connections connection on connection.id = state.connection_id
-       where connection.is_active
-         and state.parked_at is not null
-         and state.parked_credentials = public.credentials_digest(connection.credentials)
+        from public.metric_connections(null, null, as_of) way
+       where way.is_active and way.is_parked
     ),
     'failing_connections', (
       select count(*)
-        from public.metric_connection_states state
-        join public.platform_connections connection on connection.id = state.connection_id
-       where connection.is_active and state.failures > 0
+        from public.metric_connections(null, null, as_of) way
+        join public.metric_accounts account
+          on account.platform = way.platform and account.account_id = way.account_id
+       where way.is_active and account.failures > 0
     )
   );
 $$;

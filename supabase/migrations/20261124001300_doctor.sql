@@ -224,17 +224,27 @@ as $$
                    end,
                    'last_status', last.status,
                    'last_error', last.error_message,
-                   'requests', last.details -> 'requests'
+                   'requests', last.details -> 'requests',
+                   'unread_days', (
+                     select jsonb_object_agg(day.date, day.problem)
+                       from public.metric_days day
+                      where day.platform = account.platform
+                        and day.account_id = account.account_id
+                        and day.failures > 0
+                   )
                  )
                  order by connection.platform, connection.account_name, connection.id
                )
           from public.platform_connections connection
           left join public.metric_connection_states state
             on state.connection_id = connection.id
+          left join public.metric_accounts account
+            on account.platform = public.metric_platform(connection.platform)
+           and account.account_id = public.metric_account_id(connection.account_id)
           left join lateral (
                  select log.status, log.error_message, log.details
                    from public.metric_sync_logs log
-                  where log.platform_connection_id = connection.id
+                  where log.platform_connection_id = connection.id or log.id = account.sync_id
                   order by log.start_time desc nulls last
                   limit 1
                ) last on true
@@ -244,6 +254,59 @@ as $$
     ),
     'policies', public.list_retention_policies(as_of) -> 'policies',
     'health', public.worker_health(as_of)
+  );
+$$;
+
+-- What requests.metadata has under the mapping keys that no ad can match (`problem` is no_id), and
+-- numbers that JavaScript cannot hold exactly (rounded): {"count", "examples"}, twenty of these.
+create or replace function public.odd_ad_mappings(mapping_keys text[])
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with named as (
+    select request.id as request_id, mapping_key, one.value
+      from unnest(odd_ad_mappings.mapping_keys) mapping_key
+      join public.requests request on request.metadata ? mapping_key
+     cross join lateral jsonb_array_elements(
+             case jsonb_typeof(request.metadata -> mapping_key)
+               when 'array' then request.metadata -> mapping_key
+               else jsonb_build_array(request.metadata -> mapping_key)
+             end
+           ) one (value)
+     where one.value not in ('null', '""')
+  ),
+  odd as (
+    select named.*,
+           case
+             -- 2^53: from there on, neighbours become one number
+             when jsonb_typeof(value) = 'number' and value >= to_jsonb(9007199254740992) then 'rounded'
+             when jsonb_typeof(value) in ('string', 'number') and not exists (
+                    select from public.ad_ids_in(value) ids (ad_id)
+                     where ids.ad_id !~ '^[0-9]+$'
+                  ) then null
+             else 'no_id'
+           end as problem
+      from named
+  ),
+  found as (
+    select * from odd where problem is not null
+  )
+  select jsonb_build_object(
+    'count', (select count(*) from found),
+    'examples', coalesce(
+      (
+        select jsonb_agg(to_jsonb(example) order by example.request_id, example.mapping_key)
+          from (
+            select request_id, mapping_key, left(value #>> '{}', 80) as value, problem
+              from found
+             order by request_id, mapping_key
+             limit 20
+          ) example
+      ),
+      '[]'
+    )
   );
 $$;
 
@@ -266,6 +329,7 @@ begin
     'table_access(text, text)',
     'views_of_column(text, text)',
     'doctor_report(timestamptz)',
+    'odd_ad_mappings(text[])',
     'generated_rows(integer)'
   ]
   loop

@@ -6,12 +6,13 @@ places guard the same, either alone would do, and both are taken out at once; `r
 
 from __future__ import annotations
 
-from tests.ablation import metrics, notifications, retention, shared
+from tests.ablation import metrics, notifications, platforms, retention, shared
 
 ABLATIONS = (
     *notifications.ABLATIONS,
     *shared.REDIRECTS,
     *metrics.ABLATIONS,
+    *platforms.ABLATIONS,
     *shared.SECRETS,
     *retention.ABLATIONS,
     *shared.ACCESS,

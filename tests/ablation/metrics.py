@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.ablation.cuts import PLAN, SYNC, WORKERS, Ablation, Cut
+from tests.ablation.cuts import FIGURES, KINDS, PLAN, STORE, SYNCS, WORKERS, Ablation, Cut
 
+LEDGER_TESTS = "tests/metrics/test_ledger.py"
 PLAN_TESTS = "tests/metrics/test_plans.py"
 SYNC_TESTS = "tests/metrics/test_syncs.py"
 TAKEOVER_TESTS = "tests/metrics/test_takeovers.py"
@@ -16,11 +17,11 @@ ABLATIONS = (
         (
             Cut(
                 PLAN,
-                "and (state.leased_until is null or state.leased_until <= as_of)",
+                "and (account.leased_until is null or account.leased_until <= as_of)",
             ),
             Cut(
                 PLAN,
-                "where state.leased_until is null or state.leased_until <= as_of",
+                "where account.leased_until is null or account.leased_until <= as_of",
             ),
         ),
         "looked at when connections are found and again when they are leased",
@@ -43,8 +44,9 @@ ABLATIONS = (
         f"{SYNC_TESTS}::test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one",
         (
             Cut(
-                PLAN,
-                'if found then\n    return \'{"refused": "busy"}\';\n  end if;',
+                SYNCS,
+                "if account.leased_until > as_of then\n"
+                '    return \'{"refused": "busy"}\';\n  end if;',
             ),
         ),
     ),
@@ -52,19 +54,23 @@ ABLATIONS = (
         "order-token",
         "an order is carried out once",
         f"{TAKEOVER_TESTS}::test_of_two_at_once_one_works",
-        (Cut(PLAN, "and held.token = begin_metric_sync.plan_token"),),
+        (Cut(SYNCS, "held.token = begin_metric_sync.plan_token\n     and "),),
     ),
     Ablation(
         "fenced-syncs",
         "a sync that was taken over writes nothing",
         f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_writes_nothing_more",
-        (Cut(PLAN, "and state.token = hold_connection.token"),),
+        (
+            Cut(
+                SYNCS, "where account.token = hold_account.token", "where account.token is not null"
+            ),
+        ),
     ),
     Ablation(
         "fenced-ends",
         "a sync that was taken over ends nothing",
         f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_at_its_end_is_no_success",
-        (Cut(PLAN, "and held.token = end_metric_sync.token"),),
+        (Cut(SYNCS, "where held.token = end_metric_sync.token", "where held.token is not null"),),
     ),
     Ablation(
         "sync-deadline",
@@ -84,32 +90,80 @@ ABLATIONS = (
         f"{SYNC_TESTS}::test_a_slow_database_does_not_keep_a_sync_beyond_its_deadline",
         (
             Cut(
-                f"{WORKERS}/metrics/sync.py",
-                "if self._clock.now() >= self.deadline:\n                raise OutOfTime",
+                f"{WORKERS}/metrics/ledger.py",
+                "            self._heed_deadline()\n",
             ),
         ),
     ),
     Ablation(
-        "settled-derivation",
-        "no figure of half a window",
-        "tests/metrics/test_ledger.py::test_what_another_sync_is_still_reading_is_in_no_figure",
+        "whole-days",
+        "no figure of half a day",
+        f"{LEDGER_TESTS}::test_half_of_a_day_is_in_no_figure",
         (
             Cut(
-                SYNC,
-                "and (row.derived_at is not null\n",
-                "and (true\n",
+                STORE,
+                "  insert into public.metric_staged_rows as staged (token, part, rows)\n",
+                "  insert into public.ad_metrics (platform, account_id, date, ad_group_id, ad_id,\n"
+                "    measures, time_zone, sync_id)\n"
+                "  select 'meta', '2', row.date, row.ad_group_id, row.ad_id, row.measures, 'UTC',\n"
+                "         gen_random_uuid()\n"
+                "    from jsonb_to_recordset(rows) row (date date, ad_group_id text, ad_id text,\n"
+                "      measures jsonb);\n"
+                "  insert into public.metric_staged_rows as staged (token, part, rows)\n",
             ),
         ),
     ),
     Ablation(
         "derivation-turns",
-        "connections of one request take turns",
-        "tests/metrics/test_ledger.py::test_of_two_connections_that_finish_at_once_the_later_sees_both",
+        "accounts of one request take turns",
+        f"{LEDGER_TESTS}::test_of_two_accounts_that_derive_at_once_the_later_sees_both",
         (
             Cut(
-                SYNC,
-                "order by link.request_id, link.ad_id\n      for update;\n\n  -- Lateral",
-                ";\n  -- Lateral",
+                FIGURES,
+                "order by link.request_id, link.ad_id\n      for update;",
+                ";",
+            ),
+        ),
+    ),
+    Ablation(
+        "unchanged-facts",
+        "rows that did not change are not written",
+        f"{LEDGER_TESTS}::test_what_did_not_change_is_not_written",
+        (
+            Cut(
+                STORE,
+                "or (standing.measures, standing.kind,",
+                "or true or (standing.measures, standing.kind,",
+            ),
+        ),
+    ),
+    Ablation(
+        "second-look",
+        "an answer that lacks most of what stands is asked once more",
+        "tests/metrics/test_history.py::test_an_answer_that_lacks_most_is_asked_once_more",
+        (
+            Cut(
+                f"{WORKERS}/metrics/sync.py",
+                "if standing > 2 * read.rows_named:",
+                "if False:",
+            ),
+        ),
+    ),
+    Ablation(
+        "queued-pauses",
+        "what is queued heeds a pause",
+        "tests/metrics/test_accounts.py::test_what_is_queued_heeds_a_pause",
+        (Cut(SYNCS, " and way.paused_until is null;", ";"),),
+    ),
+    Ablation(
+        "aged-figures",
+        "figures of days that retention purged stay",
+        "tests/metrics/test_history.py::test_what_retention_purged_is_aged_and_not_gone",
+        (
+            Cut(
+                FIGURES,
+                "select from public.metric_ledger ledger where ledger.whole_from > any (dates)",
+                "select from public.metric_ledger ledger where false",
             ),
         ),
     ),
@@ -118,7 +172,13 @@ ABLATIONS = (
         "a row that a later page tells again is not counted twice",
         "tests/metrics/test_moving_pages.py::"
         "test_a_row_that_a_later_page_tells_again_is_not_counted_twice",
-        (Cut(f"{WORKERS}/metrics/platforms/fetching.py", "                whole.take(page)\n"),),
+        (
+            Cut(
+                f"{WORKERS}/metrics/platforms/fetching.py",
+                "yield whole.take(page)",
+                "yield page",
+            ),
+        ),
     ),
     Ablation(
         "days-that-were-not-over",
@@ -137,6 +197,6 @@ ABLATIONS = (
         "currency-guard",
         "money of two currencies is not summed",
         "tests/metrics/test_figures.py::test_money_of_two_currencies_is_not_summed",
-        (Cut(SYNC, " and count(distinct coalesce(currency, '')) = 1\n", "\n"),),
+        (Cut(KINDS, "when 'money' then 'not is_mixed'", "when 'money' then 'true'"),),
     ),
 )

@@ -9,7 +9,8 @@ from tests.ablation.cuts import (
     PLAN,
     RECORDS,
     RETENTION,
-    SYNC,
+    STORE,
+    SYNCS,
     WORKERS,
     Ablation,
     Cut,
@@ -125,7 +126,7 @@ SECRETS = (
         (
             Cut(
                 f"{WORKERS}/metrics/platforms/protocol.py",
-                "flaw = flaw_of(text)",
+                "flaw = flaw_of(value)",
                 "flaw = None",
             ),
         ),
@@ -204,7 +205,8 @@ ACCESS = (
             ("leases", "leases", LEASES),
             ("notifications", "notifications", RECORDS),
             ("plan", "the metrics plan", PLAN),
-            ("sync", "the metrics sync", SYNC),
+            ("syncs", "the metrics syncs", SYNCS),
+            ("facts", "the metrics ledger", STORE),
             ("retention", "retention", RETENTION),
         )
     ),

@@ -37,15 +37,19 @@ from workers.metrics.platforms.protocol import Connection
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-META_FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
+META_FIELDS = (
+    "ad_id,ad_name,adset_id,adset_name,campaign_id,campaign_name,account_currency,impressions,"
+    "clicks,spend,reach"
+)
 GOOGLE_QUERY = (
-    "SELECT segments.date, ad_group.id, ad_group_ad.ad.id, ad_group_ad.ad.name, "
-    "customer.currency_code, metrics.impressions, metrics.clicks, metrics.cost_micros "
+    "SELECT segments.date, campaign.id, campaign.name, ad_group.id, ad_group.name, "
+    "ad_group_ad.ad.id, ad_group_ad.ad.name, customer.currency_code, "
+    "metrics.impressions, metrics.clicks, metrics.cost_micros "
     "FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
 )
 LINKEDIN_QUERY = (
-    "adAnalytics?q=analytics&pivot=CREATIVE&timeGranularity=DAILY&dateRange=(start:{since},"
-    "end:{until})&accounts=List(urn%3Ali%3AsponsoredAccount%3A{account_id})&fields=pivotValues,"
+    "adAnalytics?q=statistics&pivots=List(CAMPAIGN_GROUP,CAMPAIGN,CREATIVE)"
+    "&timeGranularity=DAILY&dateRange=(start:{since},end:{until})&accounts=List(urn%3Ali%3AsponsoredAccount%3A{account_id})&fields=pivotValues,"
     "dateRange,impressions,clicks,costInLocalCurrency,approximateMemberReach"
 )
 META_PAGE = 500
@@ -128,7 +132,8 @@ def _tiktok(session: requests.Session, order: Mapping[str, Any]) -> Ask:
             "advertiser_id": order["account_id"], "service_type": "AUCTION",
             "report_type": "BASIC", "data_level": "AUCTION_AD",
             "dimensions": json.dumps(["ad_id", "stat_time_day"]),
-            "metrics": json.dumps(["ad_name", "currency", "spend", "impressions", "clicks",
+            "metrics": json.dumps(["ad_name", "adgroup_id", "adgroup_name", "campaign_id",
+                                   "campaign_name", "currency", "spend", "impressions", "clicks",
                                    "reach"]),
             "start_date": f"{since}", "end_date": f"{until}", "page_size": str(TIKTOK_PAGE),
         }  # fmt: skip

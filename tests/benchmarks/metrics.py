@@ -34,7 +34,7 @@ from tests.benchmarks.network import (
 from tests.benchmarks.sizes import Progress, Sizes
 from tests.metrics.accounts import ACCOUNT_ID, CREDENTIALS, Account, connect_account, sync_event
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
-from workers.metrics.platforms import NAMES, PLATFORMS
+from workers.metrics.platforms import PLATFORMS
 
 TIMEOUT = 300.0
 CHUNK = 1000
@@ -47,7 +47,7 @@ MOST_ROWS = {"meta": None, "google_ads": None, "tiktok": 9_900, "linkedin": 14_9
 
 # What identifies a row of the ledger and a figure.
 KEYS = {
-    "ad_metrics": "connection_id, date, ad_id, ad_group_id",
+    "ad_metrics": "platform, account_id, date, campaign_id, ad_group_id, ad_id",
     "performance_metrics": "request_id, platform, metric_type, date",
 }
 _COLUMNS = (
@@ -240,7 +240,6 @@ class Ground:
             "key": self.running.keys.secret,
             "queue_url": queue_url(queue),
             "arguments": {
-                "platforms": dict(NAMES),
                 "concurrency": PLAN_CONCURRENCY,
                 "lease": f"{LEASE_SECONDS} seconds",
                 "longest": f"{SYNC_SECONDS} seconds",
@@ -380,7 +379,7 @@ def plan_connections(progress: Progress, sizes: Sizes) -> list[Figure]:
 
 
 def _connect_many(connection: psycopg.Connection[Any], count: int) -> None:
-    connection.execute("truncate platform_connections cascade")
+    connection.execute("truncate platform_connections, metric_accounts cascade")
     connection.execute(
         """
         insert into platform_connections

@@ -83,10 +83,10 @@ def test_the_plan_sends_a_message_for_each_connection_that_it_leases(
     bodies = [json.loads(message["body"]) for message in sqs.app.state()]
     leased = column(
         stack,
-        "select connection_id::text from metric_connection_states where leased_until > now()",
+        "select account_id from metric_accounts where leased_until > now()",
     )
     assert first["planned"] == len(bodies) > 0, first
-    assert sorted(body["connection_id"] for body in bodies) == sorted(leased)
+    assert sorted(body["account_id"] for body in bodies) == sorted(leased)
     assert again["planned"] == 0, again
 
 
@@ -130,9 +130,12 @@ def test_a_message_that_comes_twice_is_synced_once(
         assert emulator.invoke(event) == ACKNOWLEDGED
         assert emulator.invoke(event) == ACKNOWLEDGED
 
-    (connection,) = [json.loads(record["body"])["connection_id"] for record in event["Records"]]
-    count = "select count(*) from metric_sync_logs where platform_connection_id = '{}' and {}"
-    assert column(stack, count.format(connection, "start_time > now() - interval '1 hour'")) == [1]
+    (account,) = [json.loads(record["body"])["account_id"] for record in event["Records"]]
+    count = (
+        "select count(*) from metric_sync_logs log join metric_connections() way "
+        "on way.id = log.platform_connection_id where way.account_id = '{}' and {}"
+    )
+    assert column(stack, count.format(account, "start_time > now() - interval '1 hour'")) == [1]
 
 
 def test_the_sample_message_is_acknowledged_and_does_nothing(

@@ -51,6 +51,29 @@ def test_both_forms_of_the_key_call_functions(connected: Open, api: Api, key: st
     assert begun["acquired"] is True
 
 
+@pytest.mark.parametrize("letter", ["\x00", "\ud83d", "\ude00\x00"], ids=ascii)
+def test_letters_that_cannot_be_stored_are_replaced_wherever_they_stand(
+    connected: Open, api: Api, letter: str
+) -> None:
+    stands = "\ufffd" * len(letter)
+    database = connected(api.url, api.keys.secret)
+    database.call(
+        "record_worker_run",
+        worker="letters", outcome=f"a{letter}b", succeeded=True, seconds=1.0,
+        counts={"names": [f"{letter}{letter}", {f"key{letter}": f"😀{letter}"}, 1, None, True]},
+        error_class=None, error=f"{letter}",
+    )  # fmt: skip
+    with api.connect() as connection:
+        row = connection.execute(
+            "delete from worker_runs where worker = 'letters' returning outcome, counts, error"
+        ).fetchone()
+    assert row == {
+        "outcome": f"a{stands}b",
+        "counts": {"names": [2 * stands, {f"key{stands}": f"😀{stands}"}, 1, None, True]},
+        "error": stands,
+    }
+
+
 @pytest.mark.parametrize(
     ("key", "error"),
     [

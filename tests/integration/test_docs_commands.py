@@ -88,8 +88,9 @@ def operating(
         "insert into slack_destinations "
         "(destination, parked_at, park_code, park_reason, probe_at, standing_since) "
         "values ('C0123456789', now(), 'is_archived', 'archived', now(), now());"
-        "insert into metric_connection_states (connection_id, not_before) "
-        "select id, now() + interval '1 hour' from platform_connections where platform = 'meta'"
+        "insert into metric_accounts (platform, account_id, not_before) "
+        "select platform, account_id, now() + interval '1 hour' from metric_connections() "
+        "where platform = 'meta'"
     )
     with HttpServer(MotoS3()) as s3:
         client(s3).create_bucket(
@@ -151,8 +152,8 @@ def queries() -> list[str]:
 @pytest.mark.parametrize("query", queries(), ids=lambda query: " ".join(query.split())[:40])
 def test_a_query_works_as_shown(query: str, stack: LocalStack) -> None:
     stack.connection.execute(
-        "insert into metric_ad_links (platform, request_id, ad_id, is_settled) "
-        "select 'meta', id, '1', true from requests limit 1"
+        "insert into metric_ad_links (platform, request_id, ad_id) "
+        "select 'meta', id, '1' from requests limit 1"
     )
     for name, where in IDS.items():
         row = stack.connection.execute(where.encode()).fetchone()

@@ -87,7 +87,7 @@ def test_all_is_well(examine: Examine) -> None:
         assert levels == ({"warning"} if title == "Workers" else {"ok"}), (title, findings)
     assert set(sections) == {
         "Settings", "Database", "Access", "Slack", "API versions", "Notification configs",
-        "Ad platforms", "Retention", "Workers",
+        "Ad platforms", "Ads of requests", "Retention", "Workers",
     }  # fmt: skip
 
 

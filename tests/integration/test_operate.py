@@ -222,8 +222,9 @@ def test_connections_are_listed_with_what_they_wait_for(run: Run, stack: LocalSt
     assert "Nordlys Outdoor" in text
     meta = connection_id(stack, "meta")
     stack.connection.execute(
-        "insert into metric_connection_states (connection_id, not_before, failures) "
-        "values (%s, now() + interval '1 hour', 3)",
+        "insert into metric_accounts (platform, account_id, not_before, failures) "
+        "select platform, account_id, now() + interval '1 hour', 3 from metric_connections() "
+        "where id = %s",
         (meta,),
     )
     _, text = run("connections", "list", "--json")

@@ -17,7 +17,7 @@ from local.invoke import REGION
 from local.stack import Running
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
-from workers.metrics.platforms import NAMES, PLATFORMS
+from workers.metrics.platforms import MAPPING_KEYS, PLATFORMS
 
 ACCOUNT_ID = "4200000001"
 CREDENTIALS = {
@@ -70,7 +70,10 @@ def connect_account(
     """An account of `ads` ads, the first `named` of which belong to requests; nothing else is
     connected afterwards."""
     _put_account(running, platform, ads)
-    connection.execute("truncate platform_connections, requests, ad_metrics cascade")
+    connection.execute(
+        "truncate platform_connections, requests, ad_metrics, metric_accounts, metric_days, "
+        "metric_named_ads, metric_names, metric_unnamed_ads cascade"
+    )
     found = connection.execute(
         """
         insert into platform_connections
@@ -92,13 +95,14 @@ def connect_account(
 def sync_event(connection: psycopg.Connection[Any]) -> dict[str, Any]:
     """Plans the connection, whether it is due or not: the event that Lambda makes of it."""
     connection.execute("update platform_connections set last_synced_at = null")
+    connection.execute("select refresh_ad_links(%s, null, 1000000)", (Jsonb(dict(MAPPING_KEYS)),))
     found = connection.execute(
-        "select plan_metric_syncs(%s, 10, %s::interval, %s::interval)",
-        (Jsonb(dict(NAMES)), f"{LEASE_SECONDS} seconds", f"{SYNC_SECONDS} seconds"),
+        "select plan_metric_syncs(10, %s::interval, %s::interval)",
+        (f"{LEASE_SECONDS} seconds", f"{SYNC_SECONDS} seconds"),
     ).fetchone()
     assert found is not None
     (planned,) = found[0]["planned"]
-    order = SyncOrder(planned["connection_id"], planned["token"])
+    order = SyncOrder(**planned)
     return sqs_event({"id": planned["token"], "body": order.body(), "sent_at": 0}, REGION)
 
 

@@ -67,5 +67,5 @@ def linkedin_ads(world: World, count: int = 1) -> tuple[str, dict[str, list[Serv
 
 
 def order_for(world: World, connection: str) -> SyncOrder:
-    (order,) = [one for one in world.plan()[0] if one.connection_id == connection]
+    (order,) = world.orders_for(world.plan()[0], connection)
     return order

@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from tests.notifications.killed_run import SteppedDatabase, Steps, step_through
 from workers.metrics.planning import plan_syncs
-from workers.metrics.platforms import NAMES
+from workers.metrics.platforms import MAPPING_KEYS
 from workers.metrics.sync_queue import SyncQueue
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     config = Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 2})
     client = boto3.client("sqs", config=config)
     step_through(client, steps)
-    plan = plan_syncs(database, SyncQueue(order["queue_url"], client), NAMES, 10)
+    plan = plan_syncs(database, SyncQueue(order["queue_url"], client), MAPPING_KEYS, 10)
     sys.stdout.write(f"ended planned {plan.planned}, unsent {plan.unsent}\n")
 
 

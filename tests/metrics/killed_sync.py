@@ -2,9 +2,9 @@
 
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
 as_of, body (the order), kill_at (a step's name, or null), and where they are not the usual ones
-timeout (of each call) and seconds (until the deadline). It prints the steps that it took, one a
-line, before each is taken; steps are as in tests.notifications.killed_run: a call of the database,
-and each request to the platform.
+timeout (of each call), seconds (until the deadline) and store_rows (rows a call). It prints the
+steps that it took, one a line, before each is taken; steps are as in
+tests.notifications.killed_run: a call of the database, and each request to the platform.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import requests
 
 from tests.notifications.killed_run import SteppedDatabase, Steps
 from workers.clock import SystemClock
+from workers.metrics import ledger
 from workers.metrics.orders import SyncOrder
 from workers.metrics.sync import ConnectionSync
 from workers.settings import Settings
@@ -43,6 +44,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     clock = SystemClock()
     begun, as_of = clock.now(), datetime.fromisoformat(order["as_of"])
+    ledger.STORE_ROWS = order.get("store_rows", ledger.STORE_ROWS)
     steps = Steps(order["kill_at"])
     settings = Settings(**order["settings"])
     database = SteppedDatabase(

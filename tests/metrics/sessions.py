@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import date
+from io import BytesIO
 from typing import Any
 
 import requests
+from urllib3 import HTTPResponse
 
 from tests.metrics.world import World
+from workers.metrics.windows import Window
 
 
 class SlowSession(requests.Session):
@@ -36,3 +41,31 @@ class Between(requests.Session):
             act, self._act = self._act, None
             act()
         return super().request(method, url, **rest)
+
+
+class Spoilt(requests.Session):
+    """What `spoil` makes (status and body) of the answers to requests for rows whose days it is
+    given; None leaves them as they are."""
+
+    def __init__(self, spoil: Callable[[Window], tuple[int, str] | None]) -> None:
+        super().__init__()
+        self._spoil = spoil
+
+    def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
+        response = super().request(method, url, **rest)
+        window = days_asked(f"{url} {rest.get('params')} {rest.get('json')}")
+        spoilt = window and self._spoil(window)
+        if spoilt:
+            response.status_code, body = spoilt
+            response.raw.close()
+            response.raw = HTTPResponse(BytesIO(body.encode()), preload_content=False)
+        return response
+
+
+def days_asked(request: str) -> Window | None:
+    """The days that a request for rows names, in whichever platform's form."""
+    days = [date.fromisoformat(day) for day in re.findall(r"20\d\d-\d\d-\d\d", request)]
+    days += [
+        date(*map(int, parts)) for parts in re.findall(r"year:(\d+),month:(\d+),day:(\d+)", request)
+    ]
+    return Window(min(days), max(days)) if days else None

@@ -32,7 +32,8 @@ class Side:
     `path` is where its rows are asked for, `secrets` are those of its connection. `refused`
     makes the fault by which a connection's credentials are refused, `quoting` one that quotes a
     text. `small_pages` is the setting with which its fake gives that many rows at once;
-    empty where it has no pages.
+    empty where it has no pages. `account_forms` and `ad_forms` are how people paste their ids, with
+    the id in place of {}. `is_streamed` where its reports are read as they come.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Side:
     refused: Callable[[], Fault]
     quoting: Callable[[str], Fault]
     small_pages: str = ""
+    account_forms: tuple[str, ...] = ("{}",)
+    ad_forms: tuple[str, ...] = ("{}",)
+    is_streamed: bool = False
 
     @property
     def mapping_key(self) -> str:
@@ -68,6 +72,15 @@ class Side:
         connect: Callable[[str], str] = getattr(world, f"connect_{self.fake}")
         return connect(self.account_id)
 
+    def connect_as(self, world: World, account_id: str) -> str:
+        """A connection whose account id somebody pasted so; its id."""
+        connection = self.connect(world)
+        world.connection.execute(
+            "update platform_connections set account_id = %s where id = %s",
+            (account_id, connection),
+        )
+        return connection
+
 
 SIDES = {
     side.name: side
@@ -77,6 +90,7 @@ SIDES = {
             refused=lambda: meta.token_expired(times=None),
             quoting=lambda text: meta.graph_error(200, None, text, times=None),
             small_pages="page_limit",
+            account_forms=("act_{}",),
         ),
         Side(
             "google_ads", "google", "5000000001", "googleAds:searchStream",
@@ -87,6 +101,9 @@ SIDES = {
                 path="googleAds:searchStream", times=None,
             ),
             small_pages="batch_size",
+            is_streamed=True,
+            account_forms=("customers/{}", "500-000-0001", "500\u2011000\u20110001"),
+            ad_forms=("customers/5000000001/adGroupAds/1~{}", "customers/5000000001/ads/{}"),
         ),
         Side(
             "tiktok", "tiktok", "7000000000000000001", "report/integrated/get/",
@@ -104,6 +121,8 @@ SIDES = {
             quoting=lambda text: linkedin.linkedin_error(
                 403, "ACCESS_DENIED", text, path="adAnalytics", times=None
             ),
+            account_forms=("urn:li:sponsoredAccount:{}",),
+            ad_forms=("urn:li:sponsoredCreative:{}",),
         ),
     )
 }  # fmt: skip

@@ -59,8 +59,8 @@ def split(whole: Window, width: int) -> Iterator[Window]:
         left = Window(left.since, rest) if rest >= left.since else None
 
 
-def keys_of(rows: list[AdDay]) -> list[tuple[str, str, date]]:
-    return [(row.ad_id, row.ad_group_id, row.day) for row in rows]
+def keys_of(rows: list[AdDay]) -> list[tuple[date, str, str, str]]:
+    return [row.key for row in rows]
 
 
 @every_platform
@@ -96,10 +96,13 @@ def test_pages_end_and_hold_each_row_once_however_they_are_split(
     assert sorted((row.ad_id, row.day) for row in rows) == sorted(expected)
     for row in rows:
         facts = expected[row.ad_id, row.day]
-        assert (row.impressions, row.clicks) == (facts.impressions, facts.clicks)
-        assert isinstance(row.spend, Decimal)
+        assert row.measures["impressions"] == facts.impressions
+        assert row.measures["clicks"] == facts.clicks
+        assert isinstance(row.measures["spend"], Decimal)
         assert abs(row.spend - facts.spend) < Decimal("1e-12")
-        assert row.reach in (facts.reach, None)
+        assert row.measures.get("reach") in (facts.reach, None)
+        assert row.campaign_id
+        assert row.ad_group_id
         assert row.currency in (account.currency, None)
     assert found.requests - before <= 2 * 31 + len(rows)
 
@@ -108,10 +111,7 @@ def test_pages_end_and_hold_each_row_once_however_they_are_split(
 def test_no_window_is_longer_than_the_platform_allows(world: World, side: Side) -> None:
     side.put_account(world, ad_count=1)
     connection = side.connect(world)
-    world.connection.execute(
-        "insert into metric_connection_states (connection_id, window_days) values (%s, 400)",
-        (connection,),
-    )
+    world.remember(connection, window_days=400)
     longest = PLATFORMS[side.name].longest_window or 400
     assert world.sync_all()[connection].status == "success"
     for since, until in world.last_log(connection)["details"]["windows"]:
@@ -217,14 +217,14 @@ def test_no_token_is_told_anywhere(
     for secret in secrets:
         server.faults.clear()
         server.faults.add(side.quoting(f"{secret} is wrong: access_token={secret}&x=1"))
-        world.connection.execute("update metric_connection_states set not_before = null")
+        world.connection.execute("update metric_accounts set not_before = null")
         reports.append(world.sync_again())
         assert reports[-1][connection].status == "failed"
 
     told = capfd.readouterr()
     asked = [f"{one['path']}?{one['query']}" for one in server.journal.listing()]
     logs = world.rows("select * from metric_sync_logs")
-    states = world.rows("select * from metric_connection_states")
+    states = world.rows("select * from metric_accounts, metric_connection_states")
     assert str(logs).count("[redacted]") >= len(secrets)
     for text in (str(asked), told.out, told.err, str(logs), str(states), str(reports)):
         for secret in secrets:
@@ -250,7 +250,9 @@ def test_one_that_is_broken_leaves_the_others_complete(world: World, side: Side,
 
     orders, plan = world.plan()
     assert plan.planned == len(SIDES)
-    reports = {order.connection_id: world.sync(order) for order in orders}
+    reports = {
+        str(report.connection_id): report for report in (world.sync(order) for order in orders)
+    }
 
     for name, connection in connections.items():
         log = world.last_log(connection)

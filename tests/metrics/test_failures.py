@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg.types.json import Jsonb
 
 from local import faults
 from local.fakes.google_ads import google_error, invalid_grant
@@ -31,7 +30,6 @@ from tests.metrics.connected import (
 )
 from tests.metrics.platform_calls import ANALYTICS, INSIGHTS, REPORT, STREAM
 from tests.metrics.world import SECRETS, Served, World
-from workers.metrics.platforms import NAMES
 
 
 def hide_no_secret(world: World) -> None:
@@ -160,9 +158,9 @@ def test_what_a_connection_waits_for_is_told(world: World) -> None:
 
     def told(account: str) -> tuple[Any, ...]:
         (row,) = world.rows(
-            "select * from jsonb_to_recordset(list_connections(%s, %s)) as told "
+            "select * from jsonb_to_recordset(list_connections(%s)) as told "
             '(id uuid, state text, "until" timestamptz, reason text) where id = %s',
-            Jsonb(dict(NAMES)), world.now, connections[account],
+            world.now, connections[account],
         )  # fmt: skip
         return row["state"], row["until"], row["reason"]
 
@@ -217,7 +215,7 @@ def test_a_connection_that_cannot_work_is_recorded_by_name(
     world: World, values: dict[str, object], code: str
 ) -> None:
     connections = meta_and_google(world)
-    broken = world.connect_meta("1001", **values)
+    broken = world.connect_meta("1003", **values)
     world.sync_all()
     log = world.last_log(broken)
     assert (log["status"], log["details"]["code"]) == ("failed", code)

@@ -66,16 +66,19 @@ def test_a_report_that_may_leave_ads_out_is_asked_for_in_smaller_pieces(
 ) -> None:
     monkeypatch.setattr("workers.metrics.platforms.tiktok._MOST_ADS", 20)
     connection, served = tiktok_ads(world, 12)
-    world.connection.execute(
-        "insert into metric_connection_states (connection_id, window_days) values (%s, 30)",
-        (connection,),
-    )
+    world.remember(connection, window_days=30)
     assert world.sync_all()[connection].status == "success"
     assert world.figures("tiktok") == world.expected(served)
     world.tiktok.app.configure({"most_ads": 20})
     world.tiktok_account(TIKTOK, ad_count=40)
     report = world.sync_again()[connection]
     assert (report.status, report.code) == ("failed", "too_many_ads"), "never a part of it"
+    pages = {
+        exchange["query"].partition("page_size=")[2].partition("&")[0]
+        for exchange in world.tiktok.journal.listing()
+        if exchange["path"].endswith("/report/integrated/get/")
+    }
+    assert pages == {"1000"}, "smaller pages are not tried: the report is too large, not a page"
 
 
 def test_an_answer_that_may_be_cut_off_is_asked_for_in_smaller_pieces(
@@ -84,10 +87,7 @@ def test_an_answer_that_may_be_cut_off_is_asked_for_in_smaller_pieces(
     monkeypatch.setattr("workers.metrics.platforms.linkedin._MOST_ELEMENTS", 40)
     connection, served = linkedin_ads(world, 12)
     world.linkedin.app.configure({"most_elements": 40})
-    world.connection.execute(
-        "insert into metric_connection_states (connection_id, window_days) values (%s, 31)",
-        (connection,),
-    )
+    world.remember(connection, window_days=31)
     assert world.sync_all()[connection].status == "success"
     assert world.figures("linkedin") == world.expected(served)
     world.linkedin_account(LINKEDIN, ad_count=60)

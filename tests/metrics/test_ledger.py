@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from tests.database.agency import NOW
 from tests.metrics.world import TODAY, Served, World
+from workers.metrics.platforms import MAPPING_KEYS
 
 AD = "23851000000000001"
 DAYS = [TODAY - timedelta(days=number) for number in range(4)]
@@ -37,36 +38,78 @@ KEYS = st.tuples(st.sampled_from("abcde"), st.sampled_from(["", "g"]), st.sample
 
 
 def begin(world: World, connection: str) -> str:
-    """Takes the connection as a sync would; the sync's token."""
+    """Takes the connection's account as a sync would; the sync's token."""
     token = str(uuid.uuid4())
-    world.connection.execute(
-        "insert into metric_connection_states (connection_id, token, leased_until, sync_id) "
-        "values (%s, %s, %s, gen_random_uuid()) on conflict (connection_id) do update "
-        "set token = excluded.token, leased_until = excluded.leased_until, "
-        "sync_id = excluded.sync_id",
-        (connection, token, NOW + timedelta(hours=1)),
-    )
+    world.remember(
+        connection, token=token, leased_until=NOW + timedelta(hours=1), sync_id=uuid.uuid4(),
+        attempted_at=NOW,
+    )  # fmt: skip
     return token
 
 
-def store(world: World, connection: str, token: str, rows: list[dict[str, Any]]) -> None:
-    account = {
-        "platform": "meta", "account_id": "1", "currency": "EUR", "time_zone": "Europe/Oslo"
-    }  # fmt: skip
-    world.connection.execute(
-        "select store_ad_metrics(%s, %s, %s, %s, '6 minutes', %s)",
-        (connection, token, Jsonb(account), Jsonb(rows), NOW),
-    )
+def refresh(world: World) -> None:
+    world.database.call("refresh_ad_links", mapping_keys=dict(MAPPING_KEYS))
 
 
-def finish(world: World, connection: str, token: str, most: int) -> None:
+def settle(world: World, most: int = 1000) -> int:
+    """How many steps it took."""
+    steps = 0
+    while not world.database.call("settle_ad_links", most=most)["is_finished"]:
+        steps += 1
+    return steps
+
+
+def row(ad: str, day: date = TODAY, group: str = "", **measures: Any) -> dict[str, Any]:
+    told = {name: value for name, value in measures.items() if value is not None}
+    return {"ad_id": ad, "ad_group_id": group, "campaign_id": "", "date": f"{day}", "kind": "ad",
+            "measures": told, "currency": None}  # fmt: skip
+
+
+def store(
+    world: World, token: str, rows: list[dict[str, Any]], days: list[date] = DAYS, parts: int = 1
+) -> None:
+    """What a sync does with days that it read, the rows in so many calls."""
+    size = -(-len(rows) // parts) or 1
+    pieces = [rows[start : start + size] for start in range(0, len(rows), size)] or [[]]
+    for number, piece in enumerate(pieces[1:]):
+        world.database.call(
+            "stage_metric_rows", token=token, part=number, rows=piece, lease="6 minutes"
+        )
+    world.database.call(
+        "store_metric_days", token=token, lease="6 minutes", days=[f"{day}" for day in days],
+        account={"currency": "EUR", "time_zone": "Europe/Oslo"}, rows=pieces[0],
+        names=[
+            {"level": "ad", "id": ad, "name": ad} for ad in sorted({one["ad_id"] for one in rows})
+        ],
+    )  # fmt: skip
+
+
+def derive(
+    world: World, token: str, most: int = 100, days: list[date] = DAYS, *, is_doubted: bool = False
+) -> dict[str, int]:
+    """The counts of all steps."""
+    counts: Counter[str] = Counter()
+    after = None
     while True:
-        (row,) = world.rows(
-            "select finish_metric_window(%s, %s, 'meta', %s, %s, %s, '6 minutes', %s) as step",
-            connection, token, DAYS[-1], DAYS[0], most, NOW,
+        step = world.database.call(
+            "derive_account_days", token=token, days=[f"{day}" for day in days], after=after,
+            most=most, is_doubted=is_doubted, lease="6 minutes",
         )  # fmt: skip
-        if row["step"]["is_finished"]:
-            return
+        after = step.pop("after")
+        counts.update(step)
+        if after is None:
+            return dict(counts)
+
+
+def damage(world: World, chance: random.Random) -> None:
+    """Figures are deleted and changed by hand."""
+    for row in world.rows("select id from performance_metrics order by request_id, date"):
+        if chance.random() < 0.2:
+            world.connection.execute("delete from performance_metrics where id = %s", (row["id"],))
+        elif chance.random() < 0.2:
+            world.connection.execute(
+                "update performance_metrics set value = value + 1 where id = %s", (row["id"],)
+            )
 
 
 def expected(
@@ -111,32 +154,33 @@ def test_figures_are_the_sums_whatever_the_order_and_the_pieces(
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - of a test
     world.connection.execute(
-        "truncate ad_metrics, metric_ad_links, performance_metrics, requests, metric_days cascade"
+        "truncate ad_metrics, metric_names, metric_named_ads, metric_accounts, metric_ad_links, "
+        "performance_metrics, requests, metric_days cascade"
     )
     world.connection.execute("delete from platform_connections")
     connection = world.connect_meta("1")
     requests = {ads: world.request(meta_ad_id=list(ads)) for ads in ("a", "bc", "cd")}
-    world.connection.execute("select refresh_ad_links('meta', 'meta_ad_id')")
+    refresh(world)
 
     kept = {key: one for key, one in first.items() if chance.random() < 0.8}
     for facts in (first, {**kept, **changes}):
         token = begin(world, connection)
-        rows = [
-            {"ad_id": ad, "ad_group_id": group, "date": f"{day}", "ad_name": ad, **one}
-            for (ad, group, day), one in facts.items()
-        ]
+        rows = [row(ad, day, group, **one) for (ad, group, day), one in facts.items()]
         chance.shuffle(rows)
-        while rows:
-            size = chance.randint(1, 6)
-            store(world, connection, token, rows[:size])
-            if chance.random() < 0.3:  # an answer lost, the call made again
-                store(world, connection, token, rows[:size])
-            rows = rows[size:]
-        finish(world, connection, token, most)
+        store(world, token, rows, parts=chance.randint(1, 4))
+        if chance.random() < 0.3:  # an answer lost, the call made again
+            store(world, token, rows)
+        derive(world, token, most)
         assert world.figures() == expected(facts, requests)
         ledger = world.rows("select ad_id, ad_group_id, date from ad_metrics")
-        assert {(row["ad_id"], row["ad_group_id"], row["date"]) for row in ledger} == set(facts)
-        assert world.rows("select 1 from ad_metrics where is_pending") == []
+        assert {(one["ad_id"], one["ad_group_id"], one["date"]) for one in ledger} == set(facts)
+        assert world.rows("select 1 from metric_staged_rows") == []
+        for is_doubted in (False, True):
+            counts = derive(world, token, is_doubted=is_doubted)
+            assert not counts["created"] + counts["updated"] + counts["deleted"]
+        damage(world, chance)
+        derive(world, token, most, is_doubted=True)
+        assert world.figures() == expected(facts, requests)
 
 
 def test_older_rows_are_replaced_and_what_people_entered_is_kept(world: World) -> None:
@@ -186,53 +230,39 @@ def test_older_rows_are_replaced_and_what_people_entered_is_kept(world: World) -
     assert derived == world.expected({request: [Served("meta", "1001", AD)]})
 
 
-def shared_request(world: World) -> tuple[str, list[str], list[str]]:
-    """A request with the ads `a` and `b` of two connections: its id, theirs, and the tokens of
-    syncs that hold them and have stored a row of today each, of 3 and of 4 clicks."""
+def shared_request(world: World) -> tuple[str, list[str]]:
+    """A request with the ads `a` and `b` of two accounts: its id, and the tokens of syncs that
+    hold them and have stored a row of today each, of 3 and of 4 clicks."""
     connections = [world.connect_meta("1"), world.connect_meta("2")]
     request = world.request(meta_ad_id=["a", "b"])
-    world.connection.execute("select refresh_ad_links('meta', 'meta_ad_id')")
+    refresh(world)
     tokens = [begin(world, connection) for connection in connections]
-    for connection, token, ad, clicks in zip(connections, tokens, "ab", (3, 4), strict=True):
-        store(
-            world, connection, token, [{"ad_id": ad, "ad_group_id": "", "date": f"{TODAY}",
-            "ad_name": ad, "impressions": None, "clicks": clicks, "spend": None, "reach": None}],
-        )  # fmt: skip
-    return request, connections, tokens
+    for token, ad, clicks in zip(tokens, "ab", (3, 4), strict=True):
+        store(world, token, [row(ad, clicks=clicks)])
+    return request, tokens
 
 
-def test_what_another_sync_is_still_reading_is_in_no_figure(world: World) -> None:
-    request, connections, tokens = shared_request(world)
-    finish(world, connections[0], tokens[0], 10)
-    assert world.figures() == {(request, TODAY, "clicks"): 3}
-    finish(world, connections[1], tokens[1], 10)
+def test_half_of_a_day_is_in_no_figure(world: World) -> None:
+    """A day in two parts: nobody sees the first before the second is there."""
+    request, tokens = shared_request(world)
+    rows = [row("b", group=f"{number}", clicks=10) for number in range(2)]
+    world.database.call("stage_metric_rows", token=tokens[1], part=0, rows=rows, lease="6 minutes")
+    derive(world, tokens[0])
     assert world.figures() == {(request, TODAY, "clicks"): 7}
+    store(world, tokens[1], [row("b", group="last", clicks=1)])
+    derive(world, tokens[1])
+    assert world.figures() == {(request, TODAY, "clicks"): 24}
 
 
-def test_a_settled_link_shows_nothing_of_a_window_that_was_half_read(world: World) -> None:
-    request, connections, tokens = shared_request(world)
-    finish(world, connections[0], tokens[0], 10)
-    world.connection.execute(
-        "update metric_ad_links set is_settled = false where request_id = %s", (request,)
-    )
-    world.connection.execute(
-        "select settle_ad_links(%s, %s, 'meta', 10, '6 minutes', %s)",
-        (connections[1], tokens[1], NOW),
-    )
-    assert world.figures() == {(request, TODAY, "clicks"): 3}
-
-
-def test_of_two_connections_that_finish_at_once_the_later_sees_both(world: World) -> None:
-    request, connections, tokens = shared_request(world)
-    step = "select finish_metric_window(%s, %s, 'meta', %s, %s, 10, '6 minutes', %s)"
-    arguments = [
-        (connection, token, DAYS[-1], DAYS[0], NOW)
-        for connection, token in zip(connections, tokens, strict=True)
-    ]
+def test_of_two_accounts_that_derive_at_once_the_later_sees_both(world: World) -> None:
+    request, tokens = shared_request(world)
+    world.connection.execute("delete from ad_metrics where ad_id = 'b'")
+    step = "select derive_account_days(%s, %s, null, 10, false, '6 minutes', %s)"
     with world.api.connect() as first, world.api.connect() as second, ThreadPoolExecutor() as pool:
         with first.transaction():
-            first.execute(step, arguments[0])
-            later = pool.submit(second.execute, step, arguments[1])
+            first.execute(step, (tokens[0], DAYS, NOW))
+            store(world, tokens[1], [row("b", clicks=4)])
+            later = pool.submit(second.execute, step, (tokens[1], DAYS, NOW))
             waiting: list[dict[str, Any]] = []
             while not waiting and not later.done():
                 waiting = world.rows(
@@ -252,20 +282,6 @@ def test_two_connections_to_one_account_are_not_added_up(world: World) -> None:
     assert world.figures() == world.expected({request: [Served("meta", "1001", AD)]})
 
 
-def test_a_connection_can_be_deleted_and_made_anew(world: World) -> None:
-    world.meta_account("1001", ads=[{"id": AD, "name": "Film"}])
-    first = world.connect_meta("1001")
-    request = world.request(meta_ad_id=AD)
-    world.sync_all()
-    world.connection.execute("delete from metric_sync_logs")
-    world.connection.execute("delete from platform_connections where id = %s", (first,))
-    assert world.rows("select 1 from ad_metrics") == []
-    world.connect_meta("1001")
-    world.later(timedelta(minutes=1))
-    world.sync_all()
-    assert world.figures() == world.expected({request: [Served("meta", "1001", AD)]})
-
-
 def test_a_request_can_be_deleted(world: World) -> None:
     world.meta_account("1001", ads=[{"id": AD, "name": "Film"}])
     connection = world.connect_meta("1001")
@@ -274,7 +290,10 @@ def test_a_request_can_be_deleted(world: World) -> None:
     world.connection.execute("delete from requests where id = %s", (request,))
     assert world.sync_again()[connection].status == "success"
     assert world.figures() == {}
-    assert world.rows("select 1 from ad_metrics where date > %s", TODAY - timedelta(days=30)) == []
+    # what was stored of its ads is there for the next request that names them
+    again = world.request(meta_ad_id=AD)
+    world.plan()
+    assert world.figures() == world.expected({again: [Served("meta", "1001", AD)]})
 
 
 @pytest.mark.parametrize(
@@ -293,8 +312,9 @@ def test_a_request_can_be_deleted(world: World) -> None:
 )
 def test_what_metadata_may_hold(world: World, metadata: Any, found: set[str]) -> None:
     world.agency.request(metadata=Jsonb(metadata))
-    rows = world.rows("select ad_id from named_ads('meta_ad_id')")
-    assert {row["ad_id"] for row in rows} == found
+    refresh(world)
+    rows = world.rows("select ad_id from metric_ad_links where platform = 'meta'")
+    assert {one["ad_id"] for one in rows} == found
 
 
 def test_more_links_than_the_apis_row_cap_are_loaded(world: World) -> None:
@@ -303,12 +323,71 @@ def test_more_links_than_the_apis_row_cap_are_loaded(world: World) -> None:
         "select 'R', 'creative', jsonb_build_object('meta_ad_id', number::text) "
         "from generate_series(1, 3000) number"
     )
+    steps, after = 0, None
+    while not steps or after:
+        after = world.database.call(
+            "refresh_ad_links", mapping_keys=dict(MAPPING_KEYS), after=after, most=700
+        )["after"]
+        steps += 1
+    assert steps == 5
     loaded: list[str] = []
     page = [""]
     while page:
         page = world.database.call(
-            "load_ad_links", platform="meta", mapping_key="meta_ad_id",
-            after=loaded[-1] if loaded else None, most=1100,
-        )  # fmt: skip
+            "load_named_ads", platform="meta", account_id="1",
+            after=loaded[-1] if loaded else "", most=1100,
+        )["ads"]  # fmt: skip
         loaded += page
     assert len(set(loaded)) == len(loaded) == 3000
+
+
+def test_a_long_history_is_settled_in_slices_of_days(world: World) -> None:
+    connection = world.connect_meta("1")
+    token = begin(world, connection)
+    refresh(world)
+    days = [TODAY - timedelta(days=number) for number in range(40)]
+    store(world, token, [row(ad, day, clicks=1) for ad in "abc" for day in days], days)
+    request = world.request(meta_ad_id=["a", "b", "c"])
+    refresh(world)
+    assert settle(world, most=30) >= 4
+    assert world.figures() == {(request, day, "clicks"): 3 for day in days}
+    world.remap(request, meta_ad_id="a")
+    refresh(world)
+    settle(world, most=30)
+    assert world.figures() == {(request, day, "clicks"): 1 for day in days}
+    world.remap(request)
+    refresh(world)
+    settle(world, most=30)
+    assert world.figures() == {}
+    assert world.rows("select 1 from metric_ad_links") == []
+    assert world.rows("select 1 from metric_unsettled_requests") == []
+
+
+def test_the_history_of_restatements_is_kept_and_bounded(world: World) -> None:
+    connection = world.connect_meta("1")
+    request = world.request(meta_ad_id=["a", "b"])
+    refresh(world)
+    for number in range(33):
+        token = begin(world, connection)
+        store(world, token, [row("a", spend=f"{number}.50"), row("b", spend="1")], [TODAY])
+    history = world.rows("select * from metric_spend_changes order by number")
+    assert {str(one["request_id"]) for one in history} == {request}
+    assert [one["number"] for one in history] == list(range(1, 31))
+    assert (history[0]["old_spend"], history[0]["new_spend"]) == (Decimal("1.5"), Decimal("2.5"))
+    assert history[-1]["new_spend"] == Decimal("33.5")
+    store(world, begin(world, connection), [row("a", spend="32.50"), row("b", spend="1")], [TODAY])
+    assert len(world.rows("select 1 from metric_spend_changes")) == 30, "nothing changed"
+    store(world, begin(world, connection), [], [TODAY])
+    assert world.rows("select 1 from ad_metrics") == []
+
+
+def test_what_did_not_change_is_not_written(world: World) -> None:
+    connection = world.connect_meta("1")
+    world.request(meta_ad_id=["a", "b"])
+    refresh(world)
+    rows = [row(ad, day, clicks=1, spend="2.50") for ad in "ab" for day in DAYS]
+    store(world, begin(world, connection), rows)
+    before = world.rows("select ctid, xmin, ad_id, date from ad_metrics order by ad_id, date")
+    store(world, begin(world, connection), rows)
+    after = world.rows("select ctid, xmin, ad_id, date from ad_metrics order by ad_id, date")
+    assert after == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from typing import Any
@@ -11,8 +12,12 @@ import pytest
 import requests
 from urllib3 import HTTPResponse
 
+from local.fakes.meta import graph_error
+from local.fakes.tiktok import tiktok_error
+from local.faults import Fault
 from tests.metrics.connected import META_AD, TIKTOK, tiktok_ads
 from tests.metrics.sessions import Between
+from tests.metrics.sides import SIDES
 from tests.metrics.world import TODAY, Served, World
 
 
@@ -72,7 +77,7 @@ def test_a_row_that_a_later_page_tells_again_is_not_counted_twice(world: World) 
 
 def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
     connection, _ = tiktok_ads(world, 8)
-    world.tiktok.app.configure({"page_limit": 7})
+    world.tiktok.app.configure({"page_limit": 2})
     state = world.tiktok.app.state()["accounts"][TIKTOK]
     gone = False
 
@@ -92,3 +97,24 @@ def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
     read = world.last_log(connection)["details"]["windows"]
     for _, day, _ in world.figures("tiktok"):
         assert any(since <= str(day) <= until for since, until in read), "half of a window"
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [
+        ("meta", graph_error(100, None, "(#100) Invalid cursors values")),
+        ("tiktok", tiktok_error(40002, "page: Not a valid page.")),
+    ],
+)
+def test_a_cursor_that_ran_out_is_no_end_of_the_sync(
+    world: World, name: str, refusal: Fault
+) -> None:
+    side = SIDES[name]
+    side.put_account(world, ad_count=8)
+    side.server(world).app.configure({side.small_pages: 7})
+    connection = side.connect(world)
+    served = {world.request(**{side.mapping_key: side.ad_id(1)}): [side.served(1)]}
+    side.server(world).faults.add(replace(refusal, path=side.path, skip=1))
+    assert world.sync_all()[connection].status == "success"
+    assert world.figures(name) == world.expected(served)
+    assert [one["struck"] for one in side.server(world).faults.listing()] == [1]

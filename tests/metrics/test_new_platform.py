@@ -145,7 +145,8 @@ def copy_with_billboard(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 def test_what_holds_for_every_platform_holds_for_the_new_one(copy_with_billboard: Copy) -> None:
-    tests = ["tests/metrics/test_conformance.py", "tests/metrics/test_sync_kills.py"]
+    names = ("test_conformance.py", "test_conformance_odd.py", "test_sync_kills.py")
+    tests = [f"tests/metrics/{name}" for name in names]
     chosen = "billboard or every_platform_is_tested or one_request_may_have"
     status, report = copy_with_billboard.pytest([*tests, "-p", "no:xdist", "-k", chosen], 600.0)
     assert status == 0, report[-4000:]

@@ -33,7 +33,13 @@ def both(*calls: str) -> tuple[str, ...]:
 
 # Where a crash can fall in a plan of two batches; where SQS never takes one of the messages; and
 # where it takes the second batch and its answer is lost, for which there is no step after it.
-STEPS = both("plan_metric_syncs 1", "SendMessageBatch 1", "SendMessageBatch 2")
+STEPS = both(
+    "refresh_ad_links 1",
+    "settle_ad_links 1",
+    "plan_metric_syncs 1",
+    "SendMessageBatch 1",
+    "SendMessageBatch 2",
+)
 REFUSED = (*STEPS, *both("SendMessageBatch 3", "drop_metric_plans 1"))
 UNCONFIRMED = (*STEPS[:-1], *both("drop_metric_plans 1"))
 KINDS = kinds_of((*STEPS, *REFUSED, *UNCONFIRMED))
@@ -57,7 +63,7 @@ class Agency:
 
     def never_take_one(self) -> None:
         """SQS refuses the message of one connection, also when asked again."""
-        self.queue.configure({"refuse": [{"contains": min(self.connections)}]})
+        self.queue.configure({"refuse": [{"contains": f'"{1001}"'}]})
 
     def lose_the_second_answer(self) -> None:
         """SQS takes the second batch, both times that it is sent, and says nothing."""
@@ -102,7 +108,7 @@ class Agency:
         synced = Counter(str(log["platform_connection_id"]) for log in logs)
         assert synced == dict.fromkeys(self.connections, 1)
         assert self.world.figures() == self.world.expected(self.served, days=DAYS)
-        held = "select 1 from metric_connection_states where token is not null"
+        held = "select 1 from metric_accounts where token is not null"
         assert self.world.rows(held) == [], "nothing is stuck"
         assert self.plan() == 0
 

@@ -9,13 +9,13 @@ from typing import Any
 from tests.metrics.connected import one_account
 from tests.metrics.world import World
 from workers.metrics.planning import LEASE_SECONDS, plan_syncs
-from workers.metrics.platforms import NAMES
+from workers.metrics.platforms import MAPPING_KEYS
 
 
 def test_a_plan_is_not_made_twice(world: World) -> None:
     connection, _ = one_account(world)
     orders, plan = world.plan()
-    assert [order.connection_id for order in orders] == [connection]
+    assert world.orders_for(orders, connection) == orders != []
     assert plan.planned == 1
     again, second = world.plan()
     assert (again, second.in_flight) == ([], 1)
@@ -26,20 +26,20 @@ def test_a_plan_is_not_made_twice(world: World) -> None:
 
 
 def test_only_what_is_due_is_planned(world: World) -> None:
-    world.meta_account("1001")
-    due = world.connect_meta("1001")
-    fresh = world.connect_meta("1001", frequency=60)
-    inactive = world.connect_meta("1001")
+    world.connect_meta("1001")
+    fresh = world.connect_meta("1002", frequency=60)
+    inactive = world.connect_meta("1003")
     world.connection.execute(
         "update platform_connections set last_synced_at = %s where id = %s",
         (world.now - timedelta(minutes=59), fresh),
     )
+    world.remember(fresh, whole_read_at=world.now - timedelta(minutes=59))
     world.connection.execute(
         "update platform_connections set is_active = false where id = %s", (inactive,)
     )
-    assert {order.connection_id for order in world.plan()[0]} == {due}
+    assert {order.account_id for order in world.plan()[0]} == {"1001"}
     world.later(timedelta(minutes=1))
-    assert {order.connection_id for order in world.plan()[0]} == {fresh}
+    assert {order.account_id for order in world.plan()[0]} == {"1002"}
 
 
 def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) -> None:
@@ -65,13 +65,13 @@ def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) ->
         # at half a minute each, ten side by side do 400 within a lease less the longest sync
         assert plan.planned == len(orders) <= 400
         assert plan.left == 1000 - len(planned) - len(orders)
-        assert not planned & {order.connection_id for order in orders}
+        assert not planned & {order.account_id for order in orders}
         assert world.plan(concurrency=10)[0] == []
-        planned |= {order.connection_id for order in orders}
+        planned |= {order.account_id for order in orders}
         world.connection.execute(
-            "update metric_connection_states set leased_until = null, token = null;"
-            "update platform_connections set last_synced_at = %s "
-            "where id in (select connection_id from metric_connection_states)".replace(
+            "update metric_accounts set leased_until = null, token = null, whole_read_at = %s;"
+            "update platform_connections set last_synced_at = %s where "
+            "metric_account_id(account_id) in (select account_id from metric_accounts)".replace(
                 "%s", f"'{world.now.isoformat()}'"
             )
         )
@@ -86,18 +86,17 @@ def test_what_could_not_be_sent_is_planned_again_at_once(world: World) -> None:
         def send(self, bodies: Any) -> list[int]:
             return list(range(len(bodies)))
 
-    plan = plan_syncs(world.database, Refusing(), NAMES, 10)
+    plan = plan_syncs(world.database, Refusing(), MAPPING_KEYS, 10)
     assert (plan.planned, plan.unsent, plan.left) == (0, 1, 1)
-    assert [order.connection_id for order in world.plan()[0]] == [connection]
+    assert len(world.orders_for(world.plan()[0], connection)) == 1
 
 
 def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
-    world.meta_account("1001")
-    for _ in range(40):
-        world.connect_meta("1001")
+    for number in range(40):
+        world.connect_meta(f"1{number:03}")
     with ThreadPoolExecutor(8) as pool:
         plans = list(pool.map(lambda _: world.plan()[0], range(8)))
-    ids = [order.connection_id for orders in plans for order in orders]
+    ids = [order.account_id for orders in plans for order in orders]
     assert len(ids) == len(set(ids))
     world.later(timedelta(seconds=0))
     assert len(ids) + len(world.plan()[0]) == 40
@@ -106,7 +105,7 @@ def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
 def test_a_second_planner_at_the_same_moment_plans_nothing(world: World) -> None:
     """Else both would fill what room there is."""
     one_account(world)
-    plan = "select plan_metric_syncs('{}', 10, '15 minutes', '5 minutes', %s)"
+    plan = "select plan_metric_syncs(10, '15 minutes', '5 minutes', %s)"
     with world.api.connect() as other, other.transaction():
         other.execute(plan, (world.now,))
         orders, told = world.plan()

@@ -23,10 +23,13 @@ from tests.metrics.catalogue import (
     TIKTOK_ERRORS,
     WINDOW,
     answer,
+    graph,
     linkedin,
     opened,
 )
 from workers.errors import (
+    ConnectionCredentialsError,
+    MalformedAnswerError,
     PermanentError,
     RateLimitedError,
     TooMuchDataError,
@@ -40,6 +43,13 @@ from workers.metrics.platforms.protocol import Connection, Platform, amount, who
 
 def rows_of(platform: Platform, body: Any) -> list[AdDay]:
     return [row for page in platform.read_pages(answer(body), WINDOW) for row in page.rows]
+
+
+def measures(
+    impressions: int, clicks: int, spend: str, reach: int | None = None
+) -> dict[str, int | Decimal]:
+    found = {"impressions": impressions, "clicks": clicks, "spend": Decimal(spend)}
+    return found if reach is None else {**found, "reach": reach}
 
 
 def meta_row(**values: Any) -> dict[str, Any]:
@@ -154,7 +164,7 @@ def test_linkedin_asks_in_restli_words() -> None:
     request = opened("linkedin").ask_page(WINDOW, 1, None)
     sent = requests.Request(request.method, request.url, params=dict(request.params)).prepare().url
     assert sent == (
-        "https://api.linkedin.com/rest/adAnalytics?q=analytics&pivot=CREATIVE"
+        "https://api.linkedin.com/rest/adAnalytics?q=statistics&pivots=List(CAMPAIGN_GROUP,CAMPAIGN,CREATIVE)"
         "&timeGranularity=DAILY"
         "&dateRange=(start:(year:2025,month:1,day:1),end:(year:2025,month:1,day:31))"
         "&accounts=List(urn%3Ali%3AsponsoredAccount%3A507000001)"
@@ -182,13 +192,85 @@ def test_linkedin_exchanges_a_refresh_token_only_where_it_can() -> None:
         platform.signed_in(answer({"access_token": ""}))
 
 
-def test_linkedins_account_may_be_a_urn() -> None:
+def opened_as(name: str, account_id: Any) -> Platform:
     row = {
-        "id": "c", "platform": "linkedin", "account_id": "urn:li:sponsoredAccount:507000001",
-        "account_name": None, "credentials": CREDENTIALS["linkedin"],
+        "id": "c", "platform": name, "account_id": account_id, "account_name": None,
+        "credentials": CREDENTIALS[name],
     }  # fmt: skip
-    platform = PLATFORMS["linkedin"].open(Connection.from_row(row), SETTINGS)
-    assert platform.ask_account().url == "https://api.linkedin.com/rest/adAccounts/507000001"
+    return PLATFORMS[name].open(Connection.from_row(row), SETTINGS)
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+@pytest.mark.parametrize(
+    "pasted",
+    ["", None, "-", "my account", "act_", "12a4", "act_1,act_2", "\u0661", "\u200b", "1.5"],
+    ids=ascii,
+)
+def test_what_is_no_account_id_is_refused_by_name(name: str, pasted: Any) -> None:
+    with pytest.raises(PermanentError, match="account_id") as caught:
+        opened_as(name, pasted)
+    assert caught.value.code == "malformed_account_id"
+
+
+@pytest.mark.parametrize(
+    ("name", "pasted"),
+    [
+        ("meta", "act_1001"), ("meta", " 1001\n"), ("meta", "\u200bact_1001\ufeff"),
+        ("meta", '"act_1001"'), ("google_ads", "123-456-7890"), ("google_ads", "123 456 7890"),
+        ("google_ads", "123\u2011456\u20117890"), ("google_ads", "customers/1234567890"),
+        ("tiktok", "\u00a07012345678901234567\t"), ("linkedin", "507000001"),
+        ("linkedin", "urn:li:sponsoredAccount:507000001"),
+    ],
+)  # fmt: skip
+def test_an_account_id_is_read_in_any_form(name: str, pasted: str) -> None:
+    asked, usual = opened_as(name, pasted).ask_account(), opened(name).ask_account()
+    assert (asked.url, asked.params.get("advertiser_ids")) == (
+        usual.url,
+        usual.params.get("advertiser_ids"),
+    )
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+@pytest.mark.parametrize(
+    "half", ["{}\n{}", "{}\r\n {}", "{} {}", "{}\x00{}", "{}\u200b{}", "{}é{}"], ids=ascii
+)
+def test_a_credential_that_no_header_can_carry_is_refused_by_name(name: str, half: str) -> None:
+    for credential, value in CREDENTIALS[name].items():
+        if not credential.endswith("_id"):
+            with pytest.raises(ConnectionCredentialsError, match=credential) as caught:
+                opened(name, **{credential: half.format(value, value)})
+            assert caught.value.code == "credentials_malformed"
+            assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "around", ["{}\n", "\ufeff{}", " {} ", "\u200b{}\r\n", "\u2800{}"], ids=ascii
+)
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_what_surrounds_a_credential_is_none_of_it(name: str, around: str) -> None:
+    pasted = {key: around.format(value) for key, value in CREDENTIALS[name].items()}
+    platform = opened(name, **pasted)
+    asked, usual = (one.sign_in() or one.ask_account() for one in (platform, opened(name)))
+    assert (asked.headers, asked.form, asked.params) == (usual.headers, usual.form, usual.params)
+    assert set(platform.secrets) >= set(opened(name).secrets), "redacted as it is sent"
+
+
+@pytest.mark.parametrize(
+    "pasted", ["900-000-0001", "9000000001", " 900 000 0001 ", "customers/9000000001", 9000000001]
+)
+def test_googles_login_customer_is_read_in_any_form(pasted: Any) -> None:
+    request = opened("google_ads", login_customer_id=pasted).ask_account()
+    assert request.headers["login-customer-id"] == "9000000001"
+
+
+@pytest.mark.parametrize("pasted", ["my manager", "900-000-000X", "customers/"])
+def test_a_malformed_login_customer_is_said_to_be_one(pasted: str) -> None:
+    with pytest.raises(ConnectionCredentialsError, match="login_customer_id") as caught:
+        opened("google_ads", login_customer_id=pasted)
+    assert caught.value.code == "malformed_login_customer_id"
+    for absent in ("", None, "\u200b"):
+        headers = opened("google_ads", login_customer_id=absent).ask_account().headers
+        assert "login-customer-id" not in headers
 
 
 @pytest.mark.parametrize(
@@ -211,17 +293,17 @@ def test_linkedin_tells_of_a_version_that_is_about_to_end(day: str | None, warns
 def test_meta_rows_are_read_exactly() -> None:
     body = {"data": [meta_row(ad_name="Film", clicks="2", reach="9", account_currency="EUR")]}
     assert rows_of(opened("meta"), body) == [
-        AdDay("1", "Film", date(2025, 1, 2), 10, 2, Decimal("1.10"), 9, "EUR")
+        AdDay("1", "Film", date(2025, 1, 2), measures(10, 2, "1.10", 9), "EUR")
     ]
     (sparse,) = rows_of(opened("meta"), {"data": [meta_row(impressions=None)]})
-    assert (sparse.impressions, sparse.clicks, sparse.reach) == (None, None, None)
+    assert sparse.measures == {"spend": Decimal("1.10")}
 
 
 @pytest.mark.parametrize("ad_id", ["1790000000000001", 1790000000000001])
 def test_tiktok_rows_are_read_exactly(ad_id: Any) -> None:
     row = tiktok_row(ad_id=ad_id, ad_name="Film", clicks="2", reach="-", currency="EUR", cpc="-")
     assert rows_of(opened("tiktok"), tiktok_page(row)) == [
-        AdDay("1790000000000001", "Film", date(2025, 1, 2), 10, 2, Decimal("1.10"), None, "EUR")
+        AdDay("1790000000000001", "Film", date(2025, 1, 2), measures(10, 2, "1.10"), "EUR")
     ]
 
 
@@ -241,10 +323,10 @@ def test_linkedin_rows_are_read_exactly() -> None:
         clicks=2, costInLocalCurrency="107.5300000000000335346", approximateMemberReach=9
     )
     assert rows_of(opened("linkedin"), {"elements": [row]}) == [
-        AdDay("1", None, date(2025, 1, 2), 10, 2, Decimal("107.5300000000000335346"), 9)
+        AdDay("1", None, date(2025, 1, 2), measures(10, 2, "107.5300000000000335346", 9))
     ]
     (sparse,) = rows_of(opened("linkedin"), {"elements": [linkedin_row()]})
-    assert (sparse.clicks, sparse.spend, sparse.reach) == (None, None, None)
+    assert sparse.measures == {"impressions": 10}
 
 
 @pytest.mark.parametrize(
@@ -262,9 +344,9 @@ def test_what_may_have_been_cut_off_is_too_much(name: str, body: Any) -> None:
 @given(st.integers(0, 10**15))
 def test_micros_become_units_without_loss(micros: int) -> None:
     (row,) = rows_of(opened("google_ads"), [{"results": [google_row(costMicros=str(micros))]}])
-    assert row.spend is not None
     assert row.spend * 10**6 == micros
-    assert (row.ad_group_id, row.reach, row.impressions) == ("77", None, None)
+    assert row.ad_group_id == "77"
+    assert set(row.measures) == {"spend"}
 
 
 @pytest.mark.parametrize(
@@ -308,7 +390,7 @@ def test_a_meta_row_that_is_not_as_asked_for_is_refused(row: Any) -> None:
         ("tiktok", tiktok_page(tiktok_row(stat_time_day="2025-02-02 00:00:00"))),
         ("tiktok", tiktok_page(tiktok_row(stat_time_day=None))),
         ("tiktok", tiktok_page(tiktok_row(impressions="many"))),
-        ("tiktok", tiktok_page(tiktok_row(spend="-1"))),
+        ("tiktok", tiktok_page(tiktok_row(clicks="-1"))),
         ("linkedin", {"elements": {}}),
         ("linkedin", linkedin(403, "ACCESS_DENIED")),
         ("linkedin", ["an element"]),
@@ -393,7 +475,8 @@ def test_googles_errors_by_name(body: Any, status: int, kind: type[WorkerError])
     assert type(error) is kind
     if isinstance(error, RateLimitedError):
         told = json.dumps(body)
-        assert error.everywhere == ('"RESOURCE_EXHAUSTED"' in told or "LONG_TERM" in told)
+        of_all = ('"RESOURCE_EXHAUSTED"', "LONG_TERM", "RATE_LIMIT", "rate_limit", "DEVELOPER")
+        assert error.everywhere == ("ACCOUNT" not in told and any(one in told for one in of_all))
         for delay in ("8962", "37.5"):
             assert (error.retry_after == float(delay)) == (f'"{delay}s"' in told)
 
@@ -435,23 +518,34 @@ def test_linkedins_throttle_concerns_everybody(headers: dict[str, str], wait: fl
     assert (error.everywhere, error.retry_after) == (True, wait)
 
 
+def use_cases(business: str, *entries: tuple[str, int, int]) -> dict[str, str]:
+    """X-Business-Use-Case-Usage: types with their share in percent and minutes to wait."""
+    told = [
+        {"type": type_, "total_time": share, "estimated_time_to_regain_access": minutes}
+        for type_, share, minutes in entries
+    ]
+    return {"X-Business-Use-Case-Usage": json.dumps({business: told})}
+
+
 @pytest.mark.parametrize(
     ("headers", "everywhere", "wait"),
     [
-        ({"X-App-Usage": '{"call_count": 95}'}, True, 300.0),
         ({"X-Ad-Account-Usage": '{"acc_id_util_pct": 90.5, "reset_time_duration": 60}'}, False, 60),
-        (
-            {"X-Business-Use-Case-Usage": json.dumps({"1": [
-                {"type": "ads_management", "call_count": 3},
-                {"type": "ads_insights", "total_time": 99, "estimated_time_to_regain_access": 7},
-            ]})},
-            False, 420,
-        ),
+        (use_cases("1001", ("ads_management", 3, 0), ("ads_insights", 99, 7)), False, 420),
+        (use_cases("act_1001", ("ads_insights", 99, 7)), False, 420),
         ({"X-FB-Ads-Insights-Throttle": '{"app_id_util_pct": 91, "acc_id_util_pct": 1}'},
          True, 300),
-        ({"X-App-Usage": '{"call_count": 89}'}, None, 0),
-        ({"X-App-Usage": "no json"}, None, 0),
-        ({"X-App-Usage": '["a list"]', "X-Business-Use-Case-Usage": '{"1": {"a": 1}}'}, None, 0),
+        # of other requests than ours, or of another account
+        ({"X-App-Usage": '{"call_count": 104, "total_time": 99}'}, None, 0),
+        (use_cases("1001", ("ads_management", 100, 60), ("ads_insights", 4, 0)), None, 0),
+        (use_cases("1002", ("ads_insights", 100, 60)), None, 0),
+        ({"X-FB-Ads-Insights-Throttle": '{"app_id_util_pct": 89}'}, None, 0),
+        ({"X-Ad-Account-Usage": "no json"}, None, 0),
+        ({"X-Ad-Account-Usage": '["a list"]', "X-Business-Use-Case-Usage": '{"1001": {"a": 1}}'},
+         None, 0),
+        ({"X-Ad-Account-Usage": '{"acc_id_util_pct": 1e999}'}, None, 0),
+        ({"X-Ad-Account-Usage": f'{{"acc_id_util_pct": {10**400}}}'}, None, 0),
+        ({"X-Ad-Account-Usage": '{"acc_id_util_pct": NaN}'}, None, 0),
         ({}, None, 0),
     ],
 )  # fmt: skip
@@ -464,10 +558,86 @@ def test_metas_usage_headers(headers: dict[str, str], everywhere: bool | None, w
         assert (near.everywhere, near.retry_after) == (everywhere, wait)
 
 
+@pytest.mark.parametrize(
+    ("code", "headers", "wait"),
+    [
+        (80000, use_cases("1001", ("ads_insights", 100, 7), ("ads_management", 100, 90)), 420),
+        (80004, use_cases("1001", ("ads_insights", 10, 0), ("ads_management", 100, 90)), 5400),
+        (17, use_cases("1002", ("ads_insights", 100, 90)), 300),
+        (4, {}, 300),
+    ],
+)
+def test_a_limit_of_meta_is_waited_for_as_long_as_it_says(
+    code: int, headers: dict[str, str], wait: float
+) -> None:
+    error = opened("meta").classify(answer(graph(code), 400, headers))
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("message", "headers", "everywhere", "until_midnight"),
+    [
+        ("Resource level throttle APPLICATION DAY limit for calls to this resource is reached.",
+         {}, True, True),
+        ("Resource level throttle MEMBER DAY limit for calls to this resource is reached.",
+         {}, False, True),
+        ("Resource level throttle MEMBER DAY limit for calls to this resource is reached.",
+         {"Retry-After": "60"}, False, False),
+        ("Data limit for all queries over the last 5 minutes: 45000000", {}, True, False),
+        ("TODAY is not a day of rest", {}, True, False),
+    ],
+)  # fmt: skip
+def test_linkedins_quota_of_the_day(
+    message: str, headers: dict[str, str], everywhere: bool, until_midnight: bool
+) -> None:
+    body = linkedin(429, "TOO_MANY_REQUESTS", message)
+    error = opened("linkedin").classify(answer(body, 429, headers))
+    assert isinstance(error, RateLimitedError)
+    assert (error.everywhere, error.until_midnight) == (everywhere, until_midnight)
+
+
+@pytest.mark.parametrize(("name", "smaller_pages_help"), [("tiktok", False), ("linkedin", False)])
+def test_smaller_pages_of_a_report_that_is_too_large_are_not_smaller(
+    name: str, smaller_pages_help: bool
+) -> None:
+    bodies = {
+        "tiktok": tiktok_page(total_number=10_000, total_page=10),
+        "linkedin": {"elements": [linkedin_row()] * 15_000},
+    }
+    with pytest.raises(TooMuchDataError) as caught:
+        rows_of(opened(name), bodies[name])
+    assert caught.value.smaller_pages_help is smaller_pages_help
+    too_large = opened("meta").classify(answer(graph(100, 1487534), 400))
+    assert isinstance(too_large, TooMuchDataError)
+    assert too_large.smaller_pages_help
+
+
 def test_numbers_are_exact_or_refused() -> None:
     assert whole("12", "x") == 12
     assert amount("12.30", "x") == Decimal("12.30")
     assert amount(None, "x") is None
-    for value in (1.5, True, "", "1e999999999", "Infinity", -1, [], {}):
-        with pytest.raises(PermanentError, match="clicks"):
-            amount(value, "clicks")
+    for value in (1.5, True, "", "Infinity", "NaN", [], {}, "1e999999999", "1e-999999999", 10**30):
+        for read in (amount, whole):
+            with pytest.raises(MalformedAnswerError, match="clicks"):
+                read(value, "clicks")
+
+
+def test_money_below_zero_is_a_correction_and_a_count_below_zero_is_none() -> None:
+    assert amount("-0.10", "spend") == Decimal("-0.10")
+    with pytest.raises(MalformedAnswerError, match="clicks is below zero"):
+        whole("-1", "clicks")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("meta", {"data": [meta_row(spend="-0.10")]}),
+        ("google_ads", [{"results": [google_row(costMicros="-100000")]}]),
+        ("tiktok", tiktok_page(tiktok_row(spend="-0.10"))),
+        ("linkedin", {"elements": [linkedin_row(costInLocalCurrency="-0.10")]}),
+    ],
+)
+def test_every_platform_may_correct_what_was_spent(name: str, body: Any) -> None:
+    (row,) = rows_of(opened(name), body)
+    assert row.spend == Decimal("-0.1")

@@ -61,7 +61,10 @@ def test_the_ledger_is_exact_and_figures_have_six_decimals(world: World) -> None
     world.request(**{side.mapping_key: side.ad_id(1)})
     world.sync_all()
 
-    ledger = world.rows("select spend from ad_metrics where spend > 0")
+    ledger = world.rows(
+        "select (measures ->> 'spend')::numeric as spend from ad_metrics "
+        "where measures ->> 'spend' <> '0'"
+    )
     figures = world.rows("select value from performance_metrics where metric_type = 'spend'")
     assert ledger
     assert all(-row["spend"].as_tuple().exponent > 6 for row in ledger)

@@ -35,8 +35,8 @@ def steps_of(platform: str) -> tuple[str, ...]:
 
 
 def connect(world: World, side: Side) -> tuple[str, str]:
-    """An account with one ad that a request names: the connection and the request."""
-    side.put_account(world, ad_count=1)
+    """An account with an ad that a request names and one more: the connection and the request."""
+    side.put_account(world, ad_count=2)
     return side.connect(world), world.request(**{side.mapping_key: side.ad_id(1)})
 
 

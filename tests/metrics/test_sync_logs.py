@@ -84,7 +84,7 @@ def test_no_secret_is_told_anywhere(
             for secret in (*SECRETS, "access_token=", "token=EAA"):
                 assert secret not in exchange["path"] + "?" + exchange["query"]
     rows = world.rows("select * from metric_sync_logs")
-    states = world.rows("select * from metric_connection_states")
+    states = world.rows("select * from metric_accounts, metric_connection_states")
     assert len(rows) >= 6
     for text in (told.out, told.err, str(rows), str(states), str(reports)):
         for secret in SECRETS:
@@ -98,7 +98,7 @@ def test_a_failure_that_quotes_a_secret_is_recorded_without_it(world: World) -> 
     call = world.database.call
 
     def quoting(function: str, **arguments: Any) -> Any:
-        if function == "store_ad_metrics":
+        if function == "store_metric_days":
             raise TransientError(f"it broke off at {SECRETS[0]}", code="57P03")
         return call(function, **arguments)
 

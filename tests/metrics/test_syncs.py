@@ -55,10 +55,10 @@ def test_a_slow_database_does_not_keep_a_sync_beyond_its_deadline(world: World) 
 
     def slow(function: str, **arguments: Any) -> Any:
         nonlocal steps
-        if function == "finish_metric_window":
+        if function == "derive_account_days":
             steps += 1
-            world.clock.advance(4)
-            arguments["most"] = 2  # as if the window held very much
+            world.clock.advance(25)
+            arguments["most"] = 1  # as if the account served very many requests
         return call(function, **arguments)
 
     world.database.call = slow  # type: ignore[method-assign]
@@ -141,10 +141,7 @@ def test_a_day_that_was_not_over_is_read_again_by_a_sync_that_goes_on_after_it(
 
 def test_an_account_that_is_too_large_for_its_window_gets_narrower_ones(world: World) -> None:
     connection, served = one_account(world, 10)
-    world.connection.execute(
-        "insert into metric_connection_states (connection_id, window_days) values (%s, 31)",
-        (connection,),
-    )
+    world.remember(connection, window_days=31)
     world.meta.app.configure({"page_limit": 10})
     statuses = []
     with SlowSession(world, 6.0) as slow:
@@ -178,7 +175,7 @@ def test_a_backfill_reaches_back_and_goes_on_where_it_stopped(world: World) -> N
     world.sync_all()
     world.later(timedelta(minutes=1))
     asked = Window(TODAY - timedelta(days=200), TODAY - timedelta(days=31))
-    world.connection.execute("update metric_connection_states set window_days = 20")
+    world.connection.execute("update metric_accounts set window_days = 20")
     told: list[tuple[Window, int]] = []
     backfill = Backfill(asked, lambda window, left: told.append((window, left)))
     with SlowSession(world, 10.0) as slow:

@@ -13,7 +13,7 @@ import requests
 from tests import forked
 from tests.metrics.connected import META_AD, one_account, order_for
 from tests.metrics.sessions import SlowSession
-from tests.metrics.world import Served, World
+from tests.metrics.world import TODAY, Served, World
 from workers.errors import TransientError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
@@ -24,18 +24,30 @@ STEPS = tuple(
     for step in (
         "begin_metric_sync 1",
         "account 1",
-        "load_ad_links 1",
+        "load_named_ads 1",
         "insights 1",
-        "store_ad_metrics 1",
-        "finish_metric_window 1",
+        "compare_metric_days 1",
+        "store_metric_days 1",
+        "derive_account_days 1",
+        "mark_metric_days 1",
         "insights 2",
-        "store_ad_metrics 2",
-        "finish_metric_window 2",
-        "settle_ad_links 1",
+        "compare_metric_days 2",
+        "store_metric_days 2",
+        "derive_account_days 2",
+        "mark_metric_days 2",
+        "store_unnamed_ads 1",
+        "forget_unnamed_ads 1",
         "end_metric_sync 1",
     )
     for when in ("before", "after")
 )
+
+
+# What only some syncs do.
+RARE_CALLS = (
+    "stage_metric_rows", "leave_out_metric_days", "read_by_connection", "drop_metric_plans"
+)  # fmt: skip
+RARE_STEPS = tuple(f"{when} {call} 1" for call in RARE_CALLS for when in ("before", "after"))
 
 
 def test_a_repeated_message_does_nothing(world: World) -> None:
@@ -67,9 +79,7 @@ def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
 
         def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
             if "insights" in str(url):
-                world.connection.execute(
-                    "update metric_connection_states set token = gen_random_uuid()"
-                )
+                world.connection.execute("update metric_accounts set token = gen_random_uuid()")
             return super().request(method, url, **rest)
 
     with Takeover(world, 1.0) as session:
@@ -87,9 +97,7 @@ def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> No
 
     def overtaken(function: str, **arguments: Any) -> Any:
         if function == "end_metric_sync":
-            world.connection.execute(
-                "update metric_connection_states set token = gen_random_uuid()"
-            )
+            world.connection.execute("update metric_accounts set token = gen_random_uuid()")
         return call(function, **arguments)
 
     world.database.call = overtaken  # type: ignore[method-assign]
@@ -120,19 +128,29 @@ def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World)
     assert world.figures() == world.expected({request: served})
 
 
-def killed_sync(world: World, order: SyncOrder, kill_at: str | None) -> list[str]:
+def with_more_ads(world: World) -> tuple[str, dict[str, list[Served]]]:
+    """An account with an ad that no request names beside those that some do."""
+    connection, served = one_account(world)
+    ads = world.meta.app.state()["accounts"]["1001"]["ads"]
+    world.change_account(world.meta, "1001", ads=[*ads, {"id": f"{META_AD}99", "name": "Other"}])
+    return connection, served
+
+
+def killed_sync(world: World, order: SyncOrder, kill_at: str | None, **unusual: Any) -> list[str]:
+    """The steps that it took. `unusual`: as `killed_sync.py` says."""
     settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
     told = {
         "settings": settings,
         "as_of": world.now.isoformat(),
         "body": order.body(),
         "kill_at": kill_at,
+        **unusual,
     }
     return forked.killed_run("tests.metrics.killed_sync", told)
 
 
 def test_the_steps_are_those_of_a_sync(world: World) -> None:
-    connection, _ = one_account(world)
+    connection, _ = with_more_ads(world)
     *taken, ended = killed_sync(world, order_for(world, connection), None)
     assert ended == "ended success"
     assert set(taken) == set(STEPS)
@@ -140,7 +158,7 @@ def test_the_steps_are_those_of_a_sync(world: World) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, step: str) -> None:
-    connection, served = one_account(world)
+    connection, served = with_more_ads(world)
     order = order_for(world, connection)
     assert killed_sync(world, order, step)[-1] == step
     expected = world.expected(served)
@@ -152,11 +170,46 @@ def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, st
         assert world.last_log(connection)["status"] == "success"
     else:
         orders, plan = world.plan()
-        assert [one.connection_id for one in orders] == [connection]
+        assert world.orders_for(orders, connection) == orders
         assert plan.orphans == (step != "before begin_metric_sync 1")
         assert world.sync(orders[0]).status == "success"
     assert world.figures() == expected
     assert {log["status"] for log in world.logs()} <= {"success", "failed"}
+
+
+@pytest.mark.parametrize("step", RARE_STEPS)
+def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: str) -> None:
+    connection, served = one_account(world)
+    unusual: dict[str, Any] = {}
+    pause = "insert into metric_platform_pauses values ('meta', '42', %s, 'an hour')"
+    if "stage_metric_rows" in step:
+        unusual["store_rows"] = 3
+    if "leave_out_metric_days" in step:
+        day = TODAY - timedelta(days=10)
+        odd = {f"{META_AD}00/{day}": {"impressions": 4, "spend": "1E25"}}
+        world.change_account(world.meta, "1001", restated=odd)
+    if "read_by_connection" in step:
+        refused = world.connect_meta("1001", credentials={"access_token": "EAALOCALrefused1"})
+        world.connection.execute(
+            "update platform_connections set created_at = created_at - interval '1 day' "
+            "where id = %s",
+            (refused,),
+        )
+    order = order_for(world, connection)
+    if "drop_metric_plans" in step:
+        world.connection.execute(pause, (world.now + timedelta(hours=1),))
+    assert killed_sync(world, order, step, **unusual)[-1] == step
+    world.change_account(world.meta, "1001", restated={})
+    expected = world.expected(served)
+    for key, value in world.figures().items():
+        assert expected[key] == value, "nothing half-done is shown"
+
+    # the lease and the pause are over, and the day is tried again
+    world.later(timedelta(hours=2))
+    assert [report.status for report in world.sync_all().values()] == ["success"]
+    assert world.figures() == world.expected(served)
+    world.plan()
+    assert world.rows("select 1 from metric_staged_rows") == []
 
 
 def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
@@ -165,7 +218,7 @@ def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
     call = world.database.call
 
     def failing(function: str, **arguments: Any) -> Any:
-        if function == "store_ad_metrics":
+        if function == "store_metric_days":
             raise TransientError("the database is away", code="57P03")
         return call(function, **arguments)
 

@@ -2,43 +2,126 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
+import pytest
+
 from local.fakes.google_ads import google_error
-from local.fakes.linkedin import throttled
+from local.fakes.linkedin import linkedin_error, throttled
 from local.fakes.meta import app_throttled, business_usage
 from local.fakes.tiktok import too_frequent
-from tests.metrics.connected import META_AD, linkedin_ads, meta_and_google, only_failed, tiktok_ads
+from local.faults import Fault
+from tests.metrics.connected import (
+    META_AD,
+    linkedin_ads,
+    meta_and_google,
+    order_for,
+    tiktok_ads,
+)
 from tests.metrics.platform_calls import ANALYTICS, INSIGHTS, REPORT, STREAM
-from tests.metrics.world import World
+from tests.metrics.world import GOOGLE_REFRESH, GOOGLE_SECRET, World
 
 
 def test_an_app_throttle_pauses_the_platform_and_no_other(world: World) -> None:
     connections = meta_and_google(world)
     world.meta.faults.add(app_throttled(**INSIGHTS))
     world.sync_all()
-    only_failed(world, connections, "1001")
+    assert world.last_log(connections["1001"])["status"] == "failed"
+    assert world.logs(connections["1002"]) == [], "what was on its way heeds the pause"
+    assert world.last_log(connections["5000000001"])["status"] == "success"
     (pause,) = world.rows("select * from metric_platform_pauses")
     assert pause["platform"] == "meta"
 
     world.meta.faults.clear()
     world.connection.execute("update platform_connections set last_synced_at = null")
-    planned = {order.connection_id for order in world.plan()[0]}
-    assert planned == {connections["5000000001"], connections["5000000002"]}
+    assert {order.account_id for order in world.plan()[0]} == {"5000000001", "5000000002"}
     world.later(timedelta(minutes=30))
-    planned = {order.connection_id for order in world.plan()[0]}
-    assert connections["1001"] in planned
+    assert "1001" in {order.account_id for order in world.plan()[0]}
 
 
-def test_a_daily_quota_pauses_google(world: World) -> None:
-    meta_and_google(world)
-    world.google.faults.add(
-        google_error("quotaError", "RESOURCE_EXHAUSTED", 429, "Too many", "8962s", **STREAM)
+def exhausted(scope: str) -> Fault:
+    return google_error(
+        "quotaError", "RESOURCE_EXHAUSTED", 429, "Too many", "8962s", rate_scope=scope, **STREAM
+    )
+
+
+def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_nobody_else(world: World) -> None:
+    connections = meta_and_google(world)
+    # the number of the Cloud project stands before the dash
+    other_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000043-a.apps.example"}
+    world.connect_google(
+        "5000000003", credentials={**other_project, "client_secret": GOOGLE_SECRET}
+    )
+    same_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000042-b.apps.example"}
+    world.connect_google("5000000004", credentials={**same_project, "client_secret": GOOGLE_SECRET})
+    world.google.faults.add(exhausted("DEVELOPER"))
+    world.sync(order_for(world, connections["5000000001"]))
+    (pause,) = world.rows("select * from metric_platform_pauses")
+    assert (pause["platform"], pause["app"]) == ("google_ads", "400000000042")
+    assert pause["paused_until"] > world.now + timedelta(seconds=8900)
+
+    world.connection.execute("update metric_accounts set leased_until = null")
+    planned = {order.account_id for order in world.plan()[0]}
+    assert planned == {"5000000003", "1001", "1002"}
+
+
+def test_a_quota_of_one_account_holds_no_other(world: World) -> None:
+    connections = meta_and_google(world)
+    world.google.faults.add(exhausted("ACCOUNT"))
+    world.sync(order_for(world, connections["5000000001"]))
+    assert world.rows("select * from metric_platform_pauses") == []
+    state = world.state(connections["5000000001"])
+    assert state["not_before"] > world.now + timedelta(seconds=8900)
+
+
+def test_what_meta_says_of_other_requests_and_accounts_holds_nobody(world: World) -> None:
+    world.meta_account("1001", ads=[{"id": META_AD, "name": "Film"}])
+    connection = world.connect_meta("1001")
+    management = {"type": "ads_management", "call_count": 100, "estimated_time_to_regain_access": 9}
+    of_another = business_usage("1002", 100, 60)
+    world.meta.app.configure(
+        {
+            "usage": {
+                "app": {"X-App-Usage": {"call_count": 100}},
+                "1001": {
+                    "X-Business-Use-Case-Usage": {"1001": [management], **json.loads(of_another)}
+                },
+            }
+        }
+    )
+    assert world.sync_all()[connection].status == "success"
+
+
+@pytest.mark.parametrize(
+    ("who", "paused"), [("APPLICATION", {"linkedin"}), ("MEMBER", set())], ids=["app", "member"]
+)
+def test_a_daily_quota_of_linkedin_is_waited_for_until_midnight_utc(
+    world: World, who: str, paused: set[str]
+) -> None:
+    connection, _ = linkedin_ads(world)
+    world.linkedin.faults.add(
+        linkedin_error(
+            429,
+            "TOO_MANY_REQUESTS",
+            f"Resource level throttle {who} DAY limit for calls to this resource is reached.",
+            **ANALYTICS,
+        )
     )
     world.sync_all()
-    (pause,) = world.rows("select * from metric_platform_pauses")
-    assert pause["platform"] == "google_ads"
-    assert pause["paused_until"] > world.now + timedelta(seconds=8900)
+    midnight = world.now.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+    assert world.state(connection)["not_before"] == midnight
+    pauses = world.rows("select platform, paused_until from metric_platform_pauses")
+    assert {pause["platform"] for pause in pauses} == paused
+    assert {pause["paused_until"] for pause in pauses} <= {midnight}
+
+    asked = world.linkedin.journal.count("adAnalytics")
+    world.later(timedelta(hours=11))
+    assert world.sync_all() == {}
+    world.linkedin.faults.clear()
+    world.later(timedelta(hours=1, seconds=1))
+    assert world.sync_all()[connection].status == "success"
+    assert asked == 1
 
 
 def test_a_short_wait_is_waited_out(world: World) -> None:

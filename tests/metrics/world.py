@@ -21,12 +21,14 @@ from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import TimedDatabase, VirtualClock
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import Plan, plan_syncs
-from workers.metrics.platforms import NAMES
+from workers.metrics.platforms import MAPPING_KEYS
 from workers.metrics.sync import Backfill, ConnectionSync, SyncReport
 from workers.settings import Settings
 
 TABLES = (
-    "ad_metrics, metric_ad_links, metric_days, metric_connection_states, metric_platform_pauses, "
+    "ad_metrics, metric_names, metric_unnamed_ads, metric_days, metric_spend_changes, "
+    "metric_named_ads, metric_ad_links, metric_unsettled_requests, metric_staged_rows, "
+    "metric_ledger, metric_accounts, metric_connection_states, metric_platform_pauses, "
     "metric_backfills, performance_metrics, metric_sync_logs, platform_connections, "
     "notification_queue, notification_config, requests"
 )
@@ -215,7 +217,7 @@ class World:
     def plan(self, concurrency: int = 10) -> tuple[list[SyncOrder], Plan]:
         """One pass of the plan: what it sent, and what it says."""
         sent = Sent()
-        plan = plan_syncs(self.database, sent, NAMES, concurrency)
+        plan = plan_syncs(self.database, sent, MAPPING_KEYS, concurrency)
         return sent.orders, plan
 
     def sync(self, order: SyncOrder, seconds: float = PLENTY) -> SyncReport:
@@ -230,15 +232,20 @@ class World:
         return self.syncer().backfill(connection_id, asked, self.clock.now() + seconds)
 
     def sync_all(self, seconds: float = PLENTY) -> dict[str, SyncReport]:
-        """Plans, then syncs all that was planned: reports by connection."""
+        """Plans, then syncs all that was planned: reports by the connection that read."""
         orders, _ = self.plan()
-        return {order.connection_id: self.sync(order, seconds) for order in orders}
+        reports = [self.sync(order, seconds) for order in orders]
+        return {str(report.connection_id): report for report in reports}
 
     def sync_again(self) -> dict[str, SyncReport]:
         """A minute later everything is due again, and synced."""
         self.later(timedelta(minutes=1))
-        self.connection.execute("update platform_connections set last_synced_at = null")
+        self.make_due()
         return self.sync_all()
+
+    def make_due(self) -> None:
+        """As if nothing had been synced yet."""
+        self.connection.execute("update platform_connections set last_synced_at = null")
 
     def next_day(self) -> None:
         """A day later: everything is due again."""
@@ -283,10 +290,41 @@ class World:
         return self.logs(connection_id)[-1]
 
     def state(self, connection_id: str) -> dict[str, Any]:
+        """What is remembered of the connection and of its account."""
         (row,) = self.rows(
-            "select * from metric_connection_states where connection_id = %s", connection_id
+            """
+            select account.*, state.*
+              from metric_connections() way
+              left join metric_accounts account
+                on account.platform = way.platform and account.account_id = way.account_id
+              left join metric_connection_states state on state.connection_id = way.id
+             where way.id = %s
+            """,
+            connection_id,
         )
         return row
+
+    def account_of(self, connection_id: str) -> tuple[str, str]:
+        """Platform and id of the account that it leads to."""
+        (row,) = self.rows(
+            "select platform, account_id from metric_connections() where id = %s", connection_id
+        )
+        return row["platform"], row["account_id"]
+
+    def orders_for(self, orders: Sequence[SyncOrder], connection_id: str) -> list[SyncOrder]:
+        """Those of the account that the connection leads to."""
+        account = self.account_of(connection_id)
+        return [one for one in orders if (one.platform, one.account_id) == account]
+
+    def remember(self, connection_id: str, **values: Any) -> None:
+        """Has the account of a connection remember that (columns of metric_accounts)."""
+        names = ", ".join(values)
+        self.connection.execute(
+            f"insert into metric_accounts (platform, account_id, {names}) "  # noqa: S608
+            f"values (%s, %s{', %s' * len(values)}) on conflict (platform, account_id) do update "
+            f"set {', '.join(f'{name} = excluded.{name}' for name in values)}",
+            (*self.account_of(connection_id), *values.values()),
+        )
 
     def last_synced_at(self, connection_id: str) -> datetime | None:
         (row,) = self.rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ class VirtualClock:
     def __init__(self, start: datetime, moved: Callable[[datetime], None]) -> None:
         self._start = start
         self._seconds = 0.0
+        self._lock = threading.Lock()
         self._moved = moved
         moved(start)
 
@@ -31,7 +33,8 @@ class VirtualClock:
         return self._start + timedelta(seconds=self._seconds)
 
     def advance(self, seconds: float) -> None:
-        self._jump_to(self._seconds + seconds)
+        with self._lock:  # several threads may wait at once: one after the other, then
+            self._jump_to(self._seconds + seconds)
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)

@@ -122,6 +122,29 @@ def test_notifications_go_when_their_time_has_come_and_their_deliveries_with_the
     assert world.count("notification_deliveries") == len(kept)
 
 
+def test_the_ledger_goes_by_whole_days_and_what_is_known_of_them_with_it(world: World) -> None:
+    world.policy("ad_metrics", 30, 90)
+    world.connection.execute(
+        "insert into metric_days (platform, account_id, date, read_at) "
+        "select 'meta', '1001', (%s::timestamptz at time zone 'UTC')::date - ago, now() "
+        "from generate_series(0, 99) ago;",
+        (NOW,),
+    )
+    world.connection.execute(
+        "insert into ad_metrics (platform, account_id, date, ad_id, measures, time_zone, sync_id) "
+        "select platform, account_id, date, ad::text, '{}', 'UTC', gen_random_uuid() "
+        "from metric_days, generate_series(1, 3) ad"
+    )
+    # a day that may not be over yet somewhere in the world is kept
+    gone = 99 - 91
+    assert of(world.dry_run(), "ad_metrics")["purged"] == gone * 4
+    done = of(world.run(), "ad_metrics")
+    assert (done["purged"], done["status"], done["remaining"]) == (gone * 4, "complete", 0)
+    for table, rows in (("metric_days", 100 - gone), ("ad_metrics", (100 - gone) * 3)):
+        assert world.count(table) == rows
+    assert of(world.run(), "ad_metrics")["purged"] == 0
+
+
 def test_sync_logs_go_when_they_have_ended(world: World) -> None:
     world.policy("metric_sync_logs", 30, 90)
     logs = {

@@ -17,7 +17,8 @@ from workers.retention.run import ColdStore, Retention
 
 TABLES = (
     "activity_log, archived_activity_log, notification_queue, notification_config, "
-    "metric_sync_logs, platform_connections, retention_policies, retention_progress, worker_leases"
+    "metric_sync_logs, platform_connections, ad_metrics, metric_days, metric_ledger, "
+    "retention_policies, retention_progress, worker_leases"
 )
 PLENTY = 800.0
 # The functions that ask what time it is; the others are told by their cutoffs.

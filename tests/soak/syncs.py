@@ -20,6 +20,7 @@ from tests.metrics.sides import SIDES, Side
 from tests.metrics.test_plan_kills import KINDS as PLAN_KINDS
 from tests.metrics.test_plan_kills import REFUSED as PLAN_STEPS
 from tests.metrics.test_sync_kills import steps_of
+from tests.metrics.test_takeovers import RARE_STEPS
 from tests.metrics.world import LOOK_BACK, Figures, Served, World
 from tests.notifications.killed_run import kinds_of
 from tests.soak.chaos import TIMEOUT_SECONDS, end_faults, kinds, spoil
@@ -88,11 +89,12 @@ class Round:
                 self._restate(connection)
         self._disturbed_plan()
         for order in self._arriving():
-            before = len(self._world.logs(order.connection_id))
+            connection = self._connection_of(order)
+            before = len(self._world.logs(connection))
             for _ in range(self._rng.choice((1, 1, 2))):
                 self._disturbed_sync(order)
-                self._check(order.connection_id)
-            begun = len(self._world.logs(order.connection_id)) - before
+                self._check(connection)
+            begun = len(self._world.logs(connection)) - before
             assert begun <= 1, f"one order began {begun} syncs"
         # a lease runs out, and with it the pauses of an account; a new day lets older ones end
         self._world.later(timedelta(seconds=LEASE_SECONDS))
@@ -168,13 +170,18 @@ class Round:
         self._rng.shuffle(arriving)
         return list(dict.fromkeys(arriving))
 
+    def _connection_of(self, order: SyncOrder) -> str:
+        """The only one that leads to the account."""
+        (found,) = (one for one in self._sides if self._world.orders_for([order], one))
+        return found
+
     def _disturbed_sync(self, order: SyncOrder) -> None:
-        side = self._sides[order.connection_id]
+        side = self._sides[self._connection_of(order)]
         server = side.server(self._world)
         spoil(server, self._rng, kinds(side.secrets[0]), within=6, paths=("", side.path))
         spoil(
             self._between, self._rng, kinds(self._ground.api.keys.secret), within=6,
-            paths=("", "store_ad_metrics", "finish_metric_window", "end_metric_sync"),
+            paths=("", "store_metric_days", "derive_account_days", "end_metric_sync"),
         )  # fmt: skip
         if self._rng.random() < 0.6:
             how = self._sync_in_a_process(order, side)
@@ -192,11 +199,12 @@ class Round:
         return f"{report.status} (virtual time)"
 
     def _sync_in_a_process(self, order: SyncOrder, side: Side) -> str:
+        steps = (*steps_of(side.name), *RARE_STEPS)
         told = {
             "settings": self._settings(side),
             "as_of": self._world.now.isoformat(),
             "body": order.body(),
-            "kill_at": self._rng.choice((None, self._rng.choice(steps_of(side.name)))),
+            "kill_at": self._rng.choice((None, self._rng.choice(steps))),
             "timeout": TIMEOUT_SECONDS,
             "seconds": self._rng.choice((13.0, 60.0)),
         }
@@ -204,7 +212,7 @@ class Round:
             "tests.metrics.killed_sync", told, patience=self._ground.patience(self._rng),
             passed=lambda seconds: self._world.later(timedelta(seconds=seconds)),
         )  # fmt: skip
-        assert_listed(ended.steps, kinds_of(steps_of(side.name)))
+        assert_listed(ended.steps, kinds_of(steps))
         assert_silent(ended.said, self._ground.secrets)
         return ended.how
 
@@ -231,7 +239,13 @@ class Round:
         self._nothing_is_left_open()
         for log in self._world.logs():
             self._tally.add("syncs by status", log["status"])
-        for table in ("metric_sync_logs", "metric_connection_states", "metric_platform_pauses"):
+        for table in (
+            "metric_sync_logs",
+            "metric_accounts",
+            "metric_connection_states",
+            "metric_platform_pauses",
+            "metric_days",
+        ):
             assert_silent(self._world.rows(f"select * from {table}"), self._ground.secrets)  # noqa: S608
 
     def _all_succeed(self) -> None:
@@ -247,7 +261,7 @@ class Round:
         raise AssertionError(f"no success: {[self._world.last_log(one) for one in left]}")
 
     def _nothing_is_left_open(self) -> None:
-        held = self._world.rows("select 1 from metric_connection_states where token is not null")
+        held = self._world.rows("select 1 from metric_accounts where token is not null")
         assert not held, f"{len(held)} connections are still held"
         statuses = {log["status"] for log in self._world.logs()}
         assert "in_progress" not in statuses, "the log of a killed sync was never closed"

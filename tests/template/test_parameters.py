@@ -151,7 +151,7 @@ def test_the_template_takes_the_numbers_that_the_settings_take(template: Resourc
     )  # fmt: skip
     found = numbers(template)
 
-    assert len(found) == 8
+    assert len(found) == 9
     for variable, (name, parameter) in found.items():
         for value in tried:
             try:

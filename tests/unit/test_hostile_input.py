@@ -33,7 +33,7 @@ def test_settings_are_read_or_refused_by_name(values: dict[str, str]) -> None:
     assert all(value not in told for value in values.values() if len(value) > 20)
 
 
-@given(st.text() | JSON.map(str) | st.just('{"connection_id": 1, "token": []}'))
+@given(st.text() | JSON.map(str) | st.just('{"platform": 1, "account_id": "1", "token": []}'))
 def test_a_message_is_an_order_or_refused(body: str) -> None:
     try:
         order = SyncOrder.from_body(body)
@@ -45,14 +45,14 @@ def test_a_message_is_an_order_or_refused(body: str) -> None:
 
 
 def test_what_is_no_order_is_told_what_an_order_is() -> None:
-    told = r"JSON object with connection_id and token, both UUIDs \(KeyError\)"
+    told = r"with platform and account_id, both texts, and token, a UUID \(KeyError\)"
     with pytest.raises(PermanentError, match=told):
         SyncOrder.from_body("{}")
 
 
-@given(st.uuids(), st.uuids())
-def test_an_order_survives_its_way(connection: Any, token: Any) -> None:
-    order = SyncOrder(str(connection), str(token))
+@given(st.text(), st.text(), st.uuids())
+def test_an_order_survives_its_way(platform: str, account_id: str, token: Any) -> None:
+    order = SyncOrder(platform, account_id, str(token))
     assert SyncOrder.from_body(order.body()) == order
 
 

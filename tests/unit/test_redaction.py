@@ -14,6 +14,7 @@ from workers.redaction import (
     LONGEST_MESSAGE,
     MOST_REMEMBERED,
     SHORTEST_REMEMBERED,
+    SHORTEST_SECRET,
     mask,
     mask_all,
     redact,
@@ -53,11 +54,16 @@ def test_what_looks_like_a_credential_goes(secret: str, around: str) -> None:
         ("Authorization: Bearer hunter2", "Authorization: Bearer [redacted]"),
         ("Authorization: Basic aHVudGVyMg==", "Authorization: Basic [redacted]"),
         ("postgresql://postgres:hunter2@db.host/x", "postgresql://[redacted]@db.host/x"),
+        ('{"token": "hunter2"}', '{"token": "[redacted]"}'),
+        ("token=hunter2", "token=[redacted]"),
+        ("password: correct-horse-battery-staple", "password: [redacted]"),
         ("the token has expired (190/463)", "the token has expired (190/463)"),
+        ("Error validating access token: Session has expired on Tuesday.",
+         "Error validating access token: Session has expired on Tuesday."),
         ("Meta refused it with 17/2446079", "Meta refused it with 17/2446079"),
         ("SLACK_BOT_TOKEN is missing: bot token", "SLACK_BOT_TOKEN is missing: bot token"),
     ],
-)
+)  # fmt: skip
 def test_what_a_person_needs_stays(text: str, kept: str) -> None:
     assert redact(text) == kept
 
@@ -141,6 +147,12 @@ def test_known_secrets_go_wherever_they_stand(before: str, secrets: list[str], a
     assert len(told) <= LONGEST_MESSAGE
     for secret in map(str.strip, secrets):
         assert not secret or secret not in told or secret in "[redacted]"
+
+
+@given(st.lists(st.text(max_size=SHORTEST_SECRET - 1), max_size=4))
+def test_no_message_is_garbled_because_a_credential_is_short(secrets: list[str]) -> None:
+    told = "Meta refused it with 190/463: Session has expired on Tuesday (fbtrace_id A1b2)"
+    assert redact(told, [*secrets, "a", "1", "has", "190", "error"]) == told
 
 
 def test_what_stands_around_a_known_secret_stays() -> None:

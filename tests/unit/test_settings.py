@@ -62,6 +62,9 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("LINKEDIN_API_VERSION", "202613", "must look like 202607"),
         ("SYNC_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com", "SQS queue"),
         ("SENTRY_DSN", "https://sentry.example/1", "KEY@HOST"),
+        ("GOOGLE_CLIENT_ID", "400 hunter2.apps.googleusercontent.com", "a blank"),
+        ("GOOGLE_CLIENT_SECRET", "GOCSPX-\nhunter2", "a line break"),
+        ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "cannot be seen"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
     ],
 )

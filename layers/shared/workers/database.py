@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -43,6 +44,10 @@ _TELLING_CODE = re.compile(r"PGRST[0-9A-Z]{2,3}|[0-9A-Z]{5}")
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
 # The value that a message about data ends with: 'invalid input syntax for type date: "..."'.
 _QUOTED_VALUE = re.compile(r'(?<=\w): ".*"', re.DOTALL)
+# Letters that JSON cannot carry (half of a surrogate pair; they are not even sent) or Postgres does
+# not store (U+0000), and what is said of them.
+_REFUSED_LETTERS = re.compile("[\x00\ud800-\udfff]")
+_REFUSED_LETTER_CODES = frozenset({"22021", "22P05", "UnicodeEncodeError"})
 # What an answer may quote of its body.
 _FIRST_WORDS = 200
 
@@ -82,14 +87,23 @@ class Database:
     def call(self, function: str, **arguments: Any) -> Any:
         """What the SQL function returns, as JSON.
 
-        Never retried here. Raises TransientError when the same call may succeed later
+        Text from outside may hold letters that cannot be stored: they become U+FFFD. Nothing is
+        retried here otherwise. Raises TransientError when the same call may succeed later
         (it may also have succeeded unseen: the functions are written to be called again),
         CredentialsError when the key is refused, ConfigurationError when the schema, a grant or the
         project itself is not as it must be, PermanentError when the call is refused as such, and
         UnknownError for an answer that none of these is.
         """
         try:
-            return self._client.rpc(function, arguments).execute().data
+            return self._call(function, arguments)
+        except PermanentError as error:  # as a whole: each call is a transaction
+            if error.code not in _REFUSED_LETTER_CODES:
+                raise
+        return self._call(function, _storable(arguments))
+
+    def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+        try:
+            return self._client.rpc(function, dict(arguments)).execute().data
         except httpx.RequestError as error:
             # its text may hold the URL, never the key, which travels in headers
             raise TransientError(
@@ -101,6 +115,20 @@ class Database:
                 f"the call of {function} cannot be sent: {type(error).__name__}",
                 code=type(error).__name__,
             ) from None
+
+
+def _storable(value: Any) -> Any:
+    """The same JSON, its text without what cannot be stored.
+
+    Only for what was refused: looking at every letter would cost each call what few need.
+    """
+    if isinstance(value, str):
+        return _REFUSED_LETTERS.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(one) for one in value]
+    return value
 
 
 def _refuse(response: httpx.Response) -> None:

@@ -2,11 +2,14 @@
 
     WorkerError
     ├── TransientError         try again later; nothing was done
-    │   └── AmbiguousError     it may have been done: look before trying again
+    │   ├── AmbiguousError     it may have been done: look before trying again
+    │   └── GeneralError       no reason given: too much at once, for all one knows
+    │       └── BrokenStreamError  an answer did not come in time, or broke off half-read
     ├── RateLimitedError       wait; costs no attempt
     ├── CannotLookError        whether it was done cannot be seen, now or later
     ├── PermanentError         this item will never succeed
     │   ├── DestinationError   nothing sent to this destination will succeed
+    │   ├── MalformedAnswerError   an answer is not what was asked for
     │   └── ArchivedObjectError   an archived object cannot be read
     │       ├── DamagedArchiveError   it is not what it was
     │       └── FrozenArchiveError    it has to be brought back from Glacier first
@@ -16,6 +19,7 @@
     │   └── ConnectionCredentialsError   that of one ad account; the others are not concerned
     │       └── ExpiredSignInError       only the short-lived part of it: sign in anew, once
     └── ConfigurationError     the deployment is set up wrongly: the run fails
+        └── SharedCredentialsError   a credential that many ad accounts share is refused
 
 Each edge (database, Slack, an ad platform, S3) translates the outside world into this tree in
 one place. What an edge does not recognise it lets through untranslated.
@@ -44,12 +48,27 @@ class AmbiguousError(TransientError):
     """It may have taken effect although no proof of it came back."""
 
 
+class GeneralError(TransientError):
+    """It failed in words that fit anything (an internal error, a timeout, a closed connection).
+
+    One that stays after its tries may mean that too much was asked for at once, as
+    TooMuchDataError does: a narrower request may get through.
+    """
+
+
+class BrokenStreamError(GeneralError):
+    """An answer did not come in time, or broke off half-read: it is not asked for again as it
+    was, for smaller ones may get through."""
+
+
 class RateLimitedError(WorkerError):
     """The other side asked us to wait.
 
     `retry_after` is in seconds. `everywhere` is true when the wait concerns all that we
     send there and not only this one destination or account. `method` names the call that was
-    refused where limits are per method, as Slack's are; else it is empty.
+    refused where limits are per method, as Slack's are; else it is empty. `until_midnight` is true
+    for a quota of the day, which is back at midnight UTC; `is_guess` where the other side named no
+    time.
     """
 
     def __init__(
@@ -60,11 +79,15 @@ class RateLimitedError(WorkerError):
         retry_after: float,
         everywhere: bool = False,
         method: str = "",
+        until_midnight: bool = False,
+        is_guess: bool = False,
     ) -> None:
         super().__init__(message, code=code)
         self.retry_after = retry_after
         self.everywhere = everywhere
         self.method = method
+        self.until_midnight = until_midnight
+        self.is_guess = is_guess
 
 
 class CannotLookError(WorkerError):
@@ -80,6 +103,10 @@ class PermanentError(WorkerError):
 
 class DestinationError(PermanentError):
     """The destination cannot receive anything until somebody mends it."""
+
+
+class MalformedAnswerError(PermanentError):
+    """An answer, or a row of it, is not what was asked for; the rest of the account may be."""
 
 
 class ArchivedObjectError(PermanentError):
@@ -119,7 +146,15 @@ class FrozenArchiveError(ArchivedObjectError):
 
 
 class TooMuchDataError(WorkerError):
-    """The answer would be, or was, too large for the other side to give at once."""
+    """The answer would be, or was, too large for the other side to give at once.
+
+    `smaller_pages_help` is false where a report as a whole is too large: only fewer days are
+    less of it.
+    """
+
+    def __init__(self, message: str, *, code: str, smaller_pages_help: bool = True) -> None:
+        super().__init__(message, code=code)
+        self.smaller_pages_help = smaller_pages_help
 
 
 class UnknownError(WorkerError):
@@ -143,3 +178,10 @@ class ConfigurationError(WorkerError):
 
     def __init__(self, message: str, *, code: str = "configuration") -> None:
         super().__init__(message, code=code)
+
+
+class SharedCredentialsError(ConfigurationError):
+    """What many ad accounts are read with (the deployment's OAuth client, an app) is refused.
+
+    The message names the setting, or where else it is put right. No connection is at fault.
+    """

@@ -16,7 +16,10 @@ from html.entities import codepoint2name
 from typing import Any, Final
 
 LONGEST_MESSAGE: Final = 500
-# A shorter text would be found in the middle of words.
+# A text that is shorter is nobody's key, but part of words and numbers: taking it out would only
+# make a message unreadable. The shortest real ones have some sixteen characters.
+SHORTEST_SECRET: Final = 6
+# What is remembered goes from every text, whoever wrote it: it has to be longer still.
 SHORTEST_REMEMBERED: Final = 8
 MOST_REMEMBERED: Final = 1000
 _MASK: Final = "[redacted]"
@@ -26,7 +29,9 @@ _remembered: dict[str, None] = {}
 # Whatever looks like a credential of the services that the workers use, known to us or not:
 # Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), LinkedIn (AQ...), Slack (xox?-..., xapp-...),
 # Supabase (sb_secret_..., a JWT), an Authorization header, the user and password of a URL, and
-# name=value or "name": "value" of a telling name, however often quoted or percent-encoded.
+# name=value or "name": "value" of a telling name, however often quoted or percent-encoded. After
+# plain words a colon is part of a sentence ("access token: Session has expired"), unless what
+# follows is longer than words are.
 _SHAPES: Final = re.compile(
     r"EAA[A-Za-z0-9]{12,}"
     r"|ya29\.[\w.-]+"
@@ -40,10 +45,13 @@ _SHAPES: Final = re.compile(
     r"|(?<=Bearer )\S+"
     r"|(?<=Basic )[\w+/=-]{8,}"
     r"|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"
-    r"""|(?:(?<![\w-])|(?<=%[0-9A-F]{2}))"""
-    r"""(?P<name>(?:access[-_]token|refresh[-_]token|client[-_]secret|app[-_]?secret|appsecret[-_]proof"""
-    r"""|input[-_]token|developer[-_]token|api[-_]?key|token|secret|password)"""
-    r"""\\*["']?\s*(?:[=:]|%3[AD])\s*\\*["']?)[^\s&"',}\\]+""",
+    r"""|(?:(?<![\w-])|(?<=%[0-9A-F]{2}))(?P<name>"""
+    r"""(?:access[-_]token|refresh[-_]token|client[-_]secret|app[-_]?secret|appsecret[-_]proof"""
+    r"""|input[-_]token|developer[-_]token|api[-_]?key)"""
+    r"""\\*["']?\s*(?:[=:]|%3[AD])\s*\\*["']?"""
+    r"""|(?:token|secret|password)"""
+    r"""(?:\\*["']\s*[=:]|\s*=|\\*["']?\s*%3[AD]|\s*:(?=\s*(?:\\*["']|[^\s&"',}\\]{16})))\s*\\*["']?"""
+    r""")[^\s&"',}\\]+""",
     re.IGNORECASE,
 )
 
@@ -66,9 +74,13 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets`, those that are remembered, and whatever looks like one."""
-    known = {secret.strip() for secret in secrets}.union(_remembered)
-    for secret in sorted(filter(None, known), key=len, reverse=True):
+    """`text` without `secrets`, those that are remembered, and whatever looks like one.
+
+    Of `secrets`, those of SHORTEST_SECRET characters and more are looked for.
+    """
+    given = {secret.strip() for secret in secrets}
+    known = {secret for secret in given if len(secret) >= SHORTEST_SECRET}.union(_remembered)
+    for secret in sorted(known, key=len, reverse=True):
         text = _written(secret).sub(_MASK, text)
     return _SHAPES.sub(_masked, f" {text}")[1:]
 

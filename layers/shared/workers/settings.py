@@ -69,6 +69,12 @@ def _bot_token(value: str) -> str:
     return value
 
 
+def _client_id(value: str) -> str:
+    if flaw := flaw_of(value):
+        raise ValueError(flaw)
+    return value
+
+
 def _number(lowest: float, highest: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
         try:
@@ -204,7 +210,9 @@ class Settings:
         default="https://oauth2.googleapis.com/token",
     )
     google_client_id: str | None = _setting(
-        _text, "OAuth client of the Google connections that have none of their own", default=None
+        _client_id,
+        "OAuth client of the Google connections that have none of their own",
+        default=None,
     )
     google_client_secret: str | None = _setting(
         _text, "the secret of that OAuth client", default=None, secret=True
@@ -242,12 +250,18 @@ class Settings:
         default=None,
     )
     metrics_concurrency: int = _setting(
-        _whole(1, 1000), "connections synced at the same moment", default=5
+        _whole(1, 1000), "ad accounts synced at the same moment", default=5
     )
     metrics_look_back_days: int = _setting(
         _whole(1, 90),
-        "complete days before today that each sync reads again",
+        "complete days before today that are read again at least once a day",
         default=30,
+    )
+    metrics_recent_days: int = _setting(
+        _whole(0, 90),
+        "days, today among them, that accounts which are synced more than once a day read each "
+        "time; the whole look-back they read once a day (0: each time)",
+        default=3,
     )
     archive_bucket_name: str | None = _setting(
         _text,

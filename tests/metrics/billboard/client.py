@@ -24,13 +24,22 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
+
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("spend", amount),
+    "reach": ("reach", whole),
+}
 
 
 class Billboard:
@@ -48,12 +57,16 @@ class Billboard:
     def __init__(self, connection: Connection, settings: Settings) -> None:
         self.secrets = connection.secrets
         self._token = connection.credential("access_token")
-        self._url = f"{settings.billboard_url}/accounts/{connection.account_id}"
+        account_id = account_digits(connection.account_id, "")
+        self._url = f"{settings.billboard_url}/accounts/{account_id}"
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        if not connection.account_id.isdecimal():
-            raise PermanentError("account_id is not a Billboard id", code="malformed_account_id")
+        if not account_digits(connection.account_id, ""):
+            raise PermanentError(
+                f"account_id {connection.account_id!r:.60} is not a Billboard id",
+                code="malformed_account_id",
+            )
         return cls(connection, settings)
 
     def sign_in(self) -> Request | None:
@@ -84,7 +97,11 @@ class Billboard:
 
     def classify(self, answer: Answer) -> WorkerError:
         code = f"http_{answer.status}"
-        told = f"Billboard answered with {answer.status}: {answer.body().decode()}"
+        try:
+            said = json.loads(answer.body())["error"]
+        except (ValueError, LookupError, TypeError):
+            said = "nothing"
+        told = f"Billboard answered with {answer.status}: {said}"
         if answer.status == 401:
             return ConnectionCredentialsError(told, code=code)
         if answer.status in (400, 403, 404):
@@ -124,9 +141,7 @@ def _row(row: Mapping[str, Any], window: Window) -> AdDay:
         ad_id=str(row["ad"]),
         ad_name=row["name"],
         day=day_within(row["day"], window),
-        impressions=whole(row["impressions"], "impressions"),
-        clicks=whole(row["clicks"], "clicks"),
-        spend=amount(row["spend"], "spend"),
-        reach=whole(row["reach"], "reach"),
-        currency=None,
+        measures=measured(_MEASURES, row),
+        campaign_id=row["campaign"],
+        ad_group_id=row["group"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ class FakeBillboard(AdPlatform):
         days = range(since.toordinal(), min(until, self.today(account)).toordinal() + 1)
         return [
             {
-                "ad": ad.id, "name": ad.name, "day": f"{date.fromordinal(day)}",
+                "ad": ad.id, "name": ad.name, "group": ad.group, "campaign": ad.campaign,
+                "day": f"{date.fromordinal(day)}",
                 "impressions": facts.impressions, "clicks": facts.clicks,
                 "spend": str(facts.spend), "reach": facts.reach,
             }
@@ -51,7 +53,7 @@ class FakeBillboard(AdPlatform):
 
 def refusal(status: int, message: str = "no", **rest: Any) -> Fault:
     """An error in Billboard's words; takes Fault's other fields as keywords."""
-    return Fault("answer", status=status, body=f'{{"error": "{message}"}}', **rest)
+    return Fault("answer", status=status, body=json.dumps({"error": message}), **rest)
 
 
 def fake_billboard() -> HttpServer:

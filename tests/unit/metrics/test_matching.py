@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
 
@@ -10,118 +10,136 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.metrics.facts import AdDay
-from workers.metrics.matching import UNMATCHED_EXAMPLES, Batch, Tally
+from workers.metrics.matching import UNMATCHED_EXAMPLES, Day, Tally, WindowRows, names_in
+from workers.metrics.windows import Window
 
-COUNTS = st.none() | st.integers(0, 10**12)
+FIRST = date(2025, 1, 1)
+WINDOW = Window(FIRST, date(2025, 1, 3))
+AMOUNTS = st.decimals(-100, 10**6, places=6)
 ROWS = st.builds(
     AdDay,
     ad_id=st.sampled_from(["1", "2", "3"]),
     ad_name=st.none() | st.text(max_size=5),
-    day=st.dates(date(2025, 1, 1), date(2025, 1, 3)),
-    impressions=COUNTS,
-    clicks=COUNTS,
-    spend=st.none() | st.decimals(0, 10**6, places=6),
-    reach=COUNTS,
+    day=st.sampled_from(WINDOW.days),
+    measures=st.fixed_dictionaries(
+        {}, optional={"impressions": st.integers(0, 10**12), "spend": AMOUNTS}
+    ),
+    campaign_id=st.sampled_from(["", "5"]),
     ad_group_id=st.sampled_from(["", "7"]),
 )
 
 
-def totals(rows: list[AdDay]) -> dict[tuple[str, str, str], tuple[object, ...]]:
-    batch = Batch()
-    for row in rows:
-        batch.add(row)
-    return {
-        (row["ad_id"], row["ad_group_id"], row["date"]): (
-            row["impressions"], row["clicks"],
-            None if row["spend"] is None else Decimal(row["spend"]),
-        )
-        for row in batch.take()
-    }  # fmt: skip
-
-
-@given(st.lists(ROWS, max_size=20), st.randoms(use_true_random=False))
-def test_sums_do_not_depend_on_the_order(rows: list[AdDay], random: Random) -> None:
-    shuffled = rows[:]
-    random.shuffle(shuffled)
-    assert totals(rows) == totals(shuffled)
-
-
-@given(ROWS)
-def test_money_loses_no_digit_on_its_way(row: AdDay) -> None:
-    batch = Batch()
-    batch.add(row)
-    (taken,) = batch.take()
-    assert len(batch) == 0
-    assert taken["spend"] is None or (
-        isinstance(taken["spend"], str) and Decimal(taken["spend"]) == row.spend
-    )
+def read(rows: list[AdDay], *ours: str) -> WindowRows:
+    found = WindowRows(WINDOW, ours)
+    found.add(rows)
+    return found
 
 
 @given(st.lists(ROWS, max_size=30), st.sets(st.sampled_from(["1", "2"])))
 def test_every_row_is_ours_or_counted(rows: list[AdDay], ours: set[str]) -> None:
-    tally = Tally()
-    matched = tally.count(rows, ours)
-    assert matched == [row for row in rows if row.ad_id in ours]
-    assert tally.unmatched_ads == {row.ad_id for row in rows} - ours
-    assert tally.rows == len(rows)
-    assert tally.matched_rows == len(matched)
+    found = read(rows, *ours)
+    assert [row for day in WINDOW.days for row in found.days[day].rows] == [
+        row for day in WINDOW.days for row in rows if row.day == day and row.ad_id in ours
+    ]
+    assert set(found.unnamed) == {row.ad_id for row in rows} - ours
+    assert found.rows_read == len(rows)
+    assert found.rows_named == sum(row.ad_id in ours for row in rows)
+    spent = sum((row.spend for row in rows), Decimal())
+    assert sum((day.spend_read for day in found.days.values()), Decimal()) == spent
+    named = sum((Decimal(day.as_json("")["spend_named"]) for day in found.days.values()), Decimal())
+    assert named + sum((ad.spend for ad in found.unnamed.values()), Decimal()) == spent
 
 
-def test_the_log_names_some_and_counts_all() -> None:
+@given(st.lists(ROWS, max_size=20, unique_by=lambda row: row.key),
+       st.randoms(use_true_random=False))  # fmt: skip
+def test_a_day_has_the_same_digest_in_whatever_order_it_is_told(
+    rows: list[AdDay], random: Random
+) -> None:
+    shuffled = rows[:]
+    random.shuffle(shuffled)
+    for day in WINDOW.days:
+        one, other = (read(some, "1", "2").days[day].as_json("") for some in (rows, shuffled))
+        assert one == other
+
+
+CHANGES = [
+    {"measures": {"impressions": 11, "spend": Decimal("1.50")}},
+    {"measures": {"impressions": 10, "spend": Decimal("1.51")}},
+    {"measures": {"impressions": 10}},
+    {"measures": {}},
+    {"currency": "SEK"},
+    {"ad_group_id": "8"},
+    {"campaign_id": "8"},
+    {"kind": "asset_group"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_whatever_is_stored_makes_another_digest(change: dict[str, object]) -> None:
+    row = AdDay("1", "Ad", FIRST, {"impressions": 10, "spend": Decimal("1.50")}, "EUR", "5")
+    known = Day([row]).as_json("EUR")["digest"]
+    assert Day([replace(row, **change)]).as_json("EUR")["digest"] != known  # type: ignore[arg-type]
+    assert Day([row]).as_json("SEK")["digest"] != known
+    assert Day([]).as_json("EUR")["digest"] != known
+    renamed = replace(row, ad_name="New")
+    assert Day([renamed]).as_json("EUR")["digest"] == known, "names are kept apart"
+
+
+def test_what_no_request_names_is_one_row_per_ad() -> None:
     tally = Tally()
-    day = date(2025, 1, 1)
-    tally.count([AdDay(f"{n}", f"Ad {n}", day, 1, 1, None, None) for n in range(100)], ())
+    row = AdDay("1", "Old", FIRST, {"spend": Decimal("1.50")}, "EUR", "5", "Sale")
+    later = replace(row, day=FIRST + timedelta(days=2), ad_name="New")
+    tally.count(read([later]))
+    tally.count(read([row, replace(row, day=FIRST + timedelta(days=1))]))
+    (ad,) = tally.unnamed.values()
+    assert ad.as_json() == {
+        "ad_id": "1", "ad_name": "New", "campaign_id": "5", "campaign_name": "Sale",
+        "currency": "EUR", "spend": "4.50", "first_date": "2025-01-01", "last_date": "2025-01-03",
+    }  # fmt: skip
+
+
+def test_the_log_names_those_that_spend_most_and_counts_all() -> None:
+    tally = Tally()
+    rows = [AdDay(f"{n}", f"Ad {n}", FIRST, {"spend": Decimal(n)}) for n in range(100)]
+    tally.count(read(rows))
     told = tally.details()
     assert told["unmatched_ads"] == 100
     assert len(told["unmatched_examples"]) == UNMATCHED_EXAMPLES
-    assert told["unmatched_examples"][0] == {"ad_id": "0", "ad_name": "Ad 0"}
+    assert told["unmatched_examples"][0] == {"ad_id": "99", "ad_name": "Ad 99"}
 
 
 def test_the_log_counts_every_page() -> None:
+    found = WindowRows(WINDOW, {"1"})
+    for ads in ("12", "3", ""):
+        found.add([AdDay(ad, None, FIRST, {}) for ad in ads])
     tally = Tally()
-    day = date(2025, 1, 1)
-    pages = [[AdDay(ad, None, day, 1, 1, None, None) for ad in ads] for ads in ("12", "13", "")]
-    assert [len(tally.count(page, {"1"})) for page in pages] == [1, 1, 0]
+    tally.count(found)
     assert tally.details() == {
-        "pages": 3, "rows": 4, "matched_rows": 2, "unmatched_ads": 2,
+        "pages": 3, "rows": 3, "matched_rows": 1, "unmatched_ads": 2,
         "unmatched_examples": [{"ad_id": "2", "ad_name": None}, {"ad_id": "3", "ad_name": None}],
     }  # fmt: skip
 
 
-def test_rows_of_one_ad_and_day_are_one_and_no_reach_is_made_up() -> None:
-    day = date(2025, 1, 2)
-    one = AdDay("1", "Ad", day, 10, 2, Decimal("1.50"), 7, "EUR", "9")
-    batch = Batch()
-    batch.add(one)
-    assert batch.take() == [
-        {
-            "date": "2025-01-02", "ad_id": "1", "ad_group_id": "9", "ad_name": "Ad",
-            "impressions": 10, "clicks": 2, "spend": "1.50", "reach": 7, "currency": "EUR",
-        }
-    ]  # fmt: skip
-    batch.add(one)
-    batch.add(replace(one, impressions=5, clicks=4, spend=Decimal("1E+2"), reach=1))
-    assert len(batch) == 1
-    (summed,) = batch.take()
-    assert summed == {
-        "date": "2025-01-02", "ad_id": "1", "ad_group_id": "9", "ad_name": "Ad",
-        "impressions": 15, "clicks": 6, "spend": "101.50", "reach": None, "currency": "EUR",
-    }  # fmt: skip
+@given(st.lists(ROWS, max_size=20))
+def test_amounts_lose_no_digit_on_their_way(rows: list[AdDay]) -> None:
+    sent = list(read(rows, "1", "2", "3").rows_of(WINDOW.days))
+    assert len(sent) == len(rows)
+    for row, told in zip(sorted(rows, key=lambda row: row.day), sent, strict=True):
+        assert told["measures"].keys() == row.measures.keys()
+        if "spend" in row.measures:
+            assert isinstance(told["measures"]["spend"], str)
+            assert "E" not in told["measures"]["spend"]
+            assert Decimal(told["measures"]["spend"]) == row.measures["spend"]
 
 
-@pytest.mark.parametrize("name", ["impressions", "clicks", "spend"])
-def test_a_sum_with_something_unknown_is_unknown(name: str) -> None:
-    one = AdDay("1", None, date(2025, 1, 2), 1, 1, Decimal(1), 1)
-    for known, other in ((one, replace(one, **{name: None})), (replace(one, **{name: None}), one)):
-        batch = Batch()
-        batch.add(known)
-        batch.add(other)
-        (summed,) = batch.take()
-        sums = {"impressions": 2, "clicks": 2, "spend": "2"}
-        assert {key: summed[key] for key in sums} == {**sums, name: None}
-
-
-def test_money_is_told_without_an_exponent() -> None:
-    batch = Batch()
-    batch.add(AdDay("1", None, date(2025, 1, 2), None, None, Decimal("1E+3"), None))
-    assert batch.take()[0]["spend"] == "1000"
+def test_names_are_told_once() -> None:
+    row = AdDay("1", "Ad", FIRST, {}, None, "5", "Sale", "7", "Group")
+    group = replace(row, ad_id="", kind="asset_group", ad_group_id="9", ad_group_name="Assets")
+    known: dict[tuple[str, str], str | None] = {}
+    assert names_in(read([row, group], "1", ""), known) == [
+        {"level": "campaign", "id": "5", "name": "Sale"},
+        {"level": "ad_group", "id": "7", "name": "Group"},
+        {"level": "ad", "id": "1", "name": "Ad"},
+        {"level": "asset_group", "id": "9", "name": "Assets"},
+    ]
+    assert names_in(read([row], "1"), known) == []

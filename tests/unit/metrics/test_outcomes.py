@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from workers.errors import (
     ConnectionCredentialsError,
     CredentialsError,
     ExpiredSignInError,
+    GeneralError,
     PermanentError,
     RateLimitedError,
+    SharedCredentialsError,
     TooMuchDataError,
     TransientError,
     UnknownError,
@@ -24,12 +27,14 @@ from workers.metrics.outcomes import (
     OUT_OF_TIME,
     SUCCESS,
     Outcome,
+    all_but,
     as_result,
     failure_wait,
     outcome_of,
 )
 
 COUNTS = {"created": 3, "updated": 2}
+NOW = datetime(2025, 3, 11, 12, 0, tzinfo=UTC)
 
 
 def test_the_waits_of_a_connection_that_fails_again_and_again() -> None:
@@ -47,11 +52,11 @@ def test_no_number_of_failures_is_too_large(one: int, other: int) -> None:
 
 @pytest.mark.parametrize("kind", [ConnectionCredentialsError, ExpiredSignInError])
 @pytest.mark.parametrize("has_progress", [False, True])
-def test_refused_credentials_park_their_connection_and_nothing_else(
+def test_refused_credentials_fail_the_sync_and_make_nobody_wait(
     kind: type[WorkerError], has_progress: bool
 ) -> None:
-    outcome = outcome_of(kind("secret", code="190"), "told", 3, has_progress=has_progress)
-    assert outcome == Outcome("failed", "190", "told", parked="told")
+    outcome = outcome_of(kind("secret", code="190"), "told", 3, NOW, has_progress=has_progress)
+    assert outcome == Outcome("failed", "190", "told")
 
 
 @pytest.mark.parametrize(("has_progress", "status"), [(False, "failed"), (True, "partial")])
@@ -60,53 +65,91 @@ def test_a_wait_that_was_asked_for_is_kept_whatever_failed_before(
     has_progress: bool, status: Any, everywhere: bool, pause: float | None
 ) -> None:
     error = RateLimitedError("secret", code="17", retry_after=90.0, everywhere=everywhere)
-    outcome = outcome_of(error, "told", 3, has_progress=has_progress)
+    outcome = outcome_of(error, "told", 3, NOW, has_progress=has_progress)
     assert outcome == Outcome(status, "17", "told", not_before=90.0, pause=pause)
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        TransientError, AmbiguousError, PermanentError, TooMuchDataError, UnknownError,
-        CredentialsError,
+        TransientError, AmbiguousError, GeneralError, PermanentError, TooMuchDataError,
+        UnknownError, CredentialsError,
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("failures", "wait"), [(0, None), (1, 1200.0), (3, 4800.0)])
 def test_any_other_error_fails_and_waits_by_how_often_it_failed(
     kind: type[WorkerError], failures: int, wait: float | None
 ) -> None:
-    outcome = outcome_of(kind("secret", code="x"), "told", failures, has_progress=True)
+    error = kind("secret", code="x")
+    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
     assert outcome == Outcome("failed", "x", "told", not_before=wait)
+    assert outcome_of(error, "told", failures, NOW, has_progress=True).status == "partial"
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize(
+    ("now", "hours"),
+    [
+        (NOW, 12.0),
+        (NOW.replace(hour=0), 24.0),
+        (NOW.replace(hour=23, minute=30), 0.5),
+        (NOW.astimezone(timezone(timedelta(hours=-8))), 12.0),
+        (datetime(2024, 12, 31, 18, 0, tzinfo=UTC), 6.0),
+    ],
+)
+def test_a_quota_of_the_day_is_back_at_midnight_utc(
+    now: datetime, hours: float, everywhere: bool
+) -> None:
+    error = RateLimitedError(
+        "secret", code="429", retry_after=330.0, everywhere=everywhere, until_midnight=True
+    )
+    outcome = outcome_of(error, "told", 0, now, has_progress=False)
+    assert outcome.not_before == hours * 3600
+    assert outcome.pause == (hours * 3600 if everywhere else None)
+
+
+@pytest.mark.parametrize(
+    ("failures", "wait"), [(0, 10.0), (1, FIRST_WAIT), (2, 2 * FIRST_WAIT), (9, LONGEST_WAIT)]
+)
+def test_a_wait_that_is_a_guess_grows_until_it_is_long_enough(failures: int, wait: float) -> None:
+    error = RateLimitedError(
+        "secret", code="40100", retry_after=10.0, everywhere=True, is_guess=True
+    )
+    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
+    assert (outcome.not_before, outcome.pause) == (wait, wait)
+
+
+@pytest.mark.parametrize(("failures", "wait"), [(0, None), (1, FIRST_WAIT), (9, FIRST_WAIT)])
+def test_a_shared_credential_is_tried_again_soon_however_often_it_failed(
+    failures: int, wait: float | None
+) -> None:
+    error = SharedCredentialsError("secret", code="invalid_client")
+    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
+    assert outcome == Outcome("failed", "invalid_client", "told", not_before=wait)
 
 
 def test_a_success_leaves_nothing_to_say() -> None:
-    assert as_result(SUCCESS, "meta", {"pages": 1}, COUNTS) == {
+    assert all_but({}) is SUCCESS
+    assert as_result(SUCCESS, {"pages": 1}, COUNTS) == {
         "status": "success", "message": None, "details": {"pages": 1},
-        "created": 3, "updated": 2, "not_before": None, "parked": None,
+        "created": 3, "updated": 2, "not_before": None, "is_done": True,
     }  # fmt: skip
 
 
 def test_the_code_is_told_among_the_details() -> None:
     details = {"pages": 1}
-    result = as_result(OUT_OF_TIME, "meta", details, COUNTS)
-    assert result["status"] == "partial"
+    result = as_result(OUT_OF_TIME, details, COUNTS)
+    assert (result["status"], result["is_done"]) == ("partial", False)
     assert result["details"] == {"pages": 1, "code": "out_of_time"}
     assert result["message"] == OUT_OF_TIME.message
     assert details == {"pages": 1}, "what was handed in is left as it was"
 
 
-def test_a_pause_is_that_of_the_platform() -> None:
-    error = RateLimitedError("secret", code="4", retry_after=60.0, everywhere=True)
-    result = as_result(outcome_of(error, "told", 0, has_progress=False), "meta", {}, COUNTS)
-    assert result == {
-        "status": "failed", "message": "told", "details": {"code": "4"},
-        "created": 3, "updated": 2, "not_before": 60.0, "parked": None,
-        "pause": {"platform": "meta", "seconds": 60.0, "reason": "told"},
-    }  # fmt: skip
-
-
-def test_a_reason_to_park_is_handed_on() -> None:
-    error = ConnectionCredentialsError("secret", code="190")
-    result = as_result(outcome_of(error, "told", 0, has_progress=False), "meta", {}, COUNTS)
-    assert result["parked"] == result["message"] == "told"
-    assert "pause" not in result
+def test_days_that_could_not_be_read_are_named() -> None:
+    outcome = all_but({date(2025, 1, 1 + number): f"reason {number}" for number in range(7)})
+    assert (outcome.status, outcome.code, outcome.is_done) == ("partial", "days_left_out", True)
+    assert outcome.message is not None
+    assert "7 days" in outcome.message
+    assert "2025-01-01" in outcome.message
+    assert "2025-01-06" not in outcome.message
+    assert outcome.message.endswith("reason 6")

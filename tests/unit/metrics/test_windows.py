@@ -13,7 +13,9 @@ from workers.metrics.windows import (
     ROWS_PER_WINDOW,
     Width,
     Window,
+    is_whole_due,
     look_back,
+    recent,
     still_read,
     unread,
 )
@@ -111,14 +113,14 @@ def test_a_small_account_is_read_at_once_after_a_first_look() -> None:
     width = Width(None, None)
     assert width.days == 2
     width.read(200)
-    assert width.days == ROWS_PER_WINDOW // 200 > 31
-    assert Width(width.for_next_sync(succeeded=True), None).days > 31
+    assert width.days == ROWS_PER_WINDOW // 200
+    assert Width(width.for_next_sync(succeeded=True), None).days == width.days
 
 
 def test_a_width_is_whole_days_that_fit() -> None:
     width = Width(None, None)
     width.read(300)
-    assert width.days == 33
+    assert width.days == 16
     assert isinstance(width.days, int)
 
 
@@ -142,3 +144,29 @@ def test_what_was_too_slow_grows_by_degrees() -> None:
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="before"):
         Window(date(2025, 1, 2), date(2025, 1, 1))
+
+
+def test_what_is_read_each_time_is_the_newest_days() -> None:
+    whole = Window(date(2025, 1, 1), date(2025, 1, 31))
+    assert recent(whole, 3) == Window(date(2025, 1, 29), date(2025, 1, 31))
+    assert recent(whole, 0) == recent(whole, 90) == whole
+
+
+@given(MOMENTS, st.integers(1, 20_000), st.floats(0, 100))
+def test_the_whole_look_back_is_read_once_a_day(at: datetime, minutes: int, hours: float) -> None:
+    now = at + timedelta(hours=hours)
+    assert is_whole_due(now, None, minutes)
+    if minutes >= 1440 or hours >= 24:
+        assert is_whole_due(now, at, minutes)
+    elif hours < 23.5:
+        assert not is_whole_due(now, at, minutes)
+
+
+def test_hourly_syncs_read_the_whole_once_in_24() -> None:
+    at = whole_read_at = datetime(2025, 1, 1, tzinfo=UTC)
+    times = 0
+    for _ in range(10 * 24):
+        at += timedelta(minutes=60)
+        if is_whole_due(at, whole_read_at, 60):
+            times, whole_read_at = times + 1, at
+    assert times == 10

@@ -43,7 +43,7 @@ def test_a_type_that_is_not_on_the_list_is_refused_by_name() -> None:
     assert refused == RefusedPolicy(
         "a", "users",
         "there is no retention for 'users'; "
-        "there is: activity_log, notification_queue, metric_sync_logs",
+        "there is: activity_log, notification_queue, metric_sync_logs, ad_metrics",
     )  # fmt: skip
     _, (long,) = read_policies([row("a", "x" * 1000, 30, 365)])
     assert "x" * 61 not in long.reason

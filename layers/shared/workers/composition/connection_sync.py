@@ -1,4 +1,4 @@
-"""The sync of one connection and its clients."""
+"""The sync of one account and its clients."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from workers.composition.container import (
     settings,
 )
 from workers.composition.runs import recorded_run
+from workers.errors import SharedCredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.platforms.fetching import Session
 from workers.metrics.sync import ConnectionSync, SyncReport
@@ -49,7 +50,8 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
     """The sync that one message of the queue orders; returns its summary.
 
     What an ad platform refuses is recorded and no error here. Raises when the message is to
-    come back: when it is malformed, or the database fails.
+    come back: when it is malformed, or the database fails. Raises SharedCredentialsError, once
+    the sync is recorded, where what is refused is the deployment's own.
     """
     clock = SystemClock()
     sync_until = deadline(context, clock)
@@ -60,13 +62,16 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
         _tell(report)
         summary = report.summary()
         record.end(report.status, succeeded=report.status == "success", counts=summary)
+        if report.misconfigured:
+            raise SharedCredentialsError(report.misconfigured, code=str(report.code))
     return summary
 
 
 def _tell(report: SyncReport) -> None:
     summary = report.summary()
-    if report.status == "stale":
-        logger.info("The order is no longer valid", extra={"action": "connection_sync", **summary})
+    if report.status in ("stale", "paused"):
+        why = "is no longer valid" if report.status == "stale" else "waits for its platform"
+        logger.info(f"The order {why}", extra={"action": "connection_sync", **summary})
         return
     say = logger.warning if report.status in ("failed", "lost") else logger.info
     say(f"The sync ended: {report.status}", extra={"action": "connection_sync", **summary})

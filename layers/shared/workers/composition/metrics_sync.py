@@ -15,7 +15,7 @@ from workers.composition.runs import recorded_run
 from workers.doctor.health import hours_since_retention
 from workers.errors import ConfigurationError, WorkerError
 from workers.metrics.planning import plan_syncs
-from workers.metrics.platforms import NAMES
+from workers.metrics.platforms import MAPPING_KEYS
 from workers.metrics.sync_queue import SyncQueue
 from workers.redaction import redact
 from workers.telemetry import emit_metrics, logger
@@ -54,7 +54,7 @@ def run_metrics_sync(context: InvocationContext) -> dict[str, Any]:
     """One pass of the plan; returns its summary, raises when it failed as a whole."""
     with recorded_run(WORKER, SystemClock()) as record:
         queue = sync_queue()
-        plan = plan_syncs(database(), queue, NAMES, settings().metrics_concurrency)
+        plan = plan_syncs(database(), queue, MAPPING_KEYS, settings().metrics_concurrency)
         summary = plan.summary()
         logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
         record.end("planned", succeeded=True, counts=summary)

@@ -11,7 +11,7 @@ from workers.clock import Clock
 from workers.composition.container import database, forget_clients
 from workers.composition.error_tracking import track
 from workers.database import Database
-from workers.errors import CredentialsError, UnknownError, WorkerError
+from workers.errors import CredentialsError, SharedCredentialsError, UnknownError, WorkerError
 from workers.redaction import mask, redact
 from workers.telemetry import logger
 
@@ -60,7 +60,7 @@ def recorded_run(
         failed = RunRecord("failed", counts=record.counts)
         _record(worker, known, failed, clock.now() - begun, type(error).__name__, message)
         track(error, worker)
-        if isinstance(error, CredentialsError):
+        if isinstance(error, CredentialsError | SharedCredentialsError):
             forget_clients()  # the secret may have been rotated: read it anew next time
         # Lambda writes what is raised into the log
         if mask(str(error)) == str(error):

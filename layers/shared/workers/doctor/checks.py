@@ -22,7 +22,7 @@ from workers.doctor.database_checks import (
     check_version,
     check_workers,
 )
-from workers.doctor.platform_checks import check_connections
+from workers.doctor.platform_checks import check_connections, check_mappings
 from workers.doctor.sections import Section, of_error
 from workers.doctor.slack_checks import check_slack, post_test
 from workers.errors import ConfigurationError, WorkerError
@@ -85,6 +85,7 @@ def examine(
             report["connections"], settings, clock, until(PLATFORMS_SHARE), tools.random_fraction
         ),
     )
+    yield _section("Ads of requests", lambda: check_mappings(tools.database))
     yield _section("Retention", lambda: _retention(report))
     yield _section("Workers", lambda: check_workers(report["health"], settings.switched_off))
 

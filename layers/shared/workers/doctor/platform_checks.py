@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from workers.clock import Clock
+from workers.database import Database
 from workers.doctor.sections import of_error
 from workers.errors import ConnectionCredentialsError, WorkerError
 from workers.findings import Finding, failed, ok, warning
@@ -80,6 +81,33 @@ def check_allowances(rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             yield ok(text)
 
 
+def check_mappings(database: Database) -> Iterator[Finding]:
+    """The ad ids that requests name: what no ad can match, and numbers that may be rounded."""
+    keys = [platform.mapping_key for platform in PLATFORMS.values()]
+    try:
+        odd = database.call("odd_ad_mappings", mapping_keys=keys)
+    except WorkerError as error:
+        yield of_error("the ad ids that requests name", error)
+        return
+    for one in odd["examples"]:
+        where = f"request {one['request_id']}: {one['mapping_key']} {one['value']!r}"
+        if one["problem"] == "rounded":
+            yield warning(
+                f"{where} is a number that JavaScript cannot hold exactly: if a page wrote it, its "
+                "last digits may be wrong",
+                "Compare it with the platform, and store it as text",
+            )
+        else:
+            yield warning(
+                f"{where} matches no ad",
+                "Correct it: an ad's id is digits; several are a list, or have commas in between",
+            )
+    if odd["count"] > len(odd["examples"]):
+        yield warning(f"{odd['count']} such values in all", "Correct these, then run it again")
+    elif not odd["count"]:
+        yield ok("every ad id that a request names can be one")
+
+
 def _connection(
     row: Mapping[str, Any],
     settings: Settings,
@@ -122,3 +150,12 @@ def _connection(
         )
     elif row["last_status"] == "failed":
         yield warning(f"{name}: its last sync failed: {row['last_error']}", "See above")
+    unread = row["unread_days"] or {}
+    if unread:
+        newest = max(unread)
+        yield warning(
+            f"{name}: {len(unread)} days could not be read, the newest is {newest}: "
+            f"{unread[newest]}",
+            "They are tried again by themselves; at once after `python -m workers.operate "
+            f"connections release {connection.id}`",
+        )

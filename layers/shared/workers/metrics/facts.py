@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Literal
+
+# What a row is about: an ad, or an asset group, whose id stands in the ad group's place.
+Kind = Literal["ad", "asset_group"]
+Measures = Mapping[str, int | Decimal]
 
 
 @dataclass(frozen=True, slots=True)
 class AdDay:
-    """What was reported for one ad on one day; None where the platform said nothing.
+    """What was reported for one ad on one day.
 
-    `spend` is in major units of `currency`. `ad_group_id` is empty where an ad has one group.
+    `measures` has the numbers by name, without those of which the platform said nothing; `spend`
+    is in major units of `currency`. Ids are empty where the platform has no such level.
     """
 
     ad_id: str
     ad_name: str | None
     day: date
-    impressions: int | None
-    clicks: int | None
-    spend: Decimal | None
-    reach: int | None
+    measures: Measures
     currency: str | None = None
+    campaign_id: str = ""
+    campaign_name: str | None = None
     ad_group_id: str = ""
+    ad_group_name: str | None = None
+    kind: Kind = field(default="ad")
+
+    @property
+    def key(self) -> tuple[date, str, str, str]:
+        """What tells it from every other row of its account."""
+        return self.day, self.campaign_id, self.ad_group_id, self.ad_id
+
+    @property
+    def spend(self) -> Decimal:
+        """Zero where it is not known."""
+        return Decimal(self.measures.get("spend", 0))

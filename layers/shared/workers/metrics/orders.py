@@ -1,4 +1,4 @@
-"""The message from the plan to a sync: which connection, and the plan's token for it."""
+"""The message from the plan to a sync: which account, and the plan's token for it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,31 @@ from workers.errors import PermanentError
 
 @dataclass(frozen=True)
 class SyncOrder:
-    """One connection that is to be synced now; the order counts once."""
+    """One account (by its platform's main name and its id there) that is to be synced now; the
+    order counts once."""
 
-    connection_id: str
+    platform: str
+    account_id: str
     token: str
 
     def body(self) -> str:
         """As a message's text."""
-        return json.dumps({"connection_id": self.connection_id, "token": self.token})
+        return json.dumps(
+            {"platform": self.platform, "account_id": self.account_id, "token": self.token}
+        )
 
     @classmethod
     def from_body(cls, body: str) -> SyncOrder:
         """The inverse of `body`. Raises PermanentError that says what is wrong with it."""
         try:
             values = json.loads(body)
-            return cls(str(uuid.UUID(values["connection_id"])), str(uuid.UUID(values["token"])))
+            platform, account_id = values["platform"], values["account_id"]
+            if not isinstance(platform, str) or not isinstance(account_id, str):
+                raise TypeError
+            return cls(platform, account_id, str(uuid.UUID(values["token"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PermanentError(
-                "the message is no sync order: it must be a JSON object with connection_id and "
-                f"token, both UUIDs ({type(error).__name__})",
+                "the message is no sync order: it must be a JSON object with platform and "
+                f"account_id, both texts, and token, a UUID ({type(error).__name__})",
                 code="malformed_message",
             ) from None

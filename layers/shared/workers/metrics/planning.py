@@ -1,4 +1,4 @@
-"""Every ten minutes: which connections are due, leased and sent to the queue."""
+"""Every ten minutes: what requests say of their ads, and which accounts are due."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from workers.database import Database
+from workers.errors import ConfigurationError, CredentialsError, WorkerError
 from workers.metrics.orders import SyncOrder
+from workers.redaction import redact
+from workers.telemetry import logger
 
 # How long a planned connection is nobody else's. A message lives no longer in the queue, so
 # that a lost one, a crash or a throttle costs at most this much time.
 LEASE_SECONDS = 1500
 # The longest that one sync takes: the timeout of its function.
 SYNC_SECONDS = 300
+# Requests whose ads are looked at in one call.
+LINK_REQUESTS = 5000
+# Facts in one step of settling, and steps in one pass: what is left the next one does.
+SETTLE_FACTS = 15_000
+SETTLE_STEPS = 40
 
 
 class Outbox(Protocol):
@@ -27,13 +35,15 @@ class Outbox(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """What came of a pass, for its summary. `left` are due, but will be planned later, when
-    those `in_flight` are done; `orphans` are logs of killed syncs that were closed."""
+    those `in_flight` are done; `orphans` are logs of killed syncs that were closed; `settled`
+    are steps in which figures of requests with other ads were derived."""
 
     planned: int
     unsent: int
     in_flight: int
     left: int
     orphans: int
+    settled: int
 
     def summary(self) -> dict[str, Any]:
         """JSON-able."""
@@ -41,22 +51,23 @@ class Plan:
 
 
 def plan_syncs(
-    database: Database, outbox: Outbox, names: Mapping[str, str], concurrency: int
+    database: Database, outbox: Outbox, mapping_keys: Mapping[str, str], concurrency: int
 ) -> Plan:
     """Leases what is due and hands it over, at most as much as `concurrency` syncs side by
-    side get done within a lease.
+    side get done within a lease; before that, figures follow the ads that requests name now.
 
-    `names` maps every name of a platform to its main one. Raises the workers' errors when
-    database or queue are out of reach; what was leased by then is planned again after the lease.
+    `mapping_keys` has the key of requests.metadata for each platform's main name. Raises the
+    workers' errors when database or queue are out of reach; what was leased by then is planned
+    again after the lease.
     """
+    settled = _follow_requests(database, mapping_keys)
     found = database.call(
         "plan_metric_syncs",
-        platforms=dict(names),
         concurrency=concurrency,
         lease=f"{LEASE_SECONDS} seconds",
         longest=f"{SYNC_SECONDS} seconds",
     )
-    orders = [SyncOrder(one["connection_id"], one["token"]) for one in found["planned"]]
+    orders = [SyncOrder(**one) for one in found["planned"]]
     unsent = _send(database, outbox, orders)
     return Plan(
         planned=len(orders) - len(unsent),
@@ -64,7 +75,38 @@ def plan_syncs(
         in_flight=found["in_flight"],
         left=found["left"] + len(unsent),
         orphans=found["orphans"],
+        settled=settled,
     )
+
+
+def refresh_links(database: Database, mapping_keys: Mapping[str, str]) -> None:
+    """Which ads requests name now, whatever they named before."""
+    after = None
+    while True:
+        after = database.call(
+            "refresh_ad_links", mapping_keys=dict(mapping_keys), after=after, most=LINK_REQUESTS
+        )["after"]
+        if after is None:
+            return
+
+
+def _follow_requests(database: Database, mapping_keys: Mapping[str, str]) -> int:
+    """How many steps of settling were taken. Trouble with it keeps no account from its sync."""
+    steps = 0
+    try:
+        refresh_links(database, mapping_keys)
+        while steps < SETTLE_STEPS:
+            if database.call("settle_ad_links", most=SETTLE_FACTS)["is_finished"]:
+                break
+            steps += 1
+    except (ConfigurationError, CredentialsError):
+        raise
+    except WorkerError as error:
+        logger.warning(
+            "The figures do not follow all changes of requests yet",
+            extra={"action": "metrics_links", "code": error.code, "error": redact(str(error))},
+        )
+    return steps
 
 
 def _send(database: Database, outbox: Outbox, orders: list[SyncOrder]) -> list[int]:

@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from workers.errors import PermanentError
 
-# Rows that one window is meant to hold: some twenty pages, some twenty seconds.
-ROWS_PER_WINDOW = 10_000
+# Rows that one window is meant to hold: some ten pages, of which four windows are read at once.
+ROWS_PER_WINDOW = 5_000
 # Days read first of an account whose size is not known yet.
 FIRST_WIDTH = 2
 # Wider than any range that is asked for at once.
 MOST_DAYS = 400
 
 _DAY = timedelta(days=1)
+_DAY_MINUTES = 1440
 
 
 @dataclass(frozen=True, order=True)
@@ -49,6 +50,20 @@ class Window:
     def newest(self, width: int) -> Window:
         """The newest `width` days, or all when there are fewer."""
         return Window(max(self.since, self.until - (width - 1) * _DAY), self.until)
+
+
+def recent(whole: Window, days: int) -> Window:
+    """The newest `days` of the look-back; 0 is all of it."""
+    return whole.newest(days) if days else whole
+
+
+def is_whole_due(now: datetime, whole_read_at: datetime | None, minutes: int) -> bool:
+    """Whether an account that is read every `minutes` is to be read over the whole look-back: one
+    that is read more than once a day is so once a day."""
+    if whole_read_at is None or minutes >= _DAY_MINUTES:
+        return True
+    # a schedule of a day that came some minutes early is still that of the day
+    return now - whole_read_at >= _DAY - timedelta(minutes=min(minutes, 60) / 2)
 
 
 def look_back(now: datetime, time_zone: str, complete_days: int) -> Window:

@@ -14,7 +14,8 @@ from typing import Any, TextIO
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.errors import WorkerError
-from workers.metrics.platforms import NAMES, PLATFORMS, find_platform
+from workers.metrics.planning import refresh_links
+from workers.metrics.platforms import MAPPING_KEYS, PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
 from workers.metrics.sync import Backfill, ConnectionSync
@@ -55,9 +56,10 @@ def list_connections(
 ) -> int:
     """Each connection, its last sync and what it waits for."""
     columns = (
-        "id", "platform", "account", "state", "last_synced_at", "last_status", "until", "reason",
+        "id", "platform", "account", "state", "last_synced_at", "last_status", "unread_days",
+        "until", "reason",
     )  # fmt: skip
-    rows = database.call("list_connections", platforms=dict(NAMES))
+    rows = database.call("list_connections")
     show(rows, columns, options, out, empty="No ad account is connected.")
     return 0
 
@@ -144,17 +146,19 @@ def release(
 def backfill(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Read a connection's past; the same range, asked for again, goes on where it stopped."""
+    """Read the past of a connection's account; the same range, asked for again, goes on where it
+    stopped."""
     if options.until < options.since:
         sys.stderr.write("--until is before --since.\n")
         return 2
     asked = Window(options.since, options.until)
     clock = SystemClock()
+    refresh_links(database, MAPPING_KEYS)
     with closing(Session()) as session, quiet_logger():
         sync = ConnectionSync(database, settings, clock, lambda _: session, random.random)
         report = sync.backfill(options.id, Backfill(asked, _progress(asked)), clock.now() + _A_DAY)
     if report is None:
-        sys.stderr.write("The connection is being synced right now: try again in a minute.\n")
+        sys.stderr.write("The account is being synced right now: try again in a minute.\n")
         return 1
     if options.json:
         out.write(json.dumps(report.summary()) + "\n")
@@ -165,6 +169,8 @@ def backfill(
             f"{counts['rows']} rows read, {counts['figures_created']} figures created, "
             f"{counts['figures_updated']} updated.\n"
         )
+    if report.not_kept_until:
+        sys.stderr.write(f"The platform keeps nothing of {report.not_kept_until} and before.\n")
     if report.status != "success":
         sys.stderr.write("The same command goes on from here. Why it stopped: connections list\n")
         return 1

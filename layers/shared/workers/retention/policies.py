@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 # A closed list: what is not on it is reported, never guessed.
-ENTITY_TYPES = ("activity_log", "notification_queue", "metric_sync_logs")
+ENTITY_TYPES = ("activity_log", "notification_queue", "metric_sync_logs", "ad_metrics")
 
 # Postgres' dates reach further back than this, Python's do not.
 _MOST_DAYS = 365_000

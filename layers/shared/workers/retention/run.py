@@ -182,6 +182,8 @@ class Retention:
                 self._purge_through(self._cold, cutoffs["archive_cutoff"], steps)
         elif policy.entity_type == "notification_queue":
             self._call(steps, "purge_notification_batch", cutoffs)
+        elif policy.entity_type == "ad_metrics":
+            self._call(steps, "purge_ad_metrics_batch", {"cutoff": cutoffs["archive_cutoff"]})
         else:
             self._call(steps, "purge_sync_log_batch", cutoffs)
 

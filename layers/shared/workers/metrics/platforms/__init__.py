@@ -20,6 +20,11 @@ NAMES: Mapping[str, str] = MappingProxyType(
     {name: main for main, platform in PLATFORMS.items() for name in (main, *platform.aliases)}
 )
 
+# The key of requests.metadata that names each platform's ads.
+MAPPING_KEYS: Mapping[str, str] = MappingProxyType(
+    {main: platform.mapping_key for main, platform in PLATFORMS.items()}
+)
+
 
 def find_platform(name: str) -> type[Platform] | None:
     """The platform of that name or alias, in any case; None for an unknown one."""

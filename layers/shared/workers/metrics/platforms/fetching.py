@@ -5,25 +5,43 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date
 from http.client import HTTPException
+from threading import Event, Lock, RLock
 from typing import Any, TypeVar
 
 import requests
 from requests.auth import AuthBase
 from urllib3 import HTTPResponse
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from workers.clock import Clock
 from workers.errors import (
+    BrokenStreamError,
+    ConnectionCredentialsError,
     ExpiredSignInError,
+    GeneralError,
+    MalformedAnswerError,
     PermanentError,
     RateLimitedError,
+    SharedCredentialsError,
+    TooMuchDataError,
     TransientError,
     UnknownError,
     WorkerError,
 )
-from workers.metrics.platforms.protocol import Account, Answer, Page, Platform, Request, malformed
+from workers.metrics.facts import AdDay
+from workers.metrics.platforms.protocol import (
+    Account,
+    Answer,
+    Page,
+    Platform,
+    Request,
+    answer_too_large,
+    malformed,
+)
+from workers.metrics.platforms.sockets import answered_until, timely
 from workers.metrics.windows import Window
 from workers.redaction import remember
 
@@ -33,6 +51,8 @@ TRIES = 3
 # Waits of minutes do not belong into a function that is paid by its duration.
 LONGEST_WAIT = 20.0
 MOST_PAGES = 100_000
+# The most that is read of one answer, however it is read: a stream holds its objects one by one.
+MOST_STREAMED = 256 << 20
 _CHUNK = 1 << 16
 
 T = TypeVar("T")
@@ -45,10 +65,6 @@ class OutOfTime(Exception):
     """The deadline came before the work was done."""
 
 
-class BrokenStreamError(TransientError):
-    """An answer did not come in time, or broke off half-read: smaller ones may get through."""
-
-
 class _Pages:
     """Holds the pages of a window to each row once, and to the number of rows that they
     announce, where they do.
@@ -58,24 +74,38 @@ class _Pages:
 
     def __init__(self) -> None:
         self._total: int | None = None
-        self._is_split = False
-        self._keys: set[tuple[str, str, date]] = set()
+        self._told = 0
+        self._seen: dict[tuple[date, str, str, str], int] = {}
 
-    def take(self, page: Page) -> None:
-        """Raises BrokenStreamError when the page does not go with those before it."""
-        self._is_split = self._is_split or page.cursor is not None
-        if page.total is None and not self._is_split:
-            return  # all of it in one answer, which may be a long one
-        known = len(self._keys)
-        self._keys.update((row.ad_id, row.ad_group_id, row.day) for row in page.rows)
-        if self._total not in (None, page.total) or len(self._keys) < known + len(page.rows):
+    def take(self, page: Page) -> Page:
+        """The page without rows that were told before.
+
+        Raises BrokenStreamError when it does not go with those before it, MalformedAnswerError
+        where two different rows have one key.
+        """
+        if self._told and self._total != page.total:
             raise _moved()
         self._total = page.total
+        self._told += len(page.rows)
+        rows = [row for row in page.rows if self._is_new(row)]
+        return page if len(rows) == len(page.rows) else replace(page, rows=rows)
 
     def end(self) -> None:
         """Raises BrokenStreamError when there were not as many rows as announced."""
-        if self._total is not None and len(self._keys) != self._total:
+        if self._total is not None and self._told != self._total:
             raise _moved()
+
+    def _is_new(self, row: AdDay) -> bool:
+        key, content = row.key, hash((*row.measures.items(), row.currency))
+        if key not in self._seen:
+            self._seen[key] = content
+            return True
+        if self._seen[key] != content:
+            raise malformed(
+                f"two different rows are of ad {row.ad_id!r:.40} in ad group "
+                f"{row.ad_group_id!r:.40} on {row.day}"
+            )
+        return False
 
 
 def _moved() -> BrokenStreamError:
@@ -94,8 +124,16 @@ class _Headers(AuthBase):
         return prepared
 
 
+class GivenUp(Exception):
+    """Nobody wants to know any more."""
+
+
 class Reader:
-    """Reads one connection's account and rows, until `deadline` (of `clock`, in seconds)."""
+    """Reads one connection's account and rows, until `deadline` (of `clock`, in seconds).
+
+    Several threads may read at once: they sign in once, wait together where the platform asks for
+    it, and none sends anything once it has refused one of them.
+    """
 
     def __init__(
         self,
@@ -106,13 +144,17 @@ class Reader:
         random_fraction: Callable[[], float],
     ) -> None:
         self._platform = platform
-        self._session = session
+        self._session = timely(session)
         self._clock = clock
         self._deadline = deadline
         self._random = random_fraction
+        # held while a thread waits or signs in, so that all do
+        self._gate = RLock()
+        self._count = Lock()
         self._limit_near: RateLimitedError | None = None
-        self._is_signed_in = False
         remember(platform.secrets)
+        self._refusal: WorkerError | None = None
+        self._sign_ins = 0
         # requests sent so far, for the log
         self.requests = 0
         # what the platform says about the version in use, for the log
@@ -126,20 +168,24 @@ class Reader:
         """The JSON of any request's answer, for checks."""
         return self._ask(build, lambda answer: json.loads(answer.body()))
 
-    def pages(self, window: Window, page_size: int) -> Iterator[Page]:
+    def pages(
+        self, window: Window, page_size: int, given_up: Event | None = None
+    ) -> Iterator[Page]:
         """All pages of a window, in the platform's order.
 
         Raises BrokenStreamError where an answer takes too long, breaks off after its first page
         or does not go with those before it, the workers' errors for what the platform refuses,
-        OutOfTime. Nothing is complete before the iterator ends.
+        OutOfTime, and GivenUp once `given_up` is set. Nothing is complete before the iterator
+        ends.
         """
         seen: set[str] = set()
         cursor: str | None = None
         whole = _Pages()
         for _ in range(MOST_PAGES):
             for page in self._pages_of_one_answer(window, page_size, cursor):
-                whole.take(page)
-                yield page
+                if given_up is not None and given_up.is_set():
+                    raise GivenUp
+                yield whole.take(page)
             cursor = page.cursor
             if cursor is None:
                 whole.end()
@@ -156,9 +202,21 @@ class Reader:
             rest = self._platform.read_pages(answer, window)
             return next(rest, Page([])), rest
 
-        page, rest = self._ask(
-            lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
-        )
+        try:
+            page, rest = self._ask(
+                lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
+            )
+        except (RateLimitedError, ConnectionCredentialsError, SharedCredentialsError) as error:
+            # of every window, so that the other threads stop as well
+            self._refusal = self._refusal or error
+            raise
+        except MalformedAnswerError:
+            raise
+        except PermanentError as error:
+            if cursor is None:
+                raise
+            # the first page was granted: what is refused is where it was to go on
+            raise BrokenStreamError(str(error), code=error.code) from None
         yield page
         try:
             for page in rest:
@@ -175,22 +233,25 @@ class Reader:
         keep_open: bool = False,
     ) -> T:
         """`_try` with a sign-in before it where one is needed, and anew where it ran out."""
-        if not self._is_signed_in:
-            self._sign_in()
+        signed_in = self._sign_in(0)
         try:
             return self._try(build, read, keep_open=keep_open)
         except ExpiredSignInError:
             if self._platform.sign_in() is None:
                 raise
-        self._sign_in()
+        self._sign_in(signed_in)
         return self._try(build, read, keep_open=keep_open)
 
-    def _sign_in(self) -> None:
-        request = self._platform.sign_in()
-        if request is not None:
-            self._try(lambda: request, self._platform.signed_in)
-            remember(self._platform.secrets)
-        self._is_signed_in = True
+    def _sign_in(self, known: int) -> int:
+        """Signs in unless that was done since the `known` time: how often it was done by now."""
+        with self._gate:
+            if self._sign_ins == known:
+                request = self._platform.sign_in()
+                if request is not None:
+                    self._try(lambda: request, self._platform.signed_in)
+                    remember(self._platform.secrets)
+                self._sign_ins += 1
+            return self._sign_ins
 
     def _try(
         self,
@@ -205,7 +266,8 @@ class Reader:
             try:
                 return self._send(build(), read, keep_open=keep_open)
             except RateLimitedError as error:
-                self._wait(error.retry_after, error)
+                with self._gate:
+                    self._wait(error.retry_after, error)
             except BrokenStreamError:
                 raise
             except TransientError as error:
@@ -214,20 +276,22 @@ class Reader:
         return self._send(build(), read, keep_open=keep_open)
 
     def _send(self, request: Request, read: Callable[[Answer], T], *, keep_open: bool) -> T:
-        self.requests += 1
+        with self._count:
+            self.requests += 1
         left = max(1.0, self._deadline - self._clock.now())
         try:
-            response = self._session.request(
-                request.method,
-                request.url,
-                params=dict(request.params),
-                data=request.form,
-                json=request.json,
-                auth=_Headers(request.headers),
-                timeout=(min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)),
-                allow_redirects=False,  # it would take the token along to wherever it leads
-                stream=True,
-            )
+            with answered_until(left):
+                response = self._session.request(
+                    request.method,
+                    request.url,
+                    params=dict(request.params),
+                    data=request.form,
+                    json=request.json,
+                    auth=_Headers(request.headers),
+                    timeout=(min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)),
+                    allow_redirects=False,  # it would take the token along to wherever it leads
+                    stream=True,
+                )
         except requests.ReadTimeout:
             raise BrokenStreamError(
                 f"{self._platform.name} took too long to answer", code="ReadTimeout"
@@ -243,7 +307,7 @@ class Reader:
             return taken
 
     def _take(self, answer: Answer, read: Callable[[Answer], T]) -> T:
-        self._limit_near = self._platform.usage(answer.headers)
+        self._limit_near = self._platform.usage(answer.headers) or self._limit_near
         self.version_warning = (
             self._platform.version_warning(answer.headers) or self.version_warning
         )
@@ -252,23 +316,36 @@ class Reader:
                 f"{self._platform.name} answered with a redirect, which is not followed",
                 code=f"http_{answer.status}",
             )
-        if not 200 <= answer.status < 300:
-            raise self._platform.classify(answer)
-        return read(answer)
+        if 200 <= answer.status < 300:
+            return read(answer)
+        try:
+            refusal = self._platform.classify(answer)
+        except TooMuchDataError:  # a page without end says no more than its status
+            refusal = self._platform.classify(Answer(answer.status, answer.headers, iter(())))
+        raise refusal
 
     def _heed_limits(self) -> None:
-        """Before a request: the time left, and limits that the last answer said are near."""
-        self._heed_deadline()
-        if self._limit_near is not None:
-            near, self._limit_near = self._limit_near, None
-            self._wait(near.retry_after, near)
+        """Before a request: the time left, what refused another thread, and limits that the last
+        answers said are near."""
+        with self._gate:
+            self._heed_deadline()
+            if self._refusal is not None:
+                raise self._refusal
+            if self._limit_near is not None:
+                near, self._limit_near = self._limit_near, None
+                self._wait(near.retry_after, near)
 
     def _chunks(self, body: HTTPResponse) -> Iterator[bytes]:
         """The body as it comes: the socket's timeout is for each wait, so that one in drops
-        could take any time. Raises OutOfTime, and TransientError where it breaks off."""
+        could take any time. Raises OutOfTime, GeneralError where it breaks off, TooMuchDataError
+        for one without end."""
+        size = 0
         try:
             # what has arrived, in place of waiting until there is a whole chunk
             while chunk := body.read1(_CHUNK, decode_content=True):
+                size += len(chunk)
+                if size > MOST_STREAMED:
+                    raise answer_too_large(MOST_STREAMED)
                 yield chunk
                 self._heed_deadline()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
@@ -295,6 +372,12 @@ def _unsent(error: Exception) -> WorkerError:
 
 
 def _unreachable(error: Exception) -> TransientError:
+    """A connection that ends without a whole answer may have been asked for too much; one that
+    never came about was not."""
     # only its kind: the text of it holds the URL
     kind = type(error).__name__
-    return TransientError(f"the platform could not be reached or broke off: {kind}", code=kind)
+    said = f"the platform could not be reached or broke off: {kind}"
+    cause = error.args[0] if error.args else None
+    if isinstance(error, HTTPError | HTTPException) or isinstance(cause, ProtocolError):
+        return GeneralError(said, code=kind)
+    return TransientError(said, code=kind)

@@ -12,21 +12,23 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 import ijson
+from ijson.backends import python as plain_ijson  # type: ignore[import-untyped]
 
 from workers.errors import (
-    ConnectionCredentialsError,
-    ExpiredSignInError,
+    GeneralError,
     PermanentError,
     RateLimitedError,
-    TransientError,
-    UnknownError,
+    SharedCredentialsError,
     WorkerError,
 )
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
+from workers.metrics.platforms import google_ads_codes as codes
+from workers.metrics.platforms.meanings import Meaning, error_of, meaning_of_status
 from workers.metrics.platforms.protocol import (
     Account,
     Answer,
@@ -34,49 +36,53 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-# cpm, cpc and ctr are computed from these sums; Google reports no reach that could be used.
-_ROWS = (
-    "SELECT segments.date, ad_group.id, ad_group_ad.ad.id, ad_group_ad.ad.name, "
-    "customer.currency_code, metrics.impressions, metrics.clicks, metrics.cost_micros "
-    "FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
-)
+_CUSTOMER = "customers/"
+
+
+def _money(value: Any, what: str) -> Decimal | None:
+    micros = amount(value, what)
+    return None if micros is None else micros.scaleb(-6)
+
+
+# By the names that they have in JSON. cpm, cpc and ctr are computed from these sums; Google reports
+# no reach that could be used.
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("costMicros", _money),
+}
+_FIELDS = (
+    "segments.date", "campaign.id", "campaign.name", "ad_group.id", "ad_group.name",
+    "ad_group_ad.ad.id", "ad_group_ad.ad.name", "customer.currency_code",
+    *(
+        "metrics." + re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", place)
+        for place, _ in _MEASURES.values()
+    ),
+)  # fmt: skip
+_ROWS = "SELECT {fields} FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
 _ACCOUNT = (
     "SELECT customer.id, customer.descriptive_name, customer.currency_code, "
     "customer.time_zone, customer.manager, customer.status FROM customer LIMIT 1"
 )
 
-# Names of an errorCode's value, whatever its family.
-_AUTH = re.compile(
-    r"OAUTH_TOKEN_(REVOKED|DISABLED|INVALID)|GOOGLE_ACCOUNT_.*|TWO_STEP_VERIFICATION_NOT_ENROLLED"
-    r"|ADVANCED_PROTECTION_.*|NOT_ADS_USER"
-)
-_PERMISSION = re.compile(
-    r"CUSTOMER_NOT_FOUND|CLIENT_CUSTOMER_ID_.*|USER_PERMISSION_DENIED|CUSTOMER_NOT_ENABLED"
-    r"|.*NOT_APPROVED.*|PROJECT_DISABLED|INVALID_LOGIN_CUSTOMER_ID_.*|METRIC_ACCESS_DENIED"
-    r"|REQUESTED_METRICS_FOR_MANAGER"
-)
-_TRANSIENT_FAMILIES = frozenset({"internalError"})
-_REFUSED_FAMILIES = frozenset(
-    {
-        "queryError",
-        "requestError",
-        "fieldError",
-        "dateError",
-        "authenticationError",
-        "authorizationError",
-    }
-)
 # The sliding day of the quota; used where Google names no time.
 _LONG_WAIT = 3600.0
 _SHORT_WAIT = 60.0
+# The codes of the quotas that are used up for long.
+_LONG_QUOTAS = frozenset({"RESOURCE_EXHAUSTED", "EXCESSIVE_LONG_TERM_QUERY_RESOURCE_CONSUMPTION"})
+# What a status means that comes with an unknown error, and one that comes with none at all.
+_OF_STATUS = {401: Meaning.SIGN_IN, 403: Meaning.PERMISSION}
+_OF_PAGE = {401: Meaning.SIGN_IN, 404: Meaning.VERSION}
 
 
 class GoogleAds:
@@ -99,24 +105,34 @@ class GoogleAds:
             connection.optional_credential("client_secret") or settings.google_client_secret
         )
         if not self._client_id or not self._client_secret:
-            raise ConnectionCredentialsError(
+            raise SharedCredentialsError(
                 "neither the connection's credentials nor the settings have a client_id and "
                 "client_secret (GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET)",
                 code="credentials_incomplete",
             )
-        self._login_customer = _digits(connection.optional_credential("login_customer_id"))
-        self._developer_token = (
-            connection.optional_credential("developer_token") or settings.google_developer_token
-        )
+        self._login_customer = connection.optional_account("login_customer_id", _CUSTOMER)
+        own_developer_token = connection.optional_credential("developer_token")
+        self._developer_token = own_developer_token or settings.google_developer_token
+        # what of this is the deployment's: a refusal of it is no single connection's matter
+        self._shared_settings = [
+            setting
+            for setting, own, value in (
+                ("GOOGLE_CLIENT_ID", connection.optional_credential("client_id"), True),
+                ("GOOGLE_CLIENT_SECRET", connection.optional_credential("client_secret"), True),
+                ("GOOGLE_DEVELOPER_TOKEN", own_developer_token, self._developer_token),
+            )
+            if value and not own
+        ]
         self._customer = customer
         self._token_url = settings.google_token_url
         self._api = f"{settings.google_ads_url}/{settings.google_ads_api_version}"
         self._access_token = ""
+        self._json: ModuleType = ijson
         self.api_version = settings.google_ads_api_version
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        customer = _digits(connection.account_id)
+        customer = account_digits(connection.account_id, _CUSTOMER)
         if not customer:
             raise PermanentError(
                 f"account_id {connection.account_id!r:.60} is no customer id (123-456-7890)",
@@ -170,7 +186,9 @@ class GoogleAds:
         )
 
     def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
-        return self._search(_ROWS.format(since=window.since, until=window.until))
+        return self._search(
+            _ROWS.format(fields=", ".join(_FIELDS), since=window.since, until=window.until)
+        )
 
     def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
         for batch in self._batches(answer):
@@ -186,10 +204,60 @@ class GoogleAds:
             decoded = next((part for part in _objects(decoded) if "error" in part), {})
         error = decoded.get("error") if isinstance(decoded, dict) else None
         if isinstance(error, str):  # of the token endpoint, RFC 6749 section 5.2
-            return _sign_in_error(error, answer.status)
+            return self._sign_in_error(error, decoded, answer.status)
         if not isinstance(error, dict):
             return _without_code(answer.status)
-        return _meaning(error, answer.status)
+        return self._meaning(error, answer.status)
+
+    def _sign_in_error(self, error: str, body: Mapping[str, Any], status: int) -> WorkerError:
+        """https://developers.google.com/identity/protocols/oauth2#expiration"""
+        meaning = codes.meaning_of_grant(error)
+        if meaning is Meaning.UNKNOWN:
+            meaning = meaning_of_status(status)
+        fix = (
+            "look at client_id and client_secret"
+            if meaning is Meaning.CLIENT
+            else "if it stays, connect the account again"
+        )
+        return error_of(
+            meaning,
+            f"Google refused the refresh token with {error} ({body.get('error_description')}): "
+            f"{fix}",
+            code=error,
+            usual_wait=_SHORT_WAIT,
+            shared=self._shared_fix("GOOGLE_CLIENT_"),
+        )
+
+    def _shared_fix(self, names: str) -> str:
+        """Which of the deployment's settings to look at, of those with such names; empty where
+        the connection has its own."""
+        shared = [setting for setting in self._shared_settings if setting.startswith(names)]
+        return f"Correct the deployment's {' or '.join(shared)}" if shared else ""
+
+    def _meaning(self, error: Any, status: int) -> WorkerError:
+        """https://developers.google.com/google-ads/api/docs/best-practices/understand-api-errors"""
+        if not isinstance(error, dict):
+            return malformed("Google's error is no object")
+        details = _objects(error.get("details"))
+        errors = [one for detail in details for one in _objects(detail.get("errors"))]
+        quota = _quota(errors)
+        meaning, code = _meaning_of(error, details, errors, str(quota.get("rateScope", "")))
+        code = code or str(error.get("status") or status)
+        if meaning is Meaning.UNKNOWN:
+            meaning = _OF_STATUS.get(status) or meaning_of_status(status)
+        said = next((one.get("message") for one in errors), None) or error.get("message") or ""
+        request_id = next((one["requestId"] for one in details if one.get("requestId")), "none")
+        return error_of(
+            meaning,
+            f"Google Ads refused it with {code}: {said} (request id {request_id})",
+            code=code,
+            wait=_retry_delay(quota),
+            usual_wait=_LONG_WAIT if code in _LONG_QUOTAS else _SHORT_WAIT,
+            version="GOOGLE_ADS_API_VERSION",
+            shared=self._shared_fix(
+                "GOOGLE_DEVELOPER_" if "DEVELOPER_TOKEN" in code else "GOOGLE_CLIENT_ID"
+            ),
+        )
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
         """Google tells of its quotas only when they are used up."""
@@ -244,38 +312,37 @@ class GoogleAds:
         """The stream's batches as they come. Raises what an error among them means, and
         TransientError where the stream breaks off."""
         try:
-            for part in _parts(answer.chunks):
+            for part in _parts(answer.chunks, self._json):
                 if not isinstance(part, dict) or not isinstance(part.get("results", []), list):
                     raise malformed("a part of Google's answer is no object with results")
                 if "error" in part:
-                    raise _meaning(part["error"], answer.status)
+                    raise self._meaning(part["error"], answer.status)
                 if part.get("nextPageToken"):
                     raise malformed("Google's stream has further pages")
                 yield part
-        except (ijson.JSONError, UnicodeDecodeError):
-            raise TransientError(
+        except UnicodeDecodeError:
+            # the usual reader stops at half of a surrogate pair: the next try goes by the slow one
+            self._json = plain_ijson
+            raise GeneralError("Google's answer holds half a letter", code="not_json") from None
+        except ijson.JSONError:
+            raise GeneralError(
                 "Google's answer breaks off, or is no JSON", code="not_json"
             ) from None
 
 
-def _parts(chunks: Iterator[bytes]) -> Iterator[Any]:
+def _parts(chunks: Iterator[bytes], reader: ModuleType) -> Iterator[Any]:
     """The elements of a JSON array, or a single object, read as they come."""
     first = next((chunk for chunk in chunks if chunk.strip()), b"")
     prefix = "item" if first.lstrip()[:1] == b"[" else ""
     # by item, so that memory holds one batch however long the stream
-    yield from ijson.items(ijson.from_iter(itertools.chain([first], chunks)), prefix)
-
-
-def _digits(value: str | None) -> str:
-    plain = (value or "").replace("-", "").replace(" ", "")
-    return plain if re.fullmatch(r"[0-9]+", plain) else ""
+    yield from reader.items(ijson.from_iter(itertools.chain([first], chunks)), prefix)
 
 
 def _object(answer: Answer) -> dict[str, Any]:
     try:
         body = json.loads(answer.body())
     except ValueError:
-        raise TransientError("Google's answer is no JSON", code="not_json") from None
+        raise GeneralError("Google's answer is no JSON", code="not_json") from None
     if not isinstance(body, dict):
         raise malformed("Google's answer is no object")
     return body
@@ -291,22 +358,17 @@ def _row(row: Any, window: Window) -> AdDay:
             raise malformed("a row's metrics are no object")
     except (KeyError, TypeError, AttributeError):
         raise malformed("a row lacks its ad or its date") from None
-    micros = amount(metrics.get("costMicros"), "costMicros")
     return AdDay(
         ad_id=ad_id,
         ad_name=ad.get("name") or None,
         day=day_within(day, window),
-        impressions=whole(metrics.get("impressions"), "impressions"),
-        clicks=whole(metrics.get("clicks"), "clicks"),
-        spend=None if micros is None else _in_units(micros),
-        reach=None,
+        measures=measured(_MEASURES, metrics),
         currency=_object_at(row, "customer").get("currencyCode"),
+        campaign_id=str(_object_at(row, "campaign").get("id") or ""),
+        campaign_name=_object_at(row, "campaign").get("name"),
         ad_group_id=_ad_group(row),
+        ad_group_name=_object_at(row, "adGroup").get("name"),
     )
-
-
-def _in_units(micros: Decimal) -> Decimal:
-    return micros.scaleb(-6)
 
 
 def _ad_group(row: Mapping[str, Any]) -> str:
@@ -318,69 +380,42 @@ def _ad_group(row: Mapping[str, Any]) -> str:
     return str(group)
 
 
-def _meaning(error: Any, status: int) -> WorkerError:
-    """https://developers.google.com/google-ads/api/docs/best-practices/understand-api-errors"""
-    if not isinstance(error, dict):
-        return malformed("Google's error is no object")
-    details = _objects(error.get("details"))
-    errors = [one for detail in details for one in _objects(detail.get("errors"))]
-    codes = [
-        (family, str(value))
+def _meaning_of(
+    error: Mapping[str, Any],
+    details: list[dict[str, Any]],
+    errors: list[dict[str, Any]],
+    rate_scope: str,
+) -> tuple[Meaning, str]:
+    """What an error means and its code's name: by the first of its errors that is known, else by
+    the reason or the status that it has in their place."""
+    found = [
+        (codes.meaning_of(family, str(value), rate_scope), str(value))
         for one in errors
         for family, value in _object_at(one, "errorCode").items()
     ]
-    request_id = next((one["requestId"] for one in details if one.get("requestId")), "none")
-    names = ", ".join(value for _, value in codes) or str(error.get("status") or status)
-    said = next((one.get("message") for one in errors), None) or error.get("message") or ""
-    told = f"Google Ads refused it with {names}: {said} (request id {request_id})"
-    for family, value in codes:
-        found = _meaning_of_code(family, value, told, _retry_delay(errors))
-        if found is not None:
-            return found
-    if status == 401 or error.get("status") == "UNAUTHENTICATED":
-        return ExpiredSignInError(told, code=names)
-    if status >= 500 or error.get("status") in ("UNAVAILABLE", "INTERNAL", "DEADLINE_EXCEEDED"):
-        return TransientError(told, code=names)
-    if status == 429 or error.get("status") == "RESOURCE_EXHAUSTED":
-        return RateLimitedError(
-            told, code=names, retry_after=_retry_delay(errors) or _SHORT_WAIT, everywhere=True
-        )
-    if status == 403:
-        return PermanentError(told, code=names)
-    return UnknownError(told, code=names)
+    found += [
+        (codes.meaning_of_reason(reason), reason)
+        for one in details
+        if isinstance(reason := one.get("reason"), str)
+    ]
+    names = ", ".join(name for _, name in found)
+    status = codes.meaning_of_status(str(error.get("status")))
+    return next(
+        (one for one in found if one[0] is not Meaning.UNKNOWN),
+        (status, names),
+    )
 
 
-def _meaning_of_code(
-    family: str, value: str, told: str, retry_delay: float | None
-) -> WorkerError | None:
-    if value == "OAUTH_TOKEN_EXPIRED":
-        return ExpiredSignInError(told, code=value)
-    if _AUTH.fullmatch(value):
-        return ConnectionCredentialsError(told, code=value)
-    if value in ("RESOURCE_EXHAUSTED", "EXCESSIVE_LONG_TERM_QUERY_RESOURCE_CONSUMPTION"):
-        wait = retry_delay or _LONG_WAIT
-        return RateLimitedError(told, code=value, retry_after=wait, everywhere=True)
-    if family == "quotaError":
-        return RateLimitedError(told, code=value, retry_after=retry_delay or _SHORT_WAIT)
-    if value == "UNSUPPORTED_VERSION":
-        return PermanentError(
-            f"{told}. Set GOOGLE_ADS_API_VERSION to one that is still served", code=value
-        )
-    if _PERMISSION.fullmatch(value) or family in _REFUSED_FAMILIES:
-        return PermanentError(told, code=value)
-    if family in _TRANSIENT_FAMILIES:
-        return TransientError(told, code=value)
-    return None
+def _quota(errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """The details of the first quota among the errors; empty where there are none."""
+    quotas = (_object_at(_object_at(one, "details"), "quotaErrorDetails") for one in errors)
+    return next(filter(None, quotas), {})
 
 
-def _retry_delay(errors: list[dict[str, Any]]) -> float | None:
-    """Seconds: "37s" or "37.5s" at details.quotaErrorDetails.retryDelay."""
-    for error in errors:
-        quota = _object_at(_object_at(error, "details"), "quotaErrorDetails")
-        seconds = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)s", str(quota.get("retryDelay", "")))
-        if seconds:
-            return float(seconds[1])
-    return None
+def _retry_delay(quota: Mapping[str, Any]) -> float | None:
+    """Seconds of "37s" or "37.5s"."""
+    seconds = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s", str(quota.get("retryDelay", "")))
+    return float(seconds[1]) if seconds else None
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
@@ -393,28 +428,11 @@ def _object_at(value: Mapping[str, Any], key: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _sign_in_error(error: str, status: int) -> WorkerError:
-    """https://developers.google.com/identity/protocols/oauth2#expiration"""
-    told = f"Google refused the refresh token with {error}"
-    if error == "invalid_grant":
-        return ConnectionCredentialsError(f"{told}: connect the account anew", code=error)
-    if error in ("invalid_client", "unauthorized_client"):
-        return ConnectionCredentialsError(
-            f"{told}: look at client_id and client_secret", code=error
-        )
-    if status >= 500:
-        return TransientError(told, code=error)
-    return UnknownError(told, code=error)
-
-
 def _without_code(status: int) -> WorkerError:
-    told = f"Google answered with status {status} and no error of its own"
-    if status == 404:
-        return PermanentError(f"{told}: is GOOGLE_ADS_API_VERSION still served?", code="http_404")
-    if status == 401:
-        return ExpiredSignInError(told, code="http_401")
-    if status == 429:
-        return RateLimitedError(told, code="http_429", retry_after=_SHORT_WAIT, everywhere=True)
-    if status >= 500 or status == 408 or 200 <= status < 300:
-        return TransientError(told, code=f"http_{status}")
-    return UnknownError(told, code=f"http_{status}")
+    return error_of(
+        _OF_PAGE.get(status) or meaning_of_status(status),
+        f"Google answered with status {status} and no error of its own",
+        code=f"http_{status}",
+        usual_wait=_SHORT_WAIT,
+        version="GOOGLE_ADS_API_VERSION",
+    )

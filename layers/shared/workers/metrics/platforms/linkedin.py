@@ -18,17 +18,16 @@ from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
 from workers.errors import (
-    ConnectionCredentialsError,
-    ExpiredSignInError,
+    GeneralError,
     PermanentError,
     RateLimitedError,
     TooMuchDataError,
-    TransientError,
-    UnknownError,
     WorkerError,
 )
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
+from workers.metrics.platforms.linkedin_codes import meaning_of, meaning_of_grant
+from workers.metrics.platforms.meanings import Meaning, error_of
 from workers.metrics.platforms.protocol import (
     Account,
     Answer,
@@ -36,17 +35,31 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-_FIELDS = "pivotValues,dateRange,impressions,clicks,costInLocalCurrency,approximateMemberReach"
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("costInLocalCurrency", amount),
+    "reach": ("approximateMemberReach", whole),
+}
+_FIELDS = ",".join(("pivotValues", "dateRange", *(place for place, _ in _MEASURES.values())))
+# What other platforms call campaign, ad group and ad.
+_PIVOTS = ("CAMPAIGN_GROUP", "CAMPAIGN", "CREATIVE")
 _ACCOUNT = "urn:li:sponsoredAccount:"
-_CREATIVE = "urn:li:sponsoredCreative:"
+_URNS = (
+    "urn:li:sponsoredCampaignGroup",
+    "urn:li:sponsoredCampaign",
+    "urn:li:sponsoredCreative",
+)
 # Days are those of UTC for every account, as campaigns begin and end in UTC:
 # https://www.linkedin.com/help/lms/answer/a427004
 _TIME_ZONE = "UTC"
@@ -59,17 +72,10 @@ _LONG_WAIT = 330.0
 _LAST_DAY = 15
 _NOTICE = timedelta(days=60)
 
-# Of the token endpoint, RFC 6749 section 5.2; a refresh token ends after a year.
-_REFUSED_GRANTS = frozenset(
-    {
-        "invalid_grant",
-        "invalid_request",
-        "invalid_client",
-        "unauthorized_client",
-        "unsupported_grant_type",
-    }
-)
-_REFUSED = frozenset({400, 403, 404, 414})
+# A quota of the day, and one of a single member's token, in LinkedIn's words for them:
+# "Resource level throttle MEMBER DAY limit for calls to this resource is reached."
+_DAILY = re.compile(r"\bDAY\b")
+_OF_MEMBER = re.compile(r"\bMEMBER\b")
 
 
 class LinkedIn:
@@ -101,8 +107,8 @@ class LinkedIn:
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        digits = connection.account_id.removeprefix(_ACCOUNT)
-        if not re.fullmatch(r"[0-9]+", digits):
+        digits = account_digits(connection.account_id, _ACCOUNT)
+        if not digits:
             raise PermanentError(
                 f"account_id {connection.account_id!r:.60} is no sponsored account id, which is "
                 "digits",
@@ -146,7 +152,7 @@ class LinkedIn:
         # https://linkedin.github.io/rest.li/spec/protocol#url-encoding
         account = quote(f"{_ACCOUNT}{self._account}", safe="")
         return self._get(
-            "adAnalytics?q=analytics&pivot=CREATIVE&timeGranularity=DAILY"
+            f"adAnalytics?q=statistics&pivots=List({','.join(_PIVOTS)})&timeGranularity=DAILY"
             f"&dateRange={days}&accounts=List({account})&fields={_FIELDS}"
         )
 
@@ -159,6 +165,7 @@ class LinkedIn:
                 f"LinkedIn gives at most {_MOST_ELEMENTS} rows at once, and there may be more "
                 f"for {window}",
                 code="too_many_elements",
+                smaller_pages_help=False,
             )
         yield Page([_row(element, window) for element in elements])
 
@@ -233,7 +240,7 @@ def _object(answer: Answer) -> dict[str, Any]:
     try:
         body = json.loads(answer.body(), parse_float=Decimal)
     except ValueError:
-        raise TransientError("LinkedIn's answer is no JSON", code="not_json") from None
+        raise GeneralError("LinkedIn's answer is no JSON", code="not_json") from None
     if not isinstance(body, dict):
         raise malformed("LinkedIn's answer is no object")
     return body
@@ -242,25 +249,30 @@ def _object(answer: Answer) -> dict[str, Any]:
 def _row(element: Any, window: Window) -> AdDay:
     if not isinstance(element, dict):
         raise malformed("an element is no object")
+    campaign, ad_group, ad = _ids(element.get("pivotValues"))
     return AdDay(
-        ad_id=_creative(element.get("pivotValues")),
-        # it would take a request for each creative
+        ad_id=ad,
+        # names would take a request for each creative, campaign and group
         ad_name=None,
         day=_day(element.get("dateRange"), window),
-        impressions=whole(element.get("impressions"), "impressions"),
-        clicks=whole(element.get("clicks"), "clicks"),
-        spend=amount(element.get("costInLocalCurrency"), "costInLocalCurrency"),
-        reach=whole(element.get("approximateMemberReach"), "approximateMemberReach"),
+        measures=measured(_MEASURES, element),
+        campaign_id=campaign,
+        ad_group_id=ad_group,
     )
 
 
-def _creative(pivots: Any) -> str:
-    """The id of the one creative that an element is about."""
-    urn = pivots[0] if isinstance(pivots, list) and len(pivots) == 1 else None
-    creative = urn.removeprefix(_CREATIVE) if isinstance(urn, str) else ""
-    if not re.fullmatch(r"[0-9]+", creative):
-        raise malformed(f"an element is not about one creative: {pivots!r:.80}")
-    return creative
+def _ids(pivots: Any) -> tuple[str, ...]:
+    """The ids of the campaign group, the campaign and the creative that an element is about, by
+    their kind: LinkedIn says nothing of their order. The creative is always told."""
+    ids = dict.fromkeys(_URNS, "")
+    for urn in pivots if isinstance(pivots, list) else []:
+        kind, _, id_ = urn.rpartition(":") if isinstance(urn, str) else ("", "", "")
+        if kind not in ids or ids[kind] or not re.fullmatch(r"[0-9]+", id_):
+            raise malformed(f"an element is not about one creative: {pivots!r:.160}")
+        ids[kind] = id_
+    if not ids[_URNS[-1]]:
+        raise malformed(f"an element is not about one creative: {pivots!r:.160}")
+    return tuple(ids.values())
 
 
 def _day(value: Any, window: Window) -> date:
@@ -276,38 +288,34 @@ def _day(value: Any, window: Window) -> date:
 
 
 def _meaning(name: str, body: Mapping[str, Any], answer: Answer) -> WorkerError:
-    status = answer.status
-    code = name if body else f"http_{status}"
-    told = (
-        f"LinkedIn answered with status {status} ({name}): {body.get('message', '')} "
-        f"(request id {answer.headers.get('x-li-uuid', 'none')})"
+    message = str(body.get("message", ""))
+    meaning = meaning_of(answer.status, name)
+    if meaning is Meaning.APP_LIMIT and _OF_MEMBER.search(message):
+        meaning = Meaning.ACCOUNT_LIMIT
+    wait = _retry_after(answer.headers)
+    return error_of(
+        meaning,
+        f"LinkedIn answered with status {answer.status} ({name}): {message} "
+        f"(request id {answer.headers.get('x-li-uuid', 'none')})",
+        code=name if body else f"http_{answer.status}",
+        wait=wait,
+        usual_wait=_LONG_WAIT,
+        until_midnight=wait is None and _DAILY.search(message) is not None,
+        version="LINKEDIN_API_VERSION",
     )
-    if status == 401:
-        return ExpiredSignInError(told, code=code)
-    if status == 426:
-        return PermanentError(
-            f"{told}. Set LINKEDIN_API_VERSION to one that is still served", code=code
-        )
-    if status == 429:
-        wait = _retry_after(answer.headers)
-        return RateLimitedError(told, code=code, retry_after=wait, everywhere=True)
-    if status in _REFUSED:
-        return PermanentError(told, code=code)
-    if status >= 500 or status == 408 or 200 <= status < 300:
-        return TransientError(told, code=code)
-    return UnknownError(told, code=code)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """In seconds, where LinkedIn says it; else until the limit has recovered."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """In seconds, where LinkedIn says it."""
     told = headers.get("Retry-After", "")
-    return float(told) if re.fullmatch(r"[0-9]{1,6}", told) else _LONG_WAIT
+    return float(told) if re.fullmatch(r"[0-9]{1,6}", told) else None
 
 
 def _sign_in_error(error: str, body: Mapping[str, Any], status: int) -> WorkerError:
-    told = f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}"
-    if status >= 500:
-        return TransientError(told, code=error)
-    if error in _REFUSED_GRANTS:
-        return ConnectionCredentialsError(f"{told}. Connect the account anew", code=error)
-    return UnknownError(told, code=error)
+    return error_of(
+        meaning_of_grant(error, status),
+        f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}. "
+        "If it stays, connect the account again",
+        code=error,
+        usual_wait=_LONG_WAIT,
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,15 +18,19 @@ from urllib.parse import quote
 
 from workers.errors import (
     ConnectionCredentialsError,
+    GeneralError,
     PermanentError,
     RateLimitedError,
-    TooMuchDataError,
-    TransientError,
-    UnknownError,
     WorkerError,
 )
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
+from workers.metrics.platforms.meanings import (
+    Meaning,
+    error_of,
+    meaning_of_status,
+)
+from workers.metrics.platforms.meta_codes import meaning_of
 from workers.metrics.platforms.protocol import (
     Account,
     Answer,
@@ -35,15 +38,26 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-_FIELDS = "ad_id,ad_name,impressions,clicks,spend,reach,account_currency"
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("spend", amount),
+    "reach": ("reach", whole),
+}
+_FIELDS = ",".join(
+    ("ad_id", "ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name",
+     "account_currency", *(place for place, _ in _MEASURES.values()))
+)  # fmt: skip
 
 # Without this, ads that have been archived or deleted lose their past: all statuses that there are.
 # https://developers.facebook.com/docs/marketing-api/best-practices/manage-your-ad-object-status
@@ -63,17 +77,10 @@ _ALL_ADS = [
 _NEARLY_USED = 90
 # The longest block of an app with limited access; used where Meta names no time.
 _USUAL_BLOCK = 300.0
-
-# (code, subcode) and code alone, as in Meta's error reference. A pair comes before its code.
-_AUTH = frozenset({190, 102})
-_APP_LIMIT = frozenset({4, 341})
-_ACCOUNT_LIMIT = frozenset({17, 32, 613, *range(80000, 80007), 80008, 80009, 80014})
-_TOO_MUCH = frozenset({(100, 1487534), (100, 1504018), (2, 1504038)})
-_PERMISSION = frozenset({10, 294, *range(200, 300)})
-_PERMISSION_PAIRS = frozenset({(100, 33), (100, 3191001)})
-_REFUSED = frozenset({100, 368, 3018})
-_REFUSED_PAIRS = frozenset({(2, 1504041), (2, 1504042), (1, 2853001)})
-_TRANSIENT = frozenset({1, 2, 104, 960})
+# Where a limit's use is told by kind of request, that of what is asked for here; beside it, for an
+# error that is about another, that one's.
+_USE_CASE = "ads_insights"
+_OTHER_USE_CASES = {80004: "ads_management"}
 
 
 class Meta:
@@ -101,8 +108,8 @@ class Meta:
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        digits = connection.account_id.removeprefix("act_")
-        if not re.fullmatch(r"[0-9]+", digits):
+        digits = account_digits(connection.account_id, "act_")
+        if not digits:
             raise PermanentError(
                 f"account_id {connection.account_id!r:.60} is not act_ and digits",
                 code="malformed_account_id",
@@ -171,44 +178,25 @@ class Meta:
         try:
             error = json.loads(body)["error"]
             code, subcode = int(error["code"]), int(error.get("error_subcode") or 0)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return _without_code(answer.status)
-        told = (
-            f"Meta refused it with {code}{f'/{subcode}' if subcode else ''}: "
-            f"{error.get('message', '')} (fbtrace_id {error.get('fbtrace_id', 'none')})"
-        )
-        return self._meaning(code, subcode, error, told, answer)
-
-    def _meaning(
-        self, code: int, subcode: int, error: Mapping[str, Any], told: str, answer: Answer
-    ) -> WorkerError:
         name = f"{code}/{subcode}" if subcode else str(code)
         message = str(error.get("message", ""))
-        if code in _AUTH or (code == 2500 and "access token" in message):
-            return ConnectionCredentialsError(told, code=name)
-        if code in _APP_LIMIT:
-            wait = _longest_wait(answer.headers)
-            return RateLimitedError(told, code=name, retry_after=wait, everywhere=True)
-        if code in _ACCOUNT_LIMIT:
-            return RateLimitedError(told, code=name, retry_after=_longest_wait(answer.headers))
-        if (code, subcode) in _TOO_MUCH or (code == 1 and "reduce the amount of data" in message):
-            return TooMuchDataError(told, code=name)
-        if code in _PERMISSION or (code, subcode) in _PERMISSION_PAIRS:
-            return PermanentError(told, code=name)
-        if code == 2635 or (code == 2500 and "Unknown path components" in message):
-            return PermanentError(
-                f"{told}. Set META_API_VERSION to one that is still served", code=name
-            )
-        if code == 100 and "summary param" in message:  # comes and goes, says every connector
-            return TransientError(told, code=name)
-        if code in _REFUSED or (code, subcode) in _REFUSED_PAIRS:
-            return PermanentError(told, code=name)
-        if error.get("is_transient") or code in _TRANSIENT or answer.status >= 500:
-            return TransientError(told, code=name)
-        return UnknownError(told, code=name)
+        meaning = meaning_of(code, subcode, message)
+        if meaning is Meaning.UNKNOWN:
+            meaning = _meaning_without_table(error, answer.status)
+        return error_of(
+            meaning,
+            f"Meta refused it with {name}: {message} "
+            f"(fbtrace_id {error.get('fbtrace_id', 'none')})",
+            code=name,
+            wait=self._usage(answer.headers, _OTHER_USE_CASES.get(code)).wait,
+            usual_wait=_USUAL_BLOCK,
+            version="META_API_VERSION",
+        )
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
-        used = _usage(headers)
+        used = self._usage(headers)
         for everywhere, share in ((True, used.app), (False, used.account)):
             if share >= _NEARLY_USED:
                 whose = "the app's" if everywhere else "the account's"
@@ -219,6 +207,25 @@ class Meta:
                     everywhere=everywhere,
                 )
         return None
+
+    def _usage(self, headers: Mapping[str, str], use_case: str | None = None) -> _Usage:
+        """What concerns insights, or that other use case, of this account.
+
+        Graph's own X-App-Usage does not count what the Marketing API is asked:
+        https://developers.facebook.com/docs/graph-api/overview/rate-limiting
+        """
+        used = _Usage()
+        used.add_account(_json_header(headers, "X-Ad-Account-Usage"))
+        insights = _json_header(headers, "X-FB-Ads-Insights-Throttle")
+        used.app = _share(insights, "app_id_util_pct")
+        used.account = max(used.account, _share(insights, "acc_id_util_pct"))
+        for business, entries in _json_header(headers, "X-Business-Use-Case-Usage").items():
+            if business.removeprefix("act_") != self._account_id:
+                continue
+            for entry in entries if isinstance(entries, list) else []:
+                if isinstance(entry, dict) and entry.get("type") in (_USE_CASE, use_case):
+                    used.add_use_case(entry)
+        return used
 
     def version_warning(self, headers: Mapping[str, str]) -> str | None:
         self._warning = headers.get("X-Ad-Api-Version-Warning", self._warning)
@@ -297,39 +304,26 @@ class Meta:
 
 
 class _Usage:
-    """The largest shares, in percent, that the usage headers name, and the wait in seconds."""
+    """The largest shares, in percent, that the usage headers name, and the wait in seconds.
+
+    They are read with care: their content is JSON that Meta changes at times.
+    """
 
     def __init__(self) -> None:
         self.app = 0.0
         self.account = 0.0
         self.wait = 0.0
 
+    def add_account(self, values: Mapping[str, Any]) -> None:
+        """Of X-Ad-Account-Usage."""
+        self.account = max(self.account, _share(values, "acc_id_util_pct"))
+        self.wait = max(self.wait, _share(values, "reset_time_duration"))
 
-def _usage(headers: Mapping[str, str]) -> _Usage:
-    """All four headers, read with care: their content is JSON that Meta changes at times."""
-    used = _Usage()
-    app = _json_header(headers, "X-App-Usage")
-    used.app = max(_share(app, key) for key in ("call_count", "total_cputime", "total_time"))
-    account = _json_header(headers, "X-Ad-Account-Usage")
-    used.account = _share(account, "acc_id_util_pct")
-    used.wait = _share(account, "reset_time_duration")
-    insights = _json_header(headers, "X-FB-Ads-Insights-Throttle")
-    used.app = max(used.app, _share(insights, "app_id_util_pct"))
-    used.account = max(used.account, _share(insights, "acc_id_util_pct"))
-    for entries in _json_header(headers, "X-Business-Use-Case-Usage").values():
-        for entry in entries if isinstance(entries, list) else []:
-            if isinstance(entry, dict):
-                shares = (
-                    _share(entry, key) for key in ("call_count", "total_cputime", "total_time")
-                )
-                used.account = max(used.account, *shares)
-                minutes = _share(entry, "estimated_time_to_regain_access")
-                used.wait = max(used.wait, minutes * 60)
-    return used
-
-
-def _longest_wait(headers: Mapping[str, str]) -> float:
-    return _usage(headers).wait or _USUAL_BLOCK
+    def add_use_case(self, entry: Mapping[str, Any]) -> None:
+        """Of an entry of X-Business-Use-Case-Usage."""
+        shares = (_share(entry, key) for key in ("call_count", "total_cputime", "total_time"))
+        self.account = max(self.account, *shares)
+        self.wait = max(self.wait, _share(entry, "estimated_time_to_regain_access") * 60)
 
 
 def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -342,14 +336,17 @@ def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
 
 def _share(values: Mapping[str, Any], key: str) -> float:
     value = values.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    # what is no number, or beyond any, says nothing
+    return float(value) if 0 <= value < 1e9 else 0.0
 
 
 def _object(answer: Answer) -> dict[str, Any]:
     try:
         body = json.loads(answer.body(), parse_float=Decimal)
     except ValueError:
-        raise TransientError("Meta's answer is no JSON", code="not_json") from None
+        raise GeneralError("Meta's answer is no JSON", code="not_json") from None
     if not isinstance(body, dict) or "error" in body:
         raise malformed("Meta's answer is no object, or an error with a status of success")
     return body
@@ -366,26 +363,33 @@ def _row(row: Any, window: Window) -> AdDay:
         ad_id=str(row["ad_id"]),
         ad_name=row.get("ad_name"),
         day=day_within(row.get("date_start"), window),
-        impressions=whole(row.get("impressions"), "impressions"),
-        clicks=whole(row.get("clicks"), "clicks"),
-        spend=amount(row.get("spend"), "spend"),
-        reach=whole(row.get("reach"), "reach"),
+        measures=measured(_MEASURES, row),
         currency=row.get("account_currency"),
+        campaign_id=str(row.get("campaign_id") or ""),
+        campaign_name=row.get("campaign_name"),
+        ad_group_id=str(row.get("adset_id") or ""),
+        ad_group_name=row.get("adset_name"),
     )
+
+
+def _meaning_without_table(error: Mapping[str, Any], status: int) -> Meaning:
+    """Of a code that is in no table."""
+    if status == 401:
+        return Meaning.CREDENTIALS
+    if error.get("is_transient") or status >= 500:
+        return Meaning.GENERAL
+    return Meaning.UNKNOWN
 
 
 def _without_code(status: int) -> WorkerError:
     """A gateway's answer, or half of one."""
-    if status == 429:
-        return RateLimitedError(
-            "Meta answered with status 429", code="http_429", retry_after=_USUAL_BLOCK
-        )
-    if status >= 500 or status == 408 or 200 <= status < 300:
-        return TransientError(
-            f"Meta answered with status {status} and no error of its own", code=f"http_{status}"
-        )
-    return UnknownError(
-        f"Meta answered with status {status} and no error of its own", code=f"http_{status}"
+    # of the account, for all one knows: only a code says that it is the app's limit
+    meaning = Meaning.ACCOUNT_LIMIT if status == 429 else meaning_of_status(status)
+    return error_of(
+        meaning,
+        f"Meta answered with status {status} and no error of its own",
+        code=f"http_{status}",
+        usual_wait=_USUAL_BLOCK,
     )
 
 

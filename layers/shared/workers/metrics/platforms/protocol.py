@@ -14,15 +14,34 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from workers.credentials import flaw_of
-from workers.errors import ConnectionCredentialsError, PermanentError, RateLimitedError, WorkerError
+from workers.errors import (
+    ConnectionCredentialsError,
+    MalformedAnswerError,
+    RateLimitedError,
+    TooMuchDataError,
+    WorkerError,
+)
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
 from workers.metrics.windows import Window
 from workers.redaction import remember
 from workers.settings import Settings
 
-# The names of credentials that open something; others are ids and the like.
-_TELLING = re.compile("token|secret|key|password", re.IGNORECASE)
+# Whatever people paste along without seeing it: blanks and controls of any kind, marks without
+# width or form. The database's ad_ids_in leaves out the same.
+_UNSEEN = (
+    "\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
+    "\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb"
+)
+_ANY_UNSEEN = re.compile(f"[{_UNSEEN}]+")
+_UNSEEN_AROUND = re.compile(f"^[{_UNSEEN}]+|[{_UNSEEN}]+$")
+# Of the texts among credentials, those that are public.
+_NO_SECRETS = re.compile(r".*_id|scopes?|token_type|currency|time_?zone|(account_)?name|email")
+
+# The most that one answer may weigh when it is held as a whole: a few times what the longest has,
+# and what still fits beside its objects in the memory of a function.
+MOST_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -36,11 +55,7 @@ class Connection:
     credentials: Mapping[str, Any] = field(repr=False)
 
     def __post_init__(self) -> None:
-        remember(
-            value
-            for name, value in self.credentials.items()
-            if isinstance(value, str) and _TELLING.search(name)
-        )
+        remember(self.secrets)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Connection:
@@ -49,7 +64,7 @@ class Connection:
         return cls(
             id=row["id"],
             platform=row["platform"],
-            account_id=str(row["account_id"] or "").strip(),
+            account_id=str(row["account_id"] or ""),
             account_name=row["account_name"],
             credentials=credentials if isinstance(credentials, dict) else {},
         )
@@ -64,29 +79,53 @@ class Connection:
         return value
 
     def optional_credential(self, name: str) -> str | None:
-        """Its text without surrounding blanks; None when missing or empty.
-
-        Raises ConnectionCredentialsError when it holds what no credential does.
-        """
-        value = self.credentials.get(name)
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            return None
-        text = str(value).strip()
-        flaw = flaw_of(text)
+        """Its text without what surrounds it unseen; None when missing or empty. Raises
+        ConnectionCredentialsError when it holds what no credential does: it is never sent then."""
+        value = self._text(name)
+        flaw = flaw_of(value)
         if flaw is not None:
             raise ConnectionCredentialsError(
                 f"{name} of the connection's credentials {flaw}", code="credentials_malformed"
             )
-        return text or None
+        return value or None
+
+    def optional_account(self, name: str, prefix: str) -> str:
+        """The digits of an account id among the credentials; empty when missing. Raises
+        ConnectionCredentialsError when it is none."""
+        value = self._text(name)
+        digits = account_digits(value, prefix)
+        if value and not digits:
+            raise ConnectionCredentialsError(
+                f"{name} {value!r:.60} in the connection's credentials is malformed: it must be "
+                "the digits of an account id, or be left out",
+                code=f"malformed_{name}",
+            )
+        return digits
+
+    def _text(self, name: str) -> str:
+        value = self.credentials.get(name)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            return ""
+        return _UNSEEN_AROUND.sub("", str(value))
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The texts among the credentials that are no mere ids, for redaction."""
-        return tuple(
+        """The texts among the credentials that are not public, for redaction: as stored, and as
+        they are sent."""
+        stored = [
             value
             for name, value in self.credentials.items()
-            if isinstance(value, str) and not name.endswith("_id")
-        )
+            if isinstance(value, str) and not _NO_SECRETS.fullmatch(name)
+        ]
+        return (*stored, *(_UNSEEN_AROUND.sub("", value) for value in stored))
+
+
+def account_digits(text: str, prefix: str) -> str:
+    """The digits of an account id as people paste it: with the platform's `prefix` (`act_`, a
+    URN, a resource name) or without, in quotes, with dashes and blanks. Empty for anything else."""
+    plain = _ANY_UNSEEN.sub("", text).strip("\"'").removeprefix(prefix)
+    plain = re.sub(r"[-\u2010-\u2015]", "", plain)
+    return plain if re.fullmatch(r"[0-9]+", plain) else ""
 
 
 @dataclass(frozen=True)
@@ -114,8 +153,15 @@ class Answer:
     chunks: Iterator[bytes]
 
     def body(self) -> bytes:
-        """All of the body."""
-        return b"".join(self.chunks)
+        """All of the body. Raises TooMuchDataError when it is more than MOST_BYTES."""
+        parts: list[bytes] = []
+        size = 0
+        for chunk in self.chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise answer_too_large(MOST_BYTES)
+        return b"".join(parts)
 
 
 @dataclass(frozen=True)
@@ -221,26 +267,37 @@ class Platform(Protocol):
 
 # More than any account can spend or show, and less than the ledger's columns hold.
 _MOST_DIGITS = 17
+# The longest tail seen is LinkedIn's, of some twenty.
+_MOST_DECIMALS = 60
 
 
-def malformed(message: str) -> PermanentError:
+def malformed(message: str) -> MalformedAnswerError:
     """An answer that is not what was asked for: never stored, never taken for a success."""
-    return PermanentError(message, code="malformed_answer")
+    return MalformedAnswerError(message, code="malformed_answer")
+
+
+def answer_too_large(most: int) -> TooMuchDataError:
+    """An answer that goes on beyond `most` bytes."""
+    return TooMuchDataError(f"the answer is longer than {most >> 20} MiB", code="answer_too_large")
 
 
 def whole(value: Any, what: str) -> int | None:
-    """A count: None when absent. Raises PermanentError naming `what` for anything else."""
+    """A count: None when absent. Raises MalformedAnswerError naming `what` for anything else."""
     number = amount(value, what)
     if number is None:
         return None
+    if number < 0:
+        raise malformed(f"{what} is below zero: {value!r:.40}")
     if number != number.to_integral_value():
         raise malformed(f"{what} is no whole number: {value!r:.40}")
     return int(number)
 
 
 def amount(value: Any, what: str) -> Decimal | None:
-    """A number of any JSON form, exactly: None when absent. Raises PermanentError naming `what`
-    for what is no number, or below zero."""
+    """A number of any JSON form, exactly: None when absent. One below zero is a correction.
+
+    Raises MalformedAnswerError naming `what` for what is no number, or one that no account has.
+    """
     if value is None:
         return None
     if isinstance(value, bool | float):  # floats have lost digits: answers are read without
@@ -249,13 +306,31 @@ def amount(value: Any, what: str) -> Decimal | None:
         number = Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
         raise malformed(f"{what} is no number: {value!r:.40}") from None
-    if not number.is_finite() or number < 0 or number.adjusted() > _MOST_DIGITS:
+    exponent = number.as_tuple().exponent  # text for what is infinite, or no number at all
+    if not isinstance(exponent, int) or exponent < -_MOST_DECIMALS:
+        raise malformed(f"{what} is out of range: {value!r:.40}")
+    if number.adjusted() > _MOST_DIGITS:
         raise malformed(f"{what} is out of range: {value!r:.40}")
     return number
 
 
+# Where an answer has a measure, and what reads it (whole or amount).
+Measure = tuple[str, Callable[[Any, str], int | Decimal | None]]
+
+
+def measured(measures: Mapping[str, Measure], told: Mapping[str, Any]) -> dict[str, int | Decimal]:
+    """The measures of a row by their names, those without a value left out. Raises
+    MalformedAnswerError naming one that is no number."""
+    found = {}
+    for name, (place, read) in measures.items():
+        value = read(told.get(place), place)
+        if value is not None:
+            found[name] = value
+    return found
+
+
 def day_within(value: Any, window: Window) -> date:
-    """An ISO date inside `window`. Raises PermanentError for anything else."""
+    """An ISO date inside `window`. Raises MalformedAnswerError for anything else."""
     try:
         day = date.fromisoformat(value)
     except (TypeError, ValueError):

@@ -16,16 +16,15 @@ from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 from workers.errors import (
-    ConnectionCredentialsError,
+    GeneralError,
     PermanentError,
     RateLimitedError,
     TooMuchDataError,
-    TransientError,
-    UnknownError,
     WorkerError,
 )
 from workers.findings import Finding
 from workers.metrics.facts import AdDay
+from workers.metrics.platforms.meanings import Meaning, error_of, meaning_of_status
 from workers.metrics.platforms.protocol import (
     Account,
     Answer,
@@ -33,15 +32,27 @@ from workers.metrics.platforms.protocol import (
     Connection,
     Page,
     Request,
+    account_digits,
     amount,
     day_within,
     malformed,
+    measured,
     whole,
 )
+from workers.metrics.platforms.tiktok_codes import meaning_of
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
-_METRICS = ("ad_name", "currency", "spend", "impressions", "clicks", "reach")
+_MEASURES = {
+    "impressions": ("impressions", whole),
+    "clicks": ("clicks", whole),
+    "spend": ("spend", amount),
+    "reach": ("reach", whole),
+}
+_METRICS = (
+    "ad_name", "adgroup_id", "adgroup_name", "campaign_id", "campaign_name", "currency",
+    *(place for place, _ in _MEASURES.values()),
+)  # fmt: skip
 # Without this, ads that have been deleted lose their past.
 _ALL_ADS = [{"field_name": "ad_status", "filter_type": "IN", "filter_value": '["STATUS_ALL"]'}]
 _ACCOUNT_FIELDS = ("advertiser_id", "name", "currency", "timezone", "display_timezone", "status")
@@ -50,14 +61,13 @@ _ACCOUNT_FIELDS = ("advertiser_id", "name", "currency", "timezone", "display_tim
 # report of fewer rows holds all of them.
 _MOST_ADS = 10_000
 
-_LIMIT = 40100
-# The app, its secret, its codes and tokens: whatever it is, the account has to be connected anew.
-_AUTH = range(40101, 40111)
-# 40001 no permission, 40002 wrong parameters, 40003 and 40007 no such object
-_REFUSED = frozenset({40001, 40002, 40003, 40007})
-_SERVER = range(50000, 60000)
 # The limits are per second, minute and day; TikTok does not say which was reached.
 _SHORT_WAIT = 10.0
+# An app that the tokens of all connections come from, and that no setting names.
+_APP_FIX = (
+    "It is the app that the access tokens were given to: look at it in TikTok's developer portal "
+    "(My Apps). Syncs go on by themselves once it may call again"
+)
 _NO_VALUE = (None, "-")
 
 
@@ -82,12 +92,13 @@ class TikTok:
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
-        if not re.fullmatch(r"[0-9]+", connection.account_id):
+        advertiser = account_digits(connection.account_id, "")
+        if not advertiser:
             raise PermanentError(
                 f"account_id {connection.account_id!r:.60} is no advertiser id, which is digits",
                 code="malformed_account_id",
             )
-        return cls(connection, connection.account_id, settings)
+        return cls(connection, advertiser, settings)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -149,6 +160,7 @@ class TikTok:
             raise TooMuchDataError(
                 f"TikTok has {total} rows for {window}, and may leave out ads beyond {_MOST_ADS}",
                 code="too_many_ads",
+                smaller_pages_help=False,
             )
         cursor = str(page + 1) if page < pages else None
         yield Page([_row(row, window) for row in rows], cursor, total)
@@ -157,7 +169,7 @@ class TikTok:
         try:
             body = json.loads(answer.body())
             code = int(body["code"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return _without_code(answer.status)
         return _meaning(code, body, answer.status)
 
@@ -200,7 +212,7 @@ def _body(answer: Answer) -> Any:
     try:
         return json.loads(answer.body(), parse_float=Decimal)
     except ValueError:
-        raise TransientError("TikTok's answer is no JSON", code="not_json") from None
+        raise GeneralError("TikTok's answer is no JSON", code="not_json") from None
 
 
 def _data(body: Any, status: int) -> dict[str, Any]:
@@ -226,11 +238,12 @@ def _row(row: Any, window: Window) -> AdDay:
         ad_id=_ad_id(dimensions.get("ad_id")),
         ad_name=_text(told.get("ad_name")),
         day=_day(dimensions.get("stat_time_day"), window),
-        impressions=whole(told.get("impressions"), "impressions"),
-        clicks=whole(told.get("clicks"), "clicks"),
-        spend=amount(told.get("spend"), "spend"),
-        reach=whole(told.get("reach"), "reach"),
+        measures=measured(_MEASURES, told),
         currency=_text(told.get("currency")),
+        campaign_id=str(told.get("campaign_id") or ""),
+        campaign_name=_text(told.get("campaign_name")),
+        ad_group_id=str(told.get("adgroup_id") or ""),
+        ad_group_name=_text(told.get("adgroup_name")),
     )
 
 
@@ -255,29 +268,28 @@ def _text(value: Any) -> str | None:
 
 
 def _meaning(code: int, body: Mapping[str, Any], status: int) -> WorkerError:
-    name = str(code)
-    told = (
+    meaning = meaning_of(code)
+    if status == 429:
+        meaning = Meaning.APP_LIMIT
+    elif meaning is Meaning.UNKNOWN and status != 200:
+        meaning = meaning_of_status(status)
+    return error_of(
+        meaning,
         f"TikTok refused it with {code}: {body.get('message', '')} "
-        f"(request_id {body.get('request_id', 'none')})"
+        f"(request_id {body.get('request_id', 'none')})",
+        code=str(code),
+        usual_wait=_SHORT_WAIT,
+        version="TIKTOK_API_VERSION",
+        shared=_APP_FIX,
     )
-    if code == _LIMIT or status == 429:
-        return RateLimitedError(told, code=name, retry_after=_SHORT_WAIT, everywhere=True)
-    if code in _AUTH:
-        return ConnectionCredentialsError(told, code=name)
-    if code in _REFUSED:
-        return PermanentError(told, code=name)
-    if code in _SERVER or status >= 500:
-        return TransientError(told, code=name)
-    return UnknownError(told, code=name)
 
 
 def _without_code(status: int) -> WorkerError:
     """A gateway's answer, or half of one."""
-    told = f"TikTok answered with status {status} and no code of its own"
-    if status == 404:
-        return PermanentError(f"{told}: is TIKTOK_API_VERSION still served?", code="http_404")
-    if status == 429:
-        return RateLimitedError(told, code="http_429", retry_after=_SHORT_WAIT, everywhere=True)
-    if status >= 500 or status == 408 or 200 <= status < 300:
-        return TransientError(told, code=f"http_{status}")
-    return UnknownError(told, code=f"http_{status}")
+    return error_of(
+        Meaning.VERSION if status == 404 else meaning_of_status(status),
+        f"TikTok answered with status {status} and no code of its own",
+        code=f"http_{status}",
+        usual_wait=_SHORT_WAIT,
+        version="TIKTOK_API_VERSION",
+    )

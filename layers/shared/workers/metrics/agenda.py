@@ -1,0 +1,165 @@
+"""What a sync still has to read, and what becomes of the windows that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+
+from workers.errors import (
+    BrokenStreamError,
+    MalformedAnswerError,
+    PermanentError,
+    TooMuchDataError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+)
+from workers.metrics.windows import Width, Window, unread
+
+# Failures in a row, without a window that went well between them, after which it is the platform
+# and no day: the way down from a month to its newest day, and two further days.
+MOST_FAILURES = 8
+
+# What a narrower window may be spared. A refusal and a limit are the same for every window.
+_NARROWED = (TransientError, TooMuchDataError, UnknownError, MalformedAnswerError)
+
+
+class Agenda:
+    """The days of a range, newest first, in windows as wide as the account allows.
+
+    A window that fails is read in halves, down to its days, and these in smaller pages where that
+    may help. A day that fails then is left out, as long as others can be read.
+    """
+
+    def __init__(
+        self,
+        whole: Window,
+        read: Collection[date],
+        width: Width,
+        page_size: int,
+        smallest_page: int,
+        *,
+        may_end: bool = False,
+    ) -> None:
+        """`read` are the days that need not be read, `width` is shared with the caller.
+
+        `may_end`: the range may begin before all that the platform keeps, which it then refuses.
+        """
+        self.whole = whole
+        self.width = width
+        self.page_size = page_size
+        # why each day that could not be read could not
+        self.left_out: dict[date, str] = {}
+        # the newest day of which the platform keeps nothing any more
+        self.edge: date | None = None
+        self._smallest_page = smallest_page
+        self._may_end = may_end
+        self._done = set(read)
+        self._halves: list[Window] = []
+        self._failures = 0
+        # of the windows that are being read in halves: the width before, and whether they failed
+        # for one of their days
+        self._width_before: int | None = None
+        self._is_one_day = False
+        self._suspects: dict[date, WorkerError] = {}
+        self._has_success = False
+
+    @property
+    def days_left(self) -> int:
+        """How many days are still to be read."""
+        return sum(window.width for window in unread(self.whole, self._done))
+
+    def following(self, most: int) -> list[Window]:
+        """The next windows, at most so many; none when all is done. Raises the last error when no
+        day could be read."""
+        windows = list(reversed(self._halves))[:most]
+        done = self._done.union(*(window.days for window in self._halves))
+        while len(windows) < most and (missing := unread(self.whole, done)):
+            windows.append(missing[0].newest(self.width.days))
+            done.update(windows[-1].days)
+        if not windows:
+            self._conclude()
+        return windows
+
+    def went_well(self, window: Window, rows_per_day: int) -> None:
+        """The window was read and stored; no day of it had more rows than that."""
+        self.width.read(rows_per_day)
+        self._settle(window)
+        self._failures = 0
+        self._has_success = True
+        self._confirm()
+
+    def failed(self, window: Window, error: WorkerError) -> None:
+        """The window could not be read. Raises the error where no other window would fare
+        better."""
+        if self._may_end and _is_refusal(error):
+            self._look_for_the_edge(window, error)
+            return
+        if not isinstance(error, _NARROWED):
+            raise error
+        if isinstance(error, TooMuchDataError | BrokenStreamError):
+            self._width_before = self._width_before or self.width.days
+            self.width.narrow(window.width)
+        if window.width == 1 and self._smaller_pages_may_help(error):
+            self.page_size = max(self._smallest_page, self.page_size // 2)
+            return
+        self._failures += 1
+        if self._failures >= MOST_FAILURES:
+            self._suspects.clear()
+            raise error
+        if window.width > 1:
+            self._split(window)
+        else:
+            self._suspects[window.until] = error
+            self._is_one_day = True
+            self._settle(window)
+
+    def _split(self, window: Window) -> None:
+        newer = window.newest(window.width // 2)
+        older = Window(window.since, window.days[window.width - newer.width - 1])
+        if window in self._halves:
+            self._halves.remove(window)
+        self._halves += [older, newer]
+
+    def _look_for_the_edge(self, window: Window, error: WorkerError) -> None:
+        """What is refused may begin too long ago: a refused day after readable ones does, and so
+        do all before it."""
+        if window.width > 1:
+            self._split(window)
+            return
+        if not self._has_success:
+            raise error
+        self.edge = window.until
+        self._halves = [half for half in self._halves if half.since > window.until]
+        self._done.update(Window(self.whole.since, window.until).days)
+
+    def _smaller_pages_may_help(self, error: WorkerError) -> bool:
+        if self.page_size <= self._smallest_page:
+            return False
+        if isinstance(error, TooMuchDataError):
+            return error.smaller_pages_help
+        return isinstance(error, BrokenStreamError)
+
+    def _settle(self, window: Window) -> None:
+        self._done.update(window.days)
+        if window in self._halves:
+            self._halves.remove(window)
+        if not self._halves:
+            if self._is_one_day and self._width_before:
+                self.width.days = self._width_before  # it was a day, and no window too wide
+            self._width_before, self._is_one_day = None, False
+
+    def _confirm(self) -> None:
+        """Other days can be read, so that it is these days."""
+        self.left_out |= {day: f"{error.code}: {error}" for day, error in self._suspects.items()}
+        self._suspects.clear()
+
+    def _conclude(self) -> None:
+        if self._has_success:
+            self._confirm()
+        elif self._suspects:
+            raise self._suspects[max(self._suspects)]
+
+
+def _is_refusal(error: WorkerError) -> bool:
+    return isinstance(error, PermanentError) and not isinstance(error, MalformedAnswerError)

@@ -1,0 +1,189 @@
+"""What a sync reads and writes in the database, under its token."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date
+from itertools import islice
+from typing import Any, Literal
+
+from workers.database import Database
+from workers.errors import WorkerError
+from workers.metrics.matching import UnnamedAd, WindowRows, names_in
+from workers.metrics.platforms.protocol import Account, Platform
+
+# Held by a sync and renewed with everything it stores. Longer than its function may run.
+LEASE_SECONDS = 360
+LEASE = f"{LEASE_SECONDS} seconds"
+# Rows a call: some hundred milliseconds each, far from the API's statement timeout (8 s).
+STORE_ROWS = 5000
+# Days of requests that are derived in one call.
+DERIVE_DAYS = 2000
+LINKS_PAGE = 20_000
+
+FIGURES = ("created", "updated", "deleted")
+
+UnnamedMode = Literal["whole", "part", "recent"]
+
+
+class LeaseLost(Exception):
+    """Somebody else has the account by now; nothing more is written."""
+
+
+class DatabaseFailure(Exception):
+    """Tells the database's errors from the platform's, which come by the same classes."""
+
+    def __init__(self, error: WorkerError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Ledger:
+    """One account's, for the sync that holds it with `token`.
+
+    Every method raises DatabaseFailure, and LeaseLost once somebody else has the account.
+    `heed_deadline` is called between the steps of what takes several.
+    """
+
+    def __init__(self, database: Database, token: str, heed_deadline: Callable[[], None]) -> None:
+        self._database = database
+        self._token = token
+        self._heed_deadline = heed_deadline
+        self._names: dict[tuple[str, str], str | None] = {}
+        self.counts = Counter(dict.fromkeys((*FIGURES, "mixed_currency_days"), 0))
+
+    def named_ads(self, platform: Platform, account_id: str) -> tuple[frozenset[str], bool]:
+        """The ids of the ads to be stored, and whether the account reported one of them before
+        it was named."""
+        ids: list[str] = []
+        while True:
+            page = self._call(
+                "load_named_ads",
+                platform=platform.name,
+                account_id=account_id,
+                after=ids[-1] if ids else "",
+                most=LINKS_PAGE,
+            )
+            ids += page["ads"]
+            if len(page["ads"]) < LINKS_PAGE:
+                return frozenset(ids), page["is_newly_named"]
+
+    def stand_in(self, connection_id: str) -> None:
+        """Another connection of the account reads it from now on."""
+        self._fenced("read_by_connection", connection_id=connection_id)
+
+    def changed_days(self, days: Mapping[date, Mapping[str, Any]]) -> tuple[set[date], int]:
+        """Which of the days that were read are not as they stand, and how many facts stand for
+        all of them."""
+        compared = self._fenced(
+            "compare_metric_days", days={day.isoformat(): told for day, told in days.items()}
+        )
+        return set(map(date.fromisoformat, compared["changed"])), int(compared["standing"])
+
+    def store(self, read: WindowRows, days: Collection[date], account: Account) -> None:
+        """Makes the ledger of these days what was read, and then the figures: none of them shows
+        half of a day."""
+        names = names_in(read, self._names)
+        for piece in _in_pieces(read, days):
+            rows = read.rows_of(piece)
+            first = list(islice(rows, STORE_ROWS))
+            for number, part in enumerate(_parts(rows)):
+                self._fenced("stage_metric_rows", part=number, rows=part)
+            self._fenced(
+                "store_metric_days",
+                account={"currency": account.currency, "time_zone": account.time_zone},
+                days=[day.isoformat() for day in piece],
+                rows=first,
+                names=names,
+            )
+            names = []
+        self.derive(days)
+
+    def derive(self, days: Collection[date], *, is_doubted: bool = False) -> None:
+        """The figures of every request that the account serves, on these days; those that are as
+        they should be stay untouched. `is_doubted`: most of them will be."""
+        if not days:
+            return
+        after = None
+        while True:
+            step = self._fenced(
+                "derive_account_days",
+                days=sorted(day.isoformat() for day in days),
+                after=after,
+                most=max(1, DERIVE_DAYS * (3 if is_doubted else 1) // len(days)),
+                is_doubted=is_doubted,
+            )
+            self.counts.update({name: step[name] for name in self.counts})
+            after = step["after"]
+            if after is None:
+                return
+            self._heed_deadline()
+
+    def mark(self, connection_id: str, days: Mapping[date, Mapping[str, Any]]) -> None:
+        """These days are read, and their figures derived."""
+        self._fenced(
+            "mark_metric_days",
+            connection_id=connection_id,
+            days={day.isoformat(): told for day, told in days.items()},
+        )
+
+    def leave_out(self, problems: Mapping[date, str]) -> None:
+        """These days could not be read, for these reasons."""
+        days = {day.isoformat(): problem for day, problem in problems.items()}
+        self._fenced("leave_out_metric_days", days=days)
+
+    def store_unnamed(self, ads: Mapping[str, UnnamedAd], mode: UnnamedMode) -> None:
+        """What was read of ads that no request names."""
+        for part in _parts(ad.as_json() for ad in ads.values()):
+            self._fenced("store_unnamed_ads", mode=mode, ads=part)
+
+    def forget_unnamed(self, kept: Collection[str] | None) -> None:
+        """All of these ads but those, or but those of this round of syncs."""
+        self._fenced("forget_unnamed_ads", kept=None if kept is None else sorted(kept))
+
+    def end(self, result: Mapping[str, Any]) -> None:
+        """Writes the log and frees the account."""
+        if not self._call("end_metric_sync", token=self._token, result=result):
+            raise LeaseLost
+
+    def _fenced(self, function: str, **arguments: Any) -> Any:
+        """A call that writes."""
+        result = self._call(function, token=self._token, lease=LEASE, **arguments)
+        if result is None:
+            raise LeaseLost
+        return result
+
+    def _call(self, function: str, **arguments: Any) -> Any:
+        try:
+            return self._database.call(function, **arguments)
+        except WorkerError as error:
+            raise DatabaseFailure(error) from error
+
+
+def days_of(read: WindowRows, account: Account) -> dict[date, dict[str, Any]]:
+    """What is to be known of each day of the window."""
+    of_all = json.dumps([account.currency, account.time_zone])
+    return {day: told.as_json(of_all) for day, told in read.days.items()}
+
+
+def _in_pieces(read: WindowRows, days: Collection[date]) -> Iterator[list[date]]:
+    """Whole days, as many as fit into a call, newest first; a day that does not is alone."""
+    piece: list[date] = []
+    rows = 0
+    for day in sorted(days, reverse=True):
+        more = len(read.days[day].rows)
+        if piece and rows + more > STORE_ROWS:
+            yield piece
+            piece, rows = [], 0
+        piece.append(day)
+        rows += more
+    if piece:
+        yield piece
+
+
+def _parts(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    rest = iter(rows)
+    while part := list(islice(rest, STORE_ROWS)):
+        yield part

@@ -1,0 +1,122 @@
+"""Connections on which an answer's first lines come within a time, all of them together.
+
+A socket's timeout is for each wait. What requests and urllib3 read by themselves (the status line
+and the headers) could so take any time, if it comes in drops; what follows is read piece by piece
+by `fetching.Reader`, which looks at the clock in between.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from io import BufferedReader, RawIOBase
+from types import MappingProxyType
+from typing import Any, Final
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager, ProxyManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+_limits = threading.local()
+_NO_LIMIT: Final = float("inf")
+
+
+@contextmanager
+def answered_until(seconds: float) -> Iterator[None]:
+    """Within the block, in this thread: an answer's headers that are not complete that many
+    seconds from now end in a timeout."""
+    _limits.until = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _limits.until = _NO_LIMIT
+
+
+def timely(session: requests.Session) -> requests.Session:
+    """The session, with connections that heed `answered_until`."""
+    for scheme, adapter in list(session.adapters.items()):
+        if not isinstance(adapter, _Adapter):
+            session.mount(scheme, _Adapter())
+    return session
+
+
+class _Received(RawIOBase):
+    """The bytes that a socket receives; those of the headers none later than the limit."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # as http.client does it: the socket closes when both it and its file are
+        self._file = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+        left = getattr(_limits, "until", _NO_LIMIT) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer's headers take too long")
+        wait = self._sock.gettimeout()
+        if wait is not None and left < wait:
+            self._sock.settimeout(left)
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Socket:
+    """What http.client asks of a socket for an answer: itself as a file."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, _mode: str) -> BufferedReader:
+        return BufferedReader(_Received(self._sock))
+
+
+class _Response(HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(_Socket(sock), *arguments, **named)  # type: ignore[arg-type]
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS: Mapping[str, type] = MappingProxyType({"http": _Pool, "https": _SecurePool})
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+        super().init_poolmanager(*arguments, **named)
+        _use_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *arguments: Any, **named: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(*arguments, **named)
+        _use_pools(manager)
+        return manager
+
+
+def _use_pools(manager: PoolManager) -> None:
+    """urllib3's own place for it:
+    https://urllib3.readthedocs.io/en/stable/reference/urllib3.poolmanager.html"""
+    manager.pool_classes_by_scheme = dict(_POOLS)

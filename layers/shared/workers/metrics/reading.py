@@ -1,0 +1,62 @@
+"""Reads windows ahead of whoever stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from workers.metrics.matching import WindowRows
+from workers.metrics.platforms.fetching import Reader
+from workers.metrics.windows import ROWS_PER_WINDOW, Window
+
+# So many requests are under way at most: each window is read by a thread of its own, page by page.
+AT_ONCE = 4
+
+
+def most_at_once(rows: int) -> int:
+    """How many windows of so many rows to read at once, so that memory holds no more rows than
+    of four windows of the usual size."""
+    return max(1, min(AT_ONCE, AT_ONCE * ROWS_PER_WINDOW // max(rows, 1)))
+
+
+class ReadAhead:
+    """Windows that are read, or being read, before their turn comes. Ends all of that at exit."""
+
+    def __init__(self, reader: Reader, ours: Collection[str]) -> None:
+        """`ours` are the ids of the ads whose rows are kept."""
+        self._reader = reader
+        self._ours = ours
+        self._given_up = Event()
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="window")
+        self._under_way: dict[tuple[Window, int], Future[WindowRows]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._given_up.set()
+        self._threads.shutdown(cancel_futures=True)
+
+    def read(self, windows: Sequence[Window], page_size: int) -> WindowRows:
+        """The first of `windows`, while the others are being read. Raises what reading it did."""
+        wanted = [(window, page_size) for window in windows]
+        for one in [one for one in self._under_way if one not in wanted]:
+            self._under_way.pop(one).cancel()
+        for one in wanted:
+            if one not in self._under_way:
+                self._under_way[one] = self._threads.submit(self._read, *one)
+        return self._under_way.pop(wanted[0]).result()
+
+    def _read(self, window: Window, page_size: int) -> WindowRows:
+        found = WindowRows(window, self._ours)
+        for page in self._reader.pages(window, page_size, self._given_up):
+            found.add(page.rows)
+        return found

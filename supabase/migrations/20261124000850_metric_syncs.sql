@@ -1,0 +1,529 @@
+-- Metrics, part 4: the beginning and the end of a sync.
+--
+--   begin_metric_sync      turns a plan into a sync: at most one, with its log
+--   begin_metric_backfill  the same for a range in the past that somebody asked for
+--   hold_account           the fence: nothing is written for an account without its token
+--   read_by_connection     another connection of the account stands in
+--   end_metric_sync        how it ended: log, last_synced_at, what to do next
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- The connections that may read an account now, the one first that read it last:
+--   [{"id", "platform", "account_id", "account_name", "credentials", "digest", "has_worked"}]
+create or replace function public.account_ways(
+  account public.metric_accounts,
+  as_of timestamptz default now()
+)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', connection.id,
+               'platform', connection.platform,
+               'account_id', way.account_id,
+               'account_name', connection.account_name,
+               'credentials', connection.credentials,
+               'digest', digest.of,
+               'has_worked', coalesce(state.worked_credentials = digest.of, false)
+             )
+             order by connection.id is distinct from (account).connection_id,
+                      connection.created_at, connection.id
+           ),
+           '[]'
+         )
+    from public.metric_connections((account).platform, (account).account_id, as_of) way
+    join public.platform_connections connection on connection.id = way.id
+    left join public.metric_connection_states state on state.connection_id = way.id
+   cross join lateral (
+          select public.credentials_digest(connection.credentials) as of
+         ) digest
+   where way.is_active and not way.is_parked and way.paused_until is null;
+$$;
+
+-- Turns the plan `plan_token` into the sync `token` with a log of its own; null when the plan
+-- is stale (done, run out, or replaced) or no connection may read the account any more. While
+-- its app is paused, {"paused": <seconds>}, and nothing has begun. Else what open_metric_sync
+-- returns.
+create or replace function public.begin_metric_sync(
+  plan_token uuid,
+  token uuid,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+  ways jsonb;
+  paused interval;
+begin
+  select * into account
+    from public.metric_accounts held
+   where held.token = begin_metric_sync.plan_token
+     and held.leased_until > as_of
+     for update;
+  if not found then
+    return null;
+  end if;
+  ways := public.account_ways(account, as_of);
+  if ways = '[]' then
+    select min(way.paused_until) - as_of into paused
+      from public.metric_connections(account.platform, account.account_id, as_of) way
+     where way.is_active and not way.is_parked;
+    if paused is not null then
+      return jsonb_build_object('paused', extract(epoch from paused));
+    end if;
+    perform public.drop_metric_plans(array[plan_token], as_of);
+    return null;
+  end if;
+  return public.open_metric_sync(
+    account, ways, begin_metric_sync.token, lease,
+    -- a round that lies too far back is read anew from its beginning
+    case
+      when account.round_started_at > as_of - interval '1 day' then account.round_started_at
+      else as_of
+    end,
+    null, null, as_of
+  );
+end
+$$;
+
+-- The common part of both beginnings: takes the account over, closes what was left open, opens a
+-- log. `days_since` and `days_until` bound the days; null for those of a round. Returns
+--   {"sync_id", "now", "platform", "account_id", "ways", "minutes", "whole_read_at",
+--    "days_read", "days_left_out", "window_days", "failures"}
+-- with days_read: what earlier syncs of the same round have read completely, each day with the
+-- start of the sync that read it; days_left_out: those that could not be read and are not to be
+-- tried yet, each with the reason.
+create or replace function public.open_metric_sync(
+  account public.metric_accounts,
+  ways jsonb,
+  token uuid,
+  lease interval,
+  round_started_at timestamptz,
+  days_since date,
+  days_until date,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  opened uuid := gen_random_uuid();
+  state public.metric_accounts;
+begin
+  insert into public.metric_accounts as held
+    (platform, account_id, token, leased_until, sync_id, attempted_at, round_started_at)
+  values
+    ((account).platform, (account).account_id, open_metric_sync.token, as_of + lease, opened,
+     as_of, case when days_since is null then open_metric_sync.round_started_at end)
+  on conflict on constraint metric_accounts_pkey do update
+    set token = excluded.token,
+        leased_until = excluded.leased_until,
+        sync_id = excluded.sync_id,
+        attempted_at = excluded.attempted_at,
+        round_started_at = coalesce(excluded.round_started_at, held.round_started_at)
+  returning * into state;
+  if (account).sync_id is not null then
+    perform public.close_orphaned_sync_logs((account).sync_id, lease, as_of);
+  end if;
+  insert into public.metric_sync_logs (id, platform_connection_id, status, start_time)
+  values (opened, (ways -> 0 ->> 'id')::uuid, 'in_progress', as_of);
+
+  return jsonb_build_object(
+    'sync_id', opened,
+    'now', as_of,
+    'platform', state.platform,
+    'account_id', state.account_id,
+    'ways', ways,
+    'minutes', (
+      select min(way.minutes)
+        from public.metric_connections(state.platform, state.account_id, as_of) way
+       where way.is_active and not way.is_parked
+    ),
+    'whole_read_at', state.whole_read_at,
+    'days_read', coalesce(
+      (
+        select jsonb_object_agg(day.date, day.read_at)
+          from public.metric_days day
+         where day.platform = state.platform
+           and day.account_id = state.account_id
+           and day.read_at >= open_metric_sync.round_started_at
+           and day.failures = 0
+           and (days_since is null or day.date between days_since and days_until)
+      ),
+      '{}'
+    ),
+    'days_left_out', coalesce(
+      (
+        select jsonb_object_agg(day.date, day.problem)
+          from public.metric_days day
+         where day.platform = state.platform
+           and day.account_id = state.account_id
+           and day.try_after > as_of
+           and days_since is null -- who asks for days by name wants them tried
+      ),
+      '{}'
+    ),
+    'window_days', state.window_days,
+    'failures', state.failures
+  );
+end
+$$;
+
+-- Takes a connection's account for a backfill, as begin_metric_sync; {"refused": "busy"} while a
+-- sync holds it, {"refused": "unknown"} when there is no such connection. The connection itself
+-- reads it, parked or not. The same range goes on where it was broken off.
+create or replace function public.begin_metric_backfill(
+  connection_id uuid,
+  token uuid,
+  since date,
+  until date,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  connection public.platform_connections;
+  account public.metric_accounts;
+  started timestamptz;
+begin
+  select * into connection
+    from public.platform_connections one
+   where one.id = begin_metric_backfill.connection_id
+     for no key update;
+  if not found then
+    return '{"refused": "unknown"}';
+  end if;
+  insert into public.metric_accounts (platform, account_id)
+  values (
+    public.metric_platform(connection.platform), public.metric_account_id(connection.account_id)
+  )
+  on conflict do nothing;
+  select * into account
+    from public.metric_accounts held
+   where held.platform = public.metric_platform(connection.platform)
+     and held.account_id = public.metric_account_id(connection.account_id)
+     for update;
+  if account.leased_until > as_of then
+    return '{"refused": "busy"}';
+  end if;
+
+  insert into public.metric_backfills as asked (platform, account_id, since, until, started_at)
+  values (
+    account.platform, account.account_id, begin_metric_backfill.since,
+    begin_metric_backfill.until, as_of
+  )
+  on conflict on constraint metric_backfills_pkey do update
+    set started_at = case when asked.finished_at is null then asked.started_at else as_of end,
+        finished_at = null
+  returning asked.started_at into started;
+  return public.open_metric_sync(
+    account,
+    jsonb_build_array(
+      jsonb_build_object(
+        'id', connection.id,
+        'platform', connection.platform,
+        'account_id', account.account_id,
+        'account_name', connection.account_name,
+        'credentials', connection.credentials,
+        'digest', public.credentials_digest(connection.credentials),
+        'has_worked', false
+      )
+    ),
+    begin_metric_backfill.token, lease, started,
+    begin_metric_backfill.since, begin_metric_backfill.until, as_of
+  );
+end
+$$;
+
+-- The account that the sync `token` still holds, its lease renewed; nothing when somebody else
+-- has it. Its row stays locked to the end of the transaction, so that nobody takes over in
+-- between.
+create or replace function public.hold_account(
+  token uuid,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns setof public.metric_accounts
+language sql
+set search_path = ''
+as $$
+  update public.metric_accounts account
+     set leased_until = as_of + lease
+   where account.token = hold_account.token
+  returning *;
+$$;
+
+-- Another connection of the account reads it from now on: the log names that one. False when the
+-- sync holds the account no more.
+create or replace function public.read_by_connection(
+  token uuid,
+  connection_id uuid,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  update public.metric_sync_logs log
+     set platform_connection_id = read_by_connection.connection_id
+   where log.id = account.sync_id;
+  return true;
+end
+$$;
+
+-- Ends a sync and frees its account; false when somebody else has it by now. `result`:
+--   status           success, partial or failed
+--   message, details, created, updated  for the log
+--   connection       {"id", "digest"} of the one that read it, where it could
+--   is_done          all that can be read of the range was read
+--   is_whole         the range was the whole look-back
+--   window_days      days to read at once from now on
+--   not_before       seconds until the next try, where it is to wait
+--   pause            {"seconds", "reason", "connection_id"} where that one's whole app is to wait
+--   parked           [{"connection_id", "digest", "reason"}] whose credentials were refused
+--   backfill         {"since", "until"} where that is what it was
+create or replace function public.end_metric_sync(
+  token uuid,
+  result jsonb,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  state public.metric_accounts;
+  started timestamptz;
+  is_backfill constant boolean := result ? 'backfill';
+  is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
+  failed constant boolean := result ->> 'status' = 'failed';
+begin
+  select * into state
+    from public.metric_accounts held
+   where held.token = end_metric_sync.token
+     for update;
+  if not found then
+    return false;
+  end if;
+
+  update public.metric_sync_logs log
+     set status = result ->> 'status',
+         end_time = greatest(as_of, log.start_time),
+         metrics_created = (result ->> 'created')::integer,
+         metrics_updated = (result ->> 'updated')::integer,
+         error_message = result ->> 'message',
+         details = result -> 'details'
+   where log.id = state.sync_id
+  returning log.start_time into started;
+
+  if is_backfill and is_done then
+    update public.metric_backfills asked
+       set finished_at = as_of
+     where asked.platform = state.platform
+       and asked.account_id = state.account_id
+       and asked.since = (result -> 'backfill' ->> 'since')::date
+       and asked.until = (result -> 'backfill' ->> 'until')::date;
+  elsif is_done then
+    update public.platform_connections connection
+       set last_synced_at = coalesce(started, state.attempted_at)
+      from public.metric_connections(state.platform, state.account_id, as_of) way
+     where way.is_active and connection.id = way.id;
+  end if;
+
+  update public.metric_accounts held
+     set token = null,
+         leased_until = null,
+         connection_id = coalesce((result -> 'connection' ->> 'id')::uuid, held.connection_id),
+         window_days = coalesce((result ->> 'window_days')::integer, held.window_days),
+         whole_read_at = case
+           when is_done and not is_backfill and (result ->> 'is_whole')::boolean
+             then coalesce(held.round_started_at, held.attempted_at)
+           else held.whole_read_at
+         end,
+         round_started_at =
+           case when is_done and not is_backfill then null else held.round_started_at end,
+         failures = case
+           when is_backfill then held.failures
+           when failed then held.failures + 1
+           else 0
+         end,
+         not_before = coalesce(
+           as_of + make_interval(secs => (result ->> 'not_before')::double precision),
+           case when is_backfill then held.not_before end
+         )
+   where held.platform = state.platform and held.account_id = state.account_id;
+
+  perform public.pause_app(state.platform, result -> 'pause', as_of);
+  perform public.connection_worked(
+    (result -> 'connection' ->> 'id')::uuid, result -> 'connection' ->> 'digest'
+  );
+  perform public.park_connection(
+            (parked ->> 'connection_id')::uuid, parked ->> 'digest', parked ->> 'reason', as_of
+          )
+     from jsonb_array_elements(coalesce(result -> 'parked', '[]')) parked;
+  return true;
+end
+$$;
+
+-- {"seconds", "reason", "connection_id"}: nothing is asked in the name of the connection's app
+-- until then; null for no pause.
+create or replace function public.pause_app(
+  platform text,
+  pause jsonb,
+  as_of timestamptz default now()
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.metric_platform_pauses as known (platform, app, paused_until, reason)
+  select pause_app.platform,
+         public.metric_app(connection.credentials),
+         as_of + make_interval(secs => (pause ->> 'seconds')::double precision),
+         pause ->> 'reason'
+    from public.platform_connections connection
+   where connection.id = (pause ->> 'connection_id')::uuid
+  on conflict on constraint metric_platform_pauses_pkey do update
+    set paused_until = greatest(known.paused_until, excluded.paused_until),
+        reason = excluded.reason;
+$$;
+
+-- These credentials (by their digest) have worked: nothing that stood against them stands.
+create or replace function public.connection_worked(connection_id uuid, digest text)
+returns void
+language sql
+set search_path = ''
+as $$
+  insert into public.metric_connection_states as state (connection_id, worked_credentials)
+  select connection.id, connection_worked.digest
+    from public.platform_connections connection
+   where connection.id = connection_worked.connection_id
+  on conflict on constraint metric_connection_states_pkey do update
+    set worked_credentials = excluded.worked_credentials,
+        parked_at = null,
+        parked_reason = null,
+        parked_credentials = null,
+        parked_token = null
+    where state.parked_at is not null
+       or state.worked_credentials is distinct from excluded.worked_credentials;
+$$;
+
+-- No plan includes the connection until its credentials are others than the refused ones, which
+-- they may be by now. Says so through every active notification_config for
+-- (platform_connection, sync_failed): once for a token, however many connections share it.
+create or replace function public.park_connection(
+  connection_id uuid,
+  digest text,
+  reason text,
+  as_of timestamptz default now()
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  connection public.platform_connections;
+  token text;
+  is_known boolean;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('park_connection', 0));
+  select * into connection
+    from public.platform_connections one
+   where one.id = park_connection.connection_id;
+  if not found then
+    return;
+  end if;
+  -- which token it was can only be told of credentials that still stand
+  token := case
+    when public.credentials_digest(connection.credentials) = park_connection.digest
+      then public.token_digest(connection.credentials)
+  end;
+  select exists (
+           select from public.metric_connection_states state
+            where state.parked_at is not null
+              and (state.parked_token = token
+                   or (state.connection_id = connection.id
+                       and state.parked_credentials = park_connection.digest))
+         )
+    into is_known;
+  insert into public.metric_connection_states as state
+    (connection_id, parked_at, parked_reason, parked_credentials, parked_token)
+  values (connection.id, as_of, park_connection.reason, park_connection.digest, token)
+  on conflict on constraint metric_connection_states_pkey do update
+    set parked_at = excluded.parked_at,
+        parked_reason = excluded.parked_reason,
+        parked_credentials = excluded.parked_credentials,
+        parked_token = excluded.parked_token;
+  if is_known then
+    return;
+  end if;
+  insert into public.notification_queue
+    (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
+  select config.id, connection.id, 'platform_connection',
+         jsonb_build_object(
+           'connection_id', connection.id,
+           'platform', connection.platform,
+           'account_id', connection.account_id,
+           'account_name', connection.account_name,
+           'connections', (
+             select count(*)
+               from public.platform_connections one
+              where one.id = connection.id
+                 or (one.is_active and public.token_digest(one.credentials) = token)
+           ),
+           'error', park_connection.reason
+         ),
+         as_of, as_of
+    from public.notification_config config
+   where config.entity_type = 'platform_connection'
+     and config.event_type = 'sync_failed'
+     and config.is_active;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'account_ways(public.metric_accounts, timestamptz)',
+    'begin_metric_sync(uuid, uuid, interval, timestamptz)',
+    'open_metric_sync(public.metric_accounts, jsonb, uuid, interval, timestamptz, date, date, timestamptz)',
+    'begin_metric_backfill(uuid, uuid, date, date, interval, timestamptz)',
+    'hold_account(uuid, interval, timestamptz)',
+    'read_by_connection(uuid, uuid, interval, timestamptz)',
+    'end_metric_sync(uuid, jsonb, timestamptz)',
+    'pause_app(text, jsonb, timestamptz)',
+    'connection_worked(uuid, text)',
+    'park_connection(uuid, text, text, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

@@ -1,0 +1,392 @@
+-- Metrics, part 5: from a platform's rows to the ledger.
+--
+--   compare_metric_days     which days of a window that was read completely are not as they stand
+--   stage_metric_rows       a part of a day that is too large for one call
+--   store_metric_days       those days, all at once: never half of one
+--   mark_metric_days        these days are read, and their figures derived
+--   leave_out_metric_days   these could not be read
+--
+-- Each takes the sync's token, and does nothing and returns null once somebody else has the
+-- account. All are planned anew at each call: in a connection that is kept open, a plan from
+-- when the tables were empty would read them row by row while one sync fills them. Rows that
+-- come with the call have no statistics: without nested loops no guess at their number costs
+-- more than a hash table.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- `days` has {"rows_named", "digest"} of each day that was read. Returns {"changed": [<day>],
+-- "standing": <facts that the ledger has of these days>}.
+create or replace function public.compare_metric_days(
+  token uuid,
+  days jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  account public.metric_accounts;
+  found_out jsonb;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  select jsonb_build_object(
+           'changed', coalesce(
+             jsonb_agg(told.day order by told.day) filter (
+               where known.digest is distinct from told.said ->> 'digest'
+                  or known.failures > 0
+                  or standing.count <> (told.said ->> 'rows_named')::integer
+             ),
+             '[]'
+           ),
+           'standing', coalesce(sum(standing.count), 0)
+         )
+    into found_out
+    from (select one.key::date as day, one.value as said from jsonb_each(days) one) told
+    left join public.metric_days known
+      on known.platform = account.platform
+     and known.account_id = account.account_id
+     and known.date = told.day
+   cross join lateral (
+          select count(*) as count
+            from public.ad_metrics fact
+           where fact.platform = account.platform
+             and fact.account_id = account.account_id
+             and fact.date = told.day
+          offset 0
+        ) standing;
+  return found_out;
+end
+$$;
+
+create or replace function public.stage_metric_rows(
+  token uuid,
+  part integer,
+  rows jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform 1 from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_staged_rows as staged (token, part, rows)
+  values (stage_metric_rows.token, stage_metric_rows.part, stage_metric_rows.rows)
+  on conflict on constraint metric_staged_rows_pkey do update set rows = excluded.rows;
+  return true;
+end
+$$;
+
+-- Makes the ledger of `days` what was read of them: `rows` and those that were staged, each
+-- {"date", "campaign_id", "ad_group_id", "ad_id", "kind", "measures", "currency"}. What is the
+-- same is not touched; what was not read is gone. `account` has {"currency", "time_zone"},
+-- `names` [{"level", "id", "name"}]. Returns {"written", "gone"}.
+create or replace function public.store_metric_days(
+  token uuid,
+  account jsonb,
+  days date[],
+  rows jsonb,
+  names jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_nestloop = off
+as $$
+declare
+  of public.metric_accounts;
+  counts jsonb;
+begin
+  select * into of from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+
+  insert into public.metric_names as known (platform, account_id, level, id, name)
+  select of.platform, of.account_id, told.level, told.id, told.name
+    from jsonb_to_recordset(names) told (level text, id text, name text)
+   order by told.level, told.id
+  on conflict on constraint metric_names_pkey do update
+    set name = excluded.name
+    where known.name is distinct from excluded.name;
+
+  with reported as materialized (
+    select row.*
+      from (
+        select store_metric_days.rows as list
+        union all
+        select staged.rows
+          from public.metric_staged_rows staged
+         where staged.token = store_metric_days.token
+      ) part
+     cross join lateral jsonb_to_recordset(part.list) row (
+             date date, campaign_id text, ad_group_id text, ad_id text, kind text,
+             measures jsonb, currency text
+           )
+  ),
+  standing as materialized (
+    select fact.*
+      from public.ad_metrics fact
+     where fact.platform = of.platform
+       and fact.account_id = of.account_id
+       and fact.date = any (days)
+  ),
+  compared as materialized (
+    select coalesce(reported.date, standing.date) as date,
+           coalesce(reported.campaign_id, standing.campaign_id) as campaign_id,
+           coalesce(reported.ad_group_id, standing.ad_group_id) as ad_group_id,
+           coalesce(reported.ad_id, standing.ad_id) as ad_id,
+           reported.kind, reported.measures,
+           coalesce(reported.currency, account ->> 'currency') as currency,
+           standing.measures as measures_before,
+           reported.date is null as is_gone
+      from reported
+      full join standing
+        on standing.date = reported.date
+       and standing.campaign_id = reported.campaign_id
+       and standing.ad_group_id = reported.ad_group_id
+       and standing.ad_id = reported.ad_id
+     where reported.date is null
+        or standing.date is null
+        or (standing.measures, standing.kind, standing.currency, standing.time_zone)
+           is distinct from
+           (reported.measures, reported.kind,
+            coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone')
+  ),
+  written as (
+    insert into public.ad_metrics as fact (
+      platform, account_id, date, campaign_id, ad_group_id, ad_id, kind, measures, currency,
+      time_zone, sync_id
+    )
+    select of.platform, of.account_id, row.date, row.campaign_id, row.ad_group_id, row.ad_id,
+           row.kind, row.measures, row.currency, account ->> 'time_zone', of.sync_id
+      from compared row
+     where not row.is_gone
+     order by row.date, row.campaign_id, row.ad_group_id, row.ad_id
+    on conflict on constraint ad_metrics_pkey do update
+      set kind = excluded.kind,
+          measures = excluded.measures,
+          currency = excluded.currency,
+          time_zone = excluded.time_zone,
+          sync_id = excluded.sync_id
+    returning 1
+  ),
+  gone as (
+    delete from public.ad_metrics fact
+     where fact.platform = of.platform
+       and fact.account_id = of.account_id
+       and fact.date = any (days)
+       and (fact.date, fact.campaign_id, fact.ad_group_id, fact.ad_id) in (
+             select row.date, row.campaign_id, row.ad_group_id, row.ad_id
+               from compared row
+              where row.is_gone
+           )
+    returning 1
+  ),
+  restated as (
+    insert into public.metric_spend_changes as history (
+      platform, account_id, request_id, date, number, sync_id, old_spend, new_spend, changed_at
+    )
+    select of.platform, of.account_id, change.request_id, change.date,
+           least(change.earlier + 1, 30), of.sync_id, change.old, change.new, as_of
+      from public.changed_spend(
+             of.platform, of.account_id,
+             array(select row.ad_id from compared row where row.measures_before is not null),
+             array(select row.date from compared row where row.measures_before is not null),
+             array(
+               select coalesce((row.measures ->> 'spend')::numeric, 0)
+                      - coalesce((row.measures_before ->> 'spend')::numeric, 0)
+                 from compared row
+                where row.measures_before is not null
+             )
+           ) change
+    on conflict on constraint metric_spend_changes_pkey do update
+      set sync_id = excluded.sync_id,
+          new_spend = excluded.new_spend,
+          changed_at = excluded.changed_at
+  )
+  select jsonb_build_object(
+           'written', (select count(*) from written),
+           'gone', (select count(*) from gone)
+         )
+    into counts;
+  delete from public.metric_staged_rows staged where staged.token = store_metric_days.token;
+  return counts;
+end
+$$;
+
+-- How spend of requests and days changes with these changes of ads (three arrays of one length),
+-- before they are made: what stands for the account, what will, and how many changes are known.
+create or replace function public.changed_spend(
+  platform text,
+  account_id text,
+  ads text[],
+  dates date[],
+  differences numeric[]
+)
+returns table (request_id uuid, date date, old numeric, new numeric, earlier integer)
+language sql
+stable
+set search_path = ''
+as $$
+  select change.request_id, change.date, standing.spend, standing.spend + change.difference,
+         known.count
+    from (
+      select link.request_id, ad.date, sum(ad.difference) as difference
+        from unnest(ads, dates, differences) ad (ad_id, date, difference)
+       cross join lateral (
+              select one.request_id
+                from public.metric_ad_links one
+               where one.platform = changed_spend.platform
+                 and one.ad_id = ad.ad_id
+                 and one.is_current
+              offset 0
+            ) link
+       where ad.difference <> 0
+       group by link.request_id, ad.date
+      having sum(ad.difference) <> 0
+    ) change
+   cross join lateral (
+          select sum((fact.measures ->> 'spend')::numeric) as spend
+            from public.metric_ad_links link
+           cross join lateral (
+                  select row.measures
+                    from public.ad_metrics row
+                   where row.platform = changed_spend.platform
+                     and row.ad_id = link.ad_id
+                     and row.date = change.date
+                     and row.account_id = changed_spend.account_id
+                  offset 0
+                ) fact
+           where link.platform = changed_spend.platform
+             and link.request_id = change.request_id
+             and link.is_current
+          offset 0
+        ) standing
+   cross join lateral (
+          select coalesce(max(one.number), 0) as count
+            from public.metric_spend_changes one
+           where one.platform = changed_spend.platform
+             and one.account_id = changed_spend.account_id
+             and one.date = change.date
+             and one.request_id = change.request_id
+          offset 0
+        ) known
+   where standing.spend is not null;
+$$;
+
+-- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "digest"} of each. They are
+-- as of the start of the sync.
+create or replace function public.mark_metric_days(
+  token uuid,
+  connection_id uuid,
+  days jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_days as day (
+    platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
+    spend_read, spend_named, digest
+  )
+  select account.platform, account.account_id, told.key::date, account.attempted_at,
+         account.sync_id, mark_metric_days.connection_id,
+         (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
+         (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
+         told.value ->> 'digest'
+    from jsonb_each(days) told
+  on conflict on constraint metric_days_pkey do update
+    set read_at = excluded.read_at,
+        sync_id = excluded.sync_id,
+        connection_id = excluded.connection_id,
+        rows_read = excluded.rows_read,
+        rows_named = excluded.rows_named,
+        spend_read = excluded.spend_read,
+        spend_named = excluded.spend_named,
+        digest = excluded.digest,
+        failures = 0,
+        try_after = null,
+        problem = null;
+  return true;
+end
+$$;
+
+-- `days` has the reason for each day that could not be read. What stands of it stays; it is tried
+-- again after an hour, two, four, and so on up to three days.
+create or replace function public.leave_out_metric_days(
+  token uuid,
+  days jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_days as day
+    (platform, account_id, date, failures, try_after, problem)
+  select account.platform, account.account_id, told.key::date, 1, as_of + interval '1 hour',
+         told.value
+    from jsonb_each_text(days) told
+  on conflict on constraint metric_days_pkey do update
+    set failures = day.failures + 1,
+        try_after = as_of + least(
+          interval '3 days', interval '1 hour' * power(2, least(day.failures, 10))
+        ),
+        problem = excluded.problem;
+  return true;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'compare_metric_days(uuid, jsonb, interval, timestamptz)',
+    'stage_metric_rows(uuid, integer, jsonb, interval, timestamptz)',
+    'store_metric_days(uuid, jsonb, date[], jsonb, jsonb, interval, timestamptz)',
+    'changed_spend(text, text, text[], date[], numeric[])',
+    'mark_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
+    'leave_out_metric_days(uuid, jsonb, interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

@@ -1,0 +1,300 @@
+-- Metrics, part 7: from the ledger to the dashboard's figures.
+--
+--   derive_metrics        the figures of requests and days, from all that the ledger has
+--   derive_account_days   the same for every request that an account serves, in steps
+--
+-- Figures that are as they should be are not touched, so that deriving a day once more costs
+-- little and brings back what somebody deleted or changed by hand.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- Which days of requests (by their figures) are to be left as they are: retention took facts of
+-- them from the ledger, and not every account that they name was read anew.
+create or replace function public.aged_days(platform text, requests uuid[], dates date[])
+returns table (request_id uuid, date date)
+language sql
+stable
+set search_path = ''
+as $$
+  select distinct figure.request_id, figure.date
+    from public.metric_ledger ledger
+   cross join unnest(requests) wanted (request_id)
+   cross join lateral (
+          select one.request_id, one.date, one.source_detail
+            from public.performance_metrics one
+           where one.request_id = wanted.request_id
+             and one.platform = aged_days.platform
+             and one.derived
+             and one.metric_type in (select kind.metric_type from public.metric_kinds() kind)
+             and one.date = any (dates)
+             and one.date < ledger.whole_from
+          offset 0
+        ) figure
+   cross join lateral jsonb_array_elements_text(figure.source_detail -> 'account_ids') account (id)
+   where not exists (
+           select from public.metric_days day
+            where day.platform = aged_days.platform
+              and day.account_id = account.id
+              and day.date = figure.date
+              and day.read_at is not null
+         );
+$$;
+
+-- The figures of the requests on the days. What an ad lacks, the sum lacks; no row stands for an
+-- unknown value. Figures that are as they should be are not touched; rows that an older worker
+-- left on the same keys go. Returns {"created", "updated", "deleted", "mixed_currency_days"}.
+create or replace function public.derive_metrics(
+  platform text,
+  requests uuid[],
+  dates date[],
+  sync_id uuid,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+declare
+  of constant record := public.metric_expressions();
+  aged_requests uuid[];
+  aged_dates date[];
+  counts jsonb;
+begin
+  -- whoever deletes a request has its row before its links, and so have we
+  perform 1 from public.requests request
+    where request.id = any (requests)
+    order by request.id
+      for key share;
+  -- two accounts that serve one request take turns, so that the later one sees both
+  perform 1
+     from public.metric_ad_links link
+    where link.platform = derive_metrics.platform
+      and link.request_id = any (requests)
+    order by link.request_id, link.ad_id
+      for update;
+  if exists (
+    select from public.metric_ledger ledger where ledger.whole_from > any (dates)
+  ) then
+    select array_agg(aged.request_id), array_agg(aged.date)
+      into aged_requests, aged_dates
+      from public.aged_days(derive_metrics.platform, requests, dates) aged;
+  end if;
+
+  execute format(
+    $query$
+    with facts as materialized (%1$s),
+    aged as materialized (select * from unnest($6, $7) aged (request_id, date)),
+    totals as materialized (
+      select request_id, date, count(*) as facts,
+             min(coalesce(currency, '')) <> max(coalesce(currency, '')) as is_mixed,
+             min(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
+             min(time_zone) as time_zone,
+             (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone))
+               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone))
+               as is_of_several,
+             %2$s
+        from facts
+       group by request_id, date
+    ),
+    several as materialized (
+      select facts.request_id, facts.date,
+             count(distinct facts.ad_id) as ads,
+             jsonb_agg(distinct facts.account_id) as accounts,
+             jsonb_agg(distinct facts.currency) as currencies,
+             jsonb_agg(distinct facts.time_zone) as time_zones
+        from facts
+        join totals
+          on totals.request_id = facts.request_id
+         and totals.date = facts.date
+         and totals.is_of_several
+       group by facts.request_id, facts.date
+    ),
+    described as materialized (
+      select totals.*,
+             jsonb_strip_nulls(jsonb_build_object(
+               'ads', coalesce(several.ads, 1),
+               'ad_id', case when coalesce(several.ads, 1) = 1 then totals.ad_id end,
+               'ad_name', name.name,
+               'currency', case when not totals.is_mixed then totals.currency end,
+               'currencies', case when totals.is_mixed then several.currencies end,
+               'time_zones', coalesce(several.time_zones, jsonb_build_array(totals.time_zone)),
+               'account_ids', coalesce(several.accounts, jsonb_build_array(totals.account_id))
+             )) as source_detail
+        from totals
+        left join several
+          on several.request_id = totals.request_id and several.date = totals.date
+        left join lateral (
+               select one.name
+                 from public.metric_names one
+                where one.platform = $1
+                  and one.account_id = totals.account_id
+                  and one.level = 'ad'
+                  and one.id = totals.ad_id
+                  and coalesce(several.ads, 1) = 1
+               offset 0
+             ) name on true
+       where (totals.request_id, totals.date) not in (select * from aged)
+    ),
+    expected as materialized (
+      select described.request_id, described.date, described.source_detail, figure.metric_type,
+             figure.value
+        from described
+       cross join lateral (values (%3$s)) figure (metric_type, value)
+    ),
+    standing as materialized (
+      select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
+    ),
+    written as (
+      insert into public.performance_metrics as figure (
+        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
+        created_at, updated_at
+      )
+      select expected.request_id, $1, expected.metric_type, expected.value, expected.date,
+             'api_sync', expected.source_detail, $4, true, $5, $5
+        from expected
+        left join standing
+          on standing.request_id = expected.request_id
+         and standing.date = expected.date
+         and standing.metric_type = expected.metric_type
+       where expected.value is not null
+         and (standing.id is null
+              or standing.value is distinct from expected.value
+              or standing.source_detail is distinct from expected.source_detail)
+      on conflict (request_id, platform, metric_type, date) where derived do update
+        set value = excluded.value,
+            source = excluded.source,
+            source_detail = excluded.source_detail,
+            sync_id = coalesce(excluded.sync_id, figure.sync_id),
+            updated_at = excluded.updated_at
+      -- xmax is 0 in a row that this statement inserted
+      returning figure.xmax = 0 as is_new
+    ),
+    -- what the ledger no longer supports, and what an older worker left on the same keys
+    removed as (
+      delete from public.performance_metrics
+       where id = any (array(
+               select standing.id
+                 from standing
+                 left join expected
+                   on expected.request_id = standing.request_id
+                  and expected.date = standing.date
+                  and expected.metric_type = standing.metric_type
+                where expected.value is null
+               union all
+               select older.id
+                 from unnest($2) wanted (request_id)
+                cross join lateral (
+                        select figure.id, figure.request_id, figure.date
+                          from public.performance_metrics figure
+                         where figure.request_id = wanted.request_id
+                           and figure.platform = $1
+                           and figure.date = any ($3)
+                           and figure.metric_type
+                               in (select kind.metric_type from public.metric_kinds() kind)
+                           and figure.source = 'api_sync'
+                           and figure.derived is not true
+                        offset 0
+                      ) older
+                where (older.request_id, older.date) not in (select * from aged)
+             ))
+      returning 1
+    )
+    select jsonb_build_object(
+             'created', (select count(*) from written where is_new),
+             'updated', (select count(*) from written where not is_new),
+             'deleted', (select count(*) from removed),
+             'mixed_currency_days', (select count(*) from totals where is_mixed)
+           )
+    $query$,
+    public.facts_query(), of.sums, of.figures, public.standing_query()
+  )
+  into counts
+  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates;
+  return counts;
+end
+$$;
+
+-- The requests that an account serves, in order, at most `most` after `after`.
+create or replace function public.account_requests(
+  account public.metric_accounts,
+  after uuid,
+  most integer
+)
+returns uuid[]
+language sql
+stable
+set search_path = ''
+set enable_nestloop = off
+as $$
+  select array(
+    select distinct link.request_id
+      from public.metric_names ad
+      join public.metric_ad_links link
+        on link.platform = (account).platform
+       and link.ad_id = ad.id
+       and link.is_current
+     where ad.platform = (account).platform
+       and ad.account_id = (account).account_id
+       and ad.level = 'ad'
+       and (account_requests.after is null or link.request_id > account_requests.after)
+     order by link.request_id
+     limit most
+  );
+$$;
+
+-- A step over the requests that the account serves. Returns what derive_metrics does and "after",
+-- from where to go on; null when all are done. With `is_doubted` only what differs is derived.
+create or replace function public.derive_account_days(
+  token uuid,
+  days date[],
+  after uuid,
+  most integer,
+  is_doubted boolean,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+  requests uuid[];
+  last uuid;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  requests := public.account_requests(account, derive_account_days.after, most);
+  last := case when cardinality(requests) = most then requests[most] end;
+  if is_doubted then
+    requests := public.differing_requests(account.platform, requests, days);
+  end if;
+  return jsonb_build_object('after', last)
+    || public.derive_metrics(account.platform, requests, days, account.sync_id, as_of);
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'aged_days(text, uuid[], date[])',
+    'derive_metrics(text, uuid[], date[], uuid, timestamptz)',
+    'account_requests(public.metric_accounts, uuid, integer)',
+    'derive_account_days(uuid, date[], uuid, integer, boolean, interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

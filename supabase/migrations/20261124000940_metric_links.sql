@@ -1,0 +1,334 @@
+-- Metrics, part 8: which ads are ours, and what no request names.
+--
+--   refresh_ad_links    makes the links what requests.metadata says now, in slices of requests
+--   settle_ad_links     figures of requests whose ads changed, in slices of days
+--   load_named_ads      the ads to be stored, for a sync
+--   store_unnamed_ads, forget_unnamed_ads
+--                       the ads of an account that no request names
+--
+-- The first two are no part of a sync: whatever a mapping costs, no account waits for it.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- A step over requests in order, at most `most` after `after`. `mapping_keys` has the key of
+-- requests.metadata for each platform. Returns {"after", "arrived", "departed"}; "after" is null
+-- when all are done.
+create or replace function public.refresh_ad_links(
+  mapping_keys jsonb,
+  after uuid default null,
+  most integer default 5000,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_nestloop = off
+as $$
+declare
+  requests uuid[];
+  counts jsonb;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('refresh_ad_links', 0));
+  requests := array(
+    select request.id
+      from public.requests request
+     where refresh_ad_links.after is null or request.id > refresh_ad_links.after
+     order by request.id
+     limit most
+  );
+  with named as materialized (
+    select distinct key.platform collate "C" as platform, request.id as request_id,
+           ad.id collate "C" as ad_id
+      from public.requests request
+     cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
+     cross join lateral (
+             -- mostly it is the id itself
+             select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
+             union all
+             select public.ad_ids_in(request.metadata -> key.name)
+              where request.metadata ->> key.name !~ '^[0-9]+$'
+           ) ad (id)
+     where request.id = any (requests) and request.metadata ? key.name
+  ),
+  known as materialized (
+    select link.platform, link.request_id, link.ad_id
+      from public.metric_ad_links link
+     where link.request_id = any (requests)
+       and link.is_current
+       and mapping_keys ? link.platform
+  ),
+  arrived as materialized (select * from named except select * from known),
+  departed as materialized (select * from known except select * from named),
+  inserted as (
+    insert into public.metric_ad_links as link (platform, request_id, ad_id)
+    select arrived.platform, arrived.request_id, arrived.ad_id
+      from arrived
+     order by arrived.request_id, arrived.ad_id
+    on conflict on constraint metric_ad_links_pkey do update set is_current = true
+  ),
+  dropped as (
+    update public.metric_ad_links link
+       set is_current = false
+     where link.request_id = any (requests)
+       and (link.platform, link.request_id, link.ad_id) in (select * from departed)
+  ),
+  remembered as (
+    insert into public.metric_named_ads (platform, ad_id, named_at)
+    select distinct arrived.platform, arrived.ad_id, as_of from arrived
+    on conflict do nothing
+  ),
+  unsettled as (
+    insert into public.metric_unsettled_requests as unsettled (platform, request_id)
+    select departed.platform, departed.request_id from departed
+    union
+    select arrived.platform, arrived.request_id
+      from arrived
+     where exists (
+             select from public.ad_metrics fact
+              where fact.platform = arrived.platform and fact.ad_id = arrived.ad_id
+             offset 0 -- looked up ad by ad: the ledger is never read as a whole
+           )
+    on conflict on constraint metric_unsettled_requests_pkey do update set before = 'infinity'
+  )
+  select jsonb_build_object(
+           'arrived', (select count(*) from arrived),
+           'departed', (select count(*) from departed),
+           'after', case when cardinality(requests) = most then requests[most] end
+         )
+    into counts;
+  return counts;
+end
+$$;
+
+-- A step over some days of one request, at most some `most` facts. Returns
+--   {"is_finished", "created", "updated", "deleted", "mixed_currency_days"}.
+create or replace function public.settle_ad_links(
+  most integer,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  one public.metric_unsettled_requests;
+  ads integer;
+  newest date;
+  oldest date;
+begin
+  select * into one
+    from public.metric_unsettled_requests unsettled
+   order by unsettled.platform, unsettled.request_id
+   limit 1
+     for update skip locked;
+  if not found then
+    return '{"is_finished": true}';
+  end if;
+
+  select count(*), max(fact.date)
+    into ads, newest
+    from public.metric_ad_links link
+    left join lateral (
+           select row.date
+             from public.ad_metrics row
+            where row.platform = one.platform and row.ad_id = link.ad_id and row.date < one.before
+            order by row.date desc
+            limit 1
+         ) fact on true
+   where link.platform = one.platform and link.request_id = one.request_id;
+  -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
+  select greatest(newest, max(figure.date))
+    into newest
+    from public.performance_metrics figure
+   where figure.request_id = one.request_id
+     and figure.platform = one.platform
+     and figure.metric_type in (select kind.metric_type from public.metric_kinds() kind)
+     and figure.derived
+     and figure.date < one.before;
+
+  if newest is null then
+    delete from public.metric_ad_links link
+     where link.platform = one.platform
+       and link.request_id = one.request_id
+       and not link.is_current;
+    delete from public.metric_unsettled_requests unsettled
+     where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
+    return '{"is_finished": false, "created": 0, "updated": 0, "deleted": 0}';
+  end if;
+  oldest := newest - least(greatest(most / greatest(ads, 1), 1), 400) + 1;
+  update public.metric_unsettled_requests unsettled
+     set before = oldest
+   where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
+  return public.derive_metrics(
+    one.platform, array[one.request_id],
+    array(select day::date from generate_series(oldest, newest, interval '1 day') day),
+    null, as_of
+  ) || '{"is_finished": false}';
+end
+$$;
+
+-- The ids of the ads to be stored, in order, at most `most` after `after`, as {"ads": [...],
+-- "is_newly_named": whether the account reported one of them before it was named}.
+create or replace function public.load_named_ads(
+  platform text,
+  account_id text,
+  after text default '',
+  most integer default 20000,
+  as_of timestamptz default now()
+)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'ads', coalesce(
+      (
+        select jsonb_agg(page.ad_id order by page.ad_id)
+          from (
+            select named.ad_id
+              from public.metric_named_ads named
+             where named.platform = load_named_ads.platform
+               and named.ad_id > load_named_ads.after
+             order by named.ad_id
+             limit most
+          ) page
+      ),
+      '[]'
+    ),
+    'is_newly_named', exists (
+      select
+        from public.metric_unnamed_ads unnamed
+        join public.metric_named_ads named
+          on named.platform = unnamed.platform and named.ad_id = unnamed.ad_id
+       where unnamed.platform = load_named_ads.platform
+         and unnamed.account_id = load_named_ads.account_id
+    )
+  );
+$$;
+
+-- What a sync read of ads that no request names: [{"ad_id", "ad_name", "campaign_id",
+-- "campaign_name", "spend", "currency", "first_date", "last_date"}]. `mode` says how much of the
+-- look-back that is: whole; part, where several syncs read it together; or recent, which adds
+-- ads that are new.
+create or replace function public.store_unnamed_ads(
+  token uuid,
+  mode text,
+  ads jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_unnamed_ads as known (
+    platform, account_id, ad_id, ad_name, campaign_id, campaign_name, spend, currency,
+    first_date, last_date, round_started_at
+  )
+  select account.platform, account.account_id, told.ad_id, told.ad_name, told.campaign_id,
+         told.campaign_name, told.spend, told.currency, told.first_date, told.last_date,
+         coalesce(account.round_started_at, account.attempted_at)
+    from jsonb_to_recordset(ads) told (
+           ad_id text, ad_name text, campaign_id text, campaign_name text, spend numeric,
+           currency text, first_date date, last_date date
+         )
+   order by told.ad_id
+  on conflict on constraint metric_unnamed_ads_pkey do update
+    set ad_name = excluded.ad_name,
+        campaign_id = excluded.campaign_id,
+        campaign_name = excluded.campaign_name,
+        currency = excluded.currency,
+        spend = case
+          when mode = 'whole' or known.round_started_at <> excluded.round_started_at
+               and mode = 'part'
+            then excluded.spend
+          when mode = 'recent' then known.spend
+          else known.spend + excluded.spend
+        end,
+        first_date = case
+          when mode = 'whole' or known.round_started_at <> excluded.round_started_at
+               and mode = 'part'
+            then excluded.first_date
+          else least(known.first_date, excluded.first_date)
+        end,
+        last_date = case
+          when mode = 'whole' then excluded.last_date
+          else greatest(known.last_date, excluded.last_date)
+        end,
+        round_started_at = case
+          when mode = 'recent' then known.round_started_at else excluded.round_started_at
+        end
+    where mode = 'part'
+       or (mode = 'recent' and known.last_date < excluded.last_date)
+       or (mode = 'whole'
+           and (known.ad_name, known.campaign_id, known.campaign_name, known.spend,
+                known.currency, known.first_date, known.last_date)
+               is distinct from
+               (excluded.ad_name, excluded.campaign_id, excluded.campaign_name, excluded.spend,
+                excluded.currency, excluded.first_date, excluded.last_date));
+  return true;
+end
+$$;
+
+-- Ads that a complete reading of the look-back did not have: all but `kept`; with null, those of
+-- earlier rounds than this one.
+create or replace function public.forget_unnamed_ads(
+  token uuid,
+  kept text[],
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  delete from public.metric_unnamed_ads known
+   where known.platform = account.platform
+     and known.account_id = account.account_id
+     and case
+           when kept is null then known.round_started_at
+                < coalesce(account.round_started_at, account.attempted_at)
+           else known.ad_id <> all (kept)
+         end;
+  return true;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'refresh_ad_links(jsonb, uuid, integer, timestamptz)',
+    'settle_ad_links(integer, timestamptz)',
+    'load_named_ads(text, text, text, integer, timestamptz)',
+    'store_unnamed_ads(uuid, text, jsonb, interval, timestamptz)',
+    'forget_unnamed_ads(uuid, text[], interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

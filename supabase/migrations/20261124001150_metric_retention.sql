@@ -1,0 +1,108 @@
+-- Retention of the metrics' ledger: what is older than the policy for ad_metrics says goes, with
+-- its history of restatements; the figures stay.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- The ledger has no times but days: those that ended before the cutoff, wherever the account is.
+create or replace function public.ledger_cutoff(cutoff timestamptz)
+returns date
+language sql
+immutable
+set search_path = ''
+as $$
+  select (cutoff at time zone 'UTC')::date - 1;
+$$;
+
+-- At most `batch_size` facts of the oldest days, with what is known of these days. From the first
+-- batch on, figures of days before the cutoff are left as they are (metric_ledger), so that no
+-- half-purged day makes a figure. Returns how many rows went.
+create or replace function public.purge_ad_metrics_batch(cutoff timestamptz, batch_size integer)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant date := public.ledger_cutoff(cutoff);
+  facts integer;
+  days integer;
+  changes integer;
+begin
+  insert into public.metric_ledger as ledger (whole_from)
+  values (before)
+  on conflict (is_one) do update
+    set whole_from = greatest(ledger.whole_from, excluded.whole_from)
+    where ledger.whole_from < excluded.whole_from;
+  -- first: a day without it counts as one that the ledger no longer has
+  delete from public.metric_days day
+   where day.ctid = any (array(
+           select due.ctid from public.metric_days due where due.date < before limit batch_size
+         ));
+  get diagnostics days = row_count;
+  delete from public.metric_spend_changes change
+   where change.ctid = any (array(
+           select due.ctid
+             from public.metric_spend_changes due
+            where due.date < before
+            limit batch_size
+         ));
+  get diagnostics changes = row_count;
+  if days = batch_size then
+    return days + changes;
+  end if;
+  delete from public.ad_metrics fact
+   where fact.ctid = any (array(
+           select due.ctid from public.ad_metrics due where due.date < before limit batch_size
+         ));
+  get diagnostics facts = row_count;
+  return facts + days + changes;
+end
+$$;
+
+-- The rows that a policy would purge, counted up to `most`.
+create or replace function public.count_aged_facts(cutoff timestamptz, most integer)
+returns bigint
+language sql
+stable
+set search_path = ''
+as $$
+  select count(*)
+    from (
+      select from public.ad_metrics fact where fact.date < public.ledger_cutoff(cutoff)
+      union all
+      select from public.metric_days day where day.date < public.ledger_cutoff(cutoff)
+      union all
+      select
+        from public.metric_spend_changes change
+       where change.date < public.ledger_cutoff(cutoff)
+       limit most
+    ) counted;
+$$;
+
+do $$
+begin
+  if to_regclass('public.ad_metrics_date_idx') is null then
+    create index ad_metrics_date_idx
+      on public.ad_metrics using brin (date);
+  end if;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'ledger_cutoff(timestamptz)',
+    'purge_ad_metrics_batch(timestamptz, integer)',
+    'count_aged_facts(timestamptz, integer)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';
