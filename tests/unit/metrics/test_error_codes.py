@@ -130,7 +130,7 @@ def named_meanings() -> Iterable[tuple[str, Meaning]]:
         yield name, tiktok_codes.meaning_of(code)
 
 
-@pytest.mark.parametrize(("meanings", "words"), WORDS, ids=lambda one: str(one)[:20])
+@pytest.mark.parametrize(("meanings", "words"), WORDS, ids=[words for _, words in WORDS])
 def test_what_a_name_says_is_what_it_means(meanings: set[Meaning], words: str) -> None:
     said = [(name, meaning) for name, meaning in named_meanings() if re.search(words, name)]
     assert said
