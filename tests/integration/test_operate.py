@@ -73,8 +73,41 @@ def test_redrive(run: Run, dead: str, stack: LocalStack) -> None:
     assert run("dead", "redrive", dead)[0] == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "dead redrive",
+        "dead redrive --all --yes --error is_archived",
+        "dead redrive --all --yes {id}",
+        "dead redrive {id} --config {id}",
+        "parked release",
+        "parked release C1 --all",
+    ],
+)
+def test_what_is_meant_must_be_said_once(
+    run: Run, dead: str, arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments.format(id=dead).split()) == (2, "")
+    assert "Say which: " in capsys.readouterr().err
+
+
+def test_a_list_says_that_it_was_cut(
+    run: Run, dead: str, stack: LocalStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.connection.execute(
+        "insert into notification_queue (config_id, entity_id, entity_type, attempts, "
+        "max_attempts) "
+        "select config_id, entity_id, entity_type, attempts, max_attempts from notification_queue "
+        "where id = %s",
+        (dead,),
+    )
+    assert len(json.loads(run("dead", "list", "--limit", "1", "--json")[1])) == 1
+    assert "There are more than these 1: --limit" in capsys.readouterr().err
+    run("dead", "list", "--limit", "2")
+    assert "There are more" not in capsys.readouterr().err
+
+
 def test_redriving_all_asks_first(run: Run, dead: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("dead", "redrive")[0] == 2
     assert run("dead", "redrive", "--all")[0] == 1
     assert "--yes" in capsys.readouterr().err
     assert run("dead", "redrive", "--all", "--yes", "--json") == (0, '{"redriven": 1}\n')
@@ -186,7 +219,6 @@ def test_a_parked_destination_is_released(
             "values (%s, now(), 'is_archived', now(), now())",
             (destination,),
         )
-    assert run("parked", "release")[0] == 2
     assert run("parked", "release", "C1") == (0, "1 released.\n")
     assert [row["destination"] for row in json.loads(run("parked", "list", "--json")[1])] == [
         "C2", "U3"

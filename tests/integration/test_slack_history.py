@@ -14,6 +14,7 @@ from local.fakes.slack import DISTRIBUTED_APP
 from local.faults import Fault
 from tests.integration.slack_caller import AVA, CREATIVE, Caller
 from tests.integration.slack_peer import MESSAGE, NO_ANSWER, Peer, refusal
+from workers.doctor.slack_checks import check_slack
 from workers.errors import (
     CannotLookError,
     CredentialsError,
@@ -69,7 +70,7 @@ def test_a_page_holds_our_own_posts_alone(reader: Peer) -> None:
         ),
     )
 
-    assert read(reader) == HistoryPage({"a": "151.25", "b": "109.000001"}, None)
+    assert read(reader) == HistoryPage({"a": "151.25", "b": "109.000001"}, None, messages=11)
     assert read(reader).found  # whose bot it is was asked once
     assert len(reader.requests("auth.test")) == 1
 
@@ -273,6 +274,39 @@ def test_one_page_a_minute_comes_to_its_end(slack: Caller) -> None:
 
     assert below is None
     assert found == posted
+
+
+@pytest.mark.parametrize(
+    ("settings", "posts", "expected"),
+    [
+        (DISTRIBUTED_APP, 16, ("warning", "Slack serves 15 messages of history at a time")),
+        ({}, 16, ("ok", "Slack serves history to this app as to one that a workspace made")),
+        ({}, 15, ("ok", "which kind of app this is cannot be seen before some channel has more")),
+    ],
+)
+def test_the_doctor_sees_which_kind_of_app_it_is(
+    slack: Caller, settings: dict[str, Any], posts: int, expected: tuple[str, str]
+) -> None:
+    ours = client(slack)
+    slack.control.configure(**settings)
+    for number in range(posts):
+        ours.post(CREATIVE, MESSAGE, f"d{number}")
+    report: dict[str, Any] = {"channels": [CREATIVE], "configs": []}
+
+    *_, found = check_slack(ours, report, lambda: True)
+
+    level, text = expected
+    assert (found.level, found.text[: len(text)]) == (level, text)
+
+
+def test_the_doctor_leaves_open_what_it_may_not_look_at(slack: Caller) -> None:
+    scopes = slack.control.state()["tokens"][slack.token]["scopes"]
+    slack.change("tokens", slack.token, scopes=[one for one in scopes if one != "channels:history"])
+    report: dict[str, Any] = {"channels": [CREATIVE], "configs": []}
+
+    found = [one.text for one in check_slack(client(slack), report, lambda: True)]
+
+    assert not [text for text in found if "kind of app" in text]
 
 
 def test_a_post_to_a_person_names_the_conversation_to_look_into(slack: Caller) -> None:

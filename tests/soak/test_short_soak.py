@@ -9,13 +9,16 @@ from tests.soak.tally import Tally
 
 FIRST_SEED = 300
 ROUNDS_OF_EACH = 2
+# Rounds that broke a promise once. What they played changes with the soak, so that each is a chance
+# only; a promise that broke has tests of its own besides.
+ONCE_BROKEN = (90210, 55560)
 
 
 def test_a_few_rounds_keep_every_promise(api: Api) -> None:
     tally = Tally()
     with ground_over(api) as ground:
-        for seed in range(FIRST_SEED, FIRST_SEED + ROUNDS_OF_EACH * len(PLAYS)):
+        for seed in (*ONCE_BROKEN, *range(FIRST_SEED, FIRST_SEED + ROUNDS_OF_EACH * len(PLAYS))):
             play(ground, seed, tally)
-    assert tally.count("rounds") == ROUNDS_OF_EACH * len(PLAYS)
+    assert tally.count("rounds") == len(ONCE_BROKEN) + ROUNDS_OF_EACH * len(PLAYS)
     assert tally.count("faults struck") > 0
     assert tally.kind("notifications", "lost") == tally.kind("duplicates", "unmarked") == 0

@@ -8,7 +8,7 @@ import pytest
 
 from workers.doctor.slack_checks import MOST_PLACES, check_slack
 from workers.errors import TransientError
-from workers.notifications.slack import ChannelInfo, Identity, Slack
+from workers.notifications.slack import ChannelInfo, HistoryPage, Identity, Slack
 
 
 class SlowSlack:
@@ -23,6 +23,9 @@ class SlowSlack:
     def channel_info(self, channel: str) -> ChannelInfo:
         self.now += 5
         return ChannelInfo(channel, "general", False, True, False)
+
+    def history_page(self, channel: str, oldest: float, latest: str | float | None) -> HistoryPage:
+        return HistoryPage({}, None, 0)
 
     def open_dm(self, person: str) -> str:
         self.now += 5
@@ -45,4 +48,4 @@ def test_what_was_not_reached_is_said(limit: float, looked_at: int, told: str) -
     report: dict[str, Any] = {"channels": [f"C{n:02}" for n in range(40)], "configs": configs}
     found = list(check_slack(cast(Slack, slack), report, lambda: slack.now < limit))
     assert slack.now == looked_at * 5
-    assert found[-1].text.startswith(told)
+    assert any(one.text.startswith(told) for one in found)

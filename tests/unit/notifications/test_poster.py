@@ -123,7 +123,7 @@ class Bench:
 
 
 def page(*found: str, read_down_to: str | None = None) -> HistoryPage:
-    return HistoryPage(dict.fromkeys(found, "7.7"), read_down_to)
+    return HistoryPage(dict.fromkeys(found, "7.7"), read_down_to, len(found))
 
 
 def two(**values: Any) -> tuple[Delivery, Delivery]:

@@ -23,6 +23,11 @@ _LOOK_SCOPES: Final = (
 )
 # conversations.info allows some fifty calls a minute (tier 3).
 MOST_PLACES: Final = 40
+# How many messages a page of history has for an app that is distributed outside Slack's
+# Marketplace, which may ask for one a minute: https://docs.slack.dev/apis/web-api/rate-limits
+_DISTRIBUTED_PAGE: Final = 15
+# In how many channels to look for a page that tells the kinds of apps apart.
+_MOST_PAGES: Final = 3
 
 
 def check_slack(
@@ -41,10 +46,14 @@ def check_slack(
     people = sorted({one["slack_id"] for one in report["configs"] if _is_personal(one)})
     places = [(_channel, one) for one in channels] + [(_person, one) for one in people]
     looked_at = 0
+    joined: list[str] = []
     for check, place in places[:MOST_PLACES]:
         if not has_time():
             break
-        yield from check(slack, place)
+        findings = list(check(slack, place))
+        if check is _channel and findings[0].level == "ok":
+            joined.append(place)
+        yield from findings
         looked_at += 1
     if looked_at < len(places):
         why = "to stay within Slack's limits" if looked_at == MOST_PLACES else "for want of time"
@@ -52,6 +61,8 @@ def check_slack(
             f"{len(places) - looked_at} more channels and people were not looked at, {why}",
             "Nothing to fix; one that refuses a message is parked and says why",
         )
+    if has_time() and looked_at:
+        yield from _kind_of_app(slack, joined[:_MOST_PAGES])
 
 
 def post_test(slack: Slack, clock: Clock, channel: str, now: float) -> Iterator[Finding]:
@@ -106,6 +117,41 @@ def _scopes(granted: Sequence[str]) -> Iterator[Finding]:
         )
     if not lacking and not unseen:
         yield ok("the token has the scopes that are needed")
+
+
+def _kind_of_app(slack: Slack, joined: Sequence[str]) -> Iterator[Finding]:
+    """Whether Slack serves history to this app as it does to those of a workspace's own.
+
+    It says so nowhere; a page of a channel with more than fifteen messages shows it.
+    """
+    is_served = False
+    for channel in joined:
+        try:
+            page = slack.history_page(channel, 0.0, None)
+        except CannotLookError:
+            continue  # a scope that is missing is a finding of its own
+        except WorkerError as error:
+            yield warning(
+                f"which kind of app this is could not be seen: {error}", "Run the doctor later"
+            )
+            return
+        is_served = True
+        if page.messages > _DISTRIBUTED_PAGE:
+            yield ok("Slack serves history to this app as to one that a workspace made for itself")
+            return
+        if page.read_down_to is not None:
+            yield warning(
+                f"Slack serves {page.messages} messages of history at a time, as it does once a "
+                "minute to apps that are distributed outside its Marketplace: to settle a message "
+                "that may have been posted can take a quarter of an hour",
+                "Make an app of your workspace's own from slack-manifest.yaml, and store its token",
+            )
+            return
+    if is_served:
+        yield ok(
+            "which kind of app this is cannot be seen before some channel has more than "
+            f"{_DISTRIBUTED_PAGE} messages"
+        )
 
 
 def _channels(report: Mapping[str, Any]) -> list[str]:

@@ -105,11 +105,13 @@ class HistoryPage:
 
     `found`: delivery id → ts of the posts in it that are this bot's own, of several copies the
     earliest. `read_down_to`: the ts of the oldest message read where there may be older ones
-    within the window, to go on below; None when the window was read to its end.
+    within the window, to go on below; None when the window was read to its end. `messages`: how
+    many of anybody's it has.
     """
 
     found: Mapping[str, str]
     read_down_to: str | None
+    messages: int
 
 
 class Slack:
@@ -220,7 +222,11 @@ class Slack:
             raise _incomplete()
         entries = [entry for entry in messages if isinstance(entry, dict)]
         end = latest if isinstance(latest, str) else None
-        return HistoryPage(_own_posts(entries, bot_id), _read_down_to(answer, entries, start, end))
+        return HistoryPage(
+            found=_own_posts(entries, bot_id),
+            read_down_to=_read_down_to(answer, entries, start, end),
+            messages=len(entries),
+        )
 
     def delete(self, channel: str, ts: str) -> None:
         """Delete one of the bot's own messages."""

@@ -55,6 +55,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def limit(parser: argparse.ArgumentParser, usual: int) -> None:
+    """`--limit`: how many rows of a list to show."""
+    parser.add_argument("--limit", type=positive, default=usual, help=f"at most so many ({usual})")
+
+
 def one_or_all(parser: argparse.ArgumentParser, what: str) -> None:
     """`ID` or `--all`, and not both."""
     either = parser.add_mutually_exclusive_group()

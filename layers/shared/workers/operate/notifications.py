@@ -8,8 +8,8 @@ import sys
 from typing import Any, TextIO
 
 from workers.database import Database
-from workers.operate.command_line import confirmed, row_id, verb
-from workers.operate.output import as_json, show
+from workers.operate.command_line import confirmed, limit, row_id, verb
+from workers.operate.output import as_json, show, show_page
 from workers.settings import Settings
 
 # So many at a time stay well within the API's statement timeout.
@@ -29,7 +29,7 @@ def add_subjects(subjects: Any) -> None:
     verbs = dead.add_subparsers(required=True, metavar="VERB")
     one = verb(verbs, "list", list_dead)
     _choice(one)
-    one.add_argument("--limit", type=_positive, default=100, help="at most so many (100)")
+    limit(one, 100)
     verb(verbs, "show", show_dead).add_argument("id", type=row_id, help="the notification's id")
     one = verb(verbs, "redrive", redrive_dead)
     one.add_argument("id", nargs="?", type=row_id, help="the notification's id")
@@ -50,13 +50,6 @@ def add_subjects(subjects: Any) -> None:
     one.add_argument("--all", action="store_true", help="every one")
 
 
-def _positive(text: str) -> int:
-    """Raises argparse's error for what is not a whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
-    return int(text)
-
-
 def _choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=row_id, metavar="ID", help="only those of this config")
     parser.add_argument("--error", metavar="CODE", help="only those that ended with this code")
@@ -70,13 +63,13 @@ def list_dead(
         "list_dead_notifications",
         config_id=options.config,
         error_code=options.error,
-        row_limit=options.limit,
+        row_limit=options.limit + 1,
     )
     columns = (
         "id", "event_type", "outcome", "created_at", "destinations", "in_doubt", "error_code",
         "error",
     )  # fmt: skip
-    show(rows, columns, options, out, empty="No dead letters.")
+    show_page(rows, columns, options, out, empty="No dead letters.")
     return 0
 
 
@@ -101,8 +94,9 @@ def redrive_dead(
         "config_id": options.config,
         "error_code": options.error,
     }
-    if not any(which.values()) and not options.all:
-        sys.stderr.write("Say which: an ID, --config, --error or --all.\n")
+    by_id, by_choice = bool(options.id), bool(options.config or options.error)
+    if by_id + by_choice + options.all != 1:
+        sys.stderr.write("Say which: an ID, or --config and --error, or --all.\n")
         return 2
     if options.all and not confirmed("Deliver every dead and expired notification?", options):
         return 1
@@ -167,7 +161,7 @@ def release_parked(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
     """Have a parked channel or person tried again by the next run."""
-    if not options.destination and not options.all:
+    if bool(options.destination) == options.all:
         sys.stderr.write("Say which: a channel or person, or --all.\n")
         return 2
     count = database.call("release_parked", destination=options.destination)

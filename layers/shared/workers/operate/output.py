@@ -66,6 +66,21 @@ def show(
         out.write("\n".join(_table(columns, cells) or _blocks(columns, cells)) + "\n")
 
 
+def show_page(
+    rows: list[dict[str, Any]],
+    columns: Sequence[str],
+    options: argparse.Namespace,
+    out: TextIO,
+    *,
+    empty: str,
+) -> None:
+    """`show` for the rows up to `options.limit`. The caller asks for one more than that, which is
+    not shown: it only tells that there are more."""
+    show(rows[: options.limit], columns, options, out, empty=empty)
+    if len(rows) > options.limit:
+        say(f"There are more than these {options.limit}: --limit shows further ones.")
+
+
 def width_of(text: str) -> int:
     """The columns that it takes: two for wide characters, none for what combines."""
     return sum(

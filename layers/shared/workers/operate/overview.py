@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 from workers.database import Database
 from workers.doctor.health import assess
-from workers.operate.command_line import positive, verb
-from workers.operate.output import as_json, say, show
+from workers.operate.command_line import limit, verb
+from workers.operate.output import as_json, show, show_page
 from workers.settings import Settings
 
 STATUSES = ("in_progress", "success", "partial", "failed")
@@ -21,13 +21,9 @@ def add_subjects(subjects: Any) -> None:
     syncs = subjects.add_parser("syncs", help="the syncs of ad accounts")
     one = verb(syncs.add_subparsers(required=True, metavar="VERB"), "list", list_syncs)
     one.add_argument("--status", choices=STATUSES, help="only those that ended so")
-    _limit(one)
+    limit(one, 50)
     queue = subjects.add_parser("queue", help="the notifications that wait")
-    _limit(verb(queue.add_subparsers(required=True, metavar="VERB"), "list", list_queue))
-
-
-def _limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", type=positive, default=50, help="at most so many (50)")
+    limit(verb(queue.add_subparsers(required=True, metavar="VERB"), "list", list_queue), 50)
 
 
 def status(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
@@ -62,7 +58,7 @@ def list_syncs(
     columns = (
         "start_time", "platform", "account", "status", "seconds", "created", "updated", "error"
     )  # fmt: skip
-    _show_page(rows, columns, options, out, empty="No ad account was synced yet.")
+    show_page(rows, columns, options, out, empty="No ad account was synced yet.")
     return 0
 
 
@@ -72,22 +68,8 @@ def list_queue(
     """The notifications that wait to be delivered, oldest first."""
     rows = database.call("list_waiting_notifications", row_limit=options.limit + 1)
     columns = ("id", "event_type", "created_at", "next_attempt_at", "attempts", "error")
-    _show_page(rows, columns, options, out, empty="Nothing waits.")
+    show_page(rows, columns, options, out, empty="Nothing waits.")
     return 0
-
-
-def _show_page(
-    rows: list[dict[str, Any]],
-    columns: tuple[str, ...],
-    options: argparse.Namespace,
-    out: TextIO,
-    *,
-    empty: str,
-) -> None:
-    """Of one row more than asked for only that there are more is said."""
-    show(rows[: options.limit], columns, options, out, empty=empty)
-    if len(rows) > options.limit:
-        say(f"There are more than these {options.limit}: --limit shows further ones.")
 
 
 def _about(count: int) -> str:
