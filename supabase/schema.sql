@@ -2042,13 +2042,7 @@ AS $function$
           left join public.metric_accounts account
             on account.platform = public.metric_platform(connection.platform)
            and account.account_id = public.metric_account_id(connection.account_id)
-          left join lateral (
-                 select log.status, log.error_message, log.details
-                   from public.metric_sync_logs log
-                  where log.platform_connection_id = connection.id or log.id = account.sync_id
-                  order by log.start_time desc nulls last
-                  limit 1
-               ) last on true
+          left join lateral public.last_sync_log(connection.id, account.sync_id) last on true
          where connection.is_active
       ),
       '[]'
@@ -2767,6 +2761,30 @@ $function$;
 revoke all on function public.holds_worker_lease(text,uuid) from public, anon, authenticated, service_role;
 grant execute on function public.holds_worker_lease(text,uuid) to service_role;
 
+CREATE OR REPLACE FUNCTION public.last_sync_log(connection_id uuid, sync_id uuid)
+ RETURNS SETOF public.metric_sync_logs
+ LANGUAGE sql
+ STABLE ROWS 1
+ SET search_path TO ''
+AS $function$
+  select (log).*
+    from (
+           (
+             select log
+               from public.metric_sync_logs log
+              where log.platform_connection_id = last_sync_log.connection_id
+              order by log.start_time desc nulls last
+              limit 1
+           )
+           union all
+           select log from public.metric_sync_logs log where log.id = last_sync_log.sync_id
+         ) newest (log)
+   order by (log).start_time desc nulls last
+   limit 1;
+$function$;
+revoke all on function public.last_sync_log(uuid,uuid) from public, anon, authenticated, service_role;
+grant execute on function public.last_sync_log(uuid,uuid) to service_role;
+
 CREATE OR REPLACE FUNCTION public.leave_out_metric_days(token uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
  LANGUAGE plpgsql
@@ -2866,14 +2884,7 @@ AS $function$
       on account.platform = way.platform and account.account_id = way.account_id
     left join public.metric_platform_pauses pause
       on pause.platform = way.platform and pause.app = public.metric_app(connection.credentials)
-    -- the account's, whichever of its connections read it
-    left join lateral (
-      select log.status, log.error_message
-        from public.metric_sync_logs log
-       where log.platform_connection_id = connection.id or log.id = account.sync_id
-       order by log.start_time desc nulls last
-       limit 1
-    ) last on true
+    left join lateral public.last_sync_log(connection.id, account.sync_id) last on true
    cross join lateral (
       select count(*) as days
         from public.metric_days day

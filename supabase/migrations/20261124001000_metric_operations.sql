@@ -2,6 +2,7 @@
 --
 --   connect_account      adds a connection, or gives one other credentials
 --   disconnect_account   ends the syncs of one; its figures stay
+--   last_sync_log        the newest log of a connection or of its account's last sync
 --   list_connections     every connection with its last sync and what it waits for
 --   release_connections  lets one that is parked or waits go on
 
@@ -68,6 +69,32 @@ begin
 end
 $$;
 
+-- The newest log that a connection has, or that of its account's last sync, which another connection
+-- may have read; no row where there is neither. Two lookups, since one for "or" would read all that
+-- the connection ever had.
+create or replace function public.last_sync_log(connection_id uuid, sync_id uuid)
+returns setof public.metric_sync_logs
+language sql
+stable
+rows 1
+set search_path = ''
+as $$
+  select (log).*
+    from (
+           (
+             select log
+               from public.metric_sync_logs log
+              where log.platform_connection_id = last_sync_log.connection_id
+              order by log.start_time desc nulls last
+              limit 1
+           )
+           union all
+           select log from public.metric_sync_logs log where log.id = last_sync_log.sync_id
+         ) newest (log)
+   order by (log).start_time desc nulls last
+   limit 1;
+$$;
+
 -- As a JSON array, because the API cuts sets of rows at its row cap.
 create or replace function public.list_connections(as_of timestamptz default now())
 returns jsonb
@@ -110,14 +137,7 @@ as $$
       on account.platform = way.platform and account.account_id = way.account_id
     left join public.metric_platform_pauses pause
       on pause.platform = way.platform and pause.app = public.metric_app(connection.credentials)
-    -- the account's, whichever of its connections read it
-    left join lateral (
-      select log.status, log.error_message
-        from public.metric_sync_logs log
-       where log.platform_connection_id = connection.id or log.id = account.sync_id
-       order by log.start_time desc nulls last
-       limit 1
-    ) last on true
+    left join lateral public.last_sync_log(connection.id, account.sync_id) last on true
    cross join lateral (
       select count(*) as days
         from public.metric_days day
@@ -200,6 +220,7 @@ begin
   foreach brought in array array[
     'connect_account(text, text, jsonb, text, integer)',
     'disconnect_account(uuid)',
+    'last_sync_log(uuid, uuid)',
     'list_connections(timestamptz)',
     'release_connections(uuid, timestamptz)'
   ]

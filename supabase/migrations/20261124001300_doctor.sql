@@ -241,13 +241,7 @@ as $$
           left join public.metric_accounts account
             on account.platform = public.metric_platform(connection.platform)
            and account.account_id = public.metric_account_id(connection.account_id)
-          left join lateral (
-                 select log.status, log.error_message, log.details
-                   from public.metric_sync_logs log
-                  where log.platform_connection_id = connection.id or log.id = account.sync_id
-                  order by log.start_time desc nulls last
-                  limit 1
-               ) last on true
+          left join lateral public.last_sync_log(connection.id, account.sync_id) last on true
          where connection.is_active
       ),
       '[]'

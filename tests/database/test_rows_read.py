@@ -6,6 +6,7 @@ and with fresh ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -72,12 +73,12 @@ def rows_read(agency: Agency, room: int, as_of: datetime) -> dict[str, int]:
     return read
 
 
-def counted(agency: Agency) -> int:
+def counted(agency: Agency, tables: Sequence[str] = TABLES) -> int:
     """Rows that this session read and has not reported yet, which it does between transactions."""
     row = agency.connection.execute(
         "select sum(seq_tup_read + idx_tup_fetch) as read from pg_stat_xact_user_tables "
         "where relname = any (%s)",
-        (list(TABLES),),
+        (list(tables),),
     ).fetchone()
     assert row is not None
     return int(row["read"])
@@ -121,3 +122,31 @@ def test_no_step_reads_more_where_more_waits(grown: Agency, statistics: str) -> 
             assert read["claim"] > BATCH, "it found something"
             too_many = {name: n for name, n in read.items() if n > MOST[name]}
             assert not too_many, f"at {size}: {read}"
+
+
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+def test_what_operators_ask_reads_no_more_where_more_syncs_ran(
+    agency: Agency, statistics: str
+) -> None:
+    connections, logs = 10, ("metric_sync_logs",)
+    agency.connection.execute("alter table metric_sync_logs set (autovacuum_enabled = false)")
+    agency.connection.execute(
+        "insert into platform_connections (platform, account_id) "
+        "select 'meta', 'act_' || n from generate_series(1, %s) n",
+        (connections,),
+    )
+    for each in (40, 100, 300):
+        agency.connection.execute(
+            "insert into metric_sync_logs (platform_connection_id, status, start_time) "
+            "select id, 'success', %s - n * interval '1 minute' "
+            "from platform_connections, generate_series(1, %s) n",
+            (NOW, each),
+        )
+        if statistics == "fresh":
+            agency.connection.execute("analyze")
+        for question in ("list_connections", "doctor_report"):
+            with agency.connection.transaction():
+                before = counted(agency, logs)
+                agency.connection.execute(f"select {question}(%s)", (NOW,))
+                read = counted(agency, logs) - before
+            assert read == connections, (question, each)
