@@ -73,8 +73,9 @@ REQUESTS_PER_ROW = 1 / 500
 REQUESTS_BESIDES = 15
 # A fourth of the data API's statement timeout.
 LONGEST_REQUEST = 2.0
-# The plan, the look at the other workers' health, and the record of the run.
-PLAN_REQUESTS = 3
+# Which ads requests name, a step of settling, the plan, the look at the other workers' health, and
+# the record of the run.
+PLAN_REQUESTS = 5
 
 SDK_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 

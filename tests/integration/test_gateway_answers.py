@@ -34,8 +34,7 @@ from workers.operate.__main__ import main
 JSON, HTML, TEXT = "application/json; charset=utf-8", "text/html", "text/plain"
 KEY = "sb_secret_of_the_test_0123456789"
 MESSAGE = json.dumps(
-    {"connection_id": "00000000-0000-4000-8000-000000000000",
-     "token": "00000000-0000-4000-8000-000000000001"}
+    {"platform": "meta", "account_id": "1001", "token": "00000000-0000-4000-8000-000000000001"}
 )  # fmt: skip
 
 
@@ -265,7 +264,8 @@ def test_a_run_fails_in_its_class(
             RUNS[worker]()
         assert type(caught.value) is answer.error, answer
         assert_is_a_sentence(str(caught.value))
-        assert caplog.messages[0] == "The run failed"
+        errors = [one.message for one in caplog.records if one.levelname == "ERROR"]
+        assert errors == ["The run failed"]
         told = capsys.readouterr().out
         assert KEY not in told + caplog.text
         # its alarm: the key is the same for all, so one worker tells of it

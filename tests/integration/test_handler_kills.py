@@ -27,7 +27,10 @@ CALLS = {
         "start_notification_run", "claim_notifications", "record_notification_progress",
         "finish_notification_run", "record_worker_run",
     ),
-    "metrics_sync": ("plan_metric_syncs", "record_worker_run", "worker_health"),
+    "metrics_sync": (
+        "refresh_ad_links", "settle_ad_links", "plan_metric_syncs", "record_worker_run",
+        "worker_health",
+    ),
     "retention": (
         "take_worker_lease", "list_retention_policies", "count_retention",
         "archive_activity_batch", "purge_archived_batch", "purge_notification_batch",

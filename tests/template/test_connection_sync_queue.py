@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
+from dataclasses import asdict
 
 from tests.template.deployed import ROOT, Resource, functions, of_type
-from workers.metrics import planning, sync
+from workers.metrics import ledger, planning
+from workers.metrics.orders import SyncOrder
 
 
 def test_the_plan_sends_to_the_queue_that_the_syncs_read(resources: Resource) -> None:
@@ -66,7 +67,7 @@ def test_the_code_knows_how_long_a_sync_may_take(resources: Resource) -> None:
     timeout = functions(resources)["ConnectionSyncFunction"]["Timeout"]
 
     assert timeout == planning.SYNC_SECONDS
-    assert timeout < sync.LEASE_SECONDS
+    assert timeout < ledger.LEASE_SECONDS
 
 
 def test_a_message_that_fails_again_and_again_is_kept_as_evidence(resources: Resource) -> None:
@@ -84,7 +85,7 @@ def test_the_sample_event_of_the_syncs_is_a_message_that_no_plan_has_sent() -> N
 
     assert record["eventSource"] == "aws:sqs"
     assert record["md5OfBody"] == hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
-    assert set(json.loads(body)) == {"connection_id", "token"}
-    for value in json.loads(body).values():
-        # nothing random begins like that
-        assert str(uuid.UUID(value)).startswith("00000000-0000-4000-8000-")
+    order = SyncOrder.from_body(body)
+    assert json.loads(body) == asdict(order)
+    # nothing random begins like that
+    assert order.token.startswith("00000000-0000-4000-8000-")
