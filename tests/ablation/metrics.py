@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ablation.cuts import FIGURES, KINDS, PLAN, STORE, SYNCS, WORKERS, Ablation, Cut
+from tests.ablation.cuts import BEGIN, END, FIGURES, KINDS, PLAN, STORE, WORKERS, Ablation, Cut
 
 LEDGER_TESTS = "tests/metrics/test_ledger.py"
 PLAN_TESTS = "tests/metrics/test_plans.py"
@@ -44,7 +44,7 @@ ABLATIONS = (
         f"{SYNC_TESTS}::test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one",
         (
             Cut(
-                SYNCS,
+                BEGIN,
                 "if account.leased_until > as_of then\n"
                 '    return \'{"refused": "busy"}\';\n  end if;',
             ),
@@ -54,7 +54,7 @@ ABLATIONS = (
         "order-token",
         "an order is carried out once",
         f"{TAKEOVER_TESTS}::test_of_two_at_once_one_works",
-        (Cut(SYNCS, "held.token = begin_metric_sync.plan_token\n     and "),),
+        (Cut(BEGIN, "held.token = begin_metric_sync.plan_token\n     and "),),
     ),
     Ablation(
         "fenced-syncs",
@@ -62,7 +62,7 @@ ABLATIONS = (
         f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_writes_nothing_more",
         (
             Cut(
-                SYNCS, "where account.token = hold_account.token", "where account.token is not null"
+                END, "where account.token = hold_account.token", "where account.token is not null"
             ),
         ),
     ),
@@ -70,7 +70,7 @@ ABLATIONS = (
         "fenced-ends",
         "a sync that was taken over ends nothing",
         f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_at_its_end_is_no_success",
-        (Cut(SYNCS, "where held.token = end_metric_sync.token", "where held.token is not null"),),
+        (Cut(END, "where held.token = end_metric_sync.token", "where held.token is not null"),),
     ),
     Ablation(
         "sync-deadline",
@@ -153,7 +153,7 @@ ABLATIONS = (
         "queued-pauses",
         "what is queued heeds a pause",
         "tests/metrics/test_accounts.py::test_what_is_queued_heeds_a_pause",
-        (Cut(SYNCS, " and way.paused_until is null;", ";"),),
+        (Cut(BEGIN, " and way.paused_until is null;", ";"),),
     ),
     Ablation(
         "aged-figures",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.ablation.cuts import (
+    BEGIN,
     DELIVERIES,
     LEASES,
     LEDGER,
@@ -10,7 +11,6 @@ from tests.ablation.cuts import (
     RECORDS,
     RETENTION,
     STORE,
-    SYNCS,
     WORKERS,
     Ablation,
     Cut,
@@ -205,7 +205,7 @@ ACCESS = (
             ("leases", "leases", LEASES),
             ("notifications", "notifications", RECORDS),
             ("plan", "the metrics plan", PLAN),
-            ("syncs", "the metrics syncs", SYNCS),
+            ("syncs", "the metrics syncs", BEGIN),
             ("facts", "the metrics ledger", STORE),
             ("retention", "retention", RETENTION),
         )

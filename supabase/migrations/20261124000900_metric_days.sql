@@ -1,0 +1,160 @@
+-- Metrics, part 5a: what is known of each day of an account.
+--
+--   compare_metric_days     which days of a window that was read completely are not as they stand
+--   mark_metric_days        these days are read, and their figures derived
+--   leave_out_metric_days   these could not be read
+--
+-- Each takes the sync's token, and does nothing and returns null once somebody else has the
+-- account.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- `days` has {"rows_named", "digest"} of each day that was read. Returns {"changed": [<day>],
+-- "standing": <facts that the ledger has of these days>}.
+create or replace function public.compare_metric_days(
+  token uuid,
+  days jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  account public.metric_accounts;
+  found_out jsonb;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  select jsonb_build_object(
+           'changed', coalesce(
+             jsonb_agg(told.day order by told.day) filter (
+               where known.digest is distinct from told.said ->> 'digest'
+                  or known.failures > 0
+                  or standing.count <> (told.said ->> 'rows_named')::integer
+             ),
+             '[]'
+           ),
+           'standing', coalesce(sum(standing.count), 0)
+         )
+    into found_out
+    from (select one.key::date as day, one.value as said from jsonb_each(days) one) told
+    left join public.metric_days known
+      on known.platform = account.platform
+     and known.account_id = account.account_id
+     and known.date = told.day
+   cross join lateral (
+          select count(*) as count
+            from public.ad_metrics fact
+           where fact.platform = account.platform
+             and fact.account_id = account.account_id
+             and fact.date = told.day
+          offset 0
+        ) standing;
+  return found_out;
+end
+$$;
+
+-- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "digest"} of each. They are
+-- as of the start of the sync.
+create or replace function public.mark_metric_days(
+  token uuid,
+  connection_id uuid,
+  days jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_days as day (
+    platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
+    spend_read, spend_named, digest
+  )
+  select account.platform, account.account_id, told.key::date, account.attempted_at,
+         account.sync_id, mark_metric_days.connection_id,
+         (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
+         (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
+         told.value ->> 'digest'
+    from jsonb_each(days) told
+  on conflict on constraint metric_days_pkey do update
+    set read_at = excluded.read_at,
+        sync_id = excluded.sync_id,
+        connection_id = excluded.connection_id,
+        rows_read = excluded.rows_read,
+        rows_named = excluded.rows_named,
+        spend_read = excluded.spend_read,
+        spend_named = excluded.spend_named,
+        digest = excluded.digest,
+        failures = 0,
+        try_after = null,
+        problem = null;
+  return true;
+end
+$$;
+
+-- `days` has the reason for each day that could not be read. What stands of it stays; it is tried
+-- again after an hour, two, four, and so on up to three days.
+create or replace function public.leave_out_metric_days(
+  token uuid,
+  days jsonb,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  insert into public.metric_days as day
+    (platform, account_id, date, failures, try_after, problem)
+  select account.platform, account.account_id, told.key::date, 1, as_of + interval '1 hour',
+         told.value
+    from jsonb_each_text(days) told
+  on conflict on constraint metric_days_pkey do update
+    set failures = day.failures + 1,
+        try_after = as_of + least(
+          interval '3 days', interval '1 hour' * power(2, least(day.failures, 10))
+        ),
+        problem = excluded.problem;
+  return true;
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'compare_metric_days(uuid, jsonb, interval, timestamptz)',
+    'mark_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
+    'leave_out_metric_days(uuid, jsonb, interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';
