@@ -1408,7 +1408,7 @@ $function$;
 revoke all on function public.close_orphaned_sync_logs(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.close_orphaned_sync_logs(uuid,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.compare_metric_days(token uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.compare_metric_days(token uuid, connection_id uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1447,11 +1447,16 @@ begin
              and fact.date = told.day
           offset 0
         ) standing;
+  perform public.mark_metric_days(
+    token, connection_id,
+    days - array(select jsonb_array_elements_text(found_out -> 'changed')),
+    lease, as_of
+  );
   return found_out;
 end
 $function$;
-revoke all on function public.compare_metric_days(uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.compare_metric_days(uuid,jsonb,interval,timestamp with time zone) to service_role;
+revoke all on function public.compare_metric_days(uuid,uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.compare_metric_days(uuid,uuid,jsonb,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.complete_retention_policies(ids uuid[], as_of timestamp with time zone DEFAULT now())
  RETURNS void

@@ -23,6 +23,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
@@ -31,6 +32,8 @@ Platform = Literal["meta", "google", "tiktok", "linkedin"]
 # One day in so many has nothing to tell.
 IDLE_ONE_IN = 9
 _64_BITS = (1 << 64) - 1
+# What was worked out lately: numbered pages are cut from the same rows again and again.
+_REMEMBERED = 100_000
 
 
 class Facts(NamedTuple):
@@ -63,12 +66,12 @@ class AdRecord(NamedTuple):
     @property
     def group(self) -> str:
         """The id of its ad group, which it shares with some other ads."""
-        return self.ad_group or str(150_000_000_000 + crc32(self.id[:-1].encode()) % 10**9)
+        return self.ad_group or _numbered(150_000_000_000, self.id[:-1])
 
     @property
     def campaign(self) -> str:
         """The id of its campaign, which it shares with more."""
-        return str(250_000_000_000 + crc32(self.id[:-2].encode()) % 10**9)
+        return _numbered(250_000_000_000, self.id[:-2])
 
     def on(self, ordinal: int) -> Facts | None:
         """The figures of a day, given as its ordinal; None when there was no activity."""
@@ -151,7 +154,7 @@ def _generated_ads(
 
 
 def _in_default_group(record: AdRecord) -> AdRecord:
-    return record._replace(ad_group=str(150_000_000_000 + crc32(record.id.encode()) % 10**9))
+    return record._replace(ad_group=_numbered(150_000_000_000, record.id))
 
 
 # Of one ad: for each day what is restated, by ad group ("": the ad as a whole).
@@ -214,6 +217,13 @@ def _seed(account_id: str, ad_id: str, ad_group: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _numbered(first: int, name: str) -> str:
+    """An id of its own for each name, from `first` on."""
+    return str(first + crc32(name.encode()) % 10**9)
+
+
+@lru_cache(maxsize=_REMEMBERED)
 def _figures(seed: int, ordinal: int) -> Facts | None:
     # splitmix64: all bits of the result depend on all bits of seed and day
     x = (seed ^ ordinal * 0x9E3779B97F4A7C15) & _64_BITS

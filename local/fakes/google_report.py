@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from local.fakes.ad_facts import AdRecord, Facts, total
 from local.fakes.gaql import Condition, Query, QueryProblem
 
 
+@cache
 def _camel(name: str) -> str:
     """A field's name as JSON has it."""
     return re.sub(r"_(\w)", lambda found: found[1].upper(), name)

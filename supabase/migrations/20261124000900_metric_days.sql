@@ -11,10 +11,11 @@
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- `days` has {"rows_named", "digest"} of each day that was read. Returns {"changed": [<day>],
--- "standing": <facts that the ledger has of these days>}.
+-- `days` has of each day that was read what mark_metric_days takes. Those that are as they stand
+-- are marked so. Returns {"changed": [<day>], "standing": <facts that the ledger has of all>}.
 create or replace function public.compare_metric_days(
   token uuid,
+  connection_id uuid,
   days jsonb,
   lease interval,
   as_of timestamptz default now()
@@ -57,6 +58,11 @@ begin
              and fact.date = told.day
           offset 0
         ) standing;
+  perform public.mark_metric_days(
+    token, connection_id,
+    days - array(select jsonb_array_elements_text(found_out -> 'changed')),
+    lease, as_of
+  );
   return found_out;
 end
 $$;
@@ -146,7 +152,7 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'compare_metric_days(uuid, jsonb, interval, timestamptz)',
+    'compare_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
     'mark_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
     'leave_out_metric_days(uuid, jsonb, interval, timestamptz)'
   ]

@@ -60,11 +60,7 @@ ABLATIONS = (
         "fenced-syncs",
         "a sync that was taken over writes nothing",
         f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_writes_nothing_more",
-        (
-            Cut(
-                END, "where account.token = hold_account.token", "where account.token is not null"
-            ),
-        ),
+        (Cut(END, "where account.token = hold_account.token", "where account.token is not null"),),
     ),
     Ablation(
         "fenced-ends",
@@ -143,7 +139,7 @@ ABLATIONS = (
         "tests/metrics/test_history.py::test_an_answer_that_lacks_most_is_asked_once_more",
         (
             Cut(
-                f"{WORKERS}/metrics/sync.py",
+                f"{WORKERS}/metrics/sync_run.py",
                 "if standing > 2 * read.rows_named:",
                 "if False:",
             ),

@@ -57,9 +57,7 @@ ABLATIONS = (
         "one-token",
         "a token that many connections share is reported once",
         f"{SHARED_TESTS}::test_many_connections_of_one_token_make_one_notification",
-        (
-            Cut(END, "if is_known then", "if false then"),
-        ),
+        (Cut(END, "if is_known then", "if false then"),),
     ),
     Ablation(
         "apps-pause",

@@ -149,7 +149,7 @@ SECRETS = (
         f"{SYNC_LOG_TESTS}::test_a_failure_that_quotes_a_secret_is_recorded_without_it",
         (
             Cut(
-                f"{WORKERS}/metrics/sync.py",
+                f"{WORKERS}/metrics/sync_run.py",
                 'message = redact(f"The sync itself failed: {error}", self.secrets)',
                 'message = f"The sync itself failed: {error}"',
             ),

@@ -15,6 +15,7 @@ from local.services.node import ensure_installed
 from tests.benchmarks import (
     claim,
     drain,
+    earlier,
     functions,
     linger,
     metrics,
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "sync-google": metrics.syncs("google_ads"),
     "sync-tiktok": metrics.syncs("tiktok"),
     "sync-linkedin": metrics.syncs("linkedin"),
+    "syncs-beside": earlier.syncs,
     "plan": metrics.plan_connections,
     "retention": retention.archive_and_purge,
     "operations": operations.operations,

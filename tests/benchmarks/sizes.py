@@ -16,7 +16,8 @@ class Sizes:
     of which the others are compared with; `claims` out of each are timed. `messages` come one by
     one to a run that lingers. `ads` are those of an account, `days` how many of them a sync reads.
     `rows` are archived and purged, among so many that are `kept`. `logs` are sync logs. So many
-    functions (None: all) are started cold, each `starts` times.
+    functions (None: all) are started cold, each `starts` times. `beside`: an
+    earlier commit is measured as well, where there is one to compare with.
     """
 
     wide: tuple[int, int]
@@ -32,6 +33,7 @@ class Sizes:
     logs: int
     functions: int | None
     starts: int
+    beside: bool
 
 
 FULL = Sizes(
@@ -48,6 +50,7 @@ FULL = Sizes(
     logs=1_000_000,
     functions=None,
     starts=5,
+    beside=True,
 )
 
 # Says nothing of speed.
@@ -65,4 +68,5 @@ SHORT = Sizes(
     logs=2_000,
     functions=2,
     starts=1,
+    beside=False,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -20,6 +20,7 @@ from tests.metrics.world import TODAY, Served, World
 from workers.metrics.platforms import MAPPING_KEYS
 
 AD = "23851000000000001"
+DERIVE = "select derive_account_days(%s, %s, null, 10, false, '6 minutes', %s)"
 DAYS = [TODAY - timedelta(days=number) for number in range(4)]
 FACTS = st.fixed_dictionaries(
     {
@@ -257,20 +258,42 @@ def test_half_of_a_day_is_in_no_figure(world: World) -> None:
 def test_of_two_accounts_that_derive_at_once_the_later_sees_both(world: World) -> None:
     request, tokens = shared_request(world)
     world.connection.execute("delete from ad_metrics where ad_id = 'b'")
-    step = "select derive_account_days(%s, %s, null, 10, false, '6 minutes', %s)"
     with world.api.connect() as first, world.api.connect() as second, ThreadPoolExecutor() as pool:
         with first.transaction():
-            first.execute(step, (tokens[0], DAYS, NOW))
+            first.execute(DERIVE, (tokens[0], DAYS, NOW))
             store(world, tokens[1], [row("b", clicks=4)])
-            later = pool.submit(second.execute, step, (tokens[1], DAYS, NOW))
-            waiting: list[dict[str, Any]] = []
-            while not waiting and not later.done():
-                waiting = world.rows(
-                    "select 1 where cardinality(pg_blocking_pids(%s)) > 0",
-                    second.info.backend_pid,
-                )
+            later = pool.submit(second.execute, DERIVE, (tokens[1], DAYS, NOW))
+            wait_until_it_waits(world, second, later)
         later.result(timeout=30)
     assert world.figures() == {(request, TODAY, "clicks"): 7}
+
+
+@pytest.mark.parametrize("is_deleted_first", [True, False])
+def test_a_request_that_is_deleted_while_its_figures_are_derived(
+    world: World, is_deleted_first: bool
+) -> None:
+    request, tokens = shared_request(world)
+    steps: list[tuple[Any, ...]] = [
+        ("delete from requests where id = %s", (request,)),
+        (DERIVE, (tokens[0], DAYS, NOW)),
+    ]
+    if not is_deleted_first:
+        steps.reverse()
+    with world.api.connect() as first, world.api.connect() as second, ThreadPoolExecutor() as pool:
+        with first.transaction():
+            first.execute(*steps[0])
+            later = pool.submit(second.execute, *steps[1])
+            wait_until_it_waits(world, second, later)
+        later.result(timeout=30)
+    assert world.figures() == {}
+
+
+def wait_until_it_waits(world: World, session: Any, work: Future[Any]) -> None:
+    """Until the session's statement waits for a lock of another, or is done."""
+    while not work.done() and not world.rows(
+        "select 1 where cardinality(pg_blocking_pids(%s)) > 0", session.info.backend_pid
+    ):
+        pass
 
 
 def test_two_connections_to_one_account_are_not_added_up(world: World) -> None:

@@ -12,7 +12,7 @@ from urllib3 import HTTPResponse
 from tests.metrics.connected import META_AD, one_account, order_for
 from tests.metrics.sessions import SlowSession
 from tests.metrics.world import LOOK_BACK, NOW, TODAY, Served, World
-from workers.metrics.sync import Backfill
+from workers.metrics.orders import Backfill
 from workers.metrics.windows import Window
 
 

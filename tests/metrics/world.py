@@ -19,10 +19,11 @@ from local.http_server import HttpServer
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import TimedDatabase, VirtualClock
-from workers.metrics.orders import SyncOrder
+from workers.metrics.orders import Backfill, SyncOrder
+from workers.metrics.outcomes import SyncReport
 from workers.metrics.planning import Plan, plan_syncs
 from workers.metrics.platforms import MAPPING_KEYS
-from workers.metrics.sync import Backfill, ConnectionSync, SyncReport
+from workers.metrics.sync import ConnectionSync
 from workers.settings import Settings
 
 TABLES = (

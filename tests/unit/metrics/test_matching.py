@@ -78,19 +78,19 @@ CHANGES = [
 def test_whatever_is_stored_makes_another_digest(change: dict[str, object]) -> None:
     row = AdDay("1", "Ad", FIRST, {"impressions": 10, "spend": Decimal("1.50")}, "EUR", "5")
     known = Day([row]).as_json("EUR")["digest"]
-    assert Day([replace(row, **change)]).as_json("EUR")["digest"] != known  # type: ignore[arg-type]
+    assert Day([row._replace(**change)]).as_json("EUR")["digest"] != known  # type: ignore[arg-type]
     assert Day([row]).as_json("SEK")["digest"] != known
     assert Day([]).as_json("EUR")["digest"] != known
-    renamed = replace(row, ad_name="New")
+    renamed = row._replace(ad_name="New")
     assert Day([renamed]).as_json("EUR")["digest"] == known, "names are kept apart"
 
 
 def test_what_no_request_names_is_one_row_per_ad() -> None:
     tally = Tally()
     row = AdDay("1", "Old", FIRST, {"spend": Decimal("1.50")}, "EUR", "5", "Sale")
-    later = replace(row, day=FIRST + timedelta(days=2), ad_name="New")
+    later = row._replace(day=FIRST + timedelta(days=2), ad_name="New")
     tally.count(read([later]))
-    tally.count(read([row, replace(row, day=FIRST + timedelta(days=1))]))
+    tally.count(read([row, row._replace(day=FIRST + timedelta(days=1))]))
     (ad,) = tally.unnamed.values()
     assert ad.as_json() == {
         "ad_id": "1", "ad_name": "New", "campaign_id": "5", "campaign_name": "Sale",
@@ -134,7 +134,7 @@ def test_amounts_lose_no_digit_on_their_way(rows: list[AdDay]) -> None:
 
 def test_names_are_told_once() -> None:
     row = AdDay("1", "Ad", FIRST, {}, None, "5", "Sale", "7", "Group")
-    group = replace(row, ad_id="", kind="asset_group", ad_group_id="9", ad_group_name="Assets")
+    group = row._replace(ad_id="", kind="asset_group", ad_group_id="9", ad_group_name="Assets")
     known: dict[tuple[str, str], str | None] = {}
     assert names_in(read([row, group], "1", ""), known) == [
         {"level": "campaign", "id": "5", "name": "Sale"},

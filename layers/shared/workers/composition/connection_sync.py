@@ -16,8 +16,9 @@ from workers.composition.container import (
 from workers.composition.runs import recorded_run
 from workers.errors import SharedCredentialsError
 from workers.metrics.orders import SyncOrder
+from workers.metrics.outcomes import SyncReport
 from workers.metrics.platforms.fetching import Session
-from workers.metrics.sync import ConnectionSync, SyncReport
+from workers.metrics.sync import ConnectionSync
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "connection_sync"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # What a row is about: an ad, or an asset group, whose id stands in the ad group's place.
 Kind = Literal["ad", "asset_group"]
 Measures = Mapping[str, int | Decimal]
 
 
-@dataclass(frozen=True, slots=True)
-class AdDay:
+class AdDay(NamedTuple):
     """What was reported for one ad on one day.
 
     `measures` has the numbers by name, without those of which the platform said nothing; `spend`
@@ -30,7 +28,7 @@ class AdDay:
     campaign_name: str | None = None
     ad_group_id: str = ""
     ad_group_name: str | None = None
-    kind: Kind = field(default="ad")
+    kind: Kind = "ad"
 
     @property
     def key(self) -> tuple[date, str, str, str]:

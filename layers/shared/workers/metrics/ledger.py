@@ -74,11 +74,15 @@ class Ledger:
         """Another connection of the account reads it from now on."""
         self._fenced("read_by_connection", connection_id=connection_id)
 
-    def changed_days(self, days: Mapping[date, Mapping[str, Any]]) -> tuple[set[date], int]:
+    def changed_days(
+        self, connection_id: str, days: Mapping[date, Mapping[str, Any]]
+    ) -> tuple[set[date], int]:
         """Which of the days that were read are not as they stand, and how many facts stand for
-        all of them."""
+        all of them. Those that are, are marked as read."""
         compared = self._fenced(
-            "compare_metric_days", days={day.isoformat(): told for day, told in days.items()}
+            "compare_metric_days",
+            connection_id=connection_id,
+            days={day.isoformat(): told for day, told in days.items()},
         )
         return set(map(date.fromisoformat, compared["changed"])), int(compared["standing"])
 

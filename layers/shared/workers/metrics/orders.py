@@ -1,12 +1,14 @@
-"""The message from the plan to a sync: which account, and the plan's token for it."""
+"""What a sync is to do: the plan's message, or a range that somebody asked for."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workers.errors import PermanentError
+from workers.metrics.windows import Window
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,15 @@ class SyncOrder:
                 f"account_id, both texts, and token, a UUID ({type(error).__name__})",
                 code="malformed_message",
             ) from None
+
+
+# Called with a window that was read and stored, and what of the range is still to come.
+Progress = Callable[[Window, int], None]
+
+
+@dataclass
+class Backfill:
+    """A range in the past that somebody asked for; `progress` is told of each window."""
+
+    window: Window
+    progress: Progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -119,3 +119,34 @@ def as_result(
         "is_done": outcome.is_done,
     }
     return result
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """How it ended, for the summary and the log; `status` is stale when the order was no
+    longer valid, paused when the platform asked the app to wait, lost when another sync took
+    over. `connection_id` is the connection that read the account, where one did;
+    `not_kept_until` the newest day of a backfill that the platform keeps no more; `misconfigured`
+    says what of the deployment has to be put right, without secrets."""
+
+    platform: str
+    account_id: str
+    status: str
+    connection_id: str | None = None
+    code: str | None = None
+    is_parked: bool = False
+    not_kept_until: date | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    misconfigured: str | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "platform": self.platform,
+            "account_id": self.account_id,
+            "connection_id": self.connection_id,
+            "status": self.status,
+            "code": self.code,
+            "parked": self.is_parked,
+            **self.counts,
+        }

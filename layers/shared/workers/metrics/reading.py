@@ -16,10 +16,11 @@ from workers.metrics.windows import ROWS_PER_WINDOW, Window
 AT_ONCE = 4
 
 
-def most_at_once(rows: int) -> int:
-    """How many windows of so many rows to read at once, so that memory holds no more rows than
-    of four windows of the usual size."""
-    return max(1, min(AT_ONCE, AT_ONCE * ROWS_PER_WINDOW // max(rows, 1)))
+def most_held(rows: int) -> int:
+    """How many windows of so many rows to hold at once, read or being read: those under way, and
+    the one that is being stored. Memory holds no more rows than these have of the usual size."""
+    most = AT_ONCE + 1
+    return max(1, min(most, most * ROWS_PER_WINDOW // max(rows, 1)))
 
 
 class ReadAhead:

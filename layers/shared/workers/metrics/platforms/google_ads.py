@@ -47,6 +47,8 @@ from workers.metrics.windows import Window
 from workers.settings import Settings
 
 _CUSTOMER = "customers/"
+# A stream up to this long is read as a whole, which is several times as quick.
+_READ_WHOLE = 8 << 20
 
 
 def _money(value: Any, what: str) -> Decimal | None:
@@ -324,18 +326,27 @@ class GoogleAds:
             # the usual reader stops at half of a surrogate pair: the next try goes by the slow one
             self._json = plain_ijson
             raise GeneralError("Google's answer holds half a letter", code="not_json") from None
-        except ijson.JSONError:
+        except (ijson.JSONError, ValueError):
             raise GeneralError(
                 "Google's answer breaks off, or is no JSON", code="not_json"
             ) from None
 
 
 def _parts(chunks: Iterator[bytes], reader: ModuleType) -> Iterator[Any]:
-    """The elements of a JSON array, or a single object, read as they come."""
-    first = next((chunk for chunk in chunks if chunk.strip()), b"")
-    prefix = "item" if first.lstrip()[:1] == b"[" else ""
+    """The elements of a JSON array, or a single object. Raises ValueError, or one of ijson's,
+    where it is no JSON or breaks off."""
+    begun = bytearray()
+    for chunk in chunks:
+        begun += chunk
+        if len(begun) > _READ_WHOLE:
+            break
+    else:
+        told = json.loads(begun, parse_float=Decimal)
+        yield from told if isinstance(told, list) else [told]
+        return
+    prefix = "item" if begun.lstrip()[:1] == b"[" else ""
     # by item, so that memory holds one batch however long the stream
-    yield from reader.items(ijson.from_iter(itertools.chain([first], chunks)), prefix)
+    yield from reader.items(ijson.from_iter(itertools.chain([bytes(begun)], chunks)), prefix)
 
 
 def _object(answer: Answer) -> dict[str, Any]:

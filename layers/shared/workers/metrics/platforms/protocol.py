@@ -269,6 +269,12 @@ class Platform(Protocol):
 _MOST_DIGITS = 17
 # The longest tail seen is LinkedIn's, of some twenty.
 _MOST_DECIMALS = 60
+# What nearly all numbers look like, of which a sync reads many: in range without a further look.
+_MOST_COUNTED = 10**_MOST_DIGITS
+_is_plain_count = re.compile(rf"[0-9]{{1,{_MOST_DIGITS}}}").fullmatch
+_is_plain_amount = re.compile(
+    rf"-?[0-9]{{1,{_MOST_DIGITS}}}(\.[0-9]{{1,{_MOST_DECIMALS}}})?"
+).fullmatch
 
 
 def malformed(message: str) -> MalformedAnswerError:
@@ -283,6 +289,10 @@ def answer_too_large(most: int) -> TooMuchDataError:
 
 def whole(value: Any, what: str) -> int | None:
     """A count: None when absent. Raises MalformedAnswerError naming `what` for anything else."""
+    if type(value) is int and 0 <= value < _MOST_COUNTED:
+        return value
+    if type(value) is str and _is_plain_count(value):
+        return int(value)
     number = amount(value, what)
     if number is None:
         return None
@@ -300,6 +310,8 @@ def amount(value: Any, what: str) -> Decimal | None:
     """
     if value is None:
         return None
+    if type(value) is str and _is_plain_amount(value):
+        return Decimal(value)
     if isinstance(value, bool | float):  # floats have lost digits: answers are read without
         raise malformed(f"{what} is no decimal: {value!r:.40}")
     try:

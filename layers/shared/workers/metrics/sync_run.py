@@ -1,0 +1,309 @@
+"""One sync under way: its days read, matched, stored, derived, recorded."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from workers.clock import Clock
+from workers.database import Database
+from workers.errors import ConfigurationError, WorkerError
+from workers.metrics.agenda import Agenda
+from workers.metrics.ledger import FIGURES, DatabaseFailure, LeaseLost, Ledger, days_of
+from workers.metrics.matching import Tally, WindowRows
+from workers.metrics.orders import Backfill
+from workers.metrics.outcomes import Outcome, SyncReport, as_result, failure_wait, outcome_of
+from workers.metrics.platforms.fetching import OutOfTime, Reader
+from workers.metrics.platforms.protocol import Account, Platform
+from workers.metrics.reading import ReadAhead, most_held
+from workers.metrics.ways import Ways
+from workers.metrics.windows import (
+    ROWS_PER_WINDOW,
+    Width,
+    Window,
+    is_whole_due,
+    look_back,
+    recent,
+    still_read,
+)
+from workers.redaction import redact
+from workers.settings import Settings
+from workers.telemetry import logger
+
+# Seconds that a window of the usual size is expected to take until the first one is read.
+USUAL_SLOWNESS = 30.0
+
+
+class SyncRun:
+    """What one sync knows, and what it has done so far, whichever connection reads."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        begun: dict[str, Any],
+        token: str,
+        *,
+        deadline: float,
+        asked: Backfill | None,
+    ) -> None:
+        """`begun` is what open_metric_sync returns."""
+        self._clock = clock
+        self._asked = asked
+        self._ledger = Ledger(database, token, self._heed_deadline)
+        self.deadline = deadline
+        self.sync_id: str = begun["sync_id"]
+        self.platform_name: str = begun["platform"]
+        self.account_id: str = begun["account_id"]
+        self.ways = Ways(begun["ways"])
+        self._failures: int = begun["failures"]
+        self._now = datetime.fromisoformat(begun["now"])
+        self._begun = clock.now()
+        self._minutes: int = begun["minutes"] or 0
+        self._whole_read_at = begun["whole_read_at"] and datetime.fromisoformat(
+            begun["whole_read_at"]
+        )
+        self._read_before = {
+            date.fromisoformat(day): datetime.fromisoformat(at)
+            for day, at in begun["days_read"].items()
+        }
+        self._left_out_before = {
+            date.fromisoformat(day): str(problem) for day, problem in begun["days_left_out"].items()
+        }
+        self._window_days: int | None = begun["window_days"]
+        self._agenda: Agenda | None = None
+        self._tally = Tally()
+        self._windows: list[Window] = []
+        self._days_read: set[date] = set()
+        self._range: Window | None = None
+        self._usual: Window | None = None
+        self._platform: Platform | None = None
+        self._reader: Reader | None = None
+        self._account: Account | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold by now: a sign-in brings further ones."""
+        return (*self.ways.secrets, *(self._platform.secrets if self._platform else ()))
+
+    @property
+    def left_out(self) -> dict[date, str]:
+        """The days of the range that could not be read, now or lately, each with the reason."""
+        known = {
+            day: problem
+            for day, problem in self._left_out_before.items()
+            if self._range and day in self._range
+        }
+        return {**known, **(self._agenda.left_out if self._agenda else {})}
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._range is not None and self._range == self._usual
+
+    def stand_in(self) -> None:
+        """Another connection reads from now on."""
+        logger.append_keys(connection_id=self.ways.connection.id)
+        self._ledger.stand_in(self.ways.connection.id)
+
+    def sync(self, platform: Platform, reader: Reader, settings: Settings) -> None:
+        """All of it; raises the platform's errors as they are, the database's wrapped."""
+        self._platform, self._reader = platform, reader
+        self._account = account = reader.account()
+        self.ways.has_answered = True
+        ours, is_newly_named = self._ledger.named_ads(platform, self.account_id)
+        self._usual = usual = look_back(
+            self._now, account.time_zone, settings.metrics_look_back_days
+        )
+        whole = is_newly_named or is_whole_due(self._now, self._whole_read_at, self._minutes)
+        newest = usual if whole else recent(usual, settings.metrics_recent_days)
+        self._range = self._asked.window if self._asked else newest
+        read = still_read(self._read_before, usual.until, account.time_zone) | self._days_read
+        self._agenda = Agenda(
+            self._range,
+            read | (set(self._left_out_before) & set(self._range.days)),
+            Width(self._window_days, platform.longest_window),
+            platform.page_size,
+            platform.smallest_page,
+            may_end=self._asked is not None,
+        )
+        with ReadAhead(reader, ours) as ahead:
+            self._read_all(ahead, self._agenda, account)
+
+    def _read_all(self, ahead: ReadAhead, agenda: Agenda, account: Account) -> None:
+        """Every day that is not read yet, newest first."""
+        # of an account that was never read, nobody knows how much a window holds
+        most = self._most_held(ROWS_PER_WINDOW, USUAL_SLOWNESS) if self._window_days else 1
+        slowness, rows_of_a_day = 0.0, 1
+        while windows := agenda.following(most):
+            begun = self._clock.now()
+            try:
+                read = self._read_window(ahead, windows, agenda.page_size, account)
+            except OutOfTime:
+                if not self._windows:  # else the next sync would get no further than this one
+                    agenda.width.narrow(windows[0].width)
+                raise
+            except WorkerError as error:
+                message = redact(str(error), self.secrets)
+                logger.info(
+                    "A window could not be read",
+                    extra={"window": str(windows[0]), "code": error.code, "error": message},
+                )
+                agenda.failed(windows[0], error)
+                continue
+            slowness = max(self._clock.now() - begun, slowness)
+            rows_of_a_day = max(read.most_rows_of_a_day, rows_of_a_day)
+            agenda.went_well(windows[0], read.most_rows_of_a_day)
+            most = self._most_held(rows_of_a_day * agenda.width.days, slowness)
+            if self._asked:
+                self._asked.progress(windows[0], agenda.days_left)
+
+    def _most_held(self, rows: int, slowness: float) -> int:
+        """How many windows of so many rows to hold at once: no more than could be read one after
+        the other, each in `slowness` seconds, so that none is begun in vain."""
+        left = self.deadline - self._clock.now()
+        return max(1, min(most_held(rows), int(left / max(slowness, 0.001))))
+
+    def _read_window(
+        self, ahead: ReadAhead, windows: list[Window], page_size: int, account: Account
+    ) -> WindowRows:
+        """Reads and stores the first of the windows, while the others are being read."""
+        self._heed_deadline()
+        read = ahead.read(windows, page_size)
+        days = days_of(read, account)
+        changed, standing = self._ledger.changed_days(self.ways.connection.id, days)
+        if standing > 2 * read.rows_named:
+            # most of what stands would go: that is asked once more before it does
+            read = ahead.read(windows, page_size)
+            days = days_of(read, account)
+            changed, _ = self._ledger.changed_days(self.ways.connection.id, days)
+        if changed:
+            self._ledger.store(read, changed, account)
+            self._ledger.mark(self.ways.connection.id, {day: days[day] for day in changed})
+        if self._asked or self._is_whole:
+            # what somebody changed or deleted by hand comes back
+            self._ledger.derive(set(days) - changed, is_doubted=True)
+        self.ways.has_read = True
+        self._tally.count(read)
+        self._days_read |= set(days)
+        self._windows.append(windows[0])
+        return read
+
+    def _heed_deadline(self) -> None:
+        if self._clock.now() >= self.deadline:
+            raise OutOfTime
+
+    def outcome_of(self, error: WorkerError, message: str) -> Outcome:
+        """What an error means that no other connection is spared."""
+        now = self._now + timedelta(seconds=self._clock.now() - self._begun)
+        return outcome_of(error, message, self._failures, now, has_progress=bool(self._windows))
+
+    def end(self, outcome: Outcome) -> SyncReport:
+        """Writes what is left to write, and the log, and frees the account."""
+        name = self._platform.name if self._platform else self.platform_name
+        if self._agenda and self._agenda.left_out:
+            self._ledger.leave_out(self._redacted(self._agenda.left_out))
+        self._store_unnamed(outcome.is_done)
+        self._ledger.end(self._result(outcome))
+        return SyncReport(
+            name,
+            self.account_id,
+            outcome.status,
+            self.ways.connection.id,
+            outcome.code,
+            self.ways.is_parked,
+            self._agenda.edge if self._agenda else None,
+            {
+                # not plainly "created": a log record has that already
+                **{f"figures_{name}": self._ledger.counts[name] for name in FIGURES},
+                "mixed_currency_days": self._ledger.counts["mixed_currency_days"],
+                "rows": self._tally.rows,
+                "unmatched_ads": len(self._tally.unnamed),
+            },
+            misconfigured=self.ways.misconfigured,
+        )
+
+    def end_after(self, error: Exception) -> None:
+        """Records a failure of our own side, as far as that is possible: `error` itself is
+        what the caller raises."""
+        code = error.code if isinstance(error, WorkerError) else type(error).__name__
+        message = redact(f"The sync itself failed: {error}", self.secrets)
+        # what is set right in the deployment holds for all accounts at once
+        is_ours = isinstance(error, ConfigurationError)
+        wait = None if is_ours else failure_wait(self._failures)
+        outcome = Outcome("failed", code, message, not_before=wait)
+        try:
+            self._ledger.end(self._result(outcome))
+        except (LeaseLost, DatabaseFailure) as second:
+            logger.warning(
+                "The failure could not be recorded", extra={"error": redact(str(second))}
+            )
+
+    def _store_unnamed(self, is_done: bool) -> None:
+        if self._asked or not self._windows:
+            return
+        if not self._is_whole:
+            self._ledger.store_unnamed(self._tally.unnamed, "recent")
+        elif is_done and not self._read_before and not self.left_out:
+            self._ledger.store_unnamed(self._tally.unnamed, "whole")
+            self._ledger.forget_unnamed(self._tally.unnamed)
+        else:
+            self._ledger.store_unnamed(self._tally.unnamed, "part")
+            if is_done:
+                self._ledger.forget_unnamed(None)
+
+    def _result(self, outcome: Outcome) -> dict[str, Any]:
+        result = as_result(outcome, self._details(), self._ledger.counts)
+        result["parked"] = self.ways.parked
+        result["is_whole"] = self._is_whole
+        if self.ways.worked:
+            result["connection"] = self.ways.worked
+        if outcome.pause is not None:
+            result["pause"] = {
+                "connection_id": self.ways.paused,
+                "seconds": outcome.pause,
+                "reason": outcome.message,
+            }
+        if self._agenda:
+            result["window_days"] = self._agenda.width.for_next_sync(
+                succeeded=outcome.status == "success"
+            )
+        if self._asked:
+            window = self._asked.window
+            result["backfill"] = {"since": f"{window.since}", "until": f"{window.until}"}
+        return result
+
+    def _details(self) -> dict[str, Any]:
+        """JSON-able, for the log."""
+        counts = self._ledger.counts
+        details: dict[str, Any] = {
+            "window": None,
+            "windows": [[f"{one.since}", f"{one.until}"] for one in self._windows],
+            "deleted": counts["deleted"],
+            "mixed_currency_days": counts["mixed_currency_days"],
+            **self._tally.details(),
+        }
+        if self._range:
+            details["window"] = [f"{self._range.since}", f"{self._range.until}"]
+        if self.left_out:
+            details["days_left_out"] = {
+                f"{day}": problem for day, problem in sorted(self._redacted(self.left_out).items())
+            }
+        if self._agenda and self._agenda.edge:
+            details["not_kept_until"] = f"{self._agenda.edge}"
+        if self._account:
+            details |= {
+                "account_id": self.account_id,
+                "account": self._account.name,
+                "currency": self._account.currency,
+                "time_zone": self._account.time_zone,
+            }
+        if self._platform:
+            details["api_version"] = self._platform.api_version
+        if self._reader:
+            details["requests"] = self._reader.requests
+            if self._reader.version_warning:
+                details["version_warning"] = self._reader.version_warning
+        return details
+
+    def _redacted(self, problems: dict[date, str]) -> dict[date, str]:
+        return {day: redact(problem, self.secrets) for day, problem in problems.items()}
