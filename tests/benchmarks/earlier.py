@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,9 +79,9 @@ def _run(tree: Path, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    paths = (tree, tree / "layers" / "shared")
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONSAFEPATH": "1"}
+    """Its modules, and not those beside the file that is run."""
+    paths = os.pathsep.join(map(str, (tree, tree / "layers" / "shared")))
+    return {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def _earlier_tree(progress: Progress) -> Path:
@@ -97,6 +98,7 @@ def _earlier_tree(progress: Progress) -> Path:
             f"this clone has no commit {COMMIT} to compare with: git fetch --unshallow"
         )
     unpacked = tree.with_name(f"{COMMIT}-new")
+    shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as files:
         files.extractall(unpacked, filter="data")
     subprocess.run(
