@@ -1146,6 +1146,38 @@ $function$;
 revoke all on function public.changed_spend(text,text,text[],date[],numeric[]) from public, anon, authenticated, service_role;
 grant execute on function public.changed_spend(text,text,text[],date[],numeric[]) to service_role;
 
+CREATE OR REPLACE FUNCTION public.check_account_days(token uuid, days date[], after uuid, most integer, lease interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  account public.metric_accounts;
+  requests uuid[];
+  known date[];
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  requests := public.account_requests(account, check_account_days.after, most);
+  known := array(
+    select day.date
+      from public.metric_days day
+     where day.platform = account.platform
+       and day.account_id = account.account_id
+       and day.date = any (days)
+       and day.read_at is not null
+  );
+  return public.derive_metrics(
+    account.platform, public.differing_requests(account.platform, requests, known), known,
+    account.sync_id, as_of
+  ) || jsonb_build_object('after', case when cardinality(requests) = most then requests[most] end);
+end
+$function$;
+revoke all on function public.check_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.check_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -1669,7 +1701,7 @@ $function$;
 revoke all on function public.demanded_columns() from public, anon, authenticated, service_role;
 grant execute on function public.demanded_columns() to service_role;
 
-CREATE OR REPLACE FUNCTION public.derive_account_days(token uuid, days date[], after uuid, most integer, is_doubted boolean, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.derive_account_days(token uuid, days date[], after uuid, most integer, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1677,23 +1709,20 @@ AS $function$
 declare
   account public.metric_accounts;
   requests uuid[];
-  last uuid;
 begin
   select * into account from public.hold_account(token, lease, as_of);
   if not found then
     return null;
   end if;
   requests := public.account_requests(account, derive_account_days.after, most);
-  last := case when cardinality(requests) = most then requests[most] end;
-  if is_doubted then
-    requests := public.differing_requests(account.platform, requests, days);
-  end if;
-  return jsonb_build_object('after', last)
-    || public.derive_metrics(account.platform, requests, days, account.sync_id, as_of);
+  return public.derive_metrics(account.platform, requests, days, account.sync_id, as_of)
+    || jsonb_build_object(
+         'after', case when cardinality(requests) = most then requests[most] end
+       );
 end
 $function$;
-revoke all on function public.derive_account_days(uuid,date[],uuid,integer,boolean,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.derive_account_days(uuid,date[],uuid,integer,boolean,interval,timestamp with time zone) to service_role;
+revoke all on function public.derive_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.derive_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[], dates date[], sync_id uuid, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1708,6 +1737,9 @@ declare
   aged_dates date[];
   counts jsonb;
 begin
+  if cardinality(requests) = 0 then
+    return '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
+  end if;
   -- whoever deletes a request has its row before its links, and so have we
   perform 1 from public.requests request
     where request.id = any (requests)
@@ -1792,13 +1824,8 @@ begin
     standing as materialized (
       select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
     ),
-    written as (
-      insert into public.performance_metrics as figure (
-        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
-        created_at, updated_at
-      )
-      select expected.request_id, $1, expected.metric_type, expected.value, expected.date,
-             'api_sync', expected.source_detail, $4, true, $5, $5
+    differing as materialized (
+      select expected.*, standing.id
         from expected
         left join standing
           on standing.request_id = expected.request_id
@@ -1808,14 +1835,28 @@ begin
          and (standing.id is null
               or standing.value is distinct from expected.value
               or standing.source_detail is distinct from expected.source_detail)
-      on conflict (request_id, platform, metric_type, date) where derived do update
-        set value = excluded.value,
-            source = excluded.source,
-            source_detail = excluded.source_detail,
-            sync_id = coalesce(excluded.sync_id, figure.sync_id),
-            updated_at = excluded.updated_at
-      -- xmax is 0 in a row that this statement inserted
-      returning figure.xmax = 0 as is_new
+    ),
+    -- nobody else derives these requests now: a key that is free stays so
+    inserted as (
+      insert into public.performance_metrics (
+        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
+        created_at, updated_at
+      )
+      select request_id, $1, metric_type, value, date, 'api_sync', source_detail, $4, true, $5, $5
+        from differing
+       where id is null
+      returning 1
+    ),
+    updated as (
+      update public.performance_metrics figure
+         set value = differing.value,
+             source = 'api_sync',
+             source_detail = differing.source_detail,
+             sync_id = coalesce($4, figure.sync_id),
+             updated_at = $5
+        from differing
+       where differing.id = figure.id
+      returning 1
     ),
     -- what the ledger no longer supports, and what an older worker left on the same keys
     removed as (
@@ -1848,8 +1889,8 @@ begin
       returning 1
     )
     select jsonb_build_object(
-             'created', (select count(*) from written where is_new),
-             'updated', (select count(*) from written where not is_new),
+             'created', (select count(*) from inserted),
+             'updated', (select count(*) from updated),
              'deleted', (select count(*) from removed),
              'mixed_currency_days', (select count(*) from totals where is_mixed)
            )
@@ -1906,20 +1947,18 @@ begin
         from (%1$s) facts
        group by request_id, date
     ),
-    expected as (
-      select request_id, date, jsonb_strip_nulls(jsonb_build_object(%3$s)) as figures from totals
-    ),
-    standing as (
-      select request_id, date, jsonb_object_agg(metric_type, value) as figures
-        from (%4$s) figure
-       group by request_id, date
+    expected as materialized (
+      select totals.request_id, totals.date, figure.metric_type, figure.value
+        from totals
+       cross join lateral (values (%3$s)) figure (metric_type, value)
+       where figure.value is not null
     )
     select array_agg(distinct request_id)
       from expected
-      full join standing using (request_id, date)
-     where coalesce(expected.figures, '{}') is distinct from coalesce(standing.figures, '{}')
+      full join (%4$s) standing using (request_id, date, metric_type)
+     where expected.value is distinct from standing.value
     $query$,
-    public.facts_query(), of.sums, replace(of.figures, '), (', ', '), public.standing_query()
+    public.facts_query(), of.sums, of.figures, public.standing_query()
   )
   into differing
   using platform, requests, dates;

@@ -148,20 +148,18 @@ begin
         from (%1$s) facts
        group by request_id, date
     ),
-    expected as (
-      select request_id, date, jsonb_strip_nulls(jsonb_build_object(%3$s)) as figures from totals
-    ),
-    standing as (
-      select request_id, date, jsonb_object_agg(metric_type, value) as figures
-        from (%4$s) figure
-       group by request_id, date
+    expected as materialized (
+      select totals.request_id, totals.date, figure.metric_type, figure.value
+        from totals
+       cross join lateral (values (%3$s)) figure (metric_type, value)
+       where figure.value is not null
     )
     select array_agg(distinct request_id)
       from expected
-      full join standing using (request_id, date)
-     where coalesce(expected.figures, '{}') is distinct from coalesce(standing.figures, '{}')
+      full join (%4$s) standing using (request_id, date, metric_type)
+     where expected.value is distinct from standing.value
     $query$,
-    public.facts_query(), of.sums, replace(of.figures, '), (', ', '), public.standing_query()
+    public.facts_query(), of.sums, of.figures, public.standing_query()
   )
   into differing
   using platform, requests, dates;

@@ -1,7 +1,6 @@
 -- Metrics, part 7: from the ledger to the dashboard's figures.
 --
---   derive_metrics        the figures of requests and days, from all that the ledger has
---   derive_account_days   the same for every request that an account serves, in steps
+--   derive_metrics   the figures of requests and days, from all that the ledger has
 --
 -- Figures that are as they should be are not touched, so that deriving a day once more costs
 -- little and brings back what somebody deleted or changed by hand.
@@ -64,6 +63,9 @@ declare
   aged_dates date[];
   counts jsonb;
 begin
+  if cardinality(requests) = 0 then
+    return '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
+  end if;
   -- whoever deletes a request has its row before its links, and so have we
   perform 1 from public.requests request
     where request.id = any (requests)
@@ -148,13 +150,8 @@ begin
     standing as materialized (
       select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
     ),
-    written as (
-      insert into public.performance_metrics as figure (
-        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
-        created_at, updated_at
-      )
-      select expected.request_id, $1, expected.metric_type, expected.value, expected.date,
-             'api_sync', expected.source_detail, $4, true, $5, $5
+    differing as materialized (
+      select expected.*, standing.id
         from expected
         left join standing
           on standing.request_id = expected.request_id
@@ -164,14 +161,28 @@ begin
          and (standing.id is null
               or standing.value is distinct from expected.value
               or standing.source_detail is distinct from expected.source_detail)
-      on conflict (request_id, platform, metric_type, date) where derived do update
-        set value = excluded.value,
-            source = excluded.source,
-            source_detail = excluded.source_detail,
-            sync_id = coalesce(excluded.sync_id, figure.sync_id),
-            updated_at = excluded.updated_at
-      -- xmax is 0 in a row that this statement inserted
-      returning figure.xmax = 0 as is_new
+    ),
+    -- nobody else derives these requests now: a key that is free stays so
+    inserted as (
+      insert into public.performance_metrics (
+        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
+        created_at, updated_at
+      )
+      select request_id, $1, metric_type, value, date, 'api_sync', source_detail, $4, true, $5, $5
+        from differing
+       where id is null
+      returning 1
+    ),
+    updated as (
+      update public.performance_metrics figure
+         set value = differing.value,
+             source = 'api_sync',
+             source_detail = differing.source_detail,
+             sync_id = coalesce($4, figure.sync_id),
+             updated_at = $5
+        from differing
+       where differing.id = figure.id
+      returning 1
     ),
     -- what the ledger no longer supports, and what an older worker left on the same keys
     removed as (
@@ -204,8 +215,8 @@ begin
       returning 1
     )
     select jsonb_build_object(
-             'created', (select count(*) from written where is_new),
-             'updated', (select count(*) from written where not is_new),
+             'created', (select count(*) from inserted),
+             'updated', (select count(*) from updated),
              'deleted', (select count(*) from removed),
              'mixed_currency_days', (select count(*) from totals where is_mixed)
            )
@@ -218,77 +229,13 @@ begin
 end
 $$;
 
--- The requests that an account serves, in order, at most `most` after `after`.
-create or replace function public.account_requests(
-  account public.metric_accounts,
-  after uuid,
-  most integer
-)
-returns uuid[]
-language sql
-stable
-set search_path = ''
-set enable_nestloop = off
-as $$
-  select array(
-    select distinct link.request_id
-      from public.metric_names ad
-      join public.metric_ad_links link
-        on link.platform = (account).platform
-       and link.ad_id = ad.id
-       and link.is_current
-     where ad.platform = (account).platform
-       and ad.account_id = (account).account_id
-       and ad.level = 'ad'
-       and (account_requests.after is null or link.request_id > account_requests.after)
-     order by link.request_id
-     limit most
-  );
-$$;
-
--- A step over the requests that the account serves. Returns what derive_metrics does and "after",
--- from where to go on; null when all are done. With `is_doubted` only what differs is derived.
-create or replace function public.derive_account_days(
-  token uuid,
-  days date[],
-  after uuid,
-  most integer,
-  is_doubted boolean,
-  lease interval,
-  as_of timestamptz default now()
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-declare
-  account public.metric_accounts;
-  requests uuid[];
-  last uuid;
-begin
-  select * into account from public.hold_account(token, lease, as_of);
-  if not found then
-    return null;
-  end if;
-  requests := public.account_requests(account, derive_account_days.after, most);
-  last := case when cardinality(requests) = most then requests[most] end;
-  if is_doubted then
-    requests := public.differing_requests(account.platform, requests, days);
-  end if;
-  return jsonb_build_object('after', last)
-    || public.derive_metrics(account.platform, requests, days, account.sync_id, as_of);
-end
-$$;
-
 do $$
 declare
   brought text;
 begin
   foreach brought in array array[
     'aged_days(text, uuid[], date[])',
-    'derive_metrics(text, uuid[], date[], uuid, timestamptz)',
-    'account_requests(public.metric_accounts, uuid, integer)',
-    'derive_account_days(uuid, date[], uuid, integer, boolean, interval, timestamptz)'
+    'derive_metrics(text, uuid[], date[], uuid, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -26,6 +26,7 @@ STEPS = tuple(
         "account 1",
         "load_named_ads 1",
         "insights 1",
+        "check_account_days 1",
         "compare_metric_days 1",
         "store_metric_days 1",
         "derive_account_days 1",

@@ -181,7 +181,8 @@ class Round:
         spoil(server, self._rng, kinds(side.secrets[0]), within=6, paths=("", side.path))
         spoil(
             self._between, self._rng, kinds(self._ground.api.keys.secret), within=6,
-            paths=("", "store_metric_days", "derive_account_days", "end_metric_sync"),
+            paths=("", "store_metric_days", "derive_account_days", "check_account_days",
+                   "end_metric_sync"),
         )  # fmt: skip
         if self._rng.random() < 0.6:
             how = self._sync_in_a_process(order, side)

@@ -19,8 +19,9 @@ LEASE_SECONDS = 360
 LEASE = f"{LEASE_SECONDS} seconds"
 # Rows a call: some hundred milliseconds each, far from the API's statement timeout (8 s).
 STORE_ROWS = 5000
-# Days of requests that are derived in one call.
+# Days of requests that are derived in one call, or checked.
 DERIVE_DAYS = 2000
+CHECK_DAYS = 6000
 LINKS_PAGE = 20_000
 
 FIGURES = ("created", "updated", "deleted")
@@ -105,25 +106,32 @@ class Ledger:
             names = []
         self.derive(days)
 
-    def derive(self, days: Collection[date], *, is_doubted: bool = False) -> None:
+    def derive(self, days: Collection[date]) -> None:
         """The figures of every request that the account serves, on these days; those that are as
-        they should be stay untouched. `is_doubted`: most of them will be."""
-        if not days:
-            return
+        they should be stay untouched."""
+        for _ in self._figures("derive_account_days", DERIVE_DAYS, days):
+            self._heed_deadline()
+
+    def check(self, days: Collection[date]) -> Iterator[None]:
+        """The same where hardly anything will be other than it should, a step at a time: what
+        somebody changed or deleted by hand comes back."""
+        return self._figures("check_account_days", CHECK_DAYS, days)
+
+    def _figures(self, function: str, most: int, days: Collection[date]) -> Iterator[None]:
+        """The steps of one of the two, each of some `most` days of requests."""
         after = None
         while True:
             step = self._fenced(
-                "derive_account_days",
+                function,
                 days=sorted(day.isoformat() for day in days),
                 after=after,
-                most=max(1, DERIVE_DAYS * (3 if is_doubted else 1) // len(days)),
-                is_doubted=is_doubted,
+                most=max(1, most // len(days)),
             )
             self.counts.update({name: step[name] for name in self.counts})
             after = step["after"]
             if after is None:
                 return
-            self._heed_deadline()
+            yield
 
     def mark(self, connection_id: str, days: Mapping[date, Mapping[str, Any]]) -> None:
         """These days are read, and their figures derived."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from types import TracebackType
@@ -14,6 +14,8 @@ from workers.metrics.windows import ROWS_PER_WINDOW, Window
 
 # So many requests are under way at most: each window is read by a thread of its own, page by page.
 AT_ONCE = 4
+
+_NOTHING = object()
 
 
 def most_held(rows: int) -> int:
@@ -46,15 +48,21 @@ class ReadAhead:
         self._given_up.set()
         self._threads.shutdown(cancel_futures=True)
 
-    def read(self, windows: Sequence[Window], page_size: int) -> WindowRows:
-        """The first of `windows`, while the others are being read. Raises what reading it did."""
+    def read(
+        self, windows: Sequence[Window], page_size: int, meanwhile: Iterator[None]
+    ) -> WindowRows:
+        """The first of `windows`, while the others are being read. Raises what reading it did.
+        As long as it is not there, one step of `meanwhile` after the other is taken."""
         wanted = [(window, page_size) for window in windows]
         for one in [one for one in self._under_way if one not in wanted]:
             self._under_way.pop(one).cancel()
         for one in wanted:
             if one not in self._under_way:
                 self._under_way[one] = self._threads.submit(self._read, *one)
-        return self._under_way.pop(wanted[0]).result()
+        first = self._under_way.pop(wanted[0])
+        while not first.done() and next(meanwhile, _NOTHING) is not _NOTHING:
+            pass
+        return first.result()
 
     def _read(self, window: Window, page_size: int) -> WindowRows:
         found = WindowRows(window, self._ours)

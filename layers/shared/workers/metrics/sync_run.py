@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -77,6 +78,8 @@ class SyncRun:
         self._days_read: set[date] = set()
         self._range: Window | None = None
         self._usual: Window | None = None
+        # whether figures are as they should be, which takes a while: a step at a time
+        self._check: Iterator[None] = iter(())
         self._platform: Platform | None = None
         self._reader: Reader | None = None
         self._account: Account | None = None
@@ -126,8 +129,12 @@ class SyncRun:
             platform.smallest_page,
             may_end=self._asked is not None,
         )
+        if self._asked or self._is_whole:
+            self._check = self._ledger.check(self._range.days)
         with ReadAhead(reader, ours) as ahead:
             self._read_all(ahead, self._agenda, account)
+        for _ in self._check:
+            self._heed_deadline()
 
     def _read_all(self, ahead: ReadAhead, agenda: Agenda, account: Account) -> None:
         """Every day that is not read yet, newest first."""
@@ -168,20 +175,17 @@ class SyncRun:
     ) -> WindowRows:
         """Reads and stores the first of the windows, while the others are being read."""
         self._heed_deadline()
-        read = ahead.read(windows, page_size)
+        read = ahead.read(windows, page_size, self._check)
         days = days_of(read, account)
         changed, standing = self._ledger.changed_days(self.ways.connection.id, days)
         if standing > 2 * read.rows_named:
             # most of what stands would go: that is asked once more before it does
-            read = ahead.read(windows, page_size)
+            read = ahead.read(windows, page_size, self._check)
             days = days_of(read, account)
             changed, _ = self._ledger.changed_days(self.ways.connection.id, days)
         if changed:
             self._ledger.store(read, changed, account)
             self._ledger.mark(self.ways.connection.id, {day: days[day] for day in changed})
-        if self._asked or self._is_whole:
-            # what somebody changed or deleted by hand comes back
-            self._ledger.derive(set(days) - changed, is_doubted=True)
         self.ways.has_read = True
         self._tally.count(read)
         self._days_read |= set(days)

@@ -1,0 +1,124 @@
+-- Metrics, part 7b: the figures of an account, in steps.
+--
+--   account_requests      the requests that it serves
+--   derive_account_days   their figures on days that changed
+--   check_account_days    their figures on days that did not, where somebody changed them
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- The requests that an account serves, in order, at most `most` after `after`.
+create or replace function public.account_requests(
+  account public.metric_accounts,
+  after uuid,
+  most integer
+)
+returns uuid[]
+language sql
+stable
+set search_path = ''
+set enable_nestloop = off
+as $$
+  select array(
+    select distinct link.request_id
+      from public.metric_names ad
+      join public.metric_ad_links link
+        on link.platform = (account).platform
+       and link.ad_id = ad.id
+       and link.is_current
+     where ad.platform = (account).platform
+       and ad.account_id = (account).account_id
+       and ad.level = 'ad'
+       and (account_requests.after is null or link.request_id > account_requests.after)
+     order by link.request_id
+     limit most
+  );
+$$;
+
+-- A step over the requests that the account serves. Returns what derive_metrics does and "after",
+-- from where to go on; null when all are done.
+create or replace function public.derive_account_days(
+  token uuid,
+  days date[],
+  after uuid,
+  most integer,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+  requests uuid[];
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  requests := public.account_requests(account, derive_account_days.after, most);
+  return public.derive_metrics(account.platform, requests, days, account.sync_id, as_of)
+    || jsonb_build_object(
+         'after', case when cardinality(requests) = most then requests[most] end
+       );
+end
+$$;
+
+-- The same for what somebody may have changed by hand: only requests whose figures are not as the
+-- ledger has them are derived, on those of the days that were ever read.
+create or replace function public.check_account_days(
+  token uuid,
+  days date[],
+  after uuid,
+  most integer,
+  lease interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  account public.metric_accounts;
+  requests uuid[];
+  known date[];
+begin
+  select * into account from public.hold_account(token, lease, as_of);
+  if not found then
+    return null;
+  end if;
+  requests := public.account_requests(account, check_account_days.after, most);
+  known := array(
+    select day.date
+      from public.metric_days day
+     where day.platform = account.platform
+       and day.account_id = account.account_id
+       and day.date = any (days)
+       and day.read_at is not null
+  );
+  return public.derive_metrics(
+    account.platform, public.differing_requests(account.platform, requests, known), known,
+    account.sync_id, as_of
+  ) || jsonb_build_object('after', case when cardinality(requests) = most then requests[most] end);
+end
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'account_requests(public.metric_accounts, uuid, integer)',
+    'derive_account_days(uuid, date[], uuid, integer, interval, timestamptz)',
+    'check_account_days(uuid, date[], uuid, integer, interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';
