@@ -83,6 +83,8 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 	  tests/notifications/test_state_machine.py tests/notifications/test_crashes.py \
 	  tests/notifications/test_long_outage.py tests/retention/test_retention.py \
 	  tests/metrics/test_large_account.py $(ARGS)
+	LARGE_ACCOUNT_ADS=50000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
+	  tests/metrics/test_large_account.py -k meta $(ARGS)
 
 soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
