@@ -1,7 +1,7 @@
 """Large accounts: what memory they take, and whether what is stored is right.
 
-`make test` reads four days of 1,500 ads; `make test-long` 31 days of 10,000, and of 50,000 in as many
-syncs as that takes.
+`make test` reads four days of 1,500 ads; `make test-long` 31 days of 10,000, and of 50,000 in as
+many syncs as that takes.
 """
 
 from __future__ import annotations
