@@ -88,6 +88,7 @@ ABLATIONS = (
             Cut(
                 f"{WORKERS}/metrics/ledger.py",
                 "            self._heed_deadline()\n",
+                "            pass\n",
             ),
         ),
     ),
@@ -142,6 +143,31 @@ ABLATIONS = (
                 f"{WORKERS}/metrics/sync_run.py",
                 "if standing > 2 * read.rows_named:",
                 "if False:",
+            ),
+        ),
+    ),
+    Ablation(
+        "hand-changes",
+        "figures that somebody changed or deleted by hand come back",
+        "tests/metrics/test_history.py::"
+        "test_what_somebody_deleted_or_changed_comes_back[sync-meta]",
+        (
+            Cut(
+                f"{WORKERS}/metrics/sync_run.py",
+                "self._check = self._ledger.check(self._range.days)",
+                "pass",
+            ),
+        ),
+    ),
+    Ablation(
+        "four-at-once",
+        "no more than four requests at a time for one account",
+        "tests/unit/metrics/test_reading.py::test_four_windows_are_read_at_once_and_come_in_order",
+        (
+            Cut(
+                f"{WORKERS}/metrics/reading.py",
+                "ThreadPoolExecutor(AT_ONCE,",
+                "ThreadPoolExecutor(2 * AT_ONCE,",
             ),
         ),
     ),
