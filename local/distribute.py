@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from queue import Empty, SimpleQueue
@@ -142,10 +145,17 @@ class _Containers:
     """The processes of one function: a context manager that ends them all."""
 
     def __init__(self, function: str, environment: Mapping[str, str], log: int) -> None:
-        self._function = function
-        self._log = log
         path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
-        self._environment = {**environment, "PYTHONPATH": path}
+        no_bytecode = ["-B"] if sys.dont_write_bytecode else []
+        self._orders, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *no_bytecode, "-m", "local.lambda_process", function, str(log)],
+                env={**environment, "PYTHONPATH": path},
+                stdin=theirs.fileno(),
+                pass_fds=(log,),
+                start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone
+            )
         self._lock = threading.Lock()
         self._started: list[_Container] = []
         self._closed = False
@@ -154,17 +164,25 @@ class _Containers:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """At once; returns when all have ended."""
         with self._lock:
             self._closed = True
+        with suppress(ProcessLookupError, PermissionError):  # those that ended by themselves
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._orders.close()
         for container in self._started:
-            container.kill()
+            container.close()
 
     def start(self) -> _Container:
         """One more. Raises RuntimeError once they are being ended."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("no container is started any more")
-            container = _Container(self._function, self._environment, self._log)
+            ours, theirs = socket.socketpair()
+            with theirs, suppress(OSError):  # as one that ends at once, where there is nobody
+                socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
+            container = _Container(ours)
             self._started.append(container)
         return container
 
@@ -172,35 +190,27 @@ class _Containers:
 class _Container:
     """One process that handles one event after the other; see `local.lambda_process`."""
 
-    def __init__(self, function: str, environment: Mapping[str, str], log: int) -> None:
-        no_bytecode = ["-B"] if sys.dont_write_bytecode else []
-        self._process = subprocess.Popen(
-            [sys.executable, *no_bytecode, "-m", "local.lambda_process", function, str(log)],
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(log,),
-            text=True,
-            start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone
-        )
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lines = connection.makefile("rw", encoding="utf-8")
         self.ended = False
 
     def handle(self, event: Mapping[str, Any]) -> bool:
         """Whether the handler took every message of the event."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(event) + "\n")
-            self._process.stdin.flush()
+            print(json.dumps(event), file=self._lines, flush=True)
+            line = self._lines.readline()
         except OSError:
             line = ""
-        else:
-            line = self._process.stdout.readline()
         self.ended = not line
         answer = json.loads(line or "null")
         return isinstance(answer, dict) and not answer.get("batchItemFailures")
 
-    def kill(self) -> None:
-        """End it at once and wait until it has."""
-        self._process.kill()
-        self._process.communicate()
+    def close(self) -> None:
+        """Once its process was told to end: waits until it has."""
+        with suppress(OSError):
+            while self._connection.recv(1 << 16):
+                pass
+        with suppress(OSError):  # what it never took
+            self._lines.close()
+        self._connection.close()

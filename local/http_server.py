@@ -26,7 +26,6 @@ from local.wire import Request, Response, read_request
 
 CONTROL_PREFIX = "/__control/"
 TRICKLE_PIECES = 20
-STOP_POLL_SECONDS = 0.02
 
 
 class App(Protocol):
@@ -91,9 +90,7 @@ class HttpServer:
         self._first_latency = latency
         self._stopping = threading.Event()
         self._listener = _Listener(("127.0.0.1", port), self)
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever, args=(STOP_POLL_SECONDS,), daemon=True
-        )
+        self._thread = threading.Thread(target=self._accept, daemon=True)
 
     @property
     def port(self) -> int:
@@ -112,7 +109,9 @@ class HttpServer:
     def stop(self) -> None:
         """Stop listening, wake up what hangs and drop the open connections."""
         self._stopping.set()
-        self._listener.shutdown()
+        with contextlib.suppress(OSError):  # wakes the thread that accepts
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        self._thread.join()
         self._listener.server_close()
         self._listener.drop_connections()
         self.app.close()
@@ -129,15 +128,12 @@ class HttpServer:
     ) -> None:
         self.stop()
 
-    def serve_forever(self) -> None:
-        """Run as a process of its own: say "ready <port>" and answer until SIGINT or SIGTERM."""
-        ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
-        self.start()
-        announce(self.port)
-        ended.wait()
-        self.stop()
+    def _accept(self) -> None:
+        # Not socketserver's own loop: that wakes up many times a second to see whether it is to
+        # end, and a test run has dozens of servers.
+        while not self._stopping.is_set():
+            with contextlib.suppress(OSError):  # a client that went away again
+                self._listener.process_request(*self._listener.get_request())
 
     def pause(self, seconds: float) -> None:
         """Sleep, but not beyond the end of the server."""
@@ -172,6 +168,18 @@ class HttpServer:
         if "latency" in rest:
             self.latency = float(rest.pop("latency"))
         self.app.configure(rest)
+
+
+def serve_forever(*servers: HttpServer) -> None:
+    """Be the process of these servers: say "ready <port>" of each and answer until SIGINT or
+    SIGTERM."""
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with contextlib.ExitStack() as running:
+        for server in servers:
+            announce(running.enter_context(server).port)
+        ended.wait()
 
 
 def _read_journal(server: HttpServer, request: Request) -> Any:

@@ -1,31 +1,57 @@
-"""`python -m local.lambda_process FUNCTION LOG`: a process that handles events as one of Lambda's
-containers does: the function is loaded once and handles one event after the other.
+"""`python -m local.lambda_process FUNCTION LOG`: processes that handle events as Lambda's
+containers do: each loads the function once and handles one event after the other.
 
-Events are lines of JSON on stdin; for each a line of JSON goes to stdout: what the handler
-returned, or null where it raised. Logs, and what it raised, go to the file descriptor LOG. The
-process ends with its stdin, so that it does not outlive the one that started it.
+Stdin is a socket. For each file descriptor that comes through it, the socket of a new container, a
+process is forked that serves there. Most of a container's start would be the same imports again,
+and this process has done them.
+
+A container gets events as lines of JSON, and for each a line of JSON goes back: what the handler
+returned, or null where it raised. Logs, and what it raised, go to the file descriptor LOG. A
+process ends with its socket, so that none outlives the one that started it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import sys
 import traceback
 from typing import Any
 
 from local.invoke import STDOUT, load, new_context
 
+STDIN = 0
+
 
 def main(function: str, log: int) -> None:
-    """Serve until stdin ends."""
-    with os.fdopen(os.dup(STDOUT), "w", encoding="utf-8") as answers:
+    """Start containers until stdin ends."""
+    with socket.socket(fileno=os.dup(STDIN)) as orders:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
         os.dup2(log, STDOUT)
-        handler = load(function).lambda_handler
-        for line in sys.stdin:
+        load(function)  # for its imports
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a container that ended
+        while descriptors := socket.recv_fds(orders, 1, 1)[1]:
+            if os.fork() == 0:
+                orders.close()
+                _serve(function, descriptors[0])
+                os._exit(0)
+            os.close(descriptors[0])
+
+
+def _serve(function: str, descriptor: int) -> None:
+    """Be a container."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    handler = load(function).lambda_handler
+    with (
+        socket.socket(fileno=descriptor) as events,
+        events.makefile("rw", encoding="utf-8") as lines,
+    ):
+        for line in lines:
             answer = _answer(handler, function, json.loads(line))
             sys.stdout.flush()
-            print(answer, file=answers, flush=True)
+            print(answer, file=lines, flush=True)
 
 
 def _answer(handler: Any, function: str, event: Any) -> str:

@@ -15,16 +15,16 @@ from types import TracebackType
 from typing import Any
 
 from local.control import Control
+from local.fakes import FAKES
 from local.services import data_api, postgres
 from local.services.keys import Keys
 from local.services.node import ensure_installed
-from local.services.readiness import announced_port
+from local.services.readiness import announced_ports
 from local.services.tether import Child, Tether
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = ROOT / "supabase" / "seed.sql"
 BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the fake, as in workspace.json
-FAKES = ("slack", "meta", "google_ads", "tiktok", "linkedin")
 START_SECONDS = 30.0
 
 # Called with what is ready and the seconds that it took.
@@ -102,6 +102,10 @@ class Running:
         postgres.drop_database(self.maintenance_url, self.database)
         postgres.create_database(self.maintenance_url, self.database, "sample")
         data_api.reload_schema(self.api_url)
+        self.reset_fakes()
+
+    def reset_fakes(self) -> None:
+        """The fakes alone, as they started."""
         for fake in (self.slack, *self.ad_platforms.values()):
             fake.reset()
 
@@ -143,12 +147,9 @@ class Stack:
 
             started = time.monotonic()
             keys = Keys.generate()
-            # they get ready while the data API does
-            fakes = [_start_fake(self._tether, name) for name in FAKES]
+            fakes = _start_fakes(self._tether)  # they get ready while the data API does
             api_url, _ = data_api.start(self._tether, node, database_url, keys)
-            slack_url, meta_url, google_url, tiktok_url, linkedin_url = [
-                _url_of(child) for child in fakes
-            ]
+            slack_url, meta_url, google_url, tiktok_url, linkedin_url = _urls_of(fakes)
             self._tell("Data API and the fakes", started)
         except BaseException:
             self._tether.close()
@@ -180,16 +181,17 @@ class Stack:
         self._progress(what, time.monotonic() - started)
 
 
-def _start_fake(tether: Tether, name: str) -> Child:
+def _start_fakes(tether: Tether) -> Child:
     return tether.start(
-        name,
-        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", f"local.fakes.{name}"],
+        "fakes",
+        [sys.executable, *(["-B"] if sys.dont_write_bytecode else []), "-m", "local.fakes"],
         env={"PATH": os.environ.get("PATH", os.defpath)},
         cwd=ROOT,
     )
 
 
-def _url_of(fake: Child) -> str:
-    """Its base URL, once it takes requests. Raises TetherError when it does not come up."""
-    port = fake.wait_until(lambda: announced_port(fake), START_SECONDS)
-    return f"http://127.0.0.1:{port}"
+def _urls_of(fakes: Child) -> list[str]:
+    """Their base URLs, in the order of FAKES, once they take requests. Raises
+    TetherError when they do not come up."""
+    ports = fakes.wait_until(lambda: announced_ports(fakes, len(FAKES)), START_SECONDS)
+    return [f"http://127.0.0.1:{port}" for port in ports]

@@ -24,6 +24,7 @@ from local.services.postgres import Postgres, apply_files, bootstrap, server_dir
 from local.services.postgres import start as start_postgres
 from local.services.tether import Tether
 from local.stack import Running, Stack
+from tests.recycling import Snapshot
 
 ROOT = Path(__file__).parent.parent
 
@@ -113,14 +114,43 @@ def migrated(postgres: Postgres, migrations: list[Path]) -> str:
     return "migrated"
 
 
+class Databases:
+    """A migrated, empty database for one test after the other: the same, until one of them changes
+    its schema."""
+
+    def __init__(self, postgres: Postgres, template: str) -> None:
+        self._postgres, self._template = postgres, template
+        self._name: str | None = None
+        self._empty: Snapshot | None = None
+
+    def take(self) -> psycopg.Connection[Any]:
+        """A connection to it."""
+        if self._name is not None:
+            connection = self._connect(self._name)
+            if self._empty is not None and self._empty.restore(connection):
+                return connection
+            connection.close()
+            self._postgres.drop_database(self._name)
+        self._name = f"test_{uuid.uuid4().hex[:12]}"
+        self._postgres.create_database(self._name, template=self._template)
+        connection = self._connect(self._name)
+        self._empty = self._empty or Snapshot(connection)
+        return connection
+
+    def _connect(self, name: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(self._postgres.url(name), autocommit=True, row_factory=dict_row)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres, migrated: str) -> Databases:
+    return Databases(postgres, migrated)
+
+
 @pytest.fixture
-def db(postgres: Postgres, migrated: str) -> Iterator[psycopg.Connection[Any]]:
+def db(databases: Databases) -> Iterator[psycopg.Connection[Any]]:
     """A connection to a migrated, empty database of the test's own."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    url = postgres.create_database(name, template=migrated)
-    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+    with databases.take() as connection:
         yield connection
-    postgres.drop_database(name)
 
 
 @dataclass(frozen=True)
@@ -157,15 +187,42 @@ class LocalStack:
         )
 
 
+class SampleStack:
+    """A running stack, brought back to the sample agency for each test."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self._sample: Snapshot | None = None
+
+    def reset(self) -> None:
+        """As after `make up`."""
+        if self._sample is None or not self._is_restored(self._sample):
+            self.running.reset()
+            with self.connect() as connection:
+                self._sample = Snapshot(connection)
+        else:
+            self.running.reset_fakes()
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.running.database_url, autocommit=True)
+
+    def _is_restored(self, sample: Snapshot) -> bool:
+        try:
+            with self.connect() as connection:
+                return sample.restore(connection)
+        except psycopg.OperationalError:  # it was made anew meanwhile, or is gone
+            return False
+
+
 @pytest.fixture(scope="session")
-def running_stack() -> Iterator[Running]:
+def sample_stack() -> Iterator[SampleStack]:
     with Stack() as running:
-        yield running
+        yield SampleStack(running)
 
 
 @pytest.fixture
-def stack(running_stack: Running) -> Iterator[LocalStack]:
+def stack(sample_stack: SampleStack) -> Iterator[LocalStack]:
     """The local stack with the sample agency, as after `make up`."""
-    running_stack.reset()
-    with psycopg.connect(running_stack.database_url, autocommit=True) as connection:
-        yield LocalStack(running_stack, connection)
+    sample_stack.reset()
+    with sample_stack.connect() as connection:
+        yield LocalStack(sample_stack.running, connection)

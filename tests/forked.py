@@ -30,9 +30,16 @@ from local.services.patience import Patience
 MODULES = (
     "tests.notifications.killed_run",
     "tests.integration.killed_handler",
+    "tests.integration.forked_command",
     "tests.metrics.killed_plan",
     "tests.metrics.killed_sync",
     "tests.retention.killed_run",
+    "workers.composition.connection_sync",
+    "workers.composition.doctor",
+    "workers.composition.health",
+    "workers.composition.metrics_sync",
+    "workers.composition.notifications",
+    "workers.composition.retention",
     "httpcore",
     "pytest",
 )
@@ -108,7 +115,8 @@ def killed_run(
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(MODULES))
-    # The server takes over no search path, and passes over what it does not find.
+    # Up to Python 3.13.0 the server takes over no search path, and passes over what it does not
+    # find (https://github.com/python/cpython/issues/117378).
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from local.fakes.slack_blocks import problems, text_sum
-from local.http_server import HttpServer
+from local.http_server import HttpServer, serve_forever
 from local.wire import Request, Response
 
 WORKSPACE = Path(__file__).resolve().parent / "workspace.json"
@@ -528,7 +528,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)
-    fake_slack(port=options.port, latency=options.latency).serve_forever()
+    serve_forever(fake_slack(port=options.port, latency=options.latency))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 from local.fakes.ad_facts import AdRecord, Facts
 from local.fakes.ad_platform import AdPlatform
 from local.faults import Fault
-from local.http_server import HttpServer
+from local.http_server import HttpServer, serve_forever
 from local.wire import Request, Response
 
 ACCOUNTS = Path(__file__).resolve().parent / "tiktok_accounts.json"
@@ -307,7 +307,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)
-    fake_tiktok(port=options.port, latency=options.latency).serve_forever()
+    serve_forever(fake_tiktok(port=options.port, latency=options.latency))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import { Keys, Refusal } from "./data_api/keys.mjs";
 import { decodedName } from "./data_api/routines.mjs";
 import { Calls } from "./data_api/rpc.mjs";
 import { NO_ROUTE, serve, whole } from "./data_api/server.mjs";
-import { Tables } from "./data_api/tables.mjs";
 
 const env = process.env;
 const pool = Number(env.POOL ?? 10);
@@ -26,14 +25,22 @@ const keys = Keys.fromEnvironment(env);
 const database = new Database(env.DATABASE_URL, { pool, statementTimeout: env.STATEMENT_TIMEOUT });
 const catalogue = new Catalogue(database);
 const calls = new Calls(database, catalogue, maxRows);
-const tables = new Tables({ url: env.ADMIN_URL, catalogue, keys, maxRows, pool });
-const answerByLite = getRequestListener((request, { incoming }) =>
-  tables.answer(request, incoming.socket.remoteAddress ?? null),
+const answerByLite = getRequestListener(async (request, { incoming }) =>
+  (await loadedTables()).answer(request, incoming.socket.remoteAddress ?? null),
 );
 
-function forget() {
+// Most of its start would be to load lite, which calls of functions do without.
+let tables;
+function loadedTables() {
+  tables ??= import("./data_api/tables.mjs").then(
+    ({ Tables }) => new Tables({ url: env.ADMIN_URL, catalogue, keys, maxRows, pool }),
+  );
+  return tables;
+}
+
+async function forget() {
   catalogue.forget();
-  tables.forget();
+  if (tables) (await tables).forget();
 }
 
 async function answer(request, response, { pathname: path, searchParams: query }) {

@@ -103,7 +103,7 @@ def takes_key(base_url: str, key: str) -> bool:
     """Whether the API at this address is there and is the one that this key is for."""
     request = urllib.request.Request(f"{base_url}/rest/v1/", headers={"apikey": key})
     try:
-        with direct.open(request, timeout=10) as answer:
+        with direct.open(request, timeout=START_SECONDS) as answer:  # it may still have to load
             return "swagger" in json.load(answer)  # the description of the API
     except (OSError, ValueError):
         return False

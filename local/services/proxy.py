@@ -16,7 +16,7 @@ from io import BufferedReader
 from typing import Any
 from urllib.parse import urlsplit
 
-from local.http_server import HttpServer
+from local.http_server import HttpServer, serve_forever
 from local.wire import Request, Response, read_response
 
 UPSTREAM_TIMEOUT_SECONDS = 120.0
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (0: any free one)")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added per request")
     options = parser.parse_args(arguments)
-    proxy(options.upstream, port=options.port, latency=options.latency).serve_forever()
+    serve_forever(proxy(options.upstream, port=options.port, latency=options.latency))
 
 
 if __name__ == "__main__":

@@ -16,5 +16,11 @@ def announce(port: int) -> None:
 
 def announced_port(child: Child) -> int | None:
     """The port that the child serves on, or None while it has not said so."""
-    match = _READY.search(child.output())
-    return int(match.group(1)) if match else None
+    ports = announced_ports(child, 1)
+    return ports[0] if ports else None
+
+
+def announced_ports(child: Child, count: int) -> list[int] | None:
+    """The same of a child that serves on so many."""
+    ports = [int(port) for port in _READY.findall(child.output())]
+    return ports if len(ports) >= count else None

@@ -139,7 +139,8 @@ def runtime_environment(interpreter: Path, version: str) -> Path:
         create = [uv, "venv", "--quiet", "--python", interpreter, folder]
         install = [uv, "pip", "install", "--quiet", "--python", python]
         locked_only = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        for command in (create, [*install, *locked_only, "--requirement", RUNTIME_REQUIREMENTS]):
+        install += [*locked_only, "--compile-bytecode"]  # as AWS has them, and they do not change
+        for command in (create, [*install, "--requirement", RUNTIME_REQUIREMENTS]):
             subprocess.run(command, check=True, timeout=3000)
         ready.touch()
     return python

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from local.services.keys import Keys, sign
+from tests.integration.data_api_client import local_client
 
 HERE = Path(__file__).resolve().parent
 FUNCTIONS = HERE / "data_api_probes.sql"
@@ -86,7 +87,7 @@ class Asker:
 
     def __init__(self, url: str, keys: Keys) -> None:
         """`keys` are those of the API at `url`."""
-        self._http = httpx.Client(base_url=f"{url}/rest/v1/", trust_env=False, timeout=30)
+        self._http = local_client(base_url=f"{url}/rest/v1/")
         self._tokens = _tokens(keys)
 
     def __enter__(self) -> Asker:

@@ -16,6 +16,7 @@ from typing import Any
 from local.services.patience import Patience, process_table
 from local.services.postgres import server_directory
 from local.stack import ROOT
+from tests import forked
 
 # Without a sign of life; see local.services.patience.
 PATIENCE = 60.0
@@ -99,6 +100,16 @@ def run_command(
     with python(scratch, "-m", "local", *arguments, env=env, **options) as process:
         out, err = communicate(process)
     return process.returncode, out, err
+
+
+def forked_command(
+    scratch: Path, clone: Path, *arguments: str, env: dict[str, str] | None = None
+) -> tuple[int, str, str]:
+    """As `run_command` in this clone, in a tenth of the time; its stdin is no terminal."""
+    order = {"root": str(clone), "arguments": arguments}
+    environment = {"TMPDIR": str(scratch), **(env or {})}
+    ended = forked.Run("tests.integration.forked_command", order, environment).ended()
+    return ended.status, ended.out, ended.err
 
 
 def copy_project(to: Path) -> None:

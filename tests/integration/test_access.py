@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Api
+from tests.integration.data_api_client import local_client
 
 KEYS = ("anon", "authenticated")
 DASHBOARD_TABLES = {
@@ -46,7 +47,7 @@ def client(api: Api, role: str) -> httpx.Client:
     headers = {"apikey": api.keys.publishable}
     if role == "authenticated":
         headers["Authorization"] = f"Bearer {api.keys.user_token(api.user_id)}"
-    return httpx.Client(base_url=f"{api.url}/rest/v1", headers=headers, trust_env=False)
+    return local_client(base_url=f"{api.url}/rest/v1", headers=headers)
 
 
 def functions(connection: psycopg.Connection[Any]) -> list[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from local.services import data_api, node, postgres
 from local.services.keys import sign
 from local.services.tether import Tether
 from tests.conftest import LocalStack
-from tests.integration.data_api_client import ask
+from tests.integration.data_api_client import ask, local_client
 from tests.integration.processes import eventually
 
 
@@ -212,7 +212,7 @@ def test_what_is_refused_afterwards_is_not_committed(local: LocalStack) -> None:
     )
     key = local.running.keys.secret
     headers = {"apikey": key, "Accept": "application/vnd.pgrst.object+json"}
-    with httpx.Client(trust_env=False, headers=headers) as client:
+    with local_client(headers=headers) as client:
         refused = client.post(f"{local.running.api_url}/rest/v1/rpc/write_two", json={})
     assert (refused.status_code, refused.json()["code"]) == (406, "PGRST116")
     assert local.connection.execute("select count(*) from written").fetchone() == (0,)
@@ -324,7 +324,7 @@ def test_several_apis_over_one_server_share_the_role(stack: LocalStack) -> None:
 
 def test_the_gateway_knows_no_other_paths(local: LocalStack) -> None:
     headers = {"apikey": local.running.keys.secret}
-    with httpx.Client(trust_env=False, base_url=local.running.api_url, headers=headers) as client:
+    with local_client(base_url=local.running.api_url, headers=headers) as client:
         for path in ("/", "/rest/v1", "/storage/v1/object"):
             answer = client.get(path)
             assert answer.status_code == 404

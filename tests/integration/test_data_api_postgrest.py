@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -19,6 +18,7 @@ from local.services.keys import Keys
 from local.services.postgres import Postgres
 from local.services.tether import Tether, TetherError
 from local.stack import Stack
+from tests.integration.data_api_client import local_client
 
 STAND_IN = Path(__file__).with_name("data_api_postgrest_stand_in.py")
 WHO = """
@@ -48,7 +48,7 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
 
 def call(url: str, function: str, key: str, bearer: str | None = None) -> tuple[int, Any]:
     headers = {"apikey": key, **({"Authorization": f"Bearer {bearer}"} if bearer else {})}
-    with httpx.Client(trust_env=False, headers=headers) as client:
+    with local_client(headers=headers) as client:
         answer = client.post(f"{url}/rest/v1/rpc/{function}", json={})
     return answer.status_code, answer.json()
 
@@ -80,7 +80,7 @@ def test_postgrest_is_started_and_used(executable: Path, database_url: str) -> N
         for key, message in (("sb_secret_x", "Unregistered API key"), ("x", "Invalid API key")):
             status, body = call(url, "who", key)
             assert (status, body["message"]) == (401, message)
-        with httpx.Client(trust_env=False, base_url=url) as client:
+        with local_client(base_url=url) as client:
             assert client.get("/rest/v1/").json()["message"] == "No API key found in request"
             assert client.get("/elsewhere").json() == {
                 "message": "no Route matched with those values"

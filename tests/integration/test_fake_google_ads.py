@@ -19,6 +19,7 @@ from local.fakes.google_ads import (
     invalid_grant,
     late_stream_error,
 )
+from tests.integration.data_api_client import local_client
 
 CLIENT = "400000000001-local.apps.googleusercontent.com"
 SECRET = "GOCSPX-local-sample-secret"
@@ -40,7 +41,7 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self.control = Control(url)
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.client = local_client(base_url=url)
         self.answer = httpx.Response(0)
         self.login = MANAGER
         self.token = ""

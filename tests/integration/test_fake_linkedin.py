@@ -20,6 +20,7 @@ from local.fakes.linkedin import (
     token_expired,
 )
 from local.fakes.restli import RestliProblem, read_query
+from tests.integration.data_api_client import local_client
 
 REFRESH = "AQlocalLinkedinSampleRefreshToken000000000001"
 CLIENT, SECRET = "77localsample01", "WPL_AP1.local-linkedin-sample-secret"
@@ -39,7 +40,7 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self.control = Control(url)
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.client = local_client(base_url=url)
         self.headers = {"LinkedIn-Version": "202607", "X-Restli-Protocol-Version": "2.0.0"}
         self.answer = httpx.Response(0)
 

@@ -29,6 +29,7 @@ from local.fakes.meta import (
     too_much_data,
 )
 from local.faults import Fault
+from tests.integration.data_api_client import local_client
 
 TOKEN = "EAALOCALmetaSampleToken000000000000000001"
 SECRET = "local-meta-app-secret-0000000001"
@@ -44,7 +45,7 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self.control = Control(url)
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.client = local_client(base_url=url)
         self.token = TOKEN
         self.answer = httpx.Response(0)
 

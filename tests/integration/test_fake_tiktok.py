@@ -14,6 +14,7 @@ import pytest
 from local.control import Control
 from local.fakes.ad_facts import Facts, generated_ad_id, truth
 from local.fakes.tiktok import fake_tiktok, tiktok_error, too_frequent
+from tests.integration.data_api_client import local_client
 
 TOKEN = "localtiktoksampletoken000000000000000001"
 ADVERTISER = "7012345678901234567"
@@ -31,7 +32,7 @@ class Caller:
 
     def __init__(self, url: str) -> None:
         self.control = Control(url)
-        self.client = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.client = local_client(base_url=url)
         self.token = TOKEN
         self.answer = httpx.Response(0)
 

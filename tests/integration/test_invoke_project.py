@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from local.services.node import MODULES
 from local.stack import ROOT
 from tests.conftest import LocalStack
 from tests.integration.processes import (
     communicate,
     copy_project,
+    forked_command,
     run_command,
     temporary_directory,
 )
@@ -44,10 +46,7 @@ class Production:
         (self.clone / ".env").write_text("# settings\n\n" + "\n".join(lines) + "\n")
 
     def invoke(self, *arguments: str, **env: str) -> tuple[int, str, str]:
-        return run_command(
-            self._scratch, "invoke", *arguments, "--project",
-            env=env, cwd=self.clone, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        return forked_command(self._scratch, self.clone, "invoke", *arguments, "--project", env=env)
 
     def counts(self) -> dict[str, int]:
         """What a run would change."""
@@ -70,6 +69,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for all tests, so that its modules are compiled once."""
     made = tmp_path_factory.mktemp("project") / "clone"
     copy_project(made)
+    (made / "local" / "services" / "node_modules").symlink_to(MODULES)
     return made
 
 

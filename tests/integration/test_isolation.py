@@ -120,7 +120,7 @@ def test_the_demo_is_that_of_the_sample_agency(clone: Clone) -> None:
 
 
 def test_an_invocation_is_one_on_the_local_stack(clone: Clone) -> None:
-    status, out = clone.run("-m", "local", "invoke", "metrics_sync")
+    status, out = clone.run("-m", "local", "invoke", "notifications")
     assert status == 0, out
     assert "Postgres 17 ready" in out
 

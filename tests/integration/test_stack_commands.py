@@ -13,13 +13,14 @@ import pytest
 
 from local import running
 from local.services.keys import Keys
-from local.stack import Running
+from local.stack import ROOT, Running
 from tests.conftest import LocalStack
 from tests.integration.data_api_client import ask
 from tests.integration.processes import (
     children_of,
     communicate,
     eventually,
+    forked_command,
     is_running,
     leftovers,
     python,
@@ -71,7 +72,7 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
             "DATABASE_URL": kept.database_url,
         }
 
-        status, out, err = run_command(scratch, "up")
+        status, out, err = forked_command(scratch, ROOT, "up")
         assert (status, out, "is up already" in err) == (1, "", True)
 
         before = queued(kept)
@@ -80,13 +81,13 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
         assert json.loads(out)["sent"] == kept.slack.count("chat.postMessage") > 0
 
         kept.slack.configure(latency=0.001)
-        running_reset = run_command(scratch, "reset")
+        running_reset = forked_command(scratch, ROOT, "reset")
         assert running_reset[:2] == (0, "The stack is back to the sample agency.\n")
         assert queued(kept) == before
         assert kept.slack.state()["messages"] == {}
         assert kept.slack.journal() == []
         assert kept.slack.settings()["latency"] == 0
-        status, out, err = run_command(scratch, "invoke", "notifications")
+        status, out, err = forked_command(scratch, ROOT, "invoke", "notifications")
         assert json.loads(out)["sent"] > 0, err
 
         up.send_signal(signal.SIGINT)
@@ -126,7 +127,7 @@ def test_a_killed_up_is_not_found_again(scratch: Path) -> None:
         up.kill()
         up.communicate()
     eventually(lambda: not leftovers(scratch), "a directory is left")
-    status, out, _ = run_command(scratch, "reset")
+    status, out, _ = forked_command(scratch, ROOT, "reset")
     assert (status, out.startswith("No stack is running")) == (0, True)
     assert list(scratch.iterdir()) == []
 
@@ -161,7 +162,7 @@ def test_state_in_a_folder_of_somebody_else_is_not_trusted(
     running.state_file().parent.symlink_to(scratch)
     with pytest.raises(running.StateError, match="belongs to somebody else"):
         running.find()
-    status, _, err = run_command(scratch, "reset")
+    status, _, err = forked_command(scratch, ROOT, "reset")
     assert (status, "belongs to somebody else" in err) == (1, True)
 
 

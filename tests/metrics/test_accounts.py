@@ -190,7 +190,7 @@ def test_a_sync_in_the_future_is_none(world: World) -> None:
 
 
 def test_hourly_accounts_read_the_newest_days_and_once_a_day_all(world: World) -> None:
-    world.meta_account("1001", ad_count=40)
+    world.meta_account("1001", ad_count=10)
     connection = world.connect_meta("1001", frequency=60)
     world.meta.app.configure({"page_limit": 50})
     rows = []

@@ -19,6 +19,7 @@ from local.http_server import HttpServer
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import TimedDatabase, VirtualClock
+from tests.recycling import empty
 from workers.metrics.orders import Backfill, SyncOrder
 from workers.metrics.outcomes import SyncReport
 from workers.metrics.planning import Plan, plan_syncs
@@ -87,7 +88,7 @@ class World:
         self.connection: psycopg.Connection[Any] = psycopg.connect(
             api.database_url, autocommit=True, row_factory=dict_row
         )
-        self.connection.execute(f"truncate {TABLES} cascade")
+        empty(self.connection, TABLES)
         self.agency = Agency(self.connection)
         for server in servers.values():
             server.reset()
@@ -111,7 +112,7 @@ class World:
     def close(self) -> None:
         self.session.close()
         self.database.close()
-        self.connection.execute(f"truncate {TABLES} cascade")
+        empty(self.connection, TABLES)
         self.connection.close()
 
     def _start_without_accounts(self) -> None:

@@ -21,6 +21,7 @@ from local.services.proxy import proxy
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import REAL_PATIENCE, TimedDatabase, VirtualClock
+from tests.recycling import empty
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.notifications.drain import Drain
@@ -60,7 +61,7 @@ class World:
         self.connection: psycopg.Connection[Any] = psycopg.connect(
             api.database_url, autocommit=True, row_factory=dict_row
         )
-        self.connection.execute(f"truncate {TABLES} cascade")
+        empty(self.connection, TABLES)
         self.agency = Agency(self.connection)
         app = slack.app
         assert isinstance(app, FakeSlack)
@@ -77,7 +78,7 @@ class World:
     def close(self) -> None:
         for database in self._databases:
             database.close()
-        self.connection.execute(f"truncate {TABLES} cascade")
+        empty(self.connection, TABLES)
         self.connection.close()
 
     def change_workspace(self, **parts: Any) -> None:

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import VirtualClock
+from tests.recycling import empty
 from workers.database import Database
 from workers.retention.run import ColdStore, Retention
 
@@ -51,14 +52,14 @@ class World:
         self.connection: psycopg.Connection[Any] = psycopg.connect(
             api.database_url, autocommit=True, row_factory=dict_row
         )
-        self.connection.execute(f"truncate {TABLES} cascade")
+        empty(self.connection, TABLES)
         self.agency = Agency(self.connection)
         self.clock = VirtualClock(NOW, lambda now: None)
         self.database = TimedDatabase(api.url, api.keys.secret, self.clock)
 
     def close(self) -> None:
         self.database.close()
-        self.connection.execute(f"truncate {TABLES} cascade")
+        empty(self.connection, TABLES)
         self.connection.close()
 
     def policy(self, entity_type: str, active: int, archive: int) -> str:

@@ -1,0 +1,26 @@
+"""`python -m local ...` as `tests.forked` runs it: a process of its own with its imports behind it.
+
+The order has `arguments`, and `root`: the clone that it is run in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import local.__main__ as command
+from local import distribute, invoke, stack
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    root = Path(order["root"])
+    for module in (command, distribute, invoke, stack):
+        module.ROOT = root  # type: ignore[attr-defined]
+    invoke.FUNCTIONS = root / "functions"
+    os.chdir(root)
+    tempfile.tempdir = None  # as TMPDIR says here
+    sys.exit(command.main(order["arguments"]))
