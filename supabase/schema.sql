@@ -1730,6 +1730,7 @@ CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[],
  SET search_path TO ''
  SET enable_nestloop TO 'off'
  SET enable_mergejoin TO 'off'
+ SET work_mem TO '16MB'
 AS $function$
 declare
   of constant record := public.metric_expressions();
@@ -1933,6 +1934,7 @@ CREATE OR REPLACE FUNCTION public.differing_requests(platform text, requests uui
  SET search_path TO ''
  SET enable_nestloop TO 'off'
  SET enable_mergejoin TO 'off'
+ SET work_mem TO '16MB'
 AS $function$
 declare
   of constant record := public.metric_expressions();
@@ -1947,21 +1949,20 @@ begin
         from (%1$s) facts
        group by request_id, date
     ),
-    expected as materialized (
-      select totals.request_id, totals.date, figure.metric_type, figure.value
-        from totals
-       cross join lateral (values (%3$s)) figure (metric_type, value)
-       where figure.value is not null
+    expected as (select request_id, date, array[%3$s] as figures from totals),
+    standing as (
+      select request_id, date, array[%5$s] as figures from (%4$s) figure group by request_id, date
     )
     select array_agg(distinct request_id)
       from expected
-      full join (%4$s) standing using (request_id, date, metric_type)
-     where expected.value is distinct from standing.value
+      full join standing using (request_id, date)
+     where coalesce(expected.figures, $4) is distinct from coalesce(standing.figures, $4)
     $query$,
-    public.facts_query(), of.sums, of.figures, public.standing_query()
+    public.facts_query(), of.sums, of.expected, public.standing_query(), of.standing
   )
   into differing
-  using platform, requests, dates;
+  using platform, requests, dates,
+        array_fill(null::numeric, array[(select count(*)::integer from public.metric_kinds())]);
   return coalesce(differing, '{}');
 end
 $function$;
@@ -3475,7 +3476,7 @@ $function$;
 revoke all on function public.metric_connections(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.metric_connections(text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.metric_expressions(OUT sums text, OUT figures text)
+CREATE OR REPLACE FUNCTION public.metric_expressions(OUT sums text, OUT figures text, OUT expected text, OUT standing text)
  RETURNS record
  LANGUAGE sql
  IMMUTABLE
@@ -3496,23 +3497,23 @@ AS $function$
                select kind.per from public.metric_kinds() kind where kind.per is not null
              ) measure
          ),
-         (
-           select string_agg(
-                    format(
-                      '%L, case when %s then trim_scale(round(%I%s, 6)) end',
-                      kind.metric_type,
-                      case kind.rule
-                        when 'money' then 'not is_mixed'
-                        when 'single' then 'facts = 1'
-                        else 'true'
-                      end,
-                      kind.measure,
-                      ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
-                    ),
-                    '), ('
-                  )
-             from public.metric_kinds() kind
-         );
+         string_agg(format('%L, %s', figure.metric_type, figure.value), '), ('),
+         string_agg(figure.value, ', '),
+         string_agg(format('max(value) filter (where metric_type = %L)', figure.metric_type), ', ')
+    from (
+      select kind.metric_type,
+             format(
+               'case when %s then trim_scale(round(%I%s, 6)) end',
+               case kind.rule
+                 when 'money' then 'not is_mixed'
+                 when 'single' then 'facts = 1'
+                 else 'true'
+               end,
+               kind.measure,
+               ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
+             ) as value
+        from public.metric_kinds() kind
+    ) figure;
 $function$;
 revoke all on function public.metric_expressions() from public, anon, authenticated, service_role;
 grant execute on function public.metric_expressions() to service_role;

@@ -28,10 +28,16 @@ as $$
     ('ctr', 'sum', 'clicks', 'impressions', 100)
 $$;
 
--- The list as SQL: the sums over the facts of a day, each null where a fact lacks it; and the
--- figures of these, each with its name, null where there is none. LinkedIn's sums have the tail of
--- a binary fraction, which the ledger keeps and a figure does not.
-create or replace function public.metric_expressions(out sums text, out figures text)
+-- The list as SQL: the sums over the facts of a day, each null where a fact lacks it; the figures of
+-- these, each with its name, null where there is none, and as a mere list; and what stands of them,
+-- as such a list over the day's rows. LinkedIn's sums have the tail of a binary fraction, which the
+-- ledger keeps and a figure does not.
+create or replace function public.metric_expressions(
+  out sums text,
+  out figures text,
+  out expected text,
+  out standing text
+)
 language sql
 immutable
 set search_path = ''
@@ -51,23 +57,23 @@ as $$
                select kind.per from public.metric_kinds() kind where kind.per is not null
              ) measure
          ),
-         (
-           select string_agg(
-                    format(
-                      '%L, case when %s then trim_scale(round(%I%s, 6)) end',
-                      kind.metric_type,
-                      case kind.rule
-                        when 'money' then 'not is_mixed'
-                        when 'single' then 'facts = 1'
-                        else 'true'
-                      end,
-                      kind.measure,
-                      ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
-                    ),
-                    '), ('
-                  )
-             from public.metric_kinds() kind
-         );
+         string_agg(format('%L, %s', figure.metric_type, figure.value), '), ('),
+         string_agg(figure.value, ', '),
+         string_agg(format('max(value) filter (where metric_type = %L)', figure.metric_type), ', ')
+    from (
+      select kind.metric_type,
+             format(
+               'case when %s then trim_scale(round(%I%s, 6)) end',
+               case kind.rule
+                 when 'money' then 'not is_mixed'
+                 when 'single' then 'facts = 1'
+                 else 'true'
+               end,
+               kind.measure,
+               ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
+             ) as value
+        from public.metric_kinds() kind
+    ) figure;
 $$;
 
 -- The facts of requests (those that their ads have on these days), as a query with parameters:
@@ -134,6 +140,7 @@ stable
 set search_path = ''
 set enable_nestloop = off
 set enable_mergejoin = off
+set work_mem = '16MB'
 as $$
 declare
   of constant record := public.metric_expressions();
@@ -148,21 +155,20 @@ begin
         from (%1$s) facts
        group by request_id, date
     ),
-    expected as materialized (
-      select totals.request_id, totals.date, figure.metric_type, figure.value
-        from totals
-       cross join lateral (values (%3$s)) figure (metric_type, value)
-       where figure.value is not null
+    expected as (select request_id, date, array[%3$s] as figures from totals),
+    standing as (
+      select request_id, date, array[%5$s] as figures from (%4$s) figure group by request_id, date
     )
     select array_agg(distinct request_id)
       from expected
-      full join (%4$s) standing using (request_id, date, metric_type)
-     where expected.value is distinct from standing.value
+      full join standing using (request_id, date)
+     where coalesce(expected.figures, $4) is distinct from coalesce(standing.figures, $4)
     $query$,
-    public.facts_query(), of.sums, of.figures, public.standing_query()
+    public.facts_query(), of.sums, of.expected, public.standing_query(), of.standing
   )
   into differing
-  using platform, requests, dates;
+  using platform, requests, dates,
+        array_fill(null::numeric, array[(select count(*)::integer from public.metric_kinds())]);
   return coalesce(differing, '{}');
 end
 $$;

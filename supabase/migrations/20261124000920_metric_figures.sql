@@ -56,6 +56,7 @@ language plpgsql
 set search_path = ''
 set enable_nestloop = off
 set enable_mergejoin = off
+set work_mem = '16MB'
 as $$
 declare
   of constant record := public.metric_expressions();
