@@ -138,8 +138,10 @@ class SyncRun:
 
     def _read_all(self, ahead: ReadAhead, agenda: Agenda, account: Account) -> None:
         """Every day that is not read yet, newest first."""
-        # of an account that was never read, nobody knows how much a window holds
-        most = self._most_held(ROWS_PER_WINDOW, USUAL_SLOWNESS) if self._window_days else 1
+        # a window of several days holds the usual number of rows; one of a day, or of an account
+        # that was never read, any number
+        is_known = (self._window_days or 1) > 1
+        most = self._most_held(ROWS_PER_WINDOW, USUAL_SLOWNESS) if is_known else 1
         slowness, rows_of_a_day = 0.0, 1
         while windows := agenda.following(most):
             begun = self._clock.now()
