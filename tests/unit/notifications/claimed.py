@@ -44,6 +44,7 @@ class Clock:
 
     def __init__(self, now: float = 1000.0) -> None:
         self.time = now
+        self.stop_at = math.inf
 
     def now(self) -> float:
         return self.time

@@ -117,13 +117,18 @@ class ConnectionSync:
         begun = self._begin(order, token)
         if begun is not None and "paused" in begun:
             if begun["paused"] > min(LONGEST_WAIT, (deadline - self._clock.now()) / 4):
-                self._database.call("drop_metric_plans", tokens=[order.token])
-                return SyncReport(order.platform, order.account_id, "paused")
+                return self._drop(order)
             self._clock.sleep(begun["paused"])
+            if self._clock.now() >= self._clock.stop_at:
+                return self._drop(order)
             begun = self._begin(order, token)
         if begun is None or "paused" in begun:
             return SyncReport(order.platform, order.account_id, "stale")
         return self._work(begun, token, deadline, None)
+
+    def _drop(self, order: SyncOrder) -> SyncReport:
+        self._database.call("drop_metric_plans", tokens=[order.token])
+        return SyncReport(order.platform, order.account_id, "paused")
 
     def _begin(self, order: SyncOrder, token: str) -> dict[str, Any] | None:
         begun: dict[str, Any] | None = self._database.call(
@@ -164,7 +169,7 @@ class ConnectionSync:
             deadline=deadline - min(CLOSING_SECONDS, left / 4),
             asked=asked,
         )
-        logger.append_keys(sync_id=run.sync_id, connection_id=run.connection.id)
+        logger.thread_safe_append_keys(sync_id=run.sync_id, connection_id=run.connection.id)
         try:
             return run.end(self._outcome(run))
         except LeaseLost:
@@ -369,7 +374,7 @@ class _Run:
         return read
 
     def _heed_deadline(self) -> None:
-        if self._clock.now() >= self.deadline:
+        if self._clock.now() >= min(self.deadline, self._clock.stop_at):
             raise OutOfTime
 
     def is_to_be_asked_again(self, error: WorkerError) -> bool:
@@ -402,7 +407,7 @@ class _Run:
         del self._ways[0]
         self._is_second_thought = self._has_answered = self._has_read = False
         self.connection = Connection.from_row(self._ways[0])
-        logger.append_keys(connection_id=self.connection.id)
+        logger.thread_safe_append_keys(connection_id=self.connection.id)
         self._ledger.stand_in(self.connection.id)
         return True
 
