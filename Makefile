@@ -35,12 +35,12 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up reset invoke test test-long soak check check-python check-template \
+.PHONY: help install demo up serve reset invoke test test-long soak check check-python check-template \
 	check-sql check-locks schema doctor bench mutate ablate build deploy lock clean
 
 # A first run says which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
-ifneq ($(call only,demo up reset invoke schema),)
+ifneq ($(call only,demo up serve reset invoke schema),)
 PARTS := 1/3 - 2/3 3/3
 else ifneq ($(call only,build deploy),)
 PARTS := 1/2 2/2
@@ -63,6 +63,9 @@ demo: .venv/.installed .venv/.node ## Run every worker against a local stack and
 
 up: .venv/.installed .venv/.node ## Start the local stack and keep it running
 	@$(PY) -m local up
+
+serve: .venv/.installed .venv/.node ## Run all workers as one process against the local stack: ARGS="[WORKER ...] [--once]"
+	@$(PY) -m local serve $(ARGS)
 
 reset: .venv/.installed .venv/.node ## Put the local stack back to its sample data
 	@$(PY) -m local reset
@@ -135,7 +138,9 @@ deploy: build ## Deploy to AWS: STAGE=default, staging or prod
 
 lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes newer releases
 	$(call compile,layers/shared/requirements)
+	$(call compile,server/requirements)
 	$(call compile,requirements-dev)
+	$(call compile,server/requirements-all)
 	$(call compile,requirements-sam)
 	$(call compile,requirements-node)
 	$(call compile,tests/e2e/requirements)
