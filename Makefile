@@ -65,7 +65,7 @@ up: .venv/.installed .venv/.node ## Start the local stack and keep it running
 	@$(PY) -m local up
 
 serve: .venv/.installed .venv/.node ## Run all workers as one process against the local stack: ARGS="[WORKER ...] [--once]"
-	@$(PY) -m local serve $(ARGS)
+	@$(PY) -m local serve -- $(ARGS)
 
 reset: .venv/.installed .venv/.node ## Put the local stack back to its sample data
 	@$(PY) -m local reset

@@ -73,10 +73,11 @@ def show_demo(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Run all workers as one process, with the arguments of `python -m server`."""
+    """Run all workers as one process; `python -m server`'s arguments follow `--`."""
     with _target(options, None) as chosen:
+        arguments = [one for one in options.arguments if one != "--"]
         server = subprocess.Popen(
-            [sys.executable, "-m", "server", *options.arguments], env=dict(chosen or {}), cwd=ROOT
+            [sys.executable, "-m", "server", *arguments], env=dict(chosen or {}), cwd=ROOT
         )
         try:
             return server.wait()

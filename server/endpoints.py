@@ -112,7 +112,7 @@ def _handler(answers: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHa
             else:
                 self._send(answer())
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
         def _send(self, answer: Answer) -> None:
             status, content_type, body = answer

@@ -60,7 +60,7 @@ class Listener:
                 url = self._address()
                 if url is None:  # since the settings were read again
                     return
-                with _connected(psycopg, url) as connection:
+                with _connected(url) as connection:
                     self._hear(connection)
             except (psycopg.Error, ConfigurationError) as error:
                 held = self._clock.now() - begun > _LONGEST_PAUSE
@@ -85,8 +85,10 @@ class Listener:
             connection.execute(b"select 1")
 
 
-def _connected(psycopg: Any, url: DatabaseUrl) -> psycopg.Connection[Any]:
-    connection: psycopg.Connection[Any] = psycopg.connect(
+def _connected(url: DatabaseUrl) -> psycopg.Connection[Any]:
+    import psycopg  # noqa: PLC0415 - as above
+
+    return psycopg.connect(
         url.text,
         autocommit=True,
         connect_timeout=_CONNECT_SECONDS,
@@ -96,4 +98,3 @@ def _connected(psycopg: Any, url: DatabaseUrl) -> psycopg.Connection[Any]:
         keepalives_interval=10,
         keepalives_count=3,
     )
-    return connection

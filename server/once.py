@@ -44,9 +44,9 @@ def run_once(workers: Sequence[str]) -> int:
             ends.put(None)
 
     threading.Thread(target=work, name="once", daemon=True).start()
-    number = ends.get()
-    if number is not None:
-        why = signal.Signals(number).name
+    caught = ends.get()
+    if caught is not None:
+        why = signal.Signals(caught).name
         logger.info("Stopping", extra={"action": "stopping", "signal": why})
         runs.stop(STOP_WITHIN)
         return DONE

@@ -39,7 +39,7 @@ class PrometheusMetrics:
     """Takes what runs emit; `text` is what a scrape gets."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._counters = {

@@ -81,12 +81,10 @@ class Serving:
             self._listener.start()
         if "retention" in self._workers:
             self._make_up_for_retention()
-        logger.info(
-            "Ready", extra={"action": "ready", "address": self._endpoints.address}
-        )
-        while (number := self._signals.get()) == signal.SIGHUP:
+        logger.info("Ready", extra={"action": "ready", "address": self._endpoints.address})
+        while (caught := self._signals.get()) == signal.SIGHUP:
             read_again()
-        return self._end(signal.Signals(number).name)
+        return self._end(signal.Signals(caught).name)
 
     def _end(self, why: str) -> int:
         logger.info("Stopping", extra={"action": "stopping", "signal": why})

@@ -313,9 +313,7 @@ def load_settings(
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """The workers' settings: `load` of them."""
-    return load(
-        Settings, environment, dotenv=dotenv, read_secret=read_secret, defaults=defaults
-    )
+    return load(Settings, environment, dotenv=dotenv, read_secret=read_secret, defaults=defaults)
 
 
 def load(
