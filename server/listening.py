@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from workers.clock import Clock
 from workers.errors import ConfigurationError
+from workers.notifications.doorbell import CHANNEL
 from workers.redaction import redact
 from workers.settings import DatabaseUrl
 from workers.telemetry import logger
@@ -19,7 +20,6 @@ from workers.telemetry import logger
 if TYPE_CHECKING:
     import psycopg
 
-CHANNEL: Final = "agency_dashboard_workers"
 _CONNECT_SECONDS: Final = 10
 # A connection that nobody ends may be dead all the same: so often it is asked.
 _ASK_EVERY: Final = 60.0

@@ -5,6 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
+
+# On which Postgres says that something was queued, where `operate listen --on` has it do so.
+CHANNEL: Final = "agency_dashboard_workers"
 
 
 class Doorbell:
