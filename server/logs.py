@@ -75,29 +75,26 @@ def coloured(record: Mapping[str, Any]) -> str:
 
 def _text(record: Mapping[str, Any], in_colour: Callable[[str, str], str]) -> str:
     level = str(record.get("level"))
-    time = str(record.get("timestamp"))[11:19]
     fields = " ".join(
         f"{name}={value}"
         for name, value in record.items()
         if name not in _HEAD and value not in (None, "", [], {})
     )
     parts = [
-        in_colour(time, "2"),
+        in_colour(str(record.get("timestamp"))[11:19], "2"),
         in_colour(f"{level:<8}", _COLOURS.get(level, "0")),
         f"{record.get('service') or 'server':<16}",
-        str(record.get("message")),
-        in_colour(fields, "2") if fields else "",
+        _printable(str(record.get("message"))),
+        in_colour(_printable(fields), "2") if fields else "",
     ]
-    text = " ".join(part for part in parts if part)
     trace = record.get("exception")
-    # what others wrote must not steer the terminal
-    return _printable(mask(f"{text}\n{trace}" if trace else text), keep_colours=True)
+    lines = [" ".join(part for part in parts if part), *([_printable(trace)] if trace else [])]
+    return "\n".join(lines)
 
 
-def _printable(text: str, *, keep_colours: bool) -> str:
+def _printable(text: str) -> str:
+    """Without secrets, and without what would steer the terminal."""
     return "".join(
-        character
-        if character.isprintable() or character == "\n" or (keep_colours and character == "\x1b")
-        else f"\\x{ord(character):02x}"
-        for character in text
+        character if character.isprintable() or character == "\n" else f"\\x{ord(character):02x}"
+        for character in mask(text)
     )

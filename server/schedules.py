@@ -78,7 +78,7 @@ def _named_days(field: str, first_day: int) -> str:
 
     def named(match: re.Match[str]) -> str:
         number = int(match[0]) - first_day
-        if not 0 <= number < len(_DAYS):
+        if not 0 <= number < len(_DAYS) - first_day:
             raise ValueError(_FORMS)
         return _DAYS[number]
 
