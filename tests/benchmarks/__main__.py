@@ -20,6 +20,7 @@ from tests.benchmarks import (
     metrics,
     operations,
     retention,
+    serve,
 )
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "retention": retention.archive_and_purge,
     "operations": operations.operations,
     "functions": functions.functions,
+    "serve": serve.serving,
 }
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from local.faults import Fault
@@ -18,7 +16,6 @@ from local.services.proxy import proxy
 from tests.conftest import LocalStack
 from tests.integration.processes import eventually
 from tests.server.process import NEVER, ServerProcess, server
-from workers.notifications.doorbell import CHANNEL
 from workers.operate.__main__ import main as operate
 
 # Each worker's first run comes at once, its next when a test says so: never.
@@ -259,13 +256,8 @@ def test_two_servers_over_one_database_do_nothing_twice(stack: LocalStack) -> No
         assert one.end() == 0
         assert other.end() == 0
     assert set(texts(stack).values()) == {1}
-    assert (
-        value(
-            stack,
-            "select max(count) from (select count(*) from metric_sync_logs group by connection_id) x",
-        )
-        == 1
-    )
+    most = "select max(count) from (select count(*) from metric_sync_logs group by connection_id) x"
+    assert value(stack, most) == 1
     assert nobody_holds(stack)
 
 
@@ -340,4 +332,4 @@ def test_listening_delivers_without_looking(
         eventually(lambda: sum(texts(stack).values()) == 10, "it does not wake")
         assert serving.end() == 0
     assert operate(["listen", "--off"]) == 0
-    assert value(stack, f"select count(*) from pg_trigger where tgname like '%announce%'") == 0
+    assert value(stack, "select count(*) from pg_trigger where tgname like '%announce%'") == 0

@@ -69,10 +69,15 @@ def listen(options: argparse.Namespace, out: TextIO) -> int:
     sys.stderr.write(f"Project: the database {url.database} at {url.host}\n")
     with connected(url, "listen") as connection:
         if options.on or options.off:
-            _change(connection, _ON if options.on else _OFF)
+            _change(connection, statements(on=options.on))
         state = "on" if _is_on(connection) else "off"
     show([{"listen": state}], ("listen",), options, out, empty="")
     return 0
+
+
+def statements(*, on: bool) -> str:
+    """SQL that puts the trigger there, or takes it away."""
+    return _ON if on else _OFF
 
 
 def _change(connection: psycopg.Connection[Any], statements: str) -> None:
