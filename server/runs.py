@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from server.syncs import SyncPool
 from workers.clock import SystemClock
-from workers.composition.connection_sync import run_connection_sync
+from workers.composition.connection_sync import break_syncs_off, run_connection_sync
 from workers.composition.container import settings
 from workers.composition.metrics_plan import run_plan
 from workers.composition.notifications import run_notifications
 from workers.composition.retention import run_retention
 from workers.errors import ConfigurationError
-from workers.metrics.platforms.sockets import break_off
 from workers.notifications.doorbell import Doorbell
 from workers.telemetry import logger
 
@@ -95,7 +94,7 @@ class Runs:
         giving_back = _in_thread(self.syncs.give_back)
         while (left := stopped_by - self.clock.now()) > 0:
             self.doorbell.ring()
-            break_off()
+            break_syncs_off()
             with self._changed:
                 if not self._under_way and not giving_back.is_alive():
                     break

@@ -226,7 +226,7 @@ def test_a_killed_server_loses_nothing(stack: LocalStack) -> None:
     # as if its lease had run out, and the minute of what it may have been posting
     stack.connection.execute("update worker_leases set expires_at = now()")
     stack.connection.execute(
-        "update notification_deliveries set last_attempt_at = last_attempt_at - interval '2 minutes'"
+        "update notification_deliveries set last_attempt_at = last_attempt_at - interval '2 min'"
     )
     with server({**stack.environment(), **BUSY}, "notifications") as serving:
         eventually(lambda: len(texts(stack)) == 68, "some are lost")

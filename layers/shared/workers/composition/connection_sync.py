@@ -20,6 +20,7 @@ from workers.composition.runs import recorded_run
 from workers.errors import SharedCredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.platforms.fetching import Session
+from workers.metrics.platforms.sockets import break_off
 from workers.metrics.sync import ConnectionSync, SyncReport
 from workers.telemetry import emit_metrics, logger
 
@@ -73,6 +74,12 @@ def run_connection_sync(
         if report.misconfigured:
             raise SharedCredentialsError(report.misconfigured, code=str(report.code))
     return summary
+
+
+def break_syncs_off() -> None:
+    """Have every sync of this process end now, whatever it is waiting for: its clock has stopped,
+    which it sees once its read has ended."""
+    break_off()
 
 
 def _tell(report: SyncReport) -> None:
