@@ -35,7 +35,7 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up serve reset invoke test test-long soak check check-python check-template \
+.PHONY: help install demo up serve reset invoke test test-long soak soak-serve check check-python check-template \
 	check-sql check-locks schema doctor bench mutate ablate build deploy lock clean
 
 # A first run says which part of how many it fetches.
@@ -89,6 +89,9 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 
 soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
+
+soak-serve: install ## Two servers through kills, outages and rotated keys: MINUTES=60 [SEED=1]
+	$(PY) -m tests.soak.serving --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 check: check-python check-locks check-template check-sql ## Run the linters, types, import contracts, lock, template and SQL checks
 

@@ -8,6 +8,7 @@ import signal
 if __name__ == "__main__":  # while all else is loaded, nothing is under way
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the settings are just being read
 
 import sys
 

@@ -26,8 +26,9 @@ STILL = {
     "SLACK_CHANNEL_RATE": "0",
     "SLACK_WORKSPACE_RATE": "0",
 }
-# As often as it can be.
+# Each interval in a second; there is no minute in which to linger.
 BUSY = {
+    "NOTIFICATION_LINGER_SECONDS": "0",
     "NOTIFICATIONS_SCHEDULE": "rate(1 second)",
     "METRICS_SCHEDULE": "rate(1 second)",
     "RETENTION_SCHEDULE": "rate(1 second)",
