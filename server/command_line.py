@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from server.logs import embedded_metrics, write_lines
-from server.once import MISCONFIGURED, run_once
+from server.once import FAILED, MISCONFIGURED, run_once
 from server.prometheus import PrometheusMetrics
 from server.runs import WORKERS
 from server.serving import Serving
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         logger.error(redact(str(error)), extra={"action": "configuration"})
         status = MISCONFIGURED
+    except Exception:  # noqa: BLE001 - a fault of ours; what is under way is found by its leases
+        logger.exception("A fault of this program", extra={"action": "fault"})
+        status = FAILED
     return _leave(status)
 
 

@@ -69,9 +69,9 @@ class _Server(HTTPServer):
     """So many requests at once; the others wait in the listening socket's queue."""
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="endpoint")
         self._room = threading.Semaphore(_AT_ONCE)
+        super().__init__(address, handler)
 
     def server_bind(self) -> None:
         # the parent's asks the name service for this machine's name, which may take seconds
