@@ -35,12 +35,12 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up reset invoke test test-long soak check check-python check-template \
+.PHONY: help install demo up serve reset invoke test test-long soak soak-serve check check-python check-template \
 	check-sql check-locks schema doctor bench mutate ablate build deploy lock clean
 
 # A first run says which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
-ifneq ($(call only,demo up reset invoke schema),)
+ifneq ($(call only,demo up serve reset invoke schema),)
 PARTS := 1/3 - 2/3 3/3
 else ifneq ($(call only,build deploy),)
 PARTS := 1/2 2/2
@@ -63,6 +63,9 @@ demo: .venv/.installed .venv/.node ## Run every worker against a local stack and
 
 up: .venv/.installed .venv/.node ## Start the local stack and keep it running
 	@$(PY) -m local up
+
+serve: .venv/.installed .venv/.node ## Run all workers as one process against the local stack: ARGS="[WORKER ...] [--once]"
+	@$(PY) -m local serve -- $(ARGS)
 
 reset: .venv/.installed .venv/.node ## Put the local stack back to its sample data
 	@$(PY) -m local reset
@@ -88,6 +91,9 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 
 soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
+
+soak-serve: install ## Two servers through kills, outages and rotated keys: MINUTES=60 [SEED=1]
+	$(PY) -m tests.soak.serving --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 check: check-python check-locks check-template check-sql ## Run the linters, types, import contracts, lock, template and SQL checks
 
@@ -137,7 +143,9 @@ deploy: build ## Deploy to AWS: STAGE=default, staging or prod
 
 lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes newer releases
 	$(call compile,layers/shared/requirements)
+	$(call compile,server/requirements)
 	$(call compile,requirements-dev)
+	$(call compile,server/requirements-all)
 	$(call compile,requirements-sam)
 	$(call compile,requirements-node)
 	$(call compile,tests/e2e/requirements)

@@ -1,4 +1,4 @@
-"""The local stack: `python -m local up | demo | invoke | reset`."""
+"""The local stack: `python -m local up | demo | serve | invoke | reset`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -69,6 +70,20 @@ def show_demo(options: argparse.Namespace) -> int:
     with Stack(progress=_progress) as started:
         well = demo.play(started, Console())
     return 0 if well else 1
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Run all workers as one process; `python -m server`'s arguments follow `--`."""
+    with _target(options, None) as chosen:
+        arguments = [one for one in options.arguments if one != "--"]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "server", *arguments], env=dict(chosen or {}), cwd=ROOT
+        )
+        try:
+            return server.wait()
+        finally:  # Ctrl-C reaches it by itself; whatever ends this process ends it, too
+            server.terminate()
+            server.wait()
 
 
 def invoke_function(options: argparse.Namespace) -> int:
@@ -181,6 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in (("up", up), ("demo", show_demo), ("reset", reset)):
         commands.add_parser(name, help=command.__doc__).set_defaults(command=command, project=False)
+    serving = commands.add_parser("serve", help=serve.__doc__, add_help=False)
+    serving.add_argument("arguments", nargs=argparse.REMAINDER)
+    serving.set_defaults(command=serve, project=False)
     invocation = commands.add_parser("invoke", help=invoke_function.__doc__)
     invocation.add_argument(
         "function", metavar="FUNCTION", help=f"one of: {', '.join(known_functions())}"

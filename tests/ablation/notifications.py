@@ -211,6 +211,18 @@ ABLATIONS = (
         ),
     ),
     Ablation(
+        "stop-of-a-run",
+        "a run ends when its process is asked to end",
+        f"{LINGERING_TESTS}::test_asked_to_end_at_any_call_it_gives_back_the_rest",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/drain.py",
+                "return self._clock.now() < min(until, self._clock.stop_at)",
+                "return self._clock.now() < until",
+            ),
+        ),
+    ),
+    Ablation(
         "look-patience",
         "looking has an end",
         "tests/unit/notifications/test_poster.py::TestLooking::test_looking_has_an_end",

@@ -185,7 +185,7 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/retention/run.py",
-                "if self._clock.now() >= self._last_request:",
+                "if self._clock.now() >= min(self._last_request, self._clock.stop_at):",
                 "if False:",
             ),
         ),
@@ -197,7 +197,7 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/retention/run.py",
-                "if self._clock.now() >= self._deadline:\n            raise OutOfTime",
+                "if self._is_over:\n            raise OutOfTime",
                 "pass",
             ),
         ),

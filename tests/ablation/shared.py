@@ -113,8 +113,8 @@ SECRETS = (
         (
             Cut(
                 f"{WORKERS}/settings.py",
-                'flaw = flaw_of(raw.strip()) if setting.metadata["secret"] else None',
-                "flaw = None",
+                "if flaw := flaw_of(raw.strip()):",
+                "if flaw := None:",
             ),
         ),
     ),

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     metrics,
     operations,
     retention,
+    serve,
 )
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "retention": retention.archive_and_purge,
     "operations": operations.operations,
     "functions": functions.functions,
+    "serve": serve.serving,
 }
 
 

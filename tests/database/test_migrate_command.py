@@ -193,6 +193,7 @@ class Freeing(SystemClock):
     """Waiting takes no time; whoever holds a lock lets go meanwhile, if at all."""
 
     def __init__(self, holder: psycopg.Connection[Any], after: int) -> None:
+        super().__init__()
         self.waits = 0
         self._holder, self._after = holder, after
 

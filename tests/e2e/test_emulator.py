@@ -80,6 +80,13 @@ def test_the_layer_holds_bytecode_and_nothing_of_the_development_environment(
     assert not (layer / "boto3").exists()
 
 
+def test_the_layer_holds_no_server(runtime: LambdaRuntime) -> None:
+    found = {path.name for path in runtime.layer.iterdir()}
+    assert {"workers", "supabase"} <= found
+    foreign = ("server", "apscheduler", "prometheus_client", "psycopg", "local", "boto3")
+    assert not [name for name in found if name.partition("-")[0].lower() in foreign]
+
+
 def test_a_raised_error_is_told_by_the_body(tmp_path: Path, runtime: LambdaRuntime) -> None:
     source = """
 def lambda_handler(event, context):

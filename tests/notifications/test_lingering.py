@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.notifications.virtual_time import TimedDatabase
 from tests.notifications.world import World
+from workers.clock import STOP_SECONDS
 from workers.notifications.report import Report
 
 LINGER = {"notification_linger_seconds": 100.0}
@@ -112,3 +114,35 @@ def test_a_run_that_does_not_linger_is_not_waited_for(world: World) -> None:
     begun = world.clock.now()
     assert world.run(**LINGER).outcome == "busy"
     assert world.clock.now() == begun
+
+
+class Stopping(TimedDatabase):
+    """Has the process asked to end at the first record after so many calls."""
+
+    def __init__(self, world: World, calls: int) -> None:
+        super().__init__(world.between.url, world.api.keys.secret, world.clock.as_of)
+        world.closing(self)
+        self._clock, self._left = world.clock, calls
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        self._left -= 1
+        if self._left <= 0:
+            self._clock.stop_at = min(self._clock.stop_at, self._clock.now())
+        return super().call(function, **arguments)
+
+
+@pytest.mark.parametrize("calls", range(1, 8))
+def test_asked_to_end_at_any_call_it_gives_back_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    for number in range(12):
+        world.notify(f"C0NUMBER{number % 4}", f"message {number}")
+    monkeypatch.setattr(world, "new_database", lambda: Stopping(world, calls))
+    report = world.run(**LINGER)
+    assert report.outcome in ("deadline", "drained")
+    assert world.clock.now() - world.clock.stop_at <= STOP_SECONDS
+    monkeypatch.undo()
+    world.clock.stop_at = math.inf
+    world.run()
+    assert len(world.messages()) == 12
+    world.assert_kept()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ class VirtualClock:
     def __init__(self, start: datetime, moved: Callable[[datetime], None]) -> None:
         self._start = start
         self._seconds = 0.0
+        self.stop_at = math.inf
         self._lock = threading.Lock()
         self._moved = moved
         moved(start)

@@ -9,9 +9,11 @@ from dataclasses import MISSING, fields
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from server.settings import ServerSettings
 from workers.settings import Settings, read_dotenv
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,9 +96,10 @@ def test_every_link_leads_somewhere(document: str) -> None:
         assert not anchor or anchor in anchors_of(file), f"{file}#{anchor}"
 
 
-def test_the_settings_table_is_that_of_the_code() -> None:
+@pytest.mark.parametrize("kind", [Settings, ServerSettings])
+def test_the_settings_table_is_that_of_the_code(kind: type[Any]) -> None:
     rows = []
-    for setting in fields(Settings):
+    for setting in fields(kind):
         default = setting.default
         if default is MISSING or default is None:
             shown = "required" if default is MISSING else "none"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import ConfigurationError
+from workers.redaction import redact
 from workers.settings import Settings, load_settings, read_dotenv
 
 GOOD = {
@@ -152,3 +153,48 @@ def test_any_environment_loads_or_names_what_is_wrong(values: dict[str, str]) ->
         assert any(name in str(error) for name in values)  # noqa: PT017
     else:
         assert settings.slack_api_url.endswith("/api/")
+
+
+def test_keys_may_be_in_files(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("xoxb-1-2-of-a-file\n", encoding="utf-8")
+    rest = {name: value for name, value in GOOD.items() if name != "SLACK_BOT_TOKEN"}
+    loaded = load_settings({**rest, "SLACK_BOT_TOKEN_FILE": str(file)})
+    assert loaded.slack_bot_token == "xoxb-1-2-of-a-file"
+    assert "of-a-file" not in redact("refused: xoxb-1-2-of-a-file")
+    for content, told in (
+        ("", "is empty"),
+        ("xoxb-1\nxoxb-2", "holds a line break"),
+        ("not-a-token", "starts with xoxb-"),
+    ):
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(ConfigurationError, match=f"SLACK_BOT_TOKEN.*{told}"):
+            load_settings({**rest, "SLACK_BOT_TOKEN_FILE": str(file)})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    rest = {name: value for name, value in GOOD.items() if name != "SLACK_BOT_TOKEN"}
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "nothing", tmp_path, binary):
+        with pytest.raises(ConfigurationError, match=f"SLACK_BOT_TOKEN_FILE: {path} cannot"):
+            load_settings({**rest, "SLACK_BOT_TOKEN_FILE": str(path)})
+
+
+def test_a_key_in_two_places_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SLACK_BOT_TOKEN_FILE are both set"):
+        load_settings({**GOOD, "SLACK_BOT_TOKEN_FILE": str(tmp_path / "token")})
+
+
+def test_only_a_key_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "rate"
+    file.write_text("7", encoding="utf-8")
+    assert load_settings({**GOOD, "SLACK_CHANNEL_RATE_FILE": str(file)}).slack_channel_rate == 1
+
+
+def test_defaults_of_a_program_come_last() -> None:
+    linger = {"NOTIFICATION_LINGER_SECONDS": "150"}
+    assert load_settings(GOOD, defaults=linger).notification_linger_seconds == 150
+    assert load_settings({**GOOD, **linger}, defaults={}).notification_linger_seconds == 150
+    chosen = {**GOOD, "NOTIFICATION_LINGER_SECONDS": "0"}
+    assert load_settings(chosen, defaults=linger).notification_linger_seconds == 0

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import queue
+import threading
 import time
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
+
+# Of the eight within which a process is gone once it is asked to end: the rest is for the records
+# of its runs, and for whoever waits for it.
+STOP_SECONDS: Final = 5.0
 
 
 class Clock(Protocol):
     """Seconds that only go forward, from an arbitrary start."""
+
+    # From this time on nothing new is started, for the process is asked to end; infinite until it
+    # is. What is under way then has STOP_SECONDS to end in order.
+    stop_at: float
 
     def now(self) -> float: ...
 
@@ -23,7 +33,7 @@ class Clock(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Return that much later."""
+        """Return that much later, or at `stop_at`."""
         ...
 
 
@@ -35,6 +45,15 @@ def utc_now() -> datetime:
 class SystemClock:
     """Real time."""
 
+    def __init__(self) -> None:
+        self.stop_at = math.inf
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Sets `stop_at` to now; whoever sleeps goes on at once. Waits go on: they have inboxes."""
+        self.stop_at = min(self.stop_at, self.now())
+        self._is_stopped.set()
+
     def now(self) -> float:
         return time.monotonic()
 
@@ -45,4 +64,4 @@ class SystemClock:
             return None
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        self._is_stopped.wait(seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,9 @@ class Database:
             httpx_client=self._http, persist_session=False, auto_refresh_token=False
         )
         self._client: Client = create_client(url, key, options)
+        # also where nobody closes it: a server that reads its settings again leaves it to the runs
+        # that still use it
+        weakref.finalize(self, self._http.close)
 
     def close(self) -> None:
         """Give up the connections; only a process that goes on without it needs to."""

@@ -1,6 +1,7 @@
 """All configuration, read and checked in one place.
 
-The environment beats `.env` (local only), which beats the Secrets Manager secret that
+The environment, or for a key the file that NAME_FILE in the environment names (as Docker and
+Kubernetes mount secrets), beats `.env` (local only), which beats the Secrets Manager secret that
 WORKERS_SECRET_NAME names (in AWS: the only home of the keys). Whatever is missing or
 malformed is named in one `ConfigurationError`.
 """
@@ -9,24 +10,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from workers.credentials import flaw_of
 from workers.errors import ConfigurationError
 from workers.redaction import remember
 
-# Not a setting of any worker: the password of the database is for migrations alone.
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+S = TypeVar("S", bound="DataclassInstance")
+
+# Not a setting of any worker: the owner's password of the database is for the operator alone.
 DATABASE_URL: Final = "SUPABASE_DB_URL"
+_WHERE: Final = "the session pooler's connection string, from Connect on the project's page"
+_OF_AWS: Final = ("ECS_CONTAINER_METADATA_URI_V4", "AWS_EXECUTION_ENV")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # A value of .env in quotes, and perhaps a comment after it.
 _QUOTED: Final = re.compile(r"""(['"])(.*?)\1(\s+#.*)?""")
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     return value
 
 
@@ -75,25 +84,25 @@ def _client_id(value: str) -> str:
     return value
 
 
-def _number(lowest: float, highest: float) -> Callable[[str], float]:
+def number(lowest: float, highest: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
         try:
-            number = float(value)
+            found = float(value)
         except ValueError:
             raise ValueError("is not a number") from None
-        if not lowest <= number <= highest:  # also false for nan
+        if not lowest <= found <= highest:  # also false for nan
             raise ValueError(f"must be from {lowest:g} to {highest:g}")
-        return number
+        return found
 
     return parse
 
 
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+def whole(lowest: int, highest: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        number = _number(lowest, highest)(value)
-        if number != int(number):
+        found = number(lowest, highest)(value)
+        if found != int(found):
             raise ValueError("is not a whole number")
-        return int(number)
+        return int(found)
 
     return parse
 
@@ -123,7 +132,7 @@ def _queue_url(value: str) -> str:
     return _url(value)
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
+def one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:
             raise ValueError(f"must be one of: {', '.join(choices)}")
@@ -132,13 +141,15 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _switch(value: str) -> bool:
-    return _one_of("true", "false")(value) == "true"
+def switch(value: str) -> bool:
+    return one_of("true", "false")(value) == "true"
 
 
-def _setting(
+def setting(
     parse: Callable[[str], Any], help: str, *, default: Any = MISSING, secret: bool = False
 ) -> Any:
+    """A field of a dataclass for `load`: `parse` raises ValueError with a clause that says what is
+    wrong and quotes nothing; a `secret` may come from a file, and is in no repr."""
     metadata = {"parse": parse, "help": help, "secret": secret}
     if default is MISSING:
         return field(repr=not secret, metadata=metadata)
@@ -149,137 +160,137 @@ def _setting(
 class Settings:
     """One field per setting; its name in upper case is its name in the environment."""
 
-    supabase_url: str = _setting(_project_url, "URL of the Supabase project")
-    supabase_service_role_key: str = _setting(
+    supabase_url: str = setting(_project_url, "URL of the Supabase project")
+    supabase_service_role_key: str = setting(
         _supabase_key, "its secret key (sb_secret_...) or legacy service_role key", secret=True
     )
-    slack_bot_token: str = _setting(_bot_token, "bot token of the Slack app", secret=True)
-    slack_api_url: str = _setting(
+    slack_bot_token: str = setting(_bot_token, "bot token of the Slack app", secret=True)
+    slack_api_url: str = setting(
         _slack_url, "base URL of Slack's Web API", default="https://slack.com/api/"
     )
-    slack_channel_rate: float = _setting(
-        _number(0, 100), "messages per second and channel; 0 = no limit", default=1.0
+    slack_channel_rate: float = setting(
+        number(0, 100), "messages per second and channel; 0 = no limit", default=1.0
     )
-    slack_workspace_rate: float = _setting(
-        _number(0, 1000),
+    slack_workspace_rate: float = setting(
+        number(0, 1000),
         "messages per second and workspace, in the long run; 0 = no limit",
         default=5.0,
     )
-    slack_workspace_burst: float = _setting(
-        _number(1, 10_000), "messages that may go out at once before that rate holds", default=300.0
+    slack_workspace_burst: float = setting(
+        number(1, 10_000), "messages that may go out at once before that rate holds", default=300.0
     )
-    notification_batch_size: int = _setting(
-        _whole(1, 500), "notifications claimed at first; more while the queue is long", default=100
+    notification_batch_size: int = setting(
+        whole(1, 500), "notifications claimed at first; more while the queue is long", default=100
     )
-    notification_concurrency: int = _setting(
-        _whole(1, 128), "channels posted to at the same moment", default=64
+    notification_concurrency: int = setting(
+        whole(1, 128), "channels posted to at the same moment", default=64
     )
-    notification_expiry_hours: float = _setting(
-        _number(0.01, 8760),
+    notification_expiry_hours: float = setting(
+        number(0.01, 8760),
         "hours after which a notification is recorded as expired",
         default=24.0,
     )
-    notification_unverifiable: str = _setting(
-        _one_of("repost", "park"),
+    notification_unverifiable: str = setting(
+        one_of("repost", "park"),
         "what to do with a message that may have been posted where the bot cannot look: "
         "repost (marked as a possible duplicate) or park its destination",
         default="repost",
     )
-    notification_linger_seconds: float = _setting(
-        _number(0, 900),
+    notification_linger_seconds: float = setting(
+        number(0, 900),
         "seconds for which a run that has drained the queue goes on looking; 0 = it ends",
         default=0.0,
     )
-    meta_graph_url: str = _setting(
+    meta_graph_url: str = setting(
         _url, "base URL of Meta's Graph API, without version", default="https://graph.facebook.com"
     )
-    meta_api_version: str = _setting(
+    meta_api_version: str = setting(
         _api_version(r"v\d+\.\d+", "v26.0"), "version of Meta's Graph API", default="v26.0"
     )
-    google_ads_url: str = _setting(
+    google_ads_url: str = setting(
         _url,
         "base URL of the Google Ads API, without version",
         default="https://googleads.googleapis.com",
     )
-    google_ads_api_version: str = _setting(
+    google_ads_api_version: str = setting(
         _api_version(r"v\d+", "v26"), "version of the Google Ads API", default="v26"
     )
-    google_token_url: str = _setting(
+    google_token_url: str = setting(
         _url,
         "where Google's refresh tokens are exchanged",
         default="https://oauth2.googleapis.com/token",
     )
-    google_client_id: str | None = _setting(
+    google_client_id: str | None = setting(
         _client_id,
         "OAuth client of the Google connections that have none of their own",
         default=None,
     )
-    google_client_secret: str | None = _setting(
-        _text, "the secret of that OAuth client", default=None, secret=True
+    google_client_secret: str | None = setting(
+        text, "the secret of that OAuth client", default=None, secret=True
     )
-    google_developer_token: str | None = _setting(
-        _text,
+    google_developer_token: str | None = setting(
+        text,
         "sent to Google Ads where set; Google has ignored it since September 2026",
         default=None,
         secret=True,
     )
-    tiktok_api_url: str = _setting(
+    tiktok_api_url: str = setting(
         _url,
         "base URL of TikTok's Business API, without version",
         default="https://business-api.tiktok.com/open_api",
     )
-    tiktok_api_version: str = _setting(
+    tiktok_api_version: str = setting(
         _api_version(r"v\d+\.\d+", "v1.3"), "version of TikTok's Business API", default="v1.3"
     )
-    linkedin_api_url: str = _setting(
+    linkedin_api_url: str = setting(
         _url, "base URL of LinkedIn's Marketing API", default="https://api.linkedin.com/rest"
     )
-    linkedin_api_version: str = _setting(
+    linkedin_api_version: str = setting(
         _api_version(r"20\d\d(0[1-9]|1[0-2])", "202607"),
         "version of LinkedIn's Marketing API, the month in which it came out",
         default="202607",
     )
-    linkedin_token_url: str = _setting(
+    linkedin_token_url: str = setting(
         _url,
         "where LinkedIn's refresh tokens are exchanged",
         default="https://www.linkedin.com/oauth/v2/accessToken",
     )
-    sync_queue_url: str | None = _setting(
+    sync_queue_url: str | None = setting(
         _queue_url,
         "the SQS queue between the plan and the syncs; only the metrics_sync function needs it",
         default=None,
     )
-    metrics_concurrency: int = _setting(
-        _whole(1, 1000), "ad accounts synced at the same moment", default=5
+    metrics_concurrency: int = setting(
+        whole(1, 1000), "ad accounts synced at the same moment", default=5
     )
-    metrics_look_back_days: int = _setting(
-        _whole(1, 90),
+    metrics_look_back_days: int = setting(
+        whole(1, 90),
         "complete days before today that are read again at least once a day",
         default=30,
     )
-    metrics_recent_days: int = _setting(
-        _whole(0, 90),
+    metrics_recent_days: int = setting(
+        whole(0, 90),
         "days, today among them, that accounts which are synced more than once a day read each "
         "time; the whole look-back they read once a day (0: each time)",
         default=3,
     )
-    archive_bucket_name: str | None = _setting(
-        _text,
+    archive_bucket_name: str | None = setting(
+        text,
         "the S3 bucket of the cold archive; without one, purged rows are kept nowhere",
         default=None,
     )
-    notifications_enabled: bool = _setting(
-        _switch,
+    notifications_enabled: bool = setting(
+        switch,
         "whether the notifications are meant to run; false: health ignores them",
         default=True,
     )
-    metrics_enabled: bool = _setting(
-        _switch, "whether the metrics sync is meant to run; false: health ignores it", default=True
+    metrics_enabled: bool = setting(
+        switch, "whether the metrics sync is meant to run; false: health ignores it", default=True
     )
-    retention_enabled: bool = _setting(
-        _switch, "whether retention is meant to run; false: health ignores it", default=True
+    retention_enabled: bool = setting(
+        switch, "whether retention is meant to run; false: health ignores it", default=True
     )
-    sentry_dsn: str | None = _setting(
+    sentry_dsn: str | None = setting(
         _sentry_dsn, "where Sentry takes errors, if you use it", default=None, secret=True
     )
 
@@ -299,8 +310,22 @@ def load_settings(
     *,
     dotenv: Path | None = None,
     read_secret: Callable[[str], Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
-    """The settings, from the environment, `.env` and the secret, in this order.
+    """The workers' settings: `load` of them."""
+    return load(Settings, environment, dotenv=dotenv, read_secret=read_secret, defaults=defaults)
+
+
+def load(
+    kind: type[S],
+    environment: Mapping[str, str],
+    *,
+    dotenv: Path | None = None,
+    read_secret: Callable[[str], Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> S:
+    """The settings of a dataclass whose fields are made by `setting`, from the environment, `.env`,
+    the secret and `defaults`, in this order.
 
     `read_secret` takes the secret's name and returns its JSON object; it is called only when
     WORKERS_SECRET_NAME is set. Raises ConfigurationError that names every setting that is
@@ -312,36 +337,88 @@ def load_settings(
     secret_name = environment.get("WORKERS_SECRET_NAME")
     if secret_name and read_secret is not None:
         sources.append(read_secret(secret_name))
+    sources.append(defaults)
 
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for setting in fields(Settings):
-        name = setting.name.upper()
-        raw = next((str(source[name]) for source in sources if source.get(name)), None)
-        if raw is None:
-            if setting.default is MISSING:
-                problems.append(f"{name} is missing: {setting.metadata['help']}")
-            continue
-        flaw = flaw_of(raw.strip()) if setting.metadata["secret"] else None
-        if setting.metadata["secret"]:
-            remember([raw])
-        if flaw is not None:
-            problems.append(f"{name} {flaw}")
-            continue
+    for one in fields(kind):
         try:
-            values[setting.name] = setting.metadata["parse"](raw.strip())
+            raw = _raw(one, environment, sources)
+            if raw is not None:
+                values[one.name] = _parsed(one, raw)
         except ValueError as error:
-            problems.append(f"{name} {error}")
+            problems.append(f"{one.name.upper()}{error}")
     if problems:
         raise ConfigurationError("; ".join(problems))
-    return Settings(**values)
+    return kind(**values)
+
+
+def _raw(
+    one: Field[Any], environment: Mapping[str, str], sources: Iterable[Mapping[str, Any]]
+) -> str | None:
+    """As it stands in the first source that has it. Raises ValueError where none has what is
+    required, or its file cannot be read."""
+    name = one.name.upper()
+    path = environment.get(f"{name}_FILE") if one.metadata["secret"] else None
+    if path:
+        if environment.get(name):
+            raise ValueError(f" and {name}_FILE are both set: keep one of them")
+        return _of_file(Path(path))
+    raw = next((str(source[name]) for source in sources if source.get(name)), None)
+    if raw is None and one.default is MISSING:
+        raise ValueError(f" is missing: {one.metadata['help']}")
+    return raw
+
+
+def _of_file(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:  # ValueError: not text
+        kind = getattr(error, "strerror", None) or type(error).__name__
+        raise ValueError(f"_FILE: {path} cannot be read: {kind}") from None
+    if not text:
+        raise ValueError(f"_FILE: {path} is empty")
+    return text
+
+
+def _parsed(one: Field[Any], raw: str) -> Any:
+    """Raises ValueError that quotes nothing of it."""
+    try:
+        if one.metadata["secret"]:
+            remember([raw])
+            if flaw := flaw_of(raw.strip()):
+                raise ValueError(flaw)
+        return one.metadata["parse"](raw.strip())
+    except ValueError as error:
+        raise ValueError(f" {error}") from None
 
 
 def environment_settings(
-    read_secret: Callable[[str], Mapping[str, Any]], *, dotenv: Path | None = None
+    read_secret: Callable[[str], Mapping[str, Any]],
+    *,
+    dotenv: Path | None = None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """`load_settings` over this process's own environment."""
-    return load_settings(os.environ, dotenv=dotenv, read_secret=read_secret)
+    return load_settings(os.environ, dotenv=dotenv, read_secret=read_secret, defaults=defaults)
+
+
+def own_settings(kind: type[S], read_secret: Callable[[str], Mapping[str, Any]]) -> S:
+    """`load` of another program's settings over this process's own environment."""
+    return load(kind, os.environ, read_secret=read_secret)
+
+
+def runs_in_aws() -> bool:
+    """Whether a container service of AWS runs this process, whose log CloudWatch takes.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html
+    """
+    return any(os.environ.get(name) for name in _OF_AWS)
+
+
+def names_a_secret() -> bool:
+    """Whether the keys are in AWS Secrets Manager."""
+    return bool(os.environ.get("WORKERS_SECRET_NAME"))
 
 
 @dataclass(frozen=True)
@@ -350,33 +427,43 @@ class DatabaseUrl:
 
     text: str = field(repr=False)
     host: str
+    port: int
     database: str
     password: str | None = field(repr=False)
     sslmode: str
 
 
 def read_database_url(*, dotenv: Path) -> DatabaseUrl:
-    """SUPABASE_DB_URL of the environment, else of `dotenv`: only `operate migrate` needs it.
+    """SUPABASE_DB_URL of the environment, else of `dotenv`: only `operate` needs it, for what the
+    data API cannot do.
 
     Raises ConfigurationError that says where it is found, and never quotes it.
     """
     kept = read_dotenv(dotenv) if dotenv.is_file() else {}
     text = (os.environ.get(DATABASE_URL) or kept.get(DATABASE_URL) or "").strip()
-    where = "the session pooler's connection string, from Connect on the project's page"
     if not text:
-        raise ConfigurationError(f"{DATABASE_URL} is missing: {where}")
+        raise ConfigurationError(f"{DATABASE_URL} is missing: {_WHERE}")
+    try:
+        return database_url(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{DATABASE_URL} {error}") from None
+
+
+def database_url(text: str) -> DatabaseUrl:
+    """A connection string in parts. Raises ValueError that quotes nothing of it."""
     remember([text])
     if flaw := flaw_of(text):
-        raise ConfigurationError(f"{DATABASE_URL} {flaw}; it is {where}")
+        raise ValueError(f"{flaw}; it is {_WHERE}")
     try:
         parts = urlsplit(text)
-        is_one = parts.scheme in ("postgresql", "postgres") and parts.hostname and (parts.port or 1)
+        port = parts.port or 5432
+        is_one = parts.scheme in ("postgresql", "postgres") and parts.hostname
     except ValueError:  # a port that is no number: a password with a slash or a colon
         is_one = False
     if not is_one or "[YOUR-PASSWORD]" in text:
-        raise ConfigurationError(
-            f"{DATABASE_URL} is not postgresql://USER:PASSWORD@HOST/DATABASE with the password "
-            f"percent-encoded: {where}"
+        raise ValueError(
+            "is not postgresql://USER:PASSWORD@HOST/DATABASE with the password "
+            f"percent-encoded: {_WHERE}"
         )
     asked = dict(parse_qsl(parts.query)).get("sslmode")
     remember([parts.password or "", unquote(parts.password or "")])
@@ -384,6 +471,7 @@ def read_database_url(*, dotenv: Path) -> DatabaseUrl:
     return DatabaseUrl(
         text=text,
         host=str(parts.hostname),
+        port=port,
         database=parts.path.lstrip("/") or "postgres",
         password=unquote(parts.password) if parts.password else None,
         sslmode=asked or ("prefer" if is_local else "require"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -44,6 +45,7 @@ class Clock:
 
     def __init__(self, now: float = 1000.0) -> None:
         self.time = now
+        self.stop_at = math.inf
 
     def now(self) -> float:
         return self.time

@@ -16,6 +16,7 @@ from workers.notifications.claimer import (
     EMPTY_CLAIM_DELAYS,
     IDLE_AFTER,
     LARGEST_BATCH,
+    LOOK_APART,
     LOOK_EVERY,
     LOOK_EVERY_IDLE,
     MOST_SUSPECTS,
@@ -285,3 +286,35 @@ class TestLingering:
         one.clock.time += 60
         one.rest()
         assert one.report.outcome == "drained"
+
+    def test_woken_it_looks_at_once_but_never_in_a_row(self) -> None:
+        one = Bench(claimed(), looked(), looked(), linger=60.0)
+        one.step()
+        one.clock.time += 0.5
+        one.claimer.look_soon()
+        assert one.claimer.due_at(one.clock.time) == one.clock.time
+        one.step()
+        assert one.database.calls[-1][0] == "look_for_notifications"
+        for _ in range(3):
+            one.claimer.look_soon()
+        one.rest()
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_APART
+
+    def test_woken_while_it_looks_it_looks_again_soon(self) -> None:
+        one = Bench(claimed(), looked(), linger=60.0)
+        one.step()
+        one.clock.time += LOOK_EVERY
+        one.claimer.step(one.clock.time)
+        one.claimer.look_soon()
+        one.jobs.run()
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_APART
+
+    def test_woken_while_it_delivers_it_claims_soon(self) -> None:
+        one = Bench(claimed("a"), claimed(), claimed(), linger=60.0)
+        one.step()
+        for delay in EMPTY_CLAIM_DELAYS[:1]:
+            one.clock.time += delay
+            one.step()
+        assert one.claimer.due_at(one.clock.time) > one.clock.time + LOOK_APART
+        one.claimer.look_soon()
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_APART

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import threading
+import weakref
+from collections.abc import Mapping
 from typing import Any
 
-from workers.clock import SystemClock
+from workers.clock import Clock, SystemClock
 from workers.composition.container import (
     InvocationContext,
     database,
@@ -18,6 +21,7 @@ from workers.errors import SharedCredentialsError
 from workers.metrics.orders import SyncOrder
 from workers.metrics.outcomes import SyncReport
 from workers.metrics.platforms.fetching import Session
+from workers.metrics.platforms.sockets import break_off
 from workers.metrics.sync import ConnectionSync
 from workers.telemetry import emit_metrics, logger
 
@@ -29,17 +33,20 @@ class Sessions:
 
     def __init__(self) -> None:
         self._made: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        weakref.finalize(self, _close_all, self._made)
 
     def of(self, platform: str) -> Session:
         """The platform's own, which keeps its connections open."""
-        if platform not in self._made:
-            self._made[platform] = Session()
-        return self._made[platform]
+        with self._lock:
+            if platform not in self._made:
+                self._made[platform] = Session()
+            return self._made[platform]
 
-    def close(self) -> None:
-        """Give up the connections."""
-        for session in self._made.values():
-            session.close()
+
+def _close_all(made: Mapping[str, Session]) -> None:
+    for session in made.values():
+        session.close()
 
 
 @once_per_container
@@ -47,14 +54,16 @@ def sessions() -> Sessions:
     return Sessions()
 
 
-def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]:
+def run_connection_sync(
+    body: str, context: InvocationContext, clock: Clock | None = None
+) -> dict[str, Any]:
     """The sync that one message of the queue orders; returns its summary.
 
     What an ad platform refuses is recorded and no error here. Raises when the message is to
     come back: when it is malformed, or the database fails. Raises SharedCredentialsError, once
     the sync is recorded, where what is refused is the deployment's own.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     sync_until = deadline(context, clock)
     with recorded_run(WORKER, clock) as record:
         order = SyncOrder.from_body(body)
@@ -66,6 +75,12 @@ def run_connection_sync(body: str, context: InvocationContext) -> dict[str, Any]
         if report.misconfigured:
             raise SharedCredentialsError(report.misconfigured, code=str(report.code))
     return summary
+
+
+def break_syncs_off() -> None:
+    """Have every sync of this process end now, whatever it is waiting for: its clock has stopped,
+    which it sees once its read has ended."""
+    break_off()
 
 
 def _tell(report: SyncReport) -> None:

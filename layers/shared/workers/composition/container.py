@@ -1,18 +1,21 @@
-"""What a container makes once and keeps between invocations."""
+"""What a container, or a server, makes once and keeps between runs."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
-
-from aws_lambda_powertools.utilities import parameters
 
 from workers.clock import Clock
 from workers.composition.error_tracking import start_error_tracking
 from workers.database import Database
 from workers.errors import ConfigurationError
-from workers.settings import Settings, environment_settings
+from workers.settings import Settings, environment_settings, names_a_secret
+
+if names_a_secret():  # with its client of AWS: loaded where it is needed, and at the start there
+    import aws_lambda_powertools.utilities.parameters  # noqa: F401
 
 # Kept free at the end of an invocation: to record the run, and to hand the answer over.
 RETURN_MARGIN = 3.0
@@ -22,6 +25,7 @@ SECRET_AGE = 300
 T = TypeVar("T")
 
 _forget: list[Callable[[], None]] = []
+_defaults: Mapping[str, str] = MappingProxyType({})
 
 
 class InvocationContext(Protocol):
@@ -31,23 +35,29 @@ class InvocationContext(Protocol):
 
 
 def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
-    """`make`, called at most once until `forget_clients`, which closes what can be closed."""
+    """`make`, called once until `forget_clients`, also by several threads.
+
+    What is forgotten is closed by itself, once no run uses it any more.
+    """
     cached = cache(make)
+    lock = threading.RLock()
+
+    def made() -> T:
+        with lock:
+            return cached()
 
     def forget() -> None:
-        close = getattr(cached(), "close", None) if cached.cache_info().currsize else None
-        cached.cache_clear()
-        if close is not None:
-            close()
+        with lock:
+            cached.cache_clear()
 
     _forget.append(forget)
-    return cached
+    return made
 
 
 @once_per_container
 def settings() -> Settings:
     """Raises ConfigurationError naming all that is missing or malformed."""
-    known = environment_settings(read_secret)
+    known = environment_settings(read_secret, defaults=_defaults)
     if known.sentry_dsn is not None:
         start_error_tracking(known.sentry_dsn)
     return known
@@ -59,10 +69,20 @@ def database() -> Database:
 
 
 def forget_clients() -> None:
-    """Have the next invocation read its settings, and so the secret, anew."""
-    parameters.clear_caches()  # type: ignore[no-untyped-call]
+    """Have the next run read its settings, and so the secret, again."""
+    if names_a_secret():
+        from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
+
+        parameters.clear_caches()  # type: ignore[no-untyped-call]
     for forget in _forget:
         forget()
+
+
+def use_defaults(defaults: Mapping[str, str]) -> None:
+    """Settings of a program that runs elsewhere than in Lambda, where nobody sets them."""
+    global _defaults  # noqa: PLW0603 - once, when that program starts
+    _defaults = MappingProxyType(dict(defaults))
+    forget_clients()
 
 
 def deadline(context: InvocationContext, clock: Clock) -> float:
@@ -72,6 +92,12 @@ def deadline(context: InvocationContext, clock: Clock) -> float:
 
 def read_secret(name: str) -> Mapping[str, Any]:
     """The secret's JSON object; raises ConfigurationError that names it."""
+    try:
+        from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"WORKERS_SECRET_NAME is set, and {error.name} is not installed: pip install .[aws]"
+        ) from None
     try:
         secret = parameters.get_secret(name, transform="json", max_age=SECRET_AGE)
     except (

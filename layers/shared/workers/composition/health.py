@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from workers.clock import SystemClock
@@ -38,13 +39,16 @@ def cached() -> _Cached:
     return _Cached()
 
 
-def run_health() -> dict[str, Any]:
-    """The answer as a function URL returns it, whatever goes wrong: status, headers, JSON body."""
+def run_health(elsewhere: Collection[str] = ()) -> dict[str, Any]:
+    """The answer as a function URL returns it, whatever goes wrong: status, headers, JSON body.
+
+    Workers that run `elsewhere` are left out of it, like those that are switched off.
+    """
     now = SystemClock().now()
     last = cached()
     health = last.health
     if health is None or now - last.at > CACHE_SECONDS:
-        health = _ask()
+        health = _ask(elsewhere)
         last = cached()  # another one, if the clients were forgotten
         last.health, last.at = health, now
     return {
@@ -54,9 +58,10 @@ def run_health() -> dict[str, Any]:
     }
 
 
-def _ask() -> Health:
+def _ask(elsewhere: Collection[str]) -> Health:
     try:
-        return assess(database().call("worker_health"), settings().switched_off)
+        off = settings().switched_off.union(elsewhere)
+        return assess(database().call("worker_health"), off)
     except WorkerError as error:
         logger.error(
             "Health cannot be told", extra={"code": error.code, "error": redact(str(error))}

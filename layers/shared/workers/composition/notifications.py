@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from workers.clock import SystemClock
+from workers.clock import Clock, SystemClock
 from workers.composition.container import (
     InvocationContext,
     database,
@@ -15,6 +15,7 @@ from workers.composition.container import (
 )
 from workers.composition.runs import recorded_run
 from workers.errors import CredentialsError
+from workers.notifications.doorbell import Doorbell
 from workers.notifications.drain import Drain
 from workers.notifications.report import Report
 from workers.notifications.slack import Slack
@@ -30,12 +31,17 @@ def slack() -> Slack:
     return Slack(settings().slack_bot_token, settings().slack_api_url)
 
 
-def run_notifications(context: InvocationContext) -> dict[str, Any]:
-    """One run of the notification worker; returns its summary, raises when it failed as a whole."""
-    clock = SystemClock()
+def run_notifications(
+    context: InvocationContext, clock: Clock | None = None, doorbell: Doorbell | None = None
+) -> dict[str, Any]:
+    """One run of the notification worker; returns its summary, raises when it failed as a whole.
+
+    A ring of `doorbell` has it look at once.
+    """
+    clock = clock or SystemClock()
     drain_until = deadline(context, clock)
     with recorded_run(WORKER, clock) as record:
-        drain = Drain(database(), slack(), settings(), clock, random.random)
+        drain = Drain(database(), slack(), settings(), clock, random.random, doorbell)
         try:
             report = drain.run(drain_until)
         except CredentialsError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from workers.clock import SystemClock
+from workers.clock import Clock, SystemClock
 from workers.composition.container import (
     InvocationContext,
     database,
@@ -37,13 +37,15 @@ def cold_archive() -> ColdStore | None:
     return open_archive(settings())
 
 
-def run_retention(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:
+def run_retention(
+    event: Mapping[str, Any], context: InvocationContext, clock: Clock | None = None
+) -> dict[str, Any]:
     """One run, or with {"dry_run": true} what one would do; returns its summary.
 
     Raises ConfigurationError for an event of another form, and when the run as a whole failed; a
     failed policy is in the summary.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     run_until = deadline(context, clock)
     dry_run = read_options(event, {"dry_run": bool}).get("dry_run", False)
     with recorded_run(WORKER, clock) as record:

@@ -54,13 +54,18 @@ class ConnectionSync:
         begun = self._begin(order, token)
         if begun is not None and "paused" in begun:
             if begun["paused"] > min(LONGEST_WAIT, (deadline - self._clock.now()) / 4):
-                self._database.call("drop_metric_plans", tokens=[order.token])
-                return SyncReport(order.platform, order.account_id, "paused")
+                return self._drop(order)
             self._clock.sleep(begun["paused"])
+            if self._clock.now() >= self._clock.stop_at:
+                return self._drop(order)
             begun = self._begin(order, token)
         if begun is None or "paused" in begun:
             return SyncReport(order.platform, order.account_id, "stale")
         return self._work(begun, token, deadline, None)
+
+    def _drop(self, order: SyncOrder) -> SyncReport:
+        self._database.call("drop_metric_plans", tokens=[order.token])
+        return SyncReport(order.platform, order.account_id, "paused")
 
     def _begin(self, order: SyncOrder, token: str) -> dict[str, Any] | None:
         begun: dict[str, Any] | None = self._database.call(
@@ -101,7 +106,7 @@ class ConnectionSync:
             deadline=deadline - min(CLOSING_SECONDS, left / 4),
             asked=asked,
         )
-        logger.append_keys(sync_id=run.sync_id, connection_id=run.ways.connection.id)
+        logger.thread_safe_append_keys(sync_id=run.sync_id, connection_id=run.ways.connection.id)
         try:
             return run.end(self._outcome(run))
         except LeaseLost:

@@ -105,7 +105,7 @@ class SyncRun:
 
     def stand_in(self) -> None:
         """Another connection reads from now on."""
-        logger.append_keys(connection_id=self.ways.connection.id)
+        logger.thread_safe_append_keys(connection_id=self.ways.connection.id)
         self._ledger.stand_in(self.ways.connection.id)
 
     def sync(self, platform: Platform, reader: Reader, settings: Settings) -> None:
@@ -195,7 +195,7 @@ class SyncRun:
         return read
 
     def _heed_deadline(self) -> None:
-        if self._clock.now() >= self.deadline:
+        if self._clock.now() >= min(self.deadline, self._clock.stop_at):
             raise OutOfTime
 
     def outcome_of(self, error: WorkerError, message: str) -> Outcome:

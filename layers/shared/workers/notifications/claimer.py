@@ -35,6 +35,8 @@ TOKEN_TRIALS: Final = 3
 LOOK_EVERY: Final = 1.0
 IDLE_AFTER: Final = 30.0
 LOOK_EVERY_IDLE: Final = 2.0
+# However often it is woken, it asks no more often.
+LOOK_APART: Final = 0.2
 
 
 class Claimer:
@@ -74,6 +76,8 @@ class Claimer:
         self._empty_claims = 0
         self._drained_at: float | None = None
         self._look_at = math.inf
+        self._asked_at = -math.inf
+        self._is_woken = False
         self.is_busy = False
 
     @property
@@ -86,6 +90,13 @@ class Claimer:
         if self._drained_at is not None and not self.is_busy and not self._report.has_ended:
             return max(now, min(self._look_at, self._drained_at + self._linger))
         return max(now, self._claim_at) if self._may_claim() else math.inf
+
+    def look_soon(self) -> None:
+        """Claim or look without waiting for the usual time: something was queued."""
+        self._is_woken = True
+        soon = max(self._clock.now(), self._asked_at + LOOK_APART)
+        self._claim_at = min(self._claim_at, soon)
+        self._look_at = min(self._look_at, soon)
 
     def step(self, now: float) -> None:
         """Claim or look, if it is time."""
@@ -124,7 +135,7 @@ class Claimer:
             "alone": alone,
             "expire_after": self._expire_after,
         }
-        self.is_busy = True
+        self._asks(now)
         self._jobs.submit(
             lambda: read_claimed(self._database.call("claim_notifications", **arguments)),
             lambda answer: self._claimed(answer, alone=alone, last=last),
@@ -163,8 +174,11 @@ class Claimer:
         else:
             self._empty_claims = 0 if count else self._empty_claims
             delay = EMPTY_CLAIM_DELAYS[min(self._empty_claims, len(EMPTY_CLAIM_DELAYS) - 1)]
-            self._claim_at = now + delay
+            self._claim_at = now + (LOOK_APART if self._is_woken else delay)
             self._empty_claims += 1
+
+    def _asks(self, now: float) -> None:
+        self.is_busy, self._is_woken, self._asked_at = True, False, now
 
     def _failed(self, error: Exception) -> None:
         """What the call may have claimed unseen is free as soon as this run has ended."""
@@ -178,13 +192,13 @@ class Claimer:
             self._report.end("drained")
             return
         self._drained_at = now
-        self._look_at = now + LOOK_EVERY
+        self._look_at = now + (LOOK_APART if self._is_woken else LOOK_EVERY)
 
     def _go_on_looking(self, now: float, drained_at: float) -> None:
         if now >= drained_at + self._linger:
             self._report.end("drained")
         elif now >= self._look_at:
-            self.is_busy = True
+            self._asks(now)
             self._jobs.submit(self._look, self._looked, self._failed)
 
     def _look(self) -> Looked:
@@ -206,5 +220,10 @@ class Claimer:
             self._empty_claims = 0
         else:
             self._recorder.renewed(now)
-            idle = self._drained_at is not None and now - self._drained_at >= IDLE_AFTER
-            self._look_at = now + (LOOK_EVERY_IDLE if idle else LOOK_EVERY)
+            self._look_at = now + self._pause(now)
+
+    def _pause(self, now: float) -> float:
+        if self._is_woken:  # while it looked: that look may have been too early
+            return LOOK_APART
+        is_idle = self._drained_at is not None and now - self._drained_at >= IDLE_AFTER
+        return LOOK_EVERY_IDLE if is_idle else LOOK_EVERY

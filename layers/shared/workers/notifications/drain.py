@@ -14,11 +14,12 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from workers.clock import Clock
+from workers.clock import STOP_SECONDS, Clock
 from workers.database import TIMEOUT, Database
 from workers.errors import TransientError
 from workers.notifications.answers import Started, read_finished, read_started
 from workers.notifications.claimer import Claimer
+from workers.notifications.doorbell import Doorbell
 from workers.notifications.in_flight import LONGEST_WAIT, InFlight
 from workers.notifications.jobs import Pool
 from workers.notifications.poster import Poster
@@ -51,12 +52,15 @@ class Drain:
         settings: Settings,
         clock: Clock,
         jitter: Callable[[], float],
+        doorbell: Doorbell | None = None,
     ) -> None:
+        """A ring of `doorbell` has the run look at once."""
         self._database = database
         self._slack = slack
         self._settings = settings
         self._clock = clock
         self._jitter = jitter
+        self._doorbell = doorbell or Doorbell()
         self._run_id = str(uuid.uuid4())
         self._lingers = settings.notification_linger_seconds > 0
         self._expire_after = f"{settings.notification_expiry_hours} hours"
@@ -64,7 +68,7 @@ class Drain:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def run(self, deadline: float) -> Report:
-        """Drain until the queue is empty or `deadline` (by the clock) is near.
+        """Drain until the queue is empty, or `deadline` (by the clock) is near, or the clock stops.
 
         Raises what made the run as a whole fail: CredentialsError when Slack or Supabase
         refuses us, ConfigurationError, TransientError when the database stays out of reach.
@@ -82,10 +86,13 @@ class Drain:
         finally:
             posts.close()
             calls.close()
-        self._finish(deadline, throttle, recorder)
+        self._finish(self._end_by(deadline), throttle, recorder)
         if self._report.failure is not None:
             raise self._report.failure
         return self._report
+
+    def _end_by(self, deadline: float) -> float:
+        return min(deadline, self._clock.stop_at + STOP_SECONDS)
 
     # --- before ---
 
@@ -93,12 +100,12 @@ class Drain:
         """Take the lease and tidy up what is not to be posted."""
         ask_until = self._clock.now() + HANDOVER_PATIENCE
         started = self._start()
-        while not started.acquired and started.lingers and self._clock.now() < ask_until:
+        while not started.acquired and started.lingers and self._has_time(ask_until):
             self._clock.sleep(ASK_EVERY)
             started = self._start()
         self._report.counts.update(started.ended)
         for _ in range(MOST_STARTS):
-            if not started.more or self._clock.now() >= cutoff:
+            if not started.more or not self._has_time(cutoff):
                 break
             again = self._start()
             if not again.acquired:
@@ -106,6 +113,9 @@ class Drain:
             self._report.counts.update(again.ended)
             started = again.after(started)
         return started
+
+    def _has_time(self, until: float) -> bool:
+        return self._clock.now() < min(until, self._clock.stop_at)
 
     def _start(self) -> Started:
         """Called again when no answer came: a connection that was kept while the container
@@ -163,7 +173,8 @@ class Drain:
             report.end("waiting")
         else:
             probes.begin(started.probes)
-        self._loop(poster, claimer, recorder, probes, cutoff, deadline)
+        with self._doorbell.answered_by(lambda: self._inbox.put(claimer.look_soon)):
+            self._loop(poster, claimer, recorder, probes, cutoff, deadline)
         return throttle, recorder
 
     def _loop(
@@ -177,15 +188,15 @@ class Drain:
     ) -> None:
         """Each part in its turn, until nothing is left to do or the deadline has come."""
         parts = (poster, claimer, recorder)
-        while (now := self._clock.now()) < deadline:
-            if now >= cutoff:
+        while (now := self._clock.now()) < self._end_by(deadline):
+            if not self._has_time(cutoff):
                 self._report.end("drained" if claimer.is_idle else "deadline")
             for part in parts:
                 part.step(now)
             busy = any(part.is_busy for part in (*parts, probes))
             if self._report.has_ended and not busy and not recorder.has_unsaid:
                 return
-            limit = deadline if self._report.has_ended else min(cutoff, deadline)
+            limit = self._end_by(deadline if self._report.has_ended else min(cutoff, deadline))
             wake_at = max(now, min(limit, *(part.due_at(now) for part in parts)))
             event = self._clock.wait(self._inbox, wake_at, busy=busy)
             while event is not None:

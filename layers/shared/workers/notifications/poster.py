@@ -88,6 +88,9 @@ class Poster:
                 return
             self._post(queue, queue.waiting.popleft())
 
+    def _last_start(self) -> float:
+        return min(self._cutoff, self._clock.stop_at)
+
     def _gave_up(self, queue: ChannelQueue, error: Exception) -> None:
         """Something that this code has no rule for: what it was about stays announced, and so in
         doubt, until another run takes it over."""
@@ -102,7 +105,9 @@ class Poster:
         queue.busy = True
         self._under_way += 1
         self._jobs.submit(
-            lambda: attempt_post(self._slack, post, conversation, self._clock.now, self._cutoff),
+            lambda: attempt_post(
+                self._slack, post, conversation, self._clock.now, self._last_start()
+            ),
             lambda attempt: self._tried(queue, post, attempt),
             lambda error: self._gave_up(queue, error),
         )
@@ -230,7 +235,7 @@ class Poster:
         self._jobs.submit(
             lambda: look_for(
                 self._slack, queue.destination, conversation, posts,
-                lambda: self._clock.now() < self._cutoff,
+                lambda: self._clock.now() < self._last_start(),
             ),
             lambda look: self._looked(queue, posts, look),
             lambda error: self._gave_up(queue, error),

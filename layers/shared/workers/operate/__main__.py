@@ -23,6 +23,7 @@ from workers.operate import (
     archive,
     connections,
     doctor,
+    listen,
     migrate,
     notifications,
     overview,
@@ -65,7 +66,16 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.operate", description=__doc__)
     subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
-    for subject in (doctor, overview, migrate, notifications, connections, retention, archive):
+    for subject in (
+        doctor,
+        overview,
+        migrate,
+        listen,
+        notifications,
+        connections,
+        retention,
+        archive,
+    ):
         subject.add_subjects(subjects)
     return parser
 

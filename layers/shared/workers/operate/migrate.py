@@ -5,8 +5,6 @@ version that the pushing repository does not have; a dashboard with migrations o
 told to revert ours. So ours are applied by this command, which keeps its own record
 (`worker_migrations`) and leaves the CLI's alone.
 https://supabase.com/docs/reference/cli/supabase-db-push
-
-It speaks to the database itself, by psycopg: an extra of the command line, never in the layer.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -24,13 +21,13 @@ from workers.clock import Clock, SystemClock
 from workers.errors import ConfigurationError, PermanentError, TransientError
 from workers.operate.command_line import DOTENV, confirmed, subcommand
 from workers.operate.output import show
-from workers.settings import DatabaseUrl, read_database_url
+from workers.operate.postgres import connected
+from workers.settings import read_database_url
 
 if TYPE_CHECKING:
     import psycopg
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[4] / "supabase" / "migrations"
-CONNECT_SECONDS: Final = 15
 # A migration that waits for a lock makes everything behind it wait too: the dashboard's pages.
 # So it gives up soon, and tries again when whoever held the table may be done.
 LOCK_TIMEOUT: Final = "1s"
@@ -77,7 +74,7 @@ def migrate(options: argparse.Namespace, out: TextIO) -> int:
     """Applies what is missing or changed, each file in one transaction, in order of name."""
     url = read_database_url(dotenv=DOTENV)
     sys.stderr.write(f"Project: the database {url.database} at {url.host}\n")
-    with _connected(url) as connection:
+    with connected(url, "migrate") as connection:
         found = _compared(connection, read_migrations())
         waiting = [one for one in found if one.state != "applied"]
         if waiting and not options.dry_run:
@@ -118,7 +115,7 @@ def apply(
 def _apply_when_unlocked(
     connection: psycopg.Connection[Any], migration: Migration, clock: Clock
 ) -> None:
-    from psycopg import Error, errors  # noqa: PLC0415 - see _connected
+    from psycopg import Error, errors  # noqa: PLC0415 - see connected
 
     for tries_left in reversed(range(LOCK_TRIES)):
         try:
@@ -174,49 +171,3 @@ def _compared(connection: psycopg.Connection[Any], texts: dict[str, str]) -> lis
             migration = Migration(name, text, state)
         found.append(migration)
     return found
-
-
-@contextmanager
-def _connected(url: DatabaseUrl) -> Iterator[psycopg.Connection[Any]]:
-    """Raises ConfigurationError that never quotes the URL, which holds the password."""
-    try:
-        import psycopg  # noqa: PLC0415 - the layer has none
-    except ModuleNotFoundError:
-        raise ConfigurationError(
-            "psycopg is not installed here: run `make install`, then "
-            "`.venv/bin/python -m workers.operate migrate`"
-        ) from None
-    try:
-        connection = psycopg.connect(
-            url.text,
-            autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            sslmode=url.sslmode,
-            prepare_threshold=None,  # a pooler in transaction mode keeps no statement
-            application_name="agency-dashboard-workers migrate",
-        )
-    except psycopg.OperationalError as error:
-        raise ConfigurationError(
-            f"SUPABASE_DB_URL: {url.host} does not let us in: {_reason(error, url)}"
-        ) from None
-    except psycopg.ProgrammingError:  # its text may quote the password
-        raise ConfigurationError(
-            "SUPABASE_DB_URL is not a connection string; a password with special characters must "
-            "be percent-encoded in it"
-        ) from None
-    with connection:
-        yield connection
-
-
-def _reason(error: Exception, url: DatabaseUrl) -> str:
-    """The last line of what the server or the network says, and what helps."""
-    said = str(error).strip().splitlines()[-1].rpartition("failed: ")[2] or type(error).__name__
-    said = said.replace(url.password, "[redacted]") if url.password else said
-    if "password authentication" in said:
-        return f"{said}. Reset the database's password in the project's settings if it is lost"
-    if "unreachable" in said or "resolve" in said or "not known" in said:
-        return (
-            f"{said}. The direct connection of a project is IPv6 only: take the session pooler's "
-            "string"
-        )
-    return said

@@ -149,7 +149,7 @@ class Retention:
 
     def _carry_out(self, policy: Policy, now: datetime) -> PolicyReport:
         report = PolicyReport(policy.entity_type, "complete", remark=policy.remark)
-        if self._clock.now() >= self._deadline:
+        if self._is_over:
             report.status = "unfinished"  # not even begun: there is nothing to record
             return report
         try:
@@ -288,7 +288,7 @@ class Retention:
     def _purge_runs(self) -> None:
         """Rows of worker_runs, which no policy is needed for."""
         try:
-            while self._clock.now() < self._deadline:
+            while not self._is_over:
                 purged = self._database.call(
                     "purge_worker_runs", keep=f"{RUNS_KEPT_DAYS} days", batch_size=MOST_ROWS
                 )
@@ -323,13 +323,17 @@ class Retention:
                 "The progress could not be recorded", extra={"error": redact(str(error))}
             )
 
+    @property
+    def _is_over(self) -> bool:
+        return self._clock.now() >= min(self._deadline, self._clock.stop_at)
+
     def _heed_deadline(self) -> None:
-        if self._clock.now() >= self._deadline:
+        if self._is_over:
             raise OutOfTime
 
     def _heed_last_request(self) -> None:
         """Before each request to S3, which may be slow: another run shall not begin meanwhile."""
-        if self._clock.now() >= self._last_request:
+        if self._clock.now() >= min(self._last_request, self._clock.stop_at):
             raise OutOfTime
         self._keep_lease()
 

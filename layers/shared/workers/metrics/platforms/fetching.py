@@ -293,10 +293,12 @@ class Reader:
                     stream=True,
                 )
         except requests.ReadTimeout:
+            self._heed_stop()
             raise BrokenStreamError(
                 f"{self._platform.name} took too long to answer", code="ReadTimeout"
             ) from None
         except (requests.RequestException, HTTPException, HTTPError, OSError, ValueError) as error:
+            self._heed_stop()
             raise _unsent(error) from None
         answer = Answer(response.status_code, response.headers, self._chunks(response.raw))
         with ExitStack() as until_read:
@@ -349,11 +351,18 @@ class Reader:
                 yield chunk
                 self._heed_deadline()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
+            self._heed_stop()
             raise _unreachable(error) from None
+        self._heed_stop()
 
     def _heed_deadline(self) -> None:
-        if self._clock.now() >= self._deadline:
+        if self._clock.now() >= min(self._deadline, self._clock.stop_at):
             raise OutOfTime
+
+    def _heed_stop(self) -> None:
+        """An answer that was broken off for that says nothing of the platform."""
+        if self._clock.now() >= self._clock.stop_at:
+            raise OutOfTime from None
 
     def _wait(self, seconds: float, error: WorkerError) -> None:
         """Raises `error` where the wait is too long for this run."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
 from io import BufferedReader, RawIOBase
 from types import MappingProxyType
@@ -24,6 +25,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 _limits = threading.local()
+# Of connections in use or kept, for `break_off`.
+_open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+_open_lock = threading.Lock()
 _NO_LIMIT: Final = float("inf")
 
 
@@ -44,6 +48,17 @@ def timely(session: requests.Session) -> requests.Session:
         if not isinstance(adapter, _Adapter):
             session.mount(scheme, _Adapter())
     return session
+
+
+def break_off() -> None:
+    """End every read that is under way, for a process that is asked to end: an answer may take a
+    minute. Whoever reads finds the connection closed."""
+    with _open_lock:
+        sockets = list(_open)
+    for each in sockets:
+        with suppress(OSError):  # closed meanwhile
+            # of the plain socket: that of TLS would forget its state under the reader's hands
+            socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 class _Received(RawIOBase):
@@ -86,12 +101,26 @@ class _Response(HTTPResponse):
         super().__init__(_Socket(sock), *arguments, **named)  # type: ignore[arg-type]
 
 
+def _remember(sock: socket.socket | None) -> None:
+    if sock is not None:
+        with _open_lock:
+            _open.add(sock)
+
+
 class _Connection(HTTPConnection):
     response_class = _Response
+
+    def connect(self) -> None:
+        super().connect()
+        _remember(self.sock)
 
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Response
+
+    def connect(self) -> None:
+        super().connect()
+        _remember(self.sock)
 
 
 class _Pool(HTTPConnectionPool):

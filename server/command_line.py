@@ -1,0 +1,122 @@
+"""`python -m server` and `agency-workers serve`: what is asked for, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import zoneinfo
+from collections.abc import Sequence
+from dataclasses import replace
+
+from server.logs import embedded_metrics, write_lines
+from server.once import FAILED, MISCONFIGURED, run_once
+from server.prometheus import PrometheusMetrics
+from server.runs import WORKERS
+from server.serving import Serving
+from server.settings import LINGER, ServerSettings, server_settings
+from workers.composition.container import settings, use_defaults
+from workers.errors import ConfigurationError
+from workers.redaction import redact
+from workers.settings import Settings, runs_in_aws
+from workers.telemetry import logger, metric_sinks
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 it did its work or was asked to end, 1 it failed, 2 for arguments and
+    settings."""
+    options = _parser().parse_args(arguments)
+    # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
+    zoneinfo.reset_tzpath(to=())
+    try:
+        status = _serve(options)
+    except ConfigurationError as error:
+        logger.error(redact(str(error)), extra={"action": "configuration"})
+        status = MISCONFIGURED
+    except Exception:  # noqa: BLE001 - a fault of ours; what is under way is found by its leases
+        logger.exception("A fault of this program", extra={"action": "fault"})
+        status = FAILED
+    return _leave(status)
+
+
+def agency_workers() -> int:
+    """`agency-workers serve ...`, as it is installed by pip."""
+    if sys.argv[1:2] != ["serve"]:
+        sys.stderr.write("usage: agency-workers serve [--help]\n")
+        return MISCONFIGURED
+    return main(sys.argv[2:])
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Raises ConfigurationError naming all that is missing or malformed."""
+    write_lines(None)
+    known = _known(options)
+    write_lines(known.log_format)
+    if not options.once:
+        use_defaults(LINGER)
+    workers = _wanted(options.workers, settings())
+    logger.info(
+        f"Serving {', '.join(workers)} of {settings().supabase_url}",
+        extra={"action": "serving", "once": options.once},
+    )
+    metrics = PrometheusMetrics()
+    in_aws = runs_in_aws() if known.emf_metrics is None else known.emf_metrics
+    metric_sinks[:] = [metrics.take, *([embedded_metrics] if in_aws else [])]
+    if options.once:
+        return run_once(workers)
+    return Serving(workers, known, metrics).run()
+
+
+def _known(options: argparse.Namespace) -> ServerSettings:
+    known = server_settings()
+    if options.host is not None:
+        known = replace(known, server_host=options.host)
+    if options.port is not None:
+        known = replace(known, port=options.port)
+    return known
+
+
+def _wanted(asked: Sequence[str], known: Settings) -> list[str]:
+    """Those that are asked for and not switched off. Raises ConfigurationError for none."""
+    enabled = {
+        "notifications": known.notifications_enabled,
+        "metrics": known.metrics_enabled,
+        "retention": known.retention_enabled,
+    }
+    wanted = [worker for worker in WORKERS if enabled[worker] and worker in (asked or WORKERS)]
+    if not wanted:
+        off = ", ".join(f"{worker.upper()}_ENABLED" for worker in asked or WORKERS)
+        raise ConfigurationError(f"there is nothing to run: {off} is false")
+    return wanted
+
+
+def _leave(status: int) -> int:
+    """Ends the process: calls that hang in threads would keep it for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description="The workers as one long-running process, or for one pass. Its settings are "
+        "those of its environment.",
+    )
+    parser.add_argument(
+        "workers",
+        nargs="*",
+        metavar="WORKER",
+        choices=[*WORKERS, []],
+        help=f"which of {', '.join(WORKERS)} (all)",
+    )
+    parser.add_argument("--once", action="store_true", help="run each once and exit: 0, 1 or 2")
+    parser.add_argument("--host", help="address to bind to, over SERVER_HOST (127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="port to bind to, over PORT (3001)")
+    return parser

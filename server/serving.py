@@ -1,0 +1,187 @@
+"""The process itself: schedules, endpoints, signals, and its end."""
+
+from __future__ import annotations
+
+import queue
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
+from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
+
+from server.endpoints import Answer, Endpoints, as_json, as_metrics
+from server.listening import Listener
+from server.prometheus import PrometheusMetrics
+from server.runs import Runs
+from server.schedules import read_schedule
+from server.settings import ServerSettings, server_settings
+from workers.clock import utc_now
+from workers.composition.container import database, forget_clients, read_secret, settings
+from workers.composition.health import run_health
+from workers.doctor.health import WELL_FOR, hours_since_retention
+from workers.errors import ConfigurationError, WorkerError
+from workers.redaction import redact
+from workers.settings import environment_settings
+from workers.telemetry import logger
+
+# PM2, Docker and others kill after a grace time of their own: by then all is given back.
+STOP_WITHIN: Final = 7.0
+# The names of the workers in health and in their records.
+RECORDED_AS: Final = {
+    "notifications": "notifications",
+    "metrics": "metrics_sync",
+    "retention": "retention",
+}
+# A retention run that failed as a whole is made again, as in Lambda, after so many seconds.
+_RETENTION_AGAIN: Final = (60, 120)
+_HOUR: Final = 3600
+
+
+class Serving:
+    """One process with its workers, from `run` to its end."""
+
+    def __init__(
+        self, workers: Sequence[str], known: ServerSettings, metrics: PrometheusMetrics
+    ) -> None:
+        """Raises ConfigurationError where the address is taken or a library is missing."""
+        self._workers = tuple(workers)
+        self._known = known
+        self._metrics = metrics
+        self._runs = Runs()
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._elsewhere = frozenset(RECORDED_AS.values()) - {RECORDED_AS[one] for one in workers}
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": {"type": "threadpool", "max_workers": 2 + len(workers)}},
+            job_defaults={"coalesce": True, "misfire_grace_time": _HOUR},
+        )
+        self._endpoints = Endpoints(
+            known.server_host,
+            known.port,
+            {"/health": self._health, "/live": self._live, "/metrics": self._scrape},
+        )
+        self._listener: Listener | None = None
+        if known.database_url is not None and "notifications" in workers:
+            self._listener = Listener(
+                lambda: server_settings().database_url, self._ring, self._runs.clock
+            )
+
+    def run(self) -> int:
+        """Serve until a signal ends it; the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: self._signals.put(number))
+        signal.signal(signal.SIGHUP, lambda number, _: self._signals.put(number))
+        self._endpoints.start()
+        for worker in self._workers:
+            self._schedule(worker)
+        self._scheduler.start()
+        if self._listener is not None:
+            self._listener.start()
+        if "retention" in self._workers:
+            self._make_up_for_retention()
+        logger.info("Ready", extra={"action": "ready", "address": self._endpoints.address})
+        while (caught := self._signals.get()) == signal.SIGHUP:
+            read_again()
+        return self._end(signal.Signals(caught).name)
+
+    def _end(self, why: str) -> int:
+        logger.info("Stopping", extra={"action": "stopping", "signal": why})
+        self._scheduler.shutdown(wait=False)
+        left = self._runs.stop(STOP_WITHIN)
+        if left:
+            logger.warning(
+                "Stopped with calls under way that were not answered in time; what they hold is "
+                "free once its lease has run out",
+                extra={"action": "stopped", "left": left},
+            )
+        else:
+            logger.info("Stopped", extra={"action": "stopped"})
+        return 0
+
+    # --- schedules ---
+
+    def _schedule(self, worker: str) -> None:
+        trigger = read_schedule(
+            getattr(self._known, f"{worker}_schedule"), self._known.retention_time_zone
+        )
+        # an interval begins with a run, a time of day waits for its turn
+        first = {"next_run_time": utc_now()} if isinstance(trigger, IntervalTrigger) else {}
+        self._scheduler.add_job(
+            self._run,
+            trigger,
+            args=[worker],
+            id=worker,
+            **first,
+            # the next run asks the one that lingers for its lease
+            max_instances=2 if worker == "notifications" else 1,
+        )
+
+    def _run(self, worker: str, tries: Sequence[int] = _RETENTION_AGAIN) -> None:
+        summary = self._runs.run(worker)
+        if summary is None and worker == "retention" and tries and not self._runs.is_stopped:
+            self._later(tries[0], worker, tries[1:])
+
+    def _later(self, seconds: float, worker: str, tries: Sequence[int]) -> None:
+        self._scheduler.add_job(
+            self._run,
+            "date",
+            run_date=utc_now() + timedelta(seconds=seconds),
+            args=[worker, tries],
+            id=f"{worker} again",
+            replace_existing=True,
+        )
+
+    def _make_up_for_retention(self) -> None:
+        """A process that did not run at the weekly time makes up for it once health would call it
+        overdue."""
+        try:
+            hours = hours_since_retention(database().call("worker_health"))
+        except WorkerError as error:
+            logger.warning("The workers' state is not known", extra={"error": redact(str(error))})
+            return
+        if hours * _HOUR > WELL_FOR["retention"].total_seconds():
+            self._later(1, "retention", _RETENTION_AGAIN)
+
+    def _ring(self) -> None:
+        """Something was queued: the run that lingers looks, and where none does one starts."""
+        if self._runs.doorbell.ring():
+            return
+        try:
+            lingers = settings().notification_linger_seconds > 0
+        except ConfigurationError:
+            return
+        if not lingers:
+            self._scheduler.add_job(
+                self._run, args=["notifications"], id="rung", replace_existing=True
+            )
+
+    # --- endpoints ---
+
+    def _health(self) -> Answer:
+        answer: dict[str, Any] = run_health(self._elsewhere)
+        return answer["statusCode"], "application/json", answer["body"].encode()
+
+    def _live(self) -> Answer:
+        hanging = self._runs.hanging()
+        is_live = self._scheduler.running and not hanging
+        body = {"status": "live" if is_live else "hanging", "hanging": hanging}
+        return as_json(200 if is_live else 503, body)
+
+    def _scrape(self) -> Answer:
+        return as_metrics(self._metrics.text())
+
+
+def read_again() -> None:
+    """Has every run from now on read its settings and secrets again, unless they are malformed."""
+    try:
+        environment_settings(read_secret)
+    except ConfigurationError as error:
+        logger.error(
+            "The settings stay as they were: the new ones are not right",
+            extra={"action": "settings_refused", "error": redact(str(error))},
+        )
+        return
+    forget_clients()
+    logger.info("Settings and secrets are read again", extra={"action": "settings_read"})

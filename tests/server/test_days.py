@@ -1,0 +1,21 @@
+"""Some rounds of what `make soak-serve` plays for an hour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from local.services.proxy import proxy
+from tests.conftest import LocalStack
+from tests.soak.serving import Days
+
+
+def test_days_of_kills_outages_and_rotations_lose_nothing(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    with proxy(stack.running.api_url) as gateway:
+        days = Days(stack.running, gateway, tmp_path / "token", seed=5)
+        with days.begun():
+            for _ in range(6):
+                days.round()
+            days.settle()
+    assert days.counts["rounds"] == 6

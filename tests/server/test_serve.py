@@ -1,0 +1,332 @@
+"""`python -m server` as it is kept running: its schedules, its endpoints and its ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.faults import Fault
+from local.services.proxy import proxy
+from tests.conftest import LocalStack
+from tests.integration.processes import eventually
+from tests.server.process import NEVER, ServerProcess, server
+from workers.operate.__main__ import main as operate
+
+# Each worker's first run comes at once, its next when a test says so: never.
+STILL = {
+    "NOTIFICATIONS_SCHEDULE": NEVER,
+    "METRICS_SCHEDULE": NEVER,
+    "RETENTION_SCHEDULE": NEVER,
+    "SLACK_CHANNEL_RATE": "0",
+    "SLACK_WORKSPACE_RATE": "0",
+}
+# Each interval in a second; there is no minute in which to linger.
+BUSY = {
+    "NOTIFICATION_LINGER_SECONDS": "0",
+    "NOTIFICATIONS_SCHEDULE": "rate(1 second)",
+    "METRICS_SCHEDULE": "rate(1 second)",
+    "RETENTION_SCHEDULE": "rate(1 second)",
+}
+METRICS = {
+    "notifications_sent", "notifications_dead", "oldest_due_seconds", "parked",
+    "credentials_refused", "syncs_succeeded", "syncs_failed", "hours_since_retention",
+    "connections_parked", "retention_failed",
+}  # fmt: skip
+
+
+def texts(stack: LocalStack) -> Counter[str]:
+    """What the fake for Slack holds: each message's channel and text, and how often."""
+    return Counter(
+        f"{channel} {message['text']}"
+        for channel, messages in stack.running.slack.state()["messages"].items()
+        for message in messages
+    )
+
+
+def value(stack: LocalStack, query: str) -> Any:
+    row = stack.connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def nobody_holds(stack: LocalStack) -> bool:
+    """No lease of a run or an account stands."""
+    return bool(
+        value(
+            stack,
+            """
+            select not exists (
+                     select from worker_leases
+                      where holder <> '00000000-0000-0000-0000-000000000000'
+                        and expires_at > now()
+                   )
+               and not exists (select from metric_accounts where leased_until > now())
+               and not exists (select from metric_sync_logs where status = 'in_progress')
+            """,
+        )
+    )
+
+
+@pytest.fixture
+def serving(stack: LocalStack) -> Iterator[ServerProcess]:
+    with server({**stack.environment(), **STILL}) as started:
+        yield started
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_asked_to_end(stack: LocalStack, number: int) -> None:
+    with server({**stack.environment(), **STILL}) as serving:
+        serving.wait_for("connection_sync", 4)
+        serving.wait_for("retention")
+        eventually(lambda: sum(texts(stack).values()) == 8, "the queue is not drained")
+        status, body = serving.get("/live")
+        assert (status, json.loads(body)) == (200, {"status": "live", "hanging": []})
+        assert serving.end(number) == 0
+        assert serving.of("notifications_run")[0]["outcome"] == "drained"
+        assert serving.actions()[-1] == "stopped"
+    assert nobody_holds(stack)
+
+
+def test_health_is_that_of_the_function(serving: ServerProcess) -> None:
+    serving.wait_for("retention")
+    status, body = serving.get("/health")
+    told = json.loads(body)
+    assert set(told["workers"]) == {"notifications", "metrics_sync", "retention"}
+    assert status == (200 if told["status"] == "healthy" else 503)
+    assert "lastProcessedAt" in told
+
+
+def test_health_is_of_the_workers_that_run_here(stack: LocalStack) -> None:
+    with server({**stack.environment(), **STILL}, "retention") as serving:
+        serving.wait_for("retention")
+        status, body = serving.get("/health")
+    told = json.loads(body)["workers"]
+    assert status == 200
+    assert told["retention"]["status"] == "healthy"
+    assert told["notifications"]["status"] == told["metrics_sync"]["status"] == "off"
+
+
+def test_the_ten_figures_are_there_for_prometheus(
+    stack: LocalStack, serving: ServerProcess
+) -> None:
+    serving.wait_for("connection_sync", 4)
+    serving.wait_for("retention")
+    serving.end()
+    with server({**stack.environment(), **STILL, "NOTIFICATION_LINGER_SECONDS": "0"}) as again:
+        again.wait_for("notifications_run")
+        again.wait_for("metrics_plan")
+        eventually(lambda: "hours_since_retention{" in again.get("/metrics")[1], "no plan")
+        status, body = again.get("/metrics")
+    assert status == 200
+    named = {line.split()[2] for line in body.splitlines() if line.startswith("# TYPE")}
+    assert {name.removesuffix("_total") for name in named} >= METRICS
+    assert 'hours_since_retention{worker="metrics_sync"} 0.' in body
+    assert 'parked{worker="notifications"} 0.0' in body
+
+
+def test_unknown_paths_are_refused_by_name(serving: ServerProcess) -> None:
+    status, body = serving.get("/nothing")
+    assert status == 404
+    assert "/health, /live, /metrics" in body
+    assert serving.get("/health?deep=1")[0] in (200, 503)
+
+
+def test_an_address_in_use_is_named(stack: LocalStack, serving: ServerProcess) -> None:
+    address = serving.wait_for("ready")[0]["address"]
+    port = address.rpartition(":")[2]
+    with server({**stack.environment(), "PORT": port}) as second:
+        assert second.wait() == 2
+        assert address in second.lines[-1]["message"]
+
+
+def test_a_drain_that_is_asked_to_end_gives_back_the_rest(stack: LocalStack) -> None:
+    stack.queue_notifications(600, 6)
+    stack.running.slack.configure(latency=0.05)
+    with server({**stack.environment(), **STILL}, "notifications") as serving:
+        stack.running.slack.wait_for_requests(40, "chat.postMessage")
+        assert serving.end() == 0
+        [run] = serving.of("notifications_run")
+    assert run["released"] > 0
+    assert nobody_holds(stack)
+    assert value(stack, "select count(*) from notification_deliveries where state = 'sending'") == 0
+    with server({**stack.environment(), **STILL}, "notifications") as serving:
+        eventually(lambda: sum(texts(stack).values()) == 608, "the rest is not delivered")
+        serving.end()
+    assert set(texts(stack).values()) == {1}, "nothing twice"
+
+
+def test_a_post_that_hangs_does_not_hold_the_end_up(stack: LocalStack) -> None:
+    stack.running.slack.add_faults(Fault("hang", path="chat.postMessage", seconds=60, times=1))
+    with server({**stack.environment(), **STILL}, "notifications") as serving:
+        stack.running.slack.wait_for_requests(8, "chat.postMessage")
+        assert serving.end() == 0
+    assert nobody_holds(stack)
+    stack.running.slack.clear_faults()
+
+
+@pytest.mark.parametrize("how", ["hang", "trickle"])
+def test_a_sync_that_is_asked_to_end_frees_its_account(stack: LocalStack, how: Any) -> None:
+    for fake in stack.running.ad_platforms.values():
+        fake.add_faults(Fault(how, when="after", skip=1, seconds=60, times=None))
+    with server({**stack.environment(), **STILL, "METRICS_CONCURRENCY": "3"}, "metrics") as serving:
+        serving.wait_for("metrics_plan")
+        eventually(
+            lambda: sum(fake.count() for fake in stack.running.ad_platforms.values()) >= 6,
+            "the syncs do not begin",
+        )
+        assert serving.end() == 0
+        assert serving.actions()[-1] == "stopped"
+        assert "left" not in serving.lines[-1]
+    assert nobody_holds(stack)
+    assert not value(stack, "select count(*) from metric_sync_logs where status = 'success'")
+    for fake in stack.running.ad_platforms.values():
+        fake.clear_faults()
+    with server({**stack.environment(), **STILL}, "metrics") as serving:
+        found = serving.wait_for("connection_sync", 4)
+    assert [one["status"] for one in found] == ["success"] * 4, "planned again at once"
+
+
+def test_retention_that_is_asked_to_end_leaves_each_row_in_one_table(stack: LocalStack) -> None:
+    stack.connection.execute(
+        """
+        insert into activity_log (id, entity_type, entity_id, action, created_at)
+        select gen_random_uuid(), 'request', gen_random_uuid(), 'x', now() - interval '200 days'
+          from generate_series(1, 60000)
+        """
+    )
+    before = value(stack, "select count(*) from activity_log") + value(
+        stack, "select count(*) from archived_activity_log"
+    )
+    with server({**stack.environment(), **STILL}, "retention") as serving:
+        serving.wait_for("ready")
+        eventually(
+            lambda: value(stack, "select count(*) from archived_activity_log") > 0,
+            "it does nothing",
+        )
+        assert serving.end() == 0
+    assert nobody_holds(stack)
+    after = value(stack, "select count(*) from activity_log") + value(
+        stack, "select count(*) from archived_activity_log"
+    )
+    assert 0 < after <= before
+    both = "select count(*) from activity_log join archived_activity_log using (id)"
+    assert value(stack, both) == 0
+
+
+def test_a_killed_server_loses_nothing(stack: LocalStack) -> None:
+    stack.queue_notifications(60, 3)
+    with server({**stack.environment(), **STILL}, "notifications") as serving:
+        stack.running.slack.wait_for_requests(10, "chat.postMessage")
+        serving.process.kill()
+    # as if its lease had run out, and the minute of what it may have been posting
+    stack.connection.execute("update worker_leases set expires_at = now()")
+    stack.connection.execute(
+        "update notification_deliveries set last_attempt_at = last_attempt_at - interval '2 min'"
+    )
+    with server({**stack.environment(), **BUSY}, "notifications") as serving:
+        eventually(lambda: len(texts(stack)) == 68, "some are lost")
+        assert serving.end() == 0
+    assert value(stack, "select count(*) from notification_deliveries where state = 'dead'") == 0
+    assert set(texts(stack).values()) == {1}
+
+
+def test_two_servers_over_one_database_do_nothing_twice(stack: LocalStack) -> None:
+    stack.queue_notifications(400, 8)
+    environment = {
+        **stack.environment(),
+        **BUSY,
+        "SLACK_CHANNEL_RATE": "0",
+        "SLACK_WORKSPACE_RATE": "0",
+    }
+    with server(environment) as one, server(environment) as other:
+        eventually(lambda: sum(texts(stack).values()) >= 408, "not all is delivered")
+        eventually(
+            lambda: len(one.of("connection_sync") + other.of("connection_sync")) >= 4, "no syncs"
+        )
+        eventually(lambda: bool(one.of("retention") and other.of("retention")), "no retention")
+        assert one.end() == 0
+        assert other.end() == 0
+    assert set(texts(stack).values()) == {1}
+    syncs = [line["status"] for line in one.of("connection_sync") + other.of("connection_sync")]
+    assert syncs.count("success") == 4
+    assert nobody_holds(stack)
+
+
+def test_a_token_in_a_file_may_be_rotated(stack: LocalStack, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("xoxb-of-yesterday\n", encoding="utf-8")
+    environment = {**stack.environment(), **BUSY, "SLACK_BOT_TOKEN_FILE": str(file)}
+    token = environment.pop("SLACK_BOT_TOKEN")
+    with server(environment, "notifications") as serving:
+        assert serving.wait_for("run_failed")[0]["error_class"] == "CredentialsError"
+        file.write_text(f"{token}\n", encoding="utf-8")
+        eventually(lambda: sum(texts(stack).values()) == 8, "it goes on with the old token")
+        assert 'credentials_refused_total{worker="notifications"}' in serving.get("/metrics")[1]
+        assert serving.end() == 0
+    assert "xoxb-of-yesterday" not in json.dumps(serving.lines)
+
+
+def test_a_hangup_has_settings_read_again(stack: LocalStack, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    environment = {**stack.environment(), **BUSY, "SLACK_BOT_TOKEN_FILE": str(file)}
+    file.write_text(environment.pop("SLACK_BOT_TOKEN"), encoding="utf-8")
+    with server(environment, "notifications") as serving:
+        eventually(lambda: sum(texts(stack).values()) == 8, "the queue is not drained")
+        file.write_text("not-a-token", encoding="utf-8")
+        serving.process.send_signal(signal.SIGHUP)
+        assert "SLACK_BOT_TOKEN" in serving.wait_for("settings_refused")[0]["error"]
+        file.write_text("xoxb-local-1-sample", encoding="utf-8")
+        serving.process.send_signal(signal.SIGHUP)
+        serving.wait_for("settings_read")
+        stack.queue_notifications(2, 1)
+        eventually(lambda: sum(texts(stack).values()) == 10, "it does not go on")
+        assert serving.end() == 0
+
+
+def test_it_goes_on_when_the_database_is_back(stack: LocalStack) -> None:
+    with proxy(stack.running.api_url) as gateway:
+        environment = {
+            **stack.environment(), **BUSY, "SUPABASE_URL": gateway.url,
+            "DATABASE_URL": stack.running.database_url,
+        }  # fmt: skip
+        with server(environment) as serving:
+            serving.wait_for("listening")
+            eventually(lambda: sum(texts(stack).values()) == 8, "the queue is not drained")
+            gateway.faults.add(Fault("close", times=None))
+            stack.connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name = 'agency-dashboard-workers listen'"
+            )
+            serving.wait_for("run_failed", 2)
+            serving.wait_for("listen_failed")
+            assert serving.get("/live")[0] == 200, "no reason to start it again"
+            gateway.faults.clear()
+            stack.queue_notifications(2, 1)
+            eventually(lambda: sum(texts(stack).values()) == 10, "it does not go on")
+            serving.wait_for("listening", 2)
+            assert serving.end() == 0
+
+
+def test_listening_delivers_without_looking(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPABASE_DB_URL", stack.running.database_url)
+    assert operate(["listen", "--on"]) == 0
+    environment = {
+        **stack.environment(), **STILL, "NOTIFICATION_LINGER_SECONDS": "0",
+        "DATABASE_URL": stack.running.database_url,
+    }  # fmt: skip
+    with server(environment, "notifications") as serving:
+        serving.wait_for("listening")
+        eventually(lambda: sum(texts(stack).values()) == 8, "the queue is not drained")
+        stack.queue_notifications(2, 1)
+        eventually(lambda: sum(texts(stack).values()) == 10, "it does not wake")
+        assert serving.end() == 0
+    assert operate(["listen", "--off"]) == 0
+    assert value(stack, "select count(*) from pg_trigger where tgname like '%announce%'") == 0

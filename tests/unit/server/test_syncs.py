@@ -1,0 +1,106 @@
+"""Sync requests that are worked off in this process."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from typing import Any
+
+import pytest
+
+from server import syncs
+from server.syncs import SyncPool
+from workers.errors import TransientError
+from workers.metrics.orders import SyncOrder
+
+
+def order() -> SyncOrder:
+    return SyncOrder("meta", "1", str(uuid.uuid4()))
+
+
+class Plans:
+    """The database, as far as plans are given back to it."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+        self.is_away = False
+
+    def call(self, function: str, *, tokens: list[str]) -> None:
+        assert function == "drop_metric_plans"
+        if self.is_away:
+            raise TransientError("away", code="away")
+        self.dropped += tokens
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
+    made = Plans()
+    monkeypatch.setattr(syncs, "database", lambda: made)
+    return made
+
+
+def test_no_more_run_side_by_side_than_asked_for(plans: Plans) -> None:
+    both, seen = threading.Barrier(2, timeout=60), list[int]()
+    under_way, lock = set[str](), threading.Lock()
+
+    def sync(body: str) -> None:
+        with lock:
+            under_way.add(body)
+            seen.append(len(under_way))
+        both.wait()
+        with lock:
+            under_way.discard(body)
+
+    pool = SyncPool(sync)
+    assert pool.of(2).send([order().body() for _ in range(6)]) == []
+    pool.wait()
+    assert max(seen) == 2
+    assert len(seen) == 6
+    assert not plans.dropped
+
+
+def test_what_failed_is_given_back_before_the_next_plan(plans: Plans) -> None:
+    good, bad = order(), order()
+
+    def sync(body: str) -> None:
+        if SyncOrder.from_body(body) == bad:
+            raise TransientError("the database", code="57014")
+
+    pool = SyncPool(sync)
+    pool.of(2).send([good.body(), bad.body()])
+    pool.wait()
+    plans.is_away = True
+    pool.give_back_failed()
+    assert pool.has_failed
+    plans.is_away = False
+    pool.give_back_failed()
+    assert plans.dropped == [bad.token]
+    assert not pool.has_failed
+
+
+def test_what_has_not_begun_is_given_back_at_the_end(plans: Plans) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    worked: list[str] = []
+
+    def sync(body: str) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        worked.append(SyncOrder.from_body(body).token)
+
+    pool, orders = SyncPool(sync), [order() for _ in range(5)]
+    pool.of(1).send([one.body() for one in orders])
+    assert begun.wait(60)
+    pool.give_back()
+    go_on.set()
+    pool.wait()
+    assert worked == [orders[0].token]
+    assert sorted(plans.dropped) == sorted(one.token for one in orders[1:])
+
+
+def test_another_size_holds_from_the_next_plan_on(plans: Plans) -> None:
+    done: list[Any] = []
+    pool = SyncPool(done.append)
+    pool.of(1).send([order().body()])
+    pool.of(3).send([order().body(), order().body()])
+    pool.wait()
+    assert len(done) == 3
