@@ -20,9 +20,12 @@ module.exports = {
       // PM2 sends SIGINT, and SIGKILL after this many milliseconds (by default 1600). A server
       // stops within 8 seconds.
       kill_timeout: 15000,
-      // Settings that cannot work: somebody has to see to them first.
+      // Settings that cannot work: somebody has to see to them first. Beside a restart delay PM2
+      // would call such an app "waiting restart" for ever.
       stop_exit_codes: [2],
-      exp_backoff_restart_delay: 1000,
+      // One that ends by itself is started again, unless it has ended so often at once.
+      min_uptime: 10000,
+      max_restarts: 20,
       max_memory_restart: "512M",
       merge_logs: true,
     },
