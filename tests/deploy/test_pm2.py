@@ -22,6 +22,7 @@ from tests.deploy.files import DEPLOY, ROOT
 from tests.integration.processes import LONG, eventually
 
 APP = "agency-workers"
+SECRETS = ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
 
 
 class Pm2:
@@ -93,7 +94,7 @@ def pm2(tree: Path, tmp_path: Path, stack: LocalStack) -> Iterator[Pm2]:
     environment = stack.environment()
     secrets = tmp_path / "secrets"
     secrets.mkdir()
-    for name in ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN"):
+    for name in SECRETS:
         (secrets / name.lower()).write_text(environment.pop(name) + "\n")
     # an AF_UNIX path, which PM2 keeps in its home, may have 107 bytes
     home = Path("/tmp") / f"pm2-{os.getpid()}-{tmp_path.name[-20:]}"  # noqa: S108
@@ -105,7 +106,7 @@ def pm2(tree: Path, tmp_path: Path, stack: LocalStack) -> Iterator[Pm2]:
         shutil.rmtree(home)
 
 
-def test_it_starts_reloads_restarts_and_stops_a_server(pm2: Pm2, stack: LocalStack) -> None:
+def test_it_starts_saves_reloads_restarts_and_stops_a_server(pm2: Pm2, stack: LocalStack) -> None:
     pm2.start()
     address = pm2.ready(1)["address"]
     with direct.open(f"http://{address}/live", timeout=LONG) as answer:
@@ -114,6 +115,12 @@ def test_it_starts_reloads_restarts_and_stops_a_server(pm2: Pm2, stack: LocalSta
         lambda: any(stack.running.slack.state()["messages"].values()),
         "nothing was delivered",
     )
+
+    pm2.do("save")
+    saved = (pm2.home / "dump.pm2").read_text()
+    assert "SLACK_BOT_TOKEN_FILE" in saved
+    for name in SECRETS:
+        assert stack.environment()[name] not in saved
 
     pm2.do("reload", APP)
     pm2.ready(2)
@@ -133,12 +140,3 @@ def test_settings_that_cannot_work_are_not_tried_again(pm2: Pm2, tmp_path: Path)
     eventually(lambda: pm2.app()["pm2_env"]["status"] == "stopped", "it is tried again and again")
     assert pm2.exits() == ["code [2] via signal [SIGINT]"]
     assert pm2.app()["pm2_env"]["restart_time"] == 0
-
-
-def test_what_it_saves_holds_no_key(pm2: Pm2, stack: LocalStack) -> None:
-    pm2.start()
-    pm2.do("save")
-    saved = (pm2.home / "dump.pm2").read_text()
-    assert "SLACK_BOT_TOKEN_FILE" in saved
-    for name in ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN"):
-        assert stack.environment()[name] not in saved
