@@ -35,8 +35,9 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up serve reset invoke test test-long soak soak-serve check check-python check-template \
-	check-sql check-locks schema doctor bench mutate ablate build deploy lock clean
+.PHONY: help install demo up serve reset invoke test test-long soak soak-serve check check-python \
+	check-template check-deploy check-sql check-locks schema doctor bench mutate ablate build deploy \
+	image lock clean
 
 # A first run says which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
@@ -47,7 +48,7 @@ PARTS := 1/2 2/2
 else ifneq ($(call only,check-python check-locks doctor mutate lock),)
 PARTS := 1/1
 else
-PARTS := 1/4 2/4 3/4 4/4
+PARTS := 1/5 2/5 3/5 4/5 5/5
 endif
 announce = $(PY) -m local.announce "$(word $(1),$(PARTS))" "$(2)" $(3)
 
@@ -56,7 +57,7 @@ help: ## List the targets
 	  [a-z]*:*"## "*) printf '%-10s %s\n' "$${line%%:*}" "$${line#*"## "}";; \
 	esac; done < Makefile
 
-install: .venv/.installed .venv/.sam .venv/.node-dev ## Fetch all that the other targets need
+install: .venv/.installed .venv/.sam .venv/.node-dev .venv/.deploy ## Fetch all that the other targets need
 
 demo: .venv/.installed .venv/.node ## Run every worker against a local stack and show what came of it
 	@$(PY) -m local demo
@@ -95,7 +96,7 @@ soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1,
 soak-serve: install ## Two servers through kills, outages and rotated keys: MINUTES=60 [SEED=1]
 	$(PY) -m tests.soak.serving --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
-check: check-python check-locks check-template check-sql ## Run the linters, types, import contracts, lock, template and SQL checks
+check: check-python check-locks check-template check-deploy check-sql ## Run the linters, types, import contracts, and the checks of locks, templates, deployment files and SQL
 
 check-python: .venv/.installed
 	$(BIN)/ruff check .
@@ -114,6 +115,15 @@ check-template: .venv/.installed .venv/.sam
 	@# sam lints the template as written; mistakes that only its translation shows need a second look.
 	.venv-sam/bin/python tests/template/translate.py template.yaml > .build/translated.json
 	$(BIN)/cfn-lint --template .build/translated.json --regions eu-west-1
+
+# What other programs read, by validators that carry their formats with them.
+check-deploy: .venv/.installed .venv/.sam .venv/.deploy
+	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/kubernetes-validate --strict deploy/kubernetes.yaml
+	$(BIN)/cfn-lint --template deploy/ecs.yaml --regions eu-west-1
 
 check-sql: .venv/.installed .venv/.node-dev
 	$(PY) -m local.advisors
@@ -141,6 +151,9 @@ deploy: build ## Deploy to AWS: STAGE=default, staging or prod
 	$(SAM) validate --lint
 	$(SAM) deploy --config-env $(STAGE)
 
+image: install ## Build the container image and run it as deploy/ says: needs root, buildah, podman, debootstrap
+	$(PY) -m pytest tests/deploy/image.py $(ARGS)
+
 lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes newer releases
 	$(call compile,layers/shared/requirements)
 	$(call compile,server/requirements)
@@ -148,6 +161,7 @@ lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes 
 	$(call compile,server/requirements-all)
 	$(call compile,requirements-sam)
 	$(call compile,requirements-node)
+	$(call compile,requirements-deploy)
 	$(call compile,tests/e2e/requirements)
 	$(call compile,tests/benchmarks/requirements)
 	$(call compile,tests/mutation/requirements)
@@ -160,7 +174,7 @@ compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	  $(1).in --output-file $(1).txt
 
 clean: ## Remove all that the other targets made
-	rm -rf .venv .venv-sam .venv-bench .venv-mutation .build .aws-sam local/services/node_modules \
+	rm -rf .venv .venv-sam .venv-deploy .venv-bench .venv-mutation .build .aws-sam local/services/node_modules \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/.installed: requirements-dev.txt pyproject.toml
@@ -179,6 +193,14 @@ clean: ## Remove all that the other targets made
 	@$(call announce,2,SAM CLI and cfn-lint,requirements-sam.txt)
 	@$(call install_locked,.venv-sam,requirements-sam.txt)
 	@ln -sf ../../.venv-sam/bin/sam ../../.venv-sam/bin/cfn-lint .venv/bin/
+	@touch $@
+
+.venv/.deploy: requirements-deploy.txt .venv/.installed
+	@[ -x .venv-deploy/bin/python ] || $(PY) -m venv --without-pip .venv-deploy
+	@$(call announce,5,Validators of deployment files,$<)
+	@$(call install_locked,.venv-deploy,$<)
+	@for tool in hadolint check-jsonschema kubernetes-validate; do \
+	  ln -sf ../../.venv-deploy/bin/$$tool .venv/bin/; done
 	@touch $@
 
 # What the benchmarks compare with stays apart, so that no code of ours can come to need it.

@@ -164,6 +164,7 @@ def lock_files() -> list[Path]:
     sources = [
         *ROOT.glob("requirements-*.in"),
         *ROOT.glob("layers/*/requirements.in"),
+        *ROOT.glob("server/requirements*.in"),
         *ROOT.glob("tests/*/requirements.in"),
     ]
     return sorted(source.with_suffix(".txt") for source in sources)

@@ -19,7 +19,7 @@ from workers.composition.container import forget_clients
 from workers.operate.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 OPERATE = ".venv/bin/python -m workers.operate "
 
 # What is not run here, by how it begins, and why.
@@ -32,7 +32,27 @@ NOT_RUN = {
     "cat >": "a file typed by hand",
     "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",
     '{"SUPABASE_SERVICE_ROLE_KEY"': "the file's content",
-}
+    "make serve": "tests/server/test_serve.py runs servers against the stack",
+    "pip install": "the Dockerfile's way, in `make image`",
+    "agency-workers serve": "the same main as the next",
+    "python -m server": "tests/server/test_serve.py and test_once.py",
+    "docker ": "needs Docker; `make image` does the same with buildah and podman",
+    "kubectl ": "needs a cluster; `make image` has podman play the manifest",
+    "pm2 start deploy/": "tests/deploy/test_pm2.py",
+    "pm2 save": "tests/deploy/test_pm2.py",
+    "python3 -m venv": "the Dockerfile's way, in `make image`",
+    ".venv/bin/pip install": "the Dockerfile's way, in `make image`",
+    **dict.fromkeys(
+        ["aws cloudformation", "aws ecr", "REGISTRY=", "gcloud ", "for secret in", "done"],
+        "needs an account; docs/deploy/ says what was tried instead",
+    ),
+    **dict.fromkeys(
+        ["cd /opt", "chgrp", "chmod", "cp -r deploy/systemd", "echo SUPABASE_URL", "export ",
+         "git clone", "install -d", "mkdir", "npm install -g", "pm2 startup", "rm supabase",
+         "sudo ", "systemctl ", "umask", "useradd"],
+        "changes the machine; tests/deploy/test_systemd.py has the units in a tree of their own",
+    ),
+}  # fmt: skip
 # What stands for an id, and where such a row is.
 IDS = {
     "ENTITY-ID": "select entity_id from notification_queue limit 1",
