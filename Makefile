@@ -151,7 +151,7 @@ deploy: build ## Deploy to AWS: STAGE=default, staging or prod
 	$(SAM) validate --lint
 	$(SAM) deploy --config-env $(STAGE)
 
-image: install ## Build the container image and run it as deploy/ says: needs root, buildah, podman, debootstrap
+image: install ## Build the container image and run it as deploy/ says: needs root and what docs/deploy/container.md names
 	$(PY) -m pytest tests/deploy/image.py $(ARGS)
 
 lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes newer releases

@@ -28,7 +28,7 @@ from tests.conftest import LocalStack
 from tests.deploy.files import ROOT, documents
 from tests.integration.processes import LONG, eventually
 
-PROGRAMS = ("buildah", "podman", "runc", "debootstrap")
+PROGRAMS = ("buildah", "podman", "runc", "catatonit", "debootstrap")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 # The debootstrap of a release, kept for the next time.
 BASES = ROOT / ".build" / "image"
@@ -202,19 +202,33 @@ def test_it_adds_what_is_locked_and_nothing_that_builds(
 
 
 @pytest.fixture
-def settings(stack: LocalStack, tmp_path: Path) -> list[str]:
-    """Options that hand a container what it needs to know, its keys as files."""
-    environment = stack.environment()
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    options = [f"--volume={secrets}:/run/secrets:ro", "--env=PORT=0"]
+def secrets(stack: LocalStack, tmp_path: Path) -> Path:
+    """A folder with the keys, each for the container's user alone."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
     for name in SECRETS:
-        path = secrets / name.lower()
-        path.write_text(environment.pop(name) + "\n")
+        path = folder / name.lower()
+        path.write_text(stack.environment()[name] + "\n")
         os.chown(path, 10001, 10001)
         path.chmod(0o400)
-        options.append(f"--env={name}_FILE=/run/secrets/{name.lower()}")
-    return [*options, *(f"--env={name}={value}" for name, value in environment.items())]
+    return folder
+
+
+@pytest.fixture
+def others(stack: LocalStack) -> dict[str, str]:
+    """All other settings, and a free port."""
+    known = {name: value for name, value in stack.environment().items() if name not in SECRETS}
+    return {**known, "PORT": "0"}
+
+
+@pytest.fixture
+def settings(secrets: Path, others: dict[str, str]) -> list[str]:
+    """Options that hand a container what it needs to know."""
+    return [
+        f"--volume={secrets}:/run/secrets:ro",
+        *(f"--env={name}_FILE=/run/secrets/{name.lower()}" for name in SECRETS),
+        *(f"--env={name}={value}" for name, value in others.items()),
+    ]
 
 
 def lines(engine: Engine, container: str) -> list[dict[str, Any]]:
@@ -273,25 +287,24 @@ def test_it_says_what_is_missing(engine: Engine, image: str) -> None:
 
 
 def test_the_kubernetes_manifest_serves(
-    engine: Engine, image: str, tmp_path: Path, stack: LocalStack
+    engine: Engine, image: str, secrets: Path, others: dict[str, str], tmp_path: Path
 ) -> None:
-    """Its Deployment, with this machine's stack in its ConfigMap, as podman plays it: without the
-    port and the probes, which podman has no use for in the network of the machine."""
-    environment = stack.environment()
-    keys = {name.lower(): environment.pop(name) for name in SECRETS}
+    """Its ConfigMap, with this machine's stack, and its Deployment as podman 4.3 can play them: the
+    keys from a folder, since it hands secrets on undecoded; no port and no probes, for which it has
+    no use in the network of the machine."""
     known, deployment = (
         next(each for each in documents("kubernetes.yaml") if each["kind"] == kind)
         for kind in ("ConfigMap", "Deployment")
     )
-    known["data"] |= {**environment, "PORT": "0"}
+    known["data"] |= others
     pod = deployment["spec"]["template"]["spec"]
-    # podman 4.3 wants to hear it
-    pod["volumes"][0]["secret"]["optional"] = False
+    (volume,) = pod["volumes"]
+    assert volume.pop("secret")["secretName"] == "agency-workers"
+    volume["hostPath"] = {"path": str(secrets), "type": "Directory"}
     for key in ("ports", "startupProbe", "livenessProbe"):
         del pod["containers"][0][key]
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "agency-workers"}}
     manifest = tmp_path / "kubernetes.yaml"
-    manifest.write_text(yaml.safe_dump_all([{**secret, "stringData": keys}, known, deployment]))
+    manifest.write_text(yaml.safe_dump_all([known, deployment]))
     engine.do("podman", "play", "kube", "--network=host", manifest)
     (container,) = engine.do(
         "podman", "ps", "--filter=name=workers$", "--format={{.Names}}"
