@@ -32,15 +32,21 @@ create table public.ad_metrics (
   measures jsonb not null,
   currency text,
   time_zone text not null,
+  is_complete boolean default true not null,
+  attribution text,
   sync_id uuid not null,
   constraint ad_metrics_pkey PRIMARY KEY (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
+CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (platform, ad_group_id, date);
 CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (platform, ad_id, date);
+CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (platform, campaign_id, date);
 CREATE INDEX ad_metrics_date_idx ON public.ad_metrics USING brin (date);
-comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only ads that a request names, or once named, are kept.';
+comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only what a request names, or once named, is kept.';
 comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
-comment on column public.ad_metrics.kind is 'What the row is about: ad, or asset_group, whose id stands in ad_group_id.';
+comment on column public.ad_metrics.kind is 'What the row is about: ad, or reservation_ad; asset_group, whose id stands in ad_group_id; or campaign: what it has beyond the ads and asset groups that are reported.';
 comment on column public.ad_metrics.measures is 'Numbers by name (impressions, clicks, spend, reach), as reported; what was not told is not there. Money is in major units of `currency`.';
+comment on column public.ad_metrics.is_complete is 'Whether the day was over, in the account''s time zone, when it was read.';
+comment on column public.ad_metrics.attribution is 'The attribution setting that its conversions were counted by; null where none were asked for.';
 comment on column public.ad_metrics.sync_id is 'The sync (metric_sync_logs.id) that changed the row last.';
 alter table public.ad_metrics enable row level security;
 grant delete, insert, select, update on public.ad_metrics to service_role;
@@ -120,14 +126,15 @@ grant insert, select, update on public.metric_accounts to service_role;
 create table public.metric_ad_links (
   platform text not null,
   request_id uuid not null,
-  ad_id text not null,
+  level text not null,
+  id text not null,
   is_current boolean default true not null,
-  constraint metric_ad_links_pkey PRIMARY KEY (platform, request_id, ad_id)
+  constraint metric_ad_links_pkey PRIMARY KEY (platform, request_id, level, id)
 );
-CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (platform, ad_id);
+CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (platform, level, id);
 CREATE INDEX metric_ad_links_request_idx ON public.metric_ad_links USING btree (request_id);
-comment on table public.metric_ad_links is 'The ads that requests.metadata names, one row per platform, request and ad.';
-comment on column public.metric_ad_links.is_current is 'False once the request names the ad no more; deleted when its figures reflect that.';
+comment on table public.metric_ad_links is 'What requests.metadata names: a row for each id of an ad, an ad group, an asset group or a campaign, which stands for all of its ads.';
+comment on column public.metric_ad_links.is_current is 'False once the request names it no more; deleted when its figures reflect that.';
 alter table public.metric_ad_links enable row level security;
 grant delete, insert, select, update on public.metric_ad_links to service_role;
 
@@ -172,6 +179,7 @@ create table public.metric_days (
   rows_named integer,
   spend_read numeric,
   spend_named numeric,
+  spend_total numeric,
   digest text,
   failures integer default 0 not null,
   try_after timestamp with time zone,
@@ -180,6 +188,7 @@ create table public.metric_days (
 );
 comment on table public.metric_days is 'Days of an account: as of when (read_at) the ledger has them completely, and by which sync and connection; or why a day could not be read.';
 comment on column public.metric_days.rows_named is 'Of rows_read and spend_read that part whose ads some request names or once named.';
+comment on column public.metric_days.spend_total is 'What the platform says of the account as a whole; null where it was not asked, or did not say.';
 comment on column public.metric_days.digest is 'Of all that was stored for the day: one that is the same again is not sent.';
 comment on column public.metric_days.failures is 'How often it could not be read since it last was; `problem` says why, and it is not tried again before try_after.';
 alter table public.metric_days enable row level security;
@@ -197,11 +206,12 @@ grant insert, select, update on public.metric_ledger to service_role;
 
 create table public.metric_named_ads (
   platform text not null,
-  ad_id text not null,
+  level text not null,
+  id text not null,
   named_at timestamp with time zone not null,
-  constraint metric_named_ads_pkey PRIMARY KEY (platform, ad_id)
+  constraint metric_named_ads_pkey PRIMARY KEY (platform, level, id)
 );
-comment on table public.metric_named_ads is 'The ads that are stored: those that a request names, or once named, so that an ad that is named again has no hole.';
+comment on table public.metric_named_ads is 'What is stored: the ads, ad groups, asset groups and campaigns that a request names, or once named, so that one that is named again has no hole.';
 alter table public.metric_named_ads enable row level security;
 grant insert, select on public.metric_named_ads to service_role;
 
@@ -279,18 +289,21 @@ grant delete, insert, select, update on public.metric_sync_logs to service_role;
 create table public.metric_unnamed_ads (
   platform text not null,
   account_id text not null,
-  ad_id text not null,
-  ad_name text,
   campaign_id text default ''::text not null,
+  ad_group_id text default ''::text not null,
+  ad_id text default ''::text not null,
+  kind text default 'ad'::text not null,
   campaign_name text,
+  ad_group_name text,
+  ad_name text,
   spend numeric,
   currency text,
   first_date date not null,
   last_date date not null,
   round_started_at timestamp with time zone not null,
-  constraint metric_unnamed_ads_pkey PRIMARY KEY (platform, account_id, ad_id)
+  constraint metric_unnamed_ads_pkey PRIMARY KEY (platform, account_id, campaign_id, ad_group_id, ad_id)
 );
-comment on table public.metric_unnamed_ads is 'Ads that were reported within the look-back and that no request names.';
+comment on table public.metric_unnamed_ads is 'What was reported within the look-back and no request names: a row for each ad in each of its ad groups, and for each asset group or campaign without ads.';
 comment on column public.metric_unnamed_ads.round_started_at is 'The reading of the look-back that it was found in.';
 alter table public.metric_unnamed_ads enable row level security;
 grant delete, insert, select, update on public.metric_unnamed_ads to service_role;
@@ -455,11 +468,13 @@ create table public.performance_metrics (
   created_at timestamp with time zone default now(),
   updated_at timestamp with time zone default now(),
   derived boolean,
+  is_complete boolean,
   constraint performance_metrics_pkey PRIMARY KEY (id)
 );
 CREATE INDEX performance_metrics_older_api_rows_idx ON public.performance_metrics USING btree (request_id, platform, date) WHERE (((source)::text = 'api_sync'::text) AND (derived IS NOT TRUE));
 CREATE UNIQUE INDEX performance_metrics_derived_key ON public.performance_metrics USING btree (request_id, platform, metric_type, date) WHERE derived;
 comment on column public.performance_metrics.derived is 'True where the workers derived the row from ad_metrics; null for every other row.';
+comment on column public.performance_metrics.is_complete is 'Of a derived row: whether the day was over, in the account''s time zone, when it was read.';
 alter table public.performance_metrics enable row level security;
 grant delete, insert, select, update on public.performance_metrics to service_role;
 
@@ -668,14 +683,14 @@ CREATE OR REPLACE FUNCTION public.account_requests(account public.metric_account
 AS $function$
   select array(
     select distinct link.request_id
-      from public.metric_names ad
+      from public.metric_names known
       join public.metric_ad_links link
         on link.platform = (account).platform
-       and link.ad_id = ad.id
+       and link.level = known.level
+       and link.id = known.id
        and link.is_current
-     where ad.platform = (account).platform
-       and ad.account_id = (account).account_id
-       and ad.level = 'ad'
+     where known.platform = (account).platform
+       and known.account_id = (account).account_id
        and (account_requests.after is null or link.request_id > account_requests.after)
      order by link.request_id
      limit most
@@ -1092,61 +1107,64 @@ $function$;
 revoke all on function public.changed_rows(oid[]) from public, anon, authenticated, service_role;
 grant execute on function public.changed_rows(oid[]) to service_role;
 
-CREATE OR REPLACE FUNCTION public.changed_spend(platform text, account_id text, ads text[], dates date[], differences numeric[])
+CREATE OR REPLACE FUNCTION public.changed_spend(platform text, account_id text, changes jsonb)
  RETURNS TABLE(request_id uuid, date date, old numeric, new numeric, earlier integer)
- LANGUAGE sql
+ LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
-  select change.request_id, change.date, standing.spend, standing.spend + change.difference,
-         known.count
-    from (
-      select link.request_id, ad.date, sum(ad.difference) as difference
-        from unnest(ads, dates, differences) ad (ad_id, date, difference)
-       cross join lateral (
-              select one.request_id
-                from public.metric_ad_links one
-               where one.platform = changed_spend.platform
-                 and one.ad_id = ad.ad_id
-                 and one.is_current
-              offset 0
-            ) link
-       where ad.difference <> 0
-       group by link.request_id, ad.date
-      having sum(ad.difference) <> 0
-    ) change
-   cross join lateral (
-          select sum((fact.measures ->> 'spend')::numeric) as spend
-            from public.metric_ad_links link
-           cross join lateral (
-                  select row.measures
-                    from public.ad_metrics row
-                   where row.platform = changed_spend.platform
-                     and row.ad_id = link.ad_id
-                     and row.date = change.date
-                     and row.account_id = changed_spend.account_id
-                  offset 0
-                ) fact
-           where link.platform = changed_spend.platform
-             and link.request_id = change.request_id
-             and link.is_current
-          offset 0
-        ) standing
-   cross join lateral (
-          select coalesce(max(one.number), 0) as count
-            from public.metric_spend_changes one
-           where one.platform = changed_spend.platform
-             and one.account_id = changed_spend.account_id
-             and one.date = change.date
-             and one.request_id = change.request_id
-          offset 0
-        ) known
-   where standing.spend is not null;
+begin
+  if changes is null then
+    return;
+  end if;
+  return query execute format(
+    $query$
+    with change as materialized (
+      select link.request_id, fact.date, sum(fact.difference) as difference
+        from jsonb_to_recordset($5) fact (
+               kind text, campaign_id text, ad_group_id text, ad_id text, date date,
+               difference numeric
+             )
+       cross join lateral public.naming_requests(
+               $1, fact.kind, fact.campaign_id, fact.ad_group_id, fact.ad_id
+             ) link (request_id)
+       group by link.request_id, fact.date
+      having sum(fact.difference) <> 0
+    ),
+    standing as materialized (
+      select one.request_id, one.date, sum((one.measures ->> 'spend')::numeric) as spend
+        from change
+       cross join lateral (%s) one
+       where one.account_id = $4
+       group by one.request_id, one.date
+    )
+    select change.request_id, change.date, standing.spend, standing.spend + change.difference,
+           known.count
+      from change
+      join standing on standing.request_id = change.request_id and standing.date = change.date
+     cross join lateral (
+            select coalesce(max(one.number), 0) as count
+              from public.metric_spend_changes one
+             where one.platform = $1
+               and one.account_id = $4
+               and one.date = change.date
+               and one.request_id = change.request_id
+            offset 0
+          ) known
+     where standing.spend is not null
+    $query$,
+    -- of each change's own request and day
+    replace(
+      replace(public.facts_query(), '$2', 'array[change.request_id]'), '$3', 'array[change.date]'
+    )
+  )
+  using platform, null, null, account_id, changes;
+end
 $function$;
-revoke all on function public.changed_spend(text,text,text[],date[],numeric[]) from public, anon, authenticated, service_role;
-grant execute on function public.changed_spend(text,text,text[],date[],numeric[]) to service_role;
+revoke all on function public.changed_spend(text,text,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.changed_spend(text,text,jsonb) to service_role;
 
-CREATE OR REPLACE FUNCTION public.check_account_days(token uuid, days date[], after uuid, most integer, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.check_account_days(token uuid, days date[], after uuid, most integer, chosen text[], lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1170,13 +1188,26 @@ begin
        and day.read_at is not null
   );
   return public.derive_metrics(
-    account.platform, public.differing_requests(account.platform, requests, known), known,
-    account.sync_id, as_of
+    account.platform, public.differing_requests(account.platform, requests, known, chosen), known,
+    chosen, account.sync_id, as_of
   ) || jsonb_build_object('after', case when cardinality(requests) = most then requests[most] end);
 end
 $function$;
-revoke all on function public.check_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.check_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) to service_role;
+revoke all on function public.check_account_days(uuid,date[],uuid,integer,text[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.check_account_days(uuid,date[],uuid,integer,text[],interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.chosen_kinds(chosen text[])
+ RETURNS SETOF text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select kind.metric_type
+    from public.metric_kinds() kind
+   where kind.is_usual or kind.metric_type = any (chosen);
+$function$;
+revoke all on function public.chosen_kinds(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.chosen_kinds(text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1440,7 +1471,7 @@ $function$;
 revoke all on function public.close_orphaned_sync_logs(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.close_orphaned_sync_logs(uuid,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.compare_metric_days(token uuid, connection_id uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.compare_metric_days(token uuid, connection_id uuid, days jsonb, kinds text[], lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1477,6 +1508,7 @@ begin
            where fact.platform = account.platform
              and fact.account_id = account.account_id
              and fact.date = told.day
+             and fact.kind = any (kinds)
           offset 0
         ) standing;
   perform public.mark_metric_days(
@@ -1487,8 +1519,8 @@ begin
   return found_out;
 end
 $function$;
-revoke all on function public.compare_metric_days(uuid,uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.compare_metric_days(uuid,uuid,jsonb,interval,timestamp with time zone) to service_role;
+revoke all on function public.compare_metric_days(uuid,uuid,jsonb,text[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.compare_metric_days(uuid,uuid,jsonb,text[],interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.complete_retention_policies(ids uuid[], as_of timestamp with time zone DEFAULT now())
  RETURNS void
@@ -1701,7 +1733,7 @@ $function$;
 revoke all on function public.demanded_columns() from public, anon, authenticated, service_role;
 grant execute on function public.demanded_columns() to service_role;
 
-CREATE OR REPLACE FUNCTION public.derive_account_days(token uuid, days date[], after uuid, most integer, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.derive_account_days(token uuid, days date[], after uuid, most integer, chosen text[], lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1715,16 +1747,16 @@ begin
     return null;
   end if;
   requests := public.account_requests(account, derive_account_days.after, most);
-  return public.derive_metrics(account.platform, requests, days, account.sync_id, as_of)
+  return public.derive_metrics(account.platform, requests, days, chosen, account.sync_id, as_of)
     || jsonb_build_object(
          'after', case when cardinality(requests) = most then requests[most] end
        );
 end
 $function$;
-revoke all on function public.derive_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.derive_account_days(uuid,date[],uuid,integer,interval,timestamp with time zone) to service_role;
+revoke all on function public.derive_account_days(uuid,date[],uuid,integer,text[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.derive_account_days(uuid,date[],uuid,integer,text[],interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[], dates date[], sync_id uuid, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[], dates date[], chosen text[], sync_id uuid, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1733,7 +1765,7 @@ CREATE OR REPLACE FUNCTION public.derive_metrics(platform text, requests uuid[],
  SET work_mem TO '16MB'
 AS $function$
 declare
-  of constant record := public.metric_expressions();
+  of constant record := public.metric_expressions(chosen);
   aged_requests uuid[];
   aged_dates date[];
   counts jsonb;
@@ -1751,7 +1783,7 @@ begin
      from public.metric_ad_links link
     where link.platform = derive_metrics.platform
       and link.request_id = any (requests)
-    order by link.request_id, link.ad_id
+    order by link.request_id, link.level, link.id
       for update;
   if exists (
     select from public.metric_ledger ledger where ledger.whole_from > any (dates)
@@ -1768,10 +1800,14 @@ begin
     totals as materialized (
       select request_id, date, count(*) as facts,
              min(coalesce(currency, '')) <> max(coalesce(currency, '')) as is_mixed,
-             min(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
-             min(time_zone) as time_zone,
-             (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone))
-               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone))
+             max(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
+             min(time_zone) as time_zone, bool_and(is_complete) as is_complete,
+             min(attribution) as attribution,
+             min(ad_id) = ''
+               or (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone),
+                   min(coalesce(attribution, '')))
+               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone),
+                   max(coalesce(attribution, '')))
                as is_of_several,
              %2$s
         from facts
@@ -1779,7 +1815,14 @@ begin
     ),
     several as materialized (
       select facts.request_id, facts.date,
-             count(distinct facts.ad_id) as ads,
+             count(distinct facts.ad_id) filter (where facts.ad_id <> '') as ads,
+             jsonb_agg(
+               distinct jsonb_build_object('campaign_id', facts.campaign_id)
+                 || case when facts.ad_group_id <> ''
+                      then jsonb_build_object('asset_group_id', facts.ad_group_id) else '{}'
+                    end
+             ) filter (where facts.ad_id = '') as without_ads,
+             jsonb_agg(distinct facts.attribution) as attributions,
              jsonb_agg(distinct facts.account_id) as accounts,
              jsonb_agg(distinct facts.currency) as currencies,
              jsonb_agg(distinct facts.time_zone) as time_zones
@@ -1796,11 +1839,15 @@ begin
                'ads', coalesce(several.ads, 1),
                'ad_id', case when coalesce(several.ads, 1) = 1 then totals.ad_id end,
                'ad_name', name.name,
+               'without_ads', several.without_ads,
                'currency', case when not totals.is_mixed then totals.currency end,
                'currencies', case when totals.is_mixed then several.currencies end,
                'time_zones', coalesce(several.time_zones, jsonb_build_array(totals.time_zone)),
                'account_ids', coalesce(several.accounts, jsonb_build_array(totals.account_id))
-             )) as source_detail
+             )) as source_detail,
+             case when totals.attribution is not null then jsonb_build_object(
+               'attribution', coalesce(several.attributions, jsonb_build_array(totals.attribution))
+             ) end as attribution_detail
         from totals
         left join several
           on several.request_id = totals.request_id and several.date = totals.date
@@ -1817,8 +1864,12 @@ begin
        where (totals.request_id, totals.date) not in (select * from aged)
     ),
     expected as materialized (
-      select described.request_id, described.date, described.source_detail, figure.metric_type,
-             figure.value
+      select described.request_id, described.date, described.is_complete, figure.metric_type,
+             figure.value,
+             case when figure.metric_type in (%5$s) and attribution_detail is not null
+               then described.source_detail || attribution_detail
+               else described.source_detail
+             end as source_detail
         from described
        cross join lateral (values (%3$s)) figure (metric_type, value)
     ),
@@ -1835,15 +1886,17 @@ begin
        where expected.value is not null
          and (standing.id is null
               or standing.value is distinct from expected.value
+              or standing.is_complete is distinct from expected.is_complete
               or standing.source_detail is distinct from expected.source_detail)
     ),
     -- nobody else derives these requests now: a key that is free stays so
     inserted as (
       insert into public.performance_metrics (
-        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
-        created_at, updated_at
+        request_id, platform, metric_type, value, date, is_complete, source, source_detail,
+        sync_id, derived, created_at, updated_at
       )
-      select request_id, $1, metric_type, value, date, 'api_sync', source_detail, $4, true, $5, $5
+      select request_id, $1, metric_type, value, date, is_complete, 'api_sync', source_detail, $4,
+             true, $5, $5
         from differing
        where id is null
       returning 1
@@ -1851,6 +1904,7 @@ begin
     updated as (
       update public.performance_metrics figure
          set value = differing.value,
+             is_complete = differing.is_complete,
              source = 'api_sync',
              source_detail = differing.source_detail,
              sync_id = coalesce($4, figure.sync_id),
@@ -1879,8 +1933,7 @@ begin
                          where figure.request_id = wanted.request_id
                            and figure.platform = $1
                            and figure.date = any ($3)
-                           and figure.metric_type
-                               in (select kind.metric_type from public.metric_kinds() kind)
+                           and figure.metric_type in (select public.chosen_kinds($8))
                            and figure.source = 'api_sync'
                            and figure.derived is not true
                         offset 0
@@ -1896,15 +1949,15 @@ begin
              'mixed_currency_days', (select count(*) from totals where is_mixed)
            )
     $query$,
-    public.facts_query(), of.sums, of.figures, public.standing_query()
+    public.facts_query(), of.sums, of.figures, public.standing_query(), of.attributed
   )
   into counts
-  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates;
+  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates, chosen;
   return counts;
 end
 $function$;
-revoke all on function public.derive_metrics(text,uuid[],date[],uuid,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.derive_metrics(text,uuid[],date[],uuid,timestamp with time zone) to service_role;
+revoke all on function public.derive_metrics(text,uuid[],date[],text[],uuid,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.derive_metrics(text,uuid[],date[],text[],uuid,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.destination_time(destination text, moment timestamp with time zone)
  RETURNS timestamp with time zone
@@ -1927,7 +1980,7 @@ $function$;
 revoke all on function public.destination_time(text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.destination_time(text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.differing_requests(platform text, requests uuid[], dates date[])
+CREATE OR REPLACE FUNCTION public.differing_requests(platform text, requests uuid[], dates date[], chosen text[])
  RETURNS uuid[]
  LANGUAGE plpgsql
  STABLE
@@ -1937,7 +1990,7 @@ CREATE OR REPLACE FUNCTION public.differing_requests(platform text, requests uui
  SET work_mem TO '16MB'
 AS $function$
 declare
-  of constant record := public.metric_expressions();
+  of constant record := public.metric_expressions(chosen);
   differing uuid[];
 begin
   execute format(
@@ -1966,8 +2019,8 @@ begin
   return coalesce(differing, '{}');
 end
 $function$;
-revoke all on function public.differing_requests(text,uuid[],date[]) from public, anon, authenticated, service_role;
-grant execute on function public.differing_requests(text,uuid[],date[]) to service_role;
+revoke all on function public.differing_requests(text,uuid[],date[],text[]) from public, anon, authenticated, service_role;
+grant execute on function public.differing_requests(text,uuid[],date[],text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.disconnect_account(connection_id uuid)
  RETURNS boolean
@@ -2071,6 +2124,10 @@ AS $function$
                    'last_status', last.status,
                    'last_error', last.error_message,
                    'requests', last.details -> 'requests',
+                   'spend_total', last.details -> 'spend_total',
+                   'total_difference', last.details -> 'total_difference',
+                   'days_that_differ', last.details -> 'days_that_differ',
+                   'reports_left_out', last.details -> 'reports_left_out',
                    'unread_days', (
                      select jsonb_object_agg(day.date, day.problem)
                        from public.metric_days day
@@ -2540,15 +2597,47 @@ AS $function$
     select link.request_id, fact.*
       from unnest($2) wanted (request_id)
      cross join lateral (
-            select one.request_id, one.ad_id
+            select one.request_id, one.level, one.id
               from public.metric_ad_links one
              where one.platform = $1 and one.request_id = wanted.request_id and one.is_current
             offset 0
           ) link
      cross join lateral (
-            select row.date, row.account_id, row.ad_id, row.measures, row.currency, row.time_zone
+            select row.*
               from public.ad_metrics row
-             where row.platform = $1 and row.ad_id = link.ad_id and row.date = any ($3)
+             where link.level = 'ad'
+               and row.platform = $1 and row.ad_id = link.id and row.date = any ($3)
+            union all
+            select row.*
+              from public.ad_metrics row
+             where link.level in ('ad_group', 'asset_group')
+               and row.platform = $1 and row.ad_group_id = link.id and row.date = any ($3)
+               and (row.kind = 'asset_group') = (link.level = 'asset_group')
+               and not exists (
+                     select from public.metric_ad_links narrower
+                      where narrower.platform = $1
+                        and narrower.request_id = link.request_id
+                        and narrower.level = 'ad' and narrower.id = row.ad_id
+                        and narrower.is_current
+                     offset 0
+                   )
+            union all
+            select row.*
+              from public.ad_metrics row
+             where link.level = 'campaign'
+               and row.platform = $1 and row.campaign_id = link.id and row.date = any ($3)
+               and not exists (
+                     select from public.metric_ad_links narrower
+                      where narrower.platform = $1
+                        and narrower.request_id = link.request_id
+                        and (narrower.level = 'ad' and narrower.id = row.ad_id
+                             or narrower.level = case row.kind
+                                  when 'asset_group' then 'asset_group' else 'ad_group'
+                                end
+                                and narrower.id = row.ad_group_id)
+                        and narrower.is_current
+                     offset 0
+                   )
             offset 0
           ) fact
   $$;
@@ -2739,7 +2828,7 @@ $function$;
 revoke all on function public.follow_configs(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.follow_configs(interval,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.forget_unnamed_ads(token uuid, kept text[], lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.forget_unnamed_ads(token uuid, kept jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -2757,13 +2846,18 @@ begin
      and case
            when kept is null then known.round_started_at
                 < coalesce(account.round_started_at, account.attempted_at)
-           else known.ad_id <> all (kept)
+           else (known.campaign_id, known.ad_group_id, known.ad_id) not in (
+             select told.campaign_id, told.ad_group_id, told.ad_id
+               from jsonb_to_recordset(kept) told (
+                      campaign_id text, ad_group_id text, ad_id text
+                    )
+           )
          end;
   return true;
 end
 $function$;
-revoke all on function public.forget_unnamed_ads(uuid,text[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.forget_unnamed_ads(uuid,text[],interval,timestamp with time zone) to service_role;
+revoke all on function public.forget_unnamed_ads(uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.forget_unnamed_ads(uuid,jsonb,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.generated_rows(wanted integer)
  RETURNS SETOF integer
@@ -2912,6 +3006,7 @@ AS $function$
                'last_status', last.status,
                'until', waits.until,
                'unread_days', unread.days,
+               'total_difference', last.details ->> 'total_difference',
                'reason', coalesce(
                  case when way.is_parked then state.parked_reason end,
                  case when way.paused_until is not null then pause.reason end,
@@ -3177,39 +3272,66 @@ $function$;
 revoke all on function public.list_worker_runs(integer,text) from public, anon, authenticated, service_role;
 grant execute on function public.list_worker_runs(integer,text) to service_role;
 
-CREATE OR REPLACE FUNCTION public.load_named_ads(platform text, account_id text, after text DEFAULT ''::text, most integer DEFAULT 20000, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.load_named_ads(platform text, account_id text, after jsonb DEFAULT NULL::jsonb, most integer DEFAULT 20000, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
 AS $function$
+  with page as materialized (
+    select named.level, named.id
+      from public.metric_named_ads named
+     where named.platform = load_named_ads.platform
+       and (named.level, named.id)
+           > (coalesce(load_named_ads.after ->> 'level', ''),
+              coalesce(load_named_ads.after ->> 'id', ''))
+     order by named.level, named.id
+     limit most
+  )
   select jsonb_build_object(
-    'ads', coalesce(
+    'named', coalesce(
       (
-        select jsonb_agg(page.ad_id order by page.ad_id)
+        select jsonb_object_agg(of_level.level, of_level.ids)
           from (
-            select named.ad_id
-              from public.metric_named_ads named
-             where named.platform = load_named_ads.platform
-               and named.ad_id > load_named_ads.after
-             order by named.ad_id
-             limit most
-          ) page
+            select page.level, jsonb_agg(page.id order by page.id) as ids
+              from page
+             group by page.level
+          ) of_level
       ),
-      '[]'
+      '{}'
+    ),
+    'after', (
+      select to_jsonb(page) from page where (select count(*) from page) = most
+       order by page.level desc, page.id desc limit 1
     ),
     'is_newly_named', exists (
       select
-        from public.metric_unnamed_ads unnamed
+        from (
+          select 'ad' as level, unnamed.ad_id as id
+            from public.metric_unnamed_ads unnamed
+           where unnamed.platform = load_named_ads.platform
+             and unnamed.account_id = load_named_ads.account_id
+          union all
+          select case unnamed.kind when 'asset_group' then 'asset_group' else 'ad_group' end,
+                 unnamed.ad_group_id
+            from public.metric_unnamed_ads unnamed
+           where unnamed.platform = load_named_ads.platform
+             and unnamed.account_id = load_named_ads.account_id
+          union all
+          select 'campaign', unnamed.campaign_id
+            from public.metric_unnamed_ads unnamed
+           where unnamed.platform = load_named_ads.platform
+             and unnamed.account_id = load_named_ads.account_id
+        ) told
         join public.metric_named_ads named
-          on named.platform = unnamed.platform and named.ad_id = unnamed.ad_id
-       where unnamed.platform = load_named_ads.platform
-         and unnamed.account_id = load_named_ads.account_id
+          on named.platform = load_named_ads.platform
+         and named.level = told.level
+         and named.id = told.id
     )
   );
 $function$;
-revoke all on function public.load_named_ads(text,text,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.load_named_ads(text,text,text,integer,timestamp with time zone) to service_role;
+revoke all on function public.load_named_ads(text,text,jsonb,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.load_named_ads(text,text,jsonb,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.lock_and_get_notifications(batch_size integer DEFAULT 50, as_of timestamp with time zone DEFAULT now())
  RETURNS TABLE(id uuid, config_id uuid, entity_id uuid, entity_type character varying, event_data jsonb, attempts integer)
@@ -3377,12 +3499,13 @@ begin
   end if;
   insert into public.metric_days as day (
     platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
-    spend_read, spend_named, digest
+    spend_read, spend_named, spend_total, digest
   )
   select account.platform, account.account_id, told.key::date, account.attempted_at,
          account.sync_id, mark_metric_days.connection_id,
          (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
          (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
+         (told.value ->> 'spend_total')::numeric,
          told.value ->> 'digest'
     from jsonb_each(days) told
   on conflict on constraint metric_days_pkey do update
@@ -3393,6 +3516,7 @@ begin
         rows_named = excluded.rows_named,
         spend_read = excluded.spend_read,
         spend_named = excluded.spend_named,
+        spend_total = excluded.spend_total,
         digest = excluded.digest,
         failures = 0,
         try_after = null,
@@ -3476,12 +3600,17 @@ $function$;
 revoke all on function public.metric_connections(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.metric_connections(text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.metric_expressions(OUT sums text, OUT figures text, OUT expected text, OUT standing text)
+CREATE OR REPLACE FUNCTION public.metric_expressions(chosen text[], OUT sums text, OUT figures text, OUT expected text, OUT standing text, OUT attributed text)
  RETURNS record
  LANGUAGE sql
  IMMUTABLE
  SET search_path TO ''
 AS $function$
+  with chosen_kind as (
+    select kind.*
+      from public.metric_kinds() kind
+     where kind.metric_type in (select public.chosen_kinds(chosen))
+  )
   select (
            select string_agg(
                     format(
@@ -3492,17 +3621,20 @@ AS $function$
                     ', '
                   )
              from (
-               select kind.measure as name from public.metric_kinds() kind
+               select kind.measure as name from chosen_kind kind
                union
-               select kind.per from public.metric_kinds() kind where kind.per is not null
+               select kind.per from chosen_kind kind where kind.per is not null
              ) measure
          ),
-         string_agg(format('%L, %s', figure.metric_type, figure.value), '), ('),
-         string_agg(figure.value, ', '),
-         string_agg(format('max(value) filter (where metric_type = %L)', figure.metric_type), ', ')
+         string_agg(format('%L, %s', figure.metric_type, figure.value), '), (')
+           filter (where figure.value is not null),
+         string_agg(coalesce(figure.value, 'null'), ', '),
+         string_agg(format('max(value) filter (where metric_type = %L)', figure.metric_type), ', '),
+         string_agg(quote_literal(figure.metric_type), ', ') filter (where figure.is_attributed)
     from (
-      select kind.metric_type,
-             format(
+      select kind.metric_type, kind.is_attributed,
+             -- null where it is not wanted: what stands of it goes
+             case when is_chosen then format(
                'case when %s then trim_scale(round(%I%s, 6)) end',
                case kind.rule
                  when 'money' then 'not is_mixed'
@@ -3511,27 +3643,37 @@ AS $function$
                end,
                kind.measure,
                ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
-             ) as value
+             ) end as value
         from public.metric_kinds() kind
+       cross join lateral (
+              select kind.metric_type in (select public.chosen_kinds(chosen)) as is_chosen
+            ) wanted
     ) figure;
 $function$;
-revoke all on function public.metric_expressions() from public, anon, authenticated, service_role;
-grant execute on function public.metric_expressions() to service_role;
+revoke all on function public.metric_expressions(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.metric_expressions(text[]) to service_role;
 
 CREATE OR REPLACE FUNCTION public.metric_kinds()
- RETURNS TABLE(metric_type text, rule text, measure text, per text, factor numeric)
+ RETURNS TABLE(metric_type text, rule text, measure text, per text, factor numeric, is_usual boolean, is_attributed boolean)
  LANGUAGE sql
  IMMUTABLE
  SET search_path TO ''
 AS $function$
   values
-    ('impressions', 'sum', 'impressions', null, null),
-    ('clicks', 'sum', 'clicks', null, null),
-    ('spend', 'money', 'spend', null, null),
-    ('reach', 'single', 'reach', null, null),
-    ('cpm', 'money', 'spend', 'impressions', 1000),
-    ('cpc', 'money', 'spend', 'clicks', 1),
-    ('ctr', 'sum', 'clicks', 'impressions', 100)
+    ('impressions', 'sum', 'impressions', null, null, true, false),
+    ('clicks', 'sum', 'clicks', null, null, true, false),
+    ('spend', 'money', 'spend', null, null, true, false),
+    ('reach', 'single', 'reach', null, null, true, false),
+    ('cpm', 'money', 'spend', 'impressions', 1000, true, false),
+    ('cpc', 'money', 'spend', 'clicks', 1, true, false),
+    ('ctr', 'sum', 'clicks', 'impressions', 100, true, false),
+    ('conversions', 'sum', 'conversions', null, null, false, true),
+    ('conversion_value', 'money', 'conversion_value', null, null, false, true),
+    ('cost_per_conversion', 'money', 'spend', 'conversions', 1, false, true),
+    ('roas', 'money', 'conversion_value', 'spend', 1, false, true),
+    ('link_clicks', 'sum', 'link_clicks', null, null, false, false),
+    ('video_views', 'sum', 'video_views', null, null, false, false),
+    ('frequency', 'single', 'impressions', 'reach', 1, false, false)
 $function$;
 revoke all on function public.metric_kinds() from public, anon, authenticated, service_role;
 grant execute on function public.metric_kinds() to service_role;
@@ -3630,6 +3772,73 @@ end
 $function$;
 revoke all on function public.moving_statements(text) from public, anon, authenticated, service_role;
 grant execute on function public.moving_statements(text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.naming_requests(platform text, kind text, campaign_id text, ad_group_id text, ad_id text)
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select distinct link.request_id
+    from (
+      values
+        ('ad', naming_requests.ad_id),
+        (case kind when 'asset_group' then 'asset_group' else 'ad_group' end,
+         naming_requests.ad_group_id),
+        ('campaign', naming_requests.campaign_id)
+    ) named (level, id)
+   cross join lateral (
+          select one.request_id
+            from public.metric_ad_links one
+           where one.platform = naming_requests.platform
+             and one.level = named.level
+             and one.id = named.id
+             and one.is_current
+          offset 0
+        ) link
+   where named.id <> '';
+$function$;
+revoke all on function public.naming_requests(text,text,text,text,text) from public, anon, authenticated, service_role;
+grant execute on function public.naming_requests(text,text,text,text,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.newest_fact(platform text, level text, id text, before date DEFAULT 'infinity'::date)
+ RETURNS date
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select case newest_fact.level
+           when 'ad' then (
+             select fact.date
+               from public.ad_metrics fact
+              where fact.platform = newest_fact.platform
+                and fact.ad_id = newest_fact.id
+                and fact.date < before
+              order by fact.date desc
+              limit 1
+           )
+           when 'campaign' then (
+             select fact.date
+               from public.ad_metrics fact
+              where fact.platform = newest_fact.platform
+                and fact.campaign_id = newest_fact.id
+                and fact.date < before
+              order by fact.date desc
+              limit 1
+           )
+           else (
+             select fact.date
+               from public.ad_metrics fact
+              where fact.platform = newest_fact.platform
+                and fact.ad_group_id = newest_fact.id
+                and fact.date < before
+              order by fact.date desc
+              limit 1
+           )
+         end;
+$function$;
+revoke all on function public.newest_fact(text,text,text,date) from public, anon, authenticated, service_role;
+grant execute on function public.newest_fact(text,text,text,date) to service_role;
 
 CREATE OR REPLACE FUNCTION public.notification_routes(notification_ids uuid[])
  RETURNS TABLE(notification_id uuid, config_id uuid, destination text, verdict text, reason text)
@@ -4635,11 +4844,16 @@ begin
      order by request.id
      limit most
   );
-  with named as materialized (
-    select distinct key.platform collate "C" as platform, request.id as request_id,
-           ad.id collate "C" as ad_id
+  with key as materialized (
+    select platform.key collate "C" as platform, level.key collate "C" as level,
+           level.value as name
+      from jsonb_each(mapping_keys) platform
+     cross join lateral jsonb_each_text(platform.value) level
+  ),
+  named as materialized (
+    select distinct key.platform, request.id as request_id, key.level, ad.id collate "C" as id
       from public.requests request
-     cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
+     cross join key
      cross join lateral (
              -- mostly it is the id itself
              select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
@@ -4647,10 +4861,12 @@ begin
              select public.ad_ids_in(request.metadata -> key.name)
               where request.metadata ->> key.name !~ '^[0-9]+$'
            ) ad (id)
-     where request.id = any (requests) and request.metadata ? key.name
+     where request.id = any (requests)
+       and request.metadata ?| array(select name from key)
+       and request.metadata ? key.name
   ),
   known as materialized (
-    select link.platform, link.request_id, link.ad_id
+    select link.platform, link.request_id, link.level, link.id
       from public.metric_ad_links link
      where link.request_id = any (requests)
        and link.is_current
@@ -4659,21 +4875,21 @@ begin
   arrived as materialized (select * from named except select * from known),
   departed as materialized (select * from known except select * from named),
   inserted as (
-    insert into public.metric_ad_links as link (platform, request_id, ad_id)
-    select arrived.platform, arrived.request_id, arrived.ad_id
+    insert into public.metric_ad_links as link (platform, request_id, level, id)
+    select arrived.platform, arrived.request_id, arrived.level, arrived.id
       from arrived
-     order by arrived.request_id, arrived.ad_id
+     order by arrived.request_id, arrived.level, arrived.id
     on conflict on constraint metric_ad_links_pkey do update set is_current = true
   ),
   dropped as (
     update public.metric_ad_links link
        set is_current = false
      where link.request_id = any (requests)
-       and (link.platform, link.request_id, link.ad_id) in (select * from departed)
+       and (link.platform, link.request_id, link.level, link.id) in (select * from departed)
   ),
   remembered as (
-    insert into public.metric_named_ads (platform, ad_id, named_at)
-    select distinct arrived.platform, arrived.ad_id, as_of from arrived
+    insert into public.metric_named_ads (platform, level, id, named_at)
+    select distinct arrived.platform, arrived.level, arrived.id, as_of from arrived
     on conflict do nothing
   ),
   unsettled as (
@@ -4682,11 +4898,7 @@ begin
     union
     select arrived.platform, arrived.request_id
       from arrived
-     where exists (
-             select from public.ad_metrics fact
-              where fact.platform = arrived.platform and fact.ad_id = arrived.ad_id
-             offset 0 -- looked up ad by ad: the ledger is never read as a whole
-           )
+     where public.newest_fact(arrived.platform, arrived.level, arrived.id) is not null
     on conflict on constraint metric_unsettled_requests_pkey do update set before = 'infinity'
   )
   select jsonb_build_object(
@@ -5409,7 +5621,7 @@ $function$;
 revoke all on function public.route_notifications(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.route_notifications(interval,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.settle_ad_links(most integer, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.settle_ad_links(most integer, chosen text[] DEFAULT NULL::text[], as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -5417,7 +5629,6 @@ CREATE OR REPLACE FUNCTION public.settle_ad_links(most integer, as_of timestamp 
 AS $function$
 declare
   one public.metric_unsettled_requests;
-  ads integer;
   newest date;
   oldest date;
 begin
@@ -5430,16 +5641,9 @@ begin
     return '{"is_finished": true}';
   end if;
 
-  select count(*), max(fact.date)
-    into ads, newest
+  select max(public.newest_fact(one.platform, link.level, link.id, one.before))
+    into newest
     from public.metric_ad_links link
-    left join lateral (
-           select row.date
-             from public.ad_metrics row
-            where row.platform = one.platform and row.ad_id = link.ad_id and row.date < one.before
-            order by row.date desc
-            limit 1
-         ) fact on true
    where link.platform = one.platform and link.request_id = one.request_id;
   -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
   select greatest(newest, max(figure.date))
@@ -5460,19 +5664,34 @@ begin
      where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
     return '{"is_finished": false, "created": 0, "updated": 0, "deleted": 0}';
   end if;
-  oldest := newest - least(greatest(most / greatest(ads, 1), 1), 400) + 1;
+  execute format(
+    $query$
+    select case when max(told.facts) > $4 then min(told.date) filter (where told.facts <= $4)
+             else $5 end
+      from (
+        select fact.date, sum(count(*)) over (order by fact.date desc) as facts
+          from (%s) fact
+         group by fact.date
+      ) told
+    $query$,
+    public.facts_query()
+  )
+  into oldest
+  using one.platform, array[one.request_id],
+        array(select newest - number from generate_series(0, 399) number), most, newest - 399;
+  oldest := coalesce(oldest, newest);
   update public.metric_unsettled_requests unsettled
      set before = oldest
    where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
   return public.derive_metrics(
     one.platform, array[one.request_id],
     array(select day::date from generate_series(oldest, newest, interval '1 day') day),
-    null, as_of
+    chosen, null, as_of
   ) || '{"is_finished": false}';
 end
 $function$;
-revoke all on function public.settle_ad_links(integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.settle_ad_links(integer,timestamp with time zone) to service_role;
+revoke all on function public.settle_ad_links(integer,text[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.settle_ad_links(integer,text[],timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.settle_deliveries(outcomes jsonb, as_of timestamp with time zone)
  RETURNS uuid[]
@@ -5775,7 +5994,8 @@ AS $function$
     select figure.*
       from unnest($2) wanted (request_id)
      cross join lateral (
-            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail
+            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail,
+                   one.is_complete
               from public.performance_metrics one
              where one.request_id = wanted.request_id
                and one.platform = $1
@@ -5982,7 +6202,7 @@ $function$;
 revoke all on function public.stop_delivery(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.stop_delivery(text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.store_metric_days(token uuid, account jsonb, days date[], rows jsonb, names jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.store_metric_days(token uuid, account jsonb, days date[], kinds text[], rows jsonb, names jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -6017,7 +6237,7 @@ begin
       ) part
      cross join lateral jsonb_to_recordset(part.list) row (
              date date, campaign_id text, ad_group_id text, ad_id text, kind text,
-             measures jsonb, currency text
+             measures jsonb, currency text, attribution text
            )
   ),
   standing as materialized (
@@ -6026,13 +6246,16 @@ begin
      where fact.platform = of.platform
        and fact.account_id = of.account_id
        and fact.date = any (days)
+       and fact.kind = any (kinds)
   ),
   compared as materialized (
     select coalesce(reported.date, standing.date) as date,
            coalesce(reported.campaign_id, standing.campaign_id) as campaign_id,
            coalesce(reported.ad_group_id, standing.ad_group_id) as ad_group_id,
            coalesce(reported.ad_id, standing.ad_id) as ad_id,
-           reported.kind, reported.measures,
+           coalesce(reported.kind, standing.kind) as kind,
+           reported.measures, reported.attribution,
+           coalesce(reported.date, standing.date) < (account ->> 'today')::date as is_complete,
            coalesce(reported.currency, account ->> 'currency') as currency,
            standing.measures as measures_before,
            reported.date is null as is_gone
@@ -6044,18 +6267,21 @@ begin
        and standing.ad_id = reported.ad_id
      where reported.date is null
         or standing.date is null
-        or (standing.measures, standing.kind, standing.currency, standing.time_zone)
+        or (standing.measures, standing.kind, standing.currency, standing.time_zone,
+            standing.is_complete, standing.attribution)
            is distinct from
            (reported.measures, reported.kind,
-            coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone')
+            coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone',
+            reported.date < (account ->> 'today')::date, reported.attribution)
   ),
   written as (
     insert into public.ad_metrics as fact (
       platform, account_id, date, campaign_id, ad_group_id, ad_id, kind, measures, currency,
-      time_zone, sync_id
+      time_zone, is_complete, attribution, sync_id
     )
     select of.platform, of.account_id, row.date, row.campaign_id, row.ad_group_id, row.ad_id,
-           row.kind, row.measures, row.currency, account ->> 'time_zone', of.sync_id
+           row.kind, row.measures, row.currency, account ->> 'time_zone', row.is_complete,
+           row.attribution, of.sync_id
       from compared row
      where not row.is_gone
      order by row.date, row.campaign_id, row.ad_group_id, row.ad_id
@@ -6064,6 +6290,8 @@ begin
           measures = excluded.measures,
           currency = excluded.currency,
           time_zone = excluded.time_zone,
+          is_complete = excluded.is_complete,
+          attribution = excluded.attribution,
           sync_id = excluded.sync_id
     returning 1
   ),
@@ -6087,13 +6315,19 @@ begin
            least(change.earlier + 1, 30), of.sync_id, change.old, change.new, as_of
       from public.changed_spend(
              of.platform, of.account_id,
-             array(select row.ad_id from compared row where row.measures_before is not null),
-             array(select row.date from compared row where row.measures_before is not null),
-             array(
-               select coalesce((row.measures ->> 'spend')::numeric, 0)
-                      - coalesce((row.measures_before ->> 'spend')::numeric, 0)
+             (
+               select jsonb_agg(jsonb_build_object(
+                        'kind', row.kind, 'campaign_id', row.campaign_id,
+                        'ad_group_id', row.ad_group_id, 'ad_id', row.ad_id, 'date', row.date,
+                        'difference', change.difference
+                      ))
                  from compared row
-                where row.measures_before is not null
+                cross join lateral (
+                       select coalesce((row.measures ->> 'spend')::numeric, 0)
+                              - coalesce((row.measures_before ->> 'spend')::numeric, 0)
+                              as difference
+                     ) change
+                where row.measures_before is not null and change.difference <> 0
              )
            ) change
     on conflict on constraint metric_spend_changes_pkey do update
@@ -6110,8 +6344,8 @@ begin
   return counts;
 end
 $function$;
-revoke all on function public.store_metric_days(uuid,jsonb,date[],jsonb,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.store_metric_days(uuid,jsonb,date[],jsonb,jsonb,interval,timestamp with time zone) to service_role;
+revoke all on function public.store_metric_days(uuid,jsonb,date[],text[],jsonb,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.store_metric_days(uuid,jsonb,date[],text[],jsonb,jsonb,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.store_unnamed_ads(token uuid, mode text, ads jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -6126,21 +6360,24 @@ begin
     return null;
   end if;
   insert into public.metric_unnamed_ads as known (
-    platform, account_id, ad_id, ad_name, campaign_id, campaign_name, spend, currency,
-    first_date, last_date, round_started_at
+    platform, account_id, campaign_id, ad_group_id, ad_id, kind, campaign_name, ad_group_name,
+    ad_name, spend, currency, first_date, last_date, round_started_at
   )
-  select account.platform, account.account_id, told.ad_id, told.ad_name, told.campaign_id,
-         told.campaign_name, told.spend, told.currency, told.first_date, told.last_date,
+  select account.platform, account.account_id, told.campaign_id, told.ad_group_id, told.ad_id,
+         told.kind, told.campaign_name, told.ad_group_name, told.ad_name, told.spend,
+         told.currency, told.first_date, told.last_date,
          coalesce(account.round_started_at, account.attempted_at)
     from jsonb_to_recordset(ads) told (
-           ad_id text, ad_name text, campaign_id text, campaign_name text, spend numeric,
-           currency text, first_date date, last_date date
+           campaign_id text, ad_group_id text, ad_id text, kind text, campaign_name text,
+           ad_group_name text, ad_name text, spend numeric, currency text, first_date date,
+           last_date date
          )
-   order by told.ad_id
+   order by told.campaign_id, told.ad_group_id, told.ad_id
   on conflict on constraint metric_unnamed_ads_pkey do update
-    set ad_name = excluded.ad_name,
-        campaign_id = excluded.campaign_id,
+    set kind = excluded.kind,
         campaign_name = excluded.campaign_name,
+        ad_group_name = excluded.ad_group_name,
+        ad_name = excluded.ad_name,
         currency = excluded.currency,
         spend = case
           when mode = 'whole' or known.round_started_at <> excluded.round_started_at
@@ -6165,11 +6402,11 @@ begin
     where mode = 'part'
        or (mode = 'recent' and known.last_date < excluded.last_date)
        or (mode = 'whole'
-           and (known.ad_name, known.campaign_id, known.campaign_name, known.spend,
+           and (known.kind, known.campaign_name, known.ad_group_name, known.ad_name, known.spend,
                 known.currency, known.first_date, known.last_date)
                is distinct from
-               (excluded.ad_name, excluded.campaign_id, excluded.campaign_name, excluded.spend,
-                excluded.currency, excluded.first_date, excluded.last_date));
+               (excluded.kind, excluded.campaign_name, excluded.ad_group_name, excluded.ad_name,
+                excluded.spend, excluded.currency, excluded.first_date, excluded.last_date));
   return true;
 end
 $function$;

@@ -7,20 +7,29 @@ fake has to say.
 An account in a fake's state, of which this module reads:
 
   ads        [{"id", "name", "ad_groups": [...], "is_deleted": true}]; `ad_groups` for Google, and
-             optional; `is_deleted` for Meta and TikTok, and optional
+             optional; `is_deleted` for Meta and TikTok, and optional; `is_reserved` for TikTok;
+             `attribution` for Meta ("1d_click")
   ad_count   that many more, with generated ids and names
+  campaigns  [{"id", "name", "asset_groups": [...], "is_more": true, "store": "..."}]: those without
+             ads that are reported, for Google and TikTok. For Google it is what its asset groups
+             are, each of an id, and with `is_more` something beyond; for TikTok it is one of GMV
+             Max, of that shop
   restated   {"<ad>/<YYYY-MM-DD>": {"impressions", "clicks", "spend", "reach"}}: said instead
   vanished   ["<ad>/<YYYY-MM-DD>"]: days of which nothing is said any more
 
 An ad in several ad groups has figures in each. The first has those of the ad alone, the others
 some of their own. What is restated for "<ad>" holds for the ad as a whole and is told in its
-first ad group; "<ad group>~<ad>" means that ad group only.
+first ad group; "<ad group>~<ad>" means that ad group only. A campaign and an asset group have days
+as an ad of their id has.
+
+What clicks led to are events: a purchase or a lead some days later, which is known from that day
+on, and counts within the platform's attribution window.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -53,6 +62,38 @@ class Facts(NamedTuple):
 NOTHING = Facts(0, 0, 0, 0)
 
 
+class Event(NamedTuple):
+    """What a click led to so many days later: a purchase of so many cents, or a lead. Of some,
+    another ad shares the credit: `halves` is 2 for all of it."""
+
+    action: Literal["purchase", "lead"]
+    cents: int
+    delay: int
+    halves: int
+
+
+class More(NamedTuple):
+    """What else is told of one ad and day, or of several."""
+
+    link_clicks: int
+    video_views: int
+    events: tuple[Event, ...]
+
+    @property
+    def halves(self) -> int:
+        """The conversions, in halves."""
+        return sum(one.halves for one in self.events)
+
+    @property
+    def half_cents(self) -> int:
+        """What they are worth, in halves of a cent."""
+        return sum(one.halves * one.cents for one in self.events)
+
+
+# Days after a click within which an event counts.
+WINDOWS: Mapping[Platform, int] = {"meta": 7, "google": 30, "tiktok": 7, "linkedin": 30}
+
+
 class AdRecord(NamedTuple):
     """One ad, for Google in one of its ad groups, and what is known of its days."""
 
@@ -62,6 +103,14 @@ class AdRecord(NamedTuple):
     seed: int
     changes: Mapping[int, Facts | None]
     is_deleted: bool = False
+    is_reserved: bool = False
+    attribution: str = "7d_click"
+    # other than an ad, it is of that kind, in that campaign, and of that shop
+    kind: Literal["ad", "asset_group", "campaign"] = "ad"
+    in_campaign: str = ""
+    campaign_name: str = ""
+    store: str = ""
+    has_asset_groups: bool = False
 
     @property
     def group(self) -> str:
@@ -71,13 +120,49 @@ class AdRecord(NamedTuple):
     @property
     def campaign(self) -> str:
         """The id of its campaign, which it shares with more."""
-        return _numbered(250_000_000_000, self.id[:-2])
+        return self.in_campaign or _numbered(250_000_000_000, self.id[:-2])
 
     def on(self, ordinal: int) -> Facts | None:
         """The figures of a day, given as its ordinal; None when there was no activity."""
         if ordinal in self.changes:
             return self.changes[ordinal]
         return _figures(self.seed, ordinal)
+
+    def more_on(self, ordinal: int, today: int, window: int) -> More:
+        """What else is told of a day, with the events that are known by the day `today` and count
+        within so many days."""
+        facts = self.on(ordinal)
+        if facts is None:
+            return More(0, 0, ())
+        more = _more(self.seed, ordinal, facts)
+        within = min(today - ordinal, window)
+        return more._replace(events=tuple(one for one in more.events if one.delay <= within))
+
+
+class Several(NamedTuple):
+    """Several records told as one, such as a campaign's or an account's."""
+
+    id: str
+    name: str
+    records: Sequence[AdRecord]
+
+    def on(self, ordinal: int) -> Facts | None:
+        found = [one for record in self.records if (one := record.on(ordinal)) is not None]
+        return total(found) if found else None
+
+    def more_on(self, ordinal: int, today: int, window: int) -> More:
+        return summed_up(record.more_on(ordinal, today, window) for record in self.records)
+
+
+def summed_up(several: Iterable[More]) -> More:
+    """The sum, with all events."""
+    link_clicks = video_views = 0
+    events: list[Event] = []
+    for one in several:
+        link_clicks += one.link_clicks
+        video_views += one.video_views
+        events += one.events
+    return More(link_clicks, video_views, tuple(events))
 
 
 def facts(account_id: str, ad_id: str, day: date, ad_group: str = "") -> Facts | None:
@@ -120,13 +205,48 @@ def ad_records(platform: Platform, account_id: str, account: Mapping[str, Any]) 
     """All ads of an account in a fake's state, for Google once for each ad group."""
     restated, vanished = _by_ad(account)
     described = [*account.get("ads", []), *_generated_ads(platform, account_id, account)]
-    return [
+    ads = [
         record if platform != "google" or record.ad_group else _in_default_group(record)
         for ad in described
         for record in _records_of(
             account_id, ad, restated.get(str(ad["id"]), {}), vanished.get(str(ad["id"]), [])
         )
     ]
+    others = [
+        record._replace(
+            kind="asset_group" if group else "campaign", ad_group=group, id="",
+            in_campaign=str(campaign["id"]), campaign_name=str(campaign.get("name") or ""),
+            store=str(campaign.get("store") or ""),
+            has_asset_groups=bool(campaign.get("asset_groups")),
+        )
+        for campaign in account.get("campaigns") or []
+        for group in _groups_of(campaign)
+        for record in _records_of(
+            account_id, {"id": group or campaign["id"]},
+            restated.get(group or str(campaign["id"]), {}),
+            vanished.get(group or str(campaign["id"]), []),
+        )
+    ]  # fmt: skip
+    return [*ads, *others]
+
+
+def _groups_of(campaign: Mapping[str, Any]) -> list[str]:
+    """The asset groups of a campaign, and "" where it is something beyond them."""
+    groups = [str(group) for group in campaign.get("asset_groups") or []]
+    return [*groups, ""] if campaign.get("is_more") or not groups else groups
+
+
+def named_records(
+    platform: Platform, account_id: str, account: Mapping[str, Any], level: str, id_: str
+) -> list[AdRecord]:
+    """Those of an account that belong to an ad, an ad group, an asset group or a campaign."""
+    of_level: dict[str, Callable[[AdRecord], bool]] = {
+        "ad": lambda one: one.id == id_,
+        "ad_group": lambda one: one.kind == "ad" and one.group == id_,
+        "asset_group": lambda one: one.kind == "asset_group" and one.ad_group == id_,
+        "campaign": lambda one: one.campaign == id_,
+    }
+    return [one for one in ad_records(platform, account_id, account) if of_level[level](one)]
 
 
 def generated_ad_id(platform: Platform, account_id: str, number: int) -> str:
@@ -199,7 +319,12 @@ def _records_of(
                 changes[ordinal] = None if number else whole
         changes.update(dict.fromkeys(vanished, None))
         name, is_deleted = str(ad.get("name") or ad_id), bool(ad.get("is_deleted"))
-        records.append(AdRecord(ad_id, name, ad_group, seed, changes, is_deleted))
+        records.append(
+            AdRecord(
+                ad_id, name, ad_group, seed, changes, is_deleted, bool(ad.get("is_reserved")),
+                str(ad.get("attribution") or "7d_click"),
+            )
+        )  # fmt: skip
     return records
 
 
@@ -225,12 +350,7 @@ def _numbered(first: int, name: str) -> str:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _figures(seed: int, ordinal: int) -> Facts | None:
-    # splitmix64: all bits of the result depend on all bits of seed and day
-    x = (seed ^ ordinal * 0x9E3779B97F4A7C15) & _64_BITS
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _64_BITS
-    x = (x ^ x >> 27) * 0x94D049BB133111EB & _64_BITS
-    x ^= x >> 31
-    x, idle = divmod(x, IDLE_ONE_IN)
+    x, idle = divmod(_mixed(seed, ordinal), IDLE_ONE_IN)
     if not idle:
         return None
     if x & 7:
@@ -242,3 +362,25 @@ def _figures(seed: int, ordinal: int) -> Facts | None:
     cents = impressions * (300 + (x >> 30) % 1200) // 1000
     reach = impressions - impressions * ((x >> 42) % 45) // 100
     return Facts(impressions, clicks, cents, reach)
+
+
+def _more(seed: int, ordinal: int, facts: Facts) -> More:
+    x = _mixed(seed ^ 0xE7, ordinal)
+    link_clicks = facts.clicks - facts.clicks * (x % 30) // 100
+    video_views = max(facts.impressions, 0) * (x >> 5) % (max(facts.impressions, 0) + 1)
+    events: list[Event] = []
+    for number in range(min(facts.clicks, (x >> 20) % 6)):
+        y = _mixed(x, number)
+        is_purchase = bool(y & 3)
+        cents = 100 + (y >> 10) % 20_000 if is_purchase else 0
+        delay = (y >> 30) % 40 if y & 4 else (y >> 30) % 4
+        events.append(Event("purchase" if is_purchase else "lead", cents, delay, 1 + (y >> 3) % 2))
+    return More(link_clicks, video_views, tuple(events))
+
+
+def _mixed(seed: int, ordinal: int) -> int:
+    # splitmix64: all bits of the result depend on all bits of seed and day
+    x = (seed ^ ordinal * 0x9E3779B97F4A7C15) & _64_BITS
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _64_BITS
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & _64_BITS
+    return x ^ x >> 31

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from local.fakes.ad_facts import AdRecord, Facts, total
+from local.fakes.ad_facts import WINDOWS, AdRecord, Facts, More, Several, summed_up, total
 from local.fakes.gaql import Condition, Query, QueryProblem
 
 
@@ -26,11 +26,17 @@ def _camel(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Thing:
-    """What a row is about: an ad in an ad group, or the customer itself."""
+    """What a row is about: an ad in an ad group, an asset group, a campaign or the customer
+    itself, as one of its records and all of them."""
 
     customer: str
     account: Mapping[str, Any]
     ad: AdRecord
+    whole: AdRecord | Several
+
+    @property
+    def is_performance_max(self) -> bool:
+        return self.ad.kind != "ad"
 
 
 _THING_FIELDS: dict[str, Callable[[_Thing], Any]] = {
@@ -43,7 +49,13 @@ _THING_FIELDS: dict[str, Callable[[_Thing], Any]] = {
     "customer.status": lambda of: of.account.get("status", "ENABLED"),
     "campaign.resource_name": lambda of: f"customers/{of.customer}/campaigns/{of.ad.campaign}",
     "campaign.id": lambda of: of.ad.campaign,
-    "campaign.name": lambda of: f"Campaign {of.ad.campaign}",
+    "campaign.name": lambda of: of.ad.campaign_name or f"Campaign {of.ad.campaign}",
+    "campaign.advertising_channel_type": (
+        lambda of: "PERFORMANCE_MAX" if of.is_performance_max else "SEARCH"
+    ),
+    "asset_group.resource_name": lambda of: f"customers/{of.customer}/assetGroups/{of.ad.ad_group}",
+    "asset_group.id": lambda of: of.ad.ad_group,
+    "asset_group.name": lambda of: f"Asset group {of.ad.ad_group}",
     "ad_group.resource_name": lambda of: f"customers/{of.customer}/adGroups/{of.ad.ad_group}",
     "ad_group.id": lambda of: of.ad.ad_group,
     "ad_group.name": lambda of: f"Ad group {of.ad.ad_group}",
@@ -64,10 +76,20 @@ _METRICS: dict[str, Callable[[Facts], int | float | None]] = {
     "metrics.average_cpc": lambda facts: _quotient(facts.cents * 10_000, facts.clicks),
     "metrics.average_cpm": lambda facts: _quotient(facts.cents * 10_000_000, facts.impressions),
 }
-_SHOWN = {name: _camel(name.removeprefix("metrics.")) for name in _METRICS}
+# Doubles, as what is shared between clicks is counted in parts.
+_FURTHER: dict[str, Callable[[More], int | float]] = {
+    "metrics.conversions": lambda more: more.halves / 2,
+    "metrics.conversions_value": lambda more: more.half_cents / 200,
+    "metrics.video_trueview_views": lambda more: more.video_views,
+}
+_SHOWN = {name: _camel(name.removeprefix("metrics.")) for name in (*_METRICS, *_FURTHER)}
+# What asset groups have no such metric of.
+_PROHIBITED = {("asset_group", "metrics.video_trueview_views")}
 _DATE = "segments.date"
 _PREFIXES = {
     "ad_group_ad": ("customer", "campaign", "ad_group", "ad_group_ad"),
+    "asset_group": ("customer", "campaign", "asset_group"),
+    "campaign": ("customer", "campaign"),
     "customer": ("customer",),
 }
 # Days before today: the first and the last.
@@ -90,6 +112,7 @@ class Report:
     slices: Sequence[tuple[int, int]]
     metrics: Sequence[str]
     conditions: Sequence[Condition]
+    today: int
 
     def rows(self) -> Iterator[str]:
         """Each row as JSON text, in the query's order."""
@@ -113,10 +136,11 @@ class Report:
         for thing in self.things:
             start = json.dumps(self._told(thing))[:-1]
             for first, last in self.slices:
-                facts = _facts(thing.ad, first, last) if first else Facts(0, 0, 0, 0)
+                facts = _facts(thing.whole, first, last) if first else Facts(0, 0, 0, 0)
                 if facts is None or not self._holds(facts):
                     continue
-                text = f"{start}{self._figures(facts)}{self._day(first)}}}"
+                more = self._more(thing, first, last)
+                text = f"{start}{self._figures(facts, more)}{self._day(first)}}}"
                 yield self._sort_key(thing, facts, first), text
 
     def _told(self, thing: _Thing) -> dict[str, Any]:
@@ -134,12 +158,20 @@ class Report:
             inner[last] = _THING_FIELDS[name](thing)
         return told
 
-    def _figures(self, facts: Facts) -> str:
+    def _more(self, thing: _Thing, first: int, last: int) -> More:
+        if not _FURTHER.keys() & set(self.metrics):
+            return More(0, 0, ())
+        window = WINDOWS["google"]
+        return summed_up(
+            thing.whole.more_on(day, self.today, window) for day in range(first, last + 1)
+        )
+
+    def _figures(self, facts: Facts, more: More) -> str:
         if not self.metrics:
             return ""
         parts = []
         for name in self.metrics:
-            value = _METRICS[name](facts)
+            value = _METRICS[name](facts) if name in _METRICS else _FURTHER[name](more)
             if value is not None:
                 # 64-bit integers are text in JSON, doubles are numbers
                 shown = f'"{value}"' if isinstance(value, int) else repr(value)
@@ -178,20 +210,14 @@ def read_report(
     filtered = [one.field for one in query.conditions]
     for name in [*query.fields, *filtered, *(name for name, _ in query.order)]:
         _check_field(name, query.resource)
-    metrics = [name for name in query.fields if name in _METRICS]
+    metrics = [name for name in query.fields if name in _METRICS or name in _FURTHER]
     if account.get("is_manager") and metrics:
         raise QueryProblem(
             "REQUESTED_METRICS_FOR_MANAGER",
             "Metrics cannot be requested for a manager account. To retrieve metrics, issue"
             " separate requests against each client account under the manager account.",
         )
-    things = [_Thing(customer, account, record) for record in records]
-    if query.resource == "customer":
-        things = [_Thing(customer, account, AdRecord("", "", "", 0, {}))]
-        if metrics or _DATE in [*query.fields, *filtered]:
-            raise QueryProblem(
-                "UNSUPPORTED_OPERATION", "This fake has metrics of ad_group_ad only."
-            )
+    things = _things_of(query.resource, customer, account, records)
     for one in query.conditions:
         if one.field in _THING_FIELDS:
             things = [each for each in things if _compare(_THING_FIELDS[one.field](each), one)]
@@ -201,7 +227,26 @@ def read_report(
         slices=_read_slices(query, today, needed=bool(metrics)),
         metrics=metrics,
         conditions=[one for one in query.conditions if one.field in _METRICS],
+        today=today.toordinal(),
     )
+
+
+def _things_of(
+    resource: str, customer: str, account: Mapping[str, Any], records: Sequence[AdRecord]
+) -> list[_Thing]:
+    """What of an account a resource has rows of: Performance Max has no ads."""
+    if resource == "customer":
+        nobody = AdRecord("", "", "", 0, {})
+        return [_Thing(customer, account, nobody, Several(customer, "", records))]
+    if resource == "campaign":
+        campaigns: dict[str, list[AdRecord]] = {}
+        for record in records:
+            campaigns.setdefault(record.campaign, []).append(record)
+        return [
+            _Thing(customer, account, of[0], Several(id_, "", of)) for id_, of in campaigns.items()
+        ]
+    kind = "ad" if resource == "ad_group_ad" else "asset_group"
+    return [_Thing(customer, account, one, one) for one in records if one.kind == kind]
 
 
 def _check_field(name: str, resource: str) -> None:
@@ -210,7 +255,12 @@ def _check_field(name: str, resource: str) -> None:
             "PROHIBITED_METRIC_IN_SELECT_OR_WHERE_CLAUSE",
             f"Cannot select or filter on the following metrics: '{name}'.",
         )
-    if name not in _THING_FIELDS and name not in _METRICS and name != _DATE:
+    if (resource, name) in _PROHIBITED:
+        raise QueryProblem(
+            "PROHIBITED_METRIC_IN_SELECT_OR_WHERE_CLAUSE",
+            f"Cannot select or filter on the following metrics: '{name}'.",
+        )
+    if name not in _THING_FIELDS and name not in _SHOWN and name != _DATE:
         raise QueryProblem("UNRECOGNIZED_FIELD", f"Unrecognized field in the query: '{name}'.")
     if name in _THING_FIELDS and name.partition(".")[0] not in _PREFIXES[resource]:
         raise QueryProblem(
@@ -264,7 +314,7 @@ def _range(condition: Condition, today: date) -> tuple[date, date]:
     raise QueryProblem("OPERATOR_FIELD_MISMATCH", f"'{condition.operator}' is not for dates.")
 
 
-def _facts(ad: AdRecord, first: int, last: int) -> Facts | None:
+def _facts(ad: AdRecord | Several, first: int, last: int) -> Facts | None:
     if first == last:
         return ad.on(first)
     days = [one for day in range(first, last + 1) if (one := ad.on(day)) is not None]

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from local.fakes.ad_facts import AdRecord, Facts
+from local.fakes.ad_facts import WINDOWS, AdRecord, Facts, More, Several
 from local.fakes.ad_platform import AdPlatform
 from local.fakes.restli import RestliProblem, read_query
 from local.faults import Fault
@@ -35,7 +35,8 @@ MOST_PIVOTS = 3
 TOKEN_PREFIX = "AQlocalLinkedinAccessTokenGivenOutAsNumber-"  # noqa: S105 - of the tokens given out
 
 _ACCOUNT = "urn:li:sponsoredAccount:"
-_PIVOTS: dict[str, Callable[[AdRecord], str]] = {
+_PIVOTS: dict[str, Callable[[Any], str]] = {
+    "ACCOUNT": lambda account: f"{_ACCOUNT}{account.id}",
     "CAMPAIGN_GROUP": lambda ad: f"urn:li:sponsoredCampaignGroup:{ad.campaign}",
     "CAMPAIGN": lambda ad: f"urn:li:sponsoredCampaign:{ad.group}",
     "CREATIVE": lambda ad: f"urn:li:sponsoredCreative:{ad.id}",
@@ -201,11 +202,14 @@ class FakeLinkedIn(AdPlatform):
         if "approximateMemberReach" in fields and (last - first).days >= MOST_REACH_DAYS:
             raise _bad_parameter("dateRange")
         elements: list[dict[str, Any]] = []
+        today = self.now().date()
         for urn in _read_accounts(asked):
             account_id = urn.removeprefix(_ACCOUNT)
             if account_id in sees:  # of others there is nothing, and no word of it
-                end = min(last, self.now().date())
-                elements += _elements(self._records[account_id], first, end, fields, pivots)
+                ads: Sequence[_Subject] = self._records[account_id]
+                if pivots == ["ACCOUNT"]:
+                    ads = [Several(account_id, "", self._records[account_id])]
+                elements += _elements(ads, first, min(last, today), today, fields, pivots)
         shown = elements[: int(self._settings["most_elements"])]
         return {"paging": {"start": 0, "count": 10, "links": []}, "elements": shown}
 
@@ -216,23 +220,39 @@ _METRICS: dict[str, Callable[[Facts], int | str]] = {
     "costInLocalCurrency": reported_cost,
     "approximateMemberReach": lambda facts: facts.reach,
 }
+_FURTHER: dict[str, Callable[[More], int | str]] = {
+    "externalWebsiteConversions": lambda more: len(more.events),
+    "conversionValueInLocalCurrency": lambda more: _money(sum(one.cents for one in more.events)),
+    "landingPageClicks": lambda more: more.link_clicks,
+    "videoViews": lambda more: more.video_views,
+}
+_Subject = AdRecord | Several
 _OTHERS = ("pivotValues", "dateRange")
 
 
+def _money(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
 def _elements(
-    ads: Sequence[AdRecord],
+    ads: Sequence[_Subject],
     first: date,
     last: date,
+    today: date,
     fields: Sequence[str],
     pivots: Sequence[str],
 ) -> Iterator[dict[str, Any]]:
     metrics = [name for name in fields if name in _METRICS]
+    further = [name for name in fields if name in _FURTHER]
     for ordinal in range(first.toordinal(), last.toordinal() + 1):
         for ad in ads:
             found = ad.on(ordinal)
             if found is None:
                 continue
             element: dict[str, Any] = {name: _METRICS[name](found) for name in metrics}
+            if further:
+                more = ad.more_on(ordinal, today.toordinal(), WINDOWS["linkedin"])
+                element |= {name: _FURTHER[name](more) for name in further}
             if "pivotValues" in fields:
                 element["pivotValues"] = [_PIVOTS[pivot](ad) for pivot in pivots]
             if "dateRange" in fields:
@@ -259,7 +279,9 @@ def _read_pivots(asked: Mapping[str, Any]) -> list[str]:
     else:
         raise _bad_parameter("q")
     # of the others this fake has no truth
-    if not all(pivot in _PIVOTS for pivot in pivots) or "CREATIVE" not in pivots:
+    of_ads = {*_PIVOTS} - {"ACCOUNT"}
+    is_known = all(pivot in of_ads for pivot in pivots) and "CREATIVE" in pivots
+    if not is_known and pivots != ["ACCOUNT"]:
         raise _bad_parameter("pivots")
     return [str(pivot) for pivot in pivots]
 
@@ -270,7 +292,7 @@ def _read_fields(asked: Mapping[str, Any]) -> list[str]:
     told = asked.get("fields", ["impressions", "clicks"])
     fields = told if isinstance(told, list) else [told]
     for name in fields:
-        if name not in _METRICS and name not in _OTHERS:
+        if name not in _METRICS and name not in _FURTHER and name not in _OTHERS:
             raise _bad_parameter("fields")
     return fields
 

@@ -24,9 +24,9 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 from zlib import crc32
 
-from local.fakes.ad_facts import AdRecord
+from local.fakes.ad_facts import AdRecord, Several
 from local.fakes.ad_platform import AdPlatform
-from local.fakes.meta_report import DATES, DIMENSIONS, METRICS, Report, WholeAccount
+from local.fakes.meta_report import DATES, DIMENSIONS, FURTHER, METRICS, Report
 from local.faults import Fault
 from local.http_server import HttpServer, serve_forever
 from local.wire import Request, Response
@@ -283,7 +283,7 @@ def _read_report(
             raise GraphRefusal(100, f"(#100) Invalid parameter: {name}")
     fields = _read_list(call.fields.get("fields")) or ["impressions", "spend"]
     for name in fields:
-        if name not in METRICS and name not in DIMENSIONS + DATES:
+        if name not in METRICS and name not in FURTHER and name not in DIMENSIONS + DATES:
             raise GraphRefusal(100, f"(#100) {name} is not valid for fields param.")
     level = call.fields.get("level", "account")
     if level not in ("account", "ad"):
@@ -293,12 +293,13 @@ def _read_report(
         ad
         for ad in records
         if (wanted is None or ad.id in wanted)
-        and ("DELETED" if ad.is_deleted else "ACTIVE") in statuses
+        # an account has spent what its deleted ads did
+        and (level == "account" or ("DELETED" if ad.is_deleted else "ACTIVE") in statuses)
     ]
     return Report(
         account={"account_id": account_id, "account_name": account["name"],
                  "account_currency": account["currency"]},
-        subjects=ads if level == "ad" else [WholeAccount(account_id, account["name"], ads)],
+        subjects=ads if level == "ad" else [Several(account_id, account["name"], ads)],
         slices=_read_slices(call, _read_range(call, today)),
         fields=[name for name in fields if name not in DATES],
         least_impressions=least_impressions,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
-from local.fakes.ad_facts import AdRecord, Facts, total
+from local.fakes.ad_facts import AdRecord, Facts, More, summed_up, total
 
 
 class Subject(Protocol):
@@ -21,18 +21,7 @@ class Subject(Protocol):
 
     def on(self, ordinal: int) -> Facts | None: ...
 
-
-@dataclass(frozen=True)
-class WholeAccount:
-    """An account's ads, told as one."""
-
-    id: str
-    name: str
-    ads: Sequence[AdRecord]
-
-    def on(self, ordinal: int) -> Facts | None:
-        found = [one for ad in self.ads if (one := ad.on(ordinal)) is not None]
-        return total(found) if found else None
+    def more_on(self, ordinal: int, today: int, window: int) -> More: ...
 
 
 @dataclass(frozen=True)
@@ -60,9 +49,9 @@ class Report:
         """The same for all pages of a report, another for other days, accounts or levels."""
         return f"{self.account['account_id']}/{self.size}/{self.slices[:1]}/{self.slices[-1:]}"
 
-    def page(self, start: int, limit: int) -> tuple[list[dict[str, str]], int]:
+    def page(self, start: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """At most `limit` rows from position `start` on, and the position of the next row."""
-        rows: list[dict[str, str]] = []
+        rows: list[dict[str, Any]] = []
         for position in range(start, self.size):
             number, which = divmod(position, len(self.slices))
             found = self._facts(self.subjects[number], *self.slices[which])
@@ -84,15 +73,28 @@ class Report:
             return None
         return found
 
-    def _row(self, subject: Subject, found: Facts, first: int, last: int) -> dict[str, str]:
-        row = {}
+    def _row(self, subject: Subject, found: Facts, first: int, last: int) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        more = self._more(subject, first, last)
         for name in self.fields:
-            text = METRICS[name](found) if name in METRICS else self._dimension(name, subject)
-            if text is not None:
-                row[name] = text
+            told: str | list[dict[str, str]] | None
+            if name in FURTHER:
+                told = FURTHER[name](more)
+            else:
+                told = METRICS[name](found) if name in METRICS else self._dimension(name, subject)
+            if told:  # a list of actions that is empty does not come
+                row[name] = told
         row["date_start"] = date.fromordinal(first).isoformat()
         row["date_stop"] = date.fromordinal(last).isoformat()
         return row
+
+    def _more(self, subject: Subject, first: int, last: int) -> More:
+        if not FURTHER.keys() & set(self.fields):
+            return More(0, 0, ())
+        days = range(first, min(last, self.last_day) + 1)
+        setting = subject.attribution if isinstance(subject, AdRecord) else "7d_click"
+        window = int(setting.partition("d_")[0])
+        return summed_up(subject.more_on(day, self.last_day, window) for day in days)
 
     def _dimension(self, name: str, subject: Subject) -> str | None:
         if name in self.account:
@@ -136,6 +138,37 @@ _AD_DIMENSIONS: dict[str, Callable[[AdRecord], str]] = {
     "adset_name": lambda ad: f"Ad set {ad.group}",
     "campaign_id": lambda ad: ad.campaign,
     "campaign_name": lambda ad: f"Campaign {ad.campaign}",
+    "attribution_setting": lambda ad: ad.attribution,
+}
+
+
+def _actions(more: More) -> list[dict[str, str]]:
+    """Each event by its own type and by those that sum it up, as AdsActionStats."""
+    counts = {"link_click": more.link_clicks, "video_view": more.video_views}
+    for event in more.events:
+        for kind in _TYPES[event.action]:
+            counts[kind] = counts.get(kind, 0) + 1
+    return [{"action_type": kind, "value": str(count)} for kind, count in counts.items() if count]
+
+
+def _action_values(more: More) -> list[dict[str, str]]:
+    cents = sum(event.cents for event in more.events)
+    if not cents:
+        return []
+    return [
+        {"action_type": kind, "value": f"{cents // 100}.{cents % 100:02d}"}
+        for kind in _TYPES["purchase"]
+    ]
+
+
+_TYPES = {
+    "purchase": ("omni_purchase", "purchase", "offsite_conversion.fb_pixel_purchase"),
+    "lead": ("lead", "onsite_conversion.lead_grouped"),
+}
+FURTHER: dict[str, Callable[[More], str | list[dict[str, str]]]] = {
+    "inline_link_clicks": lambda more: str(more.link_clicks),
+    "actions": _actions,
+    "action_values": _action_values,
 }
 DIMENSIONS = (*_AD_DIMENSIONS, "account_id", "account_name", "account_currency")
 DATES = ("date_start", "date_stop")

@@ -13,13 +13,13 @@ import argparse
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-from local.fakes.ad_facts import AdRecord, Facts
+from local.fakes.ad_facts import WINDOWS, AdRecord, Facts, More, Several
 from local.fakes.ad_platform import AdPlatform
 from local.faults import Fault
 from local.http_server import HttpServer, serve_forever
@@ -113,18 +113,74 @@ class FakeTikTok(AdPlatform):
     def _report(self, request: Request) -> dict[str, Any]:
         advertiser = _read(request, "advertiser_id")
         account = self._open(self._token(request), advertiser)
-        _check_report(request)
+        level = _check_report(request)
         metrics = _read_list(request, "metrics")
-        _check_names("metrics", metrics, _METRICS)
+        _check_names("metrics", metrics, ["spend"] if level.is_total else _METRICS)
         first, last = _read_range(request)
+        ads = [one for one in self._records[advertiser] if one.kind == "ad"]
+        if level.is_total:
+            bought = [one for one in ads if not one.is_reserved]
+            subjects: Sequence[_Subject] = [Several(advertiser, "", bought)]
+        else:
+            subjects = [
+                one for one in _wanted(request, ads) if one.is_reserved == level.is_reserved
+            ]
+        today = self.today(account)
+        rows = _rows(subjects, first, min(last, today), self._settings["most_ads"])
+        dimension = "advertiser_id" if level.is_total else "ad_id"
+        return self._page(
+            request,
+            [
+                (one, day, {name: _METRICS[name](one, found, more, account) for name in metrics})
+                for one, day, found, more in _with_more(rows, today)
+            ],
+            dimension,
+        )
+
+    def _stores(self, request: Request) -> dict[str, Any]:
+        advertiser = _read(request, "advertiser_id")
+        self._open(self._token(request), advertiser)
+        stores = dict.fromkeys(one.store for one in self._records[advertiser] if one.store)
+        told = [{"store_id": store, "is_gmv_max_available": True} for store in stores]
+        return {"store_list": told} if told else {}
+
+    def _gmv_max(self, request: Request) -> dict[str, Any]:
+        advertiser = _read(request, "advertiser_id")
+        account = self._open(self._token(request), advertiser)
+        stores = _read_list(request, "store_ids", needed=True)
+        if len(stores) != 1:
+            raise TikTokRefusal(40002, "store_ids: Length must be 1.")
+        wanted = sorted(_read_list(request, "dimensions", needed=True))
+        if wanted != ["campaign_id", "stat_time_day"]:
+            raise TikTokRefusal(40002, "dimensions: Must be campaign_id and stat_time_day.")
+        metrics = _read_list(request, "metrics", needed=True)
+        _check_names("metrics", metrics, _GMV_MAX_METRICS)
+        first, last = _read_range(request)
+        today = self.today(account)
+        campaigns = [one for one in self._records[advertiser] if one.store == stores[0]]
+        rows = _rows(campaigns, first, min(last, today), len(campaigns))
+        told = self._page(
+            request,
+            [
+                (one, day, {name: _GMV_MAX_METRICS[name](one, found, more, account)
+                            for name in metrics})
+                for one, day, found, more in _with_more(rows, today)
+            ],
+            "campaign_id",
+        )  # fmt: skip
+        if not told["list"]:
+            del told["list"]  # where there are no rows there is no list
+        return told
+
+    def _page(
+        self, request: Request, rows: Sequence[tuple[_Subject, date, dict[str, str]]],
+        dimension: str,
+    ) -> dict[str, Any]:  # fmt: skip
         page = _read_number(request, "page", 1, 1_000_000)
         size = _read_number(request, "page_size", 10, PAGE_LIMIT)
         size = min(size, self._settings["page_limit"] or PAGE_LIMIT)
-        ads = _wanted(request, self._records[advertiser])
-        rows = list(_rows(ads, first, min(last, self.today(account)), self._settings["most_ads"]))
-        shown = rows[(page - 1) * size : page * size]
         return {
-            "list": [self._row(*one, metrics, account["currency"]) for one in shown],
+            "list": [self._row(*one, dimension) for one in rows[(page - 1) * size : page * size]],
             "page_info": {
                 "page": page,
                 "page_size": size,
@@ -134,12 +190,14 @@ class FakeTikTok(AdPlatform):
         }
 
     def _row(
-        self, ad: AdRecord, day: date, found: Facts, metrics: Sequence[str], currency: str
+        self, subject: _Subject, day: date, told: Mapping[str, str], dimension: str
     ) -> dict[str, Any]:
-        told = {name: _METRICS[name](ad, found, currency) for name in metrics}
+        id_ = subject.id
+        if isinstance(subject, AdRecord) and subject.kind == "campaign":
+            id_ = subject.campaign
         return {
             "dimensions": {
-                "ad_id": int(ad.id) if self._settings["number_ids"] else ad.id,
+                dimension: int(id_) if self._settings["number_ids"] else id_,
                 "stat_time_day": f"{day} 00:00:00",
             },
             "metrics": {
@@ -152,6 +210,8 @@ class FakeTikTok(AdPlatform):
 _ACTIONS: dict[str, Callable[[FakeTikTok, Request], dict[str, Any]]] = {
     "advertiser/info/": FakeTikTok._accounts,
     "report/integrated/get/": FakeTikTok._report,
+    "gmv_max/store/list/": FakeTikTok._stores,
+    "gmv_max/report/get/": FakeTikTok._gmv_max,
 }
 
 _ACCOUNT_FIELDS: dict[str, Callable[[str, Mapping[str, Any]], Any]] = {
@@ -173,26 +233,54 @@ def _two_decimals(numerator: int, denominator: int) -> str:
     return f"{'-' if numerator < 0 else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
-_METRICS: dict[str, Callable[[AdRecord, Facts, str], str]] = {
-    "ad_name": lambda ad, facts, currency: ad.name,
-    "adgroup_id": lambda ad, facts, currency: ad.group,
-    "adgroup_name": lambda ad, facts, currency: f"Ad group {ad.group}",
-    "campaign_id": lambda ad, facts, currency: ad.campaign,
-    "campaign_name": lambda ad, facts, currency: f"Campaign {ad.campaign}",
-    "currency": lambda ad, facts, currency: currency,
-    "spend": lambda ad, facts, currency: _two_decimals(facts.cents, 100),
-    "impressions": lambda ad, facts, currency: str(facts.impressions),
-    "clicks": lambda ad, facts, currency: str(facts.clicks),
-    "reach": lambda ad, facts, currency: str(facts.reach),
-    "cpm": lambda ad, facts, currency: _two_decimals(10 * facts.cents, facts.impressions),
-    "cpc": lambda ad, facts, currency: _two_decimals(facts.cents, 100 * facts.clicks),
-    "ctr": lambda ad, facts, currency: _two_decimals(100 * facts.clicks, facts.impressions),
+_Metric = Callable[[Any, Facts, More, Mapping[str, Any]], str]
+_METRICS: dict[str, _Metric] = {
+    "ad_name": lambda ad, facts, more, account: ad.name,
+    "adgroup_id": lambda ad, facts, more, account: ad.group,
+    "adgroup_name": lambda ad, facts, more, account: f"Ad group {ad.group}",
+    "campaign_id": lambda ad, facts, more, account: ad.campaign,
+    "campaign_name": lambda ad, facts, more, account: f"Campaign {ad.campaign}",
+    "currency": lambda ad, facts, more, account: account["currency"],
+    "spend": lambda ad, facts, more, account: _two_decimals(facts.cents, 100),
+    "impressions": lambda ad, facts, more, account: str(facts.impressions),
+    "clicks": lambda ad, facts, more, account: str(facts.clicks),
+    "reach": lambda ad, facts, more, account: str(facts.reach),
+    "cpm": lambda ad, facts, more, account: _two_decimals(10 * facts.cents, facts.impressions),
+    "cpc": lambda ad, facts, more, account: _two_decimals(facts.cents, 100 * facts.clicks),
+    "ctr": lambda ad, facts, more, account: _two_decimals(100 * facts.clicks, facts.impressions),
+    "conversion": lambda ad, facts, more, account: str(len(more.events)),
+    # the value of completed payments, whatever it is called
+    "total_complete_payment_rate": lambda ad, facts, more, account: _two_decimals(
+        _worth(more), 100
+    ),
+    "video_play_actions": lambda ad, facts, more, account: str(more.video_views),
 }
+_GMV_MAX_METRICS: dict[str, _Metric] = {
+    "campaign_name": lambda one, facts, more, account: one.campaign_name,
+    "currency": lambda one, facts, more, account: account["currency"],
+    "cost": lambda one, facts, more, account: _two_decimals(facts.cents, 100),
+    "orders": lambda one, facts, more, account: str(len(more.events)),
+    "gross_revenue": lambda one, facts, more, account: _two_decimals(_worth(more), 100),
+}
+_Subject = AdRecord | Several
+
+
+def _worth(more: More) -> int:
+    """In cents; TikTok gives one ad all the credit."""
+    return sum(event.cents for event in more.events)
+
+
+def _with_more(
+    rows: Iterator[tuple[_Subject, date, Facts]], today: date
+) -> Iterator[tuple[_Subject, date, Facts, More]]:
+    for subject, day, found in rows:
+        more = subject.more_on(day.toordinal(), today.toordinal(), WINDOWS["tiktok"])
+        yield subject, day, found, more
 
 
 def _rows(
-    ads: Sequence[AdRecord], first: date, last: date, most_ads: int
-) -> Iterator[tuple[AdRecord, date, Facts]]:
+    ads: Sequence[_Subject], first: date, last: date, most_ads: int
+) -> Iterator[tuple[_Subject, date, Facts]]:
     """What the first `most_ads` ads with any activity did on each day."""
     told = 0
     for ad in ads:
@@ -249,18 +337,44 @@ def _read_range(request: Request) -> tuple[date, date]:
     return first, last
 
 
-def _check_report(request: Request) -> None:
-    """This fake has one kind of report."""
-    for name, value in (("report_type", "BASIC"), ("data_level", "AUCTION_AD")):
-        if _read(request, name) != value:
-            raise TikTokRefusal(40002, f"{name}: Must be {value}.")
-    if request.fields.get("service_type", "AUCTION") != "AUCTION":
-        raise TikTokRefusal(40002, "service_type: Must be AUCTION.")
-    if sorted(_read_list(request, "dimensions", needed=True)) != ["ad_id", "stat_time_day"]:
-        raise TikTokRefusal(40002, "dimensions: Must be ad_id and stat_time_day.")
+class _Level(NamedTuple):
+    """A data level of the reports by /report/integrated/get/."""
+
+    service: str
+    dimension: str = "ad_id"
+
+    @property
+    def is_total(self) -> bool:
+        return self.dimension == "advertiser_id"
+
+    @property
+    def is_reserved(self) -> bool:
+        return self.service == "RESERVATION"
 
 
-def _check_names(parameter: str, names: Sequence[str], known: Mapping[str, Any]) -> None:
+_LEVELS = {
+    "AUCTION_AD": _Level("AUCTION"),
+    "AUCTION_ADVERTISER": _Level("AUCTION", "advertiser_id"),
+    "RESERVATION_AD": _Level("RESERVATION"),
+}
+
+
+def _check_report(request: Request) -> _Level:
+    """This fake has basic reports of these levels, by day."""
+    if _read(request, "report_type") != "BASIC":
+        raise TikTokRefusal(40002, "report_type: Must be BASIC.")
+    level = _LEVELS.get(_read(request, "data_level"))
+    if level is None:
+        raise TikTokRefusal(40002, f"data_level: Must be one of {', '.join(_LEVELS)}.")
+    if request.fields.get("service_type", "AUCTION") != level.service:
+        raise TikTokRefusal(40002, f"service_type: Must be {level.service}.")
+    wanted = sorted([level.dimension, "stat_time_day"])
+    if sorted(_read_list(request, "dimensions", needed=True)) != wanted:
+        raise TikTokRefusal(40002, f"dimensions: Must be {' and '.join(wanted)}.")
+    return level
+
+
+def _check_names(parameter: str, names: Sequence[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
             raise TikTokRefusal(40002, f"{parameter}: Invalid value: {name}.")

@@ -2,11 +2,11 @@
 --
 --   ad_metrics                the ledger: one row per account, day, campaign, ad group and ad
 --   metric_names              what campaigns, ad groups and ads are called now
---   metric_unnamed_ads        ads that no request names: a row each for the look-back
+--   metric_unnamed_ads        what no request names: a row for each ad of the look-back
 --   metric_days               when a day of an account was read last, and by whom
 --   metric_spend_changes      how the spend of a request's day was restated
---   metric_named_ads          every ad that a request names or once named: these are stored
---   metric_ad_links           which requests an ad belongs to, as read from requests.metadata
+--   metric_named_ads          what requests name or once named, ads or all of a campaign
+--   metric_ad_links           which requests name what, as read from requests.metadata
 --   metric_unsettled_requests requests whose ads changed, until their figures reflect that
 --   metric_staged_rows        a large day on its way to the ledger
 --   metric_ledger             from which day on the ledger is whole, after retention
@@ -26,15 +26,19 @@ begin
   if (
     select count(*) from pg_catalog.pg_attribute
      where attrelid = 'public.performance_metrics'::regclass and not attisdropped
-       and attname in ('derived')
-  ) < 1 then
-    alter table public.performance_metrics add column if not exists derived boolean;
+       and attname in ('derived', 'is_complete')
+  ) < 2 then
+    alter table public.performance_metrics
+      add column if not exists derived boolean,
+      add column if not exists is_complete boolean;
   end if;
 end
 $$;
 
 comment on column public.performance_metrics.derived is
   'True where the workers derived the row from ad_metrics; null for every other row.';
+comment on column public.performance_metrics.is_complete is
+  'Of a derived row: whether the day was over, in the account''s time zone, when it was read.';
 
 do $$
 begin
@@ -88,6 +92,8 @@ create table if not exists public.ad_metrics (
   measures jsonb not null,
   currency text,
   time_zone text not null,
+  is_complete boolean not null default true,
+  attribution text,
   sync_id uuid not null,
   -- the account first: an index that began with the platform would be taken for ads as well
   -- while statistics are old
@@ -96,13 +102,18 @@ create table if not exists public.ad_metrics (
 
 comment on table public.ad_metrics is
   'The ledger: what a platform reported for one ad of one account on one day (in the account''s '
-  'time zone). Only ads that a request names, or once named, are kept.';
+  'time zone). Only what a request names, or once named, is kept.';
 comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
 comment on column public.ad_metrics.kind is
-  'What the row is about: ad, or asset_group, whose id stands in ad_group_id.';
+  'What the row is about: ad, or reservation_ad; asset_group, whose id stands in ad_group_id; or '
+  'campaign: what it has beyond the ads and asset groups that are reported.';
 comment on column public.ad_metrics.measures is
   'Numbers by name (impressions, clicks, spend, reach), as reported; what was not told is not '
   'there. Money is in major units of `currency`.';
+comment on column public.ad_metrics.is_complete is
+  'Whether the day was over, in the account''s time zone, when it was read.';
+comment on column public.ad_metrics.attribution is
+  'The attribution setting that its conversions were counted by; null where none were asked for.';
 comment on column public.ad_metrics.sync_id is
   'The sync (metric_sync_logs.id) that changed the row last.';
 
@@ -111,6 +122,22 @@ begin
   if to_regclass('public.ad_metrics_ad_idx') is null then
     create index ad_metrics_ad_idx
       on public.ad_metrics (platform, ad_id, date);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.ad_metrics_ad_group_idx') is null then
+    create index ad_metrics_ad_group_idx
+      on public.ad_metrics (platform, ad_group_id, date);
+  end if;
+end
+$$;
+do $$
+begin
+  if to_regclass('public.ad_metrics_campaign_idx') is null then
+    create index ad_metrics_campaign_idx
+      on public.ad_metrics (platform, campaign_id, date);
   end if;
 end
 $$;
@@ -131,20 +158,24 @@ comment on table public.metric_names is
 create table if not exists public.metric_unnamed_ads (
   platform text collate "C" not null,
   account_id text collate "C" not null,
-  ad_id text collate "C" not null,
-  ad_name text,
-  campaign_id text not null default '',
+  campaign_id text collate "C" not null default '',
+  ad_group_id text collate "C" not null default '',
+  ad_id text collate "C" not null default '',
+  kind text not null default 'ad',
   campaign_name text,
+  ad_group_name text,
+  ad_name text,
   spend numeric,
   currency text,
   first_date date not null,
   last_date date not null,
   round_started_at timestamptz not null,
-  primary key (platform, account_id, ad_id)
+  primary key (platform, account_id, campaign_id, ad_group_id, ad_id)
 );
 
 comment on table public.metric_unnamed_ads is
-  'Ads that were reported within the look-back and that no request names.';
+  'What was reported within the look-back and no request names: a row for each ad in each of its '
+  'ad groups, and for each asset group or campaign without ads.';
 comment on column public.metric_unnamed_ads.round_started_at is
   'The reading of the look-back that it was found in.';
 
@@ -159,6 +190,7 @@ create table if not exists public.metric_days (
   rows_named integer,
   spend_read numeric,
   spend_named numeric,
+  spend_total numeric,
   digest text,
   failures integer not null default 0,
   try_after timestamptz,
@@ -171,6 +203,8 @@ comment on table public.metric_days is
   'and connection; or why a day could not be read.';
 comment on column public.metric_days.rows_named is
   'Of rows_read and spend_read that part whose ads some request names or once named.';
+comment on column public.metric_days.spend_total is
+  'What the platform says of the account as a whole; null where it was not asked, or did not say.';
 comment on column public.metric_days.digest is
   'Of all that was stored for the day: one that is the same again is not sent.';
 comment on column public.metric_days.failures is
@@ -205,33 +239,36 @@ $$;
 
 create table if not exists public.metric_named_ads (
   platform text collate "C" not null,
-  ad_id text collate "C" not null,
+  level text collate "C" not null,
+  id text collate "C" not null,
   named_at timestamptz not null,
-  primary key (platform, ad_id)
+  primary key (platform, level, id)
 );
 
 comment on table public.metric_named_ads is
-  'The ads that are stored: those that a request names, or once named, so that an ad that is '
-  'named again has no hole.';
+  'What is stored: the ads, ad groups, asset groups and campaigns that a request names, or once '
+  'named, so that one that is named again has no hole.';
 
 create table if not exists public.metric_ad_links (
   platform text collate "C" not null,
   request_id uuid not null references public.requests (id) on delete cascade,
-  ad_id text collate "C" not null,
+  level text collate "C" not null,
+  id text collate "C" not null,
   is_current boolean not null default true,
-  primary key (platform, request_id, ad_id)
+  primary key (platform, request_id, level, id)
 );
 
 comment on table public.metric_ad_links is
-  'The ads that requests.metadata names, one row per platform, request and ad.';
+  'What requests.metadata names: a row for each id of an ad, an ad group, an asset group or a '
+  'campaign, which stands for all of its ads.';
 comment on column public.metric_ad_links.is_current is
-  'False once the request names the ad no more; deleted when its figures reflect that.';
+  'False once the request names it no more; deleted when its figures reflect that.';
 
 do $$
 begin
   if to_regclass('public.metric_ad_links_ad_idx') is null then
     create index metric_ad_links_ad_idx
-      on public.metric_ad_links (platform, ad_id);
+      on public.metric_ad_links (platform, level, id);
   end if;
 end
 $$;

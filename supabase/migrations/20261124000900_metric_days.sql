@@ -11,12 +11,14 @@
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- `days` has of each day that was read what mark_metric_days takes. Those that are as they stand
--- are marked so. Returns {"changed": [<day>], "standing": <facts that the ledger has of all>}.
+-- `days` has of each day that was read what mark_metric_days takes, `kinds` are the kinds of rows
+-- that were read. Days that are as they stand are marked so. Returns {"changed": [<day>],
+-- "standing": <such facts that the ledger has of all>}.
 create or replace function public.compare_metric_days(
   token uuid,
   connection_id uuid,
   days jsonb,
+  kinds text[],
   lease interval,
   as_of timestamptz default now()
 )
@@ -56,6 +58,7 @@ begin
            where fact.platform = account.platform
              and fact.account_id = account.account_id
              and fact.date = told.day
+             and fact.kind = any (kinds)
           offset 0
         ) standing;
   perform public.mark_metric_days(
@@ -67,8 +70,8 @@ begin
 end
 $$;
 
--- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "digest"} of each. They are
--- as of the start of the sync.
+-- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "spend_total", "digest"} of
+-- each. They are as of the start of the sync.
 create or replace function public.mark_metric_days(
   token uuid,
   connection_id uuid,
@@ -89,12 +92,13 @@ begin
   end if;
   insert into public.metric_days as day (
     platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
-    spend_read, spend_named, digest
+    spend_read, spend_named, spend_total, digest
   )
   select account.platform, account.account_id, told.key::date, account.attempted_at,
          account.sync_id, mark_metric_days.connection_id,
          (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
          (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
+         (told.value ->> 'spend_total')::numeric,
          told.value ->> 'digest'
     from jsonb_each(days) told
   on conflict on constraint metric_days_pkey do update
@@ -105,6 +109,7 @@ begin
         rows_named = excluded.rows_named,
         spend_read = excluded.spend_read,
         spend_named = excluded.spend_named,
+        spend_total = excluded.spend_total,
         digest = excluded.digest,
         failures = 0,
         try_after = null,
@@ -152,7 +157,7 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'compare_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
+    'compare_metric_days(uuid, uuid, jsonb, text[], interval, timestamptz)',
     'mark_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
     'leave_out_metric_days(uuid, jsonb, interval, timestamptz)'
   ]

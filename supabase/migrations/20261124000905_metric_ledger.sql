@@ -37,13 +37,15 @@ end
 $$;
 
 -- Makes the ledger of `days` what was read of them: `rows` and those that were staged, each
--- {"date", "campaign_id", "ad_group_id", "ad_id", "kind", "measures", "currency"}. What is the
--- same is not touched; what was not read is gone. `account` has {"currency", "time_zone"},
--- `names` [{"level", "id", "name"}]. Returns {"written", "gone"}.
+-- {"date", "campaign_id", "ad_group_id", "ad_id", "kind", "measures", "currency", "attribution"}.
+-- What is the same is not touched; what was not read is gone. `account` has {"currency",
+-- "time_zone", "today"}: days before that one are complete; `names` [{"level", "id", "name"}].
+-- `kinds` are the kinds of rows that were read: others stay. Returns {"written", "gone"}.
 create or replace function public.store_metric_days(
   token uuid,
   account jsonb,
   days date[],
+  kinds text[],
   rows jsonb,
   names jsonb,
   lease interval,
@@ -83,7 +85,7 @@ begin
       ) part
      cross join lateral jsonb_to_recordset(part.list) row (
              date date, campaign_id text, ad_group_id text, ad_id text, kind text,
-             measures jsonb, currency text
+             measures jsonb, currency text, attribution text
            )
   ),
   standing as materialized (
@@ -92,13 +94,16 @@ begin
      where fact.platform = of.platform
        and fact.account_id = of.account_id
        and fact.date = any (days)
+       and fact.kind = any (kinds)
   ),
   compared as materialized (
     select coalesce(reported.date, standing.date) as date,
            coalesce(reported.campaign_id, standing.campaign_id) as campaign_id,
            coalesce(reported.ad_group_id, standing.ad_group_id) as ad_group_id,
            coalesce(reported.ad_id, standing.ad_id) as ad_id,
-           reported.kind, reported.measures,
+           coalesce(reported.kind, standing.kind) as kind,
+           reported.measures, reported.attribution,
+           coalesce(reported.date, standing.date) < (account ->> 'today')::date as is_complete,
            coalesce(reported.currency, account ->> 'currency') as currency,
            standing.measures as measures_before,
            reported.date is null as is_gone
@@ -110,18 +115,21 @@ begin
        and standing.ad_id = reported.ad_id
      where reported.date is null
         or standing.date is null
-        or (standing.measures, standing.kind, standing.currency, standing.time_zone)
+        or (standing.measures, standing.kind, standing.currency, standing.time_zone,
+            standing.is_complete, standing.attribution)
            is distinct from
            (reported.measures, reported.kind,
-            coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone')
+            coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone',
+            reported.date < (account ->> 'today')::date, reported.attribution)
   ),
   written as (
     insert into public.ad_metrics as fact (
       platform, account_id, date, campaign_id, ad_group_id, ad_id, kind, measures, currency,
-      time_zone, sync_id
+      time_zone, is_complete, attribution, sync_id
     )
     select of.platform, of.account_id, row.date, row.campaign_id, row.ad_group_id, row.ad_id,
-           row.kind, row.measures, row.currency, account ->> 'time_zone', of.sync_id
+           row.kind, row.measures, row.currency, account ->> 'time_zone', row.is_complete,
+           row.attribution, of.sync_id
       from compared row
      where not row.is_gone
      order by row.date, row.campaign_id, row.ad_group_id, row.ad_id
@@ -130,6 +138,8 @@ begin
           measures = excluded.measures,
           currency = excluded.currency,
           time_zone = excluded.time_zone,
+          is_complete = excluded.is_complete,
+          attribution = excluded.attribution,
           sync_id = excluded.sync_id
     returning 1
   ),
@@ -153,13 +163,19 @@ begin
            least(change.earlier + 1, 30), of.sync_id, change.old, change.new, as_of
       from public.changed_spend(
              of.platform, of.account_id,
-             array(select row.ad_id from compared row where row.measures_before is not null),
-             array(select row.date from compared row where row.measures_before is not null),
-             array(
-               select coalesce((row.measures ->> 'spend')::numeric, 0)
-                      - coalesce((row.measures_before ->> 'spend')::numeric, 0)
+             (
+               select jsonb_agg(jsonb_build_object(
+                        'kind', row.kind, 'campaign_id', row.campaign_id,
+                        'ad_group_id', row.ad_group_id, 'ad_id', row.ad_id, 'date', row.date,
+                        'difference', change.difference
+                      ))
                  from compared row
-                where row.measures_before is not null
+                cross join lateral (
+                       select coalesce((row.measures ->> 'spend')::numeric, 0)
+                              - coalesce((row.measures_before ->> 'spend')::numeric, 0)
+                              as difference
+                     ) change
+                where row.measures_before is not null and change.difference <> 0
              )
            ) change
     on conflict on constraint metric_spend_changes_pkey do update
@@ -177,64 +193,62 @@ begin
 end
 $$;
 
--- How spend of requests and days changes with these changes of ads (three arrays of one length),
--- before they are made: what stands for the account, what will, and how many changes are known.
-create or replace function public.changed_spend(
-  platform text,
-  account_id text,
-  ads text[],
-  dates date[],
-  differences numeric[]
-)
+-- How spend of requests and days changes with these changes of facts ([{"kind", "campaign_id",
+-- "ad_group_id", "ad_id", "date", "difference"}]; null: none), before they are made: what stands
+-- for the account, what will, and how many changes are known.
+create or replace function public.changed_spend(platform text, account_id text, changes jsonb)
 returns table (request_id uuid, date date, old numeric, new numeric, earlier integer)
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-  select change.request_id, change.date, standing.spend, standing.spend + change.difference,
-         known.count
-    from (
-      select link.request_id, ad.date, sum(ad.difference) as difference
-        from unnest(ads, dates, differences) ad (ad_id, date, difference)
-       cross join lateral (
-              select one.request_id
-                from public.metric_ad_links one
-               where one.platform = changed_spend.platform
-                 and one.ad_id = ad.ad_id
-                 and one.is_current
-              offset 0
-            ) link
-       where ad.difference <> 0
-       group by link.request_id, ad.date
-      having sum(ad.difference) <> 0
-    ) change
-   cross join lateral (
-          select sum((fact.measures ->> 'spend')::numeric) as spend
-            from public.metric_ad_links link
-           cross join lateral (
-                  select row.measures
-                    from public.ad_metrics row
-                   where row.platform = changed_spend.platform
-                     and row.ad_id = link.ad_id
-                     and row.date = change.date
-                     and row.account_id = changed_spend.account_id
-                  offset 0
-                ) fact
-           where link.platform = changed_spend.platform
-             and link.request_id = change.request_id
-             and link.is_current
-          offset 0
-        ) standing
-   cross join lateral (
-          select coalesce(max(one.number), 0) as count
-            from public.metric_spend_changes one
-           where one.platform = changed_spend.platform
-             and one.account_id = changed_spend.account_id
-             and one.date = change.date
-             and one.request_id = change.request_id
-          offset 0
-        ) known
-   where standing.spend is not null;
+begin
+  if changes is null then
+    return;
+  end if;
+  return query execute format(
+    $query$
+    with change as materialized (
+      select link.request_id, fact.date, sum(fact.difference) as difference
+        from jsonb_to_recordset($5) fact (
+               kind text, campaign_id text, ad_group_id text, ad_id text, date date,
+               difference numeric
+             )
+       cross join lateral public.naming_requests(
+               $1, fact.kind, fact.campaign_id, fact.ad_group_id, fact.ad_id
+             ) link (request_id)
+       group by link.request_id, fact.date
+      having sum(fact.difference) <> 0
+    ),
+    standing as materialized (
+      select one.request_id, one.date, sum((one.measures ->> 'spend')::numeric) as spend
+        from change
+       cross join lateral (%s) one
+       where one.account_id = $4
+       group by one.request_id, one.date
+    )
+    select change.request_id, change.date, standing.spend, standing.spend + change.difference,
+           known.count
+      from change
+      join standing on standing.request_id = change.request_id and standing.date = change.date
+     cross join lateral (
+            select coalesce(max(one.number), 0) as count
+              from public.metric_spend_changes one
+             where one.platform = $1
+               and one.account_id = $4
+               and one.date = change.date
+               and one.request_id = change.request_id
+            offset 0
+          ) known
+     where standing.spend is not null
+    $query$,
+    -- of each change's own request and day
+    replace(
+      replace(public.facts_query(), '$2', 'array[change.request_id]'), '$3', 'array[change.date]'
+    )
+  )
+  using platform, null, null, account_id, changes;
+end
 $$;
 
 do $$
@@ -243,8 +257,8 @@ declare
 begin
   foreach brought in array array[
     'stage_metric_rows(uuid, integer, jsonb, interval, timestamptz)',
-    'store_metric_days(uuid, jsonb, date[], jsonb, jsonb, interval, timestamptz)',
-    'changed_spend(text, text, text[], date[], numeric[])'
+    'store_metric_days(uuid, jsonb, date[], text[], jsonb, jsonb, interval, timestamptz)',
+    'changed_spend(text, text, jsonb)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -4,6 +4,7 @@
 --   metric_expressions   the list as SQL
 --   facts_query, standing_query
 --                        what they are made of, and what stands
+--   naming_requests      which requests a fact belongs to
 --   differing_requests   which requests have figures that are not as the ledger has them
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
@@ -12,36 +13,67 @@ set local lock_timeout = '1s';
 
 -- Each figure is a sum over the day's facts, or such a sum times `factor` over another one.
 -- Rules: 'sum'; 'money' is never summed across currencies; 'single' holds for one fact only.
+-- The first seven are always derived, the others where a deployment chooses them. `is_attributed`
+-- where it depends on the attribution setting.
 create or replace function public.metric_kinds()
-returns table (metric_type text, rule text, measure text, per text, factor numeric)
-language sql
-immutable
-set search_path = ''
-as $$
-  values
-    ('impressions', 'sum', 'impressions', null, null),
-    ('clicks', 'sum', 'clicks', null, null),
-    ('spend', 'money', 'spend', null, null),
-    ('reach', 'single', 'reach', null, null),
-    ('cpm', 'money', 'spend', 'impressions', 1000),
-    ('cpc', 'money', 'spend', 'clicks', 1),
-    ('ctr', 'sum', 'clicks', 'impressions', 100)
-$$;
-
--- The list as SQL: the sums over the facts of a day, each null where a fact lacks it; the figures of
--- these, each with its name, null where there is none, and as a mere list; and what stands of them,
--- as such a list over the day's rows. LinkedIn's sums have the tail of a binary fraction, which the
--- ledger keeps and a figure does not.
-create or replace function public.metric_expressions(
-  out sums text,
-  out figures text,
-  out expected text,
-  out standing text
+returns table (
+  metric_type text, rule text, measure text, per text, factor numeric, is_usual boolean,
+  is_attributed boolean
 )
 language sql
 immutable
 set search_path = ''
 as $$
+  values
+    ('impressions', 'sum', 'impressions', null, null, true, false),
+    ('clicks', 'sum', 'clicks', null, null, true, false),
+    ('spend', 'money', 'spend', null, null, true, false),
+    ('reach', 'single', 'reach', null, null, true, false),
+    ('cpm', 'money', 'spend', 'impressions', 1000, true, false),
+    ('cpc', 'money', 'spend', 'clicks', 1, true, false),
+    ('ctr', 'sum', 'clicks', 'impressions', 100, true, false),
+    ('conversions', 'sum', 'conversions', null, null, false, true),
+    ('conversion_value', 'money', 'conversion_value', null, null, false, true),
+    ('cost_per_conversion', 'money', 'spend', 'conversions', 1, false, true),
+    ('roas', 'money', 'conversion_value', 'spend', 1, false, true),
+    ('link_clicks', 'sum', 'link_clicks', null, null, false, false),
+    ('video_views', 'sum', 'video_views', null, null, false, false),
+    ('frequency', 'single', 'impressions', 'reach', 1, false, false)
+$$;
+
+-- The figures to derive: the usual ones and `chosen` (null: none).
+create or replace function public.chosen_kinds(chosen text[])
+returns setof text
+language sql
+immutable
+set search_path = ''
+as $$
+  select kind.metric_type
+    from public.metric_kinds() kind
+   where kind.is_usual or kind.metric_type = any (chosen);
+$$;
+
+-- The list as SQL: the sums over the facts of a day, each null where a fact lacks it; the figures of
+-- these, each with its name, null where there is none, and as a mere list; what stands of them, as
+-- such a list over the day's rows; and those that depend on the attribution setting. LinkedIn's sums
+-- have the tail of a binary fraction, which the ledger keeps and a figure does not.
+create or replace function public.metric_expressions(
+  chosen text[],
+  out sums text,
+  out figures text,
+  out expected text,
+  out standing text,
+  out attributed text
+)
+language sql
+immutable
+set search_path = ''
+as $$
+  with chosen_kind as (
+    select kind.*
+      from public.metric_kinds() kind
+     where kind.metric_type in (select public.chosen_kinds(chosen))
+  )
   select (
            select string_agg(
                     format(
@@ -52,17 +84,20 @@ as $$
                     ', '
                   )
              from (
-               select kind.measure as name from public.metric_kinds() kind
+               select kind.measure as name from chosen_kind kind
                union
-               select kind.per from public.metric_kinds() kind where kind.per is not null
+               select kind.per from chosen_kind kind where kind.per is not null
              ) measure
          ),
-         string_agg(format('%L, %s', figure.metric_type, figure.value), '), ('),
-         string_agg(figure.value, ', '),
-         string_agg(format('max(value) filter (where metric_type = %L)', figure.metric_type), ', ')
+         string_agg(format('%L, %s', figure.metric_type, figure.value), '), (')
+           filter (where figure.value is not null),
+         string_agg(coalesce(figure.value, 'null'), ', '),
+         string_agg(format('max(value) filter (where metric_type = %L)', figure.metric_type), ', '),
+         string_agg(quote_literal(figure.metric_type), ', ') filter (where figure.is_attributed)
     from (
-      select kind.metric_type,
-             format(
+      select kind.metric_type, kind.is_attributed,
+             -- null where it is not wanted: what stands of it goes
+             case when is_chosen then format(
                'case when %s then trim_scale(round(%I%s, 6)) end',
                case kind.rule
                  when 'money' then 'not is_mixed'
@@ -71,15 +106,19 @@ as $$
                end,
                kind.measure,
                ' * ' || kind.factor || ' / nullif(' || quote_ident(kind.per) || ', 0)'
-             ) as value
+             ) end as value
         from public.metric_kinds() kind
+       cross join lateral (
+              select kind.metric_type in (select public.chosen_kinds(chosen)) as is_chosen
+            ) wanted
     ) figure;
 $$;
 
--- The facts of requests (those that their ads have on these days), as a query with parameters:
--- $1 platform, $2 requests, $3 days. Lateral and "offset 0" make every lookup one by its index.
--- Left to itself, the planner joins whole tables while their statistics are old, which is what
--- they are where much is written.
+-- The facts of requests (those of what they name, on these days), as a query with parameters:
+-- $1 platform, $2 requests, $3 days. Each fact comes once for a request, whatever number of the
+-- ids that it names match: by the narrowest. Lateral and "offset 0" make every lookup one by its
+-- index. Left to itself, the planner joins whole tables while their statistics are old, which is
+-- what they are where much is written.
 create or replace function public.facts_query()
 returns text
 language sql
@@ -90,19 +129,84 @@ as $query$
     select link.request_id, fact.*
       from unnest($2) wanted (request_id)
      cross join lateral (
-            select one.request_id, one.ad_id
+            select one.request_id, one.level, one.id
               from public.metric_ad_links one
              where one.platform = $1 and one.request_id = wanted.request_id and one.is_current
             offset 0
           ) link
      cross join lateral (
-            select row.date, row.account_id, row.ad_id, row.measures, row.currency, row.time_zone
+            select row.*
               from public.ad_metrics row
-             where row.platform = $1 and row.ad_id = link.ad_id and row.date = any ($3)
+             where link.level = 'ad'
+               and row.platform = $1 and row.ad_id = link.id and row.date = any ($3)
+            union all
+            select row.*
+              from public.ad_metrics row
+             where link.level in ('ad_group', 'asset_group')
+               and row.platform = $1 and row.ad_group_id = link.id and row.date = any ($3)
+               and (row.kind = 'asset_group') = (link.level = 'asset_group')
+               and not exists (
+                     select from public.metric_ad_links narrower
+                      where narrower.platform = $1
+                        and narrower.request_id = link.request_id
+                        and narrower.level = 'ad' and narrower.id = row.ad_id
+                        and narrower.is_current
+                     offset 0
+                   )
+            union all
+            select row.*
+              from public.ad_metrics row
+             where link.level = 'campaign'
+               and row.platform = $1 and row.campaign_id = link.id and row.date = any ($3)
+               and not exists (
+                     select from public.metric_ad_links narrower
+                      where narrower.platform = $1
+                        and narrower.request_id = link.request_id
+                        and (narrower.level = 'ad' and narrower.id = row.ad_id
+                             or narrower.level = case row.kind
+                                  when 'asset_group' then 'asset_group' else 'ad_group'
+                                end
+                                and narrower.id = row.ad_group_id)
+                        and narrower.is_current
+                     offset 0
+                   )
             offset 0
           ) fact
   $$;
 $query$;
+
+-- The requests that name an ad, its ad group (or asset group, as `kind` says) or its campaign.
+create or replace function public.naming_requests(
+  platform text,
+  kind text,
+  campaign_id text,
+  ad_group_id text,
+  ad_id text
+)
+returns setof uuid
+language sql
+stable
+set search_path = ''
+as $$
+  select distinct link.request_id
+    from (
+      values
+        ('ad', naming_requests.ad_id),
+        (case kind when 'asset_group' then 'asset_group' else 'ad_group' end,
+         naming_requests.ad_group_id),
+        ('campaign', naming_requests.campaign_id)
+    ) named (level, id)
+   cross join lateral (
+          select one.request_id
+            from public.metric_ad_links one
+           where one.platform = naming_requests.platform
+             and one.level = named.level
+             and one.id = named.id
+             and one.is_current
+          offset 0
+        ) link
+   where named.id <> '';
+$$;
 
 -- The figures that stand for requests and days, with the same parameters.
 create or replace function public.standing_query()
@@ -115,7 +219,8 @@ as $query$
     select figure.*
       from unnest($2) wanted (request_id)
      cross join lateral (
-            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail
+            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail,
+                   one.is_complete
               from public.performance_metrics one
              where one.request_id = wanted.request_id
                and one.platform = $1
@@ -132,7 +237,8 @@ $query$;
 create or replace function public.differing_requests(
   platform text,
   requests uuid[],
-  dates date[]
+  dates date[],
+  chosen text[]
 )
 returns uuid[]
 language plpgsql
@@ -143,7 +249,7 @@ set enable_mergejoin = off
 set work_mem = '16MB'
 as $$
 declare
-  of constant record := public.metric_expressions();
+  of constant record := public.metric_expressions(chosen);
   differing uuid[];
 begin
   execute format(
@@ -179,10 +285,12 @@ declare
 begin
   foreach brought in array array[
     'metric_kinds()',
-    'metric_expressions()',
+    'chosen_kinds(text[])',
+    'metric_expressions(text[])',
     'facts_query()',
+    'naming_requests(text, text, text, text, text)',
     'standing_query()',
-    'differing_requests(text, uuid[], date[])'
+    'differing_requests(text, uuid[], date[], text[])'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

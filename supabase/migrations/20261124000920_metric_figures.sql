@@ -43,11 +43,13 @@ $$;
 
 -- The figures of the requests on the days. What an ad lacks, the sum lacks; no row stands for an
 -- unknown value. Figures that are as they should be are not touched; rows that an older worker
--- left on the same keys go. Returns {"created", "updated", "deleted", "mixed_currency_days"}.
+-- left on the same keys go, and figures that are `chosen` no longer (null: none beyond the usual).
+-- Returns {"created", "updated", "deleted", "mixed_currency_days"}.
 create or replace function public.derive_metrics(
   platform text,
   requests uuid[],
   dates date[],
+  chosen text[],
   sync_id uuid,
   as_of timestamptz default now()
 )
@@ -59,7 +61,7 @@ set enable_mergejoin = off
 set work_mem = '16MB'
 as $$
 declare
-  of constant record := public.metric_expressions();
+  of constant record := public.metric_expressions(chosen);
   aged_requests uuid[];
   aged_dates date[];
   counts jsonb;
@@ -77,7 +79,7 @@ begin
      from public.metric_ad_links link
     where link.platform = derive_metrics.platform
       and link.request_id = any (requests)
-    order by link.request_id, link.ad_id
+    order by link.request_id, link.level, link.id
       for update;
   if exists (
     select from public.metric_ledger ledger where ledger.whole_from > any (dates)
@@ -94,10 +96,14 @@ begin
     totals as materialized (
       select request_id, date, count(*) as facts,
              min(coalesce(currency, '')) <> max(coalesce(currency, '')) as is_mixed,
-             min(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
-             min(time_zone) as time_zone,
-             (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone))
-               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone))
+             max(ad_id) as ad_id, min(account_id) as account_id, min(currency) as currency,
+             min(time_zone) as time_zone, bool_and(is_complete) as is_complete,
+             min(attribution) as attribution,
+             min(ad_id) = ''
+               or (min(ad_id), min(account_id), min(coalesce(currency, '')), min(time_zone),
+                   min(coalesce(attribution, '')))
+               <> (max(ad_id), max(account_id), max(coalesce(currency, '')), max(time_zone),
+                   max(coalesce(attribution, '')))
                as is_of_several,
              %2$s
         from facts
@@ -105,7 +111,14 @@ begin
     ),
     several as materialized (
       select facts.request_id, facts.date,
-             count(distinct facts.ad_id) as ads,
+             count(distinct facts.ad_id) filter (where facts.ad_id <> '') as ads,
+             jsonb_agg(
+               distinct jsonb_build_object('campaign_id', facts.campaign_id)
+                 || case when facts.ad_group_id <> ''
+                      then jsonb_build_object('asset_group_id', facts.ad_group_id) else '{}'
+                    end
+             ) filter (where facts.ad_id = '') as without_ads,
+             jsonb_agg(distinct facts.attribution) as attributions,
              jsonb_agg(distinct facts.account_id) as accounts,
              jsonb_agg(distinct facts.currency) as currencies,
              jsonb_agg(distinct facts.time_zone) as time_zones
@@ -122,11 +135,15 @@ begin
                'ads', coalesce(several.ads, 1),
                'ad_id', case when coalesce(several.ads, 1) = 1 then totals.ad_id end,
                'ad_name', name.name,
+               'without_ads', several.without_ads,
                'currency', case when not totals.is_mixed then totals.currency end,
                'currencies', case when totals.is_mixed then several.currencies end,
                'time_zones', coalesce(several.time_zones, jsonb_build_array(totals.time_zone)),
                'account_ids', coalesce(several.accounts, jsonb_build_array(totals.account_id))
-             )) as source_detail
+             )) as source_detail,
+             case when totals.attribution is not null then jsonb_build_object(
+               'attribution', coalesce(several.attributions, jsonb_build_array(totals.attribution))
+             ) end as attribution_detail
         from totals
         left join several
           on several.request_id = totals.request_id and several.date = totals.date
@@ -143,8 +160,12 @@ begin
        where (totals.request_id, totals.date) not in (select * from aged)
     ),
     expected as materialized (
-      select described.request_id, described.date, described.source_detail, figure.metric_type,
-             figure.value
+      select described.request_id, described.date, described.is_complete, figure.metric_type,
+             figure.value,
+             case when figure.metric_type in (%5$s) and attribution_detail is not null
+               then described.source_detail || attribution_detail
+               else described.source_detail
+             end as source_detail
         from described
        cross join lateral (values (%3$s)) figure (metric_type, value)
     ),
@@ -161,15 +182,17 @@ begin
        where expected.value is not null
          and (standing.id is null
               or standing.value is distinct from expected.value
+              or standing.is_complete is distinct from expected.is_complete
               or standing.source_detail is distinct from expected.source_detail)
     ),
     -- nobody else derives these requests now: a key that is free stays so
     inserted as (
       insert into public.performance_metrics (
-        request_id, platform, metric_type, value, date, source, source_detail, sync_id, derived,
-        created_at, updated_at
+        request_id, platform, metric_type, value, date, is_complete, source, source_detail,
+        sync_id, derived, created_at, updated_at
       )
-      select request_id, $1, metric_type, value, date, 'api_sync', source_detail, $4, true, $5, $5
+      select request_id, $1, metric_type, value, date, is_complete, 'api_sync', source_detail, $4,
+             true, $5, $5
         from differing
        where id is null
       returning 1
@@ -177,6 +200,7 @@ begin
     updated as (
       update public.performance_metrics figure
          set value = differing.value,
+             is_complete = differing.is_complete,
              source = 'api_sync',
              source_detail = differing.source_detail,
              sync_id = coalesce($4, figure.sync_id),
@@ -205,8 +229,7 @@ begin
                          where figure.request_id = wanted.request_id
                            and figure.platform = $1
                            and figure.date = any ($3)
-                           and figure.metric_type
-                               in (select kind.metric_type from public.metric_kinds() kind)
+                           and figure.metric_type in (select public.chosen_kinds($8))
                            and figure.source = 'api_sync'
                            and figure.derived is not true
                         offset 0
@@ -222,10 +245,10 @@ begin
              'mixed_currency_days', (select count(*) from totals where is_mixed)
            )
     $query$,
-    public.facts_query(), of.sums, of.figures, public.standing_query()
+    public.facts_query(), of.sums, of.figures, public.standing_query(), of.attributed
   )
   into counts
-  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates;
+  using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates, chosen;
   return counts;
 end
 $$;
@@ -236,7 +259,7 @@ declare
 begin
   foreach brought in array array[
     'aged_days(text, uuid[], date[])',
-    'derive_metrics(text, uuid[], date[], uuid, timestamptz)'
+    'derive_metrics(text, uuid[], date[], text[], uuid, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

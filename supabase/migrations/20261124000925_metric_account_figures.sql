@@ -22,14 +22,14 @@ set enable_nestloop = off
 as $$
   select array(
     select distinct link.request_id
-      from public.metric_names ad
+      from public.metric_names known
       join public.metric_ad_links link
         on link.platform = (account).platform
-       and link.ad_id = ad.id
+       and link.level = known.level
+       and link.id = known.id
        and link.is_current
-     where ad.platform = (account).platform
-       and ad.account_id = (account).account_id
-       and ad.level = 'ad'
+     where known.platform = (account).platform
+       and known.account_id = (account).account_id
        and (account_requests.after is null or link.request_id > account_requests.after)
      order by link.request_id
      limit most
@@ -43,6 +43,7 @@ create or replace function public.derive_account_days(
   days date[],
   after uuid,
   most integer,
+  chosen text[],
   lease interval,
   as_of timestamptz default now()
 )
@@ -59,7 +60,7 @@ begin
     return null;
   end if;
   requests := public.account_requests(account, derive_account_days.after, most);
-  return public.derive_metrics(account.platform, requests, days, account.sync_id, as_of)
+  return public.derive_metrics(account.platform, requests, days, chosen, account.sync_id, as_of)
     || jsonb_build_object(
          'after', case when cardinality(requests) = most then requests[most] end
        );
@@ -73,6 +74,7 @@ create or replace function public.check_account_days(
   days date[],
   after uuid,
   most integer,
+  chosen text[],
   lease interval,
   as_of timestamptz default now()
 )
@@ -99,8 +101,8 @@ begin
        and day.read_at is not null
   );
   return public.derive_metrics(
-    account.platform, public.differing_requests(account.platform, requests, known), known,
-    account.sync_id, as_of
+    account.platform, public.differing_requests(account.platform, requests, known, chosen), known,
+    chosen, account.sync_id, as_of
   ) || jsonb_build_object('after', case when cardinality(requests) = most then requests[most] end);
 end
 $$;
@@ -111,8 +113,8 @@ declare
 begin
   foreach brought in array array[
     'account_requests(public.metric_accounts, uuid, integer)',
-    'derive_account_days(uuid, date[], uuid, integer, interval, timestamptz)',
-    'check_account_days(uuid, date[], uuid, integer, interval, timestamptz)'
+    'derive_account_days(uuid, date[], uuid, integer, text[], interval, timestamptz)',
+    'check_account_days(uuid, date[], uuid, integer, text[], interval, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -1,4 +1,4 @@
--- Metrics, part 8a: which ads are ours.
+-- Metrics, part 8a: what is ours.
 --
 --   refresh_ad_links    makes the links what requests.metadata says now, in slices of requests
 --   settle_ad_links     figures of requests whose ads changed, in slices of days
@@ -9,9 +9,9 @@
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- A step over requests in order, at most `most` after `after`. `mapping_keys` has the key of
--- requests.metadata for each platform. Returns {"after", "arrived", "departed"}; "after" is null
--- when all are done.
+-- A step over requests in order, at most `most` after `after`. `mapping_keys` has the keys of
+-- requests.metadata, {<platform>: {<level>: <key>}}. Returns {"after", "arrived", "departed"};
+-- "after" is null when all are done.
 create or replace function public.refresh_ad_links(
   mapping_keys jsonb,
   after uuid default null,
@@ -36,11 +36,16 @@ begin
      order by request.id
      limit most
   );
-  with named as materialized (
-    select distinct key.platform collate "C" as platform, request.id as request_id,
-           ad.id collate "C" as ad_id
+  with key as materialized (
+    select platform.key collate "C" as platform, level.key collate "C" as level,
+           level.value as name
+      from jsonb_each(mapping_keys) platform
+     cross join lateral jsonb_each_text(platform.value) level
+  ),
+  named as materialized (
+    select distinct key.platform, request.id as request_id, key.level, ad.id collate "C" as id
       from public.requests request
-     cross join lateral jsonb_each_text(mapping_keys) key (platform, name)
+     cross join key
      cross join lateral (
              -- mostly it is the id itself
              select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
@@ -48,10 +53,12 @@ begin
              select public.ad_ids_in(request.metadata -> key.name)
               where request.metadata ->> key.name !~ '^[0-9]+$'
            ) ad (id)
-     where request.id = any (requests) and request.metadata ? key.name
+     where request.id = any (requests)
+       and request.metadata ?| array(select name from key)
+       and request.metadata ? key.name
   ),
   known as materialized (
-    select link.platform, link.request_id, link.ad_id
+    select link.platform, link.request_id, link.level, link.id
       from public.metric_ad_links link
      where link.request_id = any (requests)
        and link.is_current
@@ -60,21 +67,21 @@ begin
   arrived as materialized (select * from named except select * from known),
   departed as materialized (select * from known except select * from named),
   inserted as (
-    insert into public.metric_ad_links as link (platform, request_id, ad_id)
-    select arrived.platform, arrived.request_id, arrived.ad_id
+    insert into public.metric_ad_links as link (platform, request_id, level, id)
+    select arrived.platform, arrived.request_id, arrived.level, arrived.id
       from arrived
-     order by arrived.request_id, arrived.ad_id
+     order by arrived.request_id, arrived.level, arrived.id
     on conflict on constraint metric_ad_links_pkey do update set is_current = true
   ),
   dropped as (
     update public.metric_ad_links link
        set is_current = false
      where link.request_id = any (requests)
-       and (link.platform, link.request_id, link.ad_id) in (select * from departed)
+       and (link.platform, link.request_id, link.level, link.id) in (select * from departed)
   ),
   remembered as (
-    insert into public.metric_named_ads (platform, ad_id, named_at)
-    select distinct arrived.platform, arrived.ad_id, as_of from arrived
+    insert into public.metric_named_ads (platform, level, id, named_at)
+    select distinct arrived.platform, arrived.level, arrived.id, as_of from arrived
     on conflict do nothing
   ),
   unsettled as (
@@ -83,11 +90,7 @@ begin
     union
     select arrived.platform, arrived.request_id
       from arrived
-     where exists (
-             select from public.ad_metrics fact
-              where fact.platform = arrived.platform and fact.ad_id = arrived.ad_id
-             offset 0 -- looked up ad by ad: the ledger is never read as a whole
-           )
+     where public.newest_fact(arrived.platform, arrived.level, arrived.id) is not null
     on conflict on constraint metric_unsettled_requests_pkey do update set before = 'infinity'
   )
   select jsonb_build_object(
@@ -100,10 +103,55 @@ begin
 end
 $$;
 
--- A step over some days of one request, at most some `most` facts. Returns
+-- The newest day before `before` of which the ledger has something at that level; null for none.
+create or replace function public.newest_fact(
+  platform text,
+  level text,
+  id text,
+  before date default 'infinity'
+)
+returns date
+language sql
+stable
+set search_path = ''
+as $$
+  select case newest_fact.level
+           when 'ad' then (
+             select fact.date
+               from public.ad_metrics fact
+              where fact.platform = newest_fact.platform
+                and fact.ad_id = newest_fact.id
+                and fact.date < before
+              order by fact.date desc
+              limit 1
+           )
+           when 'campaign' then (
+             select fact.date
+               from public.ad_metrics fact
+              where fact.platform = newest_fact.platform
+                and fact.campaign_id = newest_fact.id
+                and fact.date < before
+              order by fact.date desc
+              limit 1
+           )
+           else (
+             select fact.date
+               from public.ad_metrics fact
+              where fact.platform = newest_fact.platform
+                and fact.ad_group_id = newest_fact.id
+                and fact.date < before
+              order by fact.date desc
+              limit 1
+           )
+         end;
+$$;
+
+-- A step over some days of one request, at most some `most` facts. `chosen` are figures beyond the
+-- usual ones (null: none). Returns
 --   {"is_finished", "created", "updated", "deleted", "mixed_currency_days"}.
 create or replace function public.settle_ad_links(
   most integer,
+  chosen text[] default null,
   as_of timestamptz default now()
 )
 returns jsonb
@@ -113,7 +161,6 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
   one public.metric_unsettled_requests;
-  ads integer;
   newest date;
   oldest date;
 begin
@@ -126,16 +173,9 @@ begin
     return '{"is_finished": true}';
   end if;
 
-  select count(*), max(fact.date)
-    into ads, newest
+  select max(public.newest_fact(one.platform, link.level, link.id, one.before))
+    into newest
     from public.metric_ad_links link
-    left join lateral (
-           select row.date
-             from public.ad_metrics row
-            where row.platform = one.platform and row.ad_id = link.ad_id and row.date < one.before
-            order by row.date desc
-            limit 1
-         ) fact on true
    where link.platform = one.platform and link.request_id = one.request_id;
   -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
   select greatest(newest, max(figure.date))
@@ -156,14 +196,29 @@ begin
      where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
     return '{"is_finished": false, "created": 0, "updated": 0, "deleted": 0}';
   end if;
-  oldest := newest - least(greatest(most / greatest(ads, 1), 1), 400) + 1;
+  execute format(
+    $query$
+    select case when max(told.facts) > $4 then min(told.date) filter (where told.facts <= $4)
+             else $5 end
+      from (
+        select fact.date, sum(count(*)) over (order by fact.date desc) as facts
+          from (%s) fact
+         group by fact.date
+      ) told
+    $query$,
+    public.facts_query()
+  )
+  into oldest
+  using one.platform, array[one.request_id],
+        array(select newest - number from generate_series(0, 399) number), most, newest - 399;
+  oldest := coalesce(oldest, newest);
   update public.metric_unsettled_requests unsettled
      set before = oldest
    where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
   return public.derive_metrics(
     one.platform, array[one.request_id],
     array(select day::date from generate_series(oldest, newest, interval '1 day') day),
-    null, as_of
+    chosen, null, as_of
   ) || '{"is_finished": false}';
 end
 $$;
@@ -174,7 +229,8 @@ declare
 begin
   foreach brought in array array[
     'refresh_ad_links(jsonb, uuid, integer, timestamptz)',
-    'settle_ad_links(integer, timestamptz)'
+    'newest_fact(text, text, text, date)',
+    'settle_ad_links(integer, text[], timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

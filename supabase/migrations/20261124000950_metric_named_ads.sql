@@ -1,18 +1,19 @@
--- Metrics, part 8b: the ads to be stored, and what no request names.
+-- Metrics, part 8b: what is to be stored, and what no request names.
 --
---   load_named_ads                         the ads to be stored, for a sync
---   store_unnamed_ads, forget_unnamed_ads  the ads of an account that no request names
+--   load_named_ads                         what is to be stored, for a sync
+--   store_unnamed_ads, forget_unnamed_ads  what of an account no request names
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The ids of the ads to be stored, in order, at most `most` after `after`, as {"ads": [...],
+-- The ids of what is to be stored, in order, at most `most` after `after` ({"level", "id"}; null
+-- for the first page), as {"named": {<level>: [<id>]}, "after": where to go on, null at the end,
 -- "is_newly_named": whether the account reported one of them before it was named}.
 create or replace function public.load_named_ads(
   platform text,
   account_id text,
-  after text default '',
+  after jsonb default null,
   most integer default 20000,
   as_of timestamptz default now()
 )
@@ -21,36 +22,63 @@ language sql
 stable
 set search_path = ''
 as $$
+  with page as materialized (
+    select named.level, named.id
+      from public.metric_named_ads named
+     where named.platform = load_named_ads.platform
+       and (named.level, named.id)
+           > (coalesce(load_named_ads.after ->> 'level', ''),
+              coalesce(load_named_ads.after ->> 'id', ''))
+     order by named.level, named.id
+     limit most
+  )
   select jsonb_build_object(
-    'ads', coalesce(
+    'named', coalesce(
       (
-        select jsonb_agg(page.ad_id order by page.ad_id)
+        select jsonb_object_agg(of_level.level, of_level.ids)
           from (
-            select named.ad_id
-              from public.metric_named_ads named
-             where named.platform = load_named_ads.platform
-               and named.ad_id > load_named_ads.after
-             order by named.ad_id
-             limit most
-          ) page
+            select page.level, jsonb_agg(page.id order by page.id) as ids
+              from page
+             group by page.level
+          ) of_level
       ),
-      '[]'
+      '{}'
+    ),
+    'after', (
+      select to_jsonb(page) from page where (select count(*) from page) = most
+       order by page.level desc, page.id desc limit 1
     ),
     'is_newly_named', exists (
       select
-        from public.metric_unnamed_ads unnamed
+        from (
+          select 'ad' as level, unnamed.ad_id as id
+            from public.metric_unnamed_ads unnamed
+           where unnamed.platform = load_named_ads.platform
+             and unnamed.account_id = load_named_ads.account_id
+          union all
+          select case unnamed.kind when 'asset_group' then 'asset_group' else 'ad_group' end,
+                 unnamed.ad_group_id
+            from public.metric_unnamed_ads unnamed
+           where unnamed.platform = load_named_ads.platform
+             and unnamed.account_id = load_named_ads.account_id
+          union all
+          select 'campaign', unnamed.campaign_id
+            from public.metric_unnamed_ads unnamed
+           where unnamed.platform = load_named_ads.platform
+             and unnamed.account_id = load_named_ads.account_id
+        ) told
         join public.metric_named_ads named
-          on named.platform = unnamed.platform and named.ad_id = unnamed.ad_id
-       where unnamed.platform = load_named_ads.platform
-         and unnamed.account_id = load_named_ads.account_id
+          on named.platform = load_named_ads.platform
+         and named.level = told.level
+         and named.id = told.id
     )
   );
 $$;
 
--- What a sync read of ads that no request names: [{"ad_id", "ad_name", "campaign_id",
--- "campaign_name", "spend", "currency", "first_date", "last_date"}]. `mode` says how much of the
--- look-back that is: whole; part, where several syncs read it together; or recent, which adds
--- ads that are new.
+-- What a sync read that no request names: [{"campaign_id", "ad_group_id", "ad_id", "kind",
+-- "campaign_name", "ad_group_name", "ad_name", "spend", "currency", "first_date", "last_date"}].
+-- `mode` says how much of the look-back that is: whole; part, where several syncs read it together;
+-- or recent, which adds what is new.
 create or replace function public.store_unnamed_ads(
   token uuid,
   mode text,
@@ -70,21 +98,24 @@ begin
     return null;
   end if;
   insert into public.metric_unnamed_ads as known (
-    platform, account_id, ad_id, ad_name, campaign_id, campaign_name, spend, currency,
-    first_date, last_date, round_started_at
+    platform, account_id, campaign_id, ad_group_id, ad_id, kind, campaign_name, ad_group_name,
+    ad_name, spend, currency, first_date, last_date, round_started_at
   )
-  select account.platform, account.account_id, told.ad_id, told.ad_name, told.campaign_id,
-         told.campaign_name, told.spend, told.currency, told.first_date, told.last_date,
+  select account.platform, account.account_id, told.campaign_id, told.ad_group_id, told.ad_id,
+         told.kind, told.campaign_name, told.ad_group_name, told.ad_name, told.spend,
+         told.currency, told.first_date, told.last_date,
          coalesce(account.round_started_at, account.attempted_at)
     from jsonb_to_recordset(ads) told (
-           ad_id text, ad_name text, campaign_id text, campaign_name text, spend numeric,
-           currency text, first_date date, last_date date
+           campaign_id text, ad_group_id text, ad_id text, kind text, campaign_name text,
+           ad_group_name text, ad_name text, spend numeric, currency text, first_date date,
+           last_date date
          )
-   order by told.ad_id
+   order by told.campaign_id, told.ad_group_id, told.ad_id
   on conflict on constraint metric_unnamed_ads_pkey do update
-    set ad_name = excluded.ad_name,
-        campaign_id = excluded.campaign_id,
+    set kind = excluded.kind,
         campaign_name = excluded.campaign_name,
+        ad_group_name = excluded.ad_group_name,
+        ad_name = excluded.ad_name,
         currency = excluded.currency,
         spend = case
           when mode = 'whole' or known.round_started_at <> excluded.round_started_at
@@ -109,20 +140,20 @@ begin
     where mode = 'part'
        or (mode = 'recent' and known.last_date < excluded.last_date)
        or (mode = 'whole'
-           and (known.ad_name, known.campaign_id, known.campaign_name, known.spend,
+           and (known.kind, known.campaign_name, known.ad_group_name, known.ad_name, known.spend,
                 known.currency, known.first_date, known.last_date)
                is distinct from
-               (excluded.ad_name, excluded.campaign_id, excluded.campaign_name, excluded.spend,
-                excluded.currency, excluded.first_date, excluded.last_date));
+               (excluded.kind, excluded.campaign_name, excluded.ad_group_name, excluded.ad_name,
+                excluded.spend, excluded.currency, excluded.first_date, excluded.last_date));
   return true;
 end
 $$;
 
--- Ads that a complete reading of the look-back did not have: all but `kept`; with null, those of
--- earlier rounds than this one.
+-- What a complete reading of the look-back did not have: all but `kept` ([{"campaign_id",
+-- "ad_group_id", "ad_id"}]); with null, that of earlier rounds than this one.
 create or replace function public.forget_unnamed_ads(
   token uuid,
-  kept text[],
+  kept jsonb,
   lease interval,
   as_of timestamptz default now()
 )
@@ -143,7 +174,12 @@ begin
      and case
            when kept is null then known.round_started_at
                 < coalesce(account.round_started_at, account.attempted_at)
-           else known.ad_id <> all (kept)
+           else (known.campaign_id, known.ad_group_id, known.ad_id) not in (
+             select told.campaign_id, told.ad_group_id, told.ad_id
+               from jsonb_to_recordset(kept) told (
+                      campaign_id text, ad_group_id text, ad_id text
+                    )
+           )
          end;
   return true;
 end
@@ -154,9 +190,9 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'load_named_ads(text, text, text, integer, timestamptz)',
+    'load_named_ads(text, text, jsonb, integer, timestamptz)',
     'store_unnamed_ads(uuid, text, jsonb, interval, timestamptz)',
-    'forget_unnamed_ads(uuid, text[], interval, timestamptz)'
+    'forget_unnamed_ads(uuid, jsonb, interval, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -120,6 +120,7 @@ as $$
                'last_status', last.status,
                'until', waits.until,
                'unread_days', unread.days,
+               'total_difference', last.details ->> 'total_difference',
                'reason', coalesce(
                  case when way.is_parked then state.parked_reason end,
                  case when way.paused_until is not null then pause.reason end,

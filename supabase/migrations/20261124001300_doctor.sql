@@ -225,6 +225,10 @@ as $$
                    'last_status', last.status,
                    'last_error', last.error_message,
                    'requests', last.details -> 'requests',
+                   'spend_total', last.details -> 'spend_total',
+                   'total_difference', last.details -> 'total_difference',
+                   'days_that_differ', last.details -> 'days_that_differ',
+                   'reports_left_out', last.details -> 'reports_left_out',
                    'unread_days', (
                      select jsonb_object_agg(day.date, day.problem)
                        from public.metric_days day

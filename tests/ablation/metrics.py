@@ -117,7 +117,7 @@ ABLATIONS = (
         (
             Cut(
                 FIGURES,
-                "order by link.request_id, link.ad_id\n      for update;",
+                "order by link.request_id, link.level, link.id\n      for update;",
                 ";",
             ),
         ),

@@ -172,8 +172,8 @@ def queries() -> list[str]:
 @pytest.mark.parametrize("query", queries(), ids=lambda query: " ".join(query.split())[:40])
 def test_a_query_works_as_shown(query: str, stack: LocalStack) -> None:
     stack.connection.execute(
-        "insert into metric_ad_links (platform, request_id, ad_id) "
-        "select 'meta', id, '1' from requests limit 1"
+        "insert into metric_ad_links (platform, request_id, level, id) "
+        "select 'meta', id, 'ad', '1' from requests limit 1"
     )
     for name, where in IDS.items():
         row = stack.connection.execute(where.encode()).fetchone()

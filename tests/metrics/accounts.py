@@ -15,6 +15,7 @@ from local.distribute import sqs_event
 from local.fakes.ad_facts import Facts, Platform, facts, generated_ad_id
 from local.invoke import REGION
 from local.stack import Running
+from workers.metrics.facts import Level
 from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
 from workers.metrics.platforms import MAPPING_KEYS, PLATFORMS
@@ -85,17 +86,22 @@ def connect_account(
     ).fetchone()
     assert found is not None
     requests = {
-        _name_ads(connection, PLATFORMS[platform].mapping_key, ids): ids
+        _name_ads(connection, PLATFORMS[platform].mapping_keys["ad"], ids): ids
         for ids in _shared_out(platform, named)
     }
     connection.execute("analyze")
     return Account(platform, found[0], requests)
 
 
+def keys_as_json() -> dict[str, dict[Level, str]]:
+    """The keys of requests.metadata, as refresh_ad_links takes them."""
+    return {platform: dict(levels) for platform, levels in MAPPING_KEYS.items()}
+
+
 def sync_event(connection: psycopg.Connection[Any]) -> dict[str, Any]:
     """Plans the connection, whether it is due or not: the event that Lambda makes of it."""
     connection.execute("update platform_connections set last_synced_at = null")
-    connection.execute("select refresh_ad_links(%s, null, 1000000)", (Jsonb(dict(MAPPING_KEYS)),))
+    connection.execute("select refresh_ad_links(%s, null, 1000000)", (Jsonb(keys_as_json()),))
     found = connection.execute(
         "select plan_metric_syncs(10, %s::interval, %s::interval)",
         (f"{LEASE_SECONDS} seconds", f"{SYNC_SECONDS} seconds"),

@@ -50,7 +50,7 @@ class Side:
 
     @property
     def mapping_key(self) -> str:
-        return PLATFORMS[self.name].mapping_key
+        return PLATFORMS[self.name].mapping_keys["ad"]
 
     def ad_id(self, number: int) -> str:
         """The id of the account's ad of that number, from 1."""

@@ -148,7 +148,7 @@ def test_what_somebody_deleted_or_changed_comes_back(world: World, side: Side, h
 
 
 class Forgetful(requests.Session):
-    """So many answers of the reporting call hold no rows."""
+    """So many answers to reports by ad hold no rows."""
 
     def __init__(self, world: World, times: int) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class Forgetful(requests.Session):
         self._ads = world.meta.app.state()["accounts"]["1001"]["ads"]
 
     def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
-        if "insights" not in str(url) or self._left == 0:
+        if rest.get("params", {}).get("level") != "ad" or self._left == 0:
             return super().request(method, url, **rest)
         self._left -= 1
         self._world.change_account(self._world.meta, "1001", ads=[])

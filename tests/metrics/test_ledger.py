@@ -17,10 +17,11 @@ from psycopg.types.json import Jsonb
 
 from tests.database.agency import NOW
 from tests.metrics.world import TODAY, Served, World
+from workers.metrics.planning import refresh_links
 from workers.metrics.platforms import MAPPING_KEYS
 
 AD = "23851000000000001"
-DERIVE = "select derive_account_days(%s, %s, null, 10, '6 minutes', %s)"
+DERIVE = "select derive_account_days(%s, %s, null, 10, null, '6 minutes', %s)"
 DAYS = [TODAY - timedelta(days=number) for number in range(4)]
 FACTS = st.fixed_dictionaries(
     {
@@ -49,7 +50,7 @@ def begin(world: World, connection: str) -> str:
 
 
 def refresh(world: World) -> None:
-    world.database.call("refresh_ad_links", mapping_keys=dict(MAPPING_KEYS))
+    refresh_links(world.database, MAPPING_KEYS)
 
 
 def settle(world: World, most: int = 1000) -> int:
@@ -78,7 +79,8 @@ def store(
         )
     world.database.call(
         "store_metric_days", token=token, lease="6 minutes", days=[f"{day}" for day in days],
-        account={"currency": "EUR", "time_zone": "Europe/Oslo"}, rows=pieces[0],
+        account={"currency": "EUR", "time_zone": "Europe/Oslo", "today": f"{TODAY}"},
+        kinds=["ad", "asset_group", "campaign"], rows=pieces[0],
         names=[
             {"level": "ad", "id": ad, "name": ad} for ad in sorted({one["ad_id"] for one in rows})
         ],
@@ -94,7 +96,7 @@ def derive(
     while True:
         step = world.database.call(
             f"{how}_account_days", token=token, days=[f"{day}" for day in days], after=after,
-            most=most, lease="6 minutes",
+            most=most, chosen=[], lease="6 minutes",
         )  # fmt: skip
         after = step.pop("after")
         counts.update(step)
@@ -338,8 +340,8 @@ def test_a_request_can_be_deleted(world: World) -> None:
 def test_what_metadata_may_hold(world: World, metadata: Any, found: set[str]) -> None:
     world.agency.request(metadata=Jsonb(metadata))
     refresh(world)
-    rows = world.rows("select ad_id from metric_ad_links where platform = 'meta'")
-    assert {one["ad_id"] for one in rows} == found
+    rows = world.rows("select level, id from metric_ad_links where platform = 'meta'")
+    assert {(one["level"], one["id"]) for one in rows} == {("ad", id_) for id_ in found}
 
 
 def test_more_links_than_the_apis_row_cap_are_loaded(world: World) -> None:
@@ -351,18 +353,19 @@ def test_more_links_than_the_apis_row_cap_are_loaded(world: World) -> None:
     steps, after = 0, None
     while not steps or after:
         after = world.database.call(
-            "refresh_ad_links", mapping_keys=dict(MAPPING_KEYS), after=after, most=700
+            "refresh_ad_links", mapping_keys={"meta": {"ad": "meta_ad_id"}}, after=after, most=700
         )["after"]
         steps += 1
     assert steps == 5
     loaded: list[str] = []
-    page = [""]
-    while page:
+    after, pages = None, 0
+    while not pages or after:
         page = world.database.call(
-            "load_named_ads", platform="meta", account_id="1",
-            after=loaded[-1] if loaded else "", most=1100,
-        )["ads"]  # fmt: skip
-        loaded += page
+            "load_named_ads", platform="meta", account_id="1", after=after, most=1100
+        )
+        loaded += page["named"]["ad"]
+        after, pages = page["after"], pages + 1
+    assert pages == 3
     assert len(set(loaded)) == len(loaded) == 3000
 
 

@@ -16,10 +16,10 @@ from workers.metrics.planning import LEASE_SECONDS
 
 # What each platform is asked in a sync of two windows, by the last part of the path.
 REQUESTS = {
-    "meta": ("account 1", "insights 1", "insights 2"),
-    "google_ads": ("token 1", "googleAds 1", "googleAds 2", "googleAds 3"),
-    "tiktok": ("info 1", "get 1", "get 2"),
-    "linkedin": ("token 1", "account 1", "adAnalytics 1", "adAnalytics 2"),
+    "meta": ("account 1", *(f"insights {number}" for number in range(1, 5))),
+    "google_ads": ("token 1", *(f"googleAds {number}" for number in range(1, 8))),
+    "tiktok": ("info 1", *(f"get {number}" for number in range(1, 7)), "list 1", "list 2"),
+    "linkedin": ("token 1", "account 1", *(f"adAnalytics {number}" for number in range(1, 5))),
 }
 
 
@@ -51,7 +51,8 @@ def test_the_steps_are_those_of_a_sync(world: World, side: Side) -> None:
 
 @pytest.mark.parametrize(
     ("platform", "step"),
-    [(name, step) for name in REQUESTS if name != "meta" for step in requests_of(name)],
+    # after one request is before the next
+    [(name, f"after {one}") for name in REQUESTS if name != "meta" for one in REQUESTS[name]],
 )
 def test_after_a_kill_the_next_sync_is_complete(world: World, platform: str, step: str) -> None:
     side = SIDES[platform]

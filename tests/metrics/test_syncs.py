@@ -148,7 +148,7 @@ def test_an_account_that_is_too_large_for_its_window_gets_narrower_ones(world: W
         world.session = slow
         while not statuses or statuses[-1] == "partial":
             statuses.append(world.sync(order_for(world, connection), seconds=60).status)
-            assert len(statuses) < 12
+            assert len(statuses) < 20
             world.later(timedelta(minutes=10))
     assert statuses[-1] == "success"
     assert world.figures() == world.expected(served)

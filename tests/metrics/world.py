@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -13,7 +13,8 @@ import requests
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from local.fakes.ad_facts import Facts, truth
+from local.fakes.ad_facts import WINDOWS, AdRecord, Facts, named_records
+from local.fakes.ad_facts import Platform as FakePlatform
 from local.fakes.linkedin import reported_cost
 from local.http_server import HttpServer
 from tests.conftest import Api
@@ -52,17 +53,28 @@ SECRETS = (
     LINKEDIN_REFRESH, LINKEDIN_SECRET, "AQlocalLinkedinAccessToken",
 )  # fmt: skip
 
+USUAL = ("impressions", "clicks", "spend", "reach", "cpm", "cpc", "ctr")
+MONEY = ("spend", "conversion_value")
+# A sum times that over another one.
+RATIOS = {
+    "cpm": ("spend", "impressions", 1000), "cpc": ("spend", "clicks", 1),
+    "ctr": ("clicks", "impressions", 100), "cost_per_conversion": ("spend", "conversions", 1),
+    "roas": ("conversion_value", "spend", 1), "frequency": ("impressions", "reach", 1),
+}  # fmt: skip
+
 # One request, day and metric type to its value.
 Figures = dict[tuple[str, date, str], Decimal]
 
 
 @dataclass(frozen=True)
 class Served:
-    """One ad of one account that serves a request; `platform` as `World.servers` has it."""
+    """An ad of one account that serves a request, or what else of it is named at some level;
+    `platform` as `World.servers` has it."""
 
-    platform: str
+    platform: FakePlatform
     account_id: str
     ad_id: str
+    level: str = "ad"
 
 
 class Sent:
@@ -219,7 +231,9 @@ class World:
     def plan(self, concurrency: int = 10) -> tuple[list[SyncOrder], Plan]:
         """One pass of the plan: what it sent, and what it says."""
         sent = Sent()
-        plan = plan_syncs(self.database, sent, MAPPING_KEYS, concurrency)
+        plan = plan_syncs(
+            self.database, sent, MAPPING_KEYS, concurrency, self.settings.metrics_figures
+        )
         return sent.orders, plan
 
     def sync(self, order: SyncOrder, seconds: float = PLENTY) -> SyncReport:
@@ -351,31 +365,68 @@ class World:
                     found[request_id, day, kind] = value
         return found
 
+    def chosen(self, *figures: str) -> None:
+        """From now on these are derived beyond the usual ones."""
+        self.settings = replace(self.settings, metrics_figures=figures)
+
     def _expected_day(self, ads: list[Served], day: date) -> dict[str, Decimal]:
-        facts = []
-        currencies = set()
-        for ad in ads:
-            account = self.servers[ad.platform].app.state()["accounts"][ad.account_id]
-            one = truth(ad.account_id, account, ad.ad_id, day)
-            if one is not None:
-                facts.append((ad, one, account))
-                currencies.add(account["currency"])
-        if not facts:
+        rows: dict[str, tuple[str, dict[str, Decimal]]] = {}
+        for named in ads:
+            account = self.servers[named.platform].app.state()["accounts"][named.account_id]
+            for record in named_records(
+                named.platform, named.account_id, account, named.level, named.ad_id
+            ):
+                found = self._measures(named.platform, record, day)
+                if found is not None:
+                    # each counts once, whatever number of names lead to it
+                    rows[f"{named.platform}/{record.seed}"] = (account["currency"], found)
+        if not rows:
             return {}
-        impressions = Decimal(sum(one.impressions for _, one, _ in facts))
-        clicks = Decimal(sum(one.clicks for _, one, _ in facts))
-        found = {"impressions": impressions, "clicks": clicks}
-        if impressions:
-            found["ctr"] = _six(clicks * 100 / impressions)
-        if len(currencies) == 1:
-            spend = sum((_spend(ad.platform, one) for ad, one, _ in facts), Decimal())
-            found["spend"] = _six(spend)
-            if impressions:
-                found["cpm"] = _six(spend * 1000 / impressions)
-            if clicks:
-                found["cpc"] = _six(spend / clicks)
-        if len(facts) == 1 and facts[0][0].platform != "google":
-            found["reach"] = Decimal(facts[0][1].reach)
+        measures = [found for _, found in rows.values()]
+        sums = {
+            name: sum((one[name] for one in measures), Decimal())
+            for name in measures[0]
+            if all(name in one for one in measures)
+        }
+        if len({currency for currency, _ in rows.values()}) > 1:
+            sums = {name: one for name, one in sums.items() if name not in MONEY}
+        if len(rows) > 1:
+            sums.pop("reach", None)
+        for name, (over, under, times) in RATIOS.items():
+            if over in sums and sums.get(under):
+                sums[name] = sums[over] * times / sums[under]
+        return {
+            name: _six(one)
+            for name, one in sums.items()
+            if name in USUAL or name in self.settings.metrics_figures
+        }
+
+    def _measures(
+        self, platform: FakePlatform, record: AdRecord, day: date
+    ) -> dict[str, Decimal] | None:
+        """What the platform tells of an ad, an asset group or a campaign and day, by hand."""
+        facts = record.on(day.toordinal())
+        if facts is None:
+            return None
+        window = int(record.attribution[0]) if platform == "meta" else WINDOWS.get(platform, 0)
+        more = record.more_on(day.toordinal(), self.now.date().toordinal(), window)
+        found = {"spend": _spend(platform, facts)}
+        if platform != "tiktok" or record.kind == "ad":
+            found |= {"impressions": Decimal(facts.impressions), "clicks": Decimal(facts.clicks)}
+            if record.kind == "ad":
+                found["video_views"] = Decimal(more.video_views)
+                if platform != "google":
+                    found["reach"] = Decimal(facts.reach)
+                    clicks = facts.clicks if platform == "tiktok" else more.link_clicks
+                    found["link_clicks"] = Decimal(clicks)
+        if platform == "google":  # shares a conversion between clicks
+            found["conversions"] = Decimal(more.halves) / 2
+            found["conversion_value"] = Decimal(more.half_cents) / 200
+            if record.kind == "campaign" and not record.has_asset_groups:
+                found["video_views"] = Decimal(more.video_views)
+        else:
+            found["conversions"] = Decimal(len(more.events))
+            found["conversion_value"] = Decimal(sum(one.cents for one in more.events)) / 100
         return found
 
 

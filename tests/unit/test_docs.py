@@ -105,8 +105,10 @@ def test_the_settings_table_is_that_of_the_code(kind: type[Any]) -> None:
     rows = []
     for setting in fields(kind):
         default = setting.default
-        if default is MISSING or default is None:
+        if default is MISSING or default is None or default == ():
             shown = "required" if default is MISSING else "none"
+        elif isinstance(default, tuple):
+            shown = f"`{', '.join(default)}`"
         else:
             is_number = isinstance(default, int | float) and not isinstance(default, bool)
             shown = f"`{default:g}`" if is_number else f"`{default}`".replace("True", "true")

@@ -67,6 +67,8 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("GOOGLE_CLIENT_SECRET", "GOCSPX-\nhunter2", "a line break"),
         ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "cannot be seen"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
+        ("METRICS_FIGURES", "conversions, hunter2", "these alone: conversions, "),
+        ("META_CONVERSION_ACTIONS", "purchase, hunter2!", "action types"),
     ],
 )
 def test_what_is_malformed_is_named_without_its_value(name: str, value: str, told: str) -> None:
@@ -74,6 +76,18 @@ def test_what_is_malformed_is_named_without_its_value(name: str, value: str, tol
         load_settings({**GOOD, name: value})
     assert told in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_list_is_read_however_it_is_written() -> None:
+    loaded = load_settings(
+        {
+            **GOOD,
+            "METRICS_FIGURES": " roas,conversions roas",
+            "META_CONVERSION_ACTIONS": "lead,lead",
+        }
+    )
+    assert loaded.metrics_figures == ("conversions", "roas")
+    assert loaded.meta_conversion_actions == ("lead",)
 
 
 def test_what_is_set_to_nothing_is_not_set() -> None:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="DataclassInstance")
 
+# What METRICS_FIGURES may name.
+OPTIONAL_FIGURES: Final = (
+    "conversions", "conversion_value", "cost_per_conversion", "roas", "link_clicks", "video_views",
+    "frequency",
+)  # fmt: skip
 # Not a setting of any worker: the owner's password of the database is for the operator alone.
 DATABASE_URL: Final = "SUPABASE_DB_URL"
 _WHERE: Final = "the session pooler's connection string, from Connect on the project's page"
@@ -139,6 +144,23 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def _some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(value: str) -> tuple[str, ...]:
+        names = [name for name in re.split(r"[,\s]+", value) if name]
+        if set(names) - set(choices):
+            raise ValueError(f"may name these alone: {', '.join(choices)}")
+        return tuple(choice for choice in choices if choice in names)
+
+    return parse
+
+
+def _action_types(value: str) -> tuple[str, ...]:
+    names = [name for name in re.split(r"[,\s]+", value) if name]
+    if not names or not all(re.fullmatch(r"[a-z0-9_.:]+", name, re.I) for name in names):
+        raise ValueError("must be Meta's action types with commas in between")
+    return tuple(dict.fromkeys(names))
 
 
 def switch(value: str) -> bool:
@@ -273,6 +295,16 @@ class Settings:
         "days, today among them, that accounts which are synced more than once a day read each "
         "time; the whole look-back they read once a day (0: each time)",
         default=3,
+    )
+    metrics_figures: tuple[str, ...] = setting(
+        _some_of(*OPTIONAL_FIGURES),
+        "figures to derive beyond the usual seven, with commas in between",
+        default=(),
+    )
+    meta_conversion_actions: tuple[str, ...] = setting(
+        _action_types,
+        "the action types that count as conversions on Meta, with commas in between",
+        default=("omni_purchase", "lead"),
     )
     archive_bucket_name: str | None = setting(
         text,

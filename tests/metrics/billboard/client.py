@@ -16,13 +16,15 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Level
 from workers.metrics.platforms.protocol import (
+    ADS,
     Account,
     Answer,
     Ask,
     Connection,
     Page,
+    Report,
     Request,
     account_digits,
     amount,
@@ -47,7 +49,9 @@ class Billboard:
 
     name: ClassVar[str] = "billboard"
     aliases: ClassVar[tuple[str, ...]] = ()
-    mapping_key: ClassVar[str] = "billboard_ad_id"
+    mapping_keys: ClassVar[Mapping[Level, str]] = {"ad": "billboard_ad_id"}
+    reports: ClassVar[tuple[Report, ...]] = (ADS,)
+    attribution_days: ClassVar[int] = 0
     longest_window: ClassVar[int | None] = None
     page_size: ClassVar[int] = 500
     smallest_page: ClassVar[int] = 50
@@ -85,11 +89,15 @@ class Billboard:
         except KeyError as missing:
             raise malformed(f"the account's answer lacks {missing}") from None
 
-    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+    def ask_page(
+        self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
+    ) -> Request:
         days = {"since": f"{window.since}", "until": f"{window.until}"}
         return self._get("/days", **days, size=str(page_size), page=cursor or "1")
 
-    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+    def read_pages(
+        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+    ) -> Iterator[Page]:
         told = _object(answer)
         if not isinstance(told.get("rows"), list):
             raise malformed("the answer has no rows")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Named
 from workers.metrics.matching import UNMATCHED_EXAMPLES, Day, Tally, WindowRows, names_in
 from workers.metrics.windows import Window
 
@@ -25,11 +25,12 @@ ROWS = st.builds(
     ),
     campaign_id=st.sampled_from(["", "5"]),
     ad_group_id=st.sampled_from(["", "7"]),
+    kind=st.just("ad"),
 )
 
 
 def read(rows: list[AdDay], *ours: str) -> WindowRows:
-    found = WindowRows(WINDOW, ours)
+    found = WindowRows(WINDOW, Named(frozenset(ours)))
     found.add(rows)
     return found
 
@@ -40,7 +41,7 @@ def test_every_row_is_ours_or_counted(rows: list[AdDay], ours: set[str]) -> None
     assert [row for day in WINDOW.days for row in found.days[day].rows] == [
         row for day in WINDOW.days for row in rows if row.day == day and row.ad_id in ours
     ]
-    assert set(found.unnamed) == {row.ad_id for row in rows} - ours
+    assert {ad for _, _, ad in found.unnamed} == {row.ad_id for row in rows} - ours
     assert found.rows_read == len(rows)
     assert found.rows_named == sum(row.ad_id in ours for row in rows)
     spent = sum((row.spend for row in rows), Decimal())
@@ -70,6 +71,7 @@ CHANGES = [
     {"ad_group_id": "8"},
     {"campaign_id": "8"},
     {"kind": "asset_group"},
+    {"attribution": "7d_click"},
 ]
 
 
@@ -92,8 +94,9 @@ def test_what_no_request_names_is_one_row_per_ad() -> None:
     tally.count(read([row, row._replace(day=FIRST + timedelta(days=1))]))
     (ad,) = tally.unnamed.values()
     assert ad.as_json() == {
-        "ad_id": "1", "ad_name": "New", "campaign_id": "5", "campaign_name": "Sale",
-        "currency": "EUR", "spend": "4.50", "first_date": "2025-01-01", "last_date": "2025-01-03",
+        "campaign_id": "5", "ad_group_id": "", "ad_id": "1", "kind": "ad",
+        "campaign_name": "Sale", "ad_group_name": None, "ad_name": "New", "currency": "EUR",
+        "spend": "4.50", "first_date": "2025-01-01", "last_date": "2025-01-03",
     }  # fmt: skip
 
 
@@ -108,7 +111,7 @@ def test_the_log_names_those_that_spend_most_and_counts_all() -> None:
 
 
 def test_the_log_counts_every_page() -> None:
-    found = WindowRows(WINDOW, {"1"})
+    found = WindowRows(WINDOW, Named(frozenset({"1"})))
     for ads in ("12", "3", ""):
         found.add([AdDay(ad, None, FIRST, {}) for ad in ads])
     tally = Tally()
@@ -142,3 +145,117 @@ def test_names_are_told_once() -> None:
         {"level": "asset_group", "id": "9", "name": "Assets"},
     ]
     assert names_in(read([row], "1"), known) == []
+
+
+COUNTS = st.fixed_dictionaries({
+    "impressions": st.integers(0, 1000), "spend": st.decimals(0, 100, places=2),
+})  # fmt: skip
+# For each of three campaigns and days: what its parts did, and what it did beyond them.
+CAMPAIGNS = st.dictionaries(
+    st.tuples(st.sampled_from(WINDOW.days), st.sampled_from("567")),
+    st.tuples(st.lists(COUNTS, max_size=3), st.none() | COUNTS),
+    max_size=6,
+)
+
+
+@given(CAMPAIGNS, st.sets(st.sampled_from("567")), st.booleans())
+def test_a_campaign_and_its_parts_are_counted_once(
+    told: dict[tuple[date, str], tuple[list[dict[str, int | Decimal]], dict[str, int | Decimal]]],
+    ours: set[str],
+    parts_are_ads: bool,
+) -> None:
+    found = WindowRows(WINDOW, Named(campaigns=frozenset(ours)))
+    wholes: dict[tuple[date, str], dict[str, int | Decimal]] = {}
+    rows: list[AdDay] = []
+    for (day, campaign), (parts, beyond) in told.items():
+        several = [*parts, *([beyond] if beyond else [])]
+        if not several:
+            continue
+        wholes[day, campaign] = {
+            "impressions": sum(int(one["impressions"]) for one in several),
+            "spend": sum((Decimal(one["spend"]) for one in several), Decimal()),
+        }
+        rows += [
+            AdDay(f"{number}", None, day, part, None, campaign, None, "7")
+            if parts_are_ads
+            else AdDay("", None, day, part, None, campaign, None, f"{number}", None, "asset_group")
+            for number, part in enumerate(parts)
+        ]
+    found.add(
+        AdDay("", None, day, whole, None, campaign, kind="campaign")
+        for (day, campaign), whole in wholes.items()
+    )
+    found.add(rows)
+    found.end()
+    for day in WINDOW.days:
+        of_day = {campaign: whole for (on, campaign), whole in wholes.items() if on == day}
+        spent = sum((Decimal(whole["spend"]) for whole in of_day.values()), Decimal())
+        assert found.days[day].spend_read == found.days[day].spend_checked == spent
+        for campaign in ours:
+            stored = [row for row in found.days[day].rows if row.campaign_id == campaign]
+            assert len({row.key for row in stored}) == len(stored)
+            for name, value in of_day.get(campaign, {}).items():
+                assert sum(Decimal(row.measures[name]) for row in stored) == value
+
+
+def test_parts_that_are_ahead_of_their_campaign_leave_nothing() -> None:
+    """As today's do, which are read after it."""
+    found = WindowRows(WINDOW, Named(campaigns=frozenset("5")))
+    found.add([AdDay("", None, FIRST, {"clicks": 3, "spend": Decimal(5)}, None, "5",
+                     kind="campaign")])  # fmt: skip
+    found.add([AdDay("1", None, FIRST, {"clicks": 2, "spend": Decimal(6)}, None, "5")])
+    found.end()
+    assert [row.kind for row in found.days[FIRST].rows] == ["ad"]
+
+
+def test_what_is_not_known_of_a_part_is_not_known_of_the_rest() -> None:
+    found = WindowRows(WINDOW, Named(campaigns=frozenset("5")))
+    whole = {"clicks": 3, "video_views": 9, "spend": Decimal(5)}
+    found.add([AdDay("", None, FIRST, whole, None, "5", kind="campaign")])
+    found.add([AdDay("1", None, FIRST, {"clicks": 2, "spend": Decimal(1)}, None, "5")])
+    found.end()
+    (rest,) = [row for row in found.days[FIRST].rows if row.kind == "campaign"]
+    assert rest.measures == {"clicks": 1, "spend": Decimal(4)}
+
+
+def test_the_log_has_what_was_read_and_the_total_of_the_days_that_are_over() -> None:
+    found = WindowRows(WINDOW, Named())
+    for day, spend in zip(WINDOW.days, ("1.50", "2.00", "3.00"), strict=True):
+        found.add([AdDay("1", None, day, {"spend": Decimal(spend)})])
+    found.add([AdDay("2", None, FIRST, {"spend": Decimal(70)})], is_in_total=False)
+    found.add_total({WINDOW.days[0]: Decimal("1.50"), WINDOW.days[2]: Decimal("9.99")})
+    found.end()
+    tally = Tally()
+    tally.count(found)
+    assert tally.totals(today=WINDOW.days[2]) == {
+        "spend_read": "3.50", "spend_total": "1.50", "total_difference": "-2.00",
+        "days_that_differ": {"2025-01-02": "-2.00"},
+    }  # fmt: skip
+    assert tally.totals(today=FIRST) == {}, "none is over"
+
+
+def test_without_a_total_there_is_nothing_to_compare() -> None:
+    found = read([AdDay("1", None, FIRST, {"spend": Decimal(1)})])
+    found.end()
+    tally = Tally()
+    tally.count(found)
+    assert tally.totals(today=date(2026, 1, 1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "row", "is_ours"),
+    [
+        (Named(ads=frozenset("1")), AdDay("1", None, FIRST, {}), True),
+        (Named(ad_groups=frozenset("1")), AdDay("1", None, FIRST, {}), False),
+        (Named(ad_groups=frozenset("7")), AdDay("1", None, FIRST, {}, None, "5", None, "7"), True),
+        (Named(asset_groups=frozenset("7")),
+         AdDay("1", None, FIRST, {}, None, "5", None, "7"), False),
+        (Named(asset_groups=frozenset("7")),
+         AdDay("", None, FIRST, {}, None, "5", None, "7", kind="asset_group"), True),
+        (Named(ad_groups=frozenset("7")),
+         AdDay("", None, FIRST, {}, None, "5", None, "7", kind="asset_group"), False),
+        (Named(campaigns=frozenset("5")), AdDay("", None, FIRST, {}, None, "5"), True),
+    ],
+)  # fmt: skip
+def test_an_id_is_one_of_its_own_level(named: Named, row: AdDay, is_ours: bool) -> None:
+    assert (row in named) == is_ours

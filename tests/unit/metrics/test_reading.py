@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import TransientError
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Named
 from workers.metrics.platforms.fetching import GivenUp, Reader
-from workers.metrics.platforms.protocol import Page
+from workers.metrics.platforms.protocol import ADS, Page, Report
 from workers.metrics.reading import AT_ONCE, ReadAhead, most_held
 from workers.metrics.windows import ROWS_PER_WINDOW, Window
 
@@ -26,6 +26,8 @@ PATIENCE = 30.0
 class Platform:
     """In place of a Reader: a page per window, once that one is let go."""
 
+    reports = (ADS,)
+
     def __init__(self) -> None:
         self.begun = Semaphore(0)
         self.let_go = {window: Event() for window in WINDOWS}
@@ -33,7 +35,9 @@ class Platform:
         self.count = Lock()
         self.under_way = self.most_under_way = 0
 
-    def pages(self, window: Window, page_size: int, given_up: Event) -> Iterator[Page]:
+    def pages(
+        self, window: Window, page_size: int, given_up: Event, report: Report
+    ) -> Iterator[Page]:
         with self.count:
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
@@ -53,7 +57,7 @@ class Platform:
             assert self.begun.acquire(timeout=PATIENCE)
 
     def ahead(self) -> ReadAhead:
-        return ReadAhead(cast(Reader, self), {"1"})
+        return ReadAhead(cast(Reader, self), Named(frozenset("1")))
 
 
 def test_four_windows_are_read_at_once_and_come_in_order() -> None:
@@ -96,7 +100,7 @@ def test_meanwhile_steps_are_taken_until_the_first_window_is_there() -> None:
 def test_a_failure_comes_when_it_is_its_turn() -> None:
     platform = Platform()
 
-    def pages(window: Window, page_size: int, given_up: Event) -> Iterator[Page]:
+    def pages(window: Window, page_size: int, given_up: Event, report: Report) -> Iterator[Page]:
         if window == WINDOWS[1]:
             raise TransientError("away", code="503")
         return iter([Page([])])

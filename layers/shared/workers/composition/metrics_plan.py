@@ -24,7 +24,13 @@ def run_plan(outbox: Callable[[], Outbox]) -> dict[str, Any]:
     `outbox` is called within the run, whose error its errors are.
     """
     with recorded_run(WORKER, SystemClock()) as record:
-        plan = plan_syncs(database(), outbox(), MAPPING_KEYS, settings().metrics_concurrency)
+        plan = plan_syncs(
+            database(),
+            outbox(),
+            MAPPING_KEYS,
+            settings().metrics_concurrency,
+            settings().metrics_figures,
+        )
         summary = plan.summary()
         logger.info("The syncs were planned", extra={"action": "metrics_plan", **summary})
         record.end("planned", succeeded=True, counts=summary)

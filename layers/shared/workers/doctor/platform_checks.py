@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any, Final
 
 from workers.clock import Clock
@@ -20,8 +21,11 @@ from workers.settings import Settings
 
 AT_ONCE: Final = 8
 # Of one sync, where none has told yet.
-USUAL_REQUESTS: Final = 3
+USUAL_REQUESTS: Final = 5
 NEARLY_ALL: Final = 0.8
+# Of an account's total, what may be missing: rounded amounts do not add up to the cent.
+TOLERANCE: Final = Decimal("0.001")
+LEAST_DIFFERENCE: Final = Decimal("0.05")
 
 
 def check_connections(
@@ -82,12 +86,12 @@ def check_allowances(rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def check_mappings(database: Database) -> Iterator[Finding]:
-    """The ad ids that requests name: what no ad can match, and numbers that may be rounded."""
-    keys = [platform.mapping_key for platform in PLATFORMS.values()]
+    """The ids that requests name: what nothing can match, and numbers that may be rounded."""
+    keys = [key for platform in PLATFORMS.values() for key in platform.mapping_keys.values()]
     try:
         odd = database.call("odd_ad_mappings", mapping_keys=keys)
     except WorkerError as error:
-        yield of_error("the ad ids that requests name", error)
+        yield of_error("the ids that requests name", error)
         return
     for one in odd["examples"]:
         where = f"request {one['request_id']}: {one['mapping_key']} {one['value']!r}"
@@ -99,13 +103,13 @@ def check_mappings(database: Database) -> Iterator[Finding]:
             )
         else:
             yield warning(
-                f"{where} matches no ad",
-                "Correct it: an ad's id is digits; several are a list, or have commas in between",
+                f"{where} matches nothing",
+                "Correct it: an id is digits; several are a list, or have commas in between",
             )
     if odd["count"] > len(odd["examples"]):
         yield warning(f"{odd['count']} such values in all", "Correct these, then run it again")
     elif not odd["count"]:
-        yield ok("every ad id that a request names can be one")
+        yield ok("every id that a request names can be one")
 
 
 def _connection(
@@ -150,6 +154,7 @@ def _connection(
         )
     elif row["last_status"] == "failed":
         yield warning(f"{name}: its last sync failed: {row['last_error']}", "See above")
+    yield from check_totals(name, row)
     unread = row["unread_days"] or {}
     if unread:
         newest = max(unread)
@@ -158,4 +163,22 @@ def _connection(
             f"{unread[newest]}",
             "They are tried again by themselves; at once after `python -m workers.operate "
             f"connections release {connection.id}`",
+        )
+
+
+def check_totals(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
+    """What the last sync read against the account's total, and the reports that it did without."""
+    for report, problem in sorted((row["reports_left_out"] or {}).items()):
+        yield warning(
+            f"{name}: the report {report} could not be read: {problem}",
+            "Give the token's app the permission for it, or leave it if you do not use it",
+        )
+    difference, total = Decimal(row["total_difference"] or 0), Decimal(row["spend_total"] or 0)
+    if abs(difference) > max(abs(total) * TOLERANCE, LEAST_DIFFERENCE):
+        days = ", ".join(sorted(row["days_that_differ"] or {}))
+        yield warning(
+            f"{name}: the account spent {difference:f} other than what was read by ad and campaign "
+            f"(of {total:f} in all), on {days}",
+            "Something spends that no report told of, or was restated meanwhile: compare these "
+            "days with the platform's own screen",
         )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
 from typing import Any, Literal
 
 from workers.database import Database
 from workers.errors import WorkerError
-from workers.metrics.matching import UnnamedAd, WindowRows, names_in
+from workers.metrics.facts import Kind, Level, Named, Place
+from workers.metrics.matching import PLACE, UnnamedAd, WindowRows, names_in
 from workers.metrics.platforms.protocol import Account, Platform
 
 # Held by a sync and renewed with everything it stores. Longer than its function may run.
@@ -45,51 +46,68 @@ class Ledger:
     """One account's, for the sync that holds it with `token`.
 
     Every method raises DatabaseFailure, and LeaseLost once somebody else has the account.
-    `heed_deadline` is called between the steps of what takes several.
+    `heed_deadline` is called between the steps of what takes several, `figures` are derived beyond
+    the usual ones.
     """
 
-    def __init__(self, database: Database, token: str, heed_deadline: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        token: str,
+        heed_deadline: Callable[[], None],
+        figures: Sequence[str],
+    ) -> None:
         self._database = database
+        self._chosen = list(figures)
         self._token = token
         self._heed_deadline = heed_deadline
         self._names: dict[tuple[str, str], str | None] = {}
         self.counts = Counter(dict.fromkeys((*FIGURES, "mixed_currency_days"), 0))
 
-    def named_ads(self, platform: Platform, account_id: str) -> tuple[frozenset[str], bool]:
-        """The ids of the ads to be stored, and whether the account reported one of them before
-        it was named."""
-        ids: list[str] = []
+    def named_ads(self, platform: Platform, account_id: str) -> tuple[Named, bool]:
+        """What is to be stored, and whether the account reported some of it before it was
+        named."""
+        ids: dict[Level, list[str]] = {}
+        after = None
         while True:
             page = self._call(
                 "load_named_ads",
                 platform=platform.name,
                 account_id=account_id,
-                after=ids[-1] if ids else "",
+                after=after,
                 most=LINKS_PAGE,
             )
-            ids += page["ads"]
-            if len(page["ads"]) < LINKS_PAGE:
-                return frozenset(ids), page["is_newly_named"]
+            for level, found in page["named"].items():
+                ids.setdefault(level, []).extend(found)
+            after = page["after"]
+            if after is None:
+                return Named.of(ids), page["is_newly_named"]
 
     def stand_in(self, connection_id: str) -> None:
         """Another connection of the account reads it from now on."""
         self._fenced("read_by_connection", connection_id=connection_id)
 
     def changed_days(
-        self, connection_id: str, days: Mapping[date, Mapping[str, Any]]
+        self,
+        connection_id: str,
+        days: Mapping[date, Mapping[str, Any]],
+        kinds: Collection[Kind],
     ) -> tuple[set[date], int]:
-        """Which of the days that were read are not as they stand, and how many facts stand for
-        all of them. Those that are, are marked as read."""
+        """Which of the days that were read are not as they stand, and how many facts of these
+        kinds stand for all of them. Those that are, are marked as read."""
         compared = self._fenced(
             "compare_metric_days",
             connection_id=connection_id,
             days={day.isoformat(): told for day, told in days.items()},
+            kinds=sorted(kinds),
         )
         return set(map(date.fromisoformat, compared["changed"])), int(compared["standing"])
 
-    def store(self, read: WindowRows, days: Collection[date], account: Account) -> None:
+    def store(
+        self, read: WindowRows, days: Collection[date], account: Account, today: date
+    ) -> None:
         """Makes the ledger of these days what was read, and then the figures: none of them shows
-        half of a day."""
+        half of a day. `today` is the account's."""
         names = names_in(read, self._names)
         for piece in _in_pieces(read, days):
             rows = read.rows_of(piece)
@@ -98,8 +116,13 @@ class Ledger:
                 self._fenced("stage_metric_rows", part=number, rows=part)
             self._fenced(
                 "store_metric_days",
-                account={"currency": account.currency, "time_zone": account.time_zone},
+                account={
+                    "currency": account.currency,
+                    "time_zone": account.time_zone,
+                    "today": today.isoformat(),
+                },
                 days=[day.isoformat() for day in piece],
+                kinds=sorted(read.kinds),
                 rows=first,
                 names=names,
             )
@@ -126,6 +149,7 @@ class Ledger:
                 days=sorted(day.isoformat() for day in days),
                 after=after,
                 most=max(1, most // len(days)),
+                chosen=self._chosen,
             )
             self.counts.update({name: step[name] for name in self.counts})
             after = step["after"]
@@ -146,14 +170,15 @@ class Ledger:
         days = {day.isoformat(): problem for day, problem in problems.items()}
         self._fenced("leave_out_metric_days", days=days)
 
-    def store_unnamed(self, ads: Mapping[str, UnnamedAd], mode: UnnamedMode) -> None:
-        """What was read of ads that no request names."""
+    def store_unnamed(self, ads: Mapping[Place, UnnamedAd], mode: UnnamedMode) -> None:
+        """What was read that no request names."""
         for part in _parts(ad.as_json() for ad in ads.values()):
             self._fenced("store_unnamed_ads", mode=mode, ads=part)
 
-    def forget_unnamed(self, kept: Collection[str] | None) -> None:
-        """All of these ads but those, or but those of this round of syncs."""
-        self._fenced("forget_unnamed_ads", kept=None if kept is None else sorted(kept))
+    def forget_unnamed(self, kept: Collection[Place] | None) -> None:
+        """All of that but those, or but those of this round of syncs."""
+        places = None if kept is None else [dict(zip(PLACE, one, strict=True)) for one in kept]
+        self._fenced("forget_unnamed_ads", kept=places)
 
     def end(self, result: Mapping[str, Any]) -> None:
         """Writes the log and frees the account."""
@@ -174,10 +199,12 @@ class Ledger:
             raise DatabaseFailure(error) from error
 
 
-def days_of(read: WindowRows, account: Account) -> dict[date, dict[str, Any]]:
-    """What is to be known of each day of the window."""
-    of_all = json.dumps([account.currency, account.time_zone])
-    return {day: told.as_json(of_all) for day, told in read.days.items()}
+def days_of(read: WindowRows, account: Account, today: date) -> dict[date, dict[str, Any]]:
+    """What is to be known of each day of the window; `today` is the account's."""
+    return {
+        day: told.as_json(json.dumps([account.currency, account.time_zone, day < today]))
+        for day, told in read.days.items()
+    }
 
 
 def _in_pieces(read: WindowRows, days: Collection[date]) -> Iterator[list[date]]:

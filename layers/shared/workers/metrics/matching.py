@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from workers.metrics.facts import AdDay
+from workers.errors import WorkerError
+from workers.metrics.facts import KINDS, AdDay, Kind, Named, Place
 from workers.metrics.windows import Window
 
-# Of the ads that no request names, so many are named in the log.
+# Of what no request names, so much is named in the log.
 UNMATCHED_EXAMPLES = 20
+# Of the days whose total differs by at least that from what was read, so many are named in it.
+DIFFERING_DAYS = 10
+LEAST_DIFFERENCE = Decimal("0.01")
+# The names of a place's ids.
+PLACE = ("campaign_id", "ad_group_id", "ad_id")
 
 
 @dataclass(slots=True)
 class UnnamedAd:
-    """An ad that no request names, over the days that were read."""
+    """An ad in one of its ad groups, or an asset group or campaign without ads, that no request
+    names, over the days that were read."""
 
-    ad_id: str
-    ad_name: str | None
-    campaign_id: str
+    place: Place
+    kind: Kind
     campaign_name: str | None
+    ad_group_name: str | None
+    ad_name: str | None
     currency: str | None
     spend: Decimal
     first_date: date
@@ -33,25 +41,37 @@ class UnnamedAd:
     def of(cls, row: AdDay) -> UnnamedAd:
         """As one row tells of it."""
         return cls(
-            row.ad_id, row.ad_name, row.campaign_id, row.campaign_name, row.currency, row.spend,
-            row.day, row.day,
+            row.place, row.kind, row.campaign_name, row.ad_group_name, row.ad_name, row.currency,
+            row.spend, row.day, row.day,
         )  # fmt: skip
 
     def add(self, other: UnnamedAd) -> None:
-        """Further days of the same ad. The newest day's names hold."""
+        """Further days of the same. The newest day's names hold."""
         self.spend += other.spend
         self.first_date = min(self.first_date, other.first_date)
         if other.last_date >= self.last_date:
             self.last_date = other.last_date
-            self.ad_name, self.campaign_name = other.ad_name, other.campaign_name
+            self.campaign_name, self.ad_group_name = other.campaign_name, other.ad_group_name
+            self.ad_name = other.ad_name
+
+    @property
+    def itself(self) -> dict[str, Any]:
+        """The id and name of what it is: an ad in two ad groups is one ad."""
+        campaign, ad_group, ad = self.place
+        if ad:
+            return {"ad_id": ad, "ad_name": self.ad_name}
+        if ad_group:
+            return {"asset_group_id": ad_group, "asset_group_name": self.ad_group_name}
+        return {"campaign_id": campaign, "campaign_name": self.campaign_name}
 
     def as_json(self) -> dict[str, Any]:
         """As the database takes it."""
         return {
-            "ad_id": self.ad_id,
-            "ad_name": self.ad_name,
-            "campaign_id": self.campaign_id,
+            **dict(zip(PLACE, self.place, strict=True)),
+            "kind": self.kind,
             "campaign_name": self.campaign_name,
+            "ad_group_name": self.ad_group_name,
+            "ad_name": self.ad_name,
             "currency": self.currency,
             "spend": format(self.spend, "f"),
             "first_date": self.first_date.isoformat(),
@@ -61,11 +81,14 @@ class UnnamedAd:
 
 @dataclass(slots=True)
 class Day:
-    """What was read of one day; `rows` are those whose ads are ours."""
+    """What was read of one day; `rows` are those that are ours. `spend_total` is what the account
+    spent in all (None where it is not known), which `spend_checked` of `spend_read` is part of."""
 
     rows: list[AdDay] = field(default_factory=list)
     rows_read: int = 0
     spend_read: Decimal = field(default_factory=Decimal)
+    spend_checked: Decimal = field(default_factory=Decimal)
+    spend_total: Decimal | None = None
 
     def as_json(self, account: str) -> dict[str, Any]:
         """Its counts and sums, and a digest of all that is to be stored; `account` is what holds
@@ -78,17 +101,53 @@ class Day:
             "rows_named": len(self.rows),
             "spend_read": format(self.spend_read, "f"),
             "spend_named": format(sum((row.spend for row in self.rows), Decimal()), "f"),
+            "spend_total": None if self.spend_total is None else format(self.spend_total, "f"),
             "digest": digest.hexdigest(),
         }
+
+
+@dataclass(slots=True)
+class _Campaign:
+    """A campaign's day as a whole, and what of it `left` when its parts are taken out."""
+
+    whole: AdDay
+    left: dict[str, int | Decimal]
+    is_in_total: bool
+    has_parts: bool = False
+
+    def take_out(self, part: AdDay) -> None:
+        """An ad or asset group of it."""
+        self.has_parts = True
+        for name in list(self.left):
+            if name in part.measures:
+                self.left[name] -= part.measures[name]
+            else:  # what is not known of the part is not known of the rest
+                del self.left[name]
+
+    def rest(self) -> AdDay | None:
+        """The row that it is beyond its parts; None where they are all of it, or where they are
+        ahead of it, as today's may be."""
+        if not self.has_parts:
+            return self.whole
+        if not any(self.left.values()) or min(self.left.values()) < 0:
+            return None
+        return self.whole._replace(measures=self.left)
 
 
 class WindowRows:
     """All that was read of a window, sorted by day into what is ours and the rest."""
 
-    def __init__(self, window: Window, ours: Collection[str]) -> None:
+    def __init__(self, window: Window, ours: Named) -> None:
         self.window = window
         self.days = {day: Day() for day in window.days}
-        self.unnamed: dict[str, UnnamedAd] = {}
+        self.unnamed: dict[Place, UnnamedAd] = {}
+        # of which kinds all rows were read
+        self.kinds: frozenset[Kind] = frozenset(KINDS)
+        # the reports that could not be read, each with the reason
+        self.reports_left_out: dict[str, WorkerError] = {}
+        # campaigns as a whole, with what of them is not known by ad or asset group yet
+        self._campaigns: dict[tuple[date, str], _Campaign] = {}
+        self._has_totals = False
         self.pages = 0
         self._ours = ours
 
@@ -104,19 +163,56 @@ class WindowRows:
     def most_rows_of_a_day(self) -> int:
         return max(day.rows_read for day in self.days.values())
 
-    def add(self, rows: Iterable[AdDay]) -> None:
+    def add(self, rows: Iterable[AdDay], *, is_in_total: bool = True) -> None:
         """A page, whose rows are all of days within the window."""
         self.pages += 1
         for row in rows:
-            day = self.days[row.day]
-            day.rows_read += 1
-            day.spend_read += row.measures.get("spend", 0)
-            if row.ad_id in self._ours:
-                day.rows.append(row)
-            elif row.ad_id in self.unnamed:
-                self.unnamed[row.ad_id].add(UnnamedAd.of(row))
-            else:
-                self.unnamed[row.ad_id] = UnnamedAd.of(row)
+            if row.kind == "campaign":
+                whole = _Campaign(row, dict(row.measures), is_in_total)
+                self._campaigns[row.day, row.campaign_id] = whole
+                continue
+            if self._campaigns:
+                campaign = self._campaigns.get((row.day, row.campaign_id))
+                if campaign is not None:
+                    campaign.take_out(row)
+            self._sort(row, is_in_total)
+
+    def add_total(self, spent: Mapping[date, Decimal]) -> None:
+        """What the account spent in all on some of the days."""
+        for day, amount in spent.items():
+            self.days[day].spend_total = (self.days[day].spend_total or Decimal()) + amount
+        self._has_totals = self._has_totals or bool(spent)
+
+    def leave_out(self, report: str, kinds: frozenset[Kind], error: WorkerError) -> None:
+        """A report could not be read: what is stored of its kinds of rows stays."""
+        self.reports_left_out[report] = error
+        self.kinds -= kinds
+
+    def end(self) -> None:
+        """All pages of all reports are there: what campaigns have beyond their ads and asset
+        groups is a row of its own, and a day without a total was one without spend."""
+        for campaign in self._campaigns.values():
+            rest = campaign.rest()
+            if rest is not None:
+                self._sort(rest, campaign.is_in_total)
+        self._campaigns.clear()
+        if self._has_totals:
+            for day in self.days.values():
+                day.spend_total = day.spend_total or Decimal()
+
+    def _sort(self, row: AdDay, is_in_total: bool) -> None:
+        day = self.days[row.day]
+        day.rows_read += 1
+        spend = row.measures.get("spend", 0)
+        day.spend_read += spend
+        if is_in_total:
+            day.spend_checked += spend
+        if row in self._ours:
+            day.rows.append(row)
+        elif row.place in self.unnamed:
+            self.unnamed[row.place].add(UnnamedAd.of(row))
+        else:
+            self.unnamed[row.place] = UnnamedAd.of(row)
 
     def rows_of(self, days: Collection[date]) -> Iterator[dict[str, Any]]:
         """What is ours of these days, as the ledger takes it."""
@@ -131,30 +227,71 @@ class Tally:
     pages: int = 0
     rows: int = 0
     matched_rows: int = 0
-    unnamed: dict[str, UnnamedAd] = field(default_factory=dict)
+    unnamed: dict[Place, UnnamedAd] = field(default_factory=dict)
+    reports_left_out: dict[str, WorkerError] = field(default_factory=dict)
+    # of the days whose total is known, what was read and the total
+    spend: dict[date, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
     def count(self, read: WindowRows) -> None:
         """Adds a window."""
         self.pages += read.pages
         self.rows += read.rows_read
         self.matched_rows += read.rows_named
-        for ad_id, ad in read.unnamed.items():
-            if ad_id in self.unnamed:
-                self.unnamed[ad_id].add(ad)
+        self.reports_left_out |= read.reports_left_out
+        for day, told in read.days.items():
+            if told.spend_total is not None:
+                self.spend[day] = (told.spend_checked, told.spend_total)
+        for place, ad in read.unnamed.items():
+            if place in self.unnamed:
+                self.unnamed[place].add(ad)
             else:
-                self.unnamed[ad_id] = ad
+                self.unnamed[place] = ad
+
+    @property
+    def unnamed_ads(self) -> dict[tuple[str, ...], UnnamedAd]:
+        """Each once, whatever number of ad groups it is in; those that spent most come first."""
+        found: dict[tuple[str, ...], UnnamedAd] = {}
+        for one in self.unnamed.values():
+            (id_, *_) = one.itself.values()
+            key = (one.kind, id_)
+            if key in found:
+                found[key].add(one)
+            else:
+                found[key] = replace(one)
+        largest = sorted(found.items(), key=lambda one: (-one[1].spend, one[0]))
+        return dict(largest)
+
+    def totals(self, today: date) -> dict[str, Any]:
+        """JSON-able: what was read of the days before `today`, which are over, against what the
+        platform says of the account as a whole; the days that differ most come first."""
+        over = {day: spend for day, spend in self.spend.items() if day < today}
+        if not over:
+            return {}
+        read = sum((one for one, _ in over.values()), Decimal())
+        total = sum((one for _, one in over.values()), Decimal())
+        differing = {
+            f"{day}": format(whole - part, "f")
+            for day, (part, whole) in sorted(
+                over.items(), key=lambda one: (-abs(one[1][1] - one[1][0]), one[0])
+            )
+            if abs(whole - part) >= LEAST_DIFFERENCE
+        }
+        return {
+            "spend_read": format(read, "f"),
+            "spend_total": format(total, "f"),
+            "total_difference": format(total - read, "f"),
+            "days_that_differ": dict(list(differing.items())[:DIFFERING_DAYS]),
+        }
 
     def details(self) -> dict[str, Any]:
         """JSON-able, for the sync log."""
-        largest = sorted(self.unnamed.values(), key=lambda ad: (-ad.spend, ad.ad_id))
+        unnamed = list(self.unnamed_ads.values())
         return {
             "pages": self.pages,
             "rows": self.rows,
             "matched_rows": self.matched_rows,
-            "unmatched_ads": len(self.unnamed),
-            "unmatched_examples": [
-                {"ad_id": ad.ad_id, "ad_name": ad.ad_name} for ad in largest[:UNMATCHED_EXAMPLES]
-            ],
+            "unmatched_ads": len(unnamed),
+            "unmatched_examples": [ad.itself for ad in unnamed[:UNMATCHED_EXAMPLES]],
         }
 
 
@@ -177,7 +314,8 @@ def names_in(read: WindowRows, known: dict[tuple[str, str], str | None]) -> list
 def _as_line(row: AdDay) -> str:
     """All that is stored of a row, for comparison."""
     measures = "|".join([f"{name}={value}" for name, value in row.measures.items()])
-    return f"{row.campaign_id}|{row.ad_group_id}|{row.ad_id}|{row.kind}|{row.currency}|{measures}"
+    head = f"{row.campaign_id}|{row.ad_group_id}|{row.ad_id}|{row.kind}|{row.currency}"
+    return f"{head}|{row.attribution}|{measures}"
 
 
 def _as_json(row: AdDay) -> dict[str, Any]:
@@ -193,4 +331,5 @@ def _as_json(row: AdDay) -> dict[str, Any]:
             for name, value in row.measures.items()
         },
         "currency": row.currency,
+        "attribution": row.attribution,
     }

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from workers.database import Database
 from workers.errors import ConfigurationError, CredentialsError, WorkerError
+from workers.metrics.facts import Level
 from workers.metrics.orders import SyncOrder
 from workers.redaction import redact
 from workers.telemetry import logger
@@ -22,6 +23,8 @@ LINK_REQUESTS = 5000
 # Facts in one step of settling, and steps in one pass: what is left the next one does.
 SETTLE_FACTS = 15_000
 SETTLE_STEPS = 40
+
+MappingKeys = Mapping[str, Mapping[Level, str]]
 
 
 class Outbox(Protocol):
@@ -51,16 +54,21 @@ class Plan:
 
 
 def plan_syncs(
-    database: Database, outbox: Outbox, mapping_keys: Mapping[str, str], concurrency: int
+    database: Database,
+    outbox: Outbox,
+    mapping_keys: MappingKeys,
+    concurrency: int,
+    figures: Sequence[str] = (),
 ) -> Plan:
     """Leases what is due and hands it over, at most as much as `concurrency` syncs side by
     side get done within a lease; before that, figures follow the ads that requests name now.
 
-    `mapping_keys` has the key of requests.metadata for each platform's main name. Raises the
+    `mapping_keys` has the keys of requests.metadata by the platform's main name and the level,
+    `figures` are those to derive beyond the usual ones. Raises the
     workers' errors when database or queue are out of reach; what was leased by then is planned
     again after the lease.
     """
-    settled = _follow_requests(database, mapping_keys)
+    settled = _follow_requests(database, mapping_keys, figures)
     found = database.call(
         "plan_metric_syncs",
         concurrency=concurrency,
@@ -79,24 +87,27 @@ def plan_syncs(
     )
 
 
-def refresh_links(database: Database, mapping_keys: Mapping[str, str]) -> None:
-    """Which ads requests name now, whatever they named before."""
+def refresh_links(database: Database, mapping_keys: MappingKeys) -> None:
+    """What requests name now, whatever they named before."""
+    keys = {platform: dict(levels) for platform, levels in mapping_keys.items()}
     after = None
     while True:
         after = database.call(
-            "refresh_ad_links", mapping_keys=dict(mapping_keys), after=after, most=LINK_REQUESTS
+            "refresh_ad_links", mapping_keys=keys, after=after, most=LINK_REQUESTS
         )["after"]
         if after is None:
             return
 
 
-def _follow_requests(database: Database, mapping_keys: Mapping[str, str]) -> int:
+def _follow_requests(database: Database, mapping_keys: MappingKeys, figures: Sequence[str]) -> int:
     """How many steps of settling were taken. Trouble with it keeps no account from its sync."""
     steps = 0
     try:
         refresh_links(database, mapping_keys)
         while steps < SETTLE_STEPS:
-            if database.call("settle_ad_links", most=SETTLE_FACTS)["is_finished"]:
+            if database.call("settle_ad_links", most=SETTLE_FACTS, chosen=list(figures))[
+                "is_finished"
+            ]:
                 break
             steps += 1
     except (ConfigurationError, CredentialsError):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from types import TracebackType
 from typing import Self
 
+from workers.errors import (
+    ConnectionCredentialsError,
+    MalformedAnswerError,
+    PermanentError,
+    RateLimitedError,
+    SharedCredentialsError,
+    WorkerError,
+)
+from workers.metrics.facts import Named
 from workers.metrics.matching import WindowRows
 from workers.metrics.platforms.fetching import Reader
 from workers.metrics.windows import ROWS_PER_WINDOW, Window
@@ -28,8 +37,8 @@ def most_held(rows: int) -> int:
 class ReadAhead:
     """Windows that are read, or being read, before their turn comes. Ends all of that at exit."""
 
-    def __init__(self, reader: Reader, ours: Collection[str]) -> None:
-        """`ours` are the ids of the ads whose rows are kept."""
+    def __init__(self, reader: Reader, ours: Named) -> None:
+        """`ours` is what is kept."""
         self._reader = reader
         self._ours = ours
         self._given_up = Event()
@@ -66,6 +75,19 @@ class ReadAhead:
 
     def _read(self, window: Window, page_size: int) -> WindowRows:
         found = WindowRows(window, self._ours)
-        for page in self._reader.pages(window, page_size, self._given_up):
-            found.add(page.rows)
+        for report in self._reader.reports:
+            try:
+                for page in self._reader.pages(window, page_size, self._given_up, report):
+                    found.add(page.rows, is_in_total=report.is_in_total)
+                    found.add_total(page.spent)
+            except (RateLimitedError, ConnectionCredentialsError, SharedCredentialsError):
+                raise
+            except WorkerError as error:
+                is_refused = report.may_be_refused and isinstance(error, PermanentError)
+                if not report.is_total and (
+                    not is_refused or isinstance(error, MalformedAnswerError)
+                ):
+                    raise
+                found.leave_out(report.name, report.kinds, error)
+        found.end()
         return found

@@ -105,6 +105,7 @@ class ConnectionSync:
             token,
             deadline=deadline - min(CLOSING_SECONDS, left / 4),
             asked=asked,
+            figures=self._settings.metrics_figures,
         )
         logger.thread_safe_append_keys(sync_id=run.sync_id, connection_id=run.ways.connection.id)
         try:

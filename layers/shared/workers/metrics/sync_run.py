@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from workers.clock import Clock
 from workers.database import Database
 from workers.errors import ConfigurationError, WorkerError
 from workers.metrics.agenda import Agenda
+from workers.metrics.facts import measures_of
 from workers.metrics.ledger import FIGURES, DatabaseFailure, LeaseLost, Ledger, days_of
 from workers.metrics.matching import Tally, WindowRows
 from workers.metrics.orders import Backfill
@@ -47,11 +48,12 @@ class SyncRun:
         *,
         deadline: float,
         asked: Backfill | None,
+        figures: Sequence[str],
     ) -> None:
-        """`begun` is what open_metric_sync returns."""
+        """`begun` is what open_metric_sync returns, `figures` are derived beyond the usual ones."""
         self._clock = clock
         self._asked = asked
-        self._ledger = Ledger(database, token, self._heed_deadline)
+        self._ledger = Ledger(database, token, self._heed_deadline, figures)
         self.deadline = deadline
         self.sync_id: str = begun["sync_id"]
         self.platform_name: str = begun["platform"]
@@ -114,9 +116,10 @@ class SyncRun:
         self._account = account = reader.account()
         self.ways.has_answered = True
         ours, is_newly_named = self._ledger.named_ads(platform, self.account_id)
-        self._usual = usual = look_back(
-            self._now, account.time_zone, settings.metrics_look_back_days
-        )
+        days = settings.metrics_look_back_days
+        if {"conversions", "conversion_value"} & measures_of(settings.metrics_figures):
+            days = max(days, platform.attribution_days)
+        self._usual = usual = look_back(self._now, account.time_zone, days)
         whole = is_newly_named or is_whole_due(self._now, self._whole_read_at, self._minutes)
         newest = usual if whole else recent(usual, settings.metrics_recent_days)
         self._range = self._asked.window if self._asked else newest
@@ -178,21 +181,25 @@ class SyncRun:
         """Reads and stores the first of the windows, while the others are being read."""
         self._heed_deadline()
         read = ahead.read(windows, page_size, self._check)
-        days = days_of(read, account)
-        changed, standing = self._ledger.changed_days(self.ways.connection.id, days)
+        today, connection_id = self._today(account), self.ways.connection.id
+        days = days_of(read, account, today)
+        changed, standing = self._ledger.changed_days(connection_id, days, read.kinds)
         if standing > 2 * read.rows_named:
             # most of what stands would go: that is asked once more before it does
             read = ahead.read(windows, page_size, self._check)
-            days = days_of(read, account)
-            changed, _ = self._ledger.changed_days(self.ways.connection.id, days)
+            days = days_of(read, account, today)
+            changed, _ = self._ledger.changed_days(connection_id, days, read.kinds)
         if changed:
-            self._ledger.store(read, changed, account)
-            self._ledger.mark(self.ways.connection.id, {day: days[day] for day in changed})
+            self._ledger.store(read, changed, account, today)
+            self._ledger.mark(connection_id, {day: days[day] for day in changed})
         self.ways.has_read = True
         self._tally.count(read)
         self._days_read |= set(days)
         self._windows.append(windows[0])
         return read
+
+    def _today(self, account: Account) -> date:
+        return look_back(self._now, account.time_zone, 0).until
 
     def _heed_deadline(self) -> None:
         if self._clock.now() >= min(self.deadline, self._clock.stop_at):
@@ -223,7 +230,7 @@ class SyncRun:
                 **{f"figures_{name}": self._ledger.counts[name] for name in FIGURES},
                 "mixed_currency_days": self._ledger.counts["mixed_currency_days"],
                 "rows": self._tally.rows,
-                "unmatched_ads": len(self._tally.unnamed),
+                "unmatched_ads": len(self._tally.unnamed_ads),
             },
             misconfigured=self.ways.misconfigured,
         )
@@ -288,6 +295,13 @@ class SyncRun:
             "mixed_currency_days": counts["mixed_currency_days"],
             **self._tally.details(),
         }
+        if self._account:
+            details |= self._tally.totals(self._today(self._account))
+        if self._tally.reports_left_out:
+            details["reports_left_out"] = {
+                report: redact(str(error), self.secrets)
+                for report, error in self._tally.reports_left_out.items()
+            }
         if self._range:
             details["window"] = [f"{self._range.since}", f"{self._range.until}"]
         if self.left_out:

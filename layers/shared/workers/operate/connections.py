@@ -58,7 +58,7 @@ def list_connections(
     """Each connection, its last sync and what it waits for."""
     columns = (
         "id", "platform", "account", "state", "last_synced_at", "last_status", "unread_days",
-        "until", "reason",
+        "total_difference", "until", "reason",
     )  # fmt: skip
     rows = database.call("list_connections")
     show(rows, columns, options, out, empty="No ad account is connected.")

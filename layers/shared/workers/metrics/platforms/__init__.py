@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from workers.metrics.facts import Level
 from workers.metrics.platforms.google_ads import GoogleAds
 from workers.metrics.platforms.linkedin import LinkedIn
 from workers.metrics.platforms.meta import Meta
@@ -20,9 +21,9 @@ NAMES: Mapping[str, str] = MappingProxyType(
     {name: main for main, platform in PLATFORMS.items() for name in (main, *platform.aliases)}
 )
 
-# The key of requests.metadata that names each platform's ads.
-MAPPING_KEYS: Mapping[str, str] = MappingProxyType(
-    {main: platform.mapping_key for main, platform in PLATFORMS.items()}
+# The keys of requests.metadata that name what is each platform's, by level.
+MAPPING_KEYS: Mapping[str, Mapping[Level, str]] = MappingProxyType(
+    {main: platform.mapping_keys for main, platform in PLATFORMS.items()}
 )
 
 

@@ -33,10 +33,12 @@ from workers.errors import (
 )
 from workers.metrics.facts import AdDay
 from workers.metrics.platforms.protocol import (
+    ADS,
     Account,
     Answer,
     Page,
     Platform,
+    Report,
     Request,
     answer_too_large,
     malformed,
@@ -129,7 +131,7 @@ class GivenUp(Exception):
 
 
 class Reader:
-    """Reads one connection's account and rows, until `deadline` (of `clock`, in seconds).
+    """Reads one connection's account and reports, until `deadline` (of `clock`, in seconds).
 
     Several threads may read at once: they sign in once, wait together where the platform asks for
     it, and none sends anything once it has refused one of them.
@@ -160,6 +162,11 @@ class Reader:
         # what the platform says about the version in use, for the log
         self.version_warning: str | None = None
 
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What a window is read by."""
+        return self._platform.reports
+
     def account(self) -> Account:
         """Signs in where needed. Raises the workers' errors, and OutOfTime."""
         return self._ask(self._platform.ask_account, self._platform.read_account)
@@ -169,9 +176,13 @@ class Reader:
         return self._ask(build, lambda answer: json.loads(answer.body()))
 
     def pages(
-        self, window: Window, page_size: int, given_up: Event | None = None
+        self,
+        window: Window,
+        page_size: int,
+        given_up: Event | None = None,
+        report: Report = ADS,
     ) -> Iterator[Page]:
-        """All pages of a window, in the platform's order.
+        """All pages of a window's report, in the platform's order.
 
         Raises BrokenStreamError where an answer takes too long, breaks off after its first page
         or does not go with those before it, the workers' errors for what the platform refuses,
@@ -182,7 +193,7 @@ class Reader:
         cursor: str | None = None
         whole = _Pages()
         for _ in range(MOST_PAGES):
-            for page in self._pages_of_one_answer(window, page_size, cursor):
+            for page in self._pages_of_one_answer(report, window, page_size, cursor):
                 if given_up is not None and given_up.is_set():
                     raise GivenUp
                 yield whole.take(page)
@@ -196,15 +207,17 @@ class Reader:
         raise malformed(f"more than {MOST_PAGES} pages")
 
     def _pages_of_one_answer(
-        self, window: Window, page_size: int, cursor: str | None
+        self, report: Report, window: Window, page_size: int, cursor: str | None
     ) -> Iterator[Page]:
         def first(answer: Answer) -> tuple[Page, Iterator[Page]]:
-            rest = self._platform.read_pages(answer, window)
+            rest = self._platform.read_pages(answer, window, cursor, report.name)
             return next(rest, Page([])), rest
 
         try:
             page, rest = self._ask(
-                lambda: self._platform.ask_page(window, page_size, cursor), first, keep_open=True
+                lambda: self._platform.ask_page(window, page_size, cursor, report.name),
+                first,
+                keep_open=True,
             )
         except (RateLimitedError, ConnectionCredentialsError, SharedCredentialsError) as error:
             # of every window, so that the other threads stop as well

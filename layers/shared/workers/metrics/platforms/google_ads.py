@@ -11,8 +11,9 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from decimal import Decimal
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, Self
 
 import ijson
@@ -26,18 +27,22 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Kind, Level, measures_of
 from workers.metrics.platforms import google_ads_codes as codes
 from workers.metrics.platforms.meanings import Meaning, error_of, meaning_of_status
 from workers.metrics.platforms.protocol import (
+    ADS,
+    TOTAL,
     Account,
     Answer,
     Ask,
     Connection,
     Page,
+    Report,
     Request,
     account_digits,
     amount,
+    chosen,
     day_within,
     malformed,
     measured,
@@ -63,15 +68,37 @@ _MEASURES = {
     "clicks": ("clicks", whole),
     "spend": ("costMicros", _money),
 }
-_FIELDS = (
-    "segments.date", "campaign.id", "campaign.name", "ad_group.id", "ad_group.name",
-    "ad_group_ad.ad.id", "ad_group_ad.ad.name", "customer.currency_code",
-    *(
-        "metrics." + re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", place)
-        for place, _ in _MEASURES.values()
+# Where they are wanted. Conversions are fractions where several clicks share one.
+_FURTHER = {
+    "conversions": ("conversions", amount),
+    "conversion_value": ("conversionsValue", amount),
+    "video_views": ("videoTrueviewViews", whole),
+}
+# Each conversion action has a window and a model of its own.
+_ATTRIBUTION = "conversion_action"
+_CAMPAIGNS = Report("campaigns", frozenset({"campaign", "asset_group"}))
+# These follow where there is a campaign that has them.
+_ASSET_GROUPS = "asset_groups"
+_WITH_ASSET_GROUPS = "PERFORMANCE_MAX"
+_CAMPAIGN_FIELDS = ("segments.date", "campaign.id", "campaign.name", "customer.currency_code")
+# What a report is of, its fields, and the measures that it does not have.
+# https://developers.google.com/google-ads/api/fields/v26/overview
+_RESOURCES: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    ADS.name: (
+        "ad_group_ad",
+        (*_CAMPAIGN_FIELDS, "ad_group.id", "ad_group.name", "ad_group_ad.ad.id",
+         "ad_group_ad.ad.name"),
+        (),
     ),
-)  # fmt: skip
-_ROWS = "SELECT {fields} FROM ad_group_ad WHERE segments.date BETWEEN '{since}' AND '{until}'"
+    _CAMPAIGNS.name: (
+        "campaign", (*_CAMPAIGN_FIELDS, "campaign.advertising_channel_type"), ()
+    ),
+    _ASSET_GROUPS: (
+        "asset_group", (*_CAMPAIGN_FIELDS, "asset_group.id", "asset_group.name"), ("video_views",)
+    ),
+    TOTAL.name: ("customer", ("segments.date",), ("impressions", "clicks", *_FURTHER)),
+}  # fmt: skip
+_ROWS = "SELECT {fields} FROM {resource} WHERE segments.date BETWEEN '{since}' AND '{until}'"
 _ACCOUNT = (
     "SELECT customer.id, customer.descriptive_name, customer.currency_code, "
     "customer.time_zone, customer.manager, customer.status FROM customer LIMIT 1"
@@ -92,7 +119,15 @@ class GoogleAds:
 
     name: ClassVar[str] = "google_ads"
     aliases: ClassVar[tuple[str, ...]] = ("google",)
-    mapping_key: ClassVar[str] = "google_ad_id"
+    mapping_keys: ClassVar[Mapping[Level, str]] = MappingProxyType({
+        "ad": "google_ad_id", "ad_group": "google_ad_group_id",
+        "asset_group": "google_asset_group_id", "campaign": "google_campaign_id",
+    })  # fmt: skip
+    # The campaigns' first: Performance Max has no ads that are reported.
+    # https://developers.google.com/google-ads/api/docs/performance-max/reporting
+    reports: ClassVar[tuple[Report, ...]] = (_CAMPAIGNS, ADS, TOTAL)
+    # The longest window that a conversion action may have.
+    attribution_days: ClassVar[int] = 90
     longest_window: ClassVar[int | None] = None
     # A stream is not paged.
     page_size: ClassVar[int] = 1
@@ -131,6 +166,10 @@ class GoogleAds:
         self._access_token = ""
         self._json: ModuleType = ijson
         self.api_version = settings.google_ads_api_version
+        wanted = measures_of(settings.metrics_figures)
+        self._measures = chosen(_MEASURES, _FURTHER, wanted)
+        is_attributed = {"conversions", "conversion_value"} & wanted
+        self._attribution = _ATTRIBUTION if is_attributed else None
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
@@ -187,14 +226,64 @@ class GoogleAds:
             time_zone=str(customer["timeZone"]),
         )
 
-    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+    def ask_page(
+        self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
+    ) -> Request:
+        resource, fields, lacking = _RESOURCES[_part(report, cursor)]
+        places = [place for name, (place, _) in self._measures.items() if name not in lacking]
+        every = (*fields, *(f"metrics.{_snake(place)}" for place in places))
         return self._search(
-            _ROWS.format(fields=", ".join(_FIELDS), since=window.since, until=window.until)
+            _ROWS.format(
+                fields=", ".join(every), resource=resource, since=window.since, until=window.until
+            )
         )
 
-    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+    def read_pages(
+        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+    ) -> Iterator[Page]:
+        has_asset_groups = False
         for batch in self._batches(answer):
-            yield Page([_row(row, window) for row in batch.get("results", [])])
+            results = batch.get("results", [])
+            if report == TOTAL.name:
+                yield Page([], spent=dict(_spent(row, window) for row in results))
+                continue
+            yield Page([self._row(_part(report, cursor), row, window) for row in results])
+            if report == _CAMPAIGNS.name and cursor is None:
+                has_asset_groups = has_asset_groups or any(map(_has_asset_groups, results))
+        if has_asset_groups:
+            yield Page([], _ASSET_GROUPS)
+
+    def _row(self, report: str, row: Any, window: Window) -> AdDay:
+        try:
+            day, metrics = row["segments"]["date"], row.get("metrics") or {}
+            campaign, group = _object_at(row, "campaign"), _object_at(row, "adGroup")
+            ad: Mapping[str, Any] = {}
+            kind: Kind = "campaign"
+            if report == ADS.name:
+                kind, ad = "ad", row["adGroupAd"]["ad"]
+                str(ad["id"])
+            elif report == _ASSET_GROUPS:
+                kind, group = "asset_group", row["assetGroup"]
+                str(group["id"])
+            if not isinstance(metrics, dict):
+                raise malformed("a row's metrics are no object")
+        except (KeyError, TypeError, AttributeError):
+            raise malformed(f"a row of {report} lacks its id or its date") from None
+        if kind != "ad" and not campaign.get("id"):
+            raise malformed(f"a row of {report} lacks its campaign")
+        return AdDay(
+            ad_id=str(ad.get("id") or ""),
+            ad_name=ad.get("name") or None,
+            day=day_within(day, window),
+            measures=measured(self._measures, metrics),
+            currency=_object_at(row, "customer").get("currencyCode"),
+            campaign_id=str(campaign.get("id") or ""),
+            campaign_name=campaign.get("name"),
+            ad_group_id=_ad_group(row) if kind == "ad" else str(group.get("id") or ""),
+            ad_group_name=group.get("name"),
+            kind=kind,
+            attribution=self._attribution,
+        )
 
     def classify(self, answer: Answer) -> WorkerError:
         body = answer.body()
@@ -359,27 +448,28 @@ def _object(answer: Answer) -> dict[str, Any]:
     return body
 
 
-def _row(row: Any, window: Window) -> AdDay:
+def _part(report: str, cursor: str | None) -> str:
+    """Which of the resources: the campaigns' report goes on with their asset groups."""
+    return _ASSET_GROUPS if report == _CAMPAIGNS.name and cursor else report
+
+
+def _snake(place: str) -> str:
+    """A field's name in a query, of that in JSON."""
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", place)
+
+
+def _spent(row: Any, window: Window) -> tuple[date, Decimal]:
+    """The day of an account's row, and what it spent."""
     try:
-        ad = row["adGroupAd"]["ad"]
-        metrics = row.get("metrics") or {}
-        day = row["segments"]["date"]
-        ad_id = str(ad["id"])
-        if not isinstance(metrics, dict):
-            raise malformed("a row's metrics are no object")
+        day, told = row["segments"]["date"], row["metrics"].get("costMicros")
     except (KeyError, TypeError, AttributeError):
-        raise malformed("a row lacks its ad or its date") from None
-    return AdDay(
-        ad_id=ad_id,
-        ad_name=ad.get("name") or None,
-        day=day_within(day, window),
-        measures=measured(_MEASURES, metrics),
-        currency=_object_at(row, "customer").get("currencyCode"),
-        campaign_id=str(_object_at(row, "campaign").get("id") or ""),
-        campaign_name=_object_at(row, "campaign").get("name"),
-        ad_group_id=_ad_group(row),
-        ad_group_name=_object_at(row, "adGroup").get("name"),
-    )
+        raise malformed("a row lacks its metrics or its date") from None
+    return day_within(day, window), _money(told, "costMicros") or Decimal()
+
+
+def _has_asset_groups(row: Mapping[str, Any]) -> bool:
+    channel: Any = _object_at(row, "campaign").get("advertisingChannelType")
+    return bool(channel == _WITH_ASSET_GROUPS)
 
 
 def _ad_group(row: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
@@ -25,18 +26,22 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Level, measures_of
 from workers.metrics.platforms.linkedin_codes import meaning_of, meaning_of_grant
 from workers.metrics.platforms.meanings import Meaning, error_of
 from workers.metrics.platforms.protocol import (
+    ADS,
+    TOTAL,
     Account,
     Answer,
     Ask,
     Connection,
     Page,
+    Report,
     Request,
     account_digits,
     amount,
+    chosen,
     day_within,
     malformed,
     measured,
@@ -51,7 +56,15 @@ _MEASURES = {
     "spend": ("costInLocalCurrency", amount),
     "reach": ("approximateMemberReach", whole),
 }
-_FIELDS = ",".join(("pivotValues", "dateRange", *(place for place, _ in _MEASURES.values())))
+# Where they are wanted.
+_FURTHER = {
+    "conversions": ("externalWebsiteConversions", whole),
+    "conversion_value": ("conversionValueInLocalCurrency", amount),
+    "link_clicks": ("landingPageClicks", whole),
+    "video_views": ("videoViews", whole),
+}
+# Each conversion has windows of its own, after a click and after a view.
+_ATTRIBUTION = "conversion"
 # What other platforms call campaign, ad group and ad.
 _PIVOTS = ("CAMPAIGN_GROUP", "CAMPAIGN", "CREATIVE")
 _ACCOUNT = "urn:li:sponsoredAccount:"
@@ -83,7 +96,13 @@ class LinkedIn:
 
     name: ClassVar[str] = "linkedin"
     aliases: ClassVar[tuple[str, ...]] = ()
-    mapping_key: ClassVar[str] = "linkedin_creative_id"
+    mapping_keys: ClassVar[Mapping[Level, str]] = MappingProxyType({
+        "ad": "linkedin_creative_id", "ad_group": "linkedin_campaign_id",
+        "campaign": "linkedin_campaign_group_id",
+    })  # fmt: skip
+    reports: ClassVar[tuple[Report, ...]] = (ADS, TOTAL)
+    # The longest usual window after a click.
+    attribution_days: ClassVar[int] = 90
     # Beyond, there is no approximateMemberReach.
     longest_window: ClassVar[int | None] = 92
     # An answer is not paged.
@@ -104,6 +123,10 @@ class LinkedIn:
         self._token_url = settings.linkedin_token_url
         self._warning: str | None = None
         self.api_version = settings.linkedin_api_version
+        wanted = measures_of(settings.metrics_figures)
+        self._measures = chosen(_MEASURES, _FURTHER, wanted)
+        is_attributed = {"conversions", "conversion_value"} & wanted
+        self._attribution = _ATTRIBUTION if is_attributed else None
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
@@ -146,17 +169,27 @@ class LinkedIn:
             time_zone=_TIME_ZONE,
         )
 
-    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+    def ask_page(
+        self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
+    ) -> Request:
         days = f"(start:{_restli_date(window.since)},end:{_restli_date(window.until)})"
         # brackets, commas and colons are Rest.li's own syntax and stay; those of a value do not:
         # https://linkedin.github.io/rest.li/spec/protocol#url-encoding
         account = quote(f"{_ACCOUNT}{self._account}", safe="")
+        if report == TOTAL.name:
+            asked, fields = "q=analytics&pivot=ACCOUNT", ["dateRange", "costInLocalCurrency"]
+        else:
+            asked = f"q=statistics&pivots=List({','.join(_PIVOTS)})"
+            places = (place for place, _ in self._measures.values())
+            fields = ["pivotValues", "dateRange", *places]
         return self._get(
-            f"adAnalytics?q=statistics&pivots=List({','.join(_PIVOTS)})&timeGranularity=DAILY"
-            f"&dateRange={days}&accounts=List({account})&fields={_FIELDS}"
+            f"adAnalytics?{asked}&timeGranularity=DAILY&dateRange={days}"
+            f"&accounts=List({account})&fields={','.join(fields)}"
         )
 
-    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+    def read_pages(
+        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+    ) -> Iterator[Page]:
         elements = _object(answer).get("elements")
         if not isinstance(elements, list):
             raise malformed("the answer has no list of elements")
@@ -167,7 +200,25 @@ class LinkedIn:
                 code="too_many_elements",
                 smaller_pages_help=False,
             )
-        yield Page([_row(element, window) for element in elements])
+        if report == TOTAL.name:
+            yield Page([], spent=dict(_spent(element, window) for element in elements))
+        else:
+            yield Page([self._row(element, window) for element in elements])
+
+    def _row(self, element: Any, window: Window) -> AdDay:
+        if not isinstance(element, dict):
+            raise malformed("an element is no object")
+        campaign, ad_group, ad = _ids(element.get("pivotValues"))
+        return AdDay(
+            ad_id=ad,
+            # names would take a request for each creative, campaign and group
+            ad_name=None,
+            day=_day(element.get("dateRange"), window),
+            measures=measured(self._measures, element),
+            campaign_id=campaign,
+            ad_group_id=ad_group,
+            attribution=self._attribution,
+        )
 
     def classify(self, answer: Answer) -> WorkerError:
         try:
@@ -246,19 +297,12 @@ def _object(answer: Answer) -> dict[str, Any]:
     return body
 
 
-def _row(element: Any, window: Window) -> AdDay:
+def _spent(element: Any, window: Window) -> tuple[date, Decimal]:
+    """The day of an account's element, and what it spent."""
     if not isinstance(element, dict):
         raise malformed("an element is no object")
-    campaign, ad_group, ad = _ids(element.get("pivotValues"))
-    return AdDay(
-        ad_id=ad,
-        # names would take a request for each creative, campaign and group
-        ad_name=None,
-        day=_day(element.get("dateRange"), window),
-        measures=measured(_MEASURES, element),
-        campaign_id=campaign,
-        ad_group_id=ad_group,
-    )
+    cost = amount(element.get("costInLocalCurrency"), "costInLocalCurrency")
+    return _day(element.get("dateRange"), window), cost or Decimal()
 
 
 def _ids(pivots: Any) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Level, measures_of
 from workers.metrics.platforms.meanings import (
     Meaning,
     error_of,
@@ -32,14 +33,19 @@ from workers.metrics.platforms.meanings import (
 )
 from workers.metrics.platforms.meta_codes import meaning_of
 from workers.metrics.platforms.protocol import (
+    ADS,
+    TOTAL,
     Account,
     Answer,
     Ask,
     Connection,
+    Measure,
     Page,
+    Report,
     Request,
     account_digits,
     amount,
+    chosen,
     day_within,
     malformed,
     measured,
@@ -54,10 +60,14 @@ _MEASURES = {
     "spend": ("spend", amount),
     "reach": ("reach", whole),
 }
-_FIELDS = ",".join(
-    ("ad_id", "ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name",
-     "account_currency", *(place for place, _ in _MEASURES.values()))
+# What stands in lists by action type; a type that is not in them did not happen.
+_ACTIONS = {"conversions": "actions", "conversion_value": "action_values", "video_views": "actions"}
+_VIDEO_VIEWS = ("video_view",)
+_NAMES = (
+    "ad_id", "ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name",
+    "account_currency",
 )  # fmt: skip
+_LEVELS = {"ads": "ad", "total": "account"}
 
 # Without this, ads that have been archived or deleted lose their past: all statuses that there are.
 # https://developers.facebook.com/docs/marketing-api/best-practices/manage-your-ad-object-status
@@ -88,23 +98,30 @@ class Meta:
 
     name: ClassVar[str] = "meta"
     aliases: ClassVar[tuple[str, ...]] = ("facebook", "instagram")
-    mapping_key: ClassVar[str] = "meta_ad_id"
+    mapping_keys: ClassVar[Mapping[Level, str]] = MappingProxyType(
+        {"ad": "meta_ad_id", "ad_group": "meta_adset_id", "campaign": "meta_campaign_id"}
+    )
+    reports: ClassVar[tuple[Report, ...]] = (ADS, TOTAL)
+    # "Do not change after 28 days": the longest of its attribution windows.
+    attribution_days: ClassVar[int] = 28
     longest_window: ClassVar[int | None] = None
     page_size: ClassVar[int] = 500
     smallest_page: ClassVar[int] = 25
     daily_allowance: ClassVar[tuple[int, str] | None] = None
 
-    def __init__(
-        self, connection: Connection, account_id: str, base_url: str, api_version: str
-    ) -> None:
+    def __init__(self, connection: Connection, account_id: str, settings: Settings) -> None:
         self._connection = connection
         self._token = connection.credential("access_token")
         self._app_id = connection.optional_credential("app_id")
         self._app_secret = connection.optional_credential("app_secret")
         self._account_id = account_id
-        self._graph = f"{base_url}/{api_version}"
+        self._graph = f"{settings.meta_graph_url}/{settings.meta_api_version}"
         self._warning: str | None = None
-        self.api_version = api_version
+        self.api_version = settings.meta_api_version
+        wanted = measures_of(settings.metrics_figures)
+        further = {"link_clicks": ("inline_link_clicks", whole), **_in_actions(settings)}
+        self._measures = chosen(_MEASURES, further, wanted)
+        self._is_attributed = bool({"conversions", "conversion_value"} & wanted)
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
@@ -114,7 +131,7 @@ class Meta:
                 f"account_id {connection.account_id!r:.60} is not act_ and digits",
                 code="malformed_account_id",
             )
-        return cls(connection, digits, settings.meta_graph_url, settings.meta_api_version)
+        return cls(connection, digits, settings)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -143,35 +160,63 @@ class Meta:
             time_zone=str(body["timezone_name"]),
         )
 
-    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+    def ask_page(
+        self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
+    ) -> Request:
         days = json.dumps({"since": f"{window.since}", "until": f"{window.until}"})
+        of_ads = {"fields": ",".join(self._fields), "filtering": json.dumps(_ALL_ADS)}
         return self._get(
             f"act_{self._account_id}/insights",
-            level="ad",
+            level=_LEVELS[report],
             time_increment="1",
             time_range=days,
-            fields=_FIELDS,
-            filtering=json.dumps(_ALL_ADS),
             limit=str(page_size),
+            **(of_ads if report == ADS.name else {"fields": "spend"}),
             # paging.next is not followed: it may lead elsewhere and hold the token
             **({} if cursor is None else {"after": cursor}),
         )
 
-    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+    @property
+    def _fields(self) -> list[str]:
+        places = dict.fromkeys(place for place, _ in self._measures.values())
+        return [*_NAMES, *places, *(["attribution_setting"] if self._is_attributed else [])]
+
+    def read_pages(
+        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+    ) -> Iterator[Page]:
         body = _object(answer)
         rows = body.get("data")
         if not isinstance(rows, list):
             raise malformed("the answer has no list of rows")
         paging = body.get("paging") or {}
-        cursor = None
+        following = None
         if not isinstance(paging, dict):
             raise malformed("the answer's paging is no object")
         if paging.get("next"):
             cursors = paging.get("cursors")
-            cursor = cursors.get("after") if isinstance(cursors, dict) else None
-            if not isinstance(cursor, str) or not cursor:
+            following = cursors.get("after") if isinstance(cursors, dict) else None
+            if not isinstance(following, str) or not following:
                 raise malformed("there is a next page, but no cursor for it")
-        yield Page([_row(row, window) for row in rows], cursor)
+        if report == TOTAL.name:
+            yield Page([], following, spent=dict(_spent(row, window) for row in rows))
+        else:
+            yield Page([self._row(row, window) for row in rows], following)
+
+    def _row(self, row: Any, window: Window) -> AdDay:
+        if not isinstance(row, dict) or not row.get("ad_id"):
+            raise malformed("a row lacks its ad_id")
+        return AdDay(
+            ad_id=str(row["ad_id"]),
+            ad_name=row.get("ad_name"),
+            day=_day(row, window),
+            measures=measured(self._measures, row),
+            currency=row.get("account_currency"),
+            campaign_id=str(row.get("campaign_id") or ""),
+            campaign_name=row.get("campaign_name"),
+            ad_group_id=str(row.get("adset_id") or ""),
+            ad_group_name=row.get("adset_name"),
+            attribution=row.get("attribution_setting") if self._is_attributed else None,
+        )
 
     def classify(self, answer: Answer) -> WorkerError:
         body = answer.body()
@@ -352,24 +397,45 @@ def _object(answer: Answer) -> dict[str, Any]:
     return body
 
 
-def _row(row: Any, window: Window) -> AdDay:
-    if not isinstance(row, dict) or not row.get("ad_id"):
-        raise malformed("a row lacks its ad_id")
+def _day(row: Mapping[str, Any], window: Window) -> date:
     if row.get("date_start") != row.get("date_stop"):
         raise malformed(
             f"a row spans {row.get('date_start')!r:.20} to {row.get('date_stop')!r:.20}, not a day"
         )
-    return AdDay(
-        ad_id=str(row["ad_id"]),
-        ad_name=row.get("ad_name"),
-        day=day_within(row.get("date_start"), window),
-        measures=measured(_MEASURES, row),
-        currency=row.get("account_currency"),
-        campaign_id=str(row.get("campaign_id") or ""),
-        campaign_name=row.get("campaign_name"),
-        ad_group_id=str(row.get("adset_id") or ""),
-        ad_group_name=row.get("adset_name"),
-    )
+    return day_within(row.get("date_start"), window)
+
+
+def _spent(row: Any, window: Window) -> tuple[date, Decimal]:
+    """The day of an account's row, and what it spent."""
+    if not isinstance(row, dict):
+        raise malformed("a row is no object")
+    return _day(row, window), amount(row.get("spend"), "spend") or Decimal()
+
+
+def _in_actions(settings: Settings) -> dict[str, Measure]:
+    """The measures that stand in lists by action type."""
+    types = {"video_views": _VIDEO_VIEWS}
+    return {
+        name: (place, _sum_of(types.get(name, settings.meta_conversion_actions)))
+        for name, place in _ACTIONS.items()
+    }
+
+
+def _sum_of(types: Collection[str]) -> Callable[[Any, str], Decimal]:
+    """Reads the sum over these types of [{"action_type", "value"}]; zero where there is no list,
+    which is how Meta tells that nothing happened.
+
+    https://developers.facebook.com/docs/marketing-api/reference/ads-action-stats/
+    """
+
+    def read(value: Any, what: str) -> Decimal:
+        told = [] if value is None else value
+        if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+            raise malformed(f"{what} is no list of actions: {value!r:.60}")
+        found = (one.get("value") for one in told if one.get("action_type") in types)
+        return sum((amount(one, what) or Decimal() for one in found), Decimal())
+
+    return read
 
 
 def _meaning_without_table(error: Mapping[str, Any], status: int) -> Meaning:

@@ -7,7 +7,7 @@ what it builds. To add a platform: write its file, add a line to `PLATFORMS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -22,7 +22,7 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Kind, Level
 from workers.metrics.windows import Window
 from workers.redaction import remember
 from workers.settings import Settings
@@ -175,16 +175,39 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Report:
+    """One of the reports that a window is read by, in their order; `kinds` are those of its rows.
+
+    A row of kind campaign is the whole of that campaign and comes before those of its ads and asset
+    groups, so that what these spend later does not look as if they lacked something. `is_total`:
+    it has no rows, but what the account spent in all, and may fail. `is_in_total`: that includes
+    its rows. `may_be_refused`: a token need not reach it, and the window is read without it then.
+    """
+
+    name: str
+    kinds: frozenset[Kind] = frozenset({"ad"})
+    is_total: bool = False
+    is_in_total: bool = True
+    may_be_refused: bool = False
+
+
+ADS = Report("ads")
+TOTAL = Report("total", kinds=frozenset(), is_total=True)
+
+
+@dataclass(frozen=True)
 class Page:
     """Rows, and where the next ones are: None when these are the last of their answer's.
 
-    `total` is how many rows the window has on all its pages, where the platform says that. The
-    reader holds the pages to it, so that none is lost or told twice.
+    `total` is how many rows the report has on all its pages, where the platform says that. The
+    reader holds the pages to it, so that none is lost or told twice. `spent` is what the account
+    spent in all, by day, in a report of totals.
     """
 
     rows: Sequence[AdDay]
     cursor: str | None = None
     total: int | None = None
+    spent: Mapping[date, Decimal] = field(default_factory=dict)
 
 
 # Sends what a builder builds, signed in by then, and returns its JSON; raises the workers' errors.
@@ -196,8 +219,12 @@ class Platform(Protocol):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]]
-    # The key of requests.metadata that holds this platform's ad ids.
-    mapping_key: ClassVar[str]
+    # The keys of requests.metadata that hold this platform's ids, for each level that it has.
+    mapping_keys: ClassVar[Mapping[Level, str]]
+    # What a window is read by.
+    reports: ClassVar[tuple[Report, ...]]
+    # Days for which conversions may still come in, which are read again where these are wanted.
+    attribution_days: ClassVar[int]
     # Days that one request may span; None: no limit.
     longest_window: ClassVar[int | None]
     # Rows asked for in one page, and the fewest that it makes sense to ask for.
@@ -237,10 +264,14 @@ class Platform(Protocol):
         for an answer that is none."""
         ...
 
-    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request: ...
+    def ask_page(
+        self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
+    ) -> Request: ...
 
-    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
-        """The pages of one answer; the last one's cursor leads to the next answer.
+    def read_pages(
+        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+    ) -> Iterator[Page]:
+        """The pages of the answer to `ask_page`; the last one's cursor leads to the next answer.
 
         Raises TransientError where it breaks off, PermanentError for a row that is not as
         asked for, TooMuchDataError where the platform may have left rows out, and what an error
@@ -328,6 +359,13 @@ def amount(value: Any, what: str) -> Decimal | None:
 
 # Where an answer has a measure, and what reads it (whole or amount).
 Measure = tuple[str, Callable[[Any, str], int | Decimal | None]]
+
+
+def chosen(
+    usual: Mapping[str, Measure], further: Mapping[str, Measure], wanted: Collection[str]
+) -> dict[str, Measure]:
+    """The measures to ask for: the usual ones and those of the `further` that are wanted."""
+    return {**usual, **{name: one for name, one in further.items() if name in wanted}}
 
 
 def measured(measures: Mapping[str, Measure], told: Mapping[str, Any]) -> dict[str, int | Decimal]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from workers.errors import (
@@ -23,17 +24,21 @@ from workers.errors import (
     WorkerError,
 )
 from workers.findings import Finding
-from workers.metrics.facts import AdDay
+from workers.metrics.facts import AdDay, Kind, Level, measures_of
 from workers.metrics.platforms.meanings import Meaning, error_of, meaning_of_status
 from workers.metrics.platforms.protocol import (
+    ADS,
+    TOTAL,
     Account,
     Answer,
     Ask,
     Connection,
     Page,
+    Report,
     Request,
     account_digits,
     amount,
+    chosen,
     day_within,
     malformed,
     measured,
@@ -49,10 +54,35 @@ _MEASURES = {
     "spend": ("spend", amount),
     "reach": ("reach", whole),
 }
-_METRICS = (
+# Where they are wanted. Clicks are those that lead to the destination. The value of completed
+# payments goes by the name of a rate.
+_FURTHER = {
+    "conversions": ("conversion", whole),
+    "conversion_value": ("total_complete_payment_rate", amount),
+    "link_clicks": ("clicks", whole),
+    "video_views": ("video_play_actions", whole),
+}
+# GMV Max: https://business-api.tiktok.com/portal/docs?id=1824721673497601
+_OF_GMV_MAX = {"spend": ("cost", amount)}
+_FURTHER_OF_GMV_MAX = {
+    "conversions": ("orders", whole), "conversion_value": ("gross_revenue", amount),
+}  # fmt: skip
+# The windows are set for each ad group; of GMV Max, TikTok attributes all of a shop's sales.
+_ATTRIBUTION = "ad_group"
+_ATTRIBUTION_OF_GMV_MAX = "gmv_max"
+_NAMES = (
     "ad_name", "adgroup_id", "adgroup_name", "campaign_id", "campaign_name", "currency",
-    *(place for place, _ in _MEASURES.values()),
 )  # fmt: skip
+_RESERVATION = Report(
+    "reservation", frozenset({"reservation_ad"}), is_in_total=False, may_be_refused=True
+)
+_GMV_MAX = Report("gmv_max", frozenset({"campaign"}), is_in_total=False, may_be_refused=True)
+# Service type and level of the reports by /report/integrated/get/.
+_LEVELS = {
+    ADS.name: ("AUCTION", "AUCTION_AD"),
+    _RESERVATION.name: ("RESERVATION", "RESERVATION_AD"),
+    TOTAL.name: ("AUCTION", "AUCTION_ADVERTISER"),
+}
 # Without this, ads that have been deleted lose their past.
 _ALL_ADS = [{"field_name": "ad_status", "filter_type": "IN", "filter_value": '["STATUS_ALL"]'}]
 _ACCOUNT_FIELDS = ("advertiser_id", "name", "currency", "timezone", "display_timezone", "status")
@@ -76,7 +106,12 @@ class TikTok:
 
     name: ClassVar[str] = "tiktok"
     aliases: ClassVar[tuple[str, ...]] = ()
-    mapping_key: ClassVar[str] = "tiktok_ad_id"
+    mapping_keys: ClassVar[Mapping[Level, str]] = MappingProxyType(
+        {"ad": "tiktok_ad_id", "ad_group": "tiktok_adgroup_id", "campaign": "tiktok_campaign_id"}
+    )
+    reports: ClassVar[tuple[Report, ...]] = (ADS, _RESERVATION, _GMV_MAX, TOTAL)
+    # The longest of its attribution windows.
+    attribution_days: ClassVar[int] = 28
     # TikTok's own limit for reports by day.
     longest_window: ClassVar[int | None] = 30
     page_size: ClassVar[int] = 1000
@@ -89,6 +124,10 @@ class TikTok:
         self._advertiser = advertiser
         self._api = f"{settings.tiktok_api_url}/{settings.tiktok_api_version}"
         self.api_version = settings.tiktok_api_version
+        wanted = measures_of(settings.metrics_figures)
+        self._measures = chosen(_MEASURES, _FURTHER, wanted)
+        self._measures_of_gmv_max = chosen(_OF_GMV_MAX, _FURTHER_OF_GMV_MAX, wanted)
+        self._is_attributed = bool({"conversions", "conversion_value"} & wanted)
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
@@ -130,24 +169,54 @@ class TikTok:
             time_zone=str(time_zone),
         )
 
-    def ask_page(self, window: Window, page_size: int, cursor: str | None) -> Request:
+    def ask_page(
+        self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
+    ) -> Request:
+        days = {"start_date": f"{window.since}", "end_date": f"{window.until}"}
+        if report == _GMV_MAX.name:
+            return self._ask_gmv_max(days, page_size, cursor)
+        service, level = _LEVELS[report]
+        is_total = report == TOTAL.name
+        places = dict.fromkeys(place for place, _ in self._measures.values())
         return self._get(
             "report/integrated/get/",
             advertiser_id=self._advertiser,
-            service_type="AUCTION",
+            service_type=service,
             report_type="BASIC",
-            data_level="AUCTION_AD",
-            dimensions=json.dumps(["ad_id", "stat_time_day"]),
-            metrics=json.dumps(_METRICS),
-            start_date=f"{window.since}",
-            end_date=f"{window.until}",
-            filtering=json.dumps(_ALL_ADS),
+            data_level=level,
+            dimensions=json.dumps(["advertiser_id" if is_total else "ad_id", "stat_time_day"]),
+            metrics=json.dumps(["spend"] if is_total else [*_NAMES, *places]),
+            **days,
+            **({} if is_total else {"filtering": json.dumps(_ALL_ADS)}),
             page=cursor or "1",
             page_size=str(page_size),
         )
 
-    def read_pages(self, answer: Answer, window: Window) -> Iterator[Page]:
+    def _ask_gmv_max(self, days: Mapping[str, str], page_size: int, cursor: str | None) -> Request:
+        """The shops first, then the report of each; `cursor` is the shops to come, of which the
+        first is under way, and its page."""
+        if cursor is None:
+            return self._get("gmv_max/store/list/", advertiser_id=self._advertiser)
+        stores, _, page = cursor.rpartition("/")
+        places = (place for place, _ in self._measures_of_gmv_max.values())
+        return self._get(
+            "gmv_max/report/get/",
+            advertiser_id=self._advertiser,
+            store_ids=json.dumps(stores.split(",")[:1]),
+            dimensions=json.dumps(["campaign_id", "stat_time_day"]),
+            metrics=json.dumps(["campaign_name", "currency", *places]),
+            **days,
+            page=page,
+            page_size=str(page_size),
+        )
+
+    def read_pages(
+        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+    ) -> Iterator[Page]:
         data = _data(_body(answer), answer.status)
+        if report == _GMV_MAX.name:
+            yield self._gmv_max_page(data, window, cursor)
+            return
         rows, info = data.get("list"), data.get("page_info")
         if not isinstance(rows, list) or not isinstance(info, dict):
             raise malformed("the answer has no list of rows, or no page_info")
@@ -162,8 +231,61 @@ class TikTok:
                 code="too_many_ads",
                 smaller_pages_help=False,
             )
-        cursor = str(page + 1) if page < pages else None
-        yield Page([_row(row, window) for row in rows], cursor, total)
+        following = str(page + 1) if page < pages else None
+        if report == TOTAL.name:
+            yield Page([], following, spent=dict(_spent(row, window) for row in rows))
+        else:
+            kind: Kind = "ad" if report == ADS.name else "reservation_ad"
+            yield Page([self._row(row, window, kind) for row in rows], following, total)
+
+    def _gmv_max_page(self, data: Mapping[str, Any], window: Window, cursor: str | None) -> Page:
+        """A page of the shop under way leads to its next one, or to the next shop."""
+        if cursor is None:
+            stores = _stores(data)
+            return Page([], f"{','.join(stores)}/1" if stores else None)
+        # where there are none, there is no list at all
+        rows, info = data.get("list", []), data.get("page_info")
+        if not isinstance(rows, list) or not isinstance(info, dict):
+            raise malformed("the answer has no list of rows, or no page_info")
+        page, pages = (whole(info.get(name), name) for name in ("page", "total_page"))
+        if page is None or pages is None:
+            raise malformed("the answer's page_info is not complete")
+        left = cursor.rpartition("/")[0]
+        following: str | None = f"{left}/{page + 1}"
+        if page >= pages:
+            left = left.partition(",")[2]
+            following = f"{left}/1" if left else None
+        return Page([self._gmv_max_row(row, window) for row in rows], following)
+
+    def _gmv_max_row(self, row: Any, window: Window) -> AdDay:
+        dimensions, told = _halves(row)
+        return AdDay(
+            ad_id="",
+            ad_name=None,
+            day=_day(dimensions.get("stat_time_day"), window),
+            measures=measured(self._measures_of_gmv_max, told),
+            currency=_text(told.get("currency")),
+            campaign_id=_id(dimensions.get("campaign_id"), "campaign_id"),
+            campaign_name=_text(told.get("campaign_name")),
+            kind="campaign",
+            attribution=_ATTRIBUTION_OF_GMV_MAX if self._is_attributed else None,
+        )
+
+    def _row(self, row: Any, window: Window, kind: Kind) -> AdDay:
+        dimensions, told = _halves(row)
+        return AdDay(
+            ad_id=_id(dimensions.get("ad_id"), "ad_id"),
+            ad_name=_text(told.get("ad_name")),
+            day=_day(dimensions.get("stat_time_day"), window),
+            measures=measured(self._measures, told),
+            currency=_text(told.get("currency")),
+            campaign_id=str(told.get("campaign_id") or ""),
+            campaign_name=_text(told.get("campaign_name")),
+            ad_group_id=str(told.get("adgroup_id") or ""),
+            ad_group_name=_text(told.get("adgroup_name")),
+            kind=kind,
+            attribution=_ATTRIBUTION if self._is_attributed else None,
+        )
 
     def classify(self, answer: Answer) -> WorkerError:
         try:
@@ -228,30 +350,37 @@ def _data(body: Any, status: int) -> dict[str, Any]:
     return data
 
 
-def _row(row: Any, window: Window) -> AdDay:
+def _halves(row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The dimensions and the metrics of a row; None for what has no value."""
     dimensions = row.get("dimensions") if isinstance(row, dict) else None
     metrics = row.get("metrics") if isinstance(row, dict) else None
     if not isinstance(dimensions, dict) or not isinstance(metrics, dict):
         raise malformed("a row lacks its dimensions or metrics")
-    told = {name: None if value in _NO_VALUE else value for name, value in metrics.items()}
-    return AdDay(
-        ad_id=_ad_id(dimensions.get("ad_id")),
-        ad_name=_text(told.get("ad_name")),
-        day=_day(dimensions.get("stat_time_day"), window),
-        measures=measured(_MEASURES, told),
-        currency=_text(told.get("currency")),
-        campaign_id=str(told.get("campaign_id") or ""),
-        campaign_name=_text(told.get("campaign_name")),
-        ad_group_id=str(told.get("adgroup_id") or ""),
-        ad_group_name=_text(told.get("adgroup_name")),
-    )
+    return dimensions, {
+        name: None if value in _NO_VALUE else value for name, value in metrics.items()
+    }
 
 
-def _ad_id(value: Any) -> str:
+def _spent(row: Any, window: Window) -> tuple[date, Decimal]:
+    """The day of an account's row, and what it spent."""
+    dimensions, told = _halves(row)
+    spend = amount(told.get("spend"), "spend")
+    return _day(dimensions.get("stat_time_day"), window), spend or Decimal()
+
+
+def _stores(data: Mapping[str, Any]) -> list[str]:
+    """The ids of the shops that the advertiser sees; where there are none, there is no list."""
+    stores = data.get("store_list", [])
+    if not isinstance(stores, list) or not all(isinstance(one, dict) for one in stores):
+        raise malformed("the answer has no list of shops")
+    return [_id(one.get("store_id"), "store_id") for one in stores]
+
+
+def _id(value: Any, what: str) -> str:
     """Digits, which come as text or as a number."""
     text = str(value) if isinstance(value, int | str) else ""
     if not re.fullmatch(r"[0-9]+", text):
-        raise malformed(f"a row's ad_id is no id: {value!r:.40}")
+        raise malformed(f"a row's {what} is no id: {value!r:.40}")
     return text
 
 
