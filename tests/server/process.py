@@ -54,12 +54,13 @@ class ServerProcess:
 
     def wait_for(self, action: str, count: int = 1) -> list[dict[str, Any]]:
         """The lines with that action, once there are `count`."""
-        eventually(
-            lambda: len(self.of(action)) >= count or self.process.poll() is not None,
-            f"no {action!r} in {self.lines}",
-        )
+
+        def is_there() -> bool:
+            return len(self.of(action)) >= count or self.process.poll() is not None
+
+        eventually(is_there, f"no {action!r} in {self.lines[-10:]}")
         found = self.of(action)
-        assert len(found) >= count, self.lines
+        assert len(found) >= count, self.lines[-10:]
         return found
 
     def get(self, path: str) -> tuple[int, str]:
