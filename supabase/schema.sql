@@ -5274,25 +5274,20 @@ begin
   else
     statement := format(
       'with %2$s,
-       %3$s
        gone as (
          delete from %1$s old
           where old.tableoid = $1 and old.ctid = any (array(select locked.ctid from locked))
-         returning 1
-       )
+         returning %3$s
+       )%4$s
        select (select count(*) from locked), count(*), count(*) from gone',
       source, public.locking(source, due),
+      case step when 'purge_notifications' then 'old.id' else '1' end,
       -- They would go by themselves, one by one, at several times the cost of all the rest.
-      case when step = 'purge_notifications' then
-        'deliveries as (
-           delete from public.notification_deliveries delivery
-            where delivery.notification_id = any (array(
-                    select old.id
-                      from public.notification_queue old
-                     where old.tableoid = $1
-                       and old.ctid = any (array(select locked.ctid from locked))
-                  ))
-         ),'
+      case step when 'purge_notifications' then ',
+        deliveries as (
+          delete from public.notification_deliveries delivery
+           where delivery.notification_id = any (array(select gone.id from gone))
+        )'
       end
     );
   end if;

@@ -47,7 +47,7 @@ def foreign_settings(server: HttpServer) -> dict[str, str]:
     candidates = (
         server.url, f"{server.url}/api/", f"http://key@127.0.0.1:{server.port}/1",
         "xoxb-of-production", "sb_secret_of_production", "v99.0", "v99", "209912", "park", "1",
-        "true", "of-production",
+        "true", "conversions", "of-production",
     )  # fmt: skip
     found = {}
     for setting in fields(Settings):

@@ -27,7 +27,7 @@ from workers.composition.retention import run_retention
 from workers.composition.runs import recorded_run
 from workers.errors import UnknownError, WorkerError
 from workers.metrics.planning import plan_syncs
-from workers.metrics.platforms import NAMES
+from workers.metrics.platforms import MAPPING_KEYS
 from workers.operate.__main__ import main
 
 # Which credentials each connection of the sample agency may have.
@@ -145,7 +145,7 @@ def sync_all(stack: LocalStack) -> str:
     from workers.composition.connection_sync import run_connection_sync
 
     queue = Queue()
-    plan_syncs(database(), queue, NAMES, 10)
+    plan_syncs(database(), queue, MAPPING_KEYS, 10)
     assert len(queue.bodies) == len(CREDENTIALS)
     told = []
     for body in queue.bodies:

@@ -36,7 +36,7 @@ ADDED = {
         (
             "    meta_graph_url: str",
             (
-                "    billboard_url: str = _setting(\n"
+                "    billboard_url: str = setting(\n"
                 '        _url, "base URL of Billboard\'s API", default="https://billboard.example"\n'
                 "    )\n"
             ),
