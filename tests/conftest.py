@@ -25,6 +25,7 @@ from local.services.postgres import start as start_postgres
 from local.services.tether import Tether
 from local.stack import Running, Stack
 from tests.recycling import Snapshot
+from workers import redaction
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,6 +51,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if "CI" in os.environ and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _remembered_secrets() -> Iterator[None]:
+    """What a test's credentials leave behind would be taken out of the next one's texts."""
+    before = dict(redaction._remembered)
+    yield
+    redaction._remembered.clear()
+    redaction._remembered.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
