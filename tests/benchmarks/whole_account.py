@@ -33,7 +33,7 @@ WINDOW = 2
 DERIVE_DAYS = 2000
 
 _DAYS = "select distinct date from ad_metrics order by date desc"
-_STEP = "select derive_account_days(%s, %s, %s, %s, interval '6 minutes')"
+_STEP = "select derive_account_days(%s, %s, %s::uuid, %s, '{}', interval '6 minutes')"
 _WAL = "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 _SIZE = (
     "select pg_total_relation_size('ad_metrics') + pg_total_relation_size('performance_metrics')"
