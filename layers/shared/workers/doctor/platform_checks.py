@@ -179,6 +179,6 @@ def check_totals(name: str, row: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(
             f"{name}: the account spent {difference:f} other than what was read by ad and campaign "
             f"(of {total:f} in all), on {days}",
-            "Something spends that no report told of, or was restated meanwhile: compare these "
+            "Something spends that no report named, or was restated meanwhile: compare these "
             "days with the platform's own screen",
         )
