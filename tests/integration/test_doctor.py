@@ -696,7 +696,10 @@ def test_health_answers_503_in_json_whatever_goes_wrong(
     answer = health.run_health()
     assert answer["statusCode"] == 503
     body = json.loads(answer["body"])
-    assert (body["status"], body["reason"]) == ("unhealthy", "health cannot be told: KeyError")
+    assert (body["status"], body["reason"]) == (
+        "unhealthy",
+        "health could not be determined: KeyError",
+    )
     assert stack.running.keys.secret not in answer["body"]
     monkeypatch.delenv("SUPABASE_URL")
     forget_clients()

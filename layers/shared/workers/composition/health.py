@@ -64,11 +64,12 @@ def _ask(elsewhere: Collection[str]) -> Health:
         return assess(database().call("worker_health"), off)
     except WorkerError as error:
         logger.error(
-            "Health cannot be told", extra={"code": error.code, "error": redact(str(error))}
+            "The health of the workers is not known",
+            extra={"code": error.code, "error": redact(str(error))},
         )
         if isinstance(error, CredentialsError):
-            forget_clients()  # the secret may have been rotated: read it anew next time
+            forget_clients()  # the secret may have been rotated: read it again next time
         return out_of_reach(f"the database cannot be asked: {error.code}")
     except Exception as error:  # noqa: BLE001 - a monitor needs an answer, and 503 is one
-        logger.exception("Health cannot be told")
-        return out_of_reach(f"health cannot be told: {type(error).__name__}")
+        logger.exception("The health of the workers is not known")
+        return out_of_reach(f"health could not be determined: {type(error).__name__}")
