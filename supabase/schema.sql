@@ -416,6 +416,7 @@ create table public.notification_queue (
   constraint notification_queue_pkey PRIMARY KEY (id)
 );
 CREATE INDEX notification_queue_config_ended_idx ON public.notification_queue USING btree (config_id, created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
+CREATE INDEX notification_queue_dead_idx ON public.notification_queue USING btree (id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)));
 CREATE INDEX notification_queue_delivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE (is_processed AND (COALESCE(outcome, ''::text) <> ALL (ARRAY['dead'::text, 'expired'::text])));
 CREATE INDEX notification_queue_ended_idx ON public.notification_queue USING btree (created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
 CREATE INDEX notification_queue_pending_idx ON public.notification_queue USING btree (is_processed, next_attempt_at) WHERE (is_processed = false);
@@ -6817,6 +6818,7 @@ CREATE OR REPLACE FUNCTION public.worker_health(as_of timestamp with time zone D
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
 AS $function$
   select jsonb_build_object(
     'now', as_of,
@@ -6877,11 +6879,9 @@ AS $function$
         from (
           select
             from public.notification_queue queued
-           -- word for word the predicate of notification_queue_ended_idx
-           where ((coalesce(queued.is_processed, false) = false
-                   and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
-                  or queued.outcome = 'expired')
-             and queued.outcome is distinct from 'expired'
+           -- word for word the predicate of notification_queue_dead_idx
+           where coalesce(queued.is_processed, false) = false
+             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5)
            limit 10000
         ) counted
     ),
@@ -6892,19 +6892,17 @@ AS $function$
       select count(*)
         from (select from public.notification_unrouted waiting limit 10000) counted
     ),
-    'parked_connections', (
-      select count(*)
+    'parked_connections', connections.parked,
+    'failing_connections', connections.failing
+  )
+    from (
+      select count(*) filter (where way.is_parked) as parked,
+             count(*) filter (where account.failures > 0) as failing
         from public.metric_connections(null, null, as_of) way
-       where way.is_active and way.is_parked
-    ),
-    'failing_connections', (
-      select count(*)
-        from public.metric_connections(null, null, as_of) way
-        join public.metric_accounts account
+        left join public.metric_accounts account
           on account.platform = way.platform and account.account_id = way.account_id
-       where way.is_active and account.failures > 0
-    )
-  );
+       where way.is_active
+    ) connections;
 $function$;
 revoke all on function public.worker_health(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.worker_health(timestamp with time zone) to service_role;

@@ -52,6 +52,18 @@ begin
 end
 $$;
 
+-- Counts the dead: notification_queue_ended_idx holds every expired one besides.
+do $$
+begin
+  if to_regclass('public.notification_queue_dead_idx') is null then
+    create index notification_queue_dead_idx
+      on public.notification_queue (id)
+      where coalesce(is_processed, false) = false
+        and coalesce(attempts, 0) >= coalesce(max_attempts, 5);
+  end if;
+end
+$$;
+
 do $$
 begin
   if not (select relrowsecurity from pg_catalog.pg_class where oid = 'public.worker_runs'::regclass) then
@@ -99,6 +111,8 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+-- Also by a plan made when nearly nothing had ended yet.
+set enable_seqscan = off
 as $$
   select jsonb_build_object(
     'now', as_of,
@@ -159,11 +173,9 @@ as $$
         from (
           select
             from public.notification_queue queued
-           -- word for word the predicate of notification_queue_ended_idx
-           where ((coalesce(queued.is_processed, false) = false
-                   and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
-                  or queued.outcome = 'expired')
-             and queued.outcome is distinct from 'expired'
+           -- word for word the predicate of notification_queue_dead_idx
+           where coalesce(queued.is_processed, false) = false
+             and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5)
            limit 10000
         ) counted
     ),
@@ -174,19 +186,17 @@ as $$
       select count(*)
         from (select from public.notification_unrouted waiting limit 10000) counted
     ),
-    'parked_connections', (
-      select count(*)
+    'parked_connections', connections.parked,
+    'failing_connections', connections.failing
+  )
+    from (
+      select count(*) filter (where way.is_parked) as parked,
+             count(*) filter (where account.failures > 0) as failing
         from public.metric_connections(null, null, as_of) way
-       where way.is_active and way.is_parked
-    ),
-    'failing_connections', (
-      select count(*)
-        from public.metric_connections(null, null, as_of) way
-        join public.metric_accounts account
+        left join public.metric_accounts account
           on account.platform = way.platform and account.account_id = way.account_id
-       where way.is_active and account.failures > 0
-    )
-  );
+       where way.is_active
+    ) connections;
 $$;
 
 create or replace function public.purge_worker_runs(

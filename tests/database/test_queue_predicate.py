@@ -47,6 +47,7 @@ def test_every_index_on_what_waits_says_it_alike(db: psycopg.Connection[Any]) ->
         "notification_queue_config_ended_idx": (
             f"{loosened(ENDED_UNSENT)} or outcome = 'expired'::text"
         ),
+        "notification_queue_dead_idx": loosened(ENDED_UNSENT),
         # retention's, and queue list's
         "notification_queue_undelivered_idx": (
             f"outcome = any array['dead'::text, 'expired'::text] or {loosened(ENDED_UNSENT)}"

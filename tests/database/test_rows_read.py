@@ -152,3 +152,29 @@ def test_what_operators_ask_reads_no_more_where_more_syncs_ran(
                 agency.connection.execute(f"select {question}(%s)", (NOW,))
                 read = counted(agency, logs) - before
             assert read == connections, (question, each)
+
+
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+@pytest.mark.parametrize("question", ["worker_health", "doctor_report"])
+def test_what_operators_ask_reads_no_more_where_more_has_expired(
+    agency: Agency, question: str, statistics: str
+) -> None:
+    dead, queue = 3, ("notification_queue",)
+    agency.connection.execute("truncate notification_queue cascade")
+    agency.connection.execute("alter table notification_queue set (autovacuum_enabled = false)")
+    config = agency.config("C0001")
+    for _ in range(dead):
+        agency.notification(config, {}, attempts=5)
+    for each in (300, 900, 2_700):
+        agency.connection.execute(
+            "insert into notification_queue (config_id, entity_id, entity_type, event_data, "
+            "is_processed, attempts, outcome) select %s, gen_random_uuid(), 'task', '{}', true, "
+            "5, 'expired' from generate_series(1, %s)",
+            (config, each),
+        )
+        if statistics == "fresh":
+            agency.connection.execute("analyze")
+        with agency.connection.transaction():
+            before = counted(agency, queue)
+            agency.connection.execute(f"select {question}(%s)".encode(), (NOW,))
+            assert counted(agency, queue) - before <= 2 * dead, each
