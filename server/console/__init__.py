@@ -1,0 +1,1 @@
+"""The console: what the workers do, as pages for a browser on this machine."""
