@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 _forget: list[Callable[[], None]] = []
 _defaults: Mapping[str, str] = MappingProxyType({})
+_dotenv: Path | None = None
 
 
 class InvocationContext(Protocol):
@@ -57,7 +59,7 @@ def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
 @once_per_container
 def settings() -> Settings:
     """Raises ConfigurationError naming all that is missing or malformed."""
-    known = environment_settings(read_secret, defaults=_defaults)
+    known = environment_settings(read_secret, dotenv=_dotenv, defaults=_defaults)
     if known.sentry_dsn is not None:
         start_error_tracking(known.sentry_dsn)
     return known
@@ -82,6 +84,13 @@ def use_defaults(defaults: Mapping[str, str]) -> None:
     """Settings of a program that runs elsewhere than in Lambda, where nobody sets them."""
     global _defaults  # noqa: PLW0603 - once, when that program starts
     _defaults = MappingProxyType(dict(defaults))
+    forget_clients()
+
+
+def use_dotenv(path: Path) -> None:
+    """A file of settings below the environment, for a program that a person starts on a project."""
+    global _dotenv  # noqa: PLW0603 - once, when that program starts
+    _dotenv = path
     forget_clients()
 
 

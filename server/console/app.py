@@ -1,0 +1,77 @@
+"""The console's application: its routes, and what is answered where something goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from server.console import rendering
+from server.console.guard import Guard
+from server.console.pages import overview
+from server.console.project import Project
+from server.console.sessions import Sessions
+from workers.doctor.sections import of_error
+from workers.errors import WorkerError
+from workers.findings import Finding, failed
+from workers.redaction import redact
+from workers.telemetry import logger
+
+# A module per subject: PATH and NAME by which it is offered, and its ROUTES.
+SUBJECTS = (overview,)
+
+
+def console_app(
+    project: Project,
+    sessions: Sessions,
+    *,
+    names: Collection[str],
+    cookie: str,
+    announce: Callable[[], None],
+) -> ASGIApp:
+    """All pages behind their `Guard`, which says what the arguments are."""
+    rendering.NAVIGATION[:] = [(subject.PATH, subject.NAME) for subject in SUBJECTS]
+    routes: list[BaseRoute] = [route for subject in SUBJECTS for route in subject.ROUTES]
+    app = Starlette(
+        routes=[*routes, Mount("/static", StaticFiles(directory=rendering.STATIC))],
+        exception_handlers={
+            WorkerError: _of_the_project,
+            HTTPException: _of_the_request,
+            Exception: _of_ours,
+        },
+    )
+    app.state.project = project
+    return Guard(app, sessions, names=names, cookie=cookie, announce=announce)
+
+
+def _of_the_project(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WorkerError)  # noqa: S101 - see where this is registered
+    return _told(request, 503, of_error("The project cannot be looked at", error))
+
+
+def _of_the_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - see where this is registered
+    text = "There is no such page." if error.status_code == 404 else str(error.detail)
+    return _told(request, error.status_code, failed(text, ""))
+
+
+def _of_ours(request: Request, error: Exception) -> Response:
+    logger.error(
+        "A page could not be made",
+        extra={"action": "console", "path": request.url.path, "error": redact(repr(error))},
+    )
+    text = f"A fault of the console itself, {type(error).__name__}: {redact(str(error))}"
+    return _told(request, 500, failed(text, "Please report it, with this line"))
+
+
+def _told(request: Request, status: int, finding: Finding) -> Response:
+    try:
+        return rendering.page(request, "error.html", {"finding": finding}, status)
+    except WorkerError:  # not even its name is known
+        return Response(f"{finding.text}\n{finding.mend}\n", status, media_type="text/plain")

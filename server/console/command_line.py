@@ -1,0 +1,89 @@
+"""`python -m server.console` and `agency-workers console`: what is asked for, and the exit
+status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zoneinfo
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from server.console.project import Project
+from server.console.serving import ConsoleServer
+from server.logs import write_lines
+from workers.composition.container import settings, use_dotenv
+from workers.errors import ConfigurationError
+from workers.redaction import redact
+from workers.telemetry import logger
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 3002
+DONE: Final = 0
+MISCONFIGURED: Final = 2
+# Where an engineer keeps the keys of a real project; only what a person starts on it reads that.
+_DOTENV: Final = Path(".env")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0 it was asked to end, 2 for arguments and settings."""
+    options = _parser().parse_args(arguments)
+    # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
+    zoneinfo.reset_tzpath(to=())
+    write_lines(None, sys.stderr)
+    dotenv = _DOTENV if options.project else None
+    try:
+        if dotenv is not None:
+            use_dotenv(dotenv)
+        settings()
+        server = ConsoleServer(
+            Project(dotenv=dotenv), options.host, options.port, _say, options.name
+        )
+    except ConfigurationError as error:
+        logger.error(redact(str(error)), extra={"action": "configuration"})
+        return MISCONFIGURED
+    server.announce()
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return DONE
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def port(text: str) -> int:
+    """An argument that is a port. Raises argparse's error for anything else."""
+    if not text.isascii() or not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m server.console",
+        description="What the workers did, what waits and why, as pages in a browser. Its settings "
+        "are those of its environment. Its first line is an address that lets in once.",
+    )
+    parser.add_argument(
+        "--project",
+        action="store_true",
+        help="take what the environment does not set from .env in this folder",
+    )
+    parser.add_argument(
+        "--host", default=HOST, help=f"address to bind to ({HOST}: this machine alone)"
+    )
+    parser.add_argument(
+        "--port", type=port, default=PORT, help=f"port; 0 takes a free one ({PORT})"
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a further host name under which browsers ask for it, as behind a proxy",
+    )
+    return parser

@@ -1,0 +1,158 @@
+"""What stands before every page: who asks, from where, and what a browser may do with the answer.
+
+A page of this machine can be asked for by whatever else its browser has open. So a request needs a
+session's cookie, has to name this server as its host (a foreign name that leads here, DNS
+rebinding, has no session and gets nothing), and must not come from another origin, of which another
+port of this machine is one: cookies do not tell ports apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.console.sessions import Sessions
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_READING: Final = frozenset({"GET", "HEAD"})
+
+# https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Content-Security-Policy
+_POLICY: Final = "; ".join(
+    [
+        "default-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # a form that is posted would otherwise name no origin
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+# What is shipped has its hash in its address; all else is not to be kept.
+_STATIC: Final = "/static/"
+_FOR_EVER: Final = "private, max-age=31536000, immutable"
+
+_NO_SESSION: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>No session</title>
+<h1>No session</h1>
+<p>Open the address that the console wrote where it was started. Each is good once; a new one
+was just written there.</p>
+</html>
+"""
+
+
+class Guard:
+    """ASGI middleware that lets through what has a session and comes from its own pages."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sessions: Sessions,
+        *,
+        names: Collection[str],
+        cookie: str,
+        announce: Callable[[], None],
+    ) -> None:
+        """`names`: the hosts under which it is asked, without ports. `announce` is called where
+        somebody without a session asks and every token is used: it makes and tells another."""
+        self._app, self._sessions = app, sessions
+        self._names, self._cookie, self._announce = frozenset(names), cookie, announce
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            answer = self._refusal(scope) or self._entrance(scope) or self._app
+            await answer(scope, receive, _with_headers(scope, send))
+        # nothing here speaks anything else: uvicorn closes what is not answered
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """What is told to those who are not to ask at all."""
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or _host_name(hosts[0]) not in self._names:
+            return _plain("This name does not lead to the console.", 421)
+        if not _is_own(headers, hosts[0], scope["method"]):
+            return _plain("The console answers its own pages only.", 403)
+        return None
+
+    def _entrance(self, scope: Scope) -> Response | None:
+        """What is answered to a token, and to whoever has no session."""
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        tokens = [value for name, value in query if name == "token"]
+        cookies = cookie_parser(Headers(scope=scope).get("cookie", ""))
+        has_session = self._sessions.goes_on(cookies.get(self._cookie, ""))
+        if tokens and scope["method"] == "GET":
+            session = self._sessions.begin(tokens[0])
+            if session is not None or has_session:
+                rest = urlencode([pair for pair in query if pair[0] != "token"])
+                return self._onward(scope["path"], rest, session)
+        if has_session:
+            return None
+        if not self._sessions.has_token:
+            self._announce()
+        return HTMLResponse(_NO_SESSION, 401)
+
+    def _onward(self, path: str, query: str, session: str | None) -> Response:
+        """To the same page without the token, which so stays in no history."""
+        # a path of two slashes would be another host
+        where = "/" + path.lstrip("/\\") + (f"?{query}" if query else "")
+        response = RedirectResponse(where, 303)
+        if session is not None:
+            response.set_cookie(self._cookie, session, httponly=True, samesite="strict")
+        return response
+
+
+def _is_own(headers: Headers, host: str, method: str) -> bool:
+    """Whether a browser that asks does so for a page of ours, or for the person before it.
+
+    https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        return False
+    site = headers.get("sec-fetch-site")
+    if site is None:  # no browser of today: what changes something has at least to name its origin
+        return method in _READING or origin is not None
+    if site in ("same-origin", "none"):
+        return True
+    # a link somewhere else may lead here; what it finds is decided by the cookie
+    return method in _READING and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _plain(text: str, status: int) -> Response:
+    return PlainTextResponse(f"{text}\n", status)
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    is_static = scope["path"].startswith(_STATIC)
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(_HEADERS)
+            is_kept = is_static and message["status"] == 200
+            headers["Cache-Control"] = _FOR_EVER if is_kept else "no-store"
+        await send(message)
+
+    return sending

@@ -1,0 +1,1 @@
+"""A file per subject: its routes, and what their templates are given."""

@@ -1,0 +1,183 @@
+"""Templates to answers: what every page can say, and how it is kept from being anything but text.
+
+Whatever stands in a database is data. It is escaped, always; what cannot be seen is shown as a
+symbol, so that no text reorders or hides another; an address is a link only where it is http(s).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from server.console.project import Project
+from workers.clock import utc_now
+
+_HERE: Final = Path(__file__).parent
+STATIC: Final = _HERE / "static"
+# How often a page's live part is asked for again.
+_EVERY: Final = "2s"
+# What moves the cursor, reorders or hides: controls, formats, surrogates, odd breaks.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Joiners that make up words and emoji.
+_JOINERS: Final = frozenset("\u200c\u200d")
+_DELETE: Final = 0x7F
+_UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+
+# The subjects, in the order in which they are offered: (path, name).
+NAVIGATION: list[tuple[str, str]] = []
+
+
+def page(
+    request: Request, template: str, context: Mapping[str, Any], status: int = 200
+) -> HTMLResponse:
+    """The page of that template; for htmx, only the block that has the name of its target's id."""
+    project: Project = request.app.state.project
+    given = {
+        "now": utc_now(),
+        **context,
+        "request": request,
+        "project": project,
+        "navigation": NAVIGATION,
+    }
+    found = environment().get_template(template)
+    block = found.blocks.get(_target(request))
+    if block is None:
+        return HTMLResponse(found.render(given), status)
+    return HTMLResponse("".join(block(found.new_context(given))), status)
+
+
+def _target(request: Request) -> str:
+    """The id of the element that htmx renews, "" for anybody else: it sends `div#live`."""
+    if request.headers.get("hx-request") != "true":
+        return ""
+    return request.headers.get("hx-target", "").partition("#")[2]
+
+
+@cache
+def environment() -> Environment:
+    """The templates, with the functions and filters below."""
+    made = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=seen,
+    )
+    made.globals.update(static=static, live=live)
+    made.filters.update(
+        {
+            "moment": moment,
+            "number": number,
+            "span": span,
+            "counted": counted,
+            "link": link,
+        }
+    )
+    return made
+
+
+# --- functions and filters of the templates ---
+
+
+def seen(value: Any) -> Any:
+    """Whatever a template puts out: nothing for None, and what cannot be seen as a symbol."""
+    if value is None:
+        return ""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    if value.isprintable():
+        return value
+    return "".join(map(_symbol, value))
+
+
+def _symbol(character: str) -> str:
+    if character in "\n\t" or character in _JOINERS:
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == _DELETE:
+        return "\u2421"
+    if unicodedata.category(character) in _UNSEEN:
+        return f"[U+{code:04X}]"
+    return character
+
+
+@pass_context
+def moment(context: Context, value: str | datetime | None, never: str = "never") -> Markup | str:
+    """A time as "2 minutes ago" or "in 3 hours", with the exact one in UTC; `never` for None."""
+    if value is None:
+        return never
+    at = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+    apart = (context["now"] - at).total_seconds()
+    told = f"{span(apart)} ago" if apart > 0 else f"in {span(-apart)}"
+    exact = at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat().replace("+00:00", "Z"), exact, told
+    )
+
+
+def span(seconds: float) -> str:
+    """How long, in its largest whole unit: 3 hours."""
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return counted(int(seconds // size), unit)
+    return "less than a second"
+
+
+def counted(count: float, noun: str, nouns: str | None = None) -> str:
+    """`1 run`, `1,200 runs`; `nouns` where the plural is no s."""
+    return f"{number(count)} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def number(value: float | None, digits: int | None = None) -> str:
+    """With commas, to so many digits after the point; nothing for None."""
+    if value is None:
+        return ""
+    if digits is None:
+        digits = 0 if float(value).is_integer() else 2
+    return f"{value:,.{digits}f}"
+
+
+def link(url: Any, text: str | None = None) -> Markup | str:
+    """A link to another place where that is http or https, else its plain text."""
+    shown = seen(text if text is not None else url)
+    try:
+        is_safe = urlsplit(str(url)).scheme in ("http", "https")
+    except ValueError:
+        is_safe = False
+    if not is_safe:
+        return str(shown)
+    return Markup('<a href="{}" rel="noopener noreferrer nofollow">{}</a>').format(seen(url), shown)
+
+
+@pass_context
+def live(context: Context, block: str = "live", every: str = _EVERY) -> Markup:
+    """The attributes of an element that is renewed from the page's block of that name, by which it
+    goes; what has not changed in it stays, so that nobody loses their place."""
+    request: Request = context["request"]
+    where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return Markup(
+        'id="{0}" data-hx-get="{1}" data-hx-trigger="every {2}" data-hx-swap="innerMorph" '
+        'data-hx-target="#{0}"'
+    ).format(block, where, every)
+
+
+@cache
+def static(name: str) -> str:
+    """The address of a file that is shipped; it changes with its content."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?{digest}"

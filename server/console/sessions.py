@@ -1,0 +1,59 @@
+"""Who may look: a token that is good once, and the sessions that were begun with one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+# A session that nobody has used for so many seconds is over.
+KEPT_FOR: Final = 12 * 3600.0
+MOST_SESSIONS: Final = 100
+_BYTES: Final = 32
+
+
+class Sessions:
+    """The sessions of one process; they end with it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now`: seconds that only go forward."""
+        self._now = now
+        self._token: str | None = None
+        self._used_at: dict[str, float] = {}
+
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token that nobody has used yet."""
+        return self._token is not None
+
+    def new_token(self) -> str:
+        """A token with which one session may be begun; no earlier one is good any more."""
+        self._token = secrets.token_urlsafe(_BYTES)
+        return self._token
+
+    def begin(self, token: str) -> str | None:
+        """A session for a good token, which is used up by it."""
+        if self._token is None or not _are_same(token, self._token):
+            return None
+        self._token = None
+        session = secrets.token_urlsafe(_BYTES)
+        self._used_at[session] = self._now()
+        for oldest in sorted(self._used_at, key=self._used_at.__getitem__)[:-MOST_SESSIONS]:
+            del self._used_at[oldest]
+        return session
+
+    def goes_on(self, session: str) -> bool:
+        """Whether that session was begun here and is not over."""
+        now = self._now()
+        used_at = self._used_at.get(session)
+        if used_at is None:
+            return False
+        if now - used_at > KEPT_FOR:
+            del self._used_at[session]
+            return False
+        self._used_at[session] = now
+        return True
+
+
+def _are_same(given: str, known: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "surrogateescape"), known.encode())
