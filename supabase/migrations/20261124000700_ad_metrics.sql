@@ -191,6 +191,8 @@ create table if not exists public.metric_days (
   spend_read numeric,
   spend_named numeric,
   spend_total numeric,
+  impressions_read numeric,
+  clicks_read numeric,
   digest text,
   failures integer not null default 0,
   try_after timestamptz,
@@ -205,6 +207,8 @@ comment on column public.metric_days.rows_named is
   'Of rows_read and spend_read that part whose ads some request names or once named.';
 comment on column public.metric_days.spend_total is
   'What the platform says of the account as a whole; null where it was not asked, or did not say.';
+comment on column public.metric_days.impressions_read is
+  'Sums over rows_read, as clicks_read; null where no row has them.';
 comment on column public.metric_days.digest is
   'Of all that was stored for the day: one that is the same again is not sent.';
 comment on column public.metric_days.failures is

@@ -70,8 +70,8 @@ begin
 end
 $$;
 
--- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "spend_total", "digest"} of
--- each. They are as of the start of the sync.
+-- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "spend_total",
+-- "impressions_read", "clicks_read", "digest"} of each. They are as of the start of the sync.
 create or replace function public.mark_metric_days(
   token uuid,
   connection_id uuid,
@@ -92,13 +92,15 @@ begin
   end if;
   insert into public.metric_days as day (
     platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
-    spend_read, spend_named, spend_total, digest
+    spend_read, spend_named, spend_total, impressions_read, clicks_read, digest
   )
   select account.platform, account.account_id, told.key::date, account.attempted_at,
          account.sync_id, mark_metric_days.connection_id,
          (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
          (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
          (told.value ->> 'spend_total')::numeric,
+         (told.value ->> 'impressions_read')::numeric,
+         (told.value ->> 'clicks_read')::numeric,
          told.value ->> 'digest'
     from jsonb_each(days) told
   on conflict on constraint metric_days_pkey do update
@@ -110,6 +112,8 @@ begin
         spend_read = excluded.spend_read,
         spend_named = excluded.spend_named,
         spend_total = excluded.spend_total,
+        impressions_read = excluded.impressions_read,
+        clicks_read = excluded.clicks_read,
         digest = excluded.digest,
         failures = 0,
         try_after = null,

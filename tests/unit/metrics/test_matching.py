@@ -234,6 +234,18 @@ def test_the_log_has_what_was_read_and_the_total_of_the_days_that_are_over() -> 
     assert tally.totals(today=FIRST) == {}, "none is over"
 
 
+def test_a_day_has_the_impressions_and_clicks_of_all_that_was_read() -> None:
+    """Ours or not; of what no row has there is no sum."""
+    found = WindowRows(WINDOW, Named(ads=frozenset("1")))
+    found.add([AdDay("1", None, FIRST, {"impressions": 70, "spend": Decimal(1)})])
+    found.add([AdDay("2", None, FIRST, {"impressions": 7, "clicks": Decimal("1.50")})])
+    found.end()
+    day = found.days[FIRST].as_json("")
+    assert (day["impressions_read"], day["clicks_read"]) == (77, "1.50")
+    other = found.days[WINDOW.days[1]].as_json("")
+    assert (other["impressions_read"], other["clicks_read"]) == (None, None)
+
+
 def test_without_a_total_there_is_nothing_to_compare() -> None:
     found = read([AdDay("1", None, FIRST, {"spend": Decimal(1)})])
     found.end()

@@ -20,6 +20,8 @@ DIFFERING_DAYS = 10
 LEAST_DIFFERENCE = Decimal("0.01")
 # The names of a place's ids.
 PLACE = ("campaign_id", "ad_group_id", "ad_id")
+# What is summed up over all that was read of a day, besides spend.
+SUMMED = ("impressions", "clicks")
 
 
 @dataclass(slots=True)
@@ -82,13 +84,15 @@ class UnnamedAd:
 @dataclass(slots=True)
 class Day:
     """What was read of one day; `rows` are those that are ours. `spend_total` is what the account
-    spent in all (None where it is not known), which `spend_checked` of `spend_read` is part of."""
+    spent in all (None where it is not known), which `spend_checked` of `spend_read` is part of.
+    `sums` has impressions and clicks, each where some row has them."""
 
     rows: list[AdDay] = field(default_factory=list)
     rows_read: int = 0
     spend_read: Decimal = field(default_factory=Decimal)
     spend_checked: Decimal = field(default_factory=Decimal)
     spend_total: Decimal | None = None
+    sums: dict[str, int | Decimal] = field(default_factory=dict)
 
     def as_json(self, account: str) -> dict[str, Any]:
         """Its counts and sums, and a digest of all that is to be stored; `account` is what holds
@@ -102,6 +106,7 @@ class Day:
             "spend_read": format(self.spend_read, "f"),
             "spend_named": format(sum((row.spend for row in self.rows), Decimal()), "f"),
             "spend_total": None if self.spend_total is None else format(self.spend_total, "f"),
+            **{f"{name}_read": _as_number(self.sums.get(name)) for name in SUMMED},
             "digest": digest.hexdigest(),
         }
 
@@ -207,6 +212,9 @@ class WindowRows:
         day.spend_read += spend
         if is_in_total:
             day.spend_checked += spend
+        for name in SUMMED:
+            if name in row.measures:
+                day.sums[name] = day.sums.get(name, 0) + row.measures[name]
         if row in self._ours:
             day.rows.append(row)
         elif row.place in self.unnamed:
@@ -326,10 +334,11 @@ def _as_json(row: AdDay) -> dict[str, Any]:
         "ad_group_id": row.ad_group_id,
         "ad_id": row.ad_id,
         "kind": row.kind,
-        "measures": {
-            name: format(value, "f") if isinstance(value, Decimal) else value
-            for name, value in row.measures.items()
-        },
+        "measures": {name: _as_number(value) for name, value in row.measures.items()},
         "currency": row.currency,
         "attribution": row.attribution,
     }
+
+
+def _as_number(value: int | Decimal | None) -> int | str | None:
+    return format(value, "f") if isinstance(value, Decimal) else value

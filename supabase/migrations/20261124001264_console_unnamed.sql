@@ -1,0 +1,92 @@
+-- What the console shows of ads that no request names.
+--
+--   console_unnamed_ads    what of an account no request names, what spent most first
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+do $$
+begin
+  if to_regclass('public.metric_unnamed_ads_spend_idx') is null then
+    create index metric_unnamed_ads_spend_idx
+      on public.metric_unnamed_ads
+         (platform, account_id, (-coalesce(spend, 0)), campaign_id, ad_group_id, ad_id);
+  end if;
+end
+$$;
+
+-- {"ads": [{"campaign_id", "ad_group_id", "ad_id", "kind", "campaign_name", "ad_group_name",
+-- "ad_name", "spend", "currency", "first_date", "last_date", "is_named"}], "after": {"spend",
+-- "campaign_id", "ad_group_id", "ad_id"}, null at the end}. `is_named`: a request names it by now,
+-- and the next sync stores it.
+create or replace function public.console_unnamed_ads(
+  platform text,
+  account_id text,
+  row_limit integer,
+  after jsonb default null
+)
+returns jsonb
+language sql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+  with listed as materialized (
+    select ad.*
+      from public.metric_unnamed_ads ad
+     where ad.platform = console_unnamed_ads.platform
+       and ad.account_id = console_unnamed_ads.account_id
+       and (console_unnamed_ads.after is null
+            or (-coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id)
+               > (-(console_unnamed_ads.after ->> 'spend')::numeric,
+                  console_unnamed_ads.after ->> 'campaign_id',
+                  console_unnamed_ads.after ->> 'ad_group_id',
+                  console_unnamed_ads.after ->> 'ad_id'))
+     order by -coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id
+     limit row_limit + 1
+  ),
+  page as materialized (
+    select listed.*, row_number() over () as number from listed limit row_limit
+  )
+  select jsonb_build_object(
+           'ads', coalesce(
+             jsonb_agg(
+               to_jsonb(page) - array['platform', 'account_id', 'round_started_at', 'number']
+                 || jsonb_build_object(
+                      'is_named', exists (
+                        select
+                          from (
+                            values ('ad', page.ad_id), ('campaign', page.campaign_id),
+                                   (case page.kind when 'asset_group' then 'asset_group'
+                                      else 'ad_group' end, page.ad_group_id)
+                          ) known (level, id)
+                          join public.metric_named_ads named
+                            on named.platform = page.platform
+                           and named.level = known.level and named.id = known.id
+                      )
+                    )
+               order by page.number
+             ),
+             '[]'
+           ),
+           'after', case
+             when (select count(*) from listed) > row_limit then (
+               select jsonb_build_object(
+                        'spend', coalesce(last.spend, 0), 'campaign_id', last.campaign_id,
+                        'ad_group_id', last.ad_group_id, 'ad_id', last.ad_id
+                      )
+                 from page last
+                order by last.number desc
+                limit 1
+             )
+           end
+         )
+    from page;
+$$;
+
+revoke all on function public.console_unnamed_ads(text, text, integer, jsonb)
+  from public, anon, authenticated;
+grant execute on function public.console_unnamed_ads(text, text, integer, jsonb) to service_role;
+
+notify pgrst, 'reload schema';
