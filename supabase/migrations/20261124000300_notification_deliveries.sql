@@ -119,6 +119,7 @@ create table if not exists public.notification_deliveries (
   in_doubt boolean not null default false,
   possible_duplicate boolean not null default false,
   history jsonb not null default '[]',
+  tries jsonb not null default '[]',
   created_at timestamptz not null default now(),
   settled_at timestamptz,
   constraint notification_deliveries_destination_key unique (notification_id, destination),
@@ -167,6 +168,8 @@ comment on column public.notification_deliveries.possible_duplicate is
   'A copy may stand already: it is, or was, posted with a mark that says so.';
 comment on column public.notification_deliveries.history is
   'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
+comment on column public.notification_deliveries.tries is
+  'The latest 50 tries and looks that did not end well: [{at, result, code, error}].';
 
 -- Ready to be claimed, destination by destination in the order of delivery.
 do $$

@@ -65,6 +65,19 @@ begin
            request_id = coalesce(outcome.request_id, delivery.request_id),
            error_code = outcome.error_code,
            error = outcome.error,
+           tries = case
+             when outcome.error_code is null then delivery.tries
+             else case
+                    when jsonb_array_length(delivery.tries) < 50 then delivery.tries
+                    else delivery.tries - 0
+                  end || jsonb_build_object(
+                    'at', as_of,
+                    'result',
+                    case when outcome.looking then 'looking' else outcome.result end,
+                    'code', outcome.error_code,
+                    'error', outcome.error
+                  )
+           end,
            in_doubt = case
              when outcome.result = 'sent' then false
              when outcome.result = 'unknown' then true

@@ -1,0 +1,113 @@
+-- One notification as the console shows it, and by what its list may be narrowed.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- {configs: [{id, event_type, entity_type, destination}], destinations: [id], names: {<id>: name}}:
+-- what a list may be narrowed to, up to 500 of each; destinations are those that something was
+-- posted to, and the connected channels.
+create or replace function public.console_notification_filters()
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with place as materialized (
+    select known.destination as id from (
+      select destination from public.slack_destinations order by destination limit 500
+    ) known
+     union
+    select connected.channel_id from (
+      select channel_id from public.slack_connected_channels order by channel_id limit 500
+    ) connected
+  )
+  select jsonb_build_object(
+    'configs', (
+      select coalesce(jsonb_agg(to_jsonb(own) order by own.event_type, own.id), '[]')
+        from (
+          select config.id, config.event_type, config.entity_type,
+                 coalesce(config.channel_id, person.slack_id) as destination
+            from public.notification_config config
+            left join public.profiles person on person.id = config.user_id
+           order by config.event_type, config.id
+           limit 500
+        ) own
+    ),
+    'destinations', (select coalesce(jsonb_agg(place.id order by place.id), '[]') from place),
+    'names', public.console_slack_names(array(select place.id from place))
+  );
+$$;
+
+-- What show_notification tells of one, and {state, names, workspace, ahead}: names of those that it
+-- goes to or that its template or data mention, what all delivery stands still for, and how many
+-- stand before it at each destination, counted up to 1,000. Null where there is none of that id.
+create or replace function public.console_notification(id uuid)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select shown.told
+         || jsonb_build_object(
+              'state', public.console_notification_rows(array[console_notification.id])
+                         -> 0 -> 'state',
+              'names', public.console_slack_names(
+                array(
+                  select delivery ->> 'destination'
+                    from jsonb_array_elements(shown.told -> 'deliveries') delivery
+                   union
+                  (select mentioned.id[1]
+                     from regexp_matches(
+                            concat(shown.told #>> '{config,template}', shown.told ->> 'event_data'),
+                            '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
+                          ) mentioned (id)
+                    limit 100)
+                )
+              ),
+              'workspace', (
+                select to_jsonb(workspace)
+                  from public.slack_workspace workspace
+                 where workspace.stopped_at is not null
+              ),
+              'ahead', (
+                select coalesce(jsonb_object_agg(own.destination, queue.before), '{}')
+                  from public.notification_deliveries own
+                 cross join lateral (
+                         select count(*) as before
+                           from (
+                             select
+                               from public.notification_deliveries other
+                              where other.destination = own.destination
+                                and other.state in ('pending', 'unknown')
+                                and other.claim_token is null
+                                and other.next_attempt_at is null
+                                and (other.due_at, other.queued_at, other.notification_id)
+                                    < (own.due_at, own.queued_at, own.notification_id)
+                              limit 1000
+                           ) counted
+                       ) queue
+                 where own.notification_id = console_notification.id
+                   and own.state in ('pending', 'unknown')
+              )
+            )
+    from (select public.show_notification(console_notification.id) as told) shown
+   where shown.told is not null;
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'console_notification_filters()',
+    'console_notification(uuid)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';
