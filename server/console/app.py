@@ -13,8 +13,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from server.console import rendering
+from server.console.examination import Examination
 from server.console.guard import Guard
-from server.console.pages import overview
+from server.console.pages import doctor, overview, runs
 from server.console.project import Project
 from server.console.sessions import Sessions
 from workers.doctor.sections import of_error
@@ -24,7 +25,7 @@ from workers.redaction import redact
 from workers.telemetry import logger
 
 # A module per subject: PATH and NAME by which it is offered, and its ROUTES.
-SUBJECTS = (overview,)
+SUBJECTS = (overview, doctor)
 
 
 def console_app(
@@ -37,7 +38,7 @@ def console_app(
 ) -> ASGIApp:
     """All pages behind their `Guard`, which says what the arguments are."""
     rendering.NAVIGATION[:] = [(subject.PATH, subject.NAME) for subject in SUBJECTS]
-    routes: list[BaseRoute] = [route for subject in SUBJECTS for route in subject.ROUTES]
+    routes: list[BaseRoute] = [route for one in (*SUBJECTS, runs) for route in one.ROUTES]
     app = Starlette(
         routes=[*routes, Mount("/static", StaticFiles(directory=rendering.STATIC))],
         exception_handlers={
@@ -47,6 +48,7 @@ def console_app(
         },
     )
     app.state.project = project
+    app.state.examination = Examination(project.examine)
     return Guard(app, sessions, names=names, cookie=cookie, announce=announce)
 
 

@@ -7,9 +7,10 @@ symbol, so that no text reorders or hides another; an address is a link only whe
 from __future__ import annotations
 
 import hashlib
+import json
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +81,11 @@ def environment() -> Environment:
     made.filters.update(
         {
             "moment": moment,
+            "due": due,
+            "exact": exact,
+            "iso": iso,
+            "day": day,
+            "json": as_json,
             "number": number,
             "span": span,
             "counted": counted,
@@ -121,13 +127,45 @@ def moment(context: Context, value: str | datetime | None, never: str = "never")
     """A time as "2 minutes ago" or "in 3 hours", with the exact one in UTC; `never` for None."""
     if value is None:
         return never
-    at = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
-    apart = (context["now"] - at).total_seconds()
-    told = f"{span(apart)} ago" if apart > 0 else f"in {span(-apart)}"
-    exact = at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        at.isoformat().replace("+00:00", "Z"), exact, told
-    )
+    apart = (context["now"] - _utc(value)).total_seconds()
+    told = f"{span(apart)} ago" if apart >= 0 else f"in {span(-apart)}"
+    return _time(value, told)
+
+
+@pass_context
+def due(context: Context, value: str | datetime) -> Markup:
+    """When something is to happen: `moment`, and "now" where that is past."""
+    apart = (_utc(value) - context["now"]).total_seconds()
+    return _time(value, f"in {span(apart)}" if apart > 0 else "now")
+
+
+def day(value: str | datetime | date) -> Markup:
+    """A day without its time."""
+    told = value if isinstance(value, str) else value.isoformat()
+    return Markup('<time datetime="{0}">{0}</time>').format(told[:10])
+
+
+def exact(value: str | datetime) -> str:
+    """A time to the second, in UTC."""
+    return _utc(value).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def iso(value: str | datetime) -> str:
+    """A time for programs, in UTC."""
+    return _utc(value).isoformat().replace("+00:00", "Z")
+
+
+def _time(value: str | datetime, told: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(value), exact(value), told)
+
+
+def _utc(value: str | datetime) -> datetime:
+    return (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+
+
+def as_json(value: Any) -> str:
+    """JSON for people."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def span(seconds: float) -> str:

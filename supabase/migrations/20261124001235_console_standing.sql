@@ -1,0 +1,171 @@
+-- What the console says of what stands still.
+--
+--   console_parked    what of the queue waits for a person, and why
+--   console_standing  how the ad accounts stand, counted
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- [{"what": stopped, destination or config, "destination", "config_id", "event_type", "code",
+-- "reason", "since", "next_probe", "waiting"}]: all delivery first, then so many destinations, those
+-- that are tried next first, and so many configs of which something has nowhere to go. `waiting`
+-- counts up to 100.
+create or replace function public.console_parked(row_limit integer)
+returns jsonb
+language sql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
+as $$
+  with recursive lacking (config_id, place) as (
+    (
+      select waiting.config_id, 1
+        from public.notification_unrouted waiting
+       order by waiting.config_id
+       limit 1
+    )
+    union all
+    select (
+             select waiting.config_id
+               from public.notification_unrouted waiting
+              where waiting.config_id > lacking.config_id
+              order by waiting.config_id
+              limit 1
+           ), lacking.place + 1
+      from lacking
+     where lacking.config_id is not null and lacking.place < row_limit
+  ),
+  parked as (
+    select known.destination, known.park_code, known.park_reason, known.parked_at, known.probe_at
+      from public.slack_destinations known
+     where known.parked_at is not null
+     order by known.probe_at
+     limit row_limit
+  ),
+  standing as (
+    select 'stopped' as what, null::text as destination, null::uuid as config_id,
+           workspace.stop_code as code, workspace.stop_reason as reason,
+           workspace.stopped_at as since, null::timestamptz as next_probe, null::bigint as waiting
+      from public.slack_workspace workspace
+     where workspace.stopped_at is not null
+    union all
+    select 'destination', parked.destination, null, parked.park_code, parked.park_reason,
+           parked.parked_at, parked.probe_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_deliveries delivery
+                  where delivery.destination = parked.destination
+                    and delivery.state in ('pending', 'unknown')
+                  limit 100
+               ) counted
+           )
+      from parked
+    union all
+    select 'config', null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at,
+           oldest.look_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_unrouted waiting
+                  where waiting.config_id = lacking.config_id
+                  limit 100
+               ) counted
+           )
+      from lacking
+     cross join lateral (
+             select waiting.reason, waiting.due_at, waiting.look_at
+               from public.notification_unrouted waiting
+              where waiting.config_id = lacking.config_id
+              order by waiting.due_at, waiting.queued_at
+              limit 1
+           ) oldest
+     where lacking.config_id is not null
+  )
+  select coalesce(
+           jsonb_agg(
+             to_jsonb(standing) || jsonb_build_object('event_type', config.event_type)
+             order by array_position(array['stopped', 'destination', 'config'], standing.what),
+                      standing.since, standing.destination, standing.config_id
+           ),
+           '[]'
+         )
+    from standing
+    left join public.notification_config config on config.id = standing.config_id;
+$$;
+
+-- {"parked", "unread", "failing", "late", "partial", "synced", "next_due_at"}: each account that is
+-- read counts once, by what matters most. Late is what has been due for longer than `slack`.
+create or replace function public.console_standing(slack interval, as_of timestamptz default now())
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  with ways as materialized (
+    select way.platform, way.account_id,
+           bool_and(way.is_parked) as is_parked,
+           min(way.due_at) as due_at
+      from public.metric_connections(null, null, as_of) way
+     where way.is_active
+     group by way.platform, way.account_id
+  ),
+  standing as materialized (
+    select case
+             when ways.is_parked then 'parked'
+             when account.failures > 0 then 'failing'
+             when log.id is null or account.whole_read_at is null then 'unread'
+             when ways.due_at < as_of - slack then 'late'
+             when log.status = 'partial' then 'partial'
+             else 'synced'
+           end as state,
+           case when not ways.is_parked
+                then greatest(ways.due_at, account.not_before) end as due_at
+      from ways
+      left join public.metric_accounts account
+        on account.platform = ways.platform and account.account_id = ways.account_id
+      left join lateral (
+        select found.id, found.status
+          from public.metric_sync_logs found
+         where found.id = account.sync_id
+        offset 0
+      ) log on true
+  )
+  select jsonb_build_object(
+           'parked', count(*) filter (where state = 'parked'),
+           'unread', count(*) filter (where state = 'unread'),
+           'failing', count(*) filter (where state = 'failing'),
+           'late', count(*) filter (where state = 'late'),
+           'partial', count(*) filter (where state = 'partial'),
+           'synced', count(*) filter (where state = 'synced'),
+           'next_due_at', min(nullif(due_at, '-infinity')) filter (where due_at > as_of)
+         )
+    from standing;
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'console_parked(integer)',
+    'console_standing(interval, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

@@ -1,0 +1,253 @@
+-- What the console shows first, and what it shows of a run.
+--
+--   console_runs      the last runs of a worker
+--   console_sent      what was sent, minute by minute
+--   console_signs     what the alarms look at, as far as runs tell
+--   console_overview  all of these, what stands still, and retention's progress
+--   console_run       one run, with those before and after it
+--
+-- None reads more because more has run: each list is cut where its page ends.
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- Serves "what failed lately", among however many that did not.
+do $$
+begin
+  if to_regclass('public.worker_runs_failed_idx') is null then
+    create index worker_runs_failed_idx
+      on public.worker_runs (worker, ended_at desc) where outcome = 'failed';
+  end if;
+end
+$$;
+
+-- [{"id", "ended_at", "seconds", "outcome", "succeeded", "error_class", "about": <the account of a
+-- sync>}], newest first.
+create or replace function public.console_runs(worker text, row_limit integer)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc, latest.id), '[]')
+    from (
+      select run.id, run.ended_at,
+             round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
+             run.outcome, run.succeeded, run.error_class,
+             nullif(
+               concat_ws(' ', run.counts ->> 'platform', run.counts ->> 'account_id'), ''
+             ) as about
+        from public.worker_runs run
+       where run.worker = console_runs.worker
+       order by run.ended_at desc
+       limit row_limit
+    ) latest;
+$$;
+
+-- [[<minute>, <sent>]] of the minutes in which something was sent, since `since`: each run's count
+-- in the minute in which it ended. Of at most 1,000 runs.
+create or replace function public.console_sent(since timestamptz)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select coalesce(
+           jsonb_agg(jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute), '[]'
+         )
+    from (
+      select date_trunc('minute', run.ended_at) as minute,
+             sum((run.counts ->> 'sent')::integer) as sent
+        from (
+          select latest.ended_at, latest.counts
+            from public.worker_runs latest
+           where latest.worker = 'notifications' and latest.ended_at >= since
+           order by latest.ended_at desc
+           limit 1000
+        ) run
+       where jsonb_typeof(run.counts -> 'sent') = 'number'
+       group by 1
+      having sum((run.counts ->> 'sent')::integer) > 0
+    ) minutes;
+$$;
+
+-- What the alarms of template.yaml look at, in their periods: {"raised", "longest_notifications",
+-- "longest_sync", "dead", "refused", "syncs_failed", "retention_outcome"}. Of the last five minutes,
+-- at most 1,000 runs; syncs_failed is of the last hour, counted up to 100.
+create or replace function public.console_signs(as_of timestamptz default now())
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'raised', count(*) filter (where recent.error_class is not null),
+    'longest_notifications', max(recent.seconds) filter (where recent.worker = 'notifications'),
+    'longest_sync', max(recent.seconds) filter (where recent.worker = 'connection_sync'),
+    'dead', coalesce(
+      sum((recent.counts ->> 'dead')::integer)
+        filter (where recent.worker = 'notifications'
+                  and jsonb_typeof(recent.counts -> 'dead') = 'number'),
+      0
+    ),
+    'refused', count(*) filter (
+      where recent.worker = 'notifications' and recent.error_class = 'CredentialsError'
+    ),
+    'syncs_failed', (
+      select count(*)
+        from (
+          select
+            from public.worker_runs run
+           where run.worker = 'connection_sync'
+             and run.outcome = 'failed'
+             and run.ended_at > as_of - interval '1 hour'
+           limit 100
+        ) counted
+    ),
+    'retention_outcome', (
+      select run.outcome
+        from public.worker_runs run
+       where run.worker = 'retention' and run.outcome not in ('busy', 'dry_run')
+       order by run.ended_at desc
+       limit 1
+    )
+  )
+    from (
+      select run.worker, run.error_class, run.counts,
+             extract(epoch from run.ended_at - run.started_at) as seconds
+        from public.worker_runs run
+       where run.ended_at > as_of - interval '5 minutes'
+       order by run.ended_at desc
+       limit 1000
+    ) recent;
+$$;
+
+-- {"now", "runs": {<worker>: console_runs}, "sent": console_sent, "delayed", "next_attempt_at",
+-- "parked": console_parked, "accounts": console_standing, "signs": console_signs, "retention":
+-- [{"entity_type", "status", "archived", "purged", "remaining", "stayed": <rows>, "verified_bytes",
+-- "error", "updated_at", "last_purged_at", "active_days", "archive_days"}]}. `delayed` counts up to
+-- 10,000; of what is parked `parked_limit` come.
+create or replace function public.console_overview(
+  row_limit integer,
+  parked_limit integer,
+  sent_since interval,
+  slack interval,
+  as_of timestamptz default now()
+)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'now', as_of,
+    'runs', (
+      select jsonb_object_agg(known.name, public.console_runs(known.name, row_limit))
+        from unnest(
+               array['notifications', 'metrics_sync', 'connection_sync', 'retention']
+             ) known (name)
+    ),
+    'sent', public.console_sent(as_of - sent_since),
+    'delayed', (
+      select count(*)
+        from (
+          select
+            from public.notification_deliveries delivery
+           -- word for word the predicate of notification_deliveries_delayed_idx
+           where delivery.state in ('pending', 'unknown')
+             and delivery.next_attempt_at is not null
+             and delivery.next_attempt_at > as_of
+           limit 10000
+        ) counted
+    ),
+    'next_attempt_at', (
+      select min(delivery.next_attempt_at)
+        from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+         and delivery.next_attempt_at is not null
+         and delivery.next_attempt_at > as_of
+    ),
+    'parked', public.console_parked(parked_limit),
+    'accounts', public.console_standing(slack, as_of),
+    'signs', public.console_signs(as_of),
+    'retention', (
+      select coalesce(
+               jsonb_agg(
+                 jsonb_build_object(
+                   'entity_type', policy.entity_type,
+                   'status', progress.status,
+                   'archived', progress.archived,
+                   'purged', progress.purged,
+                   'remaining', progress.remaining,
+                   'stayed', (
+                     select coalesce(sum((kept.value ->> 'rows')::bigint), 0)
+                       from jsonb_array_elements(progress.stayed) kept (value)
+                   ),
+                   'verified_bytes', progress.verified_bytes,
+                   'error', progress.error,
+                   'updated_at', progress.updated_at,
+                   'last_purged_at', policy.last_purged_at,
+                   'active_days', policy.active_retention_days,
+                   'archive_days', policy.archive_retention_days
+                 )
+                 order by policy.entity_type, policy.id
+               ),
+               '[]'
+             )
+        from public.retention_policies policy
+        left join public.retention_progress progress on progress.entity_type = policy.entity_type
+    )
+  );
+$$;
+
+-- {"run": <the row, with "seconds">, "newer", "older": <ids of the same worker's>}; null where there
+-- is none.
+create or replace function public.console_run(run_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+           'run', to_jsonb(run) || jsonb_build_object(
+             'seconds', round(extract(epoch from run.ended_at - run.started_at)::numeric, 1)
+           ),
+           'newer', (
+             select other.id
+               from public.worker_runs other
+              where other.worker = run.worker and other.ended_at > run.ended_at
+              order by other.ended_at
+              limit 1
+           ),
+           'older', (
+             select other.id
+               from public.worker_runs other
+              where other.worker = run.worker and other.ended_at < run.ended_at
+              order by other.ended_at desc
+              limit 1
+           )
+         )
+    from public.worker_runs run
+   where run.id = run_id;
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'console_runs(text, integer)',
+    'console_sent(timestamptz)',
+    'console_signs(timestamptz)',
+    'console_overview(integer, integer, interval, interval, timestamptz)',
+    'console_run(uuid)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';
