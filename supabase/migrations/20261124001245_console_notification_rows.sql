@@ -49,7 +49,7 @@ as $$
                'error', queued.last_error,
                'template', left(config.template, 2000),
                'event_data', case
-                 when pg_column_size(queued.event_data) <= 8192 then queued.event_data
+                 when pg_column_size(queued.event_data) <= 8192 then queued.event_data::text
                end,
                'deliveries', (
                  select coalesce(

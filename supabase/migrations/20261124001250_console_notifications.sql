@@ -127,7 +127,8 @@ $$;
 -- {rows: [{id, state, event_type, entity_type, created_at, next_attempt_at, processed_at, error,
 --          template, event_data, deliveries: [{destination, state}]}],
 --  names: {<id>: name}, next: {before, before_id}}: newest first, below `before` and `before_id`;
--- `next` is null where there are no more. Data of more than 8 kB is left out.
+-- `next` is null where there are no more. event_data is JSON as text, so that no number changes on
+-- its way; more than 8 kB of it is left out.
 --
 -- What is not chosen is null. `search` is looked for in the data and the last error of the newest
 -- 10,000 that the other filters leave, upper and lower case of A to Z alike; those of one config or

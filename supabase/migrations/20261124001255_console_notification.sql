@@ -39,9 +39,10 @@ as $$
   );
 $$;
 
--- What show_notification tells of one, and {state, names, workspace, ahead}: names of those that it
--- goes to or that its template or data mention, what all delivery stands still for, and how many
--- stand before it at each destination, counted up to 1,000. Null where there is none of that id.
+-- What show_notification tells of one, its event_data as text, and {state, names, workspace, ahead}:
+-- names of those that it goes to or that its template or data mention, what all delivery stands
+-- still for, and how many stand before it at each destination, counted up to 1,000. Null where there
+-- is none of that id.
 create or replace function public.console_notification(id uuid)
 returns jsonb
 language sql
@@ -50,6 +51,7 @@ set search_path = ''
 as $$
   select shown.told
          || jsonb_build_object(
+              'event_data', shown.told ->> 'event_data',
               'state', public.console_notification_rows(array[console_notification.id])
                          -> 0 -> 'state',
               'names', public.console_slack_names(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,7 +52,7 @@ def titles(agency: Agency, **chosen: Any) -> list[str]:
     after: dict[str, Any] = {}
     while True:
         page = call(agency.connection, "console_notifications", **chosen, **after)
-        found += [row["event_data"]["title"] for row in page["rows"]]
+        found += [json.loads(row["event_data"])["title"] for row in page["rows"]]
         if page["next"] is None:
             return found
         after = page["next"]
@@ -124,6 +125,7 @@ def test_one_notification_with_all_that_its_page_tells(agency: Agency) -> None:
     assert found["ahead"] == {"C0001": 1}
     assert found["names"] == {"U0AVA0000": "Ava"}
     assert found["workspace"] is None
+    assert found["event_data"] == '{"title": "second"}'
     assert call(agency.connection, "console_notification", id=first)["ahead"] == {"C0001": 0}
     assert call(agency.connection, "console_notification", id=config) is None
 

@@ -1,0 +1,59 @@
+"""What a notification says: its template and data as the worker renders them, shown as in Slack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from server.console.slack_message import message_html
+from server.console.slack_text import Names, mrkdwn
+from workers.errors import PermanentError
+from workers.notifications.event_data import parse_event_data
+from workers.notifications.rendering import Message, mark_repeat, render
+
+_LINE_LIMIT: Final = 160
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The message as HTML, or why there is none; and what the reader should know of it."""
+
+    html: Markup
+    problem: str | None = None
+    unknown_keys: tuple[str, ...] = ()
+    is_shortened: bool = False
+
+
+def shown_message(notification: Mapping[str, Any], *, is_repeat: bool) -> Shown:
+    """Of what console_notification returns; `is_repeat`: with the note that a copy may stand."""
+    config = notification["config"] or {}
+    try:
+        message = _rendered(config.get("template"), notification, config.get("event_type"))
+    except PermanentError as error:
+        return Shown(Markup(""), str(error))
+    if is_repeat:
+        message = mark_repeat(message)
+    return Shown(
+        message_html(message.text, message.blocks, notification["names"]),
+        unknown_keys=message.unknown_keys,
+        is_shortened=message.shortened,
+    )
+
+
+def first_line(row: Mapping[str, Any], names: Names) -> str:
+    """The first line of a row of the list as plain text; empty where its data is not there."""
+    try:
+        message = _rendered(row["template"], row, row["event_type"])
+    except PermanentError:
+        return ""
+    line = message.text.partition("\n")[0]
+    return mrkdwn(line[:_LINE_LIMIT], names).striptags()
+
+
+def _rendered(template: str | None, row: Mapping[str, Any], event_type: str | None) -> Message:
+    """Raises PermanentError where it cannot be rendered."""
+    data = parse_event_data(row["event_data"])
+    return render(template, data, event_type=event_type or "notification")
