@@ -24,6 +24,7 @@ class Console:
     """A console that answers, and a client with a session there."""
 
     stack: LocalStack
+    project: Project
     server: ConsoleServer
     client: httpx.Client
     # What it told whoever started it, a line each.
@@ -70,7 +71,7 @@ def console(stack: LocalStack) -> Iterator[Console]:
         server = ConsoleServer(project, "127.0.0.1", 0, told.append)
         server.start()
         with _client(server.url) as client:
-            made = Console(stack, server, client, told)
+            made = Console(stack, project, server, client, told)
             assert client.get(made.sign_in_url()).status_code == 303
             yield made
         server.close()

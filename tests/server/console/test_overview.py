@@ -1,10 +1,155 @@
-"""The overview, as it is served."""
+"""The overview, a run's page and the doctor's, as served: their figures are those of SQL."""
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import pytest
+
+from tests.conftest import LocalStack
+from tests.integration.processes import eventually
 from tests.server.console.conftest import Console
+from workers.composition.container import forget_clients
+from workers.composition.notifications import run_notifications
 
 
-def test_the_overview_names_its_project(console: Console) -> None:
+class Context:
+    """Lambda's context, as far as it is used."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+@pytest.fixture
+def _settings(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """This process's settings are those of the stack."""
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    forget_clients()
+    yield
+    forget_clients()
+
+
+def figures(page: str) -> dict[str, str]:
+    """What stands at data-figure, without markup."""
+    found = re.findall(r'<dd data-figure="([\w-]+)">(.*?)</dd>', page, re.DOTALL)
+    return {name: re.sub(r"<[^>]*>", "", shown).strip() for name, shown in found}
+
+
+def raised(page: str) -> set[str]:
+    """The alarms that are named first."""
+    return set(re.findall(r"<li><strong>(\w+)</strong>", page))
+
+
+def count(console: Console, query: str) -> int:
+    row = console.connection.execute(
+        f"select count(*) from {query}".encode()  # noqa: S608
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.usefixtures("_settings")
+def test_what_ran_and_what_waits_is_shown(console: Console) -> None:
+    before = console.page("/")
+    assert console.stack.running.api_url in before
+    waiting = figures(before)
+    assert waiting["due"] == str(count(console, "notification_queue where not is_processed"))
+    assert waiting["accounts-unread"] == str(count(console, "platform_connections where is_active"))
+    assert {"NotificationsMissing", "MetricsSyncMissing"} == raised(before)
+    assert "data-value" not in before
+
+    sent = run_notifications(Context())["sent"]
+    after = console.page("/")
+    assert figures(after)["due"] == "0"
+    assert re.findall(r'data-value="(\d+)"', after) == [str(sent)]
+    (run,) = re.findall(r'href="(/runs/[0-9a-f-]{36})"', after)
+
+    page = console.page(run)
+    assert "sent all that was due" in page
+    assert re.search(rf'<th scope="row">sent</th><td class="wide">{sent}</td>', page)
+
+
+def test_the_live_part_comes_alone_to_who_asks_for_it(console: Console) -> None:
+    part = console.get("/", hx_request="true", hx_target="div#live").text
+    assert "<html" not in part
+    assert figures(part) == figures(console.page("/"))
+    assert "<html" in console.get("/", hx_request="true", hx_target="div#other").text
+    assert "<html" in console.get("/", hx_target="div#live").text
+
+
+def test_what_stands_still_is_shown_with_its_reason(console: Console) -> None:
+    console.connection.execute(
+        "insert into slack_destinations (destination, parked_at, park_code, park_reason, probe_at) "
+        "values ('C0HOSTILE', now() - interval '2 hours', 'is_archived', "
+        "'<b>archived</b> \u202e \"quoted\" xoxb-1234567890-secret', now() + interval '1 hour')"
+    )
+    console.connection.execute(
+        "insert into slack_workspace (stopped_at, stop_code, stop_reason) "
+        "values (now() - interval '3 minutes', 'token_revoked', 'The token was revoked') "
+        "on conflict (only_one) do update set stopped_at = excluded.stopped_at, "
+        "stop_code = excluded.stop_code, stop_reason = excluded.stop_reason"
+    )
     page = console.page("/")
-    assert console.stack.running.api_url in page
+    assert figures(page)["parked"] == "1"
+    assert "&lt;b&gt;archived&lt;/b&gt; [U+202E] &#34;quoted&#34; [redacted]" in page
+    assert re.search(r"2 hours ago</time>", page)
+    assert page.index("The token was revoked") < page.index("C0HOSTILE"), "what stops all is first"
+    assert "DestinationsParked" in raised(page)
+
+
+def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
+    ids = [
+        row[0]
+        for row in console.connection.execute(
+            "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, counts, "
+            "error_class, error) select 'retention', now() - n * interval '1 hour', "
+            "now() - n * interval '1 hour' + interval '90 seconds', 'failed', false, "
+            """'{"policies": [{"error": "<i>no</i>"}], "purged": 1200, "dry": false}', """
+            "'TransientError', '<script>x</script> Bearer abcdefgh' "
+            "from generate_series(1, 3) n returning id"
+        )
+    ]
+    newest, middle, oldest = ids
+    page = console.page(f"/runs/{middle}")
+    assert "failed as a whole (TransientError)" in page
+    assert "&lt;script&gt;x&lt;/script&gt; Bearer [redacted]" in page
+    assert "&lt;i&gt;no&lt;/i&gt;" in page
+    assert "1,200" in page
+    assert "90 s" in page
+    assert f'href="/runs/{newest}" rel="next"' in page
+    assert f'href="/runs/{oldest}" rel="prev"' in page
+    assert "RetentionFailed" in raised(console.page("/"))
+
+
+def test_a_page_that_is_not_there_says_so(console: Console) -> None:
+    for path in ("/runs/00000000-0000-0000-0000-000000000000", "/runs/x", "/nowhere"):
+        answer = console.get(path)
+        assert answer.status_code == 404
+        assert "<h1>" in answer.text
+
+
+def test_a_database_that_is_away_is_told_with_its_fix(console: Console) -> None:
+    console.connection.execute("drop function console_overview")
+    answer = console.get("/")
+    assert answer.status_code == 503
+    assert "python -m workers.operate migrate" in answer.text
+    assert console.stack.running.api_url in answer.text
+
+
+@pytest.mark.usefixtures("_settings")
+def test_the_doctor_examines_and_names_each_fix(console: Console) -> None:
+    def has_ended() -> bool:
+        return "Examined" in console.page("/doctor")
+
+    assert "looked at so far" in console.page("/doctor")
+    eventually(has_ended, "the examination does not end")
+    page = console.page("/doctor")
+    for subject in ("Settings", "Database", "Slack", "Ad platforms", "Workers"):
+        assert f">{subject}</h2>" in page
+    assert page.count("Fix:") == len(re.findall(r'data-level="(?:warning|failed)"', page)) > 0
+
+    answer = console.client.post("/doctor", headers={"origin": console.url})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/doctor")
+    eventually(has_ended, "the second examination does not end")
