@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from server.console import rendering
 from server.console.examination import Examination
 from server.console.guard import Guard
-from server.console.pages import doctor, notifications, overview, runs
+from server.console.pages import doctor, metrics, notifications, overview, retention, runs
 from server.console.project import Project
 from server.console.sessions import Sessions
 from workers.doctor.sections import of_error
@@ -25,7 +25,7 @@ from workers.redaction import redact
 from workers.telemetry import logger
 
 # A module per subject: PATH and NAME by which it is offered, and its ROUTES.
-SUBJECTS = (overview, notifications, doctor)
+SUBJECTS = (overview, notifications, metrics, retention, doctor)
 
 
 def console_app(

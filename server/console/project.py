@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.composition import container, doctor
+from workers.composition.archive import ArchiveView
 from workers.database import Database
 from workers.doctor.sections import Section
 from workers.redaction import mask_all
@@ -25,6 +26,7 @@ class Project:
     ) -> None:
         """`dotenv`: where settings are read from besides the environment."""
         self._settings, self._database, self._dotenv = settings, database, dotenv
+        self._archives: dict[str, ArchiveView] = {}
 
     @property
     def settings(self) -> Settings:
@@ -42,6 +44,17 @@ class Project:
         Raises WorkerError as `Database.call` does.
         """
         return mask_all(self._database().call(function, **arguments))
+
+    @property
+    def archive(self) -> ArchiveView | None:
+        """The cold archive; None where no bucket is set. Raises ConfigurationError."""
+        bucket = self.settings.archive_bucket_name
+        if bucket is None:
+            return None
+        # a client is made once: that takes a while
+        if bucket not in self._archives:
+            self._archives[bucket] = ArchiveView(bucket)
+        return self._archives[bucket]
 
     def examine(self) -> Iterator[Section]:
         """The doctor's examination, section by section."""

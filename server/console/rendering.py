@@ -11,6 +11,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,8 @@ def environment() -> Environment:
             "day": day,
             "json": as_json,
             "number": number,
+            "decimal": Decimal,
+            "digits": digits,
             "span": span,
             "counted": counted,
             "link": link,
@@ -181,13 +184,18 @@ def counted(count: float, noun: str, nouns: str | None = None) -> str:
     return f"{number(count)} {noun if count == 1 else nouns or noun + 's'}"
 
 
-def number(value: float | None, digits: int | None = None) -> str:
-    """With commas, to so many digits after the point; nothing for None."""
+def number(value: float | Decimal | None, places: int | None = None) -> str:
+    """With commas, to so many places after the point; nothing for None."""
     if value is None:
         return ""
-    if digits is None:
-        digits = 0 if float(value).is_integer() else 2
-    return f"{value:,.{digits}f}"
+    if places is None:
+        places = 0 if float(value).is_integer() else 2
+    return f"{value:,.{places}f}"
+
+
+def digits(value: str | float | Decimal | None) -> str:
+    """With commas and every digit that it has; nothing for None."""
+    return "" if value is None else f"{Decimal(str(value)):,f}"
 
 
 def link(url: Any, text: str | None = None) -> Markup | str:

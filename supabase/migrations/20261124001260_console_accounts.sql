@@ -231,8 +231,9 @@ as $$
              select coalesce(jsonb_agg(to_jsonb(told) order by told.date), '[]')
                from (
                  select day.date, day.read_at, day.failures, day.problem, day.try_after,
-                        day.rows_read, day.rows_named, day.spend_read, day.spend_named,
-                        day.spend_total, day.impressions_read, day.clicks_read,
+                        day.rows_read, day.rows_named, day.spend_read::text,
+                        day.spend_named::text, day.spend_total::text,
+                        day.impressions_read::text, day.clicks_read::text,
                         exists (
                           select
                             from public.metric_spend_changes change

@@ -30,19 +30,17 @@ returns jsonb
 language sql
 stable
 set search_path = ''
-set plan_cache_mode = force_custom_plan
 as $$
   with listed as materialized (
     select ad.*
       from public.metric_unnamed_ads ad
      where ad.platform = console_unnamed_ads.platform
        and ad.account_id = console_unnamed_ads.account_id
-       and (console_unnamed_ads.after is null
-            or (-coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id)
-               > (-(console_unnamed_ads.after ->> 'spend')::numeric,
-                  console_unnamed_ads.after ->> 'campaign_id',
-                  console_unnamed_ads.after ->> 'ad_group_id',
-                  console_unnamed_ads.after ->> 'ad_id'))
+       and (-coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id)
+           > (coalesce(-(console_unnamed_ads.after ->> 'spend')::numeric, '-infinity'),
+              coalesce(console_unnamed_ads.after ->> 'campaign_id', ''),
+              coalesce(console_unnamed_ads.after ->> 'ad_group_id', ''),
+              coalesce(console_unnamed_ads.after ->> 'ad_id', ''))
      order by -coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id
      limit row_limit + 1
   ),
@@ -54,6 +52,7 @@ as $$
              jsonb_agg(
                to_jsonb(page) - array['platform', 'account_id', 'round_started_at', 'number']
                  || jsonb_build_object(
+                      'spend', page.spend::text,
                       'is_named', exists (
                         select
                           from (
@@ -73,7 +72,7 @@ as $$
            'after', case
              when (select count(*) from listed) > row_limit then (
                select jsonb_build_object(
-                        'spend', coalesce(last.spend, 0), 'campaign_id', last.campaign_id,
+                        'spend', coalesce(last.spend, 0)::text, 'campaign_id', last.campaign_id,
                         'ad_group_id', last.ad_group_id, 'ad_id', last.ad_id
                       )
                  from page last

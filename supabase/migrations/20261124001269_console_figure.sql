@@ -51,7 +51,7 @@ $$;
 --
 -- Of the facts, those `shown` that spent most come, each with the narrowest level that names it.
 -- No more than `most` are looked at: "count" is above that where there are more, and "sums" are of
--- those.
+-- those; one is null where a fact lacks it, as then the figure is.
 create or replace function public.console_figure(
   request_id uuid,
   platform text,
@@ -84,9 +84,15 @@ begin
                select coalesce(jsonb_agg(to_jsonb(one) order by one.currency), '[]')
                  from (
                    select currency,
-                          sum((measures ->> 'spend')::numeric)::text as spend,
-                          sum((measures ->> 'impressions')::numeric)::text as impressions,
-                          sum((measures ->> 'clicks')::numeric)::text as clicks
+                          case when count(measures -> 'spend') = count(*)
+                            then sum((measures ->> 'spend')::numeric)::text
+                          end as spend,
+                          case when count(measures -> 'impressions') = count(*)
+                            then sum((measures ->> 'impressions')::numeric)::text
+                          end as impressions,
+                          case when count(measures -> 'clicks') = count(*)
+                            then sum((measures ->> 'clicks')::numeric)::text
+                          end as clicks
                      from facts
                     group by currency
                  ) one

@@ -12,6 +12,7 @@ import base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any, Final
@@ -119,6 +120,21 @@ _REFUSALS: Final = frozenset(
 _FROZEN: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
+@dataclass(frozen=True)
+class Listed:
+    """An object or a manifest as the bucket lists it; its size in bytes."""
+
+    key: str
+    day: date
+    written_at: datetime
+    size: int
+
+    @property
+    def of(self) -> str | None:
+        """The object that it is the manifest of; None for an object."""
+        return object_of(self.key) if is_manifest(self.key) else None
+
+
 class ColdArchive:
     """One bucket, by its name."""
 
@@ -167,8 +183,9 @@ class ColdArchive:
         ConfigurationError as `store` does.
         """
         missed: list[ArchivedObjectError] = []
-        for _, listed in groupby(self._listed(since, until), key=lambda each: day_of(each[0])):
-            newest_first = [key for key, _ in sorted(listed, key=lambda each: each[1])][::-1]
+        for _, listed in groupby(self.listed(since, until), key=lambda each: each.day):
+            by_age = sorted(listed, key=lambda each: each.written_at)
+            newest_first = [each.key for each in by_age][::-1]
             manifests = [key for key in newest_first if is_manifest(key)]
             for key in sorted(set(newest_first) - set(manifests) - set(map(object_of, manifests))):
                 ignore(key)
@@ -257,7 +274,7 @@ class ColdArchive:
         return check_object(manifest, self._get(manifest.object_key))
 
     def _manifests(self, day: date) -> list[Manifest]:
-        keys = [key for key, _ in self._listed(day, day) if is_manifest(key)]
+        keys = [each.key for each in self.listed(day, day) if is_manifest(each.key)]
         known: dict[str, Manifest] = {}
         for key in keys:
             with suppress(FrozenArchiveError):
@@ -268,8 +285,9 @@ class ColdArchive:
     def _manifest(self, key: str) -> Manifest:
         return parse_manifest(key, self._get(key))
 
-    def _listed(self, since: date, until: date) -> Iterator[tuple[str, datetime]]:
-        """The keys of objects and manifests of these days, in order, and when each was written."""
+    def listed(self, since: date, until: date) -> Iterator[Listed]:
+        """The objects and manifests of these days, both included, in order of their keys. Raises
+        TransientError and ConfigurationError."""
         prefix = day_prefix(since) if since == until else all_days_prefix()
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, StartAfter=day_prefix(since)
@@ -282,7 +300,8 @@ class ColdArchive:
                     if day is not None and day > until:
                         return
                     if day is not None:
-                        yield entry["Key"], entry["LastModified"].astimezone(UTC)
+                        written_at = entry["LastModified"].astimezone(UTC)
+                        yield Listed(entry["Key"], day, written_at, entry["Size"])
 
     def _put(self, key: str, body: bytes, kind: str, **checksum: str) -> None:
         """Stores an object; S3 refuses it when its bytes did not arrive as they were sent."""

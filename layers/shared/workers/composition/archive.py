@@ -1,0 +1,90 @@
+"""The cold archive to be looked at: what lies in it, and whether a day is as it was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby, islice
+
+from workers.errors import ArchivedObjectError
+from workers.redaction import redact
+
+
+@dataclass(frozen=True)
+class ArchivedDay:
+    """As the bucket lists a day: its objects, their bytes, when the newest was written; how many
+    of the objects have no manifest and so do not count, and how many manifests have no object."""
+
+    day: date
+    objects: int
+    size: int
+    written_at: datetime
+    without_manifest: int
+    without_object: int
+
+
+@dataclass(frozen=True)
+class VerifiedObject:
+    """An object that was read back: its rows and bytes, or the problem with it."""
+
+    key: str
+    rows: int | None = None
+    size: int | None = None
+    problem: str | None = None
+
+
+class ArchiveView:
+    """One bucket, by its name; nothing here writes. Safe for threads."""
+
+    def __init__(self, bucket: str) -> None:
+        """Raises ConfigurationError when boto3 is not there or finds no region."""
+        # with S3's client, which takes a while to load: only where there is a bucket
+        from workers.retention.archive import ColdArchive  # noqa: PLC0415
+
+        self._archive = ColdArchive(bucket)
+
+    def days(self, since: date, until: date) -> list[ArchivedDay]:
+        """The days that have anything, both ends included, oldest first, without reading any
+        object. Raises TransientError and ConfigurationError."""
+        found = []
+        for day, group in groupby(self._archive.listed(since, until), key=lambda each: each.day):
+            listed = list(group)
+            objects = {each.key: each for each in listed if each.of is None}
+            told = {each.of for each in listed if each.of is not None}
+            found.append(
+                ArchivedDay(
+                    day,
+                    objects=len(objects),
+                    size=sum(each.size for each in objects.values()),
+                    written_at=max(each.written_at for each in listed),
+                    without_manifest=len(objects.keys() - told),
+                    without_object=len(told - objects.keys()),
+                )
+            )
+        return found
+
+    def verify(self, day: date, most: int) -> tuple[list[VerifiedObject], bool]:
+        """Reads a day's objects back, at most so many, and whether these are all.
+
+        One is verified where it is what its manifest says: bytes, SHA-256, number and range of
+        its rows. Raises TransientError and ConfigurationError.
+        """
+        found = list(islice(self._read(day), most + 1))
+        return found[:most], len(found) <= most
+
+    def _read(self, day: date) -> Iterator[VerifiedObject]:
+        waiting: list[VerifiedObject] = []
+
+        def ignore(key: str) -> None:
+            waiting.append(VerifiedObject(key, problem="it has no manifest, so it does not count"))
+
+        def miss(error: ArchivedObjectError) -> None:
+            waiting.append(VerifiedObject(error.key, problem=redact(str(error))))
+
+        for chunk in self._archive.read(day, day, ignore, miss):
+            yield from waiting
+            waiting.clear()
+            manifest = chunk.manifest
+            yield VerifiedObject(manifest.object_key, manifest.rows, manifest.size)
+        yield from waiting
