@@ -134,7 +134,7 @@ def _show(started: Running) -> None:
     print("\nThe stack is up. `make invoke` and `make reset` use it. For other programs:\n")
     for name, value in {**started.environment(), **public}.items():
         print(f"export {name}={value}")
-    print(f"\nWhat arrived in the fake for Slack: {started.slack_url}/__control/state")
+    print(f"\nWhat arrived in the fake for Slack, to be looked at: {started.slack_url}/")
     for name, fake in started.ad_platforms.items():
         print(f"Requests to the fake for {name}: {fake.url}/__control/journal")
     print("\nCtrl-C stops it.", flush=True)

@@ -2,7 +2,7 @@
 
 It runs as a thread within a test or as a process of its own (`serve_forever`); in both cases it
 is steered over HTTP under `/__control/`, for which `local.control.Control` is the client.
-Control requests are never journalled, delayed or spoilt.
+Control requests are never journalled, delayed or spoilt, nor is what a person looks at.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from local.wire import Request, Response, read_request
 
 CONTROL_PREFIX = "/__control/"
 TRICKLE_PIECES = 20
+
+
+# What a person is shown; None for what is the application's to answer.
+Look = Callable[[Request], Response | None]
 
 
 class App(Protocol):
@@ -81,9 +85,13 @@ class Stateless:
 class HttpServer:
     """One fake on one loopback port. A context manager; `start` and `stop` do the same."""
 
-    def __init__(self, app: App, *, port: int = 0, latency: float = 0.0) -> None:
-        """Bind the port (0: a free one). `latency` in seconds is added to every request."""
+    def __init__(
+        self, app: App, *, port: int = 0, latency: float = 0.0, look: Look = lambda _: None
+    ) -> None:
+        """Bind the port (0: a free one). `latency` in seconds is added to every request. `look`
+        answers what a person's browser asks for, beside all that is faked."""
         self.app = app
+        self.look = look
         self.journal = Journal()
         self.faults = FaultScript()
         self.latency = latency
@@ -265,6 +273,8 @@ class _Connection(socketserver.StreamRequestHandler):
             while request := read_request(self.rfile, self._proceed):
                 if request.path.startswith(CONTROL_PREFIX):
                     self._send(self.server.owner.control(request), request)
+                elif shown := self.server.owner.look(request):
+                    self._send(shown, request)
                 else:
                     self._exchange(request)
                 if not request.keep_alive:

@@ -519,7 +519,16 @@ def fake_slack(
     workspace: Mapping[str, Any] | None = None, *, port: int = 0, latency: float = 0.0
 ) -> HttpServer:
     """A server in this process, not yet started; `workspace` as in workspace.json."""
-    return HttpServer(FakeSlack(workspace), port=port, latency=latency)
+    slack = FakeSlack(workspace)
+
+    def look(request: Request) -> Response | None:
+        if request.path.startswith("/api/"):
+            return None
+        from local.fakes.slack_page import slack_page  # no test but one comes here
+
+        return slack_page(request, slack.state)
+
+    return HttpServer(slack, port=port, latency=latency, look=look)
 
 
 def main(arguments: list[str] | None = None) -> None:

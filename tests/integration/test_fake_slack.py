@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from typing import Any
 
 import pytest
 
+from local.control import direct
 from tests.integration.slack_caller import ARCHIVED, AVA, CREATIVE, LEADERS, TOKEN, Caller
 
 
@@ -257,3 +259,30 @@ def test_conversations_are_listed_by_kind_and_in_pages(slack: Caller) -> None:
 
 def test_an_unknown_method(slack: Caller) -> None:
     assert slack("chat.shout")["error"] == "unknown_method"
+
+
+def test_a_person_looks_at_what_arrived(slack: Caller) -> None:
+    section = {"type": "mrkdwn", "text": "*Launch* by <@U0AVA00000> &lt;b&gt;", "verbatim": True}
+    slack.post(text="x", blocks=[{"type": "section", "text": section}])
+    slack.post(AVA, text="<b>you</b>")
+    slack.control.clear_journal()
+
+    def look(path: str, **headers: str) -> tuple[str, Any]:
+        request = urllib.request.Request(slack.control.url + path, headers=headers)
+        with direct.open(request) as answer:
+            return answer.read().decode(), answer.headers
+
+    page, headers = look("/")
+    assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert "#creative" in page
+    assert '<strong>Launch</strong> by <span class="slack-mention"' in page
+    assert "@Ava Lindqvist</span> &lt;b&gt;" in page
+    assert "Ava Lindqvist <span" in page
+    assert "&lt;b&gt;you&lt;/b&gt;" in page
+    assert "old-campaigns" in page
+    part, _ = look("/", **{"HX-Request": "true"})
+    assert part.startswith("<section")
+    assert part in page
+    assert ".slack-message" in look("/style.css")[0]
+    assert "htmx" in look("/htmx.min.js")[0]
+    assert slack.control.journal() == []
