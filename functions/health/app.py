@@ -1,10 +1,10 @@
-"""On request: whether the workers are well, as JSON with status 200 or 503."""
+"""On request: whether the workers are well, as JSON, or a page for a browser, with 200 or 503."""
 
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from workers.composition.events import read_request
+from workers.composition.events import read_request, wants_page
 from workers.composition.health import run_health
 from workers.telemetry import logger
 
@@ -13,4 +13,4 @@ from workers.telemetry import logger
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers a function URL's request, whatever its path, or {}."""
     read_request(event)
-    return run_health()
+    return run_health(as_page=wants_page(event))

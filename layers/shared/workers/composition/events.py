@@ -74,6 +74,30 @@ def read_request(event: Any) -> None:
         read_options(event, {})
 
 
+def wants_page(event: Mapping[str, Any]) -> bool:
+    """Whether a request to a function URL is a browser's: it takes HTML, and JSON, if at all, with
+    less pleasure.
+
+    https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Accept
+    """
+    headers = event.get("headers")
+    accept = headers.get("accept") if isinstance(headers, dict) else None
+    return _weight(accept, "text/html") > _weight(accept, "application/json")
+
+
+def _weight(accept: Any, kind: str) -> float:
+    """From 0 to 1; 0 for a kind that is not named."""
+    for one in accept.split(",") if isinstance(accept, str) else ():
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        if name == kind:
+            given = [part[2:] for part in parameters if part.startswith("q=")]
+            try:
+                return float(given[0]) if given else 1.0
+            except ValueError:
+                return 0.0
+    return 0.0
+
+
 def _is_schedule(event: Mapping[str, Any]) -> bool:
     return event.get("source") in _SCHEDULERS and set(event) <= _SCHEDULE_KEYS
 

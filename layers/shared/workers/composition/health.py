@@ -6,10 +6,12 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from workers.clock import SystemClock
+from workers.clock import SystemClock, utc_now
 from workers.composition.container import forget_clients, once_per_container, settings
 from workers.database import Database
 from workers.doctor.health import Health, assess, out_of_reach
+from workers.doctor.health_page import HEADERS as PAGE_HEADERS
+from workers.doctor.health_page import health_page
 from workers.errors import CredentialsError, WorkerError
 from workers.redaction import redact
 from workers.telemetry import logger
@@ -39,8 +41,9 @@ def cached() -> _Cached:
     return _Cached()
 
 
-def run_health(elsewhere: Collection[str] = ()) -> dict[str, Any]:
-    """The answer as a function URL returns it, whatever goes wrong: status, headers, JSON body.
+def run_health(elsewhere: Collection[str] = (), *, as_page: bool = False) -> dict[str, Any]:
+    """The answer as a function URL returns it, whatever goes wrong: status, headers, and the body
+    as JSON or, for a browser, as a page.
 
     Workers that run `elsewhere` are left out of it, like those that are switched off.
     """
@@ -51,10 +54,11 @@ def run_health(elsewhere: Collection[str] = ()) -> dict[str, Any]:
         health = _ask(elsewhere)
         last = cached()  # another one, if the clients were forgotten
         last.health, last.at = health, now
+    kind = PAGE_HEADERS if as_page else {"Content-Type": "application/json", "Vary": "Accept"}
     return {
         "statusCode": health.status,
-        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store"},
-        "body": json.dumps(health.body),
+        "headers": {**kind, "Cache-Control": "no-store"},
+        "body": health_page(health, utc_now()) if as_page else json.dumps(health.body),
     }
 
 
