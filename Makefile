@@ -35,13 +35,13 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up serve reset invoke test test-long soak soak-serve check check-python \
+.PHONY: help install demo up console serve reset invoke test test-long soak soak-serve check check-python \
 	check-template check-deploy check-sql check-locks schema doctor bench mutate ablate build deploy \
 	image lock clean
 
 # A first run says which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
-ifneq ($(call only,demo up serve reset invoke schema),)
+ifneq ($(call only,demo up console serve reset invoke schema),)
 PARTS := 1/3 - 2/3 3/3
 else ifneq ($(call only,build deploy),)
 PARTS := 1/2 2/2
@@ -64,6 +64,9 @@ demo: .venv/.installed .venv/.node ## Run every worker against a local stack and
 
 up: .venv/.installed .venv/.node ## Start the local stack and keep it running
 	@$(PY) -m local up
+
+console: .venv/.installed .venv/.node ## Show what the workers did on the local stack, in a browser: ARGS="[--port PORT]"
+	@$(PY) -m local console -- $(ARGS)
 
 serve: .venv/.installed .venv/.node ## Run all workers as one process against the local stack: ARGS="[WORKER ...] [--once]"
 	@$(PY) -m local serve -- $(ARGS)

@@ -1,4 +1,4 @@
-"""The local stack: `python -m local up | demo | serve | invoke | reset`."""
+"""The local stack: `python -m local up | demo | console | serve | invoke | reset`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from rich.console import Console
@@ -26,8 +27,13 @@ from local.stack import ROOT, Running, Stack
 from workers.errors import ConfigurationError, WorkerError
 from workers.settings import read_dotenv
 
+if TYPE_CHECKING:
+    from server.console.serving import ConsoleServer
+
 # What a person reads goes to stderr wherever stdout belongs to a script.
 notes = Console(stderr=True)
+# Where bookmarks lead, unless something else is there.
+CONSOLE_PORT = 3002
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +62,10 @@ def up(options: argparse.Namespace) -> int:
     with Stack(progress=_progress) as started:
         running.remember(started)
         try:
+            pages = _pages_of(started)
             _show(started)
+            pages.announce()
+            print("\nCtrl-C stops it.", flush=True)
             threading.Event().wait()  # until a signal comes
         except KeyboardInterrupt:
             notes.print("\nStopping.")
@@ -65,25 +74,80 @@ def up(options: argparse.Namespace) -> int:
     return 0
 
 
+def _pages_of(started: Running) -> ConsoleServer:
+    """The console of that stack, in this process and as long as it."""
+    # which no other command has to wait for
+    from server.console.project import Project
+    from server.console.serving import ConsoleServer
+
+    os.environ.update(started.environment())
+    pages = ConsoleServer(Project(), "127.0.0.1", _console_port(), _tell)
+    pages.start()
+    return pages
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
 def show_demo(options: argparse.Namespace) -> int:
     """Run every worker over a sample agency and show what came of it."""
     with Stack(progress=_progress) as started:
         well = demo.play(started, Console())
+    if well:
+        print("To look at it in a browser: make console")
     return 0 if well else 1
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run all workers as one process; `python -m server`'s arguments follow `--`."""
-    with _target(options, None) as chosen:
-        arguments = [one for one in options.arguments if one != "--"]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "server", *arguments], env=dict(chosen or {}), cwd=ROOT
-        )
+    with _stack() as chosen, _program("server", _arguments(options), chosen) as server:
+        return server.wait()
+
+
+def console(options: argparse.Namespace) -> int:
+    """Show what the workers did, as pages; `python -m server.console`'s arguments follow `--`."""
+    arguments = _arguments(options)
+    if not any(one.startswith("--port") for one in arguments):
+        arguments += ["--port", str(_console_port())]
+    with _stack(_play) as chosen, _program("server.console", arguments, chosen) as pages:
+        return pages.wait()
+
+
+def _play(started: Running) -> None:
+    """Something to look at, in a stack in which nothing has run."""
+    notes.print("Running every worker once over the sample agency", style="dim")
+    demo.play(started, Console(quiet=True))
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    return [one for one in options.arguments if one != "--"]
+
+
+def _console_port() -> int:
+    """The usual one, where it is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            return server.wait()
-        finally:  # Ctrl-C reaches it by itself; whatever ends this process ends it, too
-            server.terminate()
-            server.wait()
+            probe.bind(("127.0.0.1", CONSOLE_PORT))
+        except OSError:
+            return 0
+    return CONSOLE_PORT
+
+
+@contextmanager
+def _program(
+    module: str, arguments: Sequence[str], on: Running
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One of this clone's programs against that stack and nothing else. Ctrl-C reaches it by
+    itself; whatever ends this process ends it, too."""
+    command = [sys.executable, "-m", module, *arguments]
+    started = subprocess.Popen(command, env=environment.of_stack(on), cwd=ROOT)
+    try:
+        yield started
+    finally:
+        started.terminate()
+        started.wait()
 
 
 def invoke_function(options: argparse.Namespace) -> int:
@@ -137,7 +201,18 @@ def _show(started: Running) -> None:
     print(f"\nWhat arrived in the fake for Slack, to be looked at: {started.slack_url}/")
     for name, fake in started.ad_platforms.items():
         print(f"Requests to the fake for {name}: {fake.url}/__control/journal")
-    print("\nCtrl-C stops it.", flush=True)
+
+
+@contextmanager
+def _stack(prepare: Callable[[Running], None] = lambda started: None) -> Iterator[Running]:
+    """The stack that is up, or a new one that is prepared."""
+    if found := running.find():
+        notes.print("Against the stack that is up", style="dim", highlight=False)
+        yield found
+    else:
+        with Stack(progress=_progress) as started:
+            prepare(started)
+            yield started
 
 
 @contextmanager
@@ -146,12 +221,9 @@ def _target(options: argparse.Namespace, event: Any) -> Iterator[Mapping[str, st
     `--project` says so, the project of the settings. None where a person did not agree."""
     if options.project:
         yield _project_environment(options, event)
-    elif found := running.find():
-        notes.print("Against the stack that is up", style="dim", highlight=False)
-        yield environment.of_stack(found)
     else:
-        with Stack(progress=_progress) as started:
-            yield environment.of_stack(started)
+        with _stack() as chosen:
+            yield environment.of_stack(chosen)
 
 
 def _project_environment(options: argparse.Namespace, event: Any) -> Mapping[str, str] | None:
@@ -196,9 +268,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in (("up", up), ("demo", show_demo), ("reset", reset)):
         commands.add_parser(name, help=command.__doc__).set_defaults(command=command, project=False)
-    serving = commands.add_parser("serve", help=serve.__doc__, add_help=False)
-    serving.add_argument("arguments", nargs=argparse.REMAINDER)
-    serving.set_defaults(command=serve, project=False)
+    for name, command in (("serve", serve), ("console", console)):
+        program = commands.add_parser(name, help=command.__doc__, add_help=False)
+        program.add_argument("arguments", nargs=argparse.REMAINDER)
+        program.set_defaults(command=command, project=False)
     invocation = commands.add_parser("invoke", help=invoke_function.__doc__)
     invocation.add_argument(
         "function", metavar="FUNCTION", help=f"one of: {', '.join(known_functions())}"

@@ -25,7 +25,10 @@ from workers.telemetry import logger, metric_sinks
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 it did its work or was asked to end, 1 it failed, 2 for arguments and
     settings."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.once and options.console:
+        parser.error("--console needs a process that stays: leave --once out")
     # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
     zoneinfo.reset_tzpath(to=())
     try:
@@ -40,11 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def agency_workers() -> int:
-    """`agency-workers serve ...`, as it is installed by pip."""
-    if sys.argv[1:2] != ["serve"]:
-        sys.stderr.write("usage: agency-workers serve [--help]\n")
-        return MISCONFIGURED
-    return main(sys.argv[2:])
+    """`agency-workers serve ...` and `agency-workers console ...`, as they are installed by pip."""
+    command, rest = sys.argv[1:2], sys.argv[2:]
+    if command == ["serve"]:
+        return main(rest)
+    if command == ["console"]:
+        try:
+            from server.console.command_line import main as console  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            sys.stderr.write(f"{error.name} is not installed: pip install .[console]\n")
+            return MISCONFIGURED
+        return console(rest)
+    sys.stderr.write("usage: agency-workers serve|console [--help]\n")
+    return MISCONFIGURED
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -64,7 +75,7 @@ def _serve(options: argparse.Namespace) -> int:
     metric_sinks[:] = [metrics.take, *([embedded_metrics] if in_aws else [])]
     if options.once:
         return run_once(workers)
-    return Serving(workers, known, metrics).run()
+    return Serving(workers, known, metrics, with_console=options.console).run()
 
 
 def _known(options: argparse.Namespace) -> ServerSettings:
@@ -117,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"which of {', '.join(WORKERS)} (all)",
     )
     parser.add_argument("--once", action="store_true", help="run each once and exit: 0, 1 or 2")
+    parser.add_argument(
+        "--console",
+        action="store_true",
+        help="serve the console's pages, too, on this machine alone: CONSOLE_PORT (3002)",
+    )
     parser.add_argument("--host", help="address to bind to, over SERVER_HOST (127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to bind to, over PORT (3001)")
     return parser

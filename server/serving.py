@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import signal
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
 from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
@@ -26,6 +27,9 @@ from workers.redaction import redact
 from workers.settings import environment_settings
 from workers.telemetry import logger
 
+if TYPE_CHECKING:
+    from server.console.serving import ConsoleServer
+
 # PM2, Docker and others kill after a grace time of their own: by then all is given back.
 STOP_WITHIN: Final = 7.0
 # The names of the workers in health and in their records.
@@ -43,9 +47,14 @@ class Serving:
     """One process with its workers, from `run` to its end."""
 
     def __init__(
-        self, workers: Sequence[str], known: ServerSettings, metrics: PrometheusMetrics
+        self,
+        workers: Sequence[str],
+        known: ServerSettings,
+        metrics: PrometheusMetrics,
+        *,
+        with_console: bool = False,
     ) -> None:
-        """Raises ConfigurationError where the address is taken or a library is missing."""
+        """Raises ConfigurationError where an address is taken or a library is missing."""
         self._workers = tuple(workers)
         self._known = known
         self._metrics = metrics
@@ -62,6 +71,7 @@ class Serving:
             known.port,
             {"/health": self._health, "/live": self._live, "/metrics": self._scrape},
         )
+        self._console = _console(known.console_port) if with_console else None
         self._listener: Listener | None = None
         if known.database_url is not None and "notifications" in workers:
             self._listener = Listener(
@@ -81,6 +91,9 @@ class Serving:
             self._listener.start()
         if "retention" in self._workers:
             self._make_up_for_retention()
+        if self._console is not None:
+            self._console.start()
+            self._console.announce()
         logger.info("Ready", extra={"action": "ready", "address": self._endpoints.address})
         while (caught := self._signals.get()) == signal.SIGHUP:
             read_again()
@@ -89,6 +102,8 @@ class Serving:
     def _end(self, why: str) -> int:
         logger.info("Stopping", extra={"action": "stopping", "signal": why})
         self._scheduler.shutdown(wait=False)
+        if self._console is not None:
+            self._console.end()
         left = self._runs.stop(STOP_WITHIN)
         if left:
             logger.warning(
@@ -171,6 +186,24 @@ class Serving:
 
     def _scrape(self) -> Answer:
         return as_metrics(self._metrics.text())
+
+
+def _console(port: int) -> ConsoleServer:
+    """The console of the same project. Raises ConfigurationError as `Serving` does."""
+    try:
+        from server.console.project import Project  # noqa: PLC0415 - an extra
+        from server.console.serving import ConsoleServer  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"--console: {error.name} is not installed: pip install .[console]"
+        ) from None
+    return ConsoleServer(Project(), "127.0.0.1", port, _say)
+
+
+def _say(line: str) -> None:
+    """Beside the log, which is no place for what lets one in."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def read_again() -> None:

@@ -65,6 +65,11 @@ class ServerSettings:
     retention_time_zone: str = setting(
         _time_zone, "the time zone of cron(...) schedules", default="UTC"
     )
+    console_port: int = setting(
+        whole(0, 65535),
+        "port of the console (`--console`), on this machine alone; 0 takes a free one",
+        default=3002,
+    )
     database_url: DatabaseUrl | None = setting(
         _session_url,
         "connection string of Postgres, not of the transaction pooler: LISTEN wakes the "

@@ -4,6 +4,7 @@ status."""
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import zoneinfo
 from collections.abc import Sequence
@@ -14,13 +15,13 @@ from typing import Final
 from server.console.project import Project
 from server.console.serving import ConsoleServer
 from server.logs import write_lines
+from server.settings import server_settings
 from workers.composition.container import settings, use_dotenv
 from workers.errors import ConfigurationError
 from workers.redaction import redact
 from workers.telemetry import logger
 
 HOST: Final = "127.0.0.1"
-PORT: Final = 3002
 DONE: Final = 0
 MISCONFIGURED: Final = 2
 # Where an engineer keeps the keys of a real project; only what a person starts on it reads that.
@@ -32,17 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
     zoneinfo.reset_tzpath(to=())
-    write_lines(None, sys.stderr)
+    _log_beside_the_address()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(DONE))
     dotenv = _DOTENV if options.project else None
     try:
         if dotenv is not None:
             use_dotenv(dotenv)
         settings()
-        server = ConsoleServer(
-            Project(dotenv=dotenv), options.host, options.port, _say, options.name
-        )
+        port = server_settings().console_port if options.port is None else options.port
+        server = ConsoleServer(Project(dotenv=dotenv), options.host, port, _say, options.name)
     except ConfigurationError as error:
-        logger.error(redact(str(error)), extra={"action": "configuration"})
+        sys.stderr.write(f"{redact(str(error))}\n")
         return MISCONFIGURED
     server.announce()
     with suppress(KeyboardInterrupt):
@@ -50,12 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
+def _log_beside_the_address() -> None:
+    """What goes wrong is told on stderr: stdout is for whoever wants the address alone."""
+    logger.registered_handler.setStream(sys.stderr)  # type: ignore[attr-defined]
+    write_lines(None, sys.stderr)
+
+
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def port(text: str) -> int:
+def _port(text: str) -> int:
     """An argument that is a port. Raises argparse's error for anything else."""
     if not text.isascii() or not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port")
@@ -77,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--host", default=HOST, help=f"address to bind to ({HOST}: this machine alone)"
     )
     parser.add_argument(
-        "--port", type=port, default=PORT, help=f"port; 0 takes a free one ({PORT})"
+        "--port", type=_port, help="port, over CONSOLE_PORT (3002); 0 takes a free one"
     )
     parser.add_argument(
         "--name",

@@ -79,9 +79,13 @@ class ConsoleServer:
         self._thread = threading.Thread(target=self.run, name="console", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Answer nothing more."""
+    def end(self) -> None:
+        """Begin to answer nothing more."""
         self._server.should_exit = True
+
+    def close(self) -> None:
+        """Answer nothing more, once what is under way is answered."""
+        self.end()
         if self._thread is not None:
             self._thread.join()
         self._socket.close()
@@ -93,6 +97,7 @@ def _bound(host: str, port: int) -> socket.socket:
         bound = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ConfigurationError(
-            f"{host}:{port} (--host, --port) cannot be bound: {error.strerror or error}"
+            f"the console's address {host}:{port} cannot be bound: {error.strerror or error}; "
+            "--port and CONSOLE_PORT name another port"
         ) from None
     return bound
