@@ -35,9 +35,9 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up console serve reset invoke test test-long soak soak-serve check check-python \
-	check-template check-deploy check-sql check-locks schema doctor bench mutate ablate build deploy \
-	image lock clean
+.PHONY: help install demo up console serve reset invoke test test-long soak soak-serve check \
+	check-python check-template check-deploy check-sql check-locks schema doctor bench screenshots \
+	mutate ablate build deploy image lock clean
 
 # A first run says which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
@@ -48,16 +48,16 @@ PARTS := 1/2 2/2
 else ifneq ($(call only,check-python check-locks doctor mutate lock),)
 PARTS := 1/1
 else
-PARTS := 1/5 2/5 3/5 4/5 5/5
+PARTS := 1/6 2/6 3/6 4/6 5/6 6/6
 endif
 announce = $(PY) -m local.announce "$(word $(1),$(PARTS))" "$(2)" $(3)
 
 help: ## List the targets
 	@while IFS= read -r line; do case $$line in \
-	  [a-z]*:*"## "*) printf '%-10s %s\n' "$${line%%:*}" "$${line#*"## "}";; \
+	  [a-z]*:*"## "*) printf '%-11s %s\n' "$${line%%:*}" "$${line#*"## "}";; \
 	esac; done < Makefile
 
-install: .venv/.installed .venv/.sam .venv/.node-dev .venv/.deploy ## Fetch all that the other targets need
+install: .venv/.installed .venv/.sam .venv/.node-dev .venv/.deploy .venv/.browser ## Fetch all that the other targets need
 
 demo: .venv/.installed .venv/.node ## Run every worker against a local stack and show what came of it
 	@$(PY) -m local demo
@@ -141,6 +141,9 @@ doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS=
 bench: install .venv/.bench ## Run the benchmarks: ARGS="[--short] [--json] [NAME ...]"
 	$(PY) -m tests.benchmarks $(ARGS)
 
+screenshots: install ## Take the screenshots in docs/screenshots again, of the sample agency: needs chromium
+	$(PY) -m tests.browser.screenshots
+
 mutate: .venv/.installed .venv/.mutation ## Change the core bit by bit and see what no test notices: [MODULE=workers/metrics/windows.py]
 	$(PY) -m tests.mutation $(MODULE) $(ARGS)
 
@@ -167,6 +170,7 @@ lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes 
 	$(call compile,requirements-deploy)
 	$(call compile,tests/e2e/requirements)
 	$(call compile,tests/benchmarks/requirements)
+	$(call compile,tests/browser/requirements)
 	$(call compile,tests/mutation/requirements)
 
 # Dependabot reads two of the options from the command in the lock's header.
@@ -204,6 +208,11 @@ clean: ## Remove all that the other targets made
 	@$(call install_locked,.venv-deploy,$<)
 	@for tool in hadolint check-jsonschema kubernetes-validate; do \
 	  ln -sf ../../.venv-deploy/bin/$$tool .venv/bin/; done
+	@touch $@
+
+.venv/.browser: tests/browser/requirements.txt .venv/.installed
+	@$(call announce,6,Browser tests,$<)
+	@$(call install_locked,.venv,$<)
 	@touch $@
 
 # What the benchmarks compare with stays apart, so that no code of ours can come to need it.
