@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import tempfile
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from local.stack import ROOT, Running
 from tests.conftest import LocalStack
 from tests.integration.data_api_client import ask
 from tests.integration.processes import (
+    LONG,
     children_of,
     communicate,
     eventually,
@@ -40,6 +42,16 @@ def read_until_up(process: subprocess.Popen[str]) -> list[str]:
         assert line, process.stderr.read()
         lines.append(line.strip())
     return lines
+
+
+def is_let_in(line: str) -> bool:
+    """Whether the address in a line of the console's leads to its pages."""
+    request = urllib.request.Request(line.strip().rpartition(": ")[2])
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
+    )
+    with opener.open(request, timeout=LONG) as answer:
+        return b"<h1>Overview</h1>" in answer.read()
 
 
 def the_state(scratch: Path) -> Running:
@@ -72,8 +84,20 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
             "DATABASE_URL": kept.database_url,
         }
 
+        (address,) = [line for line in lines if line.startswith(f"Console of {kept.api_url}: ")]
+        assert is_let_in(address)
+
         status, out, err = forked_command(scratch, ROOT, "up")
         assert (status, out, "is up already" in err) == (1, "", True)
+
+        with python(scratch, "-m", "local", "console") as console:
+            assert console.stdout is not None
+            line = console.stdout.readline()
+            assert line.startswith(f"Console of {kept.api_url}: "), "of the stack that is up"
+            assert is_let_in(line)
+            console.send_signal(signal.SIGINT)
+            _, err = communicate(console)
+            assert (console.returncode, "Traceback" in err) == (130, False)
 
         before = queued(kept)
         status, out, err = run_command(scratch, "invoke", "notifications")
@@ -171,6 +195,7 @@ def test_the_demo_shows_what_arrived(scratch: Path) -> None:
     assert status == 0, out + err
     assert "#creative" in out
     assert "@here love it & ship it" in out
+    assert out.endswith("To look at it in a browser: make console\n")
     assert "\x1b[" not in out + err  # colours are for terminals
     assert all(len(line) <= 80 for line in (out + err).splitlines())
     assert list(scratch.iterdir()) == []
