@@ -4,8 +4,8 @@
 --   console_new_accounts   connections that no sync has read yet
 --   console_account        one account: its connections, its month in full
 --
--- Each reads as many rows as its page shows, however many there are: lateral and "offset 0" make
--- every lookup one by its index. A page goes on after the key of the row before.
+-- Each reads as many rows as its page shows, however many there are: every lookup is one by an index,
+-- also while statistics are old or a table is short. A page goes on after the key of the row before.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -34,7 +34,8 @@ as $$
                   where change.platform = console_month.platform
                     and change.account_id = console_month.account_id
                     and change.date = day.date
-                 offset 0
+                  order by change.request_id, change.number
+                  limit 1
                ),
                day.failures > 0
              )
@@ -116,6 +117,7 @@ as $$
            select row.time_zone, row.currency
              from public.ad_metrics row
             where row.account_id = (account).account_id and row.platform = (account).platform
+            order by row.date desc, row.campaign_id desc
             limit 1
          ) fact on true;
 $$;
@@ -133,6 +135,12 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
   with listed as materialized (
     select account
@@ -212,6 +220,12 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
   select jsonb_build_object(
            'now', as_of,
@@ -240,7 +254,8 @@ as $$
                            where change.platform = account.platform
                              and change.account_id = account.account_id
                              and change.date = day.date
-                          offset 0
+                           order by change.request_id, change.number
+                           limit 1
                         ) as is_restated
                    from public.metric_days day
                   where day.platform = account.platform

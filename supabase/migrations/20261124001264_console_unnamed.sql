@@ -30,6 +30,12 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
 as $$
   with listed as materialized (
     select ad.*
@@ -60,9 +66,14 @@ as $$
                                    (case page.kind when 'asset_group' then 'asset_group'
                                       else 'ad_group' end, page.ad_group_id)
                           ) known (level, id)
-                          join public.metric_named_ads named
-                            on named.platform = page.platform
-                           and named.level = known.level and named.id = known.id
+                         cross join lateral (
+                                select
+                                  from public.metric_named_ads named
+                                 where named.platform = page.platform
+                                   and named.level = known.level
+                                   and named.id = known.id
+                                offset 0
+                              ) named
                       )
                     )
                order by page.number

@@ -97,6 +97,10 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
   with listed as materialized (
     select found.*, row_number() over () as number

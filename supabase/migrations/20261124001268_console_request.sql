@@ -11,7 +11,11 @@
 set local lock_timeout = '1s';
 
 -- What a request names, with the account and the day of its newest fact, and its name there.
-create or replace function public.console_links(request_id uuid, row_limit integer)
+create or replace function public.console_links(
+  request_id uuid,
+  platforms text[],
+  row_limit integer
+)
 returns jsonb
 language sql
 stable
@@ -28,10 +32,18 @@ as $$
            '[]'
          )
     from (
-      select one.*
-        from public.metric_ad_links one
-       where one.request_id = console_links.request_id and one.is_current
-       order by one.platform, one.level, one.id
+      select own.*
+        from unnest(platforms) platform (name)
+       cross join lateral (
+              select one.*
+                from public.metric_ad_links one
+               where one.platform = platform.name
+                 and one.request_id = console_links.request_id
+                 and one.is_current
+               order by one.level, one.id
+               limit row_limit
+            ) own
+       order by own.platform, own.level, own.id
        limit row_limit
     ) link
     left join lateral (
@@ -87,6 +99,10 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
   select jsonb_build_object(
            'request', jsonb_build_object(
@@ -99,7 +115,7 @@ as $$
              'status', request.status,
              'created_at', request.created_at
            ),
-           'links', public.console_links(request.id, row_limit),
+           'links', public.console_links(request.id, platforms, row_limit),
            'unsettled', (
              select coalesce(jsonb_agg(unsettled.platform order by unsettled.platform), '[]')
                from unnest(platforms) platform (name)
@@ -145,7 +161,7 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'console_links(uuid, integer)',
+    'console_links(uuid, text[], integer)',
     'console_request(uuid, date, date, text[], text[], integer)'
   ]
   loop

@@ -1,6 +1,7 @@
 -- Why the console's number is so.
 --
 --   console_level    by what a request names a fact
+--   console_name     what something is called
 --   console_figure   what makes up a request's figures of one platform and day
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
@@ -41,6 +42,26 @@ as $$
    limit 1;
 $$;
 
+-- What a campaign, ad group or ad is called; null where that is not known.
+create or replace function public.console_name(
+  platform text,
+  account_id text,
+  level text,
+  id text
+)
+returns text
+language sql
+stable
+set search_path = ''
+as $$
+  select known.name
+    from public.metric_names known
+   where known.platform = console_name.platform
+     and known.account_id = console_name.account_id
+     and known.level = console_name.level
+     and known.id = console_name.id;
+$$;
+
 -- What makes up the figures of a request on one platform and day: {"figures": [{"metric_type",
 -- "value", "is_complete", "updated_at", "sync_id", "source_detail"}], "facts": [{"account_id",
 -- "campaign_id", "ad_group_id", "ad_id", "kind", "measures", "currency", "time_zone", "is_complete",
@@ -63,6 +84,10 @@ returns jsonb
 language plpgsql
 stable
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -104,9 +129,15 @@ begin
                    || jsonb_build_object(
                         'level', public.console_level($1, $2[1], shown.kind, shown.campaign_id,
                                                       shown.ad_group_id, shown.ad_id),
-                        'campaign_name', campaign.name,
-                        'ad_group_name', ad_group.name,
-                        'ad_name', ad.name
+                        'campaign_name', public.console_name(
+                          $1, shown.account_id, 'campaign', shown.campaign_id
+                        ),
+                        'ad_group_name', public.console_name(
+                          $1, shown.account_id,
+                          case shown.kind when 'asset_group' then 'asset_group' else 'ad_group' end,
+                          shown.ad_group_id
+                        ),
+                        'ad_name', public.console_name($1, shown.account_id, 'ad', shown.ad_id)
                       )
                  order by (shown.measures ->> 'spend')::numeric desc nulls last,
                           shown.account_id, shown.campaign_id, shown.ad_group_id, shown.ad_id
@@ -115,17 +146,6 @@ begin
              )
            )
       from shown
-      left join public.metric_names campaign
-        on campaign.platform = $1 and campaign.account_id = shown.account_id
-       and campaign.level = 'campaign' and campaign.id = shown.campaign_id
-      left join public.metric_names ad_group
-        on ad_group.platform = $1 and ad_group.account_id = shown.account_id
-       and ad_group.level
-           = case shown.kind when 'asset_group' then 'asset_group' else 'ad_group' end
-       and ad_group.id = shown.ad_group_id
-      left join public.metric_names ad
-        on ad.platform = $1 and ad.account_id = shown.account_id
-       and ad.level = 'ad' and ad.id = shown.ad_id
     $query$,
     public.facts_query()
   )
@@ -202,6 +222,7 @@ declare
 begin
   foreach brought in array array[
     'console_level(text, uuid, text, text, text, text)',
+    'console_name(text, text, text, text)',
     'console_figure(uuid, text, date, integer, integer)'
   ]
   loop

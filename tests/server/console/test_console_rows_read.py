@@ -1,0 +1,176 @@
+"""No page reads more because more is there: counted in rows, not in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from server.console.pages.figures import CHARTED
+from tests.database.agency import NOW
+from tests.server.console.large import TABLES, Amounts, charted_day, fill, first_account
+from workers.metrics.platforms import PLATFORMS
+
+SMALL = Amounts(
+    notifications=400, channels=8, runs=100, requests=6, accounts=4, ads=6, days=40, charted=33,
+    unnamed=20, activity=300,
+)  # fmt: skip
+GROWTH = (3, 9)
+LIMIT, DUE_DAYS = 5, 5
+MONTH = 31
+SINCE, UNTIL = f"{NOW.date() - timedelta(days=MONTH - 1)}", f"{NOW.date()}"
+
+# What one day, platform and kind of figure of a request takes, and the like.
+OF_A_MONTH = len(PLATFORMS) * MONTH
+# Of each question, the rows that it may read for what its page shows, whatever there is. A title
+# and what stands still are looked for in so many rows, and no more.
+MOST: Mapping[str, int] = {
+    # each with its days, what changed of these, its log, its connection and a fact
+    "accounts": (LIMIT + 1) * (2 * MONTH + 8),
+    # its days; each connection of the project may lead to it
+    "account": 2 * MONTH + 8 + 2 * GROWTH[-1] * SMALL.accounts,
+    "unnamed": (LIMIT + 1) * 4,
+    # each with its spend, and what it names
+    "requests": LIMIT * (OF_A_MONTH + 20),
+    "requests that name an ad": OF_A_MONTH + 20 + 2 * GROWTH[-1] * SMALL.requests,
+    "request": len(CHARTED) * OF_A_MONTH + 50,
+    # each fact with its link and three names
+    "figure": 50 + LIMIT * 10,
+    # of each day so many, and of those before
+    "activity that is due": 2 * (DUE_DAYS + 1) * LIMIT,
+    "notifications that are due": 2 * (DUE_DAYS + 1) * LIMIT,
+    "sync logs that are due": 2 * (DUE_DAYS + 1) * LIMIT,
+    "overview": 2_500,
+    # each with its data and its deliveries
+    "notifications": (LIMIT + 1) * 8,
+    "dead notifications": (LIMIT + 1) * 8,
+    "notifications of an event": (LIMIT + 1) * 8,
+    "notifications of a channel": (LIMIT + 1) * 8,
+    "notification": 1_300,
+}
+
+
+@pytest.fixture
+def grown(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """With statistics from when little was there."""
+    for table in TABLES:
+        db.execute(f"alter table {table} set (autovacuum_enabled = false)".encode())
+    fill(db, SMALL, NOW)
+    db.execute("analyze")
+    return db
+
+
+def times(amounts: Amounts, factor: int) -> Amounts:
+    """So many times as much; the ads of an account and the days of a figure stay."""
+    return replace(
+        amounts,
+        **{
+            name: getattr(amounts, name) * factor
+            for name in ("notifications", "runs", "requests", "accounts", "unnamed", "activity")
+        },
+        days=amounts.days + 10 * factor,
+    )
+
+
+def questions(db: psycopg.Connection[Any]) -> dict[str, tuple[str, tuple[Any, ...]]]:
+    """By name, what a page asks, with its arguments."""
+    platform, account = first_account()
+    platforms = list(PLATFORMS)
+    request = value(db, "select request_id from metric_ad_links where id = %s", f"{account}a0")
+    after = {"platform": platform, "account_id": account}
+    before = Jsonb({"created_at": NOW.isoformat(), "id": "f" * 8 + "-ffff" * 3 + "-" + "f" * 12})
+    return {
+        "accounts": ("console_accounts(%s, %s, %s, null, %s)", (LIMIT, SINCE, UNTIL, NOW)),
+        "accounts, further on": (
+            "console_accounts(%s, %s, %s, %s, %s)", (LIMIT, SINCE, UNTIL, Jsonb(after), NOW)
+        ),
+        "account": ("console_account(%s, %s, %s, %s, %s)", (platform, account, SINCE, UNTIL, NOW)),
+        "unnamed": ("console_unnamed_ads(%s, %s, %s)", (platform, account, LIMIT)),
+        "unnamed, further on": (
+            "console_unnamed_ads(%s, %s, %s, %s)",
+            (platform, account, LIMIT,
+             Jsonb({"spend": "20", "campaign_id": "", "ad_group_id": "", "ad_id": ""})),
+        ),
+        "requests": ("console_requests(%s, %s, %s, %s)", (LIMIT, SINCE, UNTIL, platforms)),
+        "requests, further on": (
+            "console_requests(%s, %s, %s, %s, null, %s)", (LIMIT, SINCE, UNTIL, platforms, before)
+        ),
+        "requests that name an ad": (
+            "console_requests(%s, %s, %s, %s, %s)", (LIMIT, SINCE, UNTIL, platforms, f"{account}a0")
+        ),
+        "request": (
+            "console_request(%s, %s, %s, %s, %s, %s)",
+            (request, SINCE, UNTIL, platforms, list(CHARTED), LIMIT),
+        ),
+        "figure": (
+            "console_figure(%s, %s, %s, %s, %s)", (request, platform, charted_day(NOW), LIMIT, 50)
+        ),
+        "activity that is due": due("activity_log", 1, 2),
+        "notifications that are due": due("notification_queue", 0, 0),
+        "sync logs that are due": due("metric_sync_logs", 5, 5),
+        "overview": ("console_overview(20, 20, '6 hours', '1 hour', %s)", (NOW,)),
+        "notifications": ("console_notifications(row_limit => %s)", (LIMIT,)),
+        "dead notifications": ("console_notifications('dead', row_limit => %s)", (LIMIT,)),
+        "notifications of an event": (
+            "console_notifications(event_type => 'event_1', row_limit => %s)", (LIMIT,)
+        ),
+        "notifications of a channel": (
+            "console_notifications(destination => 'C00000001', row_limit => %s)", (LIMIT,)
+        ),
+        "notification": (
+            "console_notification(%s)",
+            (value(db, "select id from notification_queue order by created_at limit 1"),),
+        ),
+    }  # fmt: skip
+
+
+def due(entity_type: str, active: int, archive: int) -> tuple[str, tuple[Any, ...]]:
+    """With cutoffs of so many days, so that something is past them."""
+    cutoffs = NOW - timedelta(days=active), NOW - timedelta(days=archive)
+    return "console_due_days(%s, %s, %s, %s, %s)", (entity_type, *cutoffs, DUE_DAYS, LIMIT)
+
+
+def value(db: psycopg.Connection[Any], query: str, *arguments: Any) -> Any:
+    row = db.execute(query.encode(), arguments).fetchone()
+    assert row is not None
+    (one,) = row.values()
+    return one
+
+
+def rows_read(db: psycopg.Connection[Any], call: str, arguments: tuple[Any, ...]) -> int:
+    """By a question, which has an answer."""
+    with db.transaction():
+        before = counted(db)
+        assert value(db, f"select public.{call}", *arguments), call
+        return counted(db) - before
+
+
+def counted(db: psycopg.Connection[Any]) -> int:
+    return int(
+        value(
+            db,
+            "select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_user_tables "
+            "where relname = any (%s)",
+            list(TABLES),
+        )
+    )
+
+
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+def test_no_page_reads_more_where_more_is_there(
+    grown: psycopg.Connection[Any], statistics: str
+) -> None:
+    for factor in GROWTH:
+        fill(grown, times(SMALL, factor), NOW)
+        if statistics == "fresh":
+            grown.execute("analyze")
+        asked = questions(grown)
+        read = {name: rows_read(grown, *question) for name, question in asked.items()}
+        assert all(read.values()), "each found something"
+        too_many = {name: n for name, n in read.items() if n > MOST[name.partition(",")[0]]}
+        assert not too_many, f"at {factor}: {read}"
