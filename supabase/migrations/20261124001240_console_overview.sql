@@ -139,6 +139,11 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+-- Also by a plan made when nearly nothing was there.
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
   select jsonb_build_object(
     'now', as_of,
@@ -208,6 +213,10 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
   select jsonb_build_object(
            'run', to_jsonb(run) || jsonb_build_object(

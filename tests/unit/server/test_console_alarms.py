@@ -1,0 +1,159 @@
+"""The alarms' conditions are those of template.yaml, told from what is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from server.console import alarms
+from server.console.alarms import conditions
+
+ROOT = Path(__file__).resolve().parents[3]
+NOW = "2025-03-11T12:00:00+00:00"
+RUN = {"ended_at": "2025-03-11T11:58:00+00:00", "seconds": 3.0}
+QUIET: dict[str, Any] = {
+    "now": NOW,
+    "runs": {
+        "notifications": [RUN], "metrics_sync": [RUN], "connection_sync": [], "retention": [],
+    },
+    "signs": {
+        "raised": 0, "longest_notifications": 3.0, "longest_sync": None, "dead": 0, "refused": 0,
+        "syncs_failed": 0, "retention_outcome": "complete",
+    },
+}  # fmt: skip
+HEALTH: dict[str, Any] = {
+    "now": NOW,
+    "first_run_at": "2025-01-01T00:00:00+00:00",
+    "workers": {"retention": {"last_success_at": "2025-03-09T02:00:00+00:00"}},
+    "oldest_due_seconds": None,
+    "parked": 0,
+    "parked_connections": 0,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """CloudFormation's tags are left as they are."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: node.value)
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), _Loader)  # noqa: S506
+THRESHOLDS = {
+    name.removesuffix("Alarm"): resource["Properties"]
+    for name, resource in TEMPLATE["Resources"].items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
+}
+
+
+def states(**options: Any) -> dict[str, str]:
+    """Of each alarm, with what differs from when all is quiet."""
+    found = {**QUIET, **options.get("found", {})}
+    found["signs"] = {**QUIET["signs"], **options.get("signs", {})}
+    health = {**HEALTH, **options.get("health", {})}
+    told = conditions(found, health, options.get("off", ()), lingers=options.get("lingers", False))
+    return {one.alarm: one.state for one in told}
+
+
+def raised(**options: Any) -> set[str]:
+    return {alarm for alarm, state in states(**options).items() if state == "raised"}
+
+
+def test_every_alarm_of_the_template_is_told_and_no_other() -> None:
+    told = states()
+    assert set(told) == set(THRESHOLDS)
+    elsewhere = {alarm for alarm, state in told.items() if state == "elsewhere"}
+    assert elsewhere == {alarm for alarm in THRESHOLDS if alarm.endswith("DeadLetterQueue")}
+    assert {told[alarm] for alarm in set(told) - elsewhere} == {"quiet"}
+
+
+def test_the_thresholds_are_the_templates() -> None:
+    def threshold(alarm: str) -> Any:
+        return THRESHOLDS[alarm]["Threshold"]
+
+    def length(alarm: str) -> float:
+        return float(THRESHOLDS[alarm]["Period"] * THRESHOLDS[alarm]["EvaluationPeriods"])
+
+    lingering, usual = (float(one.value) for one in threshold("NotificationsDuration")[1:])
+    assert lingering / 1000 == alarms.LINGERING_DURATION
+    assert usual / 1000 == alarms.NOTIFICATIONS_DURATION
+    assert threshold("ConnectionSyncDuration") / 1000 == alarms.CONNECTION_SYNC_DURATION
+    assert threshold("OldestDue") == alarms.OLDEST_DUE
+    assert threshold("SyncsFailed") == alarms.SYNCS_FAILED
+    assert threshold("RetentionOverdue") == alarms.RETENTION_OVERDUE_HOURS
+    assert length("NotificationsMissing") == alarms.NOTIFICATIONS_MISSING.total_seconds()
+    assert length("MetricsSyncMissing") == alarms.METRICS_SYNC_MISSING.total_seconds()
+    for alarm in ("NotificationsDead", "CredentialsRefused", "DestinationsParked"):
+        assert (threshold(alarm), length(alarm)) == (0, 300)
+    assert length("SyncsFailed") == 3600
+
+
+NOW_AND = "2025-03-11T12:"
+EACH: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("FunctionErrors", {}, {"signs": {"raised": 1}}),
+    (
+        "NotificationsMissing",
+        {"found": {"now": f"{NOW_AND}03:00+00:00"}},
+        {"found": {"now": f"{NOW_AND}03:01+00:00"}},
+    ),
+    (
+        "MetricsSyncMissing",
+        {"found": {"now": f"{NOW_AND}23:00+00:00"}},
+        {"found": {"now": f"{NOW_AND}23:01+00:00"}},
+    ),
+    (
+        "NotificationsDuration",
+        {"signs": {"longest_notifications": 118.5}},
+        {"signs": {"longest_notifications": 118.6}},
+    ),
+    (
+        "NotificationsDuration",
+        {"signs": {"longest_notifications": 898.5}, "lingers": True},
+        {"signs": {"longest_notifications": 898.6}, "lingers": True},
+    ),
+    (
+        "ConnectionSyncDuration",
+        {"signs": {"longest_sync": 295.0}},
+        {"signs": {"longest_sync": 295.1}},
+    ),
+    (
+        "OldestDue",
+        {"health": {"oldest_due_seconds": 3600}},
+        {"health": {"oldest_due_seconds": 3600.1}},
+    ),
+    ("NotificationsDead", {}, {"signs": {"dead": 1}}),
+    ("CredentialsRefused", {}, {"signs": {"refused": 1}}),
+    ("DestinationsParked", {}, {"health": {"parked": 1}}),
+    ("ConnectionsParked", {}, {"health": {"parked_connections": 1}}),
+    ("SyncsFailed", {"signs": {"syncs_failed": 2}}, {"signs": {"syncs_failed": 3}}),
+    (
+        "RetentionOverdue",
+        {"health": {"now": "2025-03-17T02:00:00+00:00"}},
+        {"health": {"now": "2025-03-17T02:00:01+00:00"}},
+    ),
+    (
+        "RetentionFailed",
+        {"signs": {"retention_outcome": "unfinished"}},
+        {"signs": {"retention_outcome": "incomplete"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("alarm", "quiet", "met"), EACH)
+def test_each_is_met_beyond_its_threshold(
+    alarm: str, quiet: dict[str, Any], met: dict[str, Any]
+) -> None:
+    assert alarm not in raised(**quiet)
+    assert alarm in raised(**met)
+    part = alarms._PARTS.get(alarm)
+    if part is not None:
+        assert states(**met, off={part})[alarm] == "off"
+
+
+def test_what_never_ran_is_missing_and_what_is_met_comes_first() -> None:
+    runs = {**QUIET["runs"], "notifications": [], "metrics_sync": []}
+    told = conditions({**QUIET, "runs": runs}, HEALTH, (), lingers=False)
+    assert {one.alarm for one in told[:2]} == {"NotificationsMissing", "MetricsSyncMissing"}
+    assert all(one.mend for one in told[:2])
+    assert [one.state for one in told[2:]].count("raised") == 0

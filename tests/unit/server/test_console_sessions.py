@@ -1,0 +1,54 @@
+"""Tokens are good once; sessions end when nobody uses them."""
+
+from __future__ import annotations
+
+from server.console.sessions import KEPT_FOR, MOST_SESSIONS, Sessions
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    now = 0.0
+
+
+def begun(sessions: Sessions) -> str:
+    session = sessions.begin(sessions.new_token())
+    assert session is not None
+    return session
+
+
+def test_a_session_lasts_as_long_as_it_is_used() -> None:
+    clock = Clock()
+    sessions = Sessions(lambda: clock.now)
+    session = begun(sessions)
+    for _ in range(3):
+        clock.now += KEPT_FOR
+        assert sessions.goes_on(session)
+    clock.now += KEPT_FOR + 1
+    assert not sessions.goes_on(session)
+    assert not sessions.goes_on(session)
+
+
+def test_a_token_is_good_once_and_until_the_next() -> None:
+    sessions = Sessions(lambda: 0.0)
+    assert sessions.begin("") is None
+    assert not sessions.has_token
+    old, token = sessions.new_token(), sessions.new_token()
+    assert sessions.has_token
+    assert sessions.begin(old) is None
+    assert sessions.begin(f"{token}x") is None
+    assert sessions.begin("\udcff") is None
+    assert sessions.begin(token) is not None
+    assert sessions.begin(token) is None
+
+
+def test_they_stay_few_and_those_that_are_used_stay() -> None:
+    clock = Clock()
+    sessions = Sessions(lambda: clock.now)
+    first, second = begun(sessions), begun(sessions)
+    for number in range(MOST_SESSIONS - 1):
+        clock.now = number + 1.0
+        assert sessions.goes_on(first)
+        begun(sessions)
+    assert sessions.goes_on(first)
+    assert not sessions.goes_on(second)
