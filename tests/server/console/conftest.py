@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,13 @@ class Console:
 @pytest.fixture
 def console(stack: LocalStack) -> Iterator[Console]:
     """A console over the sample agency, in which nothing has run yet."""
+    with serving(stack) as made:
+        yield made
+
+
+@contextmanager
+def serving(stack: LocalStack) -> Iterator[Console]:
+    """A console over that stack, until the end of the block."""
     told: list[str] = []
     settings = load_settings(stack.environment())
     with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
