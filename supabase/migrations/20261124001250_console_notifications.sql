@@ -130,9 +130,9 @@ $$;
 -- `next` is null where there are no more. event_data is JSON as text, so that no number changes on
 -- its way; more than 8 kB of it is left out.
 --
--- What is not chosen is null. `search` is looked for in the data and the last error of the newest
--- 10,000 that the other filters leave, upper and lower case of A to Z alike; those of one config or
--- event in one channel likewise among 10,000 of that channel.
+-- What is not chosen is null. `search` is looked for in the entity's id, the data and the last error
+-- of the newest 10,000 that the other filters leave, upper and lower case of A to Z alike; those of
+-- one config or event in one channel likewise among 10,000 of that channel.
 create or replace function public.console_notifications(
   state text default null,
   config_id uuid default null,
@@ -197,7 +197,12 @@ begin
          and ($6 is null
               or (
                    select strpos(
-                            lower(concat(queued.event_data, ' ', queued.last_error) collate "C"), $6
+                            lower(
+                              concat_ws(
+                                ' ', queued.entity_id, queued.event_data, queued.last_error
+                              ) collate "C"
+                            ),
+                            $6
                           ) > 0
                      from public.notification_queue queued
                     where queued.id = place.id

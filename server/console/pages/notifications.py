@@ -45,7 +45,8 @@ def show_list(request: Request) -> Response:
     """A page of the list, newest first, by the filters of the query."""
     project: Project = request.app.state.project
     chosen = _chosen(request)
-    if (named := _uuid(chosen.get("text", ""))) is not None:
+    named = _uuid(chosen.get("text", ""))
+    if named is not None and project.call("console_notification", id=named) is not None:
         return RedirectResponse(f"{PATH}/{named}", 303)
     found = project.call("console_notifications", **_arguments(chosen), row_limit=PAGE_SIZE)
     names = found["names"]

@@ -48,6 +48,8 @@ def test_the_list_and_its_filters(console: Console) -> None:
         sample(n) for n in (8, 2, 1)
     ]
     assert listed(console.page("/notifications?event=no-such")) == []
+    about = "e0000000-0000-4000-8000-000000000004"
+    assert listed(console.page(f"/notifications?text={about}")) == [sample(n) for n in (9, 8, 6)]
     assert console.get(f"/notifications?text={sample(4)}").headers["location"] == (
         f"/notifications/{sample(4)}"
     )
