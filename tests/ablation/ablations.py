@@ -6,7 +6,7 @@ places guard the same, either alone would do, and both are taken out at once; `r
 
 from __future__ import annotations
 
-from tests.ablation import metrics, notifications, platforms, retention, shared
+from tests.ablation import console, metrics, notifications, platforms, retention, shared
 
 ABLATIONS = (
     *notifications.ABLATIONS,
@@ -16,4 +16,5 @@ ABLATIONS = (
     *shared.SECRETS,
     *retention.ABLATIONS,
     *shared.ACCESS,
+    *console.ABLATIONS,
 )

@@ -1,0 +1,89 @@
+"""The safety mechanisms of the console: who gets an answer, and that no text becomes markup."""
+
+from __future__ import annotations
+
+from tests.ablation.cuts import Ablation, Cut
+
+CONSOLE = "server/console"
+GUARD = f"{CONSOLE}/guard.py"
+GUARD_TESTS = "tests/server/console/test_guard.py"
+RENDERING = f"{CONSOLE}/rendering.py"
+TEXT_TEST = (
+    "tests/unit/server/test_console_rendering.py::"
+    "test_no_text_becomes_markup_or_leaves_its_attribute"
+)
+
+ABLATIONS = (
+    Ablation(
+        "console-session",
+        "who has no session gets no page",
+        f"{GUARD_TESTS}::test_who_has_no_session_gets_nothing",
+        (
+            Cut(
+                GUARD,
+                "        if has_session:\n            return None\n",
+                "        return None\n",
+            ),
+        ),
+    ),
+    Ablation(
+        "console-token-once",
+        "a token is good once",
+        "tests/unit/server/test_console_sessions.py::test_a_token_is_good_once_and_until_the_next",
+        (
+            Cut(
+                f"{CONSOLE}/sessions.py",
+                "        self._token = None\n        session =",
+                "        session =",
+            ),
+        ),
+    ),
+    Ablation(
+        "console-host",
+        "a name of somebody else's that leads here gets nothing",
+        f"{GUARD_TESTS}::test_only_names_of_this_machine_lead_here",
+        (Cut(GUARD, " or _host_name(hosts[0]) not in self._names"),),
+    ),
+    Ablation(
+        "console-origin",
+        "a page of another origin gets nothing",
+        f"{GUARD_TESTS}::test_a_foreign_origin_gets_nothing",
+        (Cut(GUARD, 'if not _is_own(headers, hosts[0], scope["method"]):', "if False:"),),
+    ),
+    Ablation(
+        "console-onward",
+        "a token's address leads nowhere else",
+        f"{GUARD_TESTS}::test_a_tokens_page_is_of_this_host_whatever_its_path",
+        (Cut(GUARD, '"/" + path.lstrip("/\\\\")', "path"),),
+    ),
+    Ablation(
+        "console-policy",
+        "a page loads nothing from outside",
+        f"{GUARD_TESTS}::test_every_answer_says_what_may_be_done_with_it",
+        (Cut(GUARD, "default-src 'self'", "default-src *"),),
+    ),
+    Ablation(
+        "console-escaping",
+        "what a template puts out is escaped",
+        TEXT_TEST,
+        (Cut(RENDERING, "autoescape=True,", "autoescape=False,"),),
+    ),
+    Ablation(
+        "console-unseen",
+        "what cannot be seen is shown as a symbol",
+        TEXT_TEST,
+        (Cut(RENDERING, "finalize=seen,"),),
+    ),
+    Ablation(
+        "console-redaction",
+        "what looks like a key is on no page",
+        "tests/server/console/test_overview.py::test_what_stands_still_is_shown_with_its_reason",
+        (
+            Cut(
+                f"{CONSOLE}/project.py",
+                "return mask_all(self._database().call(function, **arguments))",
+                "return self._database().call(function, **arguments)",
+            ),
+        ),
+    ),
+)
