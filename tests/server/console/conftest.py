@@ -11,10 +11,13 @@ import httpx
 import psycopg
 import pytest
 
+from local.environment import of_stack
+from local.invoke import invoke, scheduled_event
 from server.console.project import Project
 from server.console.serving import ConsoleServer
 from tests.conftest import LocalStack
 from tests.integration.processes import LONG
+from tests.recycling import Snapshot
 from workers.database import Database
 from workers.settings import load_settings
 
@@ -69,10 +72,10 @@ def console(stack: LocalStack) -> Iterator[Console]:
 
 
 @contextmanager
-def serving(stack: LocalStack) -> Iterator[Console]:
-    """A console over that stack, until the end of the block."""
+def serving(stack: LocalStack, **changes: str) -> Iterator[Console]:
+    """A console over that stack, until the end of the block; `changes` are settings."""
     told: list[str] = []
-    settings = load_settings(stack.environment())
+    settings = load_settings({**stack.environment(), **changes})
     with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
         project = Project(lambda: settings, lambda: database)
         server = ConsoleServer(project, "127.0.0.1", 0, told.append)
@@ -82,6 +85,24 @@ def serving(stack: LocalStack) -> Iterator[Console]:
             assert client.get(made.sign_in_url()).status_code == 303
             yield made
         server.close()
+
+
+class _Synced:
+    """The sample agency once its accounts were read, to be brought back to."""
+
+    snapshot: Snapshot | None = None
+
+
+@pytest.fixture
+def synced(console: Console) -> Console:
+    """Every account of the sample agency was read for the first time, by the worker."""
+    known = _Synced.snapshot
+    if known is None or not known.restore(console.connection):
+        event, environment = scheduled_event("metrics_sync"), of_stack(console.stack.running)
+        summary = invoke("metrics_sync", event, environment)
+        assert (summary["messages_handled"], summary["messages_failed"]) == (4, 0)
+        _Synced.snapshot = Snapshot(console.connection)
+    return console
 
 
 def _client(url: str) -> httpx.Client:
