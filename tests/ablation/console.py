@@ -8,6 +8,8 @@ CONSOLE = "server/console"
 GUARD = f"{CONSOLE}/guard.py"
 GUARD_TESTS = "tests/server/console/test_guard.py"
 RENDERING = f"{CONSOLE}/rendering.py"
+SLACK_TEXT = f"{CONSOLE}/slack_text.py"
+MESSAGE_TESTS = "tests/unit/server/test_slack_message.py"
 TEXT_TEST = (
     "tests/unit/server/test_console_rendering.py::"
     "test_no_text_becomes_markup_or_leaves_its_attribute"
@@ -85,5 +87,23 @@ ABLATIONS = (
                 "return self._database().call(function, **arguments)",
             ),
         ),
+    ),
+    Ablation(
+        "console-message-escaping",
+        "what a message says is text, whatever it holds",
+        f"{MESSAGE_TESTS}::test_no_text_becomes_markup_of_its_own",
+        (
+            Cut(
+                SLACK_TEXT,
+                "return Markup.escape(visible(_decoded(text)))",
+                "return Markup(visible(_decoded(text)))",
+            ),
+        ),
+    ),
+    Ablation(
+        "console-message-links",
+        "a message links to nothing but http and https",
+        f"{MESSAGE_TESTS}::test_mrkdwn[<javascript:x|y>-&lt;javascript:x|y&gt;]",
+        (Cut(SLACK_TEXT, 'r"https?://[^\\s<>', 'r"[a-z]+:[^\\s<>'),),
     ),
 )
