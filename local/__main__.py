@@ -64,6 +64,7 @@ def up(options: argparse.Namespace) -> int:
         try:
             pages = _pages_of(started)
             _show(started)
+            print()
             pages.announce()
             print("\nCtrl-C stops it.", flush=True)
             threading.Event().wait()  # until a signal comes

@@ -27,6 +27,10 @@ OLDEST_DUE: Final = 3600
 SYNCS_FAILED: Final = 3
 RETENTION_OVERDUE_HOURS: Final = 192
 
+_START: Final = (
+    "Enable the schedule in AWS, or start the workers as a process: python -m server, make serve"
+)
+
 # Whose part each alarm is, by which it is off; none for those of all.
 _PARTS: Final = {
     "NotificationsMissing": "notifications",
@@ -110,7 +114,7 @@ def _missing(
     alarm: str, runs: list[dict[str, Any]], now: datetime, longest: timedelta
 ) -> Condition:
     if not runs:
-        return Condition(alarm, "raised", "there was no run yet", "Start the workers")
+        return Condition(alarm, "raised", "there was no run yet", _START)
     apart = now - datetime.fromisoformat(runs[0]["ended_at"])
     return _condition(
         alarm,

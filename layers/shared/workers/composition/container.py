@@ -72,12 +72,18 @@ def database() -> Database:
 
 def forget_clients() -> None:
     """Have the next run read its settings, and so the secret, again."""
+    forget_secret()
+    for forget in _forget:
+        forget()
+
+
+def forget_secret() -> None:
+    """Have whoever reads settings next read the secret itself, not what was kept of it; clients stay
+    as they are."""
     if names_a_secret():
         from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
 
         parameters.clear_caches()  # type: ignore[no-untyped-call]
-    for forget in _forget:
-        forget()
 
 
 def use_defaults(defaults: Mapping[str, str]) -> None:

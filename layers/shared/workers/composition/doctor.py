@@ -12,7 +12,7 @@ from workers.clock import SystemClock, utc_now
 from workers.composition.container import (
     InvocationContext,
     deadline,
-    forget_clients,
+    forget_secret,
     read_secret,
 )
 from workers.composition.events import read_options
@@ -35,7 +35,9 @@ def sections(
 ) -> Iterator[Section]:
     """The examination of this process's own settings, and `dotenv`'s, section by section."""
     clock = SystemClock()
-    forget_clients()  # a doctor looks at what is set now, not at what a container kept
+    # a doctor looks at what is set now, not at what a container kept; runs beside it, in a server,
+    # go on with what they have
+    forget_secret()
     try:
         settings = environment_settings(read_secret, dotenv=dotenv)
     except ConfigurationError as error:
