@@ -10,6 +10,7 @@ from workers.composition import container, doctor
 from workers.composition.archive import ArchiveView
 from workers.database import Database
 from workers.doctor.sections import Section
+from workers.errors import CredentialsError
 from workers.redaction import mask_all
 from workers.settings import Settings
 
@@ -41,9 +42,13 @@ class Project:
     def call(self, function: str, **arguments: Any) -> Any:
         """What the SQL function returns, as JSON without secrets that some text of it quotes.
 
-        Raises WorkerError as `Database.call` does.
+        Raises WorkerError as `Database.call` does; after a refused key the settings are read anew.
         """
-        return mask_all(self._database().call(function, **arguments))
+        try:
+            return mask_all(self._database().call(function, **arguments))
+        except CredentialsError:
+            container.forget_clients()  # the secret may have been rotated
+            raise
 
     @property
     def archive(self) -> ArchiveView | None:

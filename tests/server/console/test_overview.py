@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.console.project import Project
 from tests.conftest import LocalStack
 from tests.integration.processes import eventually
 from tests.server.console.conftest import Console
 from workers.composition.container import forget_clients
 from workers.composition.notifications import run_notifications
+from workers.errors import CredentialsError
 
 
 class Context:
@@ -154,3 +157,23 @@ def test_the_doctor_examines_and_names_each_fix(console: Console) -> None:
     answer = console.client.post("/doctor", headers={"origin": console.url})
     assert (answer.status_code, answer.headers["location"]) == (303, "/doctor")
     eventually(has_ended, "the second examination does not end")
+
+
+def test_a_key_that_was_rotated_is_read_anew(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("sb_secret_of_yesterday_0123456789")
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY_FILE", str(key))
+    forget_clients()
+    try:
+        project = Project()
+        with pytest.raises(CredentialsError):
+            project.call("worker_health")
+        key.write_text(stack.running.keys.secret)
+        assert project.call("worker_health")["dead"] == 0
+    finally:
+        forget_clients()

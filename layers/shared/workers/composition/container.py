@@ -78,8 +78,8 @@ def forget_clients() -> None:
 
 
 def forget_secret() -> None:
-    """Have whoever reads settings next read the secret itself, not what was kept of it; clients stay
-    as they are."""
+    """Have whoever reads settings next read the secret itself, not what was kept of it. Clients
+    stay as they are."""
     if names_a_secret():
         from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
 
