@@ -14,6 +14,7 @@ from local.environment import isolate
 from local.services.node import ensure_installed
 from tests.benchmarks import (
     claim,
+    console,
     drain,
     earlier,
     functions,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "operations": operations.operations,
     "functions": functions.functions,
     "serve": serve.serving,
+    "console": console.console,
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.server.console.large import Amounts
+
 # Told what goes on.
 Progress = Callable[[str], None]
 
@@ -17,7 +19,8 @@ class Sizes:
     one to a run that lingers. `ads` are those of an account, `days` how many of them a sync reads.
     `rows` are archived and purged, among so many that are `kept`. `logs` are sync logs. So many
     functions (None: all) are started cold, each `starts` times. `beside`: an
-    earlier commit is measured as well, where there is one to compare with.
+    earlier commit is measured as well, where there is one to compare with. `console` is what its
+    pages are shown of.
     """
 
     wide: tuple[int, int]
@@ -34,6 +37,7 @@ class Sizes:
     functions: int | None
     starts: int
     beside: bool
+    console: Amounts
 
 
 FULL = Sizes(
@@ -51,7 +55,11 @@ FULL = Sizes(
     functions=None,
     starts=5,
     beside=True,
-)
+    console=Amounts(
+        notifications=1_000_000, channels=50, runs=50_000, requests=5_000, accounts=300, ads=92,
+        days=365, charted=40, unnamed=200, activity=100_000,
+    ),  # 10,074,000 rows of the ledger
+)  # fmt: skip
 
 # Says nothing of speed.
 SHORT = Sizes(
@@ -69,4 +77,8 @@ SHORT = Sizes(
     functions=2,
     starts=1,
     beside=False,
-)
+    console=Amounts(
+        notifications=300, channels=4, runs=100, requests=12, accounts=8, ads=6, days=40,
+        charted=35, unnamed=10, activity=100,
+    ),
+)  # fmt: skip

@@ -213,8 +213,12 @@ def _days_of(
     found = []
     for day in last_days(now, zone):
         row = by_day.get(day)
-        known = row and KnownDay(
-            row["read_at"] and _moment(row["read_at"]), row["is_restated"], row["failures"] > 0
+        known = (
+            None
+            if row is None
+            else KnownDay(
+                row["read_at"] and _moment(row["read_at"]), row["is_restated"], row["failures"] > 0
+            )
         )
         found.append(AccountDay(day, state_of(day, known, zone), row or {}))
     return found

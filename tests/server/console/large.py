@@ -75,12 +75,14 @@ def fill(
 
 @contextmanager
 def without_indexes(connection: psycopg.Connection[Any], *tables: str) -> Iterator[None]:
-    """For loading much: takes the tables' indexes away, and builds them again at the end."""
+    """For loading much: takes the tables' indexes away, and builds them again at the end. Rows of
+    the connection are dictionaries."""
     rows = connection.execute(
         """
-        select format('alter table %%s drop constraint %%I', key.conrelid::regclass, key.conname),
+        select format('alter table %%s drop constraint %%I', key.conrelid::regclass, key.conname)
+                 as drop,
                format('alter table %%s add constraint %%I %%s', key.conrelid::regclass, key.conname,
-                      pg_get_constraintdef(key.oid))
+                      pg_get_constraintdef(key.oid)) as build
           from pg_constraint key
          where key.conrelid::regclass::text = any (%(tables)s) and key.contype in ('p', 'u')
            and not exists (select from pg_constraint other where other.confrelid = key.conrelid)
@@ -92,12 +94,11 @@ def without_indexes(connection: psycopg.Connection[Any], *tables: str) -> Iterat
         """,
         {"tables": list(tables)},
     ).fetchall()
-    statements = [tuple(row.values()) if isinstance(row, dict) else row for row in rows]
-    for drop, _ in statements:
-        connection.execute(str(drop).encode())
+    for row in rows:
+        connection.execute(row["drop"].encode())
     yield
-    for _, build in statements:
-        connection.execute(str(build).encode())
+    for row in rows:
+        connection.execute(row["build"].encode())
 
 
 def _run(

@@ -1,0 +1,216 @@
+"""The console's pages over a large project: how long each takes, and each question to the database
+that it asks; how much a first visit brings."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from html import unescape
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from local.stack import Running, Stack
+from server.console.project import Project
+from server.console.serving import ConsoleServer
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.sizes import Progress, Sizes
+from tests.server.console.large import TABLES, fill, first_account, without_indexes
+from workers.clock import utc_now
+from workers.database import Database
+from workers.settings import load_settings
+
+PAGE_SECONDS = 0.3
+SQL_SECONDS = 0.025
+FIRST_VISIT_BYTES = 200_000
+# Of a page, and of each of its questions.
+VISITS = 20
+# What is loaded without its indexes, which are built afterwards.
+LARGEST = ("ad_metrics", "performance_metrics")
+_NOTE = (
+    "Console: server and database on this machine, no latency added; a page's 95th percentile of "
+    f"{VISITS} visits; a question's of as many, straight from the database, the slowest of the "
+    "page. Bytes are those of a page with its styles and scripts, uncompressed."
+)
+
+# A function of the database with its arguments.
+Call = tuple[str, dict[str, Any]]
+
+
+class Recorded(Database):
+    """Keeps what it was asked."""
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__(url, key)
+        self.calls: list[Call] = []
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        self.calls.append((function, arguments))
+        return super().call(function, **arguments)
+
+
+def console(progress: Progress, sizes: Sizes) -> list[Figure]:
+    """Every page that asks the database."""
+    amounts, now = sizes.console, utc_now()
+    with Stack(seed=False) as stack, _connected(stack) as connection:
+        connection.execute("set maintenance_work_mem = '512MB'")
+        connection.execute("set work_mem = '256MB'")
+        with without_indexes(connection, *LARGEST):
+            fill(connection, amounts, now, progress)
+            progress("indexes")
+        for table in TABLES:
+            connection.execute(f"vacuum analyze {table}".encode())
+        with _serving(stack) as (client, database):
+            figures: list[Figure] = []
+            largest = 0
+            for path in _paths(connection):
+                progress(path)
+                measured, size = _page(client, database, connection, path)
+                figures += measured
+                largest = max(largest, size)
+    return [*figures, _first_visit(largest)]
+
+
+@contextmanager
+def _connected(stack: Running) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(stack.database_url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+@contextmanager
+def _serving(stack: Running) -> Iterator[tuple[httpx.Client, Recorded]]:
+    """A console, and a client with a session there."""
+    settings = load_settings(stack.environment())
+    url, key = settings.supabase_url, settings.supabase_service_role_key
+    told: list[str] = []
+    with closing(Recorded(url, key)) as database:
+        project = Project(lambda: settings, lambda: database)
+        server = ConsoleServer(project, "127.0.0.1", 0, told.append)
+        server.start()
+        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
+            server.announce()
+            client.get(told[-1].rpartition(": ")[2])
+            yield client, database
+        server.close()
+
+
+def _paths(connection: psycopg.Connection[Any]) -> list[str]:
+    """Of each page one, of lists some choices and a page further on."""
+    platform, account = first_account()
+    request = _value(
+        connection, "select request_id from metric_ad_links where id = %s", f"{account}a0"
+    )
+    day = _value(
+        connection,
+        "select max(date) from performance_metrics where request_id = %s and platform = %s",
+        request, platform,
+    )  # fmt: skip
+    newest = "select id from notification_queue order by created_at desc limit 1"
+    run = "select id from worker_runs order by ended_at desc limit 1"
+    further = quote(f'{{"platform":"{platform}","account_id":"{account}"}}')
+    return [
+        "/",
+        f"/runs/{_value(connection, run)}",
+        "/notifications",
+        "/notifications?state=dead",
+        "/notifications?event=event_1",
+        "/notifications?channel=C00000001",
+        "/notifications?text=nowhere+to+be+found",
+        f"/notifications/{_value(connection, newest)}",
+        "/metrics",
+        f"/metrics?after={further}",
+        f"/metrics/account?platform={platform}&id={account}",
+        f"/metrics/unnamed?platform={platform}&id={account}",
+        "/metrics/requests",
+        "/metrics/requests?find=equest+4",
+        f"/metrics/requests/{request}",
+        f"/metrics/requests/{request}/{platform}/{day}",
+        "/retention",
+        "/doctor",
+    ]
+
+
+def _page(
+    client: httpx.Client, database: Recorded, connection: psycopg.Connection[Any], path: str
+) -> tuple[list[Figure], int]:
+    """Its figures, and the bytes of a first visit to it."""
+    database.calls.clear()
+    first = client.get(path)
+    if first.status_code != 200:
+        raise RuntimeError(f"{path}: {first.status_code} {first.text[:500]}")
+    calls = list(database.calls)
+    took = _p95(lambda: client.get(path))
+    asked = {function: _asked(connection, function, arguments) for function, arguments in calls}
+    slowest = max(asked, key=lambda name: asked[name], default=None)
+    name = re.sub(r"[0-9a-f]{8}-[-0-9a-f]{27}", "ID", re.sub("after=.*", "after=...", path))
+    figures = [
+        Figure(f"console {name}", took * 1000, "ms",
+               target=f"at most {PAGE_SECONDS * 1000:.0f} ms", met=took <= PAGE_SECONDS,
+               note=_NOTE),
+    ]  # fmt: skip
+    if slowest is not None:
+        figures.append(
+            Figure(f"  {slowest}", asked[slowest] * 1000, "ms",
+                   target=f"at most {SQL_SECONDS * 1000:.0f} ms",
+                   met=asked[slowest] <= SQL_SECONDS)
+        )  # fmt: skip
+    return figures, len(first.content) + sum(_sizes(client, first.text))
+
+
+def _sizes(client: httpx.Client, page: str) -> Iterator[int]:
+    """Of what the page needs besides itself."""
+    for address in set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page)):
+        yield len(client.get(unescape(address)).content)
+
+
+def _first_visit(size: int) -> Figure:
+    return Figure(
+        "console, a first visit to the largest page",
+        size / 1000,
+        "KB",
+        target=f"at most {FIRST_VISIT_BYTES / 1000:.0f} KB",
+        met=size <= FIRST_VISIT_BYTES,
+        at_any_size=True,
+    )
+
+
+def _asked(
+    connection: psycopg.Connection[Any], function: str, arguments: Mapping[str, Any]
+) -> float:
+    """How long the database takes to answer."""
+    given = sql.SQL(", ").join(
+        sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder()) for name in arguments
+    )
+    query = sql.SQL("select length({}({})::text)").format(sql.Identifier(function), given)
+    values = [Jsonb(one) if isinstance(one, dict) else one for one in arguments.values()]
+    return _p95(lambda: connection.execute(query, values).fetchone())
+
+
+def _p95(work: Callable[[], Any]) -> float:
+    """Of VISITS times, after one that warms up."""
+    work()
+    took: list[float] = []
+    for _ in range(VISITS):
+        begun = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - begun)
+    return _percentile(took, 0.95)
+
+
+def _percentile(took: Sequence[float], share: float) -> float:
+    return sorted(took)[math.ceil(len(took) * share) - 1]
+
+
+def _value(connection: psycopg.Connection[Any], query: str, *arguments: Any) -> Any:
+    row = connection.execute(query.encode(), arguments).fetchone()
+    assert row is not None
+    (value,) = row.values()
+    return value
