@@ -91,6 +91,21 @@ def test_an_accounts_days_and_charts_are_those_of_the_database(synced: Console) 
     assert strips(page)[2] == (f"{today - timedelta(30)}", words)
     assert [set(states[:-1]) for _, states in strips(page)[:2]] == [{"read"}] * 2
 
+    # where requests name all that was read, the ledger has it all
+    whole = synced.connection.execute(
+        b"""
+        select day.impressions_read, day.clicks_read,
+               sum((fact.measures ->> 'impressions')::numeric),
+               sum((fact.measures ->> 'clicks')::numeric)
+          from metric_days day
+          join ad_metrics fact using (platform, account_id, date)
+         where day.rows_read = day.rows_named
+         group by day.platform, day.account_id, day.date
+        """
+    ).fetchall()
+    assert whole
+    assert all((one[0], one[1]) == (one[2], one[3]) for one in whole)
+
     page = synced.page(f"/metrics/account?platform=meta&id={META}")
     assert HOSTILE in text_of(page)
     assert "<b>x</b>" not in page
