@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from server.console.guard import LOOPBACK
 from server.console.project import Project
 from server.console.serving import ConsoleServer
 from server.logs import write_lines
@@ -45,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         return MISCONFIGURED
+    if options.host not in LOOPBACK:
+        sys.stderr.write(
+            f"It is bound to {options.host}: whoever reaches that can ask for it, and read what is "
+            "on its way. Put a proxy with TLS before it.\n"
+        )
     server.announce()
     with suppress(KeyboardInterrupt):
         server.run()

@@ -84,7 +84,7 @@ class Guard:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._names:
-            return _plain("This name does not lead to the console.", 421)
+            return _plain("This name does not lead to the console: --name adds it.", 421)
         if not _is_own(headers, hosts[0], scope["method"]):
             return _plain("The console answers its own pages only.", 403)
         return None
@@ -93,27 +93,36 @@ class Guard:
         """What is answered to a token, and to whoever has no session."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in query if name == "token"]
-        cookies = cookie_parser(Headers(scope=scope).get("cookie", ""))
+        headers = Headers(scope=scope)
+        cookies = cookie_parser(headers.get("cookie", ""))
         has_session = self._sessions.goes_on(cookies.get(self._cookie, ""))
         if tokens and scope["method"] == "GET":
             session = self._sessions.begin(tokens[0])
             if session is not None or has_session:
                 rest = urlencode([pair for pair in query if pair[0] != "token"])
-                return self._onward(scope["path"], rest, session)
+                response = _onward(scope["path"], rest)
+                if session is not None:
+                    # as a proxy that has TLS says it
+                    is_encrypted = headers.get("x-forwarded-proto") == "https"
+                    response.set_cookie(
+                        self._cookie,
+                        session,
+                        httponly=True,
+                        samesite="strict",
+                        secure=is_encrypted,
+                    )
+                return response
         if has_session:
             return None
         if not self._sessions.has_token:
             self._announce()
         return HTMLResponse(_NO_SESSION, 401)
 
-    def _onward(self, path: str, query: str, session: str | None) -> Response:
-        """To the same page without the token, which so stays in no history."""
-        # a path of two slashes would be another host
-        where = "/" + path.lstrip("/\\") + (f"?{query}" if query else "")
-        response = RedirectResponse(where, 303)
-        if session is not None:
-            response.set_cookie(self._cookie, session, httponly=True, samesite="strict")
-        return response
+
+def _onward(path: str, query: str) -> Response:
+    """To the same page without the token, which so stays in no history."""
+    # a path of two slashes would be another host
+    return RedirectResponse("/" + path.lstrip("/\\") + (f"?{query}" if query else ""), 303)
 
 
 def _is_own(headers: Headers, host: str, method: str) -> bool:

@@ -66,6 +66,16 @@ def test_its_first_line_names_the_project_and_lets_in(
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
+def test_an_address_that_others_reach_is_told(stack: LocalStack) -> None:
+    with started(stack.environment(), "--host", "0.0.0.0") as process:  # noqa: S104 - is tested
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "<h1>Overview</h1>" in page_at(line, stack.running.api_url)
+        process.terminate()
+        _, errors = process.communicate(timeout=LONG)
+    assert "Put a proxy with TLS before it" in errors
+
+
 def test_a_dotenv_is_read_where_a_person_says_project(stack: LocalStack, tmp_path: Path) -> None:
     kept = "".join(f"{name}={value}\n" for name, value in stack.environment().items())
     (tmp_path / ".env").write_text(kept)

@@ -36,6 +36,7 @@ def test_a_token_lets_in_once_and_stays_in_no_address(console: Console) -> None:
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert "domain" not in cookie
+        assert "secure" not in cookie, "there is no TLS here"
         assert first.get("/").status_code == 200
 
         assert second.get(address).status_code == 401
@@ -149,13 +150,25 @@ def test_it_is_bound_to_this_machine_unless_it_is_told(console: Console) -> None
 
 def test_another_name_is_answered_where_it_is_told(console: Console) -> None:
     names = ["console.agency.example"]
-    server = ConsoleServer(console.project, "127.0.0.1", 0, lambda line: None, names)
+    told: list[str] = []
+    server = ConsoleServer(console.project, "127.0.0.1", 0, told.append, names)
     server.start()
     try:
         with httpx.Client(trust_env=False, verify=False) as client:  # noqa: S501 - see conftest
             named = {"host": "Console.Agency.Example"}
             assert client.get(server.url, headers=named).status_code == 401
-            assert client.get(server.url, headers={"host": "x.example"}).status_code == 421
+            refused = client.get(server.url, headers={"host": "x.example"})
+            assert (refused.status_code, "--name" in refused.text) == (421, True)
+
+            # behind a proxy that has TLS
+            proxied = {
+                "host": "console.agency.example",
+                "origin": "https://console.agency.example",
+                "x-forwarded-proto": "https",
+            }
+            answer = client.get(told[-1].rpartition(": ")[2], headers=proxied)
+            assert answer.status_code == 303
+            assert "secure" in answer.headers["set-cookie"].lower()
     finally:
         server.close()
 
