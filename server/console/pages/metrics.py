@@ -169,6 +169,7 @@ def account(request: Request) -> Response:
             "state": state_of_account(row, now),
             "connections": found["connections"],
             "days": days,
+            "unread": any(one.state.word == "unreadable" for one in days),
             "states": STATES.values(),
             "total": compared(days),
             "currency": currency,
