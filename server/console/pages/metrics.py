@@ -88,6 +88,9 @@ def state_of_account(row: Mapping[str, Any], now: datetime) -> AccountState:
     reason = row["reason"] if failed or row["until"] else None
     if row["is_syncing"]:
         return AccountState("syncing", "ok", None, next_words="under way, or planned")
+    if row["connection_id"] is None and row["time_zone"] is not None:
+        words = "by another connection, where one leads to it"
+        return AccountState("disconnected", "", "its connection is gone", next_words=words)
     if row["connection_id"] is not None and not row["is_active"]:
         return AccountState("inactive", "", None, next_words="none: its connection is inactive")
     if row["parked"]:

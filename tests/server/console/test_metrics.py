@@ -253,7 +253,7 @@ def test_accounts_before_any_plan_and_pages_that_are_not_there(console: Console)
 STANDING: Mapping[str, Any] = {
     "connection_id": META_CONNECTION, "is_active": True, "sync_frequency": 1440, "parked": None,
     "last_synced_at": (NOW - timedelta(hours=1)).isoformat(), "until": None, "reason": "why",
-    "is_syncing": False, "sync": {"status": "success"},
+    "is_syncing": False, "sync": {"status": "success"}, "time_zone": "Europe/Oslo",
 }  # fmt: skip
 
 
@@ -262,6 +262,22 @@ STANDING: Mapping[str, Any] = {
     [
         ({}, "synced", NOW + timedelta(hours=23)),
         ({"is_syncing": True, "parked": "no"}, "syncing", "under way, or planned"),
+        (
+            {"connection_id": None, "is_active": None, "last_synced_at": None},
+            "disconnected",
+            "by another connection, where one leads to it",
+        ),
+        (
+            {
+                "connection_id": None,
+                "is_active": None,
+                "last_synced_at": None,
+                "sync": None,
+                "time_zone": None,
+            },
+            "not synced yet",
+            "with the next plan",
+        ),
         ({"is_active": False}, "inactive", "none: its connection is inactive"),
         ({"parked": "refused"}, "parked", "once its credentials change, or it is released"),
         ({"until": (NOW + timedelta(hours=2)).isoformat()}, "waiting", NOW + timedelta(hours=2)),
