@@ -180,6 +180,8 @@ create table public.metric_days (
   spend_read numeric,
   spend_named numeric,
   spend_total numeric,
+  impressions_read numeric,
+  clicks_read numeric,
   digest text,
   failures integer default 0 not null,
   try_after timestamp with time zone,
@@ -189,6 +191,7 @@ create table public.metric_days (
 comment on table public.metric_days is 'Days of an account: as of when (read_at) the ledger has them completely, and by which sync and connection; or why a day could not be read.';
 comment on column public.metric_days.rows_named is 'Of rows_read and spend_read that part whose ads some request names or once named.';
 comment on column public.metric_days.spend_total is 'What the platform says of the account as a whole; null where it was not asked, or did not say.';
+comment on column public.metric_days.impressions_read is 'Sums over rows_read, as clicks_read; null where no row has them.';
 comment on column public.metric_days.digest is 'Of all that was stored for the day: one that is the same again is not sent.';
 comment on column public.metric_days.failures is 'How often it could not be read since it last was; `problem` says why, and it is not tried again before try_after.';
 alter table public.metric_days enable row level security;
@@ -303,6 +306,7 @@ create table public.metric_unnamed_ads (
   round_started_at timestamp with time zone not null,
   constraint metric_unnamed_ads_pkey PRIMARY KEY (platform, account_id, campaign_id, ad_group_id, ad_id)
 );
+CREATE INDEX metric_unnamed_ads_spend_idx ON public.metric_unnamed_ads USING btree (platform, account_id, ((- COALESCE(spend, (0)::numeric))), campaign_id, ad_group_id, ad_id);
 comment on table public.metric_unnamed_ads is 'What was reported within the look-back and no request names: a row for each ad in each of its ad groups, and for each asset group or campaign without ads.';
 comment on column public.metric_unnamed_ads.round_started_at is 'The reading of the look-back that it was found in.';
 alter table public.metric_unnamed_ads enable row level security;
@@ -360,6 +364,7 @@ create table public.notification_deliveries (
   in_doubt boolean default false not null,
   possible_duplicate boolean default false not null,
   history jsonb default '[]'::jsonb not null,
+  tries jsonb default '[]'::jsonb not null,
   created_at timestamp with time zone default now() not null,
   settled_at timestamp with time zone,
   constraint notification_deliveries_pkey PRIMARY KEY (id),
@@ -372,6 +377,7 @@ CREATE INDEX notification_deliveries_claimed_idx ON public.notification_deliveri
 CREATE INDEX notification_deliveries_config_idx ON public.notification_deliveries USING btree (config_id, destination) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
 CREATE INDEX notification_deliveries_delayed_idx ON public.notification_deliveries USING btree (next_attempt_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (next_attempt_at IS NOT NULL));
 CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries USING btree (error_code, settled_at DESC) WHERE (state = ANY (ARRAY['dead'::text, 'expired'::text]));
+CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id);
 CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
 CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
 comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
@@ -392,6 +398,7 @@ comment on column public.notification_deliveries.request_id is 'Slack''s own id 
 comment on column public.notification_deliveries.in_doubt is 'An earlier try may have posted it, and nobody found out; stays when it ends so.';
 comment on column public.notification_deliveries.possible_duplicate is 'A copy may stand already: it is, or was, posted with a mark that says so.';
 comment on column public.notification_deliveries.history is 'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
+comment on column public.notification_deliveries.tries is 'The latest 50 tries and looks that did not end well: [{at, result, code, error}].';
 alter table public.notification_deliveries enable row level security;
 grant delete, insert, select, update on public.notification_deliveries to service_role;
 
@@ -416,10 +423,22 @@ create table public.notification_queue (
   constraint notification_queue_pkey PRIMARY KEY (id)
 );
 CREATE INDEX notification_queue_config_ended_idx ON public.notification_queue USING btree (config_id, created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
+CREATE INDEX notification_queue_config_state_idx ON public.notification_queue USING btree (config_id, (
+CASE
+    WHEN COALESCE(is_processed, false) THEN COALESCE(outcome, 'done'::text)
+    WHEN (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)) THEN 'dead'::text
+    ELSE 'waiting'::text
+END), COALESCE(created_at, '-infinity'::timestamp with time zone), id);
 CREATE INDEX notification_queue_dead_idx ON public.notification_queue USING btree (id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)));
 CREATE INDEX notification_queue_delivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE (is_processed AND (COALESCE(outcome, ''::text) <> ALL (ARRAY['dead'::text, 'expired'::text])));
 CREATE INDEX notification_queue_ended_idx ON public.notification_queue USING btree (created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
 CREATE INDEX notification_queue_pending_idx ON public.notification_queue USING btree (is_processed, next_attempt_at) WHERE (is_processed = false);
+CREATE INDEX notification_queue_state_idx ON public.notification_queue USING btree ((
+CASE
+    WHEN COALESCE(is_processed, false) THEN COALESCE(outcome, 'done'::text)
+    WHEN (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)) THEN 'dead'::text
+    ELSE 'waiting'::text
+END), COALESCE(created_at, '-infinity'::timestamp with time zone), id);
 CREATE INDEX notification_queue_undelivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE ((outcome = ANY (ARRAY['dead'::text, 'expired'::text])) OR ((NOT COALESCE(is_processed, false)) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))));
 CREATE INDEX notification_queue_unrouted_idx ON public.notification_queue USING btree (COALESCE(next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)) AND (routed_at IS NULL));
 CREATE INDEX notification_queue_waiting_idx ON public.notification_queue USING btree (created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
@@ -527,6 +546,7 @@ create table public.requests (
   updated_at timestamp with time zone default now(),
   constraint requests_pkey PRIMARY KEY (id)
 );
+CREATE INDEX requests_newest_idx ON public.requests USING btree (COALESCE(created_at, '-infinity'::timestamp with time zone) DESC, id DESC);
 alter table public.requests enable row level security;
 grant delete, insert, select, update on public.requests to service_role;
 
@@ -648,6 +668,7 @@ create table public.worker_runs (
   constraint worker_runs_pkey PRIMARY KEY (id)
 );
 CREATE INDEX worker_runs_ended_at_idx ON public.worker_runs USING btree (ended_at);
+CREATE INDEX worker_runs_failed_idx ON public.worker_runs USING btree (worker, ended_at DESC) WHERE (outcome = 'failed'::text);
 CREATE INDEX worker_runs_success_idx ON public.worker_runs USING btree (worker, ended_at DESC) WHERE succeeded;
 CREATE INDEX worker_runs_worker_idx ON public.worker_runs USING btree (worker, ended_at DESC);
 comment on table public.worker_runs is 'One row per run of a worker.';
@@ -1595,6 +1616,1624 @@ AS $function$
 $function$;
 revoke all on function public.connection_worked(uuid,text) from public, anon, authenticated, service_role;
 grant execute on function public.connection_worked(uuid,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_account(platform text, account_id text, since date, until date, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+AS $function$
+  select jsonb_build_object(
+           'now', as_of,
+           'account', public.console_account_state(account, as_of),
+           'connections', (
+             select coalesce(jsonb_agg(to_jsonb(way) order by way.is_active desc, way.id), '[]')
+               from (
+                 select one.id, one.is_active, one.is_parked, one.minutes as sync_frequency,
+                        connection.account_name as name, connection.last_synced_at,
+                        case when one.is_parked then state.parked_reason end as reason
+                   from public.metric_connections(account.platform, account.account_id, as_of) one
+                   join public.platform_connections connection on connection.id = one.id
+                   left join public.metric_connection_states state on state.connection_id = one.id
+               ) way
+           ),
+           'days', (
+             select coalesce(jsonb_agg(to_jsonb(told) order by told.date), '[]')
+               from (
+                 select day.date, day.read_at, day.failures, day.problem, day.try_after,
+                        day.rows_read, day.rows_named, day.spend_read::text,
+                        day.spend_named::text, day.spend_total::text,
+                        day.impressions_read::text, day.clicks_read::text,
+                        exists (
+                          select
+                            from public.metric_spend_changes change
+                           where change.platform = account.platform
+                             and change.account_id = account.account_id
+                             and change.date = day.date
+                           order by change.request_id, change.number
+                           limit 1
+                        ) as is_restated
+                   from public.metric_days day
+                  where day.platform = account.platform
+                    and day.account_id = account.account_id
+                    and day.date between console_account.since and console_account.until
+               ) told
+           )
+         )
+    from public.metric_accounts account
+   where account.platform = console_account.platform
+     and account.account_id = console_account.account_id;
+$function$;
+revoke all on function public.console_account(text,text,date,date,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_account(text,text,date,date,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_account_state(account public.metric_accounts, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+           'platform', (account).platform,
+           'account_id', (account).account_id,
+           'connection_id', connection.id,
+           'name', coalesce(connection.account_name, log.details ->> 'account'),
+           'is_active', connection.is_active,
+           'sync_frequency', coalesce(connection.sync_frequency, 1440),
+           'last_synced_at', connection.last_synced_at,
+           'parked', case
+             when state.parked_credentials = public.credentials_digest(connection.credentials)
+               then state.parked_reason
+           end,
+           'until', greatest(
+             case when (account).not_before > as_of then (account).not_before end,
+             pause.paused_until
+           ),
+           'reason', coalesce(pause.reason, log.error_message),
+           'is_syncing', coalesce((account).leased_until > as_of, false),
+           'failures', (account).failures,
+           'window_days', (account).window_days,
+           'time_zone', coalesce(log.details ->> 'time_zone', fact.time_zone),
+           'currency', coalesce(log.details ->> 'currency', fact.currency),
+           'sync', case when log.id is not null then jsonb_build_object(
+             'id', log.id,
+             'status', log.status,
+             'start_time', log.start_time,
+             'end_time', log.end_time,
+             'error', log.error_message,
+             'requests', log.details -> 'requests',
+             'api_version', log.details ->> 'api_version'
+           ) end
+         )
+    from (select) one
+    left join lateral (
+           select last.*
+             from public.metric_sync_logs last
+            where last.id = (account).sync_id
+           offset 0
+         ) log on true
+    left join lateral (
+           select way.*
+             from public.platform_connections way
+            where way.id = coalesce((account).connection_id, log.platform_connection_id)
+           offset 0
+         ) connection on true
+    left join public.metric_connection_states state
+      on state.connection_id = connection.id and state.parked_at is not null
+    left join public.metric_platform_pauses pause
+      on pause.platform = (account).platform
+     and pause.app = public.metric_app(connection.credentials)
+     and pause.paused_until > as_of
+    left join lateral (
+           select row.time_zone, row.currency
+             from public.ad_metrics row
+            where row.account_id = (account).account_id and row.platform = (account).platform
+            order by row.date desc, row.campaign_id desc
+            limit 1
+         ) fact on true;
+$function$;
+revoke all on function public.console_account_state(public.metric_accounts,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_account_state(public.metric_accounts,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_accounts(row_limit integer, since date, until date, after jsonb DEFAULT NULL::jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+AS $function$
+  with listed as materialized (
+    select account
+      from public.metric_accounts account
+     where (account.platform, account.account_id)
+           > (coalesce(console_accounts.after ->> 'platform', ''),
+              coalesce(console_accounts.after ->> 'account_id', ''))
+     order by account.platform, account.account_id
+     limit row_limit + 1
+  ),
+  page as materialized (
+    select (listed.account).platform, (listed.account).account_id, listed.account
+      from listed
+     order by 1, 2
+     limit row_limit
+  )
+  select jsonb_build_object(
+           'now', as_of,
+           'accounts', coalesce(
+             jsonb_agg(
+               public.console_account_state(page.account, as_of) || jsonb_build_object(
+                 'days', public.console_month(page.platform, page.account_id, since, until)
+               )
+               order by page.platform, page.account_id
+             ),
+             '[]'
+           ),
+           'after', case
+             when (select count(*) from listed) > row_limit then (
+               select jsonb_build_object('platform', last.platform, 'account_id', last.account_id)
+                 from page last
+                order by last.platform desc, last.account_id desc
+                limit 1
+             )
+           end
+         )
+    from page;
+$function$;
+revoke all on function public.console_accounts(integer,date,date,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_accounts(integer,date,date,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_due_days(entity_type text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, day_limit integer, most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+  steps record;
+  cutoff timestamptz;
+  counted jsonb;
+  found_out jsonb := '[]';
+begin
+  if entity_type = 'ad_metrics' then
+    return jsonb_build_array(public.console_due_facts(archive_cutoff, day_limit));
+  end if;
+  for steps in
+    select one.*,
+           case one.step when 'archive_activity' then 'archived' else 'deleted' end as what
+      from public.retention_steps() one
+     where one.step = any (
+             case entity_type
+               when 'activity_log' then array['archive_activity', 'purge_archived']
+               when 'notification_queue' then array['purge_notifications']
+               when 'metric_sync_logs' then array['purge_sync_logs']
+             end
+           )
+  loop
+    cutoff := case when steps.is_active then active_cutoff else archive_cutoff end;
+    execute format(
+      $query$
+      with bounds as materialized (
+        select day at time zone 'UTC' as since,
+               least((day + interval '1 day') at time zone 'UTC', $1) as until, day::date as day
+          from generate_series(
+                 date_trunc('day', $1 at time zone 'UTC') - make_interval(days => $2 - 1),
+                 $1 at time zone 'UTC', interval '1 day'
+               ) day
+      ),
+      counts as materialized (
+        select bounds.day, due.rows
+          from bounds
+         cross join lateral (
+                select count(*) as rows
+                  from (
+                    select
+                      from %1$s old
+                     where %2$s and %3$s >= bounds.since and %3$s < bounds.until
+                     limit $3
+                  ) one
+                offset 0
+              ) due
+      )
+      select jsonb_build_object(
+               'days', (
+                 select coalesce(
+                          jsonb_agg(jsonb_build_array(counts.day, counts.rows) order by counts.day),
+                          '[]'
+                        )
+                   from counts
+                  where counts.rows > 0
+               ),
+               'older', (
+                 select count(*)
+                   from (
+                     select
+                       from %1$s old
+                      where %2$s and %3$s < (select min(bounds.since) from bounds)
+                      limit $3
+                   ) one
+               )
+             )
+      $query$,
+      steps.source, steps.condition, steps.moment
+    )
+    into counted
+    using cutoff, day_limit, most;
+    found_out := found_out || (counted || jsonb_build_object(
+      'what', steps.what, 'until', cutoff,
+      'table', regexp_replace(steps.source, '^public\.', ''),
+      'is_active', steps.is_active
+    ));
+  end loop;
+  return found_out;
+end
+$function$;
+revoke all on function public.console_due_days(text,timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_due_days(text,timestamp with time zone,timestamp with time zone,integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_due_facts(archive_cutoff timestamp with time zone, day_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with counts as materialized (
+    select day.date, sum(coalesce(day.rows_named, 0)) as rows
+      from public.metric_accounts account
+     cross join lateral (
+            select one.date, one.rows_named
+              from public.metric_days one
+             where one.platform = account.platform
+               and one.account_id = account.account_id
+               and one.date < public.ledger_cutoff(archive_cutoff)
+               and one.date >= public.ledger_cutoff(archive_cutoff) - day_limit
+            offset 0
+          ) day
+     group by day.date
+  )
+  select jsonb_build_object(
+           'what', 'deleted',
+           'table', 'ad_metrics',
+           'is_active', false,
+           'until', public.ledger_cutoff(archive_cutoff),
+           'days', (
+             select coalesce(
+                      jsonb_agg(jsonb_build_array(counts.date, counts.rows) order by counts.date),
+                      '[]'
+                    )
+               from counts
+              where counts.rows > 0
+           ),
+           'oldest', (
+             select min(oldest.date)
+               from public.metric_accounts account
+              cross join lateral (
+                     select one.date
+                       from public.metric_days one
+                      where one.platform = account.platform
+                        and one.account_id = account.account_id
+                        and one.date < public.ledger_cutoff(archive_cutoff) - day_limit
+                      order by one.date
+                      limit 1
+                   ) oldest
+           )
+         );
+$function$;
+revoke all on function public.console_due_facts(timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_due_facts(timestamp with time zone,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_figure(request_id uuid, platform text, day date, shown integer, most integer)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+  facts jsonb;
+begin
+  execute format(
+    $query$
+    with facts as materialized (select fact.* from (%s) fact limit $4 + 1),
+    shown as materialized (
+      select facts.*
+        from facts
+       order by (measures ->> 'spend')::numeric desc nulls last,
+                account_id, campaign_id, ad_group_id, ad_id
+       limit $5
+    )
+    select jsonb_build_object(
+             'count', (select count(*) from facts),
+             'sums', (
+               select coalesce(jsonb_agg(to_jsonb(one) order by one.currency), '[]')
+                 from (
+                   select currency,
+                          case when count(measures -> 'spend') = count(*)
+                            then sum((measures ->> 'spend')::numeric)::text
+                          end as spend,
+                          case when count(measures -> 'impressions') = count(*)
+                            then sum((measures ->> 'impressions')::numeric)::text
+                          end as impressions,
+                          case when count(measures -> 'clicks') = count(*)
+                            then sum((measures ->> 'clicks')::numeric)::text
+                          end as clicks
+                     from facts
+                    group by currency
+                 ) one
+             ),
+             'accounts', (select coalesce(jsonb_agg(distinct account_id), '[]') from facts),
+             'facts', coalesce(
+               jsonb_agg(
+                 to_jsonb(shown) - array['request_id', 'platform', 'date', 'attribution']
+                   || jsonb_build_object(
+                        'level', public.console_level($1, $2[1], shown.kind, shown.campaign_id,
+                                                      shown.ad_group_id, shown.ad_id),
+                        'campaign_name', public.console_name(
+                          $1, shown.account_id, 'campaign', shown.campaign_id
+                        ),
+                        'ad_group_name', public.console_name(
+                          $1, shown.account_id,
+                          case shown.kind when 'asset_group' then 'asset_group' else 'ad_group' end,
+                          shown.ad_group_id
+                        ),
+                        'ad_name', public.console_name($1, shown.account_id, 'ad', shown.ad_id)
+                      )
+                 order by (shown.measures ->> 'spend')::numeric desc nulls last,
+                          shown.account_id, shown.campaign_id, shown.ad_group_id, shown.ad_id
+               ),
+               '[]'
+             )
+           )
+      from shown
+    $query$,
+    public.facts_query()
+  )
+  into facts
+  using platform, array[request_id], array[day], most, shown;
+
+  return (facts - 'accounts') || jsonb_build_object(
+    'figures', (
+      select coalesce(
+               jsonb_agg(
+                 jsonb_build_object(
+                   'metric_type', figure.metric_type, 'value', figure.value::text,
+                   'is_complete', figure.is_complete, 'updated_at', figure.updated_at,
+                   'sync_id', figure.sync_id, 'source_detail', figure.source_detail
+                 )
+                 order by figure.number
+               ),
+               '[]'
+             )
+        from (
+          select one.*, kind.number
+            from (select metric_type, row_number() over () as number from public.metric_kinds()) kind
+           cross join lateral (
+                  select row.*
+                    from public.performance_metrics row
+                   where row.request_id = console_figure.request_id
+                     and row.platform = console_figure.platform
+                     and row.metric_type = kind.metric_type
+                     and row.date = day
+                     and row.derived
+                  offset 0
+                ) one
+        ) figure
+    ),
+    'days', (
+      select coalesce(jsonb_agg(to_jsonb(read) order by read.account_id), '[]')
+        from (
+          select known.account_id, known.read_at, known.sync_id, known.rows_read,
+                 known.rows_named, known.spend_read::text, known.spend_named::text,
+                 known.spend_total::text, known.failures, known.problem, known.try_after,
+                 connection.account_name as connection
+            from jsonb_array_elements_text(facts -> 'accounts') account (id)
+            join public.metric_days known
+              on known.platform = console_figure.platform
+             and known.account_id = account.id and known.date = day
+            left join public.platform_connections connection
+              on connection.id = known.connection_id
+        ) read
+    ),
+    'changes', (
+      select coalesce(
+               jsonb_agg(
+                 jsonb_build_object(
+                   'account_id', change.account_id, 'number', change.number,
+                   'changed_at', change.changed_at, 'old_spend', change.old_spend::text,
+                   'new_spend', change.new_spend::text
+                 )
+                 order by change.account_id, change.number
+               ),
+               '[]'
+             )
+        from public.metric_spend_changes change
+       where change.request_id = console_figure.request_id
+         and change.platform = console_figure.platform
+         and change.date = day
+    )
+  );
+end
+$function$;
+revoke all on function public.console_figure(uuid,text,date,integer,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_figure(uuid,text,date,integer,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_find_requests(row_limit integer, platforms text[], wanted text DEFAULT NULL::text, after jsonb DEFAULT NULL::jsonb)
+ RETURNS SETOF public.requests
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+AS $function$
+declare
+  before constant timestamptz := coalesce((after ->> 'created_at')::timestamptz, 'infinity');
+  before_id constant uuid
+    := coalesce((after ->> 'id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  found_ids uuid[];
+begin
+  if wanted is null then
+    return query
+      select request.*
+        from public.requests request
+       where (coalesce(request.created_at, '-infinity'::timestamptz), request.id)
+             < (before, before_id)
+       order by coalesce(request.created_at, '-infinity'::timestamptz) desc, request.id desc
+       limit row_limit;
+    return;
+  end if;
+  found_ids := array(
+    select newest.id
+      from (
+        select one.id, one.title
+          from public.requests one
+         order by coalesce(one.created_at, '-infinity'::timestamptz) desc, one.id desc
+         limit 10000
+      ) newest
+     where strpos(lower(newest.title), lower(wanted)) > 0 or newest.id::text = lower(wanted)
+    union
+    select link.request_id
+      from unnest(platforms) platform (name)
+     cross join unnest(array['ad', 'ad_group', 'asset_group', 'campaign']) level (name)
+     cross join lateral (
+            select one.request_id
+              from public.metric_ad_links one
+             where one.platform = platform.name
+               and one.level = level.name
+               and one.id = wanted
+               and one.is_current
+             limit row_limit
+          ) link
+  );
+  return query
+    select request.*
+      from public.requests request
+     where request.id = any (found_ids)
+       and (coalesce(request.created_at, '-infinity'::timestamptz), request.id)
+           < (before, before_id)
+     order by coalesce(request.created_at, '-infinity'::timestamptz) desc, request.id desc
+     limit row_limit;
+end
+$function$;
+revoke all on function public.console_find_requests(integer,text[],text,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.console_find_requests(integer,text[],text,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_level(platform text, request_id uuid, kind text, campaign_id text, ad_group_id text, ad_id text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select named.level
+    from (
+      values
+        (1, 'ad', ad_id),
+        (2, case kind when 'asset_group' then 'asset_group' else 'ad_group' end, ad_group_id),
+        (3, 'campaign', campaign_id)
+    ) named (width, level, id)
+   where exists (
+           select
+             from public.metric_ad_links link
+            where link.platform = console_level.platform
+              and link.request_id = console_level.request_id
+              and link.level = named.level
+              and link.id = named.id
+              and link.is_current
+         )
+   order by named.width
+   limit 1;
+$function$;
+revoke all on function public.console_level(text,uuid,text,text,text,text) from public, anon, authenticated, service_role;
+grant execute on function public.console_level(text,uuid,text,text,text,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_links(request_id uuid, platforms text[], row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'platform', link.platform, 'level', link.level, 'id', link.id,
+               'account_id', fact.account_id, 'newest', fact.date, 'name', known.name
+             )
+             order by link.platform, link.level, link.id
+           ),
+           '[]'
+         )
+    from (
+      select own.*
+        from unnest(platforms) platform (name)
+       cross join lateral (
+              select one.*
+                from public.metric_ad_links one
+               where one.platform = platform.name
+                 and one.request_id = console_links.request_id
+                 and one.is_current
+               order by one.level, one.id
+               limit row_limit
+            ) own
+       order by own.platform, own.level, own.id
+       limit row_limit
+    ) link
+    left join lateral (
+           (
+             select one.account_id, one.date
+               from public.ad_metrics one
+              where link.level = 'ad' and one.platform = link.platform and one.ad_id = link.id
+              order by one.date desc
+              limit 1
+           )
+           union all
+           (
+             select one.account_id, one.date
+               from public.ad_metrics one
+              where link.level in ('ad_group', 'asset_group')
+                and one.platform = link.platform and one.ad_group_id = link.id
+              order by one.date desc
+              limit 1
+           )
+           union all
+           (
+             select one.account_id, one.date
+               from public.ad_metrics one
+              where link.level = 'campaign'
+                and one.platform = link.platform and one.campaign_id = link.id
+              order by one.date desc
+              limit 1
+           )
+         ) fact on true
+    left join lateral (
+           select one.name
+             from public.metric_names one
+            where one.platform = link.platform and one.account_id = fact.account_id
+              and one.level = link.level and one.id = link.id
+           offset 0
+         ) known on true;
+$function$;
+revoke all on function public.console_links(uuid,text[],integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_links(uuid,text[],integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_month(platform text, account_id text, since date, until date)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_array(
+               day.date, day.read_at,
+               exists (
+                 select
+                   from public.metric_spend_changes change
+                  where change.platform = console_month.platform
+                    and change.account_id = console_month.account_id
+                    and change.date = day.date
+                  order by change.request_id, change.number
+                  limit 1
+               ),
+               day.failures > 0
+             )
+             order by day.date
+           ),
+           '[]'
+         )
+    from public.metric_days day
+   where day.platform = console_month.platform
+     and day.account_id = console_month.account_id
+     and day.date between console_month.since and console_month.until;
+$function$;
+revoke all on function public.console_month(text,text,date,date) from public, anon, authenticated, service_role;
+grant execute on function public.console_month(text,text,date,date) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_name(platform text, account_id text, level text, id text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select known.name
+    from public.metric_names known
+   where known.platform = console_name.platform
+     and known.account_id = console_name.account_id
+     and known.level = console_name.level
+     and known.id = console_name.id;
+$function$;
+revoke all on function public.console_name(text,text,text,text) from public, anon, authenticated, service_role;
+grant execute on function public.console_name(text,text,text,text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_new_accounts(row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(fresh) order by fresh.created_at desc, fresh.id), '[]')
+    from (
+      select connection.id, public.metric_platform(connection.platform) as platform,
+             public.metric_account_id(connection.account_id) as account_id,
+             connection.account_name as name, connection.is_active, connection.created_at
+        from public.platform_connections connection
+       where connection.last_synced_at is null
+         and not exists (
+               select from public.metric_accounts account
+                where account.platform = public.metric_platform(connection.platform)
+                  and account.account_id = public.metric_account_id(connection.account_id)
+             )
+       order by connection.created_at desc, connection.id
+       limit row_limit
+    ) fresh;
+$function$;
+revoke all on function public.console_new_accounts(integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_new_accounts(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_notification(id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select shown.told
+         || jsonb_build_object(
+              'event_data', shown.told ->> 'event_data',
+              'state', public.console_notification_rows(array[console_notification.id])
+                         -> 0 -> 'state',
+              'names', public.console_slack_names(
+                array(
+                  select delivery ->> 'destination'
+                    from jsonb_array_elements(shown.told -> 'deliveries') delivery
+                   union
+                  (select mentioned.id[1]
+                     from regexp_matches(
+                            concat(shown.told #>> '{config,template}', shown.told ->> 'event_data'),
+                            '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
+                          ) mentioned (id)
+                    limit 100)
+                )
+              ),
+              'workspace', (
+                select to_jsonb(workspace)
+                  from public.slack_workspace workspace
+                 where workspace.stopped_at is not null
+              ),
+              'ahead', (
+                select coalesce(jsonb_object_agg(own.destination, queue.before), '{}')
+                  from public.notification_deliveries own
+                 cross join lateral (
+                         select count(*) as before
+                           from (
+                             select
+                               from public.notification_deliveries other
+                              where other.destination = own.destination
+                                and other.state in ('pending', 'unknown')
+                                and other.claim_token is null
+                                and other.next_attempt_at is null
+                                and (other.due_at, other.queued_at, other.notification_id)
+                                    < (own.due_at, own.queued_at, own.notification_id)
+                              limit 1000
+                           ) counted
+                       ) queue
+                 where own.notification_id = console_notification.id
+                   and own.state in ('pending', 'unknown')
+              )
+            )
+    from (select public.show_notification(console_notification.id) as told) shown
+   where shown.told is not null;
+$function$;
+revoke all on function public.console_notification(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.console_notification(uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_notification_filters()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with place as materialized (
+    select known.destination as id from (
+      select destination from public.slack_destinations order by destination limit 500
+    ) known
+     union
+    select connected.channel_id from (
+      select channel_id from public.slack_connected_channels order by channel_id limit 500
+    ) connected
+  )
+  select jsonb_build_object(
+    'configs', (
+      select coalesce(jsonb_agg(to_jsonb(own) order by own.event_type, own.id), '[]')
+        from (
+          select config.id, config.event_type, config.entity_type,
+                 coalesce(config.channel_id, person.slack_id) as destination
+            from public.notification_config config
+            left join public.profiles person on person.id = config.user_id
+           order by config.event_type, config.id
+           limit 500
+        ) own
+    ),
+    'destinations', (select coalesce(jsonb_agg(place.id order by place.id), '[]') from place),
+    'names', public.console_slack_names(array(select place.id from place))
+  );
+$function$;
+revoke all on function public.console_notification_filters() from public, anon, authenticated, service_role;
+grant execute on function public.console_notification_filters() to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_notification_rows(ids uuid[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', queued.id,
+               'state', case
+                 when coalesce(is_processed, false) then coalesce(outcome, 'done')
+                 when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
+                 else 'waiting'
+               end,
+               'event_type', config.event_type,
+               'entity_type', queued.entity_type,
+               'created_at', queued.created_at,
+               'next_attempt_at', queued.next_attempt_at,
+               'processed_at', queued.processed_at,
+               'error', queued.last_error,
+               'template', left(config.template, 2000),
+               'event_data', case
+                 when pg_column_size(queued.event_data) <= 8192 then queued.event_data::text
+               end,
+               'deliveries', (
+                 select coalesce(
+                          jsonb_agg(
+                            jsonb_build_object('destination', own.destination, 'state', own.state)
+                          ),
+                          '[]'
+                        )
+                   from (
+                     select delivery.destination, delivery.state
+                       from public.notification_deliveries delivery
+                      where delivery.notification_id = queued.id
+                      order by delivery.destination
+                      limit 20
+                   ) own
+               )
+             )
+             order by place.number
+           ),
+           '[]'
+         )
+    from unnest(ids) with ordinality place (id, number)
+    join public.notification_queue queued on queued.id = place.id
+    left join public.notification_config config on config.id = queued.config_id;
+$function$;
+revoke all on function public.console_notification_rows(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.console_notification_rows(uuid[]) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_notifications(state text DEFAULT NULL::text, config_id uuid DEFAULT NULL::uuid, event_type text DEFAULT NULL::text, destination text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, search text DEFAULT NULL::text, before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid, row_limit integer DEFAULT 50)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  most_looked_through constant integer := 10000;
+  configs uuid[];
+  states text[];
+  found uuid[];
+  found_at timestamptz[];
+  rows jsonb;
+begin
+  if console_notifications.config_id is not null or console_notifications.event_type is not null
+  then
+    configs := array(
+      select config.id
+        from public.notification_config config
+       where (console_notifications.config_id is null
+              or config.id = console_notifications.config_id)
+         and (console_notifications.event_type is null
+              or config.event_type = console_notifications.event_type)
+    );
+  end if;
+  states := case
+    when destination is null and state is null
+      then '{waiting,sent,skipped,expired,dead,done}'
+    when state is null then '{pending,sending,unknown,sent,skipped,expired,dead}'
+    when destination is not null and state = 'waiting' then '{pending,sending,unknown}'
+    else array[state]
+  end;
+  if cardinality(configs) = 0 then
+    return '{"rows": [], "names": {}, "next": null}';
+  end if;
+
+  execute format(
+    $page$
+    select array_agg(shown.id), array_agg(shown.at)
+      from (
+      select place.id, place.at
+        from (select * from (%s) every order by at desc, id desc limit $4) place
+       where ($5 is null or place.config_id = any ($5))
+         and ($6 is null
+              or (
+                   select strpos(
+                            lower(
+                              concat_ws(
+                                ' ', queued.entity_id, queued.event_data, queued.last_error
+                              ) collate "C"
+                            ),
+                            $6
+                          ) > 0
+                     from public.notification_queue queued
+                    where queued.id = place.id
+                 ))
+       limit $7
+      ) shown
+    $page$,
+    public.console_notifications_query(states, configs, destination)
+  )
+  into found, found_at
+  using coalesce(since, '-infinity'),
+        coalesce(least(before, until), 'infinity'),
+        case
+          when before < coalesce(until, 'infinity') then before_id
+          when until is null then 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid
+          else '00000000-0000-0000-0000-000000000000'::uuid
+        end,
+        case
+          when search is null and (destination is null or configs is null) then row_limit + 1
+          else most_looked_through
+        end,
+        case when destination is not null then configs end,
+        -- as it stands in JSON, without the quotes
+        lower(btrim(to_jsonb(search)::text, '"') collate "C"),
+        row_limit + 1;
+
+  rows := public.console_notification_rows(found[:row_limit]);
+  return jsonb_build_object(
+    'rows', rows,
+    'names', public.console_slack_names(
+      array(
+        select distinct delivery ->> 'destination'
+          from jsonb_array_elements(rows) shown,
+               jsonb_array_elements(shown -> 'deliveries') delivery
+      )
+    ),
+    'next', case
+      when cardinality(found) > row_limit
+        then jsonb_build_object('before', found_at[row_limit], 'before_id', found[row_limit])
+    end
+  );
+end
+$function$;
+revoke all on function public.console_notifications(text,uuid,text,text,timestamp with time zone,timestamp with time zone,text,timestamp with time zone,uuid,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_notifications(text,uuid,text,text,timestamp with time zone,timestamp with time zone,text,timestamp with time zone,uuid,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_notifications_query(states text[], config_ids uuid[], destination text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select case
+           when destination is null
+             then string_agg(
+               format(
+                 $of_state$
+                 (select queued.id, queued.config_id,
+                         coalesce(queued.created_at, '-infinity'::timestamptz) as at
+                    from public.notification_queue queued
+                   where case
+                           when coalesce(is_processed, false) then coalesce(outcome, 'done')
+                           when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
+                           else 'waiting'
+                         end = %L
+                     %s
+                     and coalesce(queued.created_at, '-infinity'::timestamptz) >= $1
+                     and (coalesce(queued.created_at, '-infinity'::timestamptz), queued.id)
+                         < ($2, $3)
+                   order by 3 desc, 1 desc
+                   limit $4)
+                 $of_state$,
+                 one.state,
+                 case when one.config_id is not null
+                   then format('and queued.config_id = %L', one.config_id)
+                 end
+               ),
+               ' union all '
+             )
+           else string_agg(
+             format(
+               $of_place$
+               (select delivery.notification_id as id, delivery.config_id,
+                       delivery.queued_at as at
+                  from public.notification_deliveries delivery
+                 where delivery.destination = %L
+                   and delivery.state = %L
+                   and delivery.queued_at >= $1
+                   and (delivery.queued_at, delivery.notification_id) < ($2, $3)
+                 order by 3 desc, 1 desc
+                 limit $4)
+               $of_place$,
+               destination, one.state
+             ),
+             ' union all '
+           )
+         end
+    from (
+      select distinct chosen.state, own.config_id
+        from unnest(states) chosen (state)
+        left join unnest(case when destination is null then config_ids end) own (config_id)
+          on true
+    ) one;
+$function$;
+revoke all on function public.console_notifications_query(text[],uuid[],text) from public, anon, authenticated, service_role;
+grant execute on function public.console_notifications_query(text[],uuid[],text) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_overview(row_limit integer, parked_limit integer, sent_since interval, slack interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  select jsonb_build_object(
+    'now', as_of,
+    'runs', (
+      select jsonb_object_agg(known.name, public.console_runs(known.name, row_limit))
+        from unnest(
+               array['notifications', 'metrics_sync', 'connection_sync', 'retention']
+             ) known (name)
+    ),
+    'sent', public.console_sent(as_of - sent_since),
+    'delayed', (
+      select count(*)
+        from (
+          select
+            from public.notification_deliveries delivery
+           -- word for word the predicate of notification_deliveries_delayed_idx
+           where delivery.state in ('pending', 'unknown')
+             and delivery.next_attempt_at is not null
+             and delivery.next_attempt_at > as_of
+           limit 10000
+        ) counted
+    ),
+    'next_attempt_at', (
+      select min(delivery.next_attempt_at)
+        from public.notification_deliveries delivery
+       where delivery.state in ('pending', 'unknown')
+         and delivery.next_attempt_at is not null
+         and delivery.next_attempt_at > as_of
+    ),
+    'parked', public.console_parked(parked_limit),
+    'accounts', public.console_standing(slack, as_of),
+    'signs', public.console_signs(as_of),
+    'retention', (
+      select coalesce(
+               jsonb_agg(
+                 jsonb_build_object(
+                   'entity_type', policy.entity_type,
+                   'status', progress.status,
+                   'archived', progress.archived,
+                   'purged', progress.purged,
+                   'remaining', progress.remaining,
+                   'stayed', (
+                     select coalesce(sum((kept.value ->> 'rows')::bigint), 0)
+                       from jsonb_array_elements(progress.stayed) kept (value)
+                   ),
+                   'verified_bytes', progress.verified_bytes,
+                   'error', progress.error,
+                   'updated_at', progress.updated_at,
+                   'last_purged_at', policy.last_purged_at,
+                   'active_days', policy.active_retention_days,
+                   'archive_days', policy.archive_retention_days
+                 )
+                 order by policy.entity_type, policy.id
+               ),
+               '[]'
+             )
+        from public.retention_policies policy
+        left join public.retention_progress progress on progress.entity_type = policy.entity_type
+    )
+  );
+$function$;
+revoke all on function public.console_overview(integer,integer,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_overview(integer,integer,interval,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_parked(row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+  with recursive lacking (config_id, place) as (
+    (
+      select waiting.config_id, 1
+        from public.notification_unrouted waiting
+       order by waiting.config_id
+       limit 1
+    )
+    union all
+    select (
+             select waiting.config_id
+               from public.notification_unrouted waiting
+              where waiting.config_id > lacking.config_id
+              order by waiting.config_id
+              limit 1
+           ), lacking.place + 1
+      from lacking
+     where lacking.config_id is not null and lacking.place < row_limit
+  ),
+  parked as (
+    select known.destination, known.park_code, known.park_reason, known.parked_at, known.probe_at
+      from public.slack_destinations known
+     where known.parked_at is not null
+     order by known.probe_at
+     limit row_limit
+  ),
+  standing as (
+    select 'stopped' as what, null::text as destination, null::uuid as config_id,
+           workspace.stop_code as code, workspace.stop_reason as reason,
+           workspace.stopped_at as since, null::timestamptz as next_probe, null::bigint as waiting
+      from public.slack_workspace workspace
+     where workspace.stopped_at is not null
+    union all
+    select 'destination', parked.destination, null, parked.park_code, parked.park_reason,
+           parked.parked_at, parked.probe_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_deliveries delivery
+                  where delivery.destination = parked.destination
+                    and delivery.state in ('pending', 'unknown')
+                  limit 100
+               ) counted
+           )
+      from parked
+    union all
+    select 'config', null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at,
+           oldest.look_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_unrouted waiting
+                  where waiting.config_id = lacking.config_id
+                  limit 100
+               ) counted
+           )
+      from lacking
+     cross join lateral (
+             select waiting.reason, waiting.due_at, waiting.look_at
+               from public.notification_unrouted waiting
+              where waiting.config_id = lacking.config_id
+              order by waiting.due_at, waiting.queued_at
+              limit 1
+           ) oldest
+     where lacking.config_id is not null
+  )
+  select coalesce(
+           jsonb_agg(
+             to_jsonb(standing) || jsonb_build_object('event_type', config.event_type)
+             order by array_position(array['stopped', 'destination', 'config'], standing.what),
+                      standing.since, standing.destination, standing.config_id
+           ),
+           '[]'
+         )
+    from standing
+    left join public.notification_config config on config.id = standing.config_id;
+$function$;
+revoke all on function public.console_parked(integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_parked(integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_request(request_id uuid, since date, until date, platforms text[], metric_types text[], row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+  select jsonb_build_object(
+           'request', jsonb_build_object(
+             'id', request.id,
+             'title', request.title,
+             'client', (
+               select client.name from public.clients client where client.id = request.client_id
+             ),
+             'request_type', request.request_type,
+             'status', request.status,
+             'created_at', request.created_at
+           ),
+           'links', public.console_links(request.id, platforms, row_limit),
+           'unsettled', (
+             select coalesce(jsonb_agg(unsettled.platform order by unsettled.platform), '[]')
+               from unnest(platforms) platform (name)
+               join public.metric_unsettled_requests unsettled
+                 on unsettled.platform = platform.name and unsettled.request_id = request.id
+           ),
+           'figures', (
+             select coalesce(
+                      jsonb_agg(
+                        jsonb_build_array(
+                          figure.date, figure.platform, figure.metric_type, figure.value::text,
+                          figure.is_complete, figure.source_detail ->> 'currency'
+                        )
+                        order by figure.date, figure.platform, figure.metric_type
+                      ),
+                      '[]'
+                    )
+               from unnest(platforms) platform (name)
+              cross join unnest(metric_types) kind (name)
+              cross join lateral (
+                     select one.*
+                       from public.performance_metrics one
+                      where one.request_id = request.id
+                        and one.platform = platform.name
+                        and one.metric_type = kind.name
+                        and one.date between since and until
+                        and one.derived
+                     offset 0
+                   ) figure
+           ),
+           'restated', (
+             select coalesce(jsonb_agg(distinct jsonb_build_array(change.date, change.platform)), '[]')
+               from public.metric_spend_changes change
+              where change.request_id = request.id and change.date between since and until
+           )
+         )
+    from public.requests request
+   where request.id = console_request.request_id;
+$function$;
+revoke all on function public.console_request(uuid,date,date,text[],text[],integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_request(uuid,date,date,text[],text[],integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_requests(row_limit integer, since date, until date, platforms text[], wanted text DEFAULT NULL::text, after jsonb DEFAULT NULL::jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+  with listed as materialized (
+    select found.*, row_number() over () as number
+      from public.console_find_requests(row_limit + 1, platforms, wanted, after) found
+  )
+  select jsonb_build_object(
+           'requests', coalesce(
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', listed.id,
+                 'title', listed.title,
+                 'client', client.name,
+                 'request_type', listed.request_type,
+                 'status', listed.status,
+                 'created_at', listed.created_at,
+                 'ads', named.count,
+                 'spend', spent.by_platform
+               )
+               order by listed.number
+             ),
+             '[]'
+           ),
+           'after', (
+             select jsonb_build_object(
+                      'created_at', coalesce(last.created_at, '-infinity'), 'id', last.id
+                    )
+               from listed last
+              where last.number = row_limit and exists (
+                      select from listed another where another.number > row_limit
+                    )
+           )
+         )
+    from listed
+    left join public.clients client on client.id = listed.client_id
+   cross join lateral (
+          select count(*) as count
+            from (
+              select
+                from public.metric_ad_links link
+               where link.request_id = listed.id and link.is_current
+               limit 1000
+            ) link
+        ) named
+   cross join lateral (
+          select coalesce(
+                   jsonb_agg(to_jsonb(total) order by total.platform, total.currency), '[]'
+                 ) as by_platform
+            from (
+              select figure.platform, figure.currency, sum(figure.value)::text as spend,
+                     max(figure.date) as newest
+                from unnest(platforms) platform (name)
+               cross join lateral (
+                      select one.platform, one.date, one.value,
+                             one.source_detail ->> 'currency' as currency
+                        from public.performance_metrics one
+                       where one.request_id = listed.id
+                         and one.platform = platform.name
+                         and one.metric_type = 'spend'
+                         and one.date between since and until
+                         and one.derived
+                      offset 0
+                    ) figure
+               group by figure.platform, figure.currency
+            ) total
+        ) spent
+   where listed.number <= row_limit;
+$function$;
+revoke all on function public.console_requests(integer,date,date,text[],text,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.console_requests(integer,date,date,text[],text,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_retention(as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+           'now', as_of,
+           'policies', coalesce(
+             jsonb_agg(
+               jsonb_build_object(
+                 'id', policy.id,
+                 'entity_type', policy.entity_type,
+                 'active_days', policy.active_retention_days,
+                 'archive_days', policy.archive_retention_days,
+                 'last_archived_at', policy.last_archived_at,
+                 'last_purged_at', policy.last_purged_at
+               ) || coalesce(
+                 to_jsonb(progress) - array['entity_type', 'batch_rows'], '{}'
+               )
+               order by policy.entity_type, policy.id
+             ),
+             '[]'
+           ),
+           'whole_from', (select ledger.whole_from from public.metric_ledger ledger)
+         )
+    from public.retention_policies policy
+    left join public.retention_progress progress on progress.entity_type = policy.entity_type;
+$function$;
+revoke all on function public.console_retention(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_retention(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_run(run_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
+AS $function$
+  select jsonb_build_object(
+           'run', to_jsonb(run) || jsonb_build_object(
+             'seconds', round(extract(epoch from run.ended_at - run.started_at)::numeric, 1)
+           ),
+           'newer', (
+             select other.id
+               from public.worker_runs other
+              where other.worker = run.worker and other.ended_at > run.ended_at
+              order by other.ended_at
+              limit 1
+           ),
+           'older', (
+             select other.id
+               from public.worker_runs other
+              where other.worker = run.worker and other.ended_at < run.ended_at
+              order by other.ended_at desc
+              limit 1
+           )
+         )
+    from public.worker_runs run
+   where run.id = run_id;
+$function$;
+revoke all on function public.console_run(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.console_run(uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_runs(worker text, row_limit integer)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc, latest.id), '[]')
+    from (
+      select run.id, run.ended_at,
+             round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
+             run.outcome, run.succeeded, run.error_class,
+             nullif(
+               concat_ws(' ', run.counts ->> 'platform', run.counts ->> 'account_id'), ''
+             ) as about
+        from public.worker_runs run
+       where run.worker = console_runs.worker
+       order by run.ended_at desc
+       limit row_limit
+    ) latest;
+$function$;
+revoke all on function public.console_runs(text,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_runs(text,integer) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_sent(since timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+           jsonb_agg(jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute), '[]'
+         )
+    from (
+      select date_trunc('minute', run.ended_at) as minute,
+             sum((run.counts ->> 'sent')::integer) as sent
+        from (
+          select latest.ended_at, latest.counts
+            from public.worker_runs latest
+           where latest.worker = 'notifications' and latest.ended_at >= since
+           order by latest.ended_at desc
+           limit 1000
+        ) run
+       where jsonb_typeof(run.counts -> 'sent') = 'number'
+       group by 1
+      having sum((run.counts ->> 'sent')::integer) > 0
+    ) minutes;
+$function$;
+revoke all on function public.console_sent(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_sent(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_signs(as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+    'raised', count(*) filter (where recent.error_class is not null),
+    'longest_notifications', max(recent.seconds) filter (where recent.worker = 'notifications'),
+    'longest_sync', max(recent.seconds) filter (where recent.worker = 'connection_sync'),
+    'dead', coalesce(
+      sum((recent.counts ->> 'dead')::integer)
+        filter (where recent.worker = 'notifications'
+                  and jsonb_typeof(recent.counts -> 'dead') = 'number'),
+      0
+    ),
+    'refused', count(*) filter (
+      where recent.worker = 'notifications' and recent.error_class = 'CredentialsError'
+    ),
+    'syncs_failed', (
+      select count(*)
+        from (
+          select
+            from public.worker_runs run
+           where run.worker = 'connection_sync'
+             and run.outcome = 'failed'
+             and run.ended_at > as_of - interval '1 hour'
+           limit 100
+        ) counted
+    ),
+    'retention_outcome', (
+      select run.outcome
+        from public.worker_runs run
+       where run.worker = 'retention' and run.outcome not in ('busy', 'dry_run')
+       order by run.ended_at desc
+       limit 1
+    )
+  )
+    from (
+      select run.worker, run.error_class, run.counts,
+             extract(epoch from run.ended_at - run.started_at) as seconds
+        from public.worker_runs run
+       where run.ended_at > as_of - interval '5 minutes'
+       order by run.ended_at desc
+       limit 1000
+    ) recent;
+$function$;
+revoke all on function public.console_signs(timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_signs(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_slack_names(ids text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_object_agg(known.id, known.name), '{}')
+    from (
+      select channel.channel_id as id, min(channel.channel_name) as name
+        from public.slack_connected_channels channel
+       where channel.channel_id = any (ids) and channel.channel_name is not null
+       group by channel.channel_id
+       union all
+      select person.slack_id, min(concat_ws(' ', person.first_name, person.last_name))
+        from public.profiles person
+       where person.slack_id = any (ids) and coalesce(person.first_name, person.last_name) is not null
+       group by person.slack_id
+    ) known;
+$function$;
+revoke all on function public.console_slack_names(text[]) from public, anon, authenticated, service_role;
+grant execute on function public.console_slack_names(text[]) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_standing(slack interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with ways as materialized (
+    select way.platform, way.account_id,
+           bool_and(way.is_parked) as is_parked,
+           min(way.due_at) as due_at
+      from public.metric_connections(null, null, as_of) way
+     where way.is_active
+     group by way.platform, way.account_id
+  ),
+  standing as materialized (
+    select case
+             when ways.is_parked then 'parked'
+             when account.failures > 0 then 'failing'
+             when log.id is null or account.whole_read_at is null then 'unread'
+             when ways.due_at < as_of - slack then 'late'
+             when log.status = 'partial' then 'partial'
+             else 'synced'
+           end as state,
+           case when not ways.is_parked
+                then greatest(ways.due_at, account.not_before) end as due_at
+      from ways
+      left join public.metric_accounts account
+        on account.platform = ways.platform and account.account_id = ways.account_id
+      left join lateral (
+        select found.id, found.status
+          from public.metric_sync_logs found
+         where found.id = account.sync_id
+        offset 0
+      ) log on true
+  )
+  select jsonb_build_object(
+           'parked', count(*) filter (where state = 'parked'),
+           'unread', count(*) filter (where state = 'unread'),
+           'failing', count(*) filter (where state = 'failing'),
+           'late', count(*) filter (where state = 'late'),
+           'partial', count(*) filter (where state = 'partial'),
+           'synced', count(*) filter (where state = 'synced'),
+           'next_due_at', min(nullif(due_at, '-infinity')) filter (where due_at > as_of)
+         )
+    from standing;
+$function$;
+revoke all on function public.console_standing(interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_standing(interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_unnamed_ads(platform text, account_id text, row_limit integer, after jsonb DEFAULT NULL::jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+AS $function$
+  with listed as materialized (
+    select ad.*
+      from public.metric_unnamed_ads ad
+     where ad.platform = console_unnamed_ads.platform
+       and ad.account_id = console_unnamed_ads.account_id
+       and (-coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id)
+           > (coalesce(-(console_unnamed_ads.after ->> 'spend')::numeric, '-infinity'),
+              coalesce(console_unnamed_ads.after ->> 'campaign_id', ''),
+              coalesce(console_unnamed_ads.after ->> 'ad_group_id', ''),
+              coalesce(console_unnamed_ads.after ->> 'ad_id', ''))
+     order by -coalesce(ad.spend, 0), ad.campaign_id, ad.ad_group_id, ad.ad_id
+     limit row_limit + 1
+  ),
+  page as materialized (
+    select listed.*, row_number() over () as number from listed limit row_limit
+  )
+  select jsonb_build_object(
+           'ads', coalesce(
+             jsonb_agg(
+               to_jsonb(page) - array['platform', 'account_id', 'round_started_at', 'number']
+                 || jsonb_build_object(
+                      'spend', page.spend::text,
+                      'is_named', exists (
+                        select
+                          from (
+                            values ('ad', page.ad_id), ('campaign', page.campaign_id),
+                                   (case page.kind when 'asset_group' then 'asset_group'
+                                      else 'ad_group' end, page.ad_group_id)
+                          ) known (level, id)
+                         cross join lateral (
+                                select
+                                  from public.metric_named_ads named
+                                 where named.platform = page.platform
+                                   and named.level = known.level
+                                   and named.id = known.id
+                                offset 0
+                              ) named
+                      )
+                    )
+               order by page.number
+             ),
+             '[]'
+           ),
+           'after', case
+             when (select count(*) from listed) > row_limit then (
+               select jsonb_build_object(
+                        'spend', coalesce(last.spend, 0)::text, 'campaign_id', last.campaign_id,
+                        'ad_group_id', last.ad_group_id, 'ad_id', last.ad_id
+                      )
+                 from page last
+                order by last.number desc
+                limit 1
+             )
+           end
+         )
+    from page;
+$function$;
+revoke all on function public.console_unnamed_ads(text,text,integer,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.console_unnamed_ads(text,text,integer,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION public.count_aged_facts(cutoff timestamp with time zone, most integer)
  RETURNS bigint
@@ -3500,13 +5139,15 @@ begin
   end if;
   insert into public.metric_days as day (
     platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
-    spend_read, spend_named, spend_total, digest
+    spend_read, spend_named, spend_total, impressions_read, clicks_read, digest
   )
   select account.platform, account.account_id, told.key::date, account.attempted_at,
          account.sync_id, mark_metric_days.connection_id,
          (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
          (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
          (told.value ->> 'spend_total')::numeric,
+         (told.value ->> 'impressions_read')::numeric,
+         (told.value ->> 'clicks_read')::numeric,
          told.value ->> 'digest'
     from jsonb_each(days) told
   on conflict on constraint metric_days_pkey do update
@@ -3518,6 +5159,8 @@ begin
         spend_read = excluded.spend_read,
         spend_named = excluded.spend_named,
         spend_total = excluded.spend_total,
+        impressions_read = excluded.impressions_read,
+        clicks_read = excluded.clicks_read,
         digest = excluded.digest,
         failures = 0,
         try_after = null,
@@ -5745,6 +7388,19 @@ begin
            request_id = coalesce(outcome.request_id, delivery.request_id),
            error_code = outcome.error_code,
            error = outcome.error,
+           tries = case
+             when outcome.error_code is null then delivery.tries
+             else case
+                    when jsonb_array_length(delivery.tries) < 50 then delivery.tries
+                    else delivery.tries - 0
+                  end || jsonb_build_object(
+                    'at', as_of,
+                    'result',
+                    case when outcome.looking then 'looking' else outcome.result end,
+                    'code', outcome.error_code,
+                    'error', outcome.error
+                  )
+           end,
            in_doubt = case
              when outcome.result = 'sent' then false
              when outcome.result = 'unknown' then true
