@@ -1024,21 +1024,24 @@ revoke all on function public.begin_metric_sync(uuid,uuid,interval,timestamp wit
 grant execute on function public.begin_metric_sync(uuid,uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.carried_data(delivery_ids uuid[], byte_limit integer)
- RETURNS TABLE(number integer, id uuid, event_type text, template text, event_data text)
+ RETURNS TABLE(number integer, id uuid, event_type text, template text, event_data text, known jsonb)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
 AS $function$
 declare
   next record;
+  carried jsonb;
   bytes bigint := 0;
 begin
   for next in
-    select place.number, place.id, queued.event_type, queued.template, queued.event_data
+    select place.number, place.id, queued.event_type, queued.template, queued.event_data,
+           queued.entity_type, queued.entity_id
       from unnest(delivery_ids) with ordinality place (id, number)
      cross join lateral (
              -- a config that was deleted meanwhile leaves what is in doubt to be looked for
-             select coalesce(config.event_type, '') as event_type, config.template, held.event_data
+             select coalesce(config.event_type, '') as event_type, config.template,
+                    held.event_data, held.entity_type, held.entity_id
                from public.notification_deliveries delivery
                join public.notification_queue held on held.id = delivery.notification_id
                left join public.notification_config config on config.id = held.config_id
@@ -1052,7 +1055,9 @@ begin
     id := next.id;
     event_type := next.event_type;
     template := next.template;
-    event_data := public.carried_value(next.event_data)::text;
+    carried := public.carried_value(next.event_data);
+    event_data := carried::text;
+    known := public.known_of_event(carried, next.entity_type, next.entity_id);
     bytes := bytes + coalesce(octet_length(event_data), 0) + coalesce(octet_length(template), 0);
     return next;
   end loop;
@@ -1397,6 +1402,7 @@ begin
         'event_type', carried.event_type,
         'template', carried.template,
         'event_data', carried.event_data,
+        'known', carried.known,
         'waited', greatest(0, extract(epoch from as_of - delivery.due_at)),
         'first_attempt', extract(epoch from delivery.first_attempt_at),
         'last_attempt', extract(epoch from delivery.last_attempt_at),
@@ -2315,6 +2321,7 @@ AS $function$
   select shown.told
          || jsonb_build_object(
               'event_data', shown.told ->> 'event_data',
+              'known', named.known,
               'state', public.console_notification_rows(array[console_notification.id])
                          -> 0 -> 'state',
               'names', public.console_slack_names(
@@ -2328,6 +2335,9 @@ AS $function$
                             '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
                           ) mentioned (id)
                     limit 100)
+                   union
+                  select named.known #>> array[person, 'slack_id']
+                    from unnest('{actor,assignee}'::text[]) person
                 )
               ),
               'workspace', (
@@ -2356,7 +2366,16 @@ AS $function$
                    and own.state in ('pending', 'unknown')
               )
             )
-    from (select public.show_notification(console_notification.id) as told) shown
+    -- offset 0: each is asked once, however often it is named above
+    from (select public.show_notification(console_notification.id) as told offset 0) shown
+   cross join lateral (
+           select public.known_of_event(
+                    shown.told -> 'event_data',
+                    shown.told ->> 'entity_type',
+                    (shown.told ->> 'entity_id')::uuid
+                  ) as known
+           offset 0
+         ) named
    where shown.told is not null;
 $function$;
 revoke all on function public.console_notification(uuid) from public, anon, authenticated, service_role;
@@ -2421,6 +2440,10 @@ AS $function$
                'event_data', case
                  when pg_column_size(queued.event_data) <= 8192 then queued.event_data::text
                end,
+               'known', public.known_of_event(
+                 case when pg_column_size(queued.event_data) <= 8192 then queued.event_data end,
+                 queued.entity_type, queued.entity_id
+               ),
                'deliveries', (
                  select coalesce(
                           jsonb_agg(
@@ -4227,6 +4250,31 @@ $function$;
 revoke all on function public.enter_fates(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.enter_fates(jsonb,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.event_id(event_data jsonb, keys text[])
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select case
+           when named.id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then named.id::uuid
+         end
+    from unnest(keys) with ordinality wanted (key, number)
+   cross join lateral (
+           select case jsonb_typeof(event_id.event_data)
+                    when 'object' then event_id.event_data ->> wanted.key
+                    when 'string' then substring(
+                      event_id.event_data #>> '{}' from format('"%s"\s*:\s*"([^"]*)"', wanted.key)
+                    )
+                  end as id
+         ) named
+   where named.id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+   order by wanted.number
+   limit 1;
+$function$;
+revoke all on function public.event_id(jsonb,text[]) from public, anon, authenticated, service_role;
+grant execute on function public.event_id(jsonb,text[]) to service_role;
+
 CREATE OR REPLACE FUNCTION public.facts_query()
  RETURNS text
  LANGUAGE sql
@@ -4539,6 +4587,48 @@ end
 $function$;
 revoke all on function public.holds_worker_lease(text,uuid) from public, anon, authenticated, service_role;
 grant execute on function public.holds_worker_lease(text,uuid) to service_role;
+
+CREATE OR REPLACE FUNCTION public.known_of_event(event_data jsonb, entity_type text, entity_id uuid)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+AS $function$
+declare
+  request record;
+begin
+  select known.id, known.title, known.due_date, known.client_id, known.assigned_to into request
+    from public.requests known
+   where known.id = coalesce(
+           public.event_id(event_data, '{request_id}'),
+           case when entity_type in ('request', 'requests') then entity_id end
+         );
+  return jsonb_build_object(
+    'request', case
+      when request.id is not null then jsonb_build_object(
+        'id', request.id, 'title', request.title, 'due_date', request.due_date
+      )
+    end,
+    'client', (
+      select jsonb_build_object('name', client.name)
+        from public.clients client
+       where client.id = coalesce(public.event_id(event_data, '{client_id}'), request.client_id)
+    ),
+    'actor', public.person_of_event(
+      public.event_id(
+        event_data,
+        '{actor_id,changed_by,author_id,author,commented_by,uploaded_by,assigned_by,created_by,updated_by,user_id}'
+      )
+    ),
+    'assignee', public.person_of_event(
+      coalesce(public.event_id(event_data, '{assigned_to,assignee_id}'), request.assigned_to)
+    )
+  );
+end
+$function$;
+revoke all on function public.known_of_event(jsonb,text,uuid) from public, anon, authenticated, service_role;
+grant execute on function public.known_of_event(jsonb,text,uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION public.last_sync_log(connection_id uuid, sync_id uuid)
  RETURNS SETOF public.metric_sync_logs
@@ -5872,6 +5962,22 @@ AS $function$
 $function$;
 revoke all on function public.pause_app(text,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.pause_app(text,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.person_of_event(profile_id uuid)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select jsonb_build_object(
+           'name', nullif(concat_ws(' ', person.first_name, person.last_name), ''),
+           'slack_id', public.trim_invisible(person.slack_id)
+         )
+    from public.profiles person
+   where person.id = profile_id;
+$function$;
+revoke all on function public.person_of_event(uuid) from public, anon, authenticated, service_role;
+grant execute on function public.person_of_event(uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION public.plan_metric_syncs(concurrency integer, lease interval, longest interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb

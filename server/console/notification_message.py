@@ -12,7 +12,9 @@ from server.console.slack_message import message_html
 from server.console.slack_text import Names, mrkdwn
 from workers.errors import PermanentError
 from workers.notifications.event_data import parse_event_data
+from workers.notifications.plain_line import Wording
 from workers.notifications.rendering import Message, mark_repeat, render
+from workers.settings import Settings
 
 _LINE_LIMIT: Final = 160
 
@@ -27,11 +29,11 @@ class Shown:
     is_shortened: bool = False
 
 
-def shown_message(notification: Mapping[str, Any], *, is_repeat: bool) -> Shown:
+def shown_message(notification: Mapping[str, Any], wording: Wording, *, is_repeat: bool) -> Shown:
     """Of what console_notification returns; `is_repeat`: with the note that a copy may stand."""
     config = notification["config"] or {}
     try:
-        message = _rendered(config.get("template"), notification, config.get("event_type"))
+        message = _rendered(config.get("template"), notification, config.get("event_type"), wording)
     except PermanentError as error:
         return Shown(Markup(""), str(error))
     if is_repeat:
@@ -43,17 +45,30 @@ def shown_message(notification: Mapping[str, Any], *, is_repeat: bool) -> Shown:
     )
 
 
-def first_line(row: Mapping[str, Any], names: Names) -> str:
+def first_line(row: Mapping[str, Any], names: Names, wording: Wording) -> str:
     """The first line of a row of the list as plain text; empty where its data is not there."""
     try:
-        message = _rendered(row["template"], row, row["event_type"])
+        message = _rendered(row["template"], row, row["event_type"], wording)
     except PermanentError:
         return ""
     line = message.text.partition("\n")[0]
     return mrkdwn(line[:_LINE_LIMIT], names).striptags()
 
 
-def _rendered(template: str | None, row: Mapping[str, Any], event_type: str | None) -> Message:
+def wording_of(settings: Settings) -> Wording:
+    """As the worker has it."""
+    return Wording(settings.app_request_url, settings.notification_locale)
+
+
+def _rendered(
+    template: str | None, row: Mapping[str, Any], event_type: str | None, wording: Wording
+) -> Message:
     """Raises PermanentError where it cannot be rendered."""
     data = parse_event_data(row["event_data"])
-    return render(template, data, event_type=event_type or "notification")
+    return render(
+        template,
+        data,
+        event_type=event_type or "notification",
+        known=row["known"],
+        wording=wording,
+    )

@@ -1,6 +1,7 @@
 -- Notifications, part 6: what travels with a claim.
 --
 --   carried_value  event_data, at a size that fits
+--   known_of_event what the ids in it stand for
 --   carried_data   what deliveries are rendered from, bounded in bytes
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
@@ -46,25 +47,118 @@ begin
 end
 $$;
 
+-- The id under the first of these keys that has one; also of an object that was stored as its own
+-- text.
+create or replace function public.event_id(event_data jsonb, keys text[])
+returns uuid
+language sql
+immutable
+set search_path = ''
+as $$
+  select case
+           when named.id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then named.id::uuid
+         end
+    from unnest(keys) with ordinality wanted (key, number)
+   cross join lateral (
+           select case jsonb_typeof(event_id.event_data)
+                    when 'object' then event_id.event_data ->> wanted.key
+                    when 'string' then substring(
+                      event_id.event_data #>> '{}' from format('"%s"\s*:\s*"([^"]*)"', wanted.key)
+                    )
+                  end as id
+         ) named
+   where named.id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+   order by wanted.number
+   limit 1;
+$$;
+
+-- A person as messages name them, {name, slack_id}; null where there is no such profile.
+create or replace function public.person_of_event(profile_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+           'name', nullif(concat_ws(' ', person.first_name, person.last_name), ''),
+           'slack_id', public.trim_invisible(person.slack_id)
+         )
+    from public.profiles person
+   where person.id = profile_id;
+$$;
+
+-- What the ids of an event stand for: {request: {id, title, due_date}, client: {name}, actor,
+-- assignee: {name, slack_id}}, null each where it names none that exists. The request is the one of
+-- event_data.request_id, or the notification's own entity; the client and the assignee are the
+-- event's, or the request's.
+create or replace function public.known_of_event(
+  event_data jsonb,
+  entity_type text,
+  entity_id uuid
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+declare
+  request record;
+begin
+  select known.id, known.title, known.due_date, known.client_id, known.assigned_to into request
+    from public.requests known
+   where known.id = coalesce(
+           public.event_id(event_data, '{request_id}'),
+           case when entity_type in ('request', 'requests') then entity_id end
+         );
+  return jsonb_build_object(
+    'request', case
+      when request.id is not null then jsonb_build_object(
+        'id', request.id, 'title', request.title, 'due_date', request.due_date
+      )
+    end,
+    'client', (
+      select jsonb_build_object('name', client.name)
+        from public.clients client
+       where client.id = coalesce(public.event_id(event_data, '{client_id}'), request.client_id)
+    ),
+    'actor', public.person_of_event(
+      public.event_id(
+        event_data,
+        '{actor_id,changed_by,author_id,author,commented_by,uploaded_by,assigned_by,created_by,updated_by,user_id}'
+      )
+    ),
+    'assignee', public.person_of_event(
+      coalesce(public.event_id(event_data, '{assigned_to,assignee_id}'), request.assigned_to)
+    )
+  );
+end
+$$;
+
 -- What deliveries are rendered from, numbered in this order, until `byte_limit` is reached. As
 -- text, so that no number, depth or letter in one row can spoil an answer of many. One by one: what
 -- comes after the limit is not even read, whatever somebody queued.
 create or replace function public.carried_data(delivery_ids uuid[], byte_limit integer)
-returns table (number integer, id uuid, event_type text, template text, event_data text)
+returns table (
+  number integer, id uuid, event_type text, template text, event_data text, known jsonb
+)
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
   next record;
+  carried jsonb;
   bytes bigint := 0;
 begin
   for next in
-    select place.number, place.id, queued.event_type, queued.template, queued.event_data
+    select place.number, place.id, queued.event_type, queued.template, queued.event_data,
+           queued.entity_type, queued.entity_id
       from unnest(delivery_ids) with ordinality place (id, number)
      cross join lateral (
              -- a config that was deleted meanwhile leaves what is in doubt to be looked for
-             select coalesce(config.event_type, '') as event_type, config.template, held.event_data
+             select coalesce(config.event_type, '') as event_type, config.template,
+                    held.event_data, held.entity_type, held.entity_id
                from public.notification_deliveries delivery
                join public.notification_queue held on held.id = delivery.notification_id
                left join public.notification_config config on config.id = held.config_id
@@ -78,7 +172,9 @@ begin
     id := next.id;
     event_type := next.event_type;
     template := next.template;
-    event_data := public.carried_value(next.event_data)::text;
+    carried := public.carried_value(next.event_data);
+    event_data := carried::text;
+    known := public.known_of_event(carried, next.entity_type, next.entity_id);
     bytes := bytes + coalesce(octet_length(event_data), 0) + coalesce(octet_length(template), 0);
     return next;
   end loop;
@@ -91,6 +187,9 @@ declare
 begin
   foreach brought in array array[
     'carried_value(jsonb, integer, integer)',
+    'event_id(jsonb, text[])',
+    'person_of_event(uuid)',
+    'known_of_event(jsonb, text, uuid)',
     'carried_data(uuid[], integer)'
   ]
   loop

@@ -54,7 +54,7 @@ $$;
 -- something though this one did not. A delivery:
 --   {id, token, notification_id, destination, state, attempts, max_attempts, in_doubt,
 --    possible_duplicate, moved, lost_claims, error_code, post_id, parent_ts, event_type, template,
---    event_data (text), waited, first_attempt, last_attempt, looked_for, looked_down_to,
+--    event_data (text), known (known_of_event), waited, first_attempt, last_attempt, looked_for, looked_down_to,
 --    conversation_id, ready_in, idle_for}
 -- waited (since it was first due), looked_for, ready_in (the destination's own wait) and idle_for
 -- (since its last post) are seconds; first_attempt and last_attempt are in epoch seconds. `moved`:
@@ -234,6 +234,7 @@ begin
         'event_type', carried.event_type,
         'template', carried.template,
         'event_data', carried.event_data,
+        'known', carried.known,
         'waited', greatest(0, extract(epoch from as_of - delivery.due_at)),
         'first_attempt', extract(epoch from delivery.first_attempt_at),
         'last_attempt', extract(epoch from delivery.last_attempt_at),

@@ -51,6 +51,10 @@ as $$
                'event_data', case
                  when pg_column_size(queued.event_data) <= 8192 then queued.event_data::text
                end,
+               'known', public.known_of_event(
+                 case when pg_column_size(queued.event_data) <= 8192 then queued.event_data end,
+                 queued.entity_type, queued.entity_id
+               ),
                'deliveries', (
                  select coalesce(
                           jsonb_agg(

@@ -125,7 +125,7 @@ as $$
 $$;
 
 -- {rows: [{id, state, event_type, entity_type, created_at, next_attempt_at, processed_at, error,
---          template, event_data, deliveries: [{destination, state}]}],
+--          template, event_data, known, deliveries: [{destination, state}]}],
 --  names: {<id>: name}, next: {before, before_id}}: newest first, below `before` and `before_id`;
 -- `next` is null where there are no more. event_data is JSON as text, so that no number changes on
 -- its way; more than 8 kB of it is left out.

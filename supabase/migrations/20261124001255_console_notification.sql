@@ -39,7 +39,7 @@ as $$
   );
 $$;
 
--- What show_notification tells of one, its event_data as text, and {state, names, workspace, ahead}:
+-- What show_notification tells of one, its event_data as text, and {known, state, names, workspace, ahead}:
 -- names of those that it goes to or that its template or data mention, what all delivery stands
 -- still for, and how many stand before it at each destination, counted up to 1,000. Null where there
 -- is none of that id.
@@ -52,6 +52,7 @@ as $$
   select shown.told
          || jsonb_build_object(
               'event_data', shown.told ->> 'event_data',
+              'known', named.known,
               'state', public.console_notification_rows(array[console_notification.id])
                          -> 0 -> 'state',
               'names', public.console_slack_names(
@@ -65,6 +66,9 @@ as $$
                             '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
                           ) mentioned (id)
                     limit 100)
+                   union
+                  select named.known #>> array[person, 'slack_id']
+                    from unnest('{actor,assignee}'::text[]) person
                 )
               ),
               'workspace', (
@@ -93,7 +97,16 @@ as $$
                    and own.state in ('pending', 'unknown')
               )
             )
-    from (select public.show_notification(console_notification.id) as told) shown
+    -- offset 0: each is asked once, however often it is named above
+    from (select public.show_notification(console_notification.id) as told offset 0) shown
+   cross join lateral (
+           select public.known_of_event(
+                    shown.told -> 'event_data',
+                    shown.told ->> 'entity_type',
+                    (shown.told ->> 'entity_id')::uuid
+                  ) as known
+           offset 0
+         ) named
    where shown.told is not null;
 $$;
 

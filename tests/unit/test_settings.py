@@ -67,6 +67,14 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("GOOGLE_CLIENT_SECRET", "GOCSPX-\nhunter2", "a line break"),
         ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "cannot be seen"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
+        ("NOTIFICATION_LOCALE", "tlh", "one of: en-US, "),
+        ("APP_REQUEST_URL", "https://hunter2.example/r", "{id} once"),
+        ("APP_REQUEST_URL", "https://hunter2.example/{id}/{id}", "{id} once"),
+        ("APP_REQUEST_URL", "https://hunter2-{id}.example/", "its host before {id}"),
+        ("APP_REQUEST_URL", "javascript:hunter2/a/b/{id}", "https://"),
+        ("APP_REQUEST_URL", "http://hunter2.example/{id}", "must be https"),
+        ("APP_REQUEST_URL", "https://me@hunter2.example/{id}", "plain URL"),
+        ("APP_REQUEST_URL", "https://hunter2.example/{id}|x", "fits into a link"),
         ("METRICS_FIGURES", "conversions, hunter2", "these alone: conversions, "),
         ("META_CONVERSION_ACTIONS", "purchase, hunter2!", "action types"),
     ],
@@ -88,6 +96,15 @@ def test_a_list_is_read_however_it_is_written() -> None:
     )
     assert loaded.metrics_figures == ("conversions", "roas")
     assert loaded.meta_conversion_actions == ("lead",)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://app.example/requests/{id}", "https://app.example/#/r/{id}?x=1",
+     "http://localhost:5173/?request={id}&tab=files"],
+)  # fmt: skip
+def test_the_address_of_a_request_may_have_its_id_anywhere(url: str) -> None:
+    assert load_settings({**GOOD, "APP_REQUEST_URL": url}).app_request_url == url
 
 
 def test_what_is_set_to_nothing_is_not_set() -> None:

@@ -31,6 +31,11 @@ OPTIONAL_FIGURES: Final = (
     "conversions", "conversion_value", "cost_per_conversion", "roas", "link_clicks", "video_views",
     "frequency",
 )  # fmt: skip
+# What NOTIFICATION_LOCALE may be.
+LOCALE_NAMES: Final = (
+    "en-US", "en-GB", "de-DE", "fr-FR", "es-ES", "it-IT", "nl-NL", "pt-BR", "sv-SE", "da-DK",
+    "nb-NO", "pl-PL",
+)  # fmt: skip
 # Not a setting of any worker: the owner's password of the database is for the operator alone.
 DATABASE_URL: Final = "SUPABASE_DB_URL"
 _WHERE: Final = "the session pooler's connection string, from Connect on the project's page"
@@ -53,6 +58,18 @@ def _url(value: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a plain URL, without user, query or fragment")
     return value.rstrip("/")
+
+
+def _request_url(value: str) -> str:
+    if value.count("{id}") != 1:
+        raise ValueError("must have {id} once, where the request's id goes")
+    if re.search(r"[\s<>|\"`\\]", value) or len(value) > 1_000:
+        raise ValueError("is not a URL that fits into a link")
+    path = value.partition("{id}")[0].partition("#")[0].partition("?")[0]
+    if path.count("/") < 3:
+        raise ValueError("must name its host before {id}")
+    _url(path)
+    return value
 
 
 def _project_url(value: str) -> str:
@@ -222,6 +239,17 @@ class Settings:
         number(0, 900),
         "seconds for which a run that has drained the queue goes on looking; 0 = it ends",
         default=0.0,
+    )
+    notification_locale: str = setting(
+        one_of(*LOCALE_NAMES),
+        "how numbers, money and dates are written where a config has no template",
+        default="en-US",
+    )
+    app_request_url: str | None = setting(
+        _request_url,
+        "where your app shows a request, with {id} for its id, such as "
+        "https://app.example.com/requests/{id}; messages link to it",
+        default=None,
     )
     meta_graph_url: str = setting(
         _url, "base URL of Meta's Graph API, without version", default="https://graph.facebook.com"

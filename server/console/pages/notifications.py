@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from server.console.notification_course import answer_in_words, delivery_step, next_steps
-from server.console.notification_message import first_line, shown_message
+from server.console.notification_message import first_line, shown_message, wording_of
 from server.console.project import Project
 from server.console.rendering import page
 from workers.clock import utc_now
@@ -49,9 +49,9 @@ def show_list(request: Request) -> Response:
     if named is not None and project.call("console_notification", id=named) is not None:
         return RedirectResponse(f"{PATH}/{named}", 303)
     found = project.call("console_notifications", **_arguments(chosen), row_limit=PAGE_SIZE)
-    names = found["names"]
+    names, wording = found["names"], wording_of(project.settings)
     for row in found["rows"]:
-        row["line"] = first_line(row, names)
+        row["line"] = first_line(row, names, wording)
     filters = {name: value for name, value in chosen.items() if name not in _PLACE}
     context = {
         "rows": found["rows"],
@@ -84,7 +84,9 @@ def show(request: Request) -> Response:
         "one": notification,
         "config": notification["config"] or {},
         "message": shown_message(
-            notification, is_repeat=any(one["possible_duplicate"] for one in deliveries)
+            notification,
+            wording_of(project.settings),
+            is_repeat=any(one["possible_duplicate"] for one in deliveries),
         ),
         "steps": next_steps(notification, now, expires_after),
         "states": STATES,

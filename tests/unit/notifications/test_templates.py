@@ -330,8 +330,8 @@ STATUS = {
 @pytest.mark.parametrize(
     ("event_type", "event", "expected"),
     [
-        ("status_change", STATUS, "Status change: Spring launch (in_progress → needs_review)"),
-        ("status_change", {"status": "done"}, "Status change: (done)"),
+        ("status_change", STATUS, "Status change: Spring launch · In progress → Needs review"),
+        ("status_change", {"status": "done"}, "Status change: Done"),
         ("status_change", {"old_status": "a"}, "Status change"),
         ("comment_added", {"title": "A & B", "comment": "Hi\n<!here>"},
          "Comment added: A &amp; B — Hi &lt;!here&gt;"),

@@ -56,7 +56,8 @@ class Started:
 class Delivery:
     """One notification to one destination, claimed.
 
-    `event_data` is parsed; where that failed, `unreadable` says why. `moved`: it may have been
+    `event_data` is parsed; where that failed, `unreadable` says why. `known` is what its ids stand
+    for (see `named_by`). `moved`: it may have been
     posted to a destination to which its notification no longer goes. `looked_for` is None until it
     was looked for, and `looked_down_to` the message at which a look broke off. `ready_in` is the
     wait of its destination; `idle_for` the time since the destination's last post, None when there
@@ -80,6 +81,7 @@ class Delivery:
     event_type: str
     template: str | None
     event_data: object
+    known: Mapping[str, Any]
     unreadable: PermanentError | None
     waited: float
     first_attempt: float | None
@@ -205,6 +207,7 @@ def _read_delivery(row: Mapping[str, Any]) -> Delivery:
         event_type=row["event_type"],
         template=row["template"],
         event_data=event_data,
+        known=row["known"],
         unreadable=unreadable,
         waited=_seconds(row["waited"]) or 0.0,
         first_attempt=_seconds(row["first_attempt"]),

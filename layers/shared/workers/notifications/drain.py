@@ -22,6 +22,7 @@ from workers.notifications.claimer import Claimer
 from workers.notifications.doorbell import Doorbell
 from workers.notifications.in_flight import LONGEST_WAIT, InFlight
 from workers.notifications.jobs import Pool
+from workers.notifications.plain_line import Wording
 from workers.notifications.poster import Poster
 from workers.notifications.probes import Probes
 from workers.notifications.recorder import DRAINER_LEASE, Recorder
@@ -158,7 +159,8 @@ class Drain:
             report=report, jobs=calls, now=now,
         )  # fmt: skip
         poster = Poster(
-            slack=self._slack, unverifiable=settings.notification_unverifiable, cutoff=cutoff,
+            slack=self._slack, unverifiable=settings.notification_unverifiable,
+            wording=Wording(settings.app_request_url, settings.notification_locale), cutoff=cutoff,
             jitter=self._jitter, in_flight=in_flight, recorder=recorder, throttle=throttle,
             report=report, jobs=posts, clock=self._clock,
         )  # fmt: skip

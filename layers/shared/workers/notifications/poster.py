@@ -12,6 +12,7 @@ from workers.notifications.failures import Failure, LookFailure, failure_of, loo
 from workers.notifications.in_flight import LONGEST_WAIT, ChannelQueue, InFlight, Post
 from workers.notifications.jobs import Jobs
 from workers.notifications.outcomes import SETTLING_TIME, Outcome, outcome_of
+from workers.notifications.plain_line import PLAIN_WORDING, Wording
 from workers.notifications.posting import Attempt, Look, attempt_post, look_for
 from workers.notifications.recorder import Recorder
 from workers.notifications.report import Report
@@ -32,6 +33,7 @@ class Poster:
         *,
         slack: Slack,
         unverifiable: str,
+        wording: Wording = PLAIN_WORDING,
         cutoff: float,
         jitter: Callable[[], float],
         in_flight: InFlight,
@@ -44,6 +46,7 @@ class Poster:
         """No call is started at `cutoff` or later. `unverifiable` is the setting of that name."""
         self._slack = slack
         self._unverifiable = unverifiable
+        self._wording = wording
         self._cutoff = cutoff
         self._jitter = jitter
         self._in_flight = in_flight
@@ -106,7 +109,7 @@ class Poster:
         self._under_way += 1
         self._jobs.submit(
             lambda: attempt_post(
-                self._slack, post, conversation, self._clock.now, self._last_start()
+                self._slack, post, conversation, self._clock.now, self._last_start(), self._wording
             ),
             lambda attempt: self._tried(queue, post, attempt),
             lambda error: self._gave_up(queue, error),

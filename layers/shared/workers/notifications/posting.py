@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from workers.errors import CannotLookError, DestinationError, PermanentError, WorkerError
 from workers.notifications.in_flight import Post
+from workers.notifications.plain_line import PLAIN_WORDING, Wording
 from workers.notifications.rendering import Message, mark_repeat, plain_message, render
 from workers.notifications.slack import Posted, Slack
 from workers.notifications.slack_codes import POST, CodeClass, classify, is_visible_in_info
@@ -49,13 +50,14 @@ def attempt_post(
     conversation_id: str | None,
     now: Callable[[], float],
     start_before: float,
+    wording: Wording = PLAIN_WORDING,
 ) -> Attempt:
     """Render and post, starting nothing at `start_before` or later by the clock `now`.
 
     Never raises a WorkerError; what it does not know goes through.
     """
     try:
-        message = _rendered(post)
+        message = _rendered(post, wording)
     except PermanentError as error:
         return Attempt(now(), error=error)
     channel = conversation_id or post.destination
@@ -93,13 +95,19 @@ def _try_forms(
                 raise
 
 
-def _rendered(post: Post) -> Message:
+def _rendered(post: Post, wording: Wording) -> Message:
     """Raises PermanentError for what cannot be read or shown: that ends this one alone."""
     delivery = post.first
     if delivery.unreadable is not None:
         raise delivery.unreadable
     try:
-        message = render(delivery.template, delivery.event_data, event_type=delivery.event_type)
+        message = render(
+            delivery.template,
+            delivery.event_data,
+            event_type=delivery.event_type,
+            known=delivery.known,
+            wording=wording,
+        )
     except Exception as error:
         logger.exception(
             "A notification could not be rendered",

@@ -9,11 +9,10 @@ pure and takes linear time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from workers.notifications.event_data import as_text, unquoted
 from workers.notifications.mrkdwn import (
@@ -28,6 +27,8 @@ from workers.notifications.mrkdwn import (
     shorten_value,
     units,
 )
+from workers.notifications.plain_line import PLAIN_WORDING, Wording, named_by, plain_line
+from workers.notifications.times import epoch
 
 # A section's text: https://docs.slack.dev/reference/block-kit/blocks/section-block
 SECTION_LIMIT: Final = 3_000
@@ -42,7 +43,6 @@ BODY_LIMIT: Final = TOTAL_LIMIT - 300
 VALUE_LIMIT: Final = 2_000
 # A link or mention is never split, so it has to fit into a section with room to spare.
 TOKEN_LIMIT: Final = 2_000
-FIELD_LIMIT: Final = 300
 
 SHORTENED: Final = "\n… (message shortened)"
 REPEAT_NOTE: Final = "(This may be a repeat: Slack did not confirm an earlier copy.)"
@@ -93,10 +93,6 @@ _TARGETS: Final = (
     ("!", _NOTHING),
     ("", _ADDRESS),
 )
-_EPOCH = re.compile(r"(\d{1,16})(?:\.\d*)?", re.ASCII)
-# Seconds have fewer digits for some thousand years; what has more is in milliseconds.
-_SECONDS_LIMIT: Final = 100_000_000_000
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 # Where markup without a value stood, until the blank beside it goes too. `clean` sees to it that
 # no text holds this character.
@@ -104,17 +100,6 @@ _GONE: Final = "\0"
 _BLANK_BESIDE = re.compile(r"[ \t]\0(?=[\s.,;:!?)\]]|\Z)|(?:(?<=\n)|\A)\0[ \t]?|\0")
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _BACKTICK_LOOKALIKE: Final = "\u02cb"
-
-_SUBJECT_KEYS: Final = (
-    "request_title",
-    "title",
-    "name",
-    "asset_name",
-    "file_name",
-    "task_title",
-    "client_name",
-)
-_NOTE_KEYS: Final = ("message", "comment", "comment_text", "content", "text", "description")
 
 
 @dataclass(frozen=True)
@@ -133,20 +118,32 @@ class Message:
     shortened: bool = False
 
 
-def render(template: str | None, event_data: object, *, event_type: str) -> Message:
-    """Fill the template's `{{key}}` and `{{path.to.key}}` placeholders with the event's values.
+def render(
+    template: str | None,
+    event_data: object,
+    *,
+    event_type: str,
+    known: Mapping[str, Any] = MappingProxyType({}),
+    wording: Wording = PLAIN_WORDING,
+) -> Message:
+    """Fill the template's `{{key}}` and `{{path.to.key}}` placeholders with the event's values,
+    and where it has none with what `known` names (see `named_by`).
 
     Any JSON value will do as `event_data`, best as `parse_event_data` reads it; only an object,
     or a string that holds one as JSON, has keys. A template that is missing or renders to
-    nothing visible gives one line made of the event type and known fields. Raises nothing.
+    nothing visible gives one line of what the event knows. Raises nothing.
     """
-    values = _Values(unquoted(event_data))
+    data = unquoted(event_data)
+    own = data if isinstance(data, dict) else {}
+    named = named_by(known, own, wording)
+    values = _Values(own, named)
     # Some more than fits, to see whether what is cut was formatted up to a mark behind it.
     filled = _first(_pieces(clean(template or ""), values), 2 * BODY_LIMIT)
     whole = _BLANK_BESIDE.sub("", filled)
     body = shorten(whole, BODY_LIMIT, SHORTENED)
     if not is_visible(body.removesuffix(SHORTENED)):
-        whole = body = _plain_line(event_type, values.data)
+        whole = plain_line(event_type, own, named, wording)
+        body = shorten(whole, BODY_LIMIT, SHORTENED)
     parts = list(sections(body, SECTION_LIMIT))
     text = shorten(body.strip(), TEXT_LIMIT, ELLIPSIS)
     return Message(
@@ -190,21 +187,20 @@ def _block(text: str) -> dict[str, object]:
 
 @dataclass
 class _Values:
-    """The event's values as text, each converted once."""
+    """The event's values as text, each converted once; `named` are those of its ids."""
 
-    event_data: object
+    data: Mapping[str, Any]
+    named: Mapping[str, Any]
     unknown: dict[str, None] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
     _texts: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def data(self) -> dict[str, object]:
-        return self.event_data if isinstance(self.event_data, dict) else {}
-
     def get(self, path: str) -> str | None:
         """The value's text, not yet escaped; None (and a note of it) for an unknown key."""
         if path not in self._texts:
-            value = self._find(path)
+            value = _find(path, self.data)
+            if value is _UNKNOWN:
+                value = _find(path, self.named)
             if value is _UNKNOWN:
                 self.unknown[path] = None
                 return None
@@ -214,20 +210,21 @@ class _Values:
                 self.cut.add(path)
         return self._texts[path]
 
-    def _find(self, path: str) -> object:
-        """What stands at the key, or else at the path through objects and lists."""
-        if path in self.data:
-            return self.data[path]
-        found: object = self.data
-        for step in path.split("."):
-            found = unquoted(found)
-            if isinstance(found, dict) and step in found:
-                found = found[step]
-            elif isinstance(found, list) and _INDEX.fullmatch(step) and int(step) < len(found):
-                found = found[int(step)]
-            else:
-                return _UNKNOWN
-        return found
+
+def _find(path: str, data: Mapping[str, Any]) -> object:
+    """What stands at the key, or else at the path through objects and lists."""
+    if path in data:
+        return data[path]
+    found: object = data
+    for step in path.split("."):
+        found = unquoted(found)
+        if isinstance(found, dict) and step in found:
+            found = found[step]
+        elif isinstance(found, list) and _INDEX.fullmatch(step) and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return _UNKNOWN
+    return found
 
 
 _UNKNOWN: Final = object()
@@ -435,7 +432,7 @@ def _target(template: str, values: _Values) -> str | None:
             return None
         if value is None:
             continue
-        completion = _epoch(value) if done == _DATE_PREFIX else value
+        completion = epoch(value) if done == _DATE_PREFIX else value
         if completion is None or key in values.cut or not _may_follow(done, completion, pattern):
             return None
         done += escape(_URL_UNSAFE.sub(_percent, completion))
@@ -457,53 +454,3 @@ def _may_follow(before: str, value: str, pattern: re.Pattern[str]) -> bool:
 
 def _percent(unsafe: re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in unsafe[0].encode())
-
-
-def _epoch(text: str) -> str | None:
-    """A time in whole Unix seconds, which is all that Slack takes, of: seconds with a fraction,
-    JavaScript's milliseconds, an ISO 8601 time (UTC, if it names no zone) or date.
-
-    A date alone becomes noon in UTC, which is on that day nearly everywhere.
-    https://docs.slack.dev/messaging/formatting-message-text#date-formatting
-    """
-    text = text.strip()
-    if number := _EPOCH.fullmatch(text):
-        seconds = int(number[1])
-        return str(seconds if seconds < _SECONDS_LIMIT else seconds // 1_000)
-    try:
-        time = datetime.fromisoformat(f"{text}T12:00:00" if _DAY.fullmatch(text) else text)
-        seconds = int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())
-    except (OverflowError, ValueError):
-        return None
-    return str(seconds) if seconds >= 0 else None
-
-
-# --- what stands in for a template ---
-
-
-def _plain_line(event_type: str, data: dict[str, object]) -> str:
-    """`Status change: Spring launch (in_progress → needs_review)`, as far as it is known."""
-    words = _one_line(re.sub(r"[_.-]+", " ", event_type)) or "Notification"
-    subject = _first_field(data, _SUBJECT_KEYS)
-    old, new = (_first_field(data, (key,)) for key in ("old_status", "new_status"))
-    change = f"{old} → {new}" if old and new else new or _first_field(data, ("status",))
-    details = [subject, f"({change})" if change else ""]
-    known = " ".join(filter(None, details))
-    note = _first_field(data, _NOTE_KEYS)
-    line = escape(": ".join(filter(None, (words[0].upper() + words[1:], known))))
-    return f"{line}{' — ' if known else ': '}{escape(note)}" if note else line
-
-
-def _first_field(data: dict[str, object], keys: Iterable[str]) -> str:
-    for key in keys:
-        value = data.get(key)
-        known = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
-        if known and (text := _one_line(_as_text(value))):
-            return text
-    return ""
-
-
-def _one_line(text: str) -> str:
-    """The text on one line and short; empty if nothing of it is visible."""
-    line = shorten_value(" ".join(_CODE_FENCE.sub("`", clean(text)).split()), FIELD_LIMIT)
-    return line if is_visible(line) else ""
