@@ -111,6 +111,9 @@ create table public.metric_accounts (
   window_days integer,
   failures integer default 0 not null,
   not_before timestamp with time zone,
+  failing_since timestamp with time zone,
+  told_of text,
+  told_since timestamp with time zone,
   constraint metric_accounts_pkey PRIMARY KEY (platform, account_id),
   constraint metric_accounts_token_key UNIQUE (token)
 );
@@ -120,6 +123,8 @@ comment on column public.metric_accounts.connection_id is 'The connection that r
 comment on column public.metric_accounts.round_started_at is 'Start of the first of the syncs that together read the range; null after the last.';
 comment on column public.metric_accounts.whole_read_at is 'Start of the newest sync, or round of syncs, that read the whole look-back.';
 comment on column public.metric_accounts.window_days is 'How many days are read at once; learnt from the account''s size and speed.';
+comment on column public.metric_accounts.failing_since is 'Since when no sync has got anything done; null where the last one did.';
+comment on column public.metric_accounts.told_of is 'What of it people were told by a notification and is still so: failing, or unread_days.';
 alter table public.metric_accounts enable row level security;
 grant insert, select, update on public.metric_accounts to service_role;
 
@@ -158,6 +163,7 @@ create table public.metric_connection_states (
   parked_credentials text,
   parked_token text,
   worked_credentials text,
+  was_told boolean default false not null,
   constraint metric_connection_states_pkey PRIMARY KEY (connection_id)
 );
 CREATE INDEX metric_connection_states_token_idx ON public.metric_connection_states USING btree (parked_token);
@@ -165,6 +171,7 @@ comment on table public.metric_connection_states is 'Connections whose credentia
 comment on column public.metric_connection_states.parked_credentials is 'Digest of the credentials that were refused; the connection is tried again with others.';
 comment on column public.metric_connection_states.parked_token is 'Digest of the token among them: however many connections share it, it is told once.';
 comment on column public.metric_connection_states.worked_credentials is 'Digest of credentials that have worked: a first refusal of these is asked again.';
+comment on column public.metric_connection_states.was_told is 'Whether people are to hear, for all that share the token, when the last of them works again.';
 alter table public.metric_connection_states enable row level security;
 grant insert, select, update on public.metric_connection_states to service_role;
 
@@ -1602,11 +1609,27 @@ $function$;
 revoke all on function public.connect_account(text,text,jsonb,text,integer) from public, anon, authenticated, service_role;
 grant execute on function public.connect_account(text,text,jsonb,text,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.connection_worked(connection_id uuid, digest text)
+CREATE OR REPLACE FUNCTION public.connection_worked(connection_id uuid, digest text, as_of timestamp with time zone DEFAULT now())
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
+declare
+  parked public.metric_connection_states;
+  left_parked uuid;
+begin
+  select * into parked
+    from public.metric_connection_states state
+   where state.connection_id = connection_worked.connection_id
+     and (state.parked_at is not null or state.was_told);
+  if found then
+    -- of two that work at the same moment one is the last
+    perform pg_advisory_xact_lock(hashtextextended('park_connection', 0));
+    select * into parked
+      from public.metric_connection_states state
+     where state.connection_id = connection_worked.connection_id
+       for update;
+  end if;
   insert into public.metric_connection_states as state (connection_id, worked_credentials)
   select connection.id, connection_worked.digest
     from public.platform_connections connection
@@ -1616,12 +1639,35 @@ AS $function$
         parked_at = null,
         parked_reason = null,
         parked_credentials = null,
-        parked_token = null
+        parked_token = null,
+        was_told = false
     where state.parked_at is not null
+       or state.was_told
        or state.worked_credentials is distinct from excluded.worked_credentials;
+  if parked.was_told is not true then
+    return;
+  end if;
+  select state.connection_id into left_parked
+    from public.metric_connection_states state
+    join public.platform_connections connection on connection.id = state.connection_id
+   where state.parked_at is not null
+     and state.parked_token = parked.parked_token
+     and connection.is_active
+   order by state.connection_id
+   limit 1;
+  if found then
+    update public.metric_connection_states state
+       set was_told = true
+     where state.connection_id = left_parked;
+    return;
+  end if;
+  perform public.tell_of_sync(
+    parked.connection_id, 'recovered', 'refused', 'It works again.', parked.parked_at, 1, as_of
+  );
+end
 $function$;
-revoke all on function public.connection_worked(uuid,text) from public, anon, authenticated, service_role;
-grant execute on function public.connection_worked(uuid,text) to service_role;
+revoke all on function public.connection_worked(uuid,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.connection_worked(uuid,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_account(platform text, account_id text, since date, until date, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -4022,6 +4068,7 @@ AS $function$
 declare
   state public.metric_accounts;
   started timestamptz;
+  read_by uuid;
   is_backfill constant boolean := result ? 'backfill';
   is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
   failed constant boolean := result ->> 'status' = 'failed';
@@ -4042,7 +4089,7 @@ begin
          error_message = result ->> 'message',
          details = result -> 'details'
    where log.id = state.sync_id
-  returning log.start_time into started;
+  returning log.start_time, log.platform_connection_id into started, read_by;
 
   if is_backfill and is_done then
     update public.metric_backfills asked
@@ -4083,12 +4130,17 @@ begin
 
   perform public.pause_app(state.platform, result -> 'pause', as_of);
   perform public.connection_worked(
-    (result -> 'connection' ->> 'id')::uuid, result -> 'connection' ->> 'digest'
+    (result -> 'connection' ->> 'id')::uuid, result -> 'connection' ->> 'digest', as_of
   );
   perform public.park_connection(
             (parked ->> 'connection_id')::uuid, parked ->> 'digest', parked ->> 'reason', as_of
           )
      from jsonb_array_elements(coalesce(result -> 'parked', '[]')) parked;
+  if not is_backfill then
+    perform public.tell_of_account(
+      state, coalesce((result -> 'connection' ->> 'id')::uuid, read_by), result, as_of
+    );
+  end if;
   return true;
 end
 $function$;
@@ -5428,6 +5480,23 @@ $function$;
 revoke all on function public.metric_platform(text) from public, anon, authenticated, service_role;
 grant execute on function public.metric_platform(text) to service_role;
 
+CREATE OR REPLACE FUNCTION public.metric_platform_name(name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select case public.metric_platform(name)
+    when 'meta' then 'Meta'
+    when 'google_ads' then 'Google Ads'
+    when 'tiktok' then 'TikTok'
+    when 'linkedin' then 'LinkedIn'
+    else name
+  end;
+$function$;
+revoke all on function public.metric_platform_name(text) from public, anon, authenticated, service_role;
+grant execute on function public.metric_platform_name(text) to service_role;
+
 CREATE OR REPLACE FUNCTION public.moving_statements(due text, OUT moving text, OUT settling text)
  RETURNS record
  LANGUAGE plpgsql
@@ -5886,37 +5955,27 @@ begin
          )
     into is_known;
   insert into public.metric_connection_states as state
-    (connection_id, parked_at, parked_reason, parked_credentials, parked_token)
-  values (connection.id, as_of, park_connection.reason, park_connection.digest, token)
+    (connection_id, parked_at, parked_reason, parked_credentials, parked_token, was_told)
+  values (connection.id, as_of, park_connection.reason, park_connection.digest, token, not is_known)
   on conflict on constraint metric_connection_states_pkey do update
     set parked_at = excluded.parked_at,
         parked_reason = excluded.parked_reason,
         parked_credentials = excluded.parked_credentials,
-        parked_token = excluded.parked_token;
+        parked_token = excluded.parked_token,
+        was_told = state.was_told or excluded.was_told;
   if is_known then
     return;
   end if;
-  insert into public.notification_queue
-    (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
-  select config.id, connection.id, 'platform_connection',
-         jsonb_build_object(
-           'connection_id', connection.id,
-           'platform', connection.platform,
-           'account_id', connection.account_id,
-           'account_name', connection.account_name,
-           'connections', (
-             select count(*)
-               from public.platform_connections one
-              where one.id = connection.id
-                 or (one.is_active and public.token_digest(one.credentials) = token)
-           ),
-           'error', park_connection.reason
-         ),
-         as_of, as_of
-    from public.notification_config config
-   where config.entity_type = 'platform_connection'
-     and config.event_type = 'sync_failed'
-     and config.is_active;
+  perform public.tell_of_sync(
+    connection.id, 'failed', 'refused', park_connection.reason, as_of,
+    (
+      select count(*)
+        from public.platform_connections one
+       where one.id = connection.id
+          or (one.is_active and public.token_digest(one.credentials) = token)
+    ),
+    as_of
+  );
 end
 $function$;
 revoke all on function public.park_connection(uuid,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
@@ -8424,6 +8483,106 @@ end
 $function$;
 revoke all on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.tell_of_account(before public.metric_accounts, connection_id uuid, result jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  failed constant boolean := result ->> 'status' = 'failed';
+  refused constant boolean := coalesce(result -> 'parked', '[]') <> '[]';
+  is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
+  is_whole constant boolean := coalesce((result ->> 'is_whole')::boolean, false);
+  told constant text := (before).told_of;
+  since timestamptz;
+  problem text;
+begin
+  since := case
+    when failed and refused then (before).failing_since
+    when failed then coalesce((before).failing_since, (before).attempted_at, as_of)
+  end;
+  problem := case
+    when failed and not refused and since <= as_of - interval '1 day' then 'failing'
+    when result -> 'details' ->> 'code' = 'days_left_out' then 'unread_days'
+    when failed or not is_done then told
+    -- a sync of the last days alone says nothing of those before
+    when told = 'unread_days' and not is_whole then told
+  end;
+  update public.metric_accounts held
+     set failing_since = since,
+         told_of = problem,
+         told_since = case
+           when problem is null then null
+           when problem = told then held.told_since
+           else coalesce(since, as_of)
+         end
+   where held.platform = (before).platform and held.account_id = (before).account_id;
+  if problem is not distinct from told then
+    return;
+  end if;
+  perform public.tell_of_sync(
+    tell_of_account.connection_id,
+    case when problem is null then 'recovered' else 'failed' end,
+    coalesce(problem, told),
+    case when problem is null then 'It works again.' else result ->> 'message' end,
+    case when problem is null then (before).told_since else coalesce(since, as_of) end,
+    (
+      select count(*)
+        from public.metric_connections((before).platform, (before).account_id, as_of) way
+       where way.is_active
+    ),
+    as_of
+  );
+end
+$function$;
+revoke all on function public.tell_of_account(public.metric_accounts,uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.tell_of_account(public.metric_accounts,uuid,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.tell_of_sync(connection_id uuid, state text, problem text, reason text, failed_since timestamp with time zone, connections bigint, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  with listening as (
+    select config.id, config.event_type
+      from public.notification_config config
+     where config.entity_type = 'platform_connection'
+       and config.event_type in ('sync_failed', 'sync_recovered')
+       and config.is_active
+  )
+  insert into public.notification_queue
+    (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
+  select listening.id, connection.id, 'platform_connection',
+         jsonb_build_object(
+           'headline', case
+             when tell_of_sync.state = 'recovered' then 'Sync works again'
+             when problem = 'unread_days' then 'Sync incomplete'
+             else 'Sync failed'
+           end,
+           'state', tell_of_sync.state,
+           'problem', problem,
+           'error', reason,
+           'failed_since', failed_since,
+           'connection_id', connection.id,
+           'platform', connection.platform,
+           'platform_name', public.metric_platform_name(connection.platform),
+           'account_id', connection.account_id,
+           'account_name', connection.account_name,
+           'connections', tell_of_sync.connections
+         ),
+         as_of, as_of
+    from listening
+    join public.platform_connections connection on connection.id = tell_of_sync.connection_id
+   where listening.event_type = case
+           when tell_of_sync.state = 'recovered' and exists (
+                  select from listening other where other.event_type = 'sync_recovered'
+                ) then 'sync_recovered'
+           else 'sync_failed'
+         end;
+$function$;
+revoke all on function public.tell_of_sync(uuid,text,text,text,timestamp with time zone,bigint,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.tell_of_sync(uuid,text,text,text,timestamp with time zone,bigint,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.token_digest(credentials jsonb)
  RETURNS text

@@ -98,6 +98,9 @@ create table if not exists public.metric_accounts (
   window_days integer,
   failures integer not null default 0,
   not_before timestamptz,
+  failing_since timestamptz,
+  told_of text,
+  told_since timestamptz,
   primary key (platform, account_id)
 );
 
@@ -114,13 +117,19 @@ comment on column public.metric_accounts.whole_read_at is
 comment on column public.metric_accounts.window_days is
   'How many days are read at once; learnt from the account''s size and speed.';
 
+comment on column public.metric_accounts.failing_since is
+  'Since when no sync has got anything done; null where the last one did.';
+comment on column public.metric_accounts.told_of is
+  'What of it people were told by a notification and is still so: failing, or unread_days.';
+
 create table if not exists public.metric_connection_states (
   connection_id uuid primary key references public.platform_connections (id) on delete cascade,
   parked_at timestamptz,
   parked_reason text,
   parked_credentials text,
   parked_token text,
-  worked_credentials text
+  worked_credentials text,
+  was_told boolean not null default false
 );
 
 comment on table public.metric_connection_states is
@@ -129,6 +138,8 @@ comment on column public.metric_connection_states.parked_credentials is
   'Digest of the credentials that were refused; the connection is tried again with others.';
 comment on column public.metric_connection_states.parked_token is
   'Digest of the token among them: however many connections share it, it is told once.';
+comment on column public.metric_connection_states.was_told is
+  'Whether people are to hear, for all that share the token, when the last of them works again.';
 comment on column public.metric_connection_states.worked_credentials is
   'Digest of credentials that have worked: a first refusal of these is asked again.';
 

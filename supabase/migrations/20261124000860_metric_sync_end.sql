@@ -75,6 +75,7 @@ as $$
 declare
   state public.metric_accounts;
   started timestamptz;
+  read_by uuid;
   is_backfill constant boolean := result ? 'backfill';
   is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
   failed constant boolean := result ->> 'status' = 'failed';
@@ -95,7 +96,7 @@ begin
          error_message = result ->> 'message',
          details = result -> 'details'
    where log.id = state.sync_id
-  returning log.start_time into started;
+  returning log.start_time, log.platform_connection_id into started, read_by;
 
   if is_backfill and is_done then
     update public.metric_backfills asked
@@ -136,12 +137,17 @@ begin
 
   perform public.pause_app(state.platform, result -> 'pause', as_of);
   perform public.connection_worked(
-    (result -> 'connection' ->> 'id')::uuid, result -> 'connection' ->> 'digest'
+    (result -> 'connection' ->> 'id')::uuid, result -> 'connection' ->> 'digest', as_of
   );
   perform public.park_connection(
             (parked ->> 'connection_id')::uuid, parked ->> 'digest', parked ->> 'reason', as_of
           )
      from jsonb_array_elements(coalesce(result -> 'parked', '[]')) parked;
+  if not is_backfill then
+    perform public.tell_of_account(
+      state, coalesce((result -> 'connection' ->> 'id')::uuid, read_by), result, as_of
+    );
+  end if;
   return true;
 end
 $$;
@@ -169,99 +175,6 @@ as $$
         reason = excluded.reason;
 $$;
 
--- These credentials (by their digest) have worked: nothing that stood against them stands.
-create or replace function public.connection_worked(connection_id uuid, digest text)
-returns void
-language sql
-set search_path = ''
-as $$
-  insert into public.metric_connection_states as state (connection_id, worked_credentials)
-  select connection.id, connection_worked.digest
-    from public.platform_connections connection
-   where connection.id = connection_worked.connection_id
-  on conflict on constraint metric_connection_states_pkey do update
-    set worked_credentials = excluded.worked_credentials,
-        parked_at = null,
-        parked_reason = null,
-        parked_credentials = null,
-        parked_token = null
-    where state.parked_at is not null
-       or state.worked_credentials is distinct from excluded.worked_credentials;
-$$;
-
--- No plan includes the connection until its credentials are others than the refused ones, which
--- they may be by now. Says so through every active notification_config for
--- (platform_connection, sync_failed): once for a token, however many connections share it.
-create or replace function public.park_connection(
-  connection_id uuid,
-  digest text,
-  reason text,
-  as_of timestamptz default now()
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-declare
-  connection public.platform_connections;
-  token text;
-  is_known boolean;
-begin
-  perform pg_advisory_xact_lock(hashtextextended('park_connection', 0));
-  select * into connection
-    from public.platform_connections one
-   where one.id = park_connection.connection_id;
-  if not found then
-    return;
-  end if;
-  -- which token it was can only be told of credentials that still stand
-  token := case
-    when public.credentials_digest(connection.credentials) = park_connection.digest
-      then public.token_digest(connection.credentials)
-  end;
-  select exists (
-           select from public.metric_connection_states state
-            where state.parked_at is not null
-              and (state.parked_token = token
-                   or (state.connection_id = connection.id
-                       and state.parked_credentials = park_connection.digest))
-         )
-    into is_known;
-  insert into public.metric_connection_states as state
-    (connection_id, parked_at, parked_reason, parked_credentials, parked_token)
-  values (connection.id, as_of, park_connection.reason, park_connection.digest, token)
-  on conflict on constraint metric_connection_states_pkey do update
-    set parked_at = excluded.parked_at,
-        parked_reason = excluded.parked_reason,
-        parked_credentials = excluded.parked_credentials,
-        parked_token = excluded.parked_token;
-  if is_known then
-    return;
-  end if;
-  insert into public.notification_queue
-    (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
-  select config.id, connection.id, 'platform_connection',
-         jsonb_build_object(
-           'connection_id', connection.id,
-           'platform', connection.platform,
-           'account_id', connection.account_id,
-           'account_name', connection.account_name,
-           'connections', (
-             select count(*)
-               from public.platform_connections one
-              where one.id = connection.id
-                 or (one.is_active and public.token_digest(one.credentials) = token)
-           ),
-           'error', park_connection.reason
-         ),
-         as_of, as_of
-    from public.notification_config config
-   where config.entity_type = 'platform_connection'
-     and config.event_type = 'sync_failed'
-     and config.is_active;
-end
-$$;
-
 do $$
 declare
   brought text;
@@ -270,9 +183,7 @@ begin
     'hold_account(uuid, interval, timestamptz)',
     'read_by_connection(uuid, uuid, interval, timestamptz)',
     'end_metric_sync(uuid, jsonb, timestamptz)',
-    'pause_app(text, jsonb, timestamptz)',
-    'connection_worked(uuid, text)',
-    'park_connection(uuid, text, text, timestamptz)'
+    'pause_app(text, jsonb, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -38,7 +38,7 @@ def test_refused_credentials_are_told_once_and_tried_again_when_changed(world: W
     )
     assert world.sync_all()[connection].status == "success"
     assert world.state(connection)["parked_at"] is None
-    assert len(world.rows("select 1 from notification_queue")) == 1
+    assert len(world.rows("select 1 from notification_queue")) == 2, "and that it works again"
 
 
 def test_credentials_that_come_during_a_refused_sync_are_not_parked(world: World) -> None:

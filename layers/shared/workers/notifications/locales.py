@@ -41,6 +41,11 @@ class Locale:
     negative_money: str = ""
 
 
+def is_number(written: str) -> bool:
+    """Whether it is a number that is written in a locale's form."""
+    return _PLAIN_NUMBER.fullmatch(written) is not None
+
+
 def number_text(written: str, locale: Locale) -> str:
     """A number, written as JSON does; one with an exponent or of more digits than anybody reads
     stays as it is."""
@@ -63,7 +68,7 @@ def money_text(written: str, currency: str, locale: Locale) -> str:
     these stays, for it is not ours to round."""
     digits = _MINOR_DIGITS.get(currency, 2)
     whole, _, fraction = written.partition(".")
-    if _PLAIN_NUMBER.fullmatch(written):
+    if is_number(written):
         fraction = fraction.ljust(digits, "0") if digits else fraction.rstrip("0")
         written = f"{whole}.{fraction}" if fraction else whole
     amount, sign = number_text(written, locale), locale.symbols.get(currency, currency)

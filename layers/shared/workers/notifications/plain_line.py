@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
@@ -21,6 +20,7 @@ from workers.notifications.locales import (
     LOCALES,
     Locale,
     date_text,
+    is_number,
     money_text,
     number_text,
     percent_text,
@@ -109,6 +109,31 @@ def plain_line(
     return f"{line}{' — ' if parts else ': '}{escape(note)}" if note else line
 
 
+# Ways to write a value, by the word that stands before its key in a placeholder.
+FORMS: Final = ("words", "number", "percent", "money", "date")
+
+
+def written_as(form: str, value: object, data: Mapping[str, Any], wording: Wording) -> object:
+    """A value in one of FORMS, as the plain line would write it; one of which there is no such
+    form stays as it is. Money is of `data`'s `currency`."""
+    if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
+        return value
+    locale, text = LOCALES[wording.locale], as_text(value)
+    currency = _first(data, ("currency",)).upper()
+    if form == "words":
+        return in_words(text) if isinstance(value, str) and _CODE_WORD.fullmatch(text) else text
+    if form == "date":
+        time = None if text.isdigit() else time_of(text.strip())
+        return date_text(time.date(), locale) if time else text
+    if not is_number(text):
+        return text
+    if form == "percent":
+        return percent_text(text, locale)
+    if form == "money" and _CURRENCY.fullmatch(currency):
+        return money_text(text, currency, locale)
+    return number_text(text, locale)
+
+
 def in_words(code: str) -> str:
     """`needs_review` as `Needs review`; what is no such code word stays as it is."""
     text = _one_line(code)
@@ -144,6 +169,9 @@ def _account(data: Mapping[str, Any]) -> str:
         return ""
     name, identity = (_first(data, (key,)) for key in _ACCOUNT_KEYS)
     account = f"{name} ({identity})" if name and identity else name or identity
+    connections = _first(data, ("connections",))
+    if connections not in ("", "1"):
+        account = f"{account}, {connections} connections"
     written = in_words(platform) if _CODE_WORD.fullmatch(platform) else platform
     return ": ".join(filter(None, (written, account)))
 
@@ -185,7 +213,7 @@ def _figures(data: Mapping[str, Any], locale: Locale) -> Iterator[str]:
 
 _SHOWN: Final = frozenset(
     (*_SUBJECT_KEYS, *_REQUEST_KEYS, *_CLIENT_KEYS, *_PLATFORM_KEYS, *_ACCOUNT_KEYS, *_NOTE_KEYS,
-     *_ACTOR_KEYS, "headline", "old_status", "new_status", "status")
+     *_ACTOR_KEYS, "headline", "connections", "old_status", "new_status", "status")
 )  # fmt: skip
 
 
@@ -206,7 +234,7 @@ def _time(text: str, locale: Locale) -> str:
     time = None if text.isdigit() else time_of(text)
     if time is None:
         return ""
-    day = date_text(date(time.year, time.month, time.day), locale)
+    day = date_text(time.date(), locale)
     seconds = epoch(text)
     if DAY.fullmatch(text) or seconds is None:
         return escape(day)

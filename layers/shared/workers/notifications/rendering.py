@@ -27,7 +27,14 @@ from workers.notifications.mrkdwn import (
     shorten_value,
     units,
 )
-from workers.notifications.plain_line import PLAIN_WORDING, Wording, named_by, plain_line
+from workers.notifications.plain_line import (
+    FORMS,
+    PLAIN_WORDING,
+    Wording,
+    named_by,
+    plain_line,
+    written_as,
+)
 from workers.notifications.times import epoch
 
 # A section's text: https://docs.slack.dev/reference/block-kit/blocks/section-block
@@ -136,7 +143,7 @@ def render(
     data = unquoted(event_data)
     own = data if isinstance(data, dict) else {}
     named = named_by(known, own, wording)
-    values = _Values(own, named)
+    values = _Values(own, named, wording)
     # Some more than fits, to see whether what is cut was formatted up to a mark behind it.
     filled = _first(_pieces(clean(template or ""), values), 2 * BODY_LIMIT)
     whole = _BLANK_BESIDE.sub("", filled)
@@ -191,6 +198,7 @@ class _Values:
 
     data: Mapping[str, Any]
     named: Mapping[str, Any]
+    wording: Wording
     unknown: dict[str, None] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
     _texts: dict[str, str] = field(default_factory=dict)
@@ -198,9 +206,7 @@ class _Values:
     def get(self, path: str) -> str | None:
         """The value's text, not yet escaped; None (and a note of it) for an unknown key."""
         if path not in self._texts:
-            value = _find(path, self.data)
-            if value is _UNKNOWN:
-                value = _find(path, self.named)
+            value = self._found(path)
             if value is _UNKNOWN:
                 self.unknown[path] = None
                 return None
@@ -209,6 +215,20 @@ class _Values:
             if text != whole:
                 self.cut.add(path)
         return self._texts[path]
+
+    def _found(self, path: str) -> object:
+        """What the event has there, else what its ids stand for, else one of these in a form:
+        `words.new_status`."""
+        value = self._named(path)
+        form, _, rest = path.partition(".")
+        if value is not _UNKNOWN or form not in FORMS:
+            return value
+        value = self._named(rest)
+        return value if value is _UNKNOWN else written_as(form, value, self.data, self.wording)
+
+    def _named(self, path: str) -> object:
+        value = _find(path, self.data)
+        return _find(path, self.named) if value is _UNKNOWN else value
 
 
 def _find(path: str, data: Mapping[str, Any]) -> object:
