@@ -1570,6 +1570,68 @@ $function$;
 revoke all on function public.complete_retention_policies(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.complete_retention_policies(uuid[],timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.config_templates()
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', config.id,
+               'entity_type', config.entity_type,
+               'event_type', config.event_type,
+               'template', left(config.template, 12000),
+               'events', coalesce(newest.events, 0),
+               'carried', coalesce(newest.carried, '{}')
+             )
+             order by config.created_at, config.id
+           ),
+           '[]'
+         )
+    from (
+      select *
+        from public.notification_config active
+       where coalesce(active.is_active, true)
+         and active.template ~ '\S'
+       limit 200
+    ) config
+    left join lateral (
+           select count(distinct sample.id) as events,
+                  jsonb_object_agg(key.path, key.type) filter (where key.path is not null)
+                    as carried
+             from unnest('{waiting,sent,dead}'::text[]) looked_at (state)
+            cross join lateral (
+                    select queued.id, public.carried_value(queued.event_data) as data
+                      from public.notification_queue queued
+                     where queued.config_id = config.id
+                       and (case
+                              when coalesce(is_processed, false) then coalesce(outcome, 'done')
+                              when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
+                              else 'waiting'
+                            end) = looked_at.state
+                       and jsonb_typeof(queued.event_data) = 'object'
+                     order by (coalesce(created_at, '-infinity'::timestamptz)) desc, id desc
+                     limit 5
+                  ) sample
+             left join lateral (
+                    select own.key as path, jsonb_typeof(own.value) as type
+                      from jsonb_each(sample.data) own
+                     union all
+                    select concat(own.key, '.', below.key), jsonb_typeof(below.value)
+                      from jsonb_each(sample.data) own
+                     cross join lateral jsonb_each(
+                             case jsonb_typeof(own.value) when 'object' then own.value else '{}' end
+                           ) below
+                  ) key on true
+         ) newest on true;
+$function$;
+revoke all on function public.config_templates() from public, anon, authenticated, service_role;
+grant execute on function public.config_templates() to service_role;
+
 CREATE OR REPLACE FUNCTION public.connect_account(platform text, account_id text, credentials jsonb, account_name text DEFAULT NULL::text, sync_frequency integer DEFAULT NULL::integer)
  RETURNS uuid
  LANGUAGE plpgsql

@@ -255,6 +255,70 @@ as $$
   );
 $$;
 
+-- The templates of active configs, and what their newest events carry:
+-- [{id, entity_type, event_type, template, events, carried: {<key>: <its JSON type>}}], where an
+-- object's keys stand below it as <key>.<key>. Of each config five events in each of three states
+-- are read; `events` says how many that were.
+create or replace function public.config_templates()
+returns jsonb
+language sql
+stable
+set search_path = ''
+set enable_seqscan = off
+set enable_sort = off
+as $$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', config.id,
+               'entity_type', config.entity_type,
+               'event_type', config.event_type,
+               'template', left(config.template, 12000),
+               'events', coalesce(newest.events, 0),
+               'carried', coalesce(newest.carried, '{}')
+             )
+             order by config.created_at, config.id
+           ),
+           '[]'
+         )
+    from (
+      select *
+        from public.notification_config active
+       where coalesce(active.is_active, true)
+         and active.template ~ '\S'
+       limit 200
+    ) config
+    left join lateral (
+           select count(distinct sample.id) as events,
+                  jsonb_object_agg(key.path, key.type) filter (where key.path is not null)
+                    as carried
+             from unnest('{waiting,sent,dead}'::text[]) looked_at (state)
+            cross join lateral (
+                    select queued.id, public.carried_value(queued.event_data) as data
+                      from public.notification_queue queued
+                     where queued.config_id = config.id
+                       and (case
+                              when coalesce(is_processed, false) then coalesce(outcome, 'done')
+                              when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
+                              else 'waiting'
+                            end) = looked_at.state
+                       and jsonb_typeof(queued.event_data) = 'object'
+                     order by (coalesce(created_at, '-infinity'::timestamptz)) desc, id desc
+                     limit 5
+                  ) sample
+             left join lateral (
+                    select own.key as path, jsonb_typeof(own.value) as type
+                      from jsonb_each(sample.data) own
+                     union all
+                    select concat(own.key, '.', below.key), jsonb_typeof(below.value)
+                      from jsonb_each(sample.data) own
+                     cross join lateral jsonb_each(
+                             case jsonb_typeof(own.value) when 'object' then own.value else '{}' end
+                           ) below
+                  ) key on true
+         ) newest on true;
+$$;
+
 -- What requests.metadata has under the mapping keys that no ad can match (`problem` is no_id), and
 -- numbers that JavaScript cannot hold exactly (rounded): {"count", "examples"}, twenty of these.
 create or replace function public.odd_ad_mappings(mapping_keys text[])
@@ -327,6 +391,7 @@ begin
     'table_access(text, text)',
     'views_of_column(text, text)',
     'doctor_report(timestamptz)',
+    'config_templates()',
     'odd_ad_mappings(text[])',
     'generated_rows(integer)'
   ]

@@ -178,3 +178,29 @@ def test_what_operators_ask_reads_no_more_where_more_has_expired(
             before = counted(agency, queue)
             agency.connection.execute(f"select {question}(%s)".encode(), (NOW,))
             assert counted(agency, queue) - before <= 2 * dead, each
+
+
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+def test_to_look_at_templates_reads_a_few_events_of_each(agency: Agency, statistics: str) -> None:
+    queue = ("notification_queue",)
+    agency.connection.execute("truncate notification_queue, notification_config cascade")
+    agency.connection.execute("alter table notification_queue set (autovacuum_enabled = false)")
+    config = agency.config("C0001", template="{{n}} {{client.name}}")
+    for each in (300, 900, 2_700):
+        agency.connection.execute(
+            "insert into notification_queue (config_id, entity_id, entity_type, event_data, "
+            "is_processed, outcome, created_at) select %s, gen_random_uuid(), 'task', "
+            """'{"n": 1, "client": {"name": "x"}}', n %% 3 > 0, 'sent', """
+            "%s - n * interval '1 minute' from generate_series(1, %s) n",
+            (config, NOW, each),
+        )
+        if statistics == "fresh":
+            agency.connection.execute("analyze")
+        with agency.connection.transaction():
+            before = counted(agency, queue)
+            row = agency.connection.execute("select config_templates() as found").fetchone()
+            assert counted(agency, queue) - before <= 30, each
+        assert row is not None
+        (found,) = row["found"]
+        assert (found["id"], found["events"]) == (config, 10)
+        assert found["carried"] == {"n": "number", "client": "object", "client.name": "string"}

@@ -238,6 +238,21 @@ def test_configs_that_lead_nowhere(examine: Examine, stack: LocalStack) -> None:
     assert failed(sections["Notification configs"]) == told, "a blank channel takes nothing"
 
 
+def test_templates_that_will_not_say_what_was_meant(examine: Examine, stack: LocalStack) -> None:
+    stack.connection.execute(
+        "update notification_config set template = "
+        "'**{{request_title}}** by {{author.name}} for {{client.name}}, {{words.new_status}}' "
+        "where event_type = 'status_change'"
+    )
+    _, sections = examine()
+    told = [one for one in sections["Notification configs"] if one["level"] == "warning"]
+    assert len(told) == 2
+    assert all("template of status_change (f0000000" in one["text"] for one in told)
+    assert "events carries {{author.name}}" in told[0]["text"]
+    assert "bold is *text*" in told[1]["text"]
+    assert "docs/messages.md" in told[0]["mend"]
+
+
 def test_what_stands_still_is_told_with_its_fix(examine: Examine, stack: LocalStack) -> None:
     stack.connection.execute(
         "insert into slack_workspace (stopped_at, stop_code, stop_reason) "

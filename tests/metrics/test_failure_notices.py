@@ -16,7 +16,8 @@ from workers.notifications.rendering import render
 REFUSED = {"access_token": "EAALOCALofYesterday000001"}
 GOOD = {"access_token": SECRETS[0], "app_secret": SECRETS[1]}
 BAD_DAY = TODAY - timedelta(days=10)
-DOWN = graph_error(1, 99, "An unknown error occurred", status=500, **INSIGHTS)
+PATH = INSIGHTS["path"]
+DOWN = graph_error(1, 99, "An unknown error occurred", status=500, path=PATH, times=None)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +86,7 @@ def test_of_connections_that_share_a_token_the_last_one_tells_that_all_work(worl
 
 def test_what_was_released_by_command_is_told_when_it_works(world: World) -> None:
     connection = account(world)
-    world.meta.faults.add(token_expired(**INSIGHTS))
+    world.meta.faults.add(token_expired(path=PATH, times=None))
     assert world.sync_all()[connection].is_parked
     world.meta.faults.clear()
     world.rows("select release_connections(%s, %s)", connection, world.now)

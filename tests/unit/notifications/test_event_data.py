@@ -136,7 +136,7 @@ def test_an_object_in_a_string_is_read(text: str | None, expected: object) -> No
 
 def test_a_template_reads_an_object_in_a_string() -> None:
     assert shown("{{title}} {{cost}}", STRINGIFIED) == "T 3"
-    assert shown(None, STRINGIFIED) == "Status change: T"
+    assert shown(None, STRINGIFIED) == "Status change: T · Cost: 3"
     assert unquoted(NumberLiteral("12")) == "12"
 
 

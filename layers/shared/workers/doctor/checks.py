@@ -25,6 +25,7 @@ from workers.doctor.database_checks import (
 from workers.doctor.platform_checks import check_connections, check_mappings
 from workers.doctor.sections import Section, of_error
 from workers.doctor.slack_checks import check_slack, post_test
+from workers.doctor.template_checks import check_templates
 from workers.errors import ConfigurationError, WorkerError
 from workers.findings import Finding, failed, ok, warning
 from workers.notifications.slack import Slack
@@ -77,7 +78,11 @@ def examine(
         return
     yield _section(
         "Notification configs",
-        lambda: [*check_parked(report["parked"]), *check_configs(report["configs"])],
+        lambda: [
+            *check_parked(report["parked"]),
+            *check_configs(report["configs"]),
+            *check_templates(tools.database.call("config_templates")),
+        ],
     )
     yield _section(
         "Ad platforms",

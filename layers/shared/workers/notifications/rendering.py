@@ -65,7 +65,7 @@ _PART = re.compile(
     rf"{_OPENING}(?P<marked>{_KEY}){_CLOSING}(?(inner)(?P=inner)|)(?P=outer)(?!`)"
     rf"|{_OPENING}(?P<key>{_KEY}){_CLOSING}"
 )
-_PLACEHOLDER = re.compile(rf"{_OPENING}({_KEY}){_CLOSING}")
+PLACEHOLDER = re.compile(rf"{_OPENING}({_KEY}){_CLOSING}")
 _INDEX = re.compile(r"\d{1,6}", re.ASCII)
 _STRAY_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt);)")
 _CODE_FENCE = re.compile(r"`{3,}")
@@ -358,7 +358,7 @@ def _parts(template: str, values: _Values) -> Iterator[tuple[str, str | None, st
     """(author's text, value that follows it or None, key): no value at the end and where
     the key is unknown."""
     end = 0
-    for found in _PLACEHOLDER.finditer(template):
+    for found in PLACEHOLDER.finditer(template):
         value = values.get(found[1])
         yield template[end : found.start()], value, found[1]
         end = found.start() if value is None else found.end()
@@ -400,7 +400,7 @@ def _token(content: str, values: _Values) -> str:
 
     Where a value is missing, the label stands for it, or nothing does.
     """
-    if _PLACEHOLDER.search(content) is None:
+    if PLACEHOLDER.search(content) is None:
         live = f"<{content}>"
         is_live = _MARKUP.match(content) and units(live) <= TOKEN_LIMIT
         return live if is_live else f"&lt;{_authored(content)}&gt;"
