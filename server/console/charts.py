@@ -39,6 +39,7 @@ _SVG = Markup(
     '<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
     'data-chart="{title}" data-unit="{unit}"><title>{label}</title>{body}</svg>'
 )
+_FIGURE = Markup('<figure class="card"><figcaption>{}</figcaption>{}</figure>')
 _LINE = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"></line>')
 _TEXT = Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>')
 _BAR = Markup(
@@ -109,6 +110,13 @@ def svg(chart: Chart) -> Markup:
         unit=chart.unit,
         body=_NOTHING.join(body),
     )
+
+
+def figure(chart: Chart) -> Markup:
+    """The chart with its title above it."""
+    is_told = chart.unit.lower() in chart.title.lower()
+    told = chart.title if is_told else f"{chart.title}, {chart.unit}"
+    return _FIGURE.format(told, svg(chart))
 
 
 @dataclass(frozen=True)
