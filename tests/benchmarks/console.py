@@ -34,7 +34,7 @@ FIRST_VISIT_BYTES = 200_000
 # Of a page, and of each of its questions.
 VISITS = 20
 # What is loaded without its indexes, which are built afterwards.
-LARGEST = ("ad_metrics", "performance_metrics")
+LARGEST = ("notification_queue", "notification_deliveries", "ad_metrics", "performance_metrics")
 _NOTE = (
     "Console: server and database on this machine, no latency added; a page's 95th percentile of "
     f"{VISITS} visits; a question's of as many, straight from the database, the slowest of the "

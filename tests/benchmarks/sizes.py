@@ -57,7 +57,7 @@ FULL = Sizes(
     beside=True,
     console=Amounts(
         notifications=1_000_000, channels=50, runs=50_000, requests=5_000, accounts=300, ads=92,
-        days=365, charted=40, unnamed=200, activity=100_000,
+        days=365, charted=31, unnamed=200, activity=100_000,
     ),  # 10,074,000 rows of the ledger
 )  # fmt: skip
 
