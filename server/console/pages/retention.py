@@ -28,7 +28,7 @@ NAME: Final = "Retention"
 # Days that a chart and a page of the archive have.
 DAYS: Final = 31
 # Rows of one day that are counted: it may be more than that.
-MOST: Final = 1_000
+MOST: Final = 400
 # What the steps of a table take, by whether it is by the policy's shorter time.
 _KINDS: Final[Mapping[tuple[str, bool], str]] = MappingProxyType(
     {
