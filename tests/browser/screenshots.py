@@ -19,7 +19,7 @@ from server.console.serving import ConsoleServer
 from tests.browser.chromium import Visit, chromium, found, visit
 
 FOLDER = ROOT / "docs" / "screenshots"
-DESK = {"width": 1100, "height": 760}
+DESK = {"width": 1240, "height": 900}
 PHONE = {"width": 400, "height": 760}
 
 
@@ -84,7 +84,10 @@ def picture(seen: Visit, shot: Shot) -> None:
     seen.page.set_viewport_size(shot.size)  # type: ignore[arg-type]
     seen.go(shot.path)
     file: Path = FOLDER / f"{shot.name}.png"
-    seen.page.screenshot(path=file)
+    # no more of it than there is
+    height = seen.page.evaluate("Math.ceil(document.body.getBoundingClientRect().height)")
+    clip = {"x": 0, "y": 0, **shot.size, "height": min(height, shot.size["height"])}
+    seen.page.screenshot(path=file, clip=clip)  # type: ignore[arg-type]
     sys.stdout.write(f"{file.relative_to(ROOT)}: {file.stat().st_size:,} bytes\n")
 
 
