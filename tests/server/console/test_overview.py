@@ -101,6 +101,7 @@ def test_what_stands_still_is_shown_with_its_reason(console: Console) -> None:
     assert re.search(r"2 hours ago</time>", page)
     assert page.index("The token was revoked") < page.index("C0HOSTILE"), "what stops all is first"
     assert "DestinationsParked" in raised(page)
+    assert 'href="/notifications?channel=C0HOSTILE"' in page
 
 
 def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
@@ -125,6 +126,19 @@ def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
     assert f'href="/runs/{newest}" rel="next"' in page
     assert f'href="/runs/{oldest}" rel="prev"' in page
     assert "RetentionFailed" in raised(console.page("/"))
+
+
+def test_a_syncs_run_leads_to_its_account(console: Console) -> None:
+    row = console.connection.execute(
+        "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, counts) values "
+        "('connection_sync', now(), now(), 'partial', false, "
+        """'{"platform": "meta", "account_id": "12&3", "code": null, "pages": 3}') returning id"""
+    ).fetchone()
+    assert row is not None
+    page = console.page(f"/runs/{row[0]}")
+    assert 'href="/metrics/account?platform=meta&amp;id=12%263"' in page
+    assert "read a part; the next sync goes on" in page
+    assert "meta 12&amp;3: partial" in console.page("/")
 
 
 def test_a_page_that_is_not_there_says_so(console: Console) -> None:
