@@ -17,9 +17,7 @@ from server.settings import ServerSettings
 from workers.settings import Settings, read_dotenv
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {
-    path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*") if path.is_file()
-}
+FILES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*") if path.is_file()}
 PICTURES = {file for file in FILES if file.endswith(".png")}
 PAGES = sorted(FILES - PICTURES)
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *PAGES]
