@@ -377,7 +377,7 @@ CREATE INDEX notification_deliveries_claimed_idx ON public.notification_deliveri
 CREATE INDEX notification_deliveries_config_idx ON public.notification_deliveries USING btree (config_id, destination) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
 CREATE INDEX notification_deliveries_delayed_idx ON public.notification_deliveries USING btree (next_attempt_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (next_attempt_at IS NOT NULL));
 CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries USING btree (error_code, settled_at DESC) WHERE (state = ANY (ARRAY['dead'::text, 'expired'::text]));
-CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id);
+CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id) WHERE (queued_at >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
 CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
 comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
@@ -428,7 +428,7 @@ CASE
     WHEN COALESCE(is_processed, false) THEN COALESCE(outcome, 'done'::text)
     WHEN (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)) THEN 'dead'::text
     ELSE 'waiting'::text
-END), COALESCE(created_at, '-infinity'::timestamp with time zone), id);
+END), COALESCE(created_at, '-infinity'::timestamp with time zone), id) WHERE (COALESCE(created_at, '-infinity'::timestamp with time zone) >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_queue_dead_idx ON public.notification_queue USING btree (id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)));
 CREATE INDEX notification_queue_delivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE (is_processed AND (COALESCE(outcome, ''::text) <> ALL (ARRAY['dead'::text, 'expired'::text])));
 CREATE INDEX notification_queue_ended_idx ON public.notification_queue USING btree (created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
@@ -438,7 +438,7 @@ CASE
     WHEN COALESCE(is_processed, false) THEN COALESCE(outcome, 'done'::text)
     WHEN (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)) THEN 'dead'::text
     ELSE 'waiting'::text
-END), COALESCE(created_at, '-infinity'::timestamp with time zone), id);
+END), COALESCE(created_at, '-infinity'::timestamp with time zone), id) WHERE (COALESCE(created_at, '-infinity'::timestamp with time zone) >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_queue_undelivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE ((outcome = ANY (ARRAY['dead'::text, 'expired'::text])) OR ((NOT COALESCE(is_processed, false)) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))));
 CREATE INDEX notification_queue_unrouted_idx ON public.notification_queue USING btree (COALESCE(next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)) AND (routed_at IS NULL));
 CREATE INDEX notification_queue_waiting_idx ON public.notification_queue USING btree (created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
@@ -2583,6 +2583,8 @@ AS $function$
                                 else 'waiting'
                               end = %L
                           %s
+                          and coalesce(queued.created_at, '-infinity'::timestamptz)
+                              >= '-infinity'::timestamptz
                           and coalesce(queued.created_at, '-infinity'::timestamptz) >= $1
                           and (coalesce(queued.created_at, '-infinity'::timestamptz), queued.id)
                               < ($2, $3)
@@ -2607,6 +2609,7 @@ AS $function$
                        from public.notification_deliveries delivery
                       where delivery.destination = %L
                         and delivery.state = %L
+                        and delivery.queued_at >= '-infinity'::timestamptz
                         and delivery.queued_at >= $1
                         and (delivery.queued_at, delivery.notification_id) < ($2, $3)
                       order by 3 desc, 1 desc
