@@ -34,13 +34,10 @@ from workers.settings import load_settings
 PAGE_SECONDS = 0.3
 SQL_SECONDS = 0.025
 FIRST_VISIT_BYTES = 200_000
-# Of a page, and of each of its questions.
-VISITS = 20
 # What is loaded without its indexes, which are built afterwards.
 LARGEST = ("notification_queue", "notification_deliveries", "ad_metrics", "performance_metrics")
 _NOTE = (
-    "Console: server and database on this machine, no latency added; a page's 95th percentile of "
-    f"{VISITS} visits. Of its questions the slowest, straight from the database: the median of its "
+    "Console: server and database on this machine, no latency added; a page's 95th percentile. Of its questions the slowest, straight from the database: the median of its "
     "times on a processor, where Linux tells them, so that other work on the machine does not "
     "count (all is in memory). Bytes are those of a page with styles and scripts, uncompressed."
 )
@@ -77,7 +74,7 @@ def console(progress: Progress, sizes: Sizes) -> list[Figure]:
             largest = 0
             for path in _paths(connection):
                 progress(path)
-                measured, size = _page(client, database, connection, path)
+                measured, size = _page(client, database, connection, path, sizes.visits)
                 figures += measured
                 largest = max(largest, size)
     return [*figures, _first_visit(largest)]
@@ -143,7 +140,11 @@ def _paths(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def _page(
-    client: httpx.Client, database: Recorded, connection: psycopg.Connection[Any], path: str
+    client: httpx.Client,
+    database: Recorded,
+    connection: psycopg.Connection[Any],
+    path: str,
+    count: int,
 ) -> tuple[list[Figure], int]:
     """Its figures, and the bytes of a first visit to it."""
     database.calls.clear()
@@ -151,9 +152,11 @@ def _page(
     if first.status_code != 200:
         raise RuntimeError(f"{path}: {first.status_code} {first.text[:500]}")
     calls = list(database.calls)
-    visits = _times(lambda: client.get(path))
+    visits = _times(count, lambda: client.get(path))
     took = visits[math.ceil(len(visits) * 0.95) - 1]
-    asked = {function: _asked(connection, function, arguments) for function, arguments in calls}
+    asked = {
+        function: _asked(count, connection, function, arguments) for function, arguments in calls
+    }
     slowest = max(asked, key=lambda name: asked[name], default=None)
     name = re.sub(r"[0-9a-f]{8}-[-0-9a-f]{27}", "ID", re.sub("after=.*", "after=...", path))
     figures = [
@@ -188,7 +191,7 @@ def _first_visit(size: int) -> Figure:
 
 
 def _asked(
-    connection: psycopg.Connection[Any], function: str, arguments: Mapping[str, Any]
+    count: int, connection: psycopg.Connection[Any], function: str, arguments: Mapping[str, Any]
 ) -> float:
     """How long the database works for the answer."""
     given = sql.SQL(", ").join(
@@ -202,17 +205,20 @@ def _asked(
         return int(spent.read_text().split()[0]) / 1e9
 
     took = _times(
+        count,
         lambda: connection.execute(query, values).fetchone(),
         clock if os.access(spent, os.R_OK) else time.perf_counter,
     )
     return statistics.median(took)
 
 
-def _times(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """In order, of VISITS times after one that warms up, by that clock."""
+def _times(
+    count: int, work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
+    """In order, of so many times after one that warms up, by that clock."""
     work()
     took: list[float] = []
-    for _ in range(VISITS):
+    for _ in range(count):
         begun = clock()
         work()
         took.append(clock() - begun)
