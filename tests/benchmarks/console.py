@@ -37,9 +37,10 @@ FIRST_VISIT_BYTES = 200_000
 # What is loaded without its indexes, which are built afterwards.
 LARGEST = ("notification_queue", "notification_deliveries", "ad_metrics", "performance_metrics")
 _NOTE = (
-    "Console: server and database on this machine, no latency added; a page's 95th percentile. Of its questions the slowest, straight from the database: the median of its "
-    "times on a processor, where Linux tells them, so that other work on the machine does not "
-    "count (all is in memory). Bytes are those of a page with styles and scripts, uncompressed."
+    "Console: server and database on this machine, no latency added; a page's 95th percentile. Of "
+    "its questions the slowest, straight from the database: the median of its times on a processor, "
+    "where Linux tells them, so that other work on the machine does not count (all is in memory). "
+    "Bytes are those of a page with styles and scripts, uncompressed."
 )
 
 # A function of the database with its arguments.
@@ -154,22 +155,18 @@ def _page(
     calls = list(database.calls)
     visits = _times(count, lambda: client.get(path))
     took = visits[math.ceil(len(visits) * 0.95) - 1]
-    asked = {
-        function: _asked(count, connection, function, arguments) for function, arguments in calls
-    }
-    slowest = max(asked, key=lambda name: asked[name], default=None)
+    asked = [(_asked(count, connection, *call), call[0]) for call in calls]
     name = re.sub(r"[0-9a-f]{8}-[-0-9a-f]{27}", "ID", re.sub("after=.*", "after=...", path))
     figures = [
         Figure(f"console {name}", took * 1000, "ms",
                target=f"at most {PAGE_SECONDS * 1000:.0f} ms", met=took <= PAGE_SECONDS,
                note=_NOTE),
+        *(
+            Figure(f"  {function}", spent * 1000, "ms",
+                   target=f"at most {SQL_SECONDS * 1000:.0f} ms", met=spent <= SQL_SECONDS)
+            for spent, function in sorted(asked)[-1:]
+        ),
     ]  # fmt: skip
-    if slowest is not None:
-        figures.append(
-            Figure(f"  {slowest}", asked[slowest] * 1000, "ms",
-                   target=f"at most {SQL_SECONDS * 1000:.0f} ms",
-                   met=asked[slowest] <= SQL_SECONDS)
-        )  # fmt: skip
     return figures, len(first.content) + sum(_sizes(client, first.text))
 
 
