@@ -38,9 +38,9 @@ FIRST_VISIT_BYTES = 200_000
 LARGEST = ("notification_queue", "notification_deliveries", "ad_metrics", "performance_metrics")
 _NOTE = (
     "Console: server and database on this machine, no latency added; a page's 95th percentile. Of "
-    "its questions the slowest, straight from the database: the median of its times on a processor, "
-    "where Linux tells them, so that other work on the machine does not count (all is in memory). "
-    "Bytes are those of a page with styles and scripts, uncompressed."
+    "its questions the slowest, straight from the database: the median of its times on a "
+    "processor, where Linux tells them, so that other work on the machine does not count (all is "
+    "in memory). Bytes are those of a page with styles and scripts, uncompressed."
 )
 
 # A function of the database with its arguments.
