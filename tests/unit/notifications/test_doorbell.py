@@ -1,3 +1,5 @@
+"""Whoever answers hears each ring, and nobody else does."""
+
 from __future__ import annotations
 
 from workers.notifications.doorbell import Doorbell
