@@ -37,9 +37,9 @@ create table public.ad_metrics (
   sync_id uuid not null,
   constraint ad_metrics_pkey PRIMARY KEY (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
-CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (platform, ad_group_id, date);
-CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (platform, ad_id, date);
-CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (platform, campaign_id, date);
+CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (ad_group_id, platform, date);
+CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (ad_id, platform, date);
+CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (campaign_id, platform, date);
 CREATE INDEX ad_metrics_date_idx ON public.ad_metrics USING brin (date);
 comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only what a request names, or once named, is kept.';
 comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
@@ -129,10 +129,9 @@ create table public.metric_ad_links (
   level text not null,
   id text not null,
   is_current boolean default true not null,
-  constraint metric_ad_links_pkey PRIMARY KEY (platform, request_id, level, id)
+  constraint metric_ad_links_pkey PRIMARY KEY (request_id, platform, level, id)
 );
-CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (platform, level, id);
-CREATE INDEX metric_ad_links_request_idx ON public.metric_ad_links USING btree (request_id);
+CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (id, level, platform);
 comment on table public.metric_ad_links is 'What requests.metadata names: a row for each id of an ad, an ad group, an asset group or a campaign, which stands for all of its ads.';
 comment on column public.metric_ad_links.is_current is 'False once the request names it no more; deleted when its figures reflect that.';
 alter table public.metric_ad_links enable row level security;
@@ -3569,6 +3568,8 @@ begin
              updated_at = $5
         from differing
        where differing.id = figure.id
+         -- by their keys, and not by reading the dashboard's whole table
+         and figure.id = any (array(select id from differing where id is not null))
       returning 1
     ),
     -- what the ledger no longer supports, and what an older worker left on the same keys
