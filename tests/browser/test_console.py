@@ -151,7 +151,8 @@ def skip(console: Console, notification: str) -> int:
 def bars(page: Page, title: str) -> dict[tuple[str, str], Decimal]:
     """What a chart of that title shows: by day and series."""
     found = page.locator(f"svg[data-chart='{title}'] rect").evaluate_all(
-        "bars => bars.map(bar => [bar.dataset.day, bar.parentNode.dataset.series, bar.dataset.value])"
+        "bars => bars.map(({dataset, parentNode}) => "
+        "[dataset.day, parentNode.dataset.series, dataset.value])"
     )
     return {(day, series): Decimal(value) for day, series, value in found}
 
