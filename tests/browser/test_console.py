@@ -96,7 +96,7 @@ def test_filters_and_links_work_without_scripts(browser: Browser, console: Conso
     with visit(browser, console.url, java_script_enabled=False) as made:
         made.sign_in(console.sign_in_url())
         page = made.page
-        page.get_by_role("link", name="Notifications", exact=True).click()
+        page.locator("nav").get_by_role("link", name="Notifications").click()
         rows = page.locator("table.notifications tbody tr")
         expect(rows).to_have_count(sql(console, "select count(*) from notification_queue")[0][0])
         page.get_by_label("State").select_option("sent")
@@ -151,7 +151,8 @@ def skip(console: Console, notification: str) -> int:
 def bars(page: Page, title: str) -> dict[tuple[str, str], Decimal]:
     """What a chart of that title shows: by day and series."""
     found = page.locator(f"svg[data-chart='{title}'] rect").evaluate_all(
-        "bars => bars.map(bar => [bar.dataset.day, bar.dataset.series, bar.dataset.value])"
+        "bars => bars.map(({dataset, parentNode}) => "
+        "[dataset.day, parentNode.dataset.series, dataset.value])"
     )
     return {(day, series): Decimal(value) for day, series, value in found}
 
