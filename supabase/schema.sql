@@ -2649,7 +2649,13 @@ AS $function$
                array['notifications', 'metrics_sync', 'connection_sync', 'retention']
              ) known (name)
     ),
-    'sent', public.console_sent(as_of - sent_since),
+    'under_way', (
+      select coalesce(jsonb_agg(lease.name), '[]')
+        from public.worker_leases lease
+       where lease.expires_at > as_of
+         and lease.holder <> '00000000-0000-0000-0000-000000000000'
+    ),
+    'sent', public.console_sent(as_of - sent_since, 10000),
     'delayed', (
       select count(*)
         from (
@@ -3032,32 +3038,43 @@ $function$;
 revoke all on function public.console_runs(text,integer) from public, anon, authenticated, service_role;
 grant execute on function public.console_runs(text,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.console_sent(since timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.console_sent(since timestamp with time zone, row_limit integer)
  RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(
-           jsonb_agg(jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute), '[]'
-         )
-    from (
-      select date_trunc('minute', run.ended_at) as minute,
-             sum((run.counts ->> 'sent')::integer) as sent
-        from (
-          select latest.ended_at, latest.counts
-            from public.worker_runs latest
-           where latest.worker = 'notifications' and latest.ended_at >= since
-           order by latest.ended_at desc
-           limit 1000
-        ) run
-       where jsonb_typeof(run.counts -> 'sent') = 'number'
-       group by 1
-      having sum((run.counts ->> 'sent')::integer) > 0
-    ) minutes;
+  with ended as materialized (
+    select greatest(queued.created_at, queued.processed_at) as at, queued.outcome
+      from public.notification_queue queued
+     -- word for word the predicate and the key of notification_queue_delivered_idx
+     where queued.is_processed and coalesce(queued.outcome, '') not in ('dead', 'expired')
+       and greatest(queued.created_at, queued.processed_at) >= since
+     order by greatest(queued.created_at, queued.processed_at) desc
+     limit row_limit
+  ),
+  minutes as (
+    select date_trunc('minute', ended.at) as minute, count(*) as sent
+      from ended
+     -- an earlier worker beside this one tells no outcome
+     where coalesce(ended.outcome, 'sent') = 'sent'
+     group by 1
+  )
+  select jsonb_build_object(
+           'minutes', (
+             select coalesce(
+                      jsonb_agg(
+                        jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute
+                      ),
+                      '[]'
+                    )
+               from minutes
+           ),
+           'is_whole', (select count(*) < row_limit from ended)
+         );
 $function$;
-revoke all on function public.console_sent(timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.console_sent(timestamp with time zone) to service_role;
+revoke all on function public.console_sent(timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_sent(timestamp with time zone,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_signs(as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb

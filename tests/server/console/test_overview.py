@@ -75,6 +75,32 @@ def test_what_ran_and_what_waits_is_shown(console: Console) -> None:
     assert re.search(rf'<th scope="row">sent</th><td class="wide">{sent}</td>', page)
 
 
+def test_what_a_run_sends_shows_before_it_ends(console: Console) -> None:
+    console.connection.execute(
+        "update notification_queue set is_processed = true, created_at = now() - interval '1 day', "
+        "processed_at = now() - n * interval '61 seconds', outcome = case when n % 2 = 0 then 'skipped' when n > 5 then null else "
+        "'sent' end from (select id, row_number() over (order by id) as n from notification_queue) "
+        "numbered where numbered.id = notification_queue.id"
+    )
+    console.connection.execute(
+        "insert into worker_leases (name, holder, renewed_at, expires_at) values "
+        "('notifications', gen_random_uuid(), now(), now() + interval '30 seconds'), "
+        "('retention', '00000000-0000-0000-0000-000000000000', now(), now() + interval '1 hour') "
+        "on conflict (name) do update "
+        "set holder = excluded.holder, expires_at = excluded.expires_at"
+    )
+    page = console.page("/")
+    bars = dict(re.findall(r'data-minute="([^"]+)" data-value="(\d+)"', page))
+    rows = console.connection.execute(
+        "select to_char(date_trunc('minute', processed_at) at time zone 'UTC', "
+        """'YYYY-MM-DD"T"HH24:MI:SS"Z"'), count(*)::text from notification_queue """
+        "where outcome is distinct from 'skipped' group by 1"
+    ).fetchall()
+    assert bars == dict(rows)
+    assert page.count("a run is under way") == 2, "of the notifications: their card and alarm"
+    assert "NotificationsMissing" not in raised(page)
+
+
 def test_the_live_part_comes_alone_to_who_asks_for_it(console: Console) -> None:
     part = console.get("/", hx_request="true", hx_target="div#live").text
     assert "<html" not in part
