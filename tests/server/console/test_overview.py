@@ -77,10 +77,17 @@ def test_what_ran_and_what_waits_is_shown(console: Console) -> None:
 
 def test_what_a_run_sends_shows_before_it_ends(console: Console) -> None:
     console.connection.execute(
-        "update notification_queue set is_processed = true, created_at = now() - interval '1 day', "
-        "processed_at = now() - n * interval '61 seconds', outcome = case when n % 2 = 0 then 'skipped' when n > 5 then null else "
-        "'sent' end from (select id, row_number() over (order by id) as n from notification_queue) "
-        "numbered where numbered.id = notification_queue.id"
+        """
+        update notification_queue
+           set is_processed = true,
+               created_at = now() - interval '1 day',
+               processed_at = now() - n * interval '61 seconds',
+               outcome = case when n % 2 = 0 then 'skipped' when n <= 5 then 'sent' end
+          from (
+            select id, row_number() over (order by id) as n from notification_queue
+          ) numbered
+         where numbered.id = notification_queue.id
+        """
     )
     console.connection.execute(
         "insert into worker_leases (name, holder, renewed_at, expires_at) values "
