@@ -86,10 +86,10 @@ test: install ## Run the tests
 
 test-long: install ## Try many more orders of events and kills, and larger accounts, than test does
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 OUTAGE_EACH=50 REFUSED_ROWS=4000 RETENTION_ROWS=200000 \
-	  LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
+	  SERVED_EVERY_DAY=1 LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
 	  tests/notifications/test_state_machine.py tests/notifications/test_crashes.py \
 	  tests/notifications/test_long_outage.py tests/retention/test_retention.py \
-	  tests/metrics/test_large_account.py $(ARGS)
+	  tests/metrics/test_large_account.py tests/server/test_promises.py $(ARGS)
 	LARGE_ACCOUNT_ADS=50000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
 	  tests/metrics/test_large_account.py -k meta $(ARGS)
 

@@ -14,6 +14,7 @@ from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import
 
 from server.endpoints import Answer, Endpoints, as_json, as_metrics
 from server.listening import Listener
+from server.on_demand import OnDemand
 from server.prometheus import PrometheusMetrics
 from server.runs import Runs
 from server.schedules import read_schedule
@@ -72,6 +73,7 @@ class Serving:
             {"/health": self._health, "/live": self._live, "/metrics": self._scrape},
         )
         self._console = _console(known.console_port) if with_console else None
+        self._on_demand = OnDemand(self._look, self._runs.clock)
         self._listener: Listener | None = None
         if known.database_url is not None and "notifications" in workers:
             self._listener = Listener(
@@ -88,6 +90,7 @@ class Serving:
             self._schedule(worker)
         self._scheduler.start()
         if self._listener is not None:
+            self._on_demand.start()
             self._listener.start()
         if "retention" in self._workers:
             self._make_up_for_retention()
@@ -160,17 +163,18 @@ class Serving:
             self._later(1, "retention", _RETENTION_AGAIN)
 
     def _ring(self) -> None:
-        """Something was queued: the run that lingers looks, and where none does one starts."""
-        if self._runs.doorbell.ring():
-            return
+        """Something was queued: the run that lingers looks, and where none does one is made."""
+        self._runs.doorbell.ring()
         try:
             lingers = settings().notification_linger_seconds > 0
         except ConfigurationError:
             return
         if not lingers:
-            self._scheduler.add_job(
-                self._run, args=["notifications"], id="rung", replace_existing=True
-            )
+            self._on_demand.ask()
+
+    def _look(self) -> bool:
+        summary = self._runs.run("notifications")
+        return summary is None or summary["outcome"] != "busy"
 
     # --- endpoints ---
 

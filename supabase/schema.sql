@@ -37,9 +37,9 @@ create table public.ad_metrics (
   sync_id uuid not null,
   constraint ad_metrics_pkey PRIMARY KEY (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
-CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (platform, ad_group_id, date);
-CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (platform, ad_id, date);
-CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (platform, campaign_id, date);
+CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (ad_group_id, platform, date);
+CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (ad_id, platform, date);
+CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (campaign_id, platform, date);
 CREATE INDEX ad_metrics_date_idx ON public.ad_metrics USING brin (date);
 comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only what a request names, or once named, is kept.';
 comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
@@ -134,10 +134,9 @@ create table public.metric_ad_links (
   level text not null,
   id text not null,
   is_current boolean default true not null,
-  constraint metric_ad_links_pkey PRIMARY KEY (platform, request_id, level, id)
+  constraint metric_ad_links_pkey PRIMARY KEY (request_id, platform, level, id)
 );
-CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (platform, level, id);
-CREATE INDEX metric_ad_links_request_idx ON public.metric_ad_links USING btree (request_id);
+CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (id, level, platform);
 comment on table public.metric_ad_links is 'What requests.metadata names: a row for each id of an ad, an ad group, an asset group or a campaign, which stands for all of its ads.';
 comment on column public.metric_ad_links.is_current is 'False once the request names it no more; deleted when its figures reflect that.';
 alter table public.metric_ad_links enable row level security;
@@ -384,7 +383,7 @@ CREATE INDEX notification_deliveries_claimed_idx ON public.notification_deliveri
 CREATE INDEX notification_deliveries_config_idx ON public.notification_deliveries USING btree (config_id, destination) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
 CREATE INDEX notification_deliveries_delayed_idx ON public.notification_deliveries USING btree (next_attempt_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (next_attempt_at IS NOT NULL));
 CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries USING btree (error_code, settled_at DESC) WHERE (state = ANY (ARRAY['dead'::text, 'expired'::text]));
-CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id);
+CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id) WHERE (queued_at >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
 CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
 comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
@@ -435,7 +434,7 @@ CASE
     WHEN COALESCE(is_processed, false) THEN COALESCE(outcome, 'done'::text)
     WHEN (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)) THEN 'dead'::text
     ELSE 'waiting'::text
-END), COALESCE(created_at, '-infinity'::timestamp with time zone), id);
+END), COALESCE(created_at, '-infinity'::timestamp with time zone), id) WHERE (COALESCE(created_at, '-infinity'::timestamp with time zone) >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_queue_dead_idx ON public.notification_queue USING btree (id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)));
 CREATE INDEX notification_queue_delivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE (is_processed AND (COALESCE(outcome, ''::text) <> ALL (ARRAY['dead'::text, 'expired'::text])));
 CREATE INDEX notification_queue_ended_idx ON public.notification_queue USING btree (created_at DESC NULLS LAST, id) WHERE (((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))) OR (outcome = 'expired'::text));
@@ -445,7 +444,7 @@ CASE
     WHEN COALESCE(is_processed, false) THEN COALESCE(outcome, 'done'::text)
     WHEN (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5)) THEN 'dead'::text
     ELSE 'waiting'::text
-END), COALESCE(created_at, '-infinity'::timestamp with time zone), id);
+END), COALESCE(created_at, '-infinity'::timestamp with time zone), id) WHERE (COALESCE(created_at, '-infinity'::timestamp with time zone) >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_queue_undelivered_idx ON public.notification_queue USING btree (GREATEST(created_at, processed_at)) WHERE ((outcome = ANY (ARRAY['dead'::text, 'expired'::text])) OR ((NOT COALESCE(is_processed, false)) AND (COALESCE(attempts, 0) >= COALESCE(max_attempts, 5))));
 CREATE INDEX notification_queue_unrouted_idx ON public.notification_queue USING btree (COALESCE(next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)) AND (routed_at IS NULL));
 CREATE INDEX notification_queue_waiting_idx ON public.notification_queue USING btree (created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
@@ -2201,7 +2200,7 @@ declare
   before constant timestamptz := coalesce((after ->> 'created_at')::timestamptz, 'infinity');
   before_id constant uuid
     := coalesce((after ->> 'id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  found_ids uuid[];
+  named uuid[];
 begin
   if wanted is null then
     return query
@@ -2213,15 +2212,12 @@ begin
        limit row_limit;
     return;
   end if;
-  found_ids := array(
-    select newest.id
-      from (
-        select one.id, one.title
-          from public.requests one
-         order by coalesce(one.created_at, '-infinity'::timestamptz) desc, one.id desc
-         limit 10000
-      ) newest
-     where strpos(lower(newest.title), lower(wanted)) > 0 or newest.id::text = lower(wanted)
+  named := array(
+    select own.id
+      from public.requests own
+     where own.id = case
+             when wanted ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then wanted::uuid
+           end
     union
     select link.request_id
       from unnest(platforms) platform (name)
@@ -2237,12 +2233,30 @@ begin
           ) link
   );
   return query
-    select request.*
-      from public.requests request
-     where request.id = any (found_ids)
-       and (coalesce(request.created_at, '-infinity'::timestamptz), request.id)
-           < (before, before_id)
-     order by coalesce(request.created_at, '-infinity'::timestamptz) desc, request.id desc
+    select (found.request).*
+      from (
+        (
+          select newest.request
+            from (
+              select one as request
+                from public.requests one
+               order by coalesce(one.created_at, '-infinity'::timestamptz) desc, one.id desc
+               limit 10000
+            ) newest
+           where (coalesce((newest.request).created_at, '-infinity'::timestamptz),
+                  (newest.request).id) < (before, before_id)
+             and strpos(lower((newest.request).title), lower(wanted)) > 0
+             and (newest.request).id <> all (named)
+           limit row_limit
+        )
+        union all
+        select one
+          from public.requests one
+         where one.id = any (named)
+           and (coalesce(one.created_at, '-infinity'::timestamptz), one.id) < (before, before_id)
+      ) found
+     order by coalesce((found.request).created_at, '-infinity'::timestamptz) desc,
+              (found.request).id desc
      limit row_limit;
 end
 $function$;
@@ -2626,23 +2640,15 @@ begin
     $page$
     select array_agg(shown.id), array_agg(shown.at)
       from (
-      select place.id, place.at
-        from (select * from (%s) every order by at desc, id desc limit $4) place
-       where ($5 is null or place.config_id = any ($5))
-         and ($6 is null
-              or (
-                   select strpos(
-                            lower(
-                              concat_ws(
-                                ' ', queued.entity_id, queued.event_data, queued.last_error
-                              ) collate "C"
-                            ),
-                            $6
-                          ) > 0
-                     from public.notification_queue queued
-                    where queued.id = place.id
-                 ))
-       limit $7
+        select found.id, found.at
+          from (%s) found
+         where ($5 is null or found.config_id = any ($5))
+           and ($6 is null
+                or strpos(lower(found.event_data::text collate "C"), $6) > 0
+                or strpos(lower(found.last_error collate "C"), $7) > 0
+                or strpos(found.entity_id::text, $7) > 0)
+         order by found.at desc, found.id desc
+         limit $8
       ) shown
     $page$,
     public.console_notifications_query(states, configs, destination)
@@ -2661,7 +2667,8 @@ begin
         end,
         case when destination is not null then configs end,
         -- as it stands in JSON, without the quotes
-        lower(btrim(to_jsonb(search)::text, '"') collate "C"),
+        lower(left(substr(to_jsonb(search)::text, 2), -1) collate "C"),
+        lower(search collate "C"),
         row_limit + 1;
 
   rows := public.console_notification_rows(found[:row_limit]);
@@ -2692,48 +2699,58 @@ CREATE OR REPLACE FUNCTION public.console_notifications_query(states text[], con
 AS $function$
   select case
            when destination is null
-             then string_agg(
-               format(
-                 $of_state$
-                 (select queued.id, queued.config_id,
-                         coalesce(queued.created_at, '-infinity'::timestamptz) as at
-                    from public.notification_queue queued
-                   where case
-                           when coalesce(is_processed, false) then coalesce(outcome, 'done')
-                           when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
-                           else 'waiting'
-                         end = %L
-                     %s
-                     and coalesce(queued.created_at, '-infinity'::timestamptz) >= $1
-                     and (coalesce(queued.created_at, '-infinity'::timestamptz), queued.id)
-                         < ($2, $3)
-                   order by 3 desc, 1 desc
-                   limit $4)
-                 $of_state$,
-                 one.state,
-                 case when one.config_id is not null
-                   then format('and queued.config_id = %L', one.config_id)
-                 end
-               ),
-               ' union all '
-             )
-           else string_agg(
-             format(
-               $of_place$
-               (select delivery.notification_id as id, delivery.config_id,
-                       delivery.queued_at as at
-                  from public.notification_deliveries delivery
-                 where delivery.destination = %L
-                   and delivery.state = %L
-                   and delivery.queued_at >= $1
-                   and (delivery.queued_at, delivery.notification_id) < ($2, $3)
-                 order by 3 desc, 1 desc
-                 limit $4)
-               $of_place$,
-               destination, one.state
-             ),
-             ' union all '
-           )
+             then 'select * from ('
+               || string_agg(
+                    format(
+                      $of_state$
+                      (select queued.id, queued.config_id,
+                              coalesce(queued.created_at, '-infinity'::timestamptz) as at,
+                              queued.entity_id, queued.event_data, queued.last_error
+                         from public.notification_queue queued
+                        where case
+                                when coalesce(is_processed, false) then coalesce(outcome, 'done')
+                                when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
+                                else 'waiting'
+                              end = %L
+                          %s
+                          and coalesce(queued.created_at, '-infinity'::timestamptz)
+                              >= '-infinity'::timestamptz
+                          and coalesce(queued.created_at, '-infinity'::timestamptz) >= $1
+                          and (coalesce(queued.created_at, '-infinity'::timestamptz), queued.id)
+                              < ($2, $3)
+                        order by 3 desc, 1 desc
+                        limit $4)
+                      $of_state$,
+                      one.state,
+                      case when one.config_id is not null
+                        then format('and queued.config_id = %L', one.config_id)
+                      end
+                    ),
+                    ' union all '
+                  )
+               || ') every order by at desc, id desc limit $4'
+           else 'select place.*, queued.entity_id, queued.event_data, queued.last_error from ('
+             || 'select * from ('
+             || string_agg(
+                  format(
+                    $of_place$
+                    (select delivery.notification_id as id, delivery.config_id,
+                            delivery.queued_at as at
+                       from public.notification_deliveries delivery
+                      where delivery.destination = %L
+                        and delivery.state = %L
+                        and delivery.queued_at >= '-infinity'::timestamptz
+                        and delivery.queued_at >= $1
+                        and (delivery.queued_at, delivery.notification_id) < ($2, $3)
+                      order by 3 desc, 1 desc
+                      limit $4)
+                    $of_place$,
+                    destination, one.state
+                  ),
+                  ' union all '
+                )
+             || ') every order by at desc, id desc limit $4) place '
+             || 'join public.notification_queue queued on queued.id = place.id'
          end
     from (
       select distinct chosen.state, own.config_id
@@ -2763,7 +2780,13 @@ AS $function$
                array['notifications', 'metrics_sync', 'connection_sync', 'retention']
              ) known (name)
     ),
-    'sent', public.console_sent(as_of - sent_since),
+    'under_way', (
+      select coalesce(jsonb_agg(lease.name), '[]')
+        from public.worker_leases lease
+       where lease.expires_at > as_of
+         and lease.holder <> '00000000-0000-0000-0000-000000000000'
+    ),
+    'sent', public.console_sent(as_of - sent_since, 10000),
     'delayed', (
       select count(*)
         from (
@@ -3146,32 +3169,43 @@ $function$;
 revoke all on function public.console_runs(text,integer) from public, anon, authenticated, service_role;
 grant execute on function public.console_runs(text,integer) to service_role;
 
-CREATE OR REPLACE FUNCTION public.console_sent(since timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.console_sent(since timestamp with time zone, row_limit integer)
  RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
 AS $function$
-  select coalesce(
-           jsonb_agg(jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute), '[]'
-         )
-    from (
-      select date_trunc('minute', run.ended_at) as minute,
-             sum((run.counts ->> 'sent')::integer) as sent
-        from (
-          select latest.ended_at, latest.counts
-            from public.worker_runs latest
-           where latest.worker = 'notifications' and latest.ended_at >= since
-           order by latest.ended_at desc
-           limit 1000
-        ) run
-       where jsonb_typeof(run.counts -> 'sent') = 'number'
-       group by 1
-      having sum((run.counts ->> 'sent')::integer) > 0
-    ) minutes;
+  with ended as materialized (
+    select greatest(queued.created_at, queued.processed_at) as at, queued.outcome
+      from public.notification_queue queued
+     -- word for word the predicate and the key of notification_queue_delivered_idx
+     where queued.is_processed and coalesce(queued.outcome, '') not in ('dead', 'expired')
+       and greatest(queued.created_at, queued.processed_at) >= since
+     order by greatest(queued.created_at, queued.processed_at) desc
+     limit row_limit
+  ),
+  minutes as (
+    select date_trunc('minute', ended.at) as minute, count(*) as sent
+      from ended
+     -- an earlier worker beside this one tells no outcome
+     where coalesce(ended.outcome, 'sent') = 'sent'
+     group by 1
+  )
+  select jsonb_build_object(
+           'minutes', (
+             select coalesce(
+                      jsonb_agg(
+                        jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute
+                      ),
+                      '[]'
+                    )
+               from minutes
+           ),
+           'is_whole', (select count(*) < row_limit from ended)
+         );
 $function$;
-revoke all on function public.console_sent(timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.console_sent(timestamp with time zone) to service_role;
+revoke all on function public.console_sent(timestamp with time zone,integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_sent(timestamp with time zone,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_signs(as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -3682,6 +3716,8 @@ begin
              updated_at = $5
         from differing
        where differing.id = figure.id
+         -- by their keys, and not by reading the dashboard's whole table
+         and figure.id = any (array(select id from differing where id is not null))
       returning 1
     ),
     -- what the ledger no longer supports, and what an older worker left on the same keys

@@ -131,29 +131,43 @@ class Databases:
     def __init__(self, postgres: Postgres, template: str) -> None:
         self._postgres, self._template = postgres, template
         self._name: str | None = None
+        # kept from test to test: one that begins reads the whole catalogue first
+        self._keeper: psycopg.Connection[Any] | None = None
         self._empty: Snapshot | None = None
 
     def take(self) -> psycopg.Connection[Any]:
         """A connection to it."""
+        if self._name is None or not self._is_restored():
+            self._make(f"test_{uuid.uuid4().hex[:12]}")
+        assert self._name is not None
+        return self._connect(self._name)
+
+    def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _is_restored(self) -> bool:
+        assert self._keeper is not None
+        assert self._empty is not None
+        return self._empty.restore(self._keeper)
+
+    def _make(self, name: str) -> None:
+        self.close()
         if self._name is not None:
-            connection = self._connect(self._name)
-            if self._empty is not None and self._empty.restore(connection):
-                return connection
-            connection.close()
             self._postgres.drop_database(self._name)
-        self._name = f"test_{uuid.uuid4().hex[:12]}"
-        self._postgres.create_database(self._name, template=self._template)
-        connection = self._connect(self._name)
-        self._empty = self._empty or Snapshot(connection)
-        return connection
+        self._postgres.create_database(name, template=self._template)
+        self._name, self._keeper = name, self._connect(name)
+        self._empty = self._empty or Snapshot(self._keeper)
 
     def _connect(self, name: str) -> psycopg.Connection[Any]:
         return psycopg.connect(self._postgres.url(name), autocommit=True, row_factory=dict_row)
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: Postgres, migrated: str) -> Databases:
-    return Databases(postgres, migrated)
+def databases(postgres: Postgres, migrated: str) -> Iterator[Databases]:
+    made = Databases(postgres, migrated)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -203,6 +217,7 @@ class SampleStack:
     def __init__(self, running: Running) -> None:
         self.running = running
         self._sample: Snapshot | None = None
+        self._keeper: psycopg.Connection[Any] | None = None
 
     def reset(self) -> None:
         """As after `make up`."""
@@ -218,16 +233,27 @@ class SampleStack:
 
     def _is_restored(self, sample: Snapshot) -> bool:
         try:
-            with self.connect() as connection:
-                return sample.restore(connection)
+            if self._keeper is None:
+                self._keeper = self.connect()
+            if sample.restore(self._keeper):
+                return True
         except psycopg.OperationalError:  # it was made anew meanwhile, or is gone
-            return False
+            pass
+        self.close()
+        return False
+
+    def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
 
 
 @pytest.fixture(scope="session")
 def sample_stack() -> Iterator[SampleStack]:
     with Stack() as running:
-        yield SampleStack(running)
+        made = SampleStack(running)
+        yield made
+        made.close()
 
 
 @pytest.fixture

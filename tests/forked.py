@@ -34,6 +34,7 @@ MODULES = (
     "tests.metrics.killed_plan",
     "tests.metrics.killed_sync",
     "tests.retention.killed_run",
+    "tests.server.timed_pass",
     "workers.composition.connection_sync",
     "workers.composition.doctor",
     "workers.composition.health",

@@ -91,9 +91,9 @@ def _of_runs(found: Mapping[str, Any], lingers: bool) -> list[Condition]:
             f"{counted(signs['raised'], 'run')} failed as a whole within five minutes",
             "The run's page says why; if that does not tell, ask the doctor",
         ),
-        _missing(
-            "NotificationsMissing", found["runs"]["notifications"], now, NOTIFICATIONS_MISSING
-        ),
+        Condition("NotificationsMissing", "quiet", "a run is under way")
+        if "notifications" in found["under_way"]
+        else _missing("NotificationsMissing", runs["notifications"], now, NOTIFICATIONS_MISSING),
         _missing("MetricsSyncMissing", runs["metrics_sync"], now, METRICS_SYNC_MISSING),
         _condition(
             "NotificationsDuration",

@@ -1,8 +1,8 @@
 """Numbers by day as charts: inline SVG with classes for colours, so that no style attribute is
 needed and light and dark are the sheet's.
 
-A chart is one image to whoever hears it, with its title and a sentence; each bar also has its day,
-series and value as data attributes. The table beside it has the same numbers.
+A chart is one image to whoever hears it, with its title and a sentence; each series has its name,
+and each bar its day and value, as data attributes. The table beside it has the same numbers.
 """
 
 from __future__ import annotations
@@ -39,12 +39,15 @@ _SVG = Markup(
     '<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}" '
     'data-chart="{title}" data-unit="{unit}"><title>{label}</title>{body}</svg>'
 )
+_FIGURE = Markup('<figure class="card"><figcaption>{}</figcaption>{}</figure>')
 _LINE = Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"></line>')
 _TEXT = Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>')
+_SERIES = Markup('<g class="series-{}" data-series="{}">{}</g>')
 _BAR = Markup(
-    '<rect class="series-{colour}{partial}" x="{x}" y="{y}" width="{width}" height="{height}" '
-    'data-day="{day}" data-series="{series}" data-value="{value}"><title>{title}</title></rect>'
+    '<rect{partial} x="{x}" y="{y}" width="{width}" height="{height}" data-day="{day}" '
+    'data-value="{value}"><title>{title}</title></rect>'
 )
+_PARTIAL = Markup(' class="partial"')
 _NOTHING = Markup("")
 
 
@@ -111,6 +114,13 @@ def svg(chart: Chart) -> Markup:
     )
 
 
+def figure(chart: Chart) -> Markup:
+    """The chart with its title above it."""
+    is_told = chart.unit.lower() in chart.title.lower()
+    told = chart.title if is_told else f"{chart.title}, {chart.unit}"
+    return _FIGURE.format(told, svg(chart))
+
+
 @dataclass(frozen=True)
 class _Scale:
     """From values to places: `top` is the highest one, `bottom` how far it goes below zero."""
@@ -151,32 +161,37 @@ def _grid(scale: _Scale, step: Decimal) -> Iterator[Markup]:
 
 
 def _bars(chart: Chart, scale: _Scale) -> Iterator[Markup]:
-    room = Decimal(_PLOT_WIDTH) / max(len(chart.days), 1)
-    width = min(room * Decimal("0.8"), _WIDEST_BAR)
-    for number, day in enumerate(chart.days):
-        x = _LEFT + room * number + (room - width) / 2
-        up = down = Decimal()
-        for one in chart.series:
+    """A group for each series, which stands on those before it."""
+    up = dict.fromkeys(chart.days, Decimal())
+    down = dict.fromkeys(chart.days, Decimal())
+    for one in chart.series:
+        bars = []
+        for number, day in enumerate(chart.days):
             value = one.values.get(day)
             if value is None:
                 continue
-            base = up if value >= 0 else down
-            if value >= 0:
-                up += value
-            else:
-                down += value
-            yield _BAR.format(
-                colour=one.colour,
-                partial=" partial" if day in chart.partial else "",
-                x=_place(x),
-                y=_place(scale.y(max(base, base + value))),
-                width=_place(width),
-                height=_place(abs(scale.y(base) - scale.y(base + value))),
-                day=day.isoformat(),
-                series=one.name,
-                value=_plain(value),
-                title=_of_bar(chart, one, day, value),
-            )
+            side = up if value >= 0 else down
+            bars.append(_bar(chart, scale, one, number, side[day], value))
+            side[day] += value
+        yield _SERIES.format(one.colour, one.name, _NOTHING.join(bars))
+
+
+def _bar(
+    chart: Chart, scale: _Scale, series: Series, number: int, base: Decimal, value: Decimal
+) -> Markup:
+    day = chart.days[number]
+    room = Decimal(_PLOT_WIDTH) / len(chart.days)
+    width = min(room * Decimal("0.8"), _WIDEST_BAR)
+    return _BAR.format(
+        partial=_PARTIAL if day in chart.partial else "",
+        x=_place(_LEFT + room * number + (room - width) / 2),
+        y=_place(scale.y(max(base, base + value))),
+        width=_place(width),
+        height=_place(abs(scale.y(base) - scale.y(base + value))),
+        day=day.isoformat(),
+        value=_plain(value),
+        title=_of_bar(chart, series, day, value),
+    )
 
 
 def _of_bar(chart: Chart, series: Series, day: date, value: Decimal) -> str:

@@ -121,7 +121,7 @@ def _expiry(notification: Row, expires_after: timedelta) -> list[Step]:
 
 def delivery_step(delivery: Row, notification: Row, now: datetime) -> Step | None:
     """What comes next for one of its deliveries; None once that has ended."""
-    known = next(
+    known: Row = next(
         (one for one in notification["destinations"]
          if one["destination"] == delivery["destination"]), {},
     )  # fmt: skip

@@ -98,6 +98,6 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(
             f"the console's address {host}:{port} cannot be bound: {error.strerror or error}; "
-            "--port and CONSOLE_PORT name another port"
+            "CONSOLE_PORT names another port"
         ) from None
     return bound

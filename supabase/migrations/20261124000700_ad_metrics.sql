@@ -95,8 +95,8 @@ create table if not exists public.ad_metrics (
   is_complete boolean not null default true,
   attribution text,
   sync_id uuid not null,
-  -- the account first: an index that began with the platform would be taken for ads as well
-  -- while statistics are old
+  -- No index begins with the platform, which tells little apart: while statistics are old, it would
+  -- be taken in place of one that knows the ad.
   primary key (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
 
@@ -121,7 +121,7 @@ do $$
 begin
   if to_regclass('public.ad_metrics_ad_idx') is null then
     create index ad_metrics_ad_idx
-      on public.ad_metrics (platform, ad_id, date);
+      on public.ad_metrics (ad_id, platform, date);
   end if;
 end
 $$;
@@ -129,7 +129,7 @@ do $$
 begin
   if to_regclass('public.ad_metrics_ad_group_idx') is null then
     create index ad_metrics_ad_group_idx
-      on public.ad_metrics (platform, ad_group_id, date);
+      on public.ad_metrics (ad_group_id, platform, date);
   end if;
 end
 $$;
@@ -137,7 +137,7 @@ do $$
 begin
   if to_regclass('public.ad_metrics_campaign_idx') is null then
     create index ad_metrics_campaign_idx
-      on public.ad_metrics (platform, campaign_id, date);
+      on public.ad_metrics (campaign_id, platform, date);
   end if;
 end
 $$;
@@ -259,7 +259,8 @@ create table if not exists public.metric_ad_links (
   level text collate "C" not null,
   id text collate "C" not null,
   is_current boolean not null default true,
-  primary key (platform, request_id, level, id)
+  -- the request first, as in ad_metrics
+  primary key (request_id, platform, level, id)
 );
 
 comment on table public.metric_ad_links is
@@ -272,15 +273,7 @@ do $$
 begin
   if to_regclass('public.metric_ad_links_ad_idx') is null then
     create index metric_ad_links_ad_idx
-      on public.metric_ad_links (platform, level, id);
-  end if;
-end
-$$;
-do $$
-begin
-  if to_regclass('public.metric_ad_links_request_idx') is null then
-    create index metric_ad_links_request_idx
-      on public.metric_ad_links (request_id);
+      on public.metric_ad_links (id, level, platform);
   end if;
 end
 $$;

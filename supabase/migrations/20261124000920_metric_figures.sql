@@ -207,6 +207,8 @@ begin
              updated_at = $5
         from differing
        where differing.id = figure.id
+         -- by their keys, and not by reading the dashboard's whole table
+         and figure.id = any (array(select id from differing where id is not null))
       returning 1
     ),
     -- what the ledger no longer supports, and what an older worker left on the same keys

@@ -45,31 +45,42 @@ as $$
     ) latest;
 $$;
 
--- [[<minute>, <sent>]] of the minutes in which something was sent, since `since`: each run's count
--- in the minute in which it ended. Of at most 1,000 runs.
-create or replace function public.console_sent(since timestamptz)
+-- {"minutes": [[<minute>, <sent>]], "is_whole"}: the notifications that were sent since `since`, by
+-- the minute; of those that ended since then at most the newest `row_limit` are counted.
+create or replace function public.console_sent(since timestamptz, row_limit integer)
 returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-  select coalesce(
-           jsonb_agg(jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute), '[]'
-         )
-    from (
-      select date_trunc('minute', run.ended_at) as minute,
-             sum((run.counts ->> 'sent')::integer) as sent
-        from (
-          select latest.ended_at, latest.counts
-            from public.worker_runs latest
-           where latest.worker = 'notifications' and latest.ended_at >= since
-           order by latest.ended_at desc
-           limit 1000
-        ) run
-       where jsonb_typeof(run.counts -> 'sent') = 'number'
-       group by 1
-      having sum((run.counts ->> 'sent')::integer) > 0
-    ) minutes;
+  with ended as materialized (
+    select greatest(queued.created_at, queued.processed_at) as at, queued.outcome
+      from public.notification_queue queued
+     -- word for word the predicate and the key of notification_queue_delivered_idx
+     where queued.is_processed and coalesce(queued.outcome, '') not in ('dead', 'expired')
+       and greatest(queued.created_at, queued.processed_at) >= since
+     order by greatest(queued.created_at, queued.processed_at) desc
+     limit row_limit
+  ),
+  minutes as (
+    select date_trunc('minute', ended.at) as minute, count(*) as sent
+      from ended
+     -- an earlier worker beside this one tells no outcome
+     where coalesce(ended.outcome, 'sent') = 'sent'
+     group by 1
+  )
+  select jsonb_build_object(
+           'minutes', (
+             select coalesce(
+                      jsonb_agg(
+                        jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute
+                      ),
+                      '[]'
+                    )
+               from minutes
+           ),
+           'is_whole', (select count(*) < row_limit from ended)
+         );
 $$;
 
 -- What the alarms of template.yaml look at, in their periods: {"raised", "longest_notifications",
@@ -123,7 +134,8 @@ as $$
     ) recent;
 $$;
 
--- {"now", "runs": {<worker>: console_runs}, "sent": console_sent, "delayed", "next_attempt_at",
+-- {"now", "runs": {<worker>: console_runs}, "under_way": [<worker>], "sent": console_sent, "delayed",
+-- "next_attempt_at",
 -- "parked": console_parked, "accounts": console_standing, "signs": console_signs, "retention":
 -- [{"entity_type", "status", "archived", "purged", "remaining", "stayed": <rows>, "verified_bytes",
 -- "error", "updated_at", "last_purged_at", "active_days", "archive_days"}]}. `delayed` counts up to
@@ -153,7 +165,13 @@ as $$
                array['notifications', 'metrics_sync', 'connection_sync', 'retention']
              ) known (name)
     ),
-    'sent', public.console_sent(as_of - sent_since),
+    'under_way', (
+      select coalesce(jsonb_agg(lease.name), '[]')
+        from public.worker_leases lease
+       where lease.expires_at > as_of
+         and lease.holder <> '00000000-0000-0000-0000-000000000000'
+    ),
+    'sent', public.console_sent(as_of - sent_since, 10000),
     'delayed', (
       select count(*)
         from (
@@ -247,7 +265,7 @@ declare
 begin
   foreach brought in array array[
     'console_runs(text, integer)',
-    'console_sent(timestamptz)',
+    'console_sent(timestamptz, integer)',
     'console_signs(timestamptz)',
     'console_overview(integer, integer, interval, interval, timestamptz)',
     'console_run(uuid)'

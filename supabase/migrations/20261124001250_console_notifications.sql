@@ -11,7 +11,9 @@
 --   dead       ended unsent, with a reason
 --   done       processed by an earlier worker, which did not say how it ended
 --
--- The expression of it stands word for word in both indexes and in the list.
+-- The expression of it stands word for word in both indexes and in the list. The predicates of the
+-- indexes hold for every row: they keep all other queries away from them, which would else be planned
+-- with them where the planner knows the tables as they were when they were small.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -29,7 +31,8 @@ begin
        end),
       (coalesce(created_at, '-infinity'::timestamptz)),
       id
-    );
+    )
+    where coalesce(created_at, '-infinity'::timestamptz) >= '-infinity'::timestamptz;
   end if;
 end
 $$;
@@ -46,7 +49,8 @@ begin
        end),
       (coalesce(created_at, '-infinity'::timestamptz)),
       id
-    );
+    )
+    where coalesce(created_at, '-infinity'::timestamptz) >= '-infinity'::timestamptz;
   end if;
 end
 $$;
@@ -54,13 +58,15 @@ do $$
 begin
   if to_regclass('public.notification_deliveries_place_idx') is null then
     create index notification_deliveries_place_idx
-      on public.notification_deliveries (destination, state, queued_at, notification_id);
+      on public.notification_deliveries (destination, state, queued_at, notification_id)
+      where queued_at >= '-infinity'::timestamptz;
   end if;
 end
 $$;
 
--- The rows of the list as a query: streams that each have the order of an index, and so are merged
--- and read only as far as rows are taken. In a channel it is the delivery there that has the state.
+-- The rows of the list, newest first, as a query: streams that each have the order of an index, and
+-- so are merged and read only as far as rows are taken. In a channel it is the delivery there that has
+-- the state. Its parameters: the time from which on, the place below which, how many.
 create or replace function public.console_notifications_query(
   states text[],
   config_ids uuid[],
@@ -73,48 +79,58 @@ set search_path = ''
 as $$
   select case
            when destination is null
-             then string_agg(
-               format(
-                 $of_state$
-                 (select queued.id, queued.config_id,
-                         coalesce(queued.created_at, '-infinity'::timestamptz) as at
-                    from public.notification_queue queued
-                   where case
-                           when coalesce(is_processed, false) then coalesce(outcome, 'done')
-                           when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
-                           else 'waiting'
-                         end = %L
-                     %s
-                     and coalesce(queued.created_at, '-infinity'::timestamptz) >= $1
-                     and (coalesce(queued.created_at, '-infinity'::timestamptz), queued.id)
-                         < ($2, $3)
-                   order by 3 desc, 1 desc
-                   limit $4)
-                 $of_state$,
-                 one.state,
-                 case when one.config_id is not null
-                   then format('and queued.config_id = %L', one.config_id)
-                 end
-               ),
-               ' union all '
-             )
-           else string_agg(
-             format(
-               $of_place$
-               (select delivery.notification_id as id, delivery.config_id,
-                       delivery.queued_at as at
-                  from public.notification_deliveries delivery
-                 where delivery.destination = %L
-                   and delivery.state = %L
-                   and delivery.queued_at >= $1
-                   and (delivery.queued_at, delivery.notification_id) < ($2, $3)
-                 order by 3 desc, 1 desc
-                 limit $4)
-               $of_place$,
-               destination, one.state
-             ),
-             ' union all '
-           )
+             then 'select * from ('
+               || string_agg(
+                    format(
+                      $of_state$
+                      (select queued.id, queued.config_id,
+                              coalesce(queued.created_at, '-infinity'::timestamptz) as at,
+                              queued.entity_id, queued.event_data, queued.last_error
+                         from public.notification_queue queued
+                        where case
+                                when coalesce(is_processed, false) then coalesce(outcome, 'done')
+                                when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
+                                else 'waiting'
+                              end = %L
+                          %s
+                          and coalesce(queued.created_at, '-infinity'::timestamptz)
+                              >= '-infinity'::timestamptz
+                          and coalesce(queued.created_at, '-infinity'::timestamptz) >= $1
+                          and (coalesce(queued.created_at, '-infinity'::timestamptz), queued.id)
+                              < ($2, $3)
+                        order by 3 desc, 1 desc
+                        limit $4)
+                      $of_state$,
+                      one.state,
+                      case when one.config_id is not null
+                        then format('and queued.config_id = %L', one.config_id)
+                      end
+                    ),
+                    ' union all '
+                  )
+               || ') every order by at desc, id desc limit $4'
+           else 'select place.*, queued.entity_id, queued.event_data, queued.last_error from ('
+             || 'select * from ('
+             || string_agg(
+                  format(
+                    $of_place$
+                    (select delivery.notification_id as id, delivery.config_id,
+                            delivery.queued_at as at
+                       from public.notification_deliveries delivery
+                      where delivery.destination = %L
+                        and delivery.state = %L
+                        and delivery.queued_at >= '-infinity'::timestamptz
+                        and delivery.queued_at >= $1
+                        and (delivery.queued_at, delivery.notification_id) < ($2, $3)
+                      order by 3 desc, 1 desc
+                      limit $4)
+                    $of_place$,
+                    destination, one.state
+                  ),
+                  ' union all '
+                )
+             || ') every order by at desc, id desc limit $4) place '
+             || 'join public.notification_queue queued on queued.id = place.id'
          end
     from (
       select distinct chosen.state, own.config_id
@@ -191,23 +207,15 @@ begin
     $page$
     select array_agg(shown.id), array_agg(shown.at)
       from (
-      select place.id, place.at
-        from (select * from (%s) every order by at desc, id desc limit $4) place
-       where ($5 is null or place.config_id = any ($5))
-         and ($6 is null
-              or (
-                   select strpos(
-                            lower(
-                              concat_ws(
-                                ' ', queued.entity_id, queued.event_data, queued.last_error
-                              ) collate "C"
-                            ),
-                            $6
-                          ) > 0
-                     from public.notification_queue queued
-                    where queued.id = place.id
-                 ))
-       limit $7
+        select found.id, found.at
+          from (%s) found
+         where ($5 is null or found.config_id = any ($5))
+           and ($6 is null
+                or strpos(lower(found.event_data::text collate "C"), $6) > 0
+                or strpos(lower(found.last_error collate "C"), $7) > 0
+                or strpos(found.entity_id::text, $7) > 0)
+         order by found.at desc, found.id desc
+         limit $8
       ) shown
     $page$,
     public.console_notifications_query(states, configs, destination)
@@ -226,7 +234,8 @@ begin
         end,
         case when destination is not null then configs end,
         -- as it stands in JSON, without the quotes
-        lower(btrim(to_jsonb(search)::text, '"') collate "C"),
+        lower(left(substr(to_jsonb(search)::text, 2), -1) collate "C"),
+        lower(search collate "C"),
         row_limit + 1;
 
   rows := public.console_notification_rows(found[:row_limit]);

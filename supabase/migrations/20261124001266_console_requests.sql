@@ -36,7 +36,7 @@ declare
   before constant timestamptz := coalesce((after ->> 'created_at')::timestamptz, 'infinity');
   before_id constant uuid
     := coalesce((after ->> 'id')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  found_ids uuid[];
+  named uuid[];
 begin
   if wanted is null then
     return query
@@ -48,15 +48,12 @@ begin
        limit row_limit;
     return;
   end if;
-  found_ids := array(
-    select newest.id
-      from (
-        select one.id, one.title
-          from public.requests one
-         order by coalesce(one.created_at, '-infinity'::timestamptz) desc, one.id desc
-         limit 10000
-      ) newest
-     where strpos(lower(newest.title), lower(wanted)) > 0 or newest.id::text = lower(wanted)
+  named := array(
+    select own.id
+      from public.requests own
+     where own.id = case
+             when wanted ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then wanted::uuid
+           end
     union
     select link.request_id
       from unnest(platforms) platform (name)
@@ -72,12 +69,30 @@ begin
           ) link
   );
   return query
-    select request.*
-      from public.requests request
-     where request.id = any (found_ids)
-       and (coalesce(request.created_at, '-infinity'::timestamptz), request.id)
-           < (before, before_id)
-     order by coalesce(request.created_at, '-infinity'::timestamptz) desc, request.id desc
+    select (found.request).*
+      from (
+        (
+          select newest.request
+            from (
+              select one as request
+                from public.requests one
+               order by coalesce(one.created_at, '-infinity'::timestamptz) desc, one.id desc
+               limit 10000
+            ) newest
+           where (coalesce((newest.request).created_at, '-infinity'::timestamptz),
+                  (newest.request).id) < (before, before_id)
+             and strpos(lower((newest.request).title), lower(wanted)) > 0
+             and (newest.request).id <> all (named)
+           limit row_limit
+        )
+        union all
+        select one
+          from public.requests one
+         where one.id = any (named)
+           and (coalesce(one.created_at, '-infinity'::timestamptz), one.id) < (before, before_id)
+      ) found
+     order by coalesce((found.request).created_at, '-infinity'::timestamptz) desc,
+              (found.request).id desc
      limit row_limit;
 end
 $$;

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 from local.environment import isolate
 from local.services.node import ensure_installed
@@ -27,6 +29,7 @@ from tests.benchmarks import (
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.sizes import FULL, SHORT, Progress, Sizes
 
+AT_ONCE = 3
 BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
     "drain": drain.drains,
     "claim": claim.claims,
@@ -54,15 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
     isolate()
     ensure_installed()
-    figures: list[Figure] = []
-    for name in options.names or BENCHMARKS:
-        measured = BENCHMARKS[name](_progress_of(name), SHORT if options.short else FULL)
-        figures += [one.at_small_size() for one in measured] if options.short else measured
+    names = list(options.names or BENCHMARKS)
+    figures = _side_by_side(names) if options.short else _one_by_one(names)
     if options.json:
         print(json.dumps({"machine": _machine(), "figures": [one.as_json() for one in figures]}))
     else:
         show(figures)
     return 1 if any(figure.met is False for figure in figures) else 0
+
+
+def _one_by_one(names: Sequence[str]) -> list[Figure]:
+    return [figure for name in names for figure in BENCHMARKS[name](_progress_of(name), FULL)]
+
+
+def _short(name: str) -> list[Figure]:
+    return [one.at_small_size() for one in BENCHMARKS[name](_progress_of(name), SHORT)]
+
+
+def _side_by_side(names: Sequence[str]) -> list[Figure]:
+    """Short ones say nothing of speed and mostly wait."""
+    if len(names) == 1:
+        return _short(names[0])
+    # no process that is forked while threads run
+    with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as processes:
+        return [figure for figures in processes.map(_short, names) for figure in figures]
 
 
 def _progress_of(name: str) -> Progress:

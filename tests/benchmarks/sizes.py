@@ -20,7 +20,7 @@ class Sizes:
     `rows` are archived and purged, among so many that are `kept`. `logs` are sync logs. So many
     functions (None: all) are started cold, each `starts` times. `beside`: an
     earlier commit is measured as well, where there is one to compare with. `console` is what its
-    pages are shown of.
+    pages are shown of, each of them `visits` times.
     """
 
     wide: tuple[int, int]
@@ -38,6 +38,7 @@ class Sizes:
     starts: int
     beside: bool
     console: Amounts
+    visits: int
 
 
 FULL = Sizes(
@@ -57,8 +58,9 @@ FULL = Sizes(
     beside=True,
     console=Amounts(
         notifications=1_000_000, channels=50, runs=50_000, requests=5_000, accounts=300, ads=92,
-        days=365, charted=40, unnamed=200, activity=100_000,
+        days=365, charted=31, unnamed=200, activity=100_000,
     ),  # 10,074,000 rows of the ledger
+    visits=20,
 )  # fmt: skip
 
 # Says nothing of speed.
@@ -81,4 +83,5 @@ SHORT = Sizes(
         notifications=300, channels=4, runs=100, requests=12, accounts=8, ads=6, days=40,
         charted=35, unnamed=10, activity=100,
     ),
+    visits=1,
 )  # fmt: skip

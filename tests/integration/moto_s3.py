@@ -38,6 +38,8 @@ Spoil = Callable[[Request, bytes], bytes]
 class MotoS3:
     """The application behind an HttpServer. `spoil` may change the bodies that it answers."""
 
+    service = "s3"
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._moto = BotocoreStubber()
@@ -47,9 +49,10 @@ class MotoS3:
     def handle(self, request: Request) -> Response:
         """Answer one call as moto does."""
         headers = HTTPHeaders()
+        host = f"{self.service}.{REGION}.amazonaws.com"
         for name, value in request.headers.items():
-            headers[name] = "s3.amazonaws.com" if name == "host" else value
-        url = f"https://s3.{REGION}.amazonaws.com{request.target}"
+            headers[name] = host if name == "host" else value
+        url = f"https://{host}{request.target}"
         call = AWSPreparedRequest(request.method, url, headers, request.body, stream_output=False)
         with self._lock:
             answer = self._moto.process_request(call)

@@ -33,6 +33,7 @@ NOT_RUN = {
     "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",
     '{"SUPABASE_SERVICE_ROLE_KEY"': "the file's content",
     "make serve": "tests/server/test_serve.py runs servers against the stack",
+    "make console": "tests/integration/test_stack_commands.py starts it",
     "pip install": "the Dockerfile's way, in `make image`",
     "agency-workers serve": "the same main as the next",
     "python -m server": "tests/server/test_serve.py and test_once.py",

@@ -93,7 +93,7 @@ def listed(command: tuple[str, ...]) -> Any:
 EXPECTED: dict[str, Any] = {}
 
 
-@pytest.mark.parametrize("capped", [1000, 100, 20, 1], indirect=True, ids=str)
+@pytest.mark.parametrize("capped", [100, 1], indirect=True, ids=str)
 def test_nothing_is_cut(capped: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in capped.items():
         monkeypatch.setenv(name, value)

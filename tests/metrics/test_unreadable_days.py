@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from local.fakes import google_ads, linkedin, meta, tiktok
+from tests.database.agency import NOW
 from tests.metrics.sessions import Spoilt
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.world import TODAY, World
@@ -79,6 +80,12 @@ def test_all_other_days_are_read_and_that_one_is_named(
     assert world.figures(side.name) == expected
 
 
+def hours_around(*expected: int) -> list[int]:
+    """Those hours, some before and after each, and some far from all."""
+    near = {hour + some for hour in expected for some in (-2, -1, 0, 1, 2)}
+    return sorted(hour for hour in {0, *near, 22, 45, 90} if hour >= 0)
+
+
 def test_it_is_tried_again_at_growing_intervals(world: World) -> None:
     side = SIDES["meta"]
     connection, _ = connected(world, side)
@@ -93,10 +100,11 @@ def test_it_is_tried_again_at_growing_intervals(world: World) -> None:
 
     with Spoilt(spoil) as session:
         world.session = session
-        for _ in range(4 * 24):
+        for number, hour in enumerate(hours_around(1, 3, 7, 15, 31, 63)):
+            # a sync takes its time, and waits are counted from its end
+            world.later(timedelta(hours=hour, minutes=number) - (world.now - NOW))
             world.make_due()
             world.sync_all()
-            world.later(timedelta(hours=1))
     hours = sorted({round(at) for at in tries})
     waits = [later - earlier for earlier, later in itertools.pairwise(hours)]
     assert waits == [1, 2, 4, 8, 16, 32]

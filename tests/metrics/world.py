@@ -357,11 +357,13 @@ class World:
     ) -> Figures:
         """What has to stand in performance_metrics for these requests, worked out from the
         fakes' own truth, without the product's code."""
+        # a copy of all that a fake holds is made once, and not for each day
+        states = {name: server.app.state()["accounts"] for name, server in self.servers.items()}
         found: Figures = {}
         for request_id, ads in served.items():
             for number in range(days + 1):
                 day = today - timedelta(days=number)
-                for kind, value in self._expected_day(list(ads), day).items():
+                for kind, value in self._expected_day(states, list(ads), day).items():
                     found[request_id, day, kind] = value
         return found
 
@@ -369,10 +371,12 @@ class World:
         """From now on these are derived beyond the usual ones."""
         self.settings = replace(self.settings, metrics_figures=figures)
 
-    def _expected_day(self, ads: list[Served], day: date) -> dict[str, Decimal]:
+    def _expected_day(
+        self, states: Mapping[str, Any], ads: list[Served], day: date
+    ) -> dict[str, Decimal]:
         rows: dict[str, tuple[str, dict[str, Decimal]]] = {}
         for named in ads:
-            account = self.servers[named.platform].app.state()["accounts"][named.account_id]
+            account = states[named.platform][named.account_id]
             for record in named_records(
                 named.platform, named.account_id, account, named.level, named.ad_id
             ):

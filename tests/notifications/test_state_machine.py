@@ -170,6 +170,10 @@ class Deliveries(RuleBasedStateMachine):
         self.reset: set[str] = set()
         self.count = 0
 
+    def a_run(self, **options: float) -> None:
+        """The worker runs; `options` are those of World.run."""
+        self.world.run(**options)
+
     def teardown(self) -> None:
         try:
             self.come_to_rest()
@@ -217,7 +221,7 @@ class Deliveries(RuleBasedStateMachine):
     def run_worker(self, seconds: float, times: int) -> None:
         for _ in range(times):
             with suppress(CredentialsError, TransientError):  # a failed run is an event too
-                self.world.run(seconds=seconds)
+                self.a_run(seconds=seconds)
             if times > 1:
                 self.world.clock.advance(31)
 
@@ -292,7 +296,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((40.0, 80.0)), linger=st.sampled_from((5.0, 60.0)))
     def linger(self, seconds: float, linger: float) -> None:
         with suppress(CredentialsError, TransientError):
-            self.world.run(seconds=seconds, notification_linger_seconds=linger)
+            self.a_run(seconds=seconds, notification_linger_seconds=linger)
 
     @rule()
     def claim_as_an_earlier_worker(self) -> None:
@@ -380,7 +384,7 @@ class Deliveries(RuleBasedStateMachine):
         self.connect_a_channel(CHANNELS[0])
         for _ in range(10):
             self._release()
-            self.world.run()
+            self.a_run()
             if self.world.has_ended():
                 break
             self.world.clock.advance(700)

@@ -7,9 +7,13 @@ import signal
 import socket
 from pathlib import Path
 
+import boto3
+
 from local.faults import Fault
+from local.http_server import HttpServer
 from local.services.proxy import proxy
 from tests.conftest import LocalStack
+from tests.integration.moto_s3 import CREDENTIALS, REGION, MotoS3
 from tests.server.process import ServerProcess, once
 
 MISSING = ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
@@ -88,6 +92,32 @@ def test_keys_come_from_files(stack: LocalStack, tmp_path: Path) -> None:
     ended = once(environment, "notifications")
     assert ended.process.returncode == 0
     assert ended.of("notifications_run")[0]["sent"] == 8
+
+
+class MotoSecrets(MotoS3):
+    """moto's Secrets Manager, found through AWS_ENDPOINT_URL_SECRETS_MANAGER."""
+
+    service = "secretsmanager"
+
+
+def test_keys_come_from_secrets_manager(stack: LocalStack) -> None:
+    environment = dict(stack.environment())
+    names = ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
+    keys = {name: environment.pop(name) for name in names}
+    with HttpServer(MotoSecrets()) as aws:
+        secrets = boto3.client(
+            "secretsmanager", endpoint_url=aws.url, region_name=REGION,
+            aws_access_key_id="testing", aws_secret_access_key="testing",
+        )  # fmt: skip
+        secrets.create_secret(Name="agency/workers", SecretString=json.dumps(keys))
+        environment |= {**CREDENTIALS, "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws.url}
+        ended = once({**environment, "WORKERS_SECRET_NAME": "agency/workers"}, "notifications")
+        assert ended.process.returncode == 0
+        assert ended.of("notifications_run")[0]["sent"] == 8
+        ended = once({**environment, "WORKERS_SECRET_NAME": "agency/other"}, "notifications")
+    assert ended.process.returncode == 2
+    assert "the secret agency/other (WORKERS_SECRET_NAME)" in ended.lines[-1]["message"]
+    assert not any(key in json.dumps(ended.lines) for key in keys.values())
 
 
 def test_a_pass_that_is_asked_to_end_gives_back_what_it_has(stack: LocalStack) -> None:

@@ -17,9 +17,9 @@ from server.settings import ServerSettings
 from workers.settings import Settings, read_dotenv
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(
-    path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*") if path.is_file()
-)
+FILES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*") if path.is_file()}
+PICTURES = {file for file in FILES if file.endswith(".png")}
+PAGES = sorted(FILES - PICTURES)
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *PAGES]
 GENERATED = {"node_modules", "__pycache__"}
 
@@ -91,6 +91,13 @@ def test_a_page_is_short_and_the_readme_or_the_page_above_leads_to_it(page: str)
     folder = Path(page).parent.as_posix()
     above = "README.md" if folder == "docs" else f"{folder}.md"
     assert page in {file for file, _ in links_in(above)}
+
+
+def test_every_picture_is_shown_and_can_be_taken_again() -> None:
+    shown = {file for document in DOCUMENTS for file, _ in links_in(document)}
+    assert {file for file in shown if file.endswith(".png")} == PICTURES
+    taken = re.findall(r'Shot\("([\w-]+)"', text_of("tests/browser/screenshots.py"))
+    assert {f"docs/screenshots/{name}.png" for name in taken} == PICTURES
 
 
 @every_document

@@ -105,7 +105,7 @@ def one(request: Request) -> Response:
             "has_more_links": len(found["links"]) > LINKS_SHOWN,
             "unsettled": found["unsettled"],
             "figures": figures[::-1],
-            "charts": [charts.svg(chart) for chart in drawn],
+            "charts": [charts.figure(chart) for chart in drawn],
             "legend": _legend(figures),
             "since": since,
             "until": until,

@@ -176,7 +176,7 @@ def account(request: Request) -> Response:
             "states": STATES.values(),
             "total": compared(days),
             "currency": currency,
-            "charts": [charts.svg(one) for one in _charts(days, currency)],
+            "charts": [charts.figure(one) for one in _charts(days, currency)],
             "unnamed": _address("unnamed", platform, account_id),
         },
     )

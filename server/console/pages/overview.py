@@ -60,7 +60,7 @@ def show(request: Request) -> Response:
             "raised": [one for one in told if one.state == "raised"],
             "alarms": told,
             "workers": _workers(found, health, settings, now),
-            "minutes": _minutes(found["sent"], now),
+            "minutes": _minutes(found["sent"]["minutes"], now),
             "archive": _archive(found["retention"], settings),
             "versions": _versions(project),
             "apis": _apis(settings, now.date()),
@@ -85,6 +85,7 @@ def _workers(
                 "title": title,
                 "status": own["status"],
                 "reason": own.get("reason"),
+                "is_under_way": name in found["under_way"],
                 "last_success_at": health["workers"][name]["last_success_at"],
                 "due_at": due.get(name) or due_at,
                 # a strip is read from left to right

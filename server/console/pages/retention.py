@@ -28,7 +28,7 @@ NAME: Final = "Retention"
 # Days that a chart and a page of the archive have.
 DAYS: Final = 31
 # Rows of one day that are counted: it may be more than that.
-MOST: Final = 1_000
+MOST: Final = 400
 # What the steps of a table take, by whether it is by the policy's shorter time.
 _KINDS: Final[Mapping[tuple[str, bool], str]] = MappingProxyType(
     {
@@ -100,7 +100,7 @@ def _due(project: Project, policy: Policy, now: datetime) -> dict[str, Any]:
     )
     steps = [due_step(step) for step in found]
     chart = due_chart(policy.entity_type, steps)
-    return {"steps": steps, "chart": None if chart is None else charts.svg(chart)}
+    return {"steps": steps, "chart": None if chart is None else charts.figure(chart)}
 
 
 def due_step(row: Mapping[str, Any]) -> DueStep:
@@ -153,7 +153,7 @@ def archive(request: Request) -> Response:
     if days:
         shown = [since + timedelta(days=number) for number in range(DAYS)]
         sizes = {one.day: Decimal(one.size) for one in days}
-        drawn = charts.svg(
+        drawn = charts.figure(
             Chart("Cold archive by day", "bytes", shown, [Series("objects", 1, sizes)])
         )
     return page(

@@ -35,8 +35,12 @@ def attributes(tag: str) -> Mapping[str, str]:
 def bars(page: str, chart: str) -> Bars:
     """What a chart of the page shows."""
     [drawn] = re.findall(rf'<svg[^>]*data-chart="{chart}".*?</svg>', page, re.DOTALL)
-    found = [attributes(tag) for tag in re.findall(r"<rect[^>]*>", drawn)]
-    return {(one["data-day"], one["data-series"]): Decimal(one["data-value"]) for one in found}
+    found: Bars = {}
+    for name, bars_of in re.findall(r'<g [^>]*data-series="([^"]*)">(.*?)</g>', drawn, re.DOTALL):
+        for tag in re.findall(r"<rect[^>]*>", bars_of):
+            bar = attributes(tag)
+            found[bar["data-day"], unescape(name)] = Decimal(bar["data-value"])
+    return found
 
 
 def strips(page: str) -> list[tuple[str, list[str]]]:

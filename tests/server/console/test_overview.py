@@ -75,6 +75,39 @@ def test_what_ran_and_what_waits_is_shown(console: Console) -> None:
     assert re.search(rf'<th scope="row">sent</th><td class="wide">{sent}</td>', page)
 
 
+def test_what_a_run_sends_shows_before_it_ends(console: Console) -> None:
+    console.connection.execute(
+        """
+        update notification_queue
+           set is_processed = true,
+               created_at = now() - interval '1 day',
+               processed_at = now() - n * interval '61 seconds',
+               outcome = case when n % 2 = 0 then 'skipped' when n <= 5 then 'sent' end
+          from (
+            select id, row_number() over (order by id) as n from notification_queue
+          ) numbered
+         where numbered.id = notification_queue.id
+        """
+    )
+    console.connection.execute(
+        "insert into worker_leases (name, holder, renewed_at, expires_at) values "
+        "('notifications', gen_random_uuid(), now(), now() + interval '30 seconds'), "
+        "('retention', '00000000-0000-0000-0000-000000000000', now(), now() + interval '1 hour') "
+        "on conflict (name) do update "
+        "set holder = excluded.holder, expires_at = excluded.expires_at"
+    )
+    page = console.page("/")
+    bars = dict(re.findall(r'data-minute="([^"]+)" data-value="(\d+)"', page))
+    rows = console.connection.execute(
+        "select to_char(date_trunc('minute', processed_at) at time zone 'UTC', "
+        """'YYYY-MM-DD"T"HH24:MI:SS"Z"'), count(*)::text from notification_queue """
+        "where outcome is distinct from 'skipped' group by 1"
+    ).fetchall()
+    assert bars == dict(rows)
+    assert page.count("a run is under way") == 2, "of the notifications: their card and alarm"
+    assert "NotificationsMissing" not in raised(page)
+
+
 def test_the_live_part_comes_alone_to_who_asks_for_it(console: Console) -> None:
     part = console.get("/", hx_request="true", hx_target="div#live").text
     assert "<html" not in part
@@ -101,6 +134,7 @@ def test_what_stands_still_is_shown_with_its_reason(console: Console) -> None:
     assert re.search(r"2 hours ago</time>", page)
     assert page.index("The token was revoked") < page.index("C0HOSTILE"), "what stops all is first"
     assert "DestinationsParked" in raised(page)
+    assert 'href="/notifications?channel=C0HOSTILE"' in page
 
 
 def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
@@ -125,6 +159,19 @@ def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
     assert f'href="/runs/{newest}" rel="next"' in page
     assert f'href="/runs/{oldest}" rel="prev"' in page
     assert "RetentionFailed" in raised(console.page("/"))
+
+
+def test_a_syncs_run_leads_to_its_account(console: Console) -> None:
+    row = console.connection.execute(
+        "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, counts) values "
+        "('connection_sync', now(), now(), 'partial', false, "
+        """'{"platform": "meta", "account_id": "12&3", "code": null, "pages": 3}') returning id"""
+    ).fetchone()
+    assert row is not None
+    page = console.page(f"/runs/{row[0]}")
+    assert 'href="/metrics/account?platform=meta&amp;id=12%263"' in page
+    assert "read a part; the next sync goes on" in page
+    assert "meta 12&amp;3: partial" in console.page("/")
 
 
 def test_a_page_that_is_not_there_says_so(console: Console) -> None:

@@ -27,7 +27,11 @@ def drawn(chart: Chart) -> ElementTree.Element:
 
 
 def bars(chart: Chart) -> list[Mapping[str, str]]:
-    return [one.attrib for one in drawn(chart).iter("rect")]
+    return [
+        {**series.attrib, **bar.attrib}
+        for series in drawn(chart).iter("g")
+        for bar in series.iter("rect")
+    ]
 
 
 def of_values(*values: Mapping[date, Decimal], unit: str = "EUR") -> Chart:
@@ -75,9 +79,9 @@ def test_names_are_text(title: str, unit: str, name: str) -> None:
     svg = drawn(chart)
     assert svg.get("data-chart") == title
     assert svg.get("data-unit") == unit
-    [bar] = svg.iter("rect")
-    assert bar.get("data-series") == name
-    assert {one.tag for one in svg.iter()} == {"svg", "title", "line", "text", "rect"}
+    [series] = svg.iter("g")
+    assert series.get("data-series") == name
+    assert {one.tag for one in svg.iter()} == {"svg", "title", "line", "text", "g", "rect"}
 
 
 @given(st.lists(VALUES, min_size=1, max_size=3))
@@ -102,7 +106,7 @@ def test_a_day_that_is_not_whole_is_drawn_and_told_so() -> None:
     value = {FIRST: Decimal(1), DAYS[1]: Decimal(2)}
     chart = Chart("Clicks", "clicks", DAYS, [Series("meta", 1, value)], frozenset([DAYS[1]]))
     classes = [bar["class"] for bar in bars(chart)]
-    assert classes == ["series-1", "series-1 partial"]
+    assert classes == ["series-1", "partial"]
     assert [one.text for one in drawn(chart).iter("title")][2] == (
         "2026-11-02, meta: 2 clicks so far"
     )

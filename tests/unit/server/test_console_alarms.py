@@ -19,6 +19,7 @@ QUIET: dict[str, Any] = {
     "runs": {
         "notifications": [RUN], "metrics_sync": [RUN], "connection_sync": [], "retention": [],
     },
+    "under_way": [],
     "signs": {
         "raised": 0, "longest_notifications": 3.0, "longest_sync": None, "dead": 0, "refused": 0,
         "syncs_failed": 0, "retention_outcome": "complete",
@@ -149,6 +150,14 @@ def test_each_is_met_beyond_its_threshold(
     part = alarms._PARTS.get(alarm)
     if part is not None:
         assert states(**met, off={part})[alarm] == "off"
+
+
+def test_a_run_that_goes_on_looking_is_not_missing() -> None:
+    runs = {**QUIET["runs"], "notifications": []}
+    assert "NotificationsMissing" in raised(found={"runs": runs})
+    assert "NotificationsMissing" not in raised(
+        found={"runs": runs, "under_way": ["notifications"]}
+    )
 
 
 def test_what_never_ran_is_missing_and_what_is_met_comes_first() -> None:

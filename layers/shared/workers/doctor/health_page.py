@@ -62,7 +62,9 @@ def health_page(health: Health, now: datetime) -> str:
     else:
         title = "The workers are well" if health.status == 200 else "A worker is not well"
         parts = [
-            _table("Workers", (_of_worker(*one, now) for one in body["workers"].items())),
+            _table(
+                "Workers", (_of_worker(name, one, now) for name, one in body["workers"].items())
+            ),
             _table("Queue", _of_queue(body["queue"])),
             _table("Ad accounts", _of_connections(body["connections"], now)),
         ]

@@ -18,13 +18,12 @@ class Doorbell:
         self._lock = threading.Lock()
         self._answers: list[Callable[[], None]] = []
 
-    def ring(self) -> bool:
-        """Whether anybody was there to hear it."""
+    def ring(self) -> None:
+        """Those that have looked for the last time hear it, too, and do nothing."""
         with self._lock:
             answers = list(self._answers)
         for answer in answers:
             answer()
-        return bool(answers)
 
     @contextmanager
     def answered_by(self, answer: Callable[[], None]) -> Iterator[None]:

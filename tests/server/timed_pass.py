@@ -1,0 +1,33 @@
+"""One pass of `python -m server --once` in a process of its own, at a time that a test sets.
+
+As `tests.forked` runs it. The order has `workers`, `as_of`, when it begins for the database, and
+`seconds`, what a run of it has at most. The rest is the environment's, as for any server.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zoneinfo
+from datetime import datetime, timedelta
+
+from server import runs
+from server.once import run_once
+from tests.notifications.virtual_time import TimedDatabase
+from workers.clock import SystemClock
+from workers.composition import container
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    zoneinfo.reset_tzpath(to=())
+    clock = SystemClock()
+    begun, as_of = clock.now(), datetime.fromisoformat(order["as_of"])
+
+    def made(url: str, key: str) -> TimedDatabase:
+        return TimedDatabase(url, key, lambda: as_of + timedelta(seconds=clock.now() - begun))
+
+    container.Database = made  # type: ignore[assignment,misc]
+    for worker in order["workers"]:
+        runs.RUN_SECONDS[worker] = order["seconds"]  # type: ignore[index]
+    sys.exit(run_once(order["workers"]))
