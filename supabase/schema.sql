@@ -1612,6 +1612,9 @@ AS $function$
                               when coalesce(attempts, 0) >= coalesce(max_attempts, 5) then 'dead'
                               else 'waiting'
                             end) = looked_at.state
+                       -- as notification_queue_config_state_idx has it
+                       and coalesce(created_at, '-infinity'::timestamptz)
+                           >= '-infinity'::timestamptz
                        and jsonb_typeof(queued.event_data) = 'object'
                      order by (coalesce(created_at, '-infinity'::timestamptz)) desc, id desc
                      limit 5
