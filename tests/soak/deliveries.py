@@ -148,7 +148,7 @@ def _check(ground: Ground, world: World, queued: int) -> None:
     _check_order(world)
     for table in (
         "notification_queue", "notification_deliveries", "notification_unrouted",
-        "slack_destinations", "slack_workspace",
+        "slack_destinations", "slack_threads", "slack_workspace",
     ):  # fmt: skip
         rows = world.connection.execute(f"select * from {table}").fetchall()  # noqa: S608
         assert_silent(rows, ground.secrets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,57 @@ def test_the_first_that_is_not_announced_comes_within_the_look_ahead() -> None:
     announced = [post(state="announced") for _ in range(4)]
     assert queue(*announced, post()).announce_at(NOW) == NOW + 4 - LOOK_AHEAD
     assert queue(*announced).announce_at(NOW) == math.inf
+
+
+class TestThreads:
+    """What follows the first message of a thread waits for it to have an id."""
+
+    def of(self, id: str, thread: str | None = "r", **values: Any) -> Post:
+        return post(id, thread=thread, **values)
+
+    def test_what_follows_a_first_message_is_not_announced_before_it_stands(self) -> None:
+        first, other, second = self.of("a"), self.of("b", "s"), self.of("c")
+        alone = self.of("d", None)
+        one = queue(first, other, second, alone, rate=0.0)
+        assert list(one.soon(NOW)) == [first, other, alone]
+        one.trying = one.waiting.popleft()
+        assert list(one.soon(NOW)) == [other, alone]
+        one.thread_begun("r", "5.000001")
+        assert list(one.soon(NOW)) == [other, second, alone]
+        assert [one.parent_of(p) for p in (other, second, alone)] == [None, "5.000001", None]
+
+    def test_it_keeps_its_time(self) -> None:
+        one = queue(self.of("a"), self.of("b"), self.of("c", "s"))
+        assert [time for _, time in one._schedule(NOW)] == [NOW, NOW + 2]
+
+    def test_where_the_first_one_came_to_nothing_the_next_begins(self) -> None:
+        one = queue(self.of("a"), self.of("b"), rate=0.0)
+        one.waiting.popleft()
+        assert [p.first.id for p in one.soon(NOW)] == ["b"]
+
+    def test_where_it_begins_again_what_was_announced_is_announced_again(self) -> None:
+        told = self.of("a", state="announced")
+        other = self.of("b", "s", state="announced")
+        doubtful = Post.of(unknown("c", thread="r"))
+        one = queue(told, other, doubtful)
+        one.thread_begun("r", "5.000001")
+        assert [p.state for p in one.waiting] == ["new", "announced", "new"]
+        told.state = "announced"
+        for older in ("5.000001", "4.999999"):
+            one.thread_begun("r", older)
+        assert told.state == "announced"
+        one.thread_begun(None, "6.000001")
+        assert one.threads == {"r": "5.000001"}
+        one.thread_begun("r", "10.000001")
+        assert (told.state, one.threads) == ("new", {"r": "10.000001"})
+
+    def test_a_claim_tells_of_a_thread_and_an_older_one_is_not_believed(self) -> None:
+        in_flight = flying(
+            delivery("a", thread="r", thread_ts="5.000001"),
+            delivery("b", thread="r", thread_ts="4.000001"),
+            delivery("c", thread="s"),
+        )
+        assert in_flight.queues["C1"].threads == {"r": "5.000001"}
 
 
 def flying(*deliveries: Delivery, rate: float = PACE_MARGIN) -> InFlight:

@@ -105,7 +105,7 @@ class Poster:
 
     def _post(self, queue: ChannelQueue, post: Post) -> None:
         conversation = queue.conversation_id
-        queue.busy = True
+        queue.busy, queue.trying = True, post
         self._under_way += 1
         self._jobs.submit(
             lambda: attempt_post(
@@ -117,7 +117,7 @@ class Poster:
 
     def _tried(self, queue: ChannelQueue, post: Post, attempt: Attempt) -> None:
         self._under_way -= 1
-        queue.busy = False
+        queue.busy, queue.trying = False, None
         self._report.counts["unknown_keys"] += len(attempt.unknown_keys)
         if attempt.posted is not None:
             self._sent(queue, post, attempt)
@@ -135,10 +135,13 @@ class Poster:
         queue.conversation_id = attempt.posted.channel
         self._report.counts["sent"] += len(post.deliveries)
         self._report.counts["possible_duplicates"] += post.possible_duplicate
+        queue.thread_begun(post.first.thread, attempt.posted.parent_ts or attempt.posted.ts)
         outcome = Outcome(
             "sent",
             conversation_id=attempt.posted.channel,
             message_ts=attempt.posted.ts,
+            parent_ts=attempt.posted.parent_ts,
+            thread=post.first.thread,
             request_id=attempt.posted.request_id,
             possible_duplicate=post.possible_duplicate,
         )
@@ -248,22 +251,25 @@ class Poster:
         self._under_way -= 1
         queue.busy = False
         queue.conversation_id = look.conversation_id or queue.conversation_id
-        left = [post for post in posts if not self._found(post, look)]
+        left = [post for post in posts if not self._found(queue, post, look)]
         if look.complete:
             for post in left:
                 self._absent(post)
         elif left:
             self._not_looked(queue, left, look)
 
-    def _found(self, post: Post, look: Look) -> bool:
-        ts = look.found.get(post.id)
-        if ts is None:
+    def _found(self, queue: ChannelQueue, post: Post, look: Look) -> bool:
+        place = look.found.get(post.id)
+        if place is None:
             return False
+        queue.thread_begun(post.first.thread, place.parent_ts or place.ts)
         if self._in_flight.remove(post):
             self._report.counts["reconciled"] += 1
-            self._recorder.note(
-                post, Outcome("sent", conversation_id=look.conversation_id, message_ts=ts)
-            )
+            outcome = Outcome(
+                "sent", conversation_id=look.conversation_id, message_ts=place.ts,
+                parent_ts=place.parent_ts, thread=post.first.thread,
+            )  # fmt: skip
+            self._recorder.note(post, outcome)
         return True
 
     def _absent(self, post: Post) -> None:
