@@ -226,7 +226,7 @@ do $$
 begin
   if to_regclass('public.notification_deliveries_thread_idx') is null then
     create index notification_deliveries_thread_idx
-      on public.notification_deliveries (destination, parent_ts)
+      on public.notification_deliveries (destination, parent_ts, message_ts)
       where parent_ts is not null;
   end if;
 end

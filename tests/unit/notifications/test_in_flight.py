@@ -98,30 +98,18 @@ def test_the_first_that_is_not_announced_comes_within_the_look_ahead() -> None:
 
 
 class TestThreads:
-    """What follows the first message of a thread waits for it to have an id."""
+    """What is announced goes where its thread is."""
 
     def of(self, id: str, thread: str | None = "r", **values: Any) -> Post:
         return post(id, thread=thread, **values)
 
-    def test_what_follows_a_first_message_is_not_announced_before_it_stands(self) -> None:
-        first, other, second = self.of("a"), self.of("b", "s"), self.of("c")
-        alone = self.of("d", None)
-        one = queue(first, other, second, alone, rate=0.0)
-        assert list(one.soon(NOW)) == [first, other, alone]
-        one.trying = one.waiting.popleft()
-        assert list(one.soon(NOW)) == [other, alone]
+    def test_what_follows_a_first_message_is_announced_again_once_that_stands(self) -> None:
+        posts = [self.of(id, thread, state="announced") for id, thread in
+                 (("b", "s"), ("c", "r"), ("d", None))]  # fmt: skip
+        one = queue(*posts)
         one.thread_begun("r", "5.000001")
-        assert list(one.soon(NOW)) == [other, second, alone]
-        assert [one.parent_of(p) for p in (other, second, alone)] == [None, "5.000001", None]
-
-    def test_it_keeps_its_time(self) -> None:
-        one = queue(self.of("a"), self.of("b"), self.of("c", "s"))
-        assert [time for _, time in one._schedule(NOW)] == [NOW, NOW + 2]
-
-    def test_where_the_first_one_came_to_nothing_the_next_begins(self) -> None:
-        one = queue(self.of("a"), self.of("b"), rate=0.0)
-        one.waiting.popleft()
-        assert [p.first.id for p in one.soon(NOW)] == ["b"]
+        assert [post.state for post in posts] == ["announced", "new", "announced"]
+        assert [one.parent_of(post) for post in posts] == [None, "5.000001", None]
 
     def test_where_it_begins_again_what_was_announced_is_announced_again(self) -> None:
         told = self.of("a", state="announced")

@@ -81,8 +81,7 @@ class Post:
 class ChannelQueue:
     """What is to go to one destination, in order, one at a time.
 
-    `trying` is the post that is under way. `threads` has, by request, the message that began its
-    thread here.
+    `threads` has, by request, the message that began its thread here.
     """
 
     destination: str
@@ -90,7 +89,6 @@ class ChannelQueue:
     conversation_id: str | None = None
     waiting: deque[Post] = field(default_factory=deque)
     busy: bool = False
-    trying: Post | None = None
     threads: dict[str, str] = field(default_factory=dict)
 
     def parent_of(self, post: Post) -> str | None:
@@ -98,9 +96,9 @@ class ChannelQueue:
         return self.threads.get(post.first.thread) if post.first.thread else None
 
     def thread_begun(self, thread: str | None, ts: str) -> None:
-        """Take note that a message about that request stands in the channel itself. Where it is
-        newer than the one known as the first of its thread, that one takes no replies any more, and
-        what is announced as one is to be announced again."""
+        """Take note that a message about that request stands in the channel itself: what is
+        announced for another place is to be announced again, with its thread. Where one was known
+        as the first, the newer one counts: the other takes no replies any more."""
         if thread is None or ts_order(ts) <= ts_order(self.threads.get(thread, "")):
             return
         self.threads[thread] = ts
@@ -147,24 +145,14 @@ class ChannelQueue:
 
     def _schedule(self, now: float) -> Iterator[tuple[Post, float]]:
         """When each may start at the earliest. It ends before one that has to be looked for: what
-        follows depends on what is found. It leaves out what follows the first message of a thread,
-        which has no id yet."""
+        follows depends on what is found. And before one that goes nowhere from here."""
         time = self.pace.ready_at(now)
-        beginning = {self._begins(self.trying)}
         for post in self.waiting:
             if post.look_first:
                 return
-            thread = self._begins(post)
-            if thread is None or thread not in beginning:
-                yield post, time
-            beginning.add(thread)
+            yield post, time
             if self.pace.rate:
                 time += 1 / self.pace.rate
-
-    def _begins(self, post: Post | None) -> str | None:
-        """The thread that has no message here before this one."""
-        thread = post.first.thread if post else None
-        return None if thread in self.threads else thread
 
 
 class InFlight:

@@ -105,7 +105,7 @@ class Poster:
 
     def _post(self, queue: ChannelQueue, post: Post) -> None:
         conversation = queue.conversation_id
-        queue.busy, queue.trying = True, post
+        queue.busy = True
         self._under_way += 1
         self._jobs.submit(
             lambda: attempt_post(
@@ -117,7 +117,7 @@ class Poster:
 
     def _tried(self, queue: ChannelQueue, post: Post, attempt: Attempt) -> None:
         self._under_way -= 1
-        queue.busy, queue.trying = False, None
+        queue.busy = False
         self._report.counts["unknown_keys"] += len(attempt.unknown_keys)
         if attempt.posted is not None:
             self._sent(queue, post, attempt)
