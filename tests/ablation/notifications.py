@@ -476,4 +476,16 @@ ABLATIONS = (
             ),
         ),
     ),
+    Ablation(
+        "thread-deleted",
+        "nothing goes below a message that was deleted",
+        f"{THREAD_TESTS}::TestGoneParent::test_it_begins_again_above_the_replies_that_stay",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/posting.py",
+                "        return not slack.takes_replies(channel, parent_ts)",
+                "        return False",
+            ),
+        ),
+    ),
 )

@@ -325,9 +325,7 @@ class TestThreads:
         assert self.of(run, threads=True) == (self.REQUEST, None)
 
     @pytest.mark.parametrize("destination", ["U1", "W1", "D1"])
-    def test_a_direct_message_is_of_none(
-        self, agency: Agency, run: Run, destination: str
-    ) -> None:
+    def test_a_direct_message_is_of_none(self, agency: Agency, run: Run, destination: str) -> None:
         config = agency.config(destination)
         agency.notification(config, entity_id=self.REQUEST, next_attempt_at=NOW)
         assert self.of(run, threads=True) == (None, None)

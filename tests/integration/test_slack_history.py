@@ -366,3 +366,19 @@ class TestThread:
     def test_one_that_may_not_be_read_says_so(self, reader: Peer) -> None:
         reader.answers("conversations.replies", {"ok": False, "error": "not_allowed_token_type"})
         assert type(refusal(lambda: self.read(reader))) is CannotLookError
+
+    @pytest.mark.parametrize(
+        ("answer", "takes"),
+        [
+            (page({"ts": "101.5"}), True),
+            (page({"ts": "101.5", "subtype": "tombstone"}), False),
+            (page({"ts": "102.5", "subtype": "tombstone"}), True),
+            ({"ok": False, "error": "thread_not_found"}, False),
+            (page(), True),
+            (page("odd"), True),
+            ({"ok": True}, True),
+        ],
+    )
+    def test_whether_a_message_takes_replies(self, reader: Peer, answer: Any, takes: bool) -> None:
+        reader.answers("conversations.replies", answer)
+        assert reader.slack.takes_replies("C1", "101.5") is takes

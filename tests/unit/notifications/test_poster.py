@@ -39,6 +39,7 @@ class FakeSlack:
     pages: list[Any] = field(default_factory=list)
     threads: list[Any] = field(default_factory=list)
     timeout: float = 10.0
+    gone: list[str] = field(default_factory=list)
     asked: list[Any] = field(default_factory=list)
     where: list[tuple[str | None, bool]] = field(default_factory=list)
 
@@ -56,6 +57,10 @@ class FakeSlack:
     ) -> ThreadPage:
         self.asked.append(("thread", parent_ts, cursor))
         return self._next(self.threads)  # type: ignore[no-any-return]
+
+    def takes_replies(self, channel: str, parent_ts: str) -> bool:
+        self.asked.append(("stands", parent_ts))
+        return parent_ts not in self.gone
 
     def open_dm(self, person: str) -> str:
         return f"D{person}"
@@ -442,3 +447,21 @@ class TestThreads:
         one.reads()
         assert one.results == [("a", "unknown")]
         assert [asked[0] for asked in one.slack.asked] == ["thread"]
+
+    def test_a_parent_that_is_gone_is_left_and_one_that_stands_is_asked_for_once(self) -> None:
+        one = Bench(*self.of("a", "b"), *self.of("c", destination="C2"))
+        for queue in one.in_flight.queues.values():
+            for post in queue.waiting:
+                post.parent_ts = "1.1"
+        one.slack.gone = ["1.1"]
+        one.slack.posts = [Posted("C1", "1.2", ""), Posted("C2", "1.3", "", "1.1")]
+        one.step()
+        assert [parent for parent, _ in one.slack.where] == [None, None]
+        (after,) = one.in_flight.queues["C1"].waiting
+        after.state, after.parent_ts = "announced", "1.2"
+        one.clock.time += 2
+        one.slack.posts = [Posted("C1", "1.4", "", "1.2")]
+        one.step()
+        assert [asked for asked in one.slack.asked if asked[0] == "stands"] == [
+            ("stands", "1.1")
+        ] * 2

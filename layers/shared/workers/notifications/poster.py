@@ -56,6 +56,8 @@ class Poster:
         self._jobs = jobs
         self._clock = clock
         self._under_way = 0
+        # by destination, the messages that stood in this run, for others to go below them
+        self._parents_seen: set[tuple[str, str | None]] = set()
         self._quickest = 0.0
 
     @property
@@ -105,15 +107,17 @@ class Poster:
 
     def _post(self, queue: ChannelQueue, post: Post) -> None:
         conversation = queue.conversation_id
+        check_parent = (queue.destination, post.parent_ts) not in self._parents_seen
         queue.busy = True
         self._under_way += 1
         self._jobs.submit(
             lambda: attempt_post(
-                self._slack, post, conversation, self._clock.now, self._last_start(), self._wording
+                self._slack, post, conversation, self._clock.now, self._last_start(),
+                self._wording, check_parent=check_parent,
             ),
             lambda attempt: self._tried(queue, post, attempt),
             lambda error: self._gave_up(queue, error),
-        )
+        )  # fmt: skip
 
     def _tried(self, queue: ChannelQueue, post: Post, attempt: Attempt) -> None:
         self._under_way -= 1
@@ -135,7 +139,9 @@ class Poster:
         queue.conversation_id = attempt.posted.channel
         self._report.counts["sent"] += len(post.deliveries)
         self._report.counts["possible_duplicates"] += post.possible_duplicate
-        queue.thread_begun(post.first.thread, attempt.posted.parent_ts or attempt.posted.ts)
+        parent_ts = attempt.posted.parent_ts or attempt.posted.ts
+        queue.thread_begun(post.first.thread, parent_ts)
+        self._parents_seen.add((queue.destination, parent_ts))
         outcome = Outcome(
             "sent",
             conversation_id=attempt.posted.channel,

@@ -58,8 +58,11 @@ def attempt_post(
     now: Callable[[], float],
     start_before: float,
     wording: Wording = PLAIN_WORDING,
+    *,
+    check_parent: bool = False,
 ) -> Attempt:
     """Render and post, starting nothing at `start_before` or later by the clock `now`.
+    `check_parent`: the message that began its thread may have been deleted since.
 
     Never raises a WorkerError; what it does not know goes through.
     """
@@ -68,9 +71,12 @@ def attempt_post(
     except PermanentError as error:
         return Attempt(now(), error=error)
     channel = conversation_id or post.destination
+    parent_ts = post.parent_ts
+    if check_parent and parent_ts is not None and _is_gone(slack, channel, parent_ts):
+        parent_ts = None
     attempt = Attempt(now(), message.unknown_keys)
     try:
-        return _try_forms(slack, post, channel, message, attempt, now, start_before)
+        return _try_forms(slack, post, channel, parent_ts, message, attempt, now, start_before)
     except DestinationError as error:
         confirmed = post.first.error_code == error.code or _is_closed(slack, channel, error)
         return replace(attempt, error=error, confirmed=confirmed)
@@ -82,6 +88,7 @@ def _try_forms(
     slack: Slack,
     post: Post,
     channel: str,
+    parent_ts: str | None,
     message: Message,
     attempt: Attempt,
     now: Callable[[], float],
@@ -89,7 +96,7 @@ def _try_forms(
 ) -> Attempt:
     """As it is, where its form is refused once more as plain text, and where its thread takes no
     replies once more outside of it."""
-    forms, parent_ts = [message, plain_message(message)], post.parent_ts
+    forms = [message, plain_message(message)]
     broadcast = changes_status(post.first.event_type, post.first.event_data)
     while True:
         started = now()
@@ -108,6 +115,14 @@ def _try_forms(
                 parent_ts = None
             else:
                 raise
+
+
+def _is_gone(slack: Slack, channel: str, parent_ts: str) -> bool:
+    """Whether a message is known to be deleted. Where Slack does not tell, the post will."""
+    try:
+        return not slack.takes_replies(channel, parent_ts)
+    except WorkerError:
+        return False
 
 
 def _rendered(post: Post, wording: Wording) -> Message:

@@ -300,6 +300,22 @@ class Slack:
             raise _incomplete()
         return ThreadPage(_own_posts(entries, bot_id), following)
 
+    def takes_replies(self, channel: str, parent_ts: str) -> bool:
+        """Whether a message still stands, for others to go below it. One that was deleted leaves
+        nothing, or a mark above its replies, a tombstone."""
+        try:
+            answer = self._read(
+                REPLIES,
+                lambda: self._client.conversations_replies(channel=channel, ts=parent_ts, limit=1),
+            )
+        except CannotLookError as error:
+            if error.code != "thread_not_found":
+                raise
+            return False
+        messages = answer.get("messages")
+        first = _mapping(messages[0]) if isinstance(messages, list) and messages else {}
+        return not (first.get("ts") == parent_ts and first.get("subtype") == "tombstone")
+
     def delete(self, channel: str, ts: str) -> None:
         """Delete one of the bot's own messages."""
         self._perform(DELETE, lambda: self._client.chat_delete(channel=channel, ts=ts))
