@@ -387,7 +387,7 @@ CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries
 CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id);
 CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
 CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
-CREATE INDEX notification_deliveries_thread_idx ON public.notification_deliveries USING btree (destination, parent_ts) WHERE (parent_ts IS NOT NULL);
+CREATE INDEX notification_deliveries_thread_idx ON public.notification_deliveries USING btree (destination, parent_ts, message_ts) WHERE (parent_ts IS NOT NULL);
 comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
 comment on column public.notification_deliveries.destination is 'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
 comment on column public.notification_deliveries.state is 'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have been posted and is looked for first; sent, skipped, expired, dead: final.';
@@ -2438,6 +2438,34 @@ AS $function$
                        ) queue
                  where own.notification_id = console_notification.id
                    and own.state in ('pending', 'unknown')
+              ),
+              'threads', (
+                select coalesce(jsonb_object_agg(own.id, thread.messages), '{}')
+                  from public.notification_deliveries own
+                 cross join lateral (
+                         select jsonb_agg(
+                                  jsonb_build_object(
+                                    'notification_id', message.notification_id,
+                                    'event_type', config.event_type,
+                                    'state', message.state,
+                                    'at', message.settled_at,
+                                    'begins', message.message_ts = message.parent_ts
+                                  )
+                                  order by message.message_ts
+                                ) as messages
+                           from (
+                             select *
+                               from public.notification_deliveries other
+                              where other.destination = own.destination
+                                and other.parent_ts = own.parent_ts
+                              order by other.message_ts
+                              limit 100
+                           ) message
+                           left join public.notification_config config
+                             on config.id = message.config_id
+                       ) thread
+                 where own.notification_id = console_notification.id
+                   and own.parent_ts is not null
               )
             )
     -- offset 0: each is asked once, however often it is named above
