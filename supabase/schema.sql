@@ -6537,7 +6537,8 @@ begin
        where delivery.id = start.id
          and delivery.id = any (locked)
          and delivery.claim_token = start.token
-         and delivery.state in ('pending', 'unknown', 'sending')
+         -- said so, it is found by its id alone, never by an index of states
+         and (delivery.state in ('pending', 'unknown', 'sending')) is true
          and queued.id = delivery.notification_id
          and coalesce(queued.is_processed, false) = false
          and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)

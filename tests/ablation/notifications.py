@@ -96,8 +96,8 @@ ABLATIONS = (
         (
             Cut(
                 RECORDS,
-                "and delivery.claim_token = start.token\n         and delivery.state in",
-                "and delivery.state in",
+                "and delivery.claim_token = start.token\n         -- `is true`",
+                "-- `is true`",
             ),
         ),
     ),
@@ -483,8 +483,8 @@ ABLATIONS = (
         (
             Cut(
                 f"{NOTIFICATIONS}/posting.py",
-                "        return not slack.takes_replies(channel, parent_ts)",
-                "        return False",
+                "return parent_ts if slack.takes_replies(channel, parent_ts) else None, 0.0",
+                "return parent_ts, 0.0",
             ),
         ),
     ),

@@ -40,6 +40,7 @@ class FakeSlack:
     threads: list[Any] = field(default_factory=list)
     timeout: float = 10.0
     gone: list[str] = field(default_factory=list)
+    unanswered: WorkerError | None = None
     asked: list[Any] = field(default_factory=list)
     where: list[tuple[str | None, bool]] = field(default_factory=list)
 
@@ -60,6 +61,8 @@ class FakeSlack:
 
     def takes_replies(self, channel: str, parent_ts: str) -> bool:
         self.asked.append(("stands", parent_ts))
+        if self.unanswered is not None:
+            raise self.unanswered
         return parent_ts not in self.gone
 
     def open_dm(self, person: str) -> str:
@@ -465,3 +468,26 @@ class TestThreads:
         assert [asked for asked in one.slack.asked if asked[0] == "stands"] == [
             ("stands", "1.1")
         ] * 2
+
+    @pytest.mark.parametrize(
+        ("error", "asked"),
+        [
+            (RateLimitedError("wait", code="x", retry_after=30.0), ["1.1"]),
+            (TransientError("500", code="x"), ["1.1", "2.1"]),
+            (CannotLookError("no", code="missing_scope"), ["1.1", "2.1"]),
+        ],
+    )
+    def test_where_slack_does_not_tell_it_is_posted_and_slacks_wait_is_kept(
+        self, error: WorkerError, asked: list[str]
+    ) -> None:
+        one = Bench(*self.of("a"), *self.of("b", destination="C2"))
+        for queue, ts in zip(one.in_flight.queues.values(), ("1.1", "2.1"), strict=True):
+            queue.waiting[0].parent_ts = ts
+            queue.pace.wait_until(one.clock.time if ts == "1.1" else one.clock.time + 5)
+        one.slack.unanswered = error
+        one.slack.posts = [Posted("C1", "1.2", "", "1.1"), Posted("C2", "2.2", "", "2.1")]
+        one.step()
+        one.clock.time += 5
+        one.step()
+        assert [parent for parent, _ in one.slack.where] == ["1.1", "2.1"]
+        assert [call[1] for call in one.slack.asked if call[0] == "stands"] == asked

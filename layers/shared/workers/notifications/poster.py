@@ -58,6 +58,7 @@ class Poster:
         self._under_way = 0
         # by destination, the messages that stood in this run, for others to go below them
         self._parents_seen: set[tuple[str, str | None]] = set()
+        self._ask_from = -math.inf
         self._quickest = 0.0
 
     @property
@@ -107,7 +108,8 @@ class Poster:
 
     def _post(self, queue: ChannelQueue, post: Post) -> None:
         conversation = queue.conversation_id
-        check_parent = (queue.destination, post.parent_ts) not in self._parents_seen
+        is_seen = (queue.destination, post.parent_ts) in self._parents_seen
+        check_parent = not is_seen and self._clock.now() >= self._ask_from
         queue.busy = True
         self._under_way += 1
         self._jobs.submit(
@@ -123,6 +125,7 @@ class Poster:
         self._under_way -= 1
         queue.busy = False
         self._report.counts["unknown_keys"] += len(attempt.unknown_keys)
+        self._ask_from = max(self._ask_from, self._clock.now() + attempt.ask_again_in)
         if attempt.posted is not None:
             self._sent(queue, post, attempt)
         elif attempt.error is not None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from workers.errors import CannotLookError, DestinationError, PermanentError, WorkerError
+from workers.errors import (
+    CannotLookError,
+    DestinationError,
+    PermanentError,
+    RateLimitedError,
+    WorkerError,
+)
 from workers.notifications.event_data import changes_status
 from workers.notifications.in_flight import Post
 from workers.notifications.plain_line import PLAIN_WORDING, Wording
@@ -29,7 +35,8 @@ class Attempt:
     """What a try came to: `posted`, or the `error`, or neither where no time was left for it.
 
     `started` is when the post went out, by the caller's clock. `confirmed` says that an error
-    of the destination was seen twice, so that it is no passing trouble.
+    of the destination was seen twice, so that it is no passing trouble. For `ask_again_in` seconds
+    Slack is not to be asked whether a message still stands.
     """
 
     started: float
@@ -37,6 +44,7 @@ class Attempt:
     posted: Posted | None = None
     error: WorkerError | None = None
     confirmed: bool = False
+    ask_again_in: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,10 @@ def attempt_post(
     except PermanentError as error:
         return Attempt(now(), error=error)
     channel = conversation_id or post.destination
-    parent_ts = post.parent_ts
-    if check_parent and parent_ts is not None and _is_gone(slack, channel, parent_ts):
-        parent_ts = None
-    attempt = Attempt(now(), message.unknown_keys)
+    parent_ts, ask_again_in = post.parent_ts, 0.0
+    if check_parent and parent_ts is not None:
+        parent_ts, ask_again_in = _still_standing(slack, channel, parent_ts)
+    attempt = Attempt(now(), message.unknown_keys, ask_again_in=ask_again_in)
     try:
         return _try_forms(slack, post, channel, parent_ts, message, attempt, now, start_before)
     except DestinationError as error:
@@ -117,12 +125,15 @@ def _try_forms(
                 raise
 
 
-def _is_gone(slack: Slack, channel: str, parent_ts: str) -> bool:
-    """Whether a message is known to be deleted. Where Slack does not tell, the post will."""
+def _still_standing(slack: Slack, channel: str, parent_ts: str) -> tuple[str | None, float]:
+    """The message, or None where it was deleted, and for how long not to ask again. Where Slack
+    does not tell, the post will."""
     try:
-        return not slack.takes_replies(channel, parent_ts)
+        return parent_ts if slack.takes_replies(channel, parent_ts) else None, 0.0
+    except RateLimitedError as error:
+        return parent_ts, error.retry_after
     except WorkerError:
-        return False
+        return parent_ts, 0.0
 
 
 def _rendered(post: Post, wording: Wording) -> Message:
