@@ -6537,7 +6537,7 @@ begin
        where delivery.id = start.id
          and delivery.id = any (locked)
          and delivery.claim_token = start.token
-         -- said so, it is found by its id alone, never by an index of states
+         -- `is true`: so that no index of states is taken in place of the id
          and (delivery.state in ('pending', 'unknown', 'sending')) is true
          and queued.id = delivery.notification_id
          and coalesce(queued.is_processed, false) = false
