@@ -386,6 +386,7 @@ CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries
 CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries USING btree (destination, state, queued_at, notification_id) WHERE (queued_at >= '-infinity'::timestamp with time zone);
 CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
 CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
+CREATE INDEX notification_deliveries_thread_idx ON public.notification_deliveries USING btree (destination, parent_ts, message_ts) WHERE (parent_ts IS NOT NULL);
 comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
 comment on column public.notification_deliveries.destination is 'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
 comment on column public.notification_deliveries.state is 'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have been posted and is looked for first; sent, skipped, expired, dead: final.';
@@ -397,7 +398,7 @@ comment on column public.notification_deliveries.claimed_by is 'The run that has
 comment on column public.notification_deliveries.claim_token is 'Fencing token of that claim.';
 comment on column public.notification_deliveries.lost_claims is 'How many runs died with it announced.';
 comment on column public.notification_deliveries.post_id is 'The post that carries it, named by its first delivery: travels in the Slack message as metadata, so that the message can be found again.';
-comment on column public.notification_deliveries.parent_ts is 'The message in whose thread it is posted; null outside of threads.';
+comment on column public.notification_deliveries.parent_ts is 'The message in whose thread it stands, which the first one of a thread names itself; until it is sent, the thread that it was announced for. Null outside of threads.';
 comment on column public.notification_deliveries.looked_since is 'Since when it is looked for in the history; looked_down_to is the message read last.';
 comment on column public.notification_deliveries.conversation_id is 'Where Slack put it: the channel, or the D... conversation of a direct message.';
 comment on column public.notification_deliveries.request_id is 'Slack''s own id of the request (x-slack-req-id), for their support.';
@@ -627,6 +628,20 @@ comment on column public.slack_destinations.standing_since is 'When its clock st
 comment on column public.slack_destinations.stood_still is 'How long its clock stood in all, before standing_since; stood_from and stood_to are the last time.';
 alter table public.slack_destinations enable row level security;
 grant insert, select, update on public.slack_destinations to service_role;
+
+create table public.slack_threads (
+  destination text not null,
+  request_id uuid not null,
+  parent_ts text not null,
+  last_post_at timestamp with time zone not null,
+  constraint slack_threads_pkey PRIMARY KEY (destination, request_id)
+);
+CREATE INDEX slack_threads_last_post_idx ON public.slack_threads USING btree (last_post_at);
+comment on table public.slack_threads is 'Where threads are wanted: in whose thread the next message about a request goes.';
+comment on column public.slack_threads.request_id is 'The dashboard''s request; it need not exist any more.';
+comment on column public.slack_threads.parent_ts is 'The newest message about it that stands in the channel itself and began a thread.';
+alter table public.slack_threads enable row level security;
+grant delete, insert, select, update on public.slack_threads to service_role;
 
 create table public.slack_workspace (
   only_one boolean default true not null,
@@ -1242,7 +1257,7 @@ $function$;
 revoke all on function public.chosen_kinds(text[]) from public, anon, authenticated, service_role;
 grant execute on function public.chosen_kinds(text[]) to service_role;
 
-CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.claim_notifications(run_id uuid, batch_size integer DEFAULT 100, busy text[] DEFAULT '{}'::text[], trials text[] DEFAULT '{}'::text[], alone boolean DEFAULT false, expire_after interval DEFAULT '24:00:00'::interval, byte_limit integer DEFAULT 4000000, threads boolean DEFAULT false, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -1405,6 +1420,11 @@ begin
         'error_code', delivery.error_code,
         'post_id', delivery.post_id,
         'parent_ts', delivery.parent_ts,
+        'thread', case
+          -- a direct message is about one thing after the other, for one reader
+          when threads and delivery.destination !~ '^[DUW]'
+            then public.request_of(queued.entity_type, queued.entity_id, queued.event_data)
+        end,
         'event_type', carried.event_type,
         'template', carried.template,
         'event_data', carried.event_data,
@@ -1420,6 +1440,7 @@ begin
   select coalesce(
            jsonb_agg(
              taken.entry || jsonb_build_object(
+               'thread_ts', begun.parent_ts,
                'conversation_id',
                coalesce(taken.entry ->> 'conversation_id', known.conversation_id),
                'ready_in', greatest(0, extract(epoch from known.not_before - as_of)),
@@ -1436,7 +1457,14 @@ begin
              from public.slack_destinations own
             where own.destination = taken.destination
             limit 1
-         ) known on true;
+         ) known on true
+    left join lateral (
+           select thread.parent_ts
+             from public.slack_threads thread
+            where thread.destination = taken.destination
+              and thread.request_id = (taken.entry ->> 'thread')::uuid
+            limit 1
+         ) begun on true;
 
   return jsonb_build_object(
     'held', true,
@@ -1451,8 +1479,8 @@ begin
   );
 end
 $function$;
-revoke all on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,timestamp with time zone) to service_role;
+revoke all on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,boolean,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,boolean,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.clock_time(moment timestamp with time zone, stood_still interval, stood_from timestamp with time zone, stood_to timestamp with time zone, standing_since timestamp with time zone)
  RETURNS timestamp with time zone
@@ -2489,6 +2517,34 @@ AS $function$
                        ) queue
                  where own.notification_id = console_notification.id
                    and own.state in ('pending', 'unknown')
+              ),
+              'threads', (
+                select coalesce(jsonb_object_agg(own.id, thread.messages), '{}')
+                  from public.notification_deliveries own
+                 cross join lateral (
+                         select jsonb_agg(
+                                  jsonb_build_object(
+                                    'notification_id', message.notification_id,
+                                    'event_type', config.event_type,
+                                    'state', message.state,
+                                    'at', message.settled_at,
+                                    'begins', message.message_ts = message.parent_ts
+                                  )
+                                  order by message.message_ts
+                                ) as messages
+                           from (
+                             select *
+                               from public.notification_deliveries other
+                              where other.destination = own.destination
+                                and other.parent_ts = own.parent_ts
+                              order by other.message_ts
+                              limit 100
+                           ) message
+                           left join public.notification_config config
+                             on config.id = message.config_id
+                       ) thread
+                 where own.notification_id = console_notification.id
+                   and own.parent_ts is not null
               )
             )
     -- offset 0: each is asked once, however often it is named above
@@ -5762,11 +5818,8 @@ begin
              coalesce(
                public.trim_invisible(config.channel_id), public.trim_invisible(config.slack_id)
              ) as destination,
-             case
-               when named.request_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                 then named.request_id::uuid
-               when queued.entity_type in ('request', 'requests') then queued.entity_id
-             end as request_id
+             public.request_of(queued.entity_type, queued.entity_id, queued.event_data)
+               as request_id
         from public.notification_queue queued
         left join lateral (
                select known.id, known.event_type, known.user_id, known.channel_id,
@@ -5780,14 +5833,6 @@ begin
                 where known.id = queued.config_id
                 limit 1
              ) config on true
-       cross join lateral (
-               select case jsonb_typeof(queued.event_data)
-                        when 'object' then queued.event_data ->> 'request_id'
-                        -- an object that was stored as its own text
-                        when 'string' then
-                          substring(queued.event_data #>> '{}' from '"request_id"\s*:\s*"([^"]*)"')
-                      end as request_id
-             ) named
        where queued.id = any (notification_ids)
     ),
     connected as materialized (
@@ -6337,6 +6382,14 @@ CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timesta
  LANGUAGE sql
  SET search_path TO ''
 AS $function$
+  delete from public.slack_threads thread
+   where (thread.destination, thread.request_id) in (
+           select old.destination, old.request_id
+             from public.slack_threads old
+            where old.last_post_at < archive_cutoff
+            order by old.last_post_at
+            limit batch_size
+         );
   select public.retention_batch(
     'purge_notifications', active_cutoff, archive_cutoff, batch_size, passed_over
   );
@@ -6575,14 +6628,18 @@ begin
          set state = 'sending',
              in_doubt = true,
              post_id = start.post_id,
+             parent_ts = start.parent_ts,
              first_attempt_at = coalesce(delivery.first_attempt_at, as_of),
              last_attempt_at = as_of
-        from jsonb_to_recordset(starting) as start (id uuid, token uuid, post_id uuid),
+        from jsonb_to_recordset(starting) as start (
+               id uuid, token uuid, post_id uuid, parent_ts text
+             ),
              public.notification_queue queued
        where delivery.id = start.id
          and delivery.id = any (locked)
          and delivery.claim_token = start.token
-         and delivery.state in ('pending', 'unknown', 'sending')
+         -- `is true`: so that no index of states is taken in place of the id
+         and (delivery.state in ('pending', 'unknown', 'sending')) is true
          and queued.id = delivery.notification_id
          and coalesce(queued.is_processed, false) = false
          and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
@@ -6945,6 +7002,28 @@ $function$;
 revoke all on function public.renew_worker_lease(text,uuid,interval,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.renew_worker_lease(text,uuid,interval,jsonb,interval,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.request_of(entity_type text, entity_id uuid, event_data jsonb)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+declare
+  named constant text := case jsonb_typeof(event_data)
+    when 'object' then event_data ->> 'request_id'
+    -- an object that was stored as its own text
+    when 'string' then substring(event_data #>> '{}' from '"request_id"\s*:\s*"([^"]*)"')
+  end;
+begin
+  return case
+    when named ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then named::uuid
+    when entity_type in ('request', 'requests') then entity_id
+  end;
+end
+$function$;
+revoke all on function public.request_of(text,uuid,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.request_of(text,uuid,jsonb) to service_role;
+
 CREATE OR REPLACE FUNCTION public.restart_deliveries(notification_ids uuid[], as_of timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -6973,6 +7052,7 @@ begin
          -- what was sent once is another message now, and must not be taken for the first one
          id = case when delivery.state = 'sent' then gen_random_uuid() else delivery.id end,
          post_id = null,
+         parent_ts = case when delivery.in_doubt then delivery.parent_ts end,
          message_ts = null,
          first_attempt_at = case when delivery.in_doubt then delivery.first_attempt_at end,
          looked_since = null,
@@ -7617,6 +7697,8 @@ begin
              retry_in double precision,
              conversation_id text,
              message_ts text,
+             parent_ts text,
+             thread uuid,
              request_id text,
              error_code text,
              error text,
@@ -7651,6 +7733,11 @@ begin
            claim_token = null,
            conversation_id = coalesce(outcome.conversation_id, delivery.conversation_id),
            message_ts = coalesce(outcome.message_ts, delivery.message_ts),
+           parent_ts = case
+             when outcome.result <> 'sent' then delivery.parent_ts
+             when outcome.thread is null then outcome.parent_ts
+             else coalesce(outcome.parent_ts, outcome.message_ts)
+           end,
            request_id = coalesce(outcome.request_id, delivery.request_id),
            error_code = outcome.error_code,
            error = outcome.error,
@@ -7680,7 +7767,19 @@ begin
       from outcome
      where delivery.id = outcome.id
     returning delivery.id, delivery.destination, outcome.result, outcome.conversation_id,
-              outcome.posted_ago, outcome.hold_in
+              outcome.posted_ago, outcome.hold_in, outcome.thread, delivery.parent_ts
+  ),
+  threaded as (
+    -- the newest message that began one: what was found late begins none again
+    insert into public.slack_threads as begun (destination, request_id, parent_ts, last_post_at)
+    select written.destination, written.thread, max(written.parent_ts collate "C"), as_of
+      from written
+     where written.result = 'sent' and written.thread is not null
+     group by written.destination, written.thread
+     order by written.destination, written.thread
+    on conflict on constraint slack_threads_pkey do update
+      set parent_ts = greatest(begun.parent_ts collate "C", excluded.parent_ts collate "C"),
+          last_post_at = as_of
   ),
   known as (
     insert into public.slack_destinations as standing

@@ -33,12 +33,15 @@ METHOD_WINDOW = 60.0
 # https://docs.slack.dev/apis/web-api/rate-limits
 PUBLISHED_LIMITS: dict[str, Any] = {
     "method_limits": {
-        "conversations.open": 50, "conversations.history": 50, "conversations.info": 50
+        "conversations.open": 50, "conversations.history": 50, "conversations.replies": 50,
+        "conversations.info": 50,
     }
 }  # fmt: skip
 # What an app gets that is distributed, and not by Slack's Marketplace:
 # https://docs.slack.dev/changelog/2025/05/29/rate-limit-changes-for-non-marketplace-apps
-DISTRIBUTED_APP: dict[str, Any] = {"method_limits": {"conversations.history": 1}, "page_size": 15}
+DISTRIBUTED_APP: dict[str, Any] = {
+    "method_limits": {"conversations.history": 1, "conversations.replies": 1}, "page_size": 15
+}  # fmt: skip
 
 
 class SlackRefusal(Exception):
@@ -68,12 +71,12 @@ class FakeSlack:
     Settings: `time` (epoch seconds; None: the real time), `history_lag` (seconds until a
     message shows in its history), `rate_limit` (1 message per second and channel, else 429),
     `method_limits` (calls per minute, by method; a method that is not there has no limit),
-    `page_size` (most messages per page of history), `warnings` (by method, what it says beside
-    ok).
+    `page_size` (most messages per page of history, or of a thread), `warnings` (by method, what it
+    says beside ok).
 
     A channel or user of the state may have `refuses`: by method, the code that it answers,
     whatever else it is like. A message that is `hidden` takes up room on a page of history and
-    is not shown.
+    is not shown; one that `is_locked` takes no replies.
     """
 
     def __init__(self, workspace: Mapping[str, Any] | None = None) -> None:
@@ -239,6 +242,7 @@ class FakeSlack:
             self._refuse(self._state["users"][person], "chat.postMessage")
             self._open(person)  # refused when they are gone
         _check_message(fields)
+        parent = self._parent(channel, fields)
         self._check_rate(channel)
         message = {
             "type": "message",
@@ -248,11 +252,28 @@ class FakeSlack:
             "metadata": fields.get("metadata"),
             "bot_id": self._state["bot"]["bot_id"],
             "app_id": self._state["bot"]["app_id"],
-            "thread_ts": fields.get("thread_ts"),
+            "thread_ts": None,
             "arrived": time.monotonic(),
         }
+        if parent is not None:
+            parent["thread_ts"] = message["thread_ts"] = parent["ts"]
+            message["parent_user_id"] = parent.get("user", self._state["bot"]["user_id"])
+            if _is_set(fields, "reply_broadcast"):
+                message["subtype"] = "thread_broadcast"
         self._state["messages"].setdefault(channel, []).append(message)
         return {"channel": channel, "ts": message["ts"], "message": _shown(message, True)}
+
+    def _parent(self, channel: str, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The message to whose thread a post goes. Where that no longer stands, Slack says nothing
+        and posts in the channel: https://github.com/slack-go/slack/issues/1571"""
+        parent = self._standing(channel, fields.get("thread_ts"))
+        if parent is not None and parent.get("is_locked"):
+            raise SlackRefusal("restricted_action_thread_locked")
+        return parent
+
+    def _standing(self, channel: str, ts: Any) -> dict[str, Any] | None:
+        messages = self._state["messages"].get(channel, [])
+        return next((message for message in messages if message["ts"] == ts), None)
 
     def _check_rate(self, channel: str) -> None:
         now = self._ticks()
@@ -310,9 +331,41 @@ class FakeSlack:
         return [
             message
             for message in reversed(messages)
-            # replies stand in their threads
-            if is_in(float(message["ts"])) and not message.get("thread_ts")
+            if is_in(float(message["ts"])) and _is_in_channel(message)
         ]
+
+    def _replies(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
+        """A thread, the oldest first; whatever the window, the message that began it."""
+        channel, ts = str(fields.get("channel", "")), fields.get("ts")
+        conversation = self._conversation(channel)
+        self._refuse(conversation, "conversations.replies")
+        self._need(scopes, self._history_scope(channel, conversation))
+        if not conversation["member"]:
+            raise SlackRefusal("not_in_channel")
+        parent = self._standing(channel, ts)
+        if parent is None:
+            raise SlackRefusal("thread_not_found")
+        oldest, latest = _read_ts(fields, "oldest", "0"), _read_ts(fields, "latest", "inf")
+        first = int(_after(fields, "next_ts:", "0"))
+        lag = float(self._settings["history_lag"])
+        visible = self._now() - lag if lag else float("inf")
+        replies = [
+            message
+            for message in self._state["messages"][channel]
+            if message.get("thread_ts") == ts != message["ts"]
+            and oldest < float(message["ts"]) < latest
+            and float(message["ts"]) <= visible
+            and _microseconds(message["ts"]) >= first
+        ]
+        size = min(_read_limit(fields), int(self._settings["page_size"]))
+        following = replies[size:][:1]
+        cursor = _cursor(_microseconds(following[0]["ts"]), "next_ts:") if following else ""
+        with_metadata = _is_set(fields, "include_all_metadata")
+        return {
+            "messages": [_shown(message, with_metadata) for message in [parent, *replies[:size]]],
+            "has_more": bool(following),
+            "response_metadata": {"next_cursor": cursor},
+        }
 
     def _info(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         channel = str(fields.get("channel", ""))
@@ -348,14 +401,27 @@ class FakeSlack:
 
     def _delete(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         self._need(scopes, "chat:write")
-        channel = str(fields.get("channel", ""))
+        channel, ts = str(fields.get("channel", "")), str(fields.get("ts", ""))
         self._conversation(channel)
-        messages = self._state["messages"].get(channel, [])
-        for message in messages:
-            if message["ts"] == fields.get("ts"):
+        self.delete_message(channel, ts)
+        return {"channel": channel, "ts": ts}
+
+    def delete_message(self, channel: str, ts: str) -> None:
+        """Delete a message, as its author does. Where it has replies they stay, below a mark that
+        something stood there. Raises SlackRefusal where there is none."""
+        with self._lock:
+            message = self._standing(channel, ts)
+            if message is None or message.get("subtype") == "tombstone":
+                raise SlackRefusal("message_not_found")
+            messages = self._state["messages"][channel]
+            if not any(one.get("thread_ts") == ts != one["ts"] for one in messages):
                 messages.remove(message)
-                return {"channel": channel, "ts": message["ts"]}
-        raise SlackRefusal("message_not_found")
+                return
+            messages[messages.index(message)] = {
+                "type": "message", "subtype": "tombstone", "user": "USLACKBOT", "blocks": [],
+                "text": "This message was deleted.", "ts": ts, "thread_ts": ts,
+                "arrived": message["arrived"],
+            }  # fmt: skip
 
     def _user(self, fields: Mapping[str, Any], scopes: list[str]) -> dict[str, Any]:
         self._need(scopes, "users:read")
@@ -381,6 +447,7 @@ _METHODS: dict[str, Method] = {
     "chat.delete": FakeSlack._delete,
     "conversations.open": FakeSlack._open_conversation,
     "conversations.history": FakeSlack._history,
+    "conversations.replies": FakeSlack._replies,
     "conversations.info": FakeSlack._info,
     "conversations.list": FakeSlack._list,
     "users.info": FakeSlack._user,
@@ -415,6 +482,13 @@ def _described(channel: str, conversation: Mapping[str, Any]) -> dict[str, Any]:
         "is_im": channel[:1] == "D",
         "is_ext_shared": False,
     }
+
+
+def _is_in_channel(message: Mapping[str, Any]) -> bool:
+    """Whether it shows in the channel: what is not in a thread, the first of one, and what was sent
+    there too."""
+    thread_ts = message.get("thread_ts")
+    return thread_ts in (None, message["ts"]) or message.get("subtype") == "thread_broadcast"
 
 
 def _shown(message: Mapping[str, Any], with_metadata: bool) -> dict[str, Any]:
@@ -478,8 +552,8 @@ def _is_open_ended(fields: Mapping[str, Any]) -> bool:
     return bool(fields.get("oldest")) and not (fields.get("latest") or fields.get("cursor"))
 
 
-def _cursor(place: int) -> str:
-    return base64.b64encode(f"next:{place}".encode()).decode()
+def _cursor(place: int, prefix: str = "next:") -> str:
+    return base64.b64encode(f"{prefix}{place}".encode()).decode()
 
 
 def _read_cursor(fields: Mapping[str, Any]) -> int:
@@ -489,7 +563,7 @@ def _read_cursor(fields: Mapping[str, Any]) -> int:
 
 def _history_cursor(ts: str) -> str:
     """Slack's hold a time in microseconds: nothing of the page is at it or before it."""
-    return base64.b64encode(f"next_ts:{_microseconds(ts) - 1}".encode()).decode()
+    return _cursor(_microseconds(ts) - 1, "next_ts:")
 
 
 def _read_history_cursor(fields: Mapping[str, Any]) -> float:

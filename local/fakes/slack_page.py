@@ -134,6 +134,6 @@ def _message(id_: str, message: Mapping[str, Any], names: Mapping[str, str]) -> 
         ts=message["ts"],
         at=at.isoformat(),
         shown=f"{at:%Y-%m-%d %H:%M:%S} UTC",
-        thread=", in a thread" if message.get("thread_ts") else "",
+        thread=", in a thread" if message.get("thread_ts") not in (None, message["ts"]) else "",
         html=message_html(message["text"], message["blocks"], names),
     )

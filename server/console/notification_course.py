@@ -22,6 +22,7 @@ _OF_A_POST: Final[Mapping[CodeClass, str]] = {
     CodeClass.TRANSIENT: "Slack was not reached; nothing was sent.",
     CodeClass.TOKEN: "Slack refuses the token or the app: nothing can be posted by anybody.",
     CodeClass.DESTINATION: "Slack refuses this channel or person; nothing was sent.",
+    CodeClass.THREAD: "Its thread takes no reply; nothing was sent.",
     CodeClass.MESSAGE: "Slack refuses this message, and would each time.",
     CodeClass.MESSAGE_FORMAT: "Slack refuses the form of this message, also as plain text.",
     CodeClass.CANNOT_LOOK: "Slack refuses this; nothing was sent.",

@@ -155,7 +155,8 @@ comment on column public.notification_deliveries.post_id is
   'The post that carries it, named by its first delivery: travels in the Slack message as '
   'metadata, so that the message can be found again.';
 comment on column public.notification_deliveries.parent_ts is
-  'The message in whose thread it is posted; null outside of threads.';
+  'The message in whose thread it stands, which the first one of a thread names itself; until it is '
+  'sent, the thread that it was announced for. Null outside of threads.';
 comment on column public.notification_deliveries.looked_since is
   'Since when it is looked for in the history; looked_down_to is the message read last.';
 comment on column public.notification_deliveries.conversation_id is
@@ -217,6 +218,16 @@ begin
     create index notification_deliveries_config_idx
       on public.notification_deliveries (config_id, destination)
       where state in ('pending', 'unknown');
+  end if;
+end
+$$;
+-- A thread's messages.
+do $$
+begin
+  if to_regclass('public.notification_deliveries_thread_idx') is null then
+    create index notification_deliveries_thread_idx
+      on public.notification_deliveries (destination, parent_ts, message_ts)
+      where parent_ts is not null;
   end if;
 end
 $$;
@@ -325,6 +336,29 @@ begin
 end
 $$;
 
+create table if not exists public.slack_threads (
+  destination text not null,
+  request_id uuid not null,
+  parent_ts text not null,
+  last_post_at timestamptz not null,
+  constraint slack_threads_pkey primary key (destination, request_id)
+);
+
+comment on table public.slack_threads is
+  'Where threads are wanted: in whose thread the next message about a request goes.';
+comment on column public.slack_threads.request_id is
+  'The dashboard''s request; it need not exist any more.';
+comment on column public.slack_threads.parent_ts is
+  'The newest message about it that stands in the channel itself and began a thread.';
+
+do $$
+begin
+  if to_regclass('public.slack_threads_last_post_idx') is null then
+    create index slack_threads_last_post_idx on public.slack_threads (last_post_at);
+  end if;
+end
+$$;
+
 create table if not exists public.slack_workspace (
   only_one boolean primary key default true check (only_one),
   stopped_at timestamptz,
@@ -344,7 +378,8 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'notification_deliveries', 'notification_unrouted', 'slack_destinations', 'slack_workspace'
+    'notification_deliveries', 'notification_unrouted', 'slack_destinations', 'slack_threads',
+    'slack_workspace'
   ]
   loop
     if not (select relrowsecurity from pg_catalog.pg_class
@@ -357,7 +392,8 @@ end
 $$;
 grant select, insert, update, delete on
   public.notification_deliveries,
-  public.notification_unrouted
+  public.notification_unrouted,
+  public.slack_threads
 to service_role;
 grant select, insert, update on public.slack_destinations to service_role;
 grant select, insert, update on public.slack_workspace to service_role;

@@ -4,6 +4,7 @@
 --   clock_time           a moment by a clock that stood still at times
 --   delivery_time        a moment by the clock of all delivery, which stands with everything
 --   destination_time     a moment by one destination's clock
+--   request_of           the request that a notification is about
 --   notification_routes  where notifications go, or why they have nowhere to go
 --
 -- A connection that is kept has plans from when the tables were small, and statistics are older
@@ -97,6 +98,28 @@ begin
 end
 $$;
 
+-- The request that a notification is about: the one that its data names, else its own entity; null
+-- without one.
+create or replace function public.request_of(entity_type text, entity_id uuid, event_data jsonb)
+returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  named constant text := case jsonb_typeof(event_data)
+    when 'object' then event_data ->> 'request_id'
+    -- an object that was stored as its own text
+    when 'string' then substring(event_data #>> '{}' from '"request_id"\s*:\s*"([^"]*)"')
+  end;
+begin
+  return case
+    when named ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then named::uuid
+    when entity_type in ('request', 'requests') then entity_id
+  end;
+end
+$$;
+
 -- Where notifications go: the config's channel; else its user's direct message; else the connected
 -- channels of the request's type (without a request: of every type) that take the event.
 --
@@ -121,11 +144,8 @@ begin
              coalesce(
                public.trim_invisible(config.channel_id), public.trim_invisible(config.slack_id)
              ) as destination,
-             case
-               when named.request_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                 then named.request_id::uuid
-               when queued.entity_type in ('request', 'requests') then queued.entity_id
-             end as request_id
+             public.request_of(queued.entity_type, queued.entity_id, queued.event_data)
+               as request_id
         from public.notification_queue queued
         left join lateral (
                select known.id, known.event_type, known.user_id, known.channel_id,
@@ -139,14 +159,6 @@ begin
                 where known.id = queued.config_id
                 limit 1
              ) config on true
-       cross join lateral (
-               select case jsonb_typeof(queued.event_data)
-                        when 'object' then queued.event_data ->> 'request_id'
-                        -- an object that was stored as its own text
-                        when 'string' then
-                          substring(queued.event_data #>> '{}' from '"request_id"\s*:\s*"([^"]*)"')
-                      end as request_id
-             ) named
        where queued.id = any (notification_ids)
     ),
     connected as materialized (
@@ -213,6 +225,7 @@ begin
     'clock_time(timestamptz, interval, timestamptz, timestamptz, timestamptz)',
     'delivery_time(timestamptz)',
     'destination_time(text, timestamptz)',
+    'request_of(text, uuid, jsonb)',
     'notification_routes(uuid[])'
   ]
   loop

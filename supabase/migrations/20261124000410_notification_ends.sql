@@ -212,6 +212,7 @@ begin
          -- what was sent once is another message now, and must not be taken for the first one
          id = case when delivery.state = 'sent' then gen_random_uuid() else delivery.id end,
          post_id = null,
+         parent_ts = case when delivery.in_doubt then delivery.parent_ts end,
          message_ts = null,
          first_attempt_at = case when delivery.in_doubt then delivery.first_attempt_at end,
          looked_since = null,

@@ -48,13 +48,16 @@ $$;
 --   busy     destinations that have enough in flight
 --   trials   parked destinations of which one delivery each is tried
 --   alone    only the one, if any is ready, that took three runs down with it
+--   threads  each says of which thread it is: `thread`, the request that it is about, and the
+--            `thread_ts` of the message that began it there, if one did
 --
 -- Returns {held, more, ended: {dead, skipped, expired}, deliveries}. `held` is false, and nothing
 -- is taken, unless the run has the drainer's lease; `more` says that the next claim may find
 -- something though this one did not. A delivery:
 --   {id, token, notification_id, destination, state, attempts, max_attempts, in_doubt,
---    possible_duplicate, moved, lost_claims, error_code, post_id, parent_ts, event_type, template,
---    event_data (text), known (known_of_event), waited, first_attempt, last_attempt, looked_for, looked_down_to,
+--    possible_duplicate, moved, lost_claims, error_code, post_id, parent_ts, thread, thread_ts,
+--    event_type, template, event_data (text), known (known_of_event), waited, first_attempt,
+--    last_attempt, looked_for, looked_down_to,
 --    conversation_id, ready_in, idle_for}
 -- waited (since it was first due), looked_for, ready_in (the destination's own wait) and idle_for
 -- (since its last post) are seconds; first_attempt and last_attempt are in epoch seconds. `moved`:
@@ -67,6 +70,7 @@ create or replace function public.claim_notifications(
   alone boolean default false,
   expire_after interval default '24 hours',
   byte_limit integer default 4000000,
+  threads boolean default false,
   as_of timestamptz default now()
 )
 returns jsonb
@@ -231,6 +235,11 @@ begin
         'error_code', delivery.error_code,
         'post_id', delivery.post_id,
         'parent_ts', delivery.parent_ts,
+        'thread', case
+          -- a direct message is about one thing after the other, for one reader
+          when threads and delivery.destination !~ '^[DUW]'
+            then public.request_of(queued.entity_type, queued.entity_id, queued.event_data)
+        end,
         'event_type', carried.event_type,
         'template', carried.template,
         'event_data', carried.event_data,
@@ -246,6 +255,7 @@ begin
   select coalesce(
            jsonb_agg(
              taken.entry || jsonb_build_object(
+               'thread_ts', begun.parent_ts,
                'conversation_id',
                coalesce(taken.entry ->> 'conversation_id', known.conversation_id),
                'ready_in', greatest(0, extract(epoch from known.not_before - as_of)),
@@ -262,7 +272,14 @@ begin
              from public.slack_destinations own
             where own.destination = taken.destination
             limit 1
-         ) known on true;
+         ) known on true
+    left join lateral (
+           select thread.parent_ts
+             from public.slack_threads thread
+            where thread.destination = taken.destination
+              and thread.request_id = (taken.entry ->> 'thread')::uuid
+            limit 1
+         ) begun on true;
 
   return jsonb_build_object(
     'held', true,
@@ -284,7 +301,7 @@ declare
 begin
   foreach brought in array array[
     'step_aside(uuid[], timestamptz)',
-    'claim_notifications(uuid, integer, text[], text[], boolean, interval, integer, timestamptz)'
+    'claim_notifications(uuid, integer, text[], text[], boolean, interval, integer, boolean, timestamptz)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', brought);

@@ -28,6 +28,8 @@ begin
              retry_in double precision,
              conversation_id text,
              message_ts text,
+             parent_ts text,
+             thread uuid,
              request_id text,
              error_code text,
              error text,
@@ -62,6 +64,11 @@ begin
            claim_token = null,
            conversation_id = coalesce(outcome.conversation_id, delivery.conversation_id),
            message_ts = coalesce(outcome.message_ts, delivery.message_ts),
+           parent_ts = case
+             when outcome.result <> 'sent' then delivery.parent_ts
+             when outcome.thread is null then outcome.parent_ts
+             else coalesce(outcome.parent_ts, outcome.message_ts)
+           end,
            request_id = coalesce(outcome.request_id, delivery.request_id),
            error_code = outcome.error_code,
            error = outcome.error,
@@ -91,7 +98,19 @@ begin
       from outcome
      where delivery.id = outcome.id
     returning delivery.id, delivery.destination, outcome.result, outcome.conversation_id,
-              outcome.posted_ago, outcome.hold_in
+              outcome.posted_ago, outcome.hold_in, outcome.thread, delivery.parent_ts
+  ),
+  threaded as (
+    -- the newest message that began one: what was found late begins none again
+    insert into public.slack_threads as begun (destination, request_id, parent_ts, last_post_at)
+    select written.destination, written.thread, max(written.parent_ts collate "C"), as_of
+      from written
+     where written.result = 'sent' and written.thread is not null
+     group by written.destination, written.thread
+     order by written.destination, written.thread
+    on conflict on constraint slack_threads_pkey do update
+      set parent_ts = greatest(begun.parent_ts collate "C", excluded.parent_ts collate "C"),
+          last_post_at = as_of
   ),
   known as (
     insert into public.slack_destinations as standing
@@ -132,14 +151,16 @@ $$;
 
 -- Records what came of deliveries and what is about to be posted, and renews the run's lease.
 --
---   outcomes  [{id, token, result, attempts, retry_in, conversation_id, message_ts, request_id,
---               error_code, error, possible_duplicate, in_doubt, looking, looked_down_to,
---               posted_ago, hold_in}], one for each delivery of a post
+--   outcomes  [{id, token, result, attempts, retry_in, conversation_id, message_ts, parent_ts,
+--               thread, request_id, error_code, error, possible_duplicate, in_doubt, looking,
+--               looked_down_to, posted_ago, hold_in}], one for each delivery of a post
 --             result: sent | retry (a failure of its own; dead at the maximum) | wait (not its
 --             fault) | unknown (it may have been posted) | dead | unstarted (never posted) |
 --             moved (not posted here, and to be posted elsewhere); `in_doubt`: an earlier try may
---             have posted it, so what waits is unknown
---   starting  [{id, token, post_id}]: deliveries that may be posted once they come back as started
+--             have posted it, so what waits is unknown; `parent_ts`: in whose thread it stands,
+--             null in the channel itself; `thread`: the request that the thread is about
+--   starting  [{id, token, post_id, parent_ts}]: deliveries that may be posted, in that thread, once
+--             they come back as started
 --   released  [{id, token}]: given back as they were
 --   parks     [{destination, code, reason}]
 --   stop      {code, reason}: Slack refuses the token, all delivery stands still
@@ -254,14 +275,18 @@ begin
          set state = 'sending',
              in_doubt = true,
              post_id = start.post_id,
+             parent_ts = start.parent_ts,
              first_attempt_at = coalesce(delivery.first_attempt_at, as_of),
              last_attempt_at = as_of
-        from jsonb_to_recordset(starting) as start (id uuid, token uuid, post_id uuid),
+        from jsonb_to_recordset(starting) as start (
+               id uuid, token uuid, post_id uuid, parent_ts text
+             ),
              public.notification_queue queued
        where delivery.id = start.id
          and delivery.id = any (locked)
          and delivery.claim_token = start.token
-         and delivery.state in ('pending', 'unknown', 'sending')
+         -- `is true`: so that no index of states is taken in place of the id
+         and (delivery.state in ('pending', 'unknown', 'sending')) is true
          and queued.id = delivery.notification_id
          and coalesce(queued.is_processed, false) = false
          and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)

@@ -354,6 +354,7 @@ as $$
   select public.retention_batch('purge_archived', null, cutoff, batch_size, passed_over);
 $$;
 
+-- With the log go the threads in which nothing was said for as long as it is kept at most.
 create or replace function public.purge_notification_batch(
   active_cutoff timestamptz,
   archive_cutoff timestamptz,
@@ -364,6 +365,14 @@ returns jsonb
 language sql
 set search_path = ''
 as $$
+  delete from public.slack_threads thread
+   where (thread.destination, thread.request_id) in (
+           select old.destination, old.request_id
+             from public.slack_threads old
+            where old.last_post_at < archive_cutoff
+            order by old.last_post_at
+            limit batch_size
+         );
   select public.retention_batch(
     'purge_notifications', active_cutoff, archive_cutoff, batch_size, passed_over
   );

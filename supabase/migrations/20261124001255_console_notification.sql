@@ -39,10 +39,11 @@ as $$
   );
 $$;
 
--- What show_notification tells of one, its event_data as text, and {known, state, names, workspace, ahead}:
--- names of those that it goes to or that its template or data mention, what all delivery stands
--- still for, and how many stand before it at each destination, counted up to 1,000. Null where there
--- is none of that id.
+-- What show_notification tells of one, its event_data as text, and {known, state, names, workspace,
+-- ahead, threads}: names of those that it goes to or that its template or data mention, what all
+-- delivery stands still for, how many stand before it at each destination, counted up to 1,000, and by
+-- delivery the first 100 messages of its thread, itself among them: [{notification_id, event_type,
+-- state, at, begins}]. Null where there is none of that id.
 create or replace function public.console_notification(id uuid)
 returns jsonb
 language sql
@@ -95,6 +96,34 @@ as $$
                        ) queue
                  where own.notification_id = console_notification.id
                    and own.state in ('pending', 'unknown')
+              ),
+              'threads', (
+                select coalesce(jsonb_object_agg(own.id, thread.messages), '{}')
+                  from public.notification_deliveries own
+                 cross join lateral (
+                         select jsonb_agg(
+                                  jsonb_build_object(
+                                    'notification_id', message.notification_id,
+                                    'event_type', config.event_type,
+                                    'state', message.state,
+                                    'at', message.settled_at,
+                                    'begins', message.message_ts = message.parent_ts
+                                  )
+                                  order by message.message_ts
+                                ) as messages
+                           from (
+                             select *
+                               from public.notification_deliveries other
+                              where other.destination = own.destination
+                                and other.parent_ts = own.parent_ts
+                              order by other.message_ts
+                              limit 100
+                           ) message
+                           left join public.notification_config config
+                             on config.id = message.config_id
+                       ) thread
+                 where own.notification_id = console_notification.id
+                   and own.parent_ts is not null
               )
             )
     -- offset 0: each is asked once, however often it is named above

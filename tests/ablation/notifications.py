@@ -19,6 +19,7 @@ RUN_TESTS = "tests/database/test_runs.py"
 ROUTING_TESTS = "tests/database/test_routing.py"
 DATA_API_TESTS = "tests/notifications/test_data_api_failures.py"
 RECONCILIATION_TESTS = "tests/notifications/test_reconciliation.py"
+THREAD_TESTS = "tests/notifications/test_threads.py"
 HISTORY_TESTS = "tests/integration/test_slack_history.py"
 DELIVERY_TESTS = "tests/notifications/test_deliveries.py"
 PARKING_TESTS = "tests/notifications/test_parking.py"
@@ -95,8 +96,8 @@ ABLATIONS = (
         (
             Cut(
                 RECORDS,
-                "and delivery.claim_token = start.token\n         and delivery.state in",
-                "and delivery.state in",
+                "and delivery.claim_token = start.token\n         -- `is true`",
+                "-- `is true`",
             ),
         ),
     ),
@@ -405,6 +406,85 @@ ABLATIONS = (
                 f"{WORKERS}/notifications/mrkdwn.py",
                 'return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")',
                 "return text",
+            ),
+        ),
+    ),
+    Ablation(
+        "thread-announced",
+        "a reply is announced with its thread",
+        f"{THREAD_TESTS}::TestLooking::test_in_the_thread[comment_added]",
+        (Cut(RECORDS, "             parent_ts = start.parent_ts,\n"),),
+    ),
+    Ablation(
+        "thread-looked-into",
+        "a reply is looked for in its thread",
+        f"{THREAD_TESTS}::TestLooking::test_in_the_thread[comment_added]",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/posting.py",
+                "            _read_thread(slack, channel, parent_ts, oldest, end, found)\n",
+            ),
+        ),
+    ),
+    Ablation(
+        "unthreaded-looked-for",
+        "a reply whose parent was deleted is looked for in the channel too",
+        f"{THREAD_TESTS}::TestLooking::test_in_the_channel_where_the_parent_was_deleted",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/posting.py",
+                "if all(post.id in found for post in posts):",
+                "if all(post.parent_ts or post.id in found for post in posts):",
+            ),
+        ),
+    ),
+    Ablation(
+        "thread-announced-again",
+        "what is announced for a place that is over is announced again",
+        f"{THREAD_TESTS}::test_what_follows_goes_into_the_thread_of_the_first",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/in_flight.py",
+                "            if post.first.thread == thread and not post.look_first:\n"
+                '                post.state = "new"\n',
+                "            pass\n",
+            ),
+        ),
+    ),
+    Ablation(
+        "thread-answer",
+        "an announcement that was overtaken starts nothing",
+        "tests/unit/notifications/test_recorder.py::"
+        "test_a_reply_is_announced_with_its_thread_and_again_where_that_begins_again",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/recorder.py",
+                "if post.parent_ts == self._in_flight.queues[post.destination].parent_of(post):",
+                "if True:",
+            ),
+        ),
+    ),
+    Ablation(
+        "thread-newest",
+        "what is found late does not turn a thread back",
+        f"{RECORD_TESTS}::TestThreads::test_what_is_found_late_begins_none_again",
+        (
+            Cut(
+                RECORDS,
+                'greatest(begun.parent_ts collate "C", excluded.parent_ts collate "C")',
+                "excluded.parent_ts",
+            ),
+        ),
+    ),
+    Ablation(
+        "thread-deleted",
+        "nothing goes below a message that was deleted",
+        f"{THREAD_TESTS}::TestGoneParent::test_it_begins_again_above_the_replies_that_stay",
+        (
+            Cut(
+                f"{NOTIFICATIONS}/posting.py",
+                "return parent_ts if slack.takes_replies(channel, parent_ts) else None, 0.0",
+                "return parent_ts, 0.0",
             ),
         ),
     ),

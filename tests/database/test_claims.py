@@ -293,3 +293,43 @@ class TestSize:
         carried = call(agency.connection, "carried_value", carried=data)
         assert carried["title"] == "Spring launch"
         assert 3 < len(carried) < 10
+
+
+class TestThreads:
+    REQUEST = "5b8e7a0e-6f0c-4d7e-9a55-0c5a3c7a0001"
+
+    @pytest.fixture(autouse=True)
+    def known(self, agency: Agency) -> None:
+        agency.connection.execute(
+            "insert into slack_threads values ('C1', %s, '5.000001', %s)", (self.REQUEST, NOW)
+        )
+
+    def of(self, run: Run, **options: Any) -> tuple[str | None, str | None]:
+        (taken,) = run.take(**options)
+        return taken["thread"], taken["thread_ts"]
+
+    def test_each_says_of_which_it_is_where_they_are_wanted(self, agency: Agency, run: Run) -> None:
+        config = agency.config("C1")
+        about = {"request_id": self.REQUEST}
+        agency.notification(config, about, entity_type="comment", next_attempt_at=NOW)
+        assert self.of(run, threads=True) == (self.REQUEST, "5.000001")
+        agency.notification(config, entity_id=self.REQUEST, next_attempt_at=NOW)
+        assert self.of(run) == (None, None)
+
+    def test_one_about_another_request_or_elsewhere_begins_its_own(
+        self, agency: Agency, run: Run
+    ) -> None:
+        other = agency.notification(agency.config("C1"), next_attempt_at=NOW)
+        assert self.of(run, threads=True) == (str(agency.queued(other)["entity_id"]), None)
+        agency.notification(agency.config("C2"), entity_id=self.REQUEST, next_attempt_at=NOW)
+        assert self.of(run, threads=True) == (self.REQUEST, None)
+
+    @pytest.mark.parametrize("destination", ["U1", "W1", "D1"])
+    def test_a_direct_message_is_of_none(self, agency: Agency, run: Run, destination: str) -> None:
+        config = agency.config(destination)
+        agency.notification(config, entity_id=self.REQUEST, next_attempt_at=NOW)
+        assert self.of(run, threads=True) == (None, None)
+
+    def test_one_about_no_request_is_of_none(self, agency: Agency, run: Run) -> None:
+        agency.notification(agency.config("C1"), entity_type="client", next_attempt_at=NOW)
+        assert self.of(run, threads=True) == (None, None)

@@ -11,6 +11,7 @@ GRANTS = {
     "notification_deliveries": "SELECT INSERT UPDATE DELETE",
     "notification_unrouted": "SELECT INSERT UPDATE DELETE",
     "slack_destinations": "SELECT INSERT UPDATE",
+    "slack_threads": "SELECT INSERT UPDATE DELETE",
     "slack_workspace": "SELECT INSERT UPDATE",
     "ad_metrics": "SELECT INSERT UPDATE DELETE",
     "metric_ad_links": "SELECT INSERT UPDATE DELETE",

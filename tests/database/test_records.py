@@ -280,3 +280,47 @@ class TestLocked:
         psql.rollback()
         heir.start(later(seconds=31))
         assert [row["id"] for row in heir.take(later(seconds=31))] == [held["id"]]
+
+
+class TestThreads:
+    REQUEST = "5b8e7a0e-6f0c-4d7e-9a55-0c5a3c7a0001"
+
+    def sent(self, agency: Agency, run: Run, ts: str, parent_ts: str | None = None) -> Any:
+        """Post one about the request there; its delivery."""
+        queued = agency.notification(
+            agency.config("C1"), entity_id=self.REQUEST, next_attempt_at=NOW
+        )
+        (taken,) = run.take(threads=True)
+        run.record(starting=[named(taken, post_id=taken["id"], parent_ts=parent_ts)])
+        assert agency.deliveries(queued)[0]["parent_ts"] == parent_ts
+        more = {"message_ts": ts, "parent_ts": parent_ts, "thread": self.REQUEST}
+        run.record(outcomes=[told(taken, "sent", **more)])
+        return agency.deliveries(queued)[0]
+
+    def thread(self, agency: Agency) -> Any:
+        (row,) = agency.connection.execute("select * from slack_threads").fetchall()
+        return row["destination"], str(row["request_id"]), row["parent_ts"]
+
+    def test_the_first_one_begins_it_and_names_itself(self, agency: Agency, run: Run) -> None:
+        assert self.sent(agency, run, "5.000001")["parent_ts"] == "5.000001"
+        assert self.thread(agency) == ("C1", self.REQUEST, "5.000001")
+        assert self.sent(agency, run, "6.000001", "5.000001")["parent_ts"] == "5.000001"
+        assert self.thread(agency) == ("C1", self.REQUEST, "5.000001")
+
+    def test_one_that_stands_in_the_channel_begins_it_again(self, agency: Agency, run: Run) -> None:
+        self.sent(agency, run, "5.000001")
+        self.sent(agency, run, "6.000001")
+        assert self.thread(agency) == ("C1", self.REQUEST, "6.000001")
+
+    def test_what_is_found_late_begins_none_again(self, agency: Agency, run: Run) -> None:
+        self.sent(agency, run, "5.000001")
+        self.sent(agency, run, "4.000001")
+        assert self.thread(agency) == ("C1", self.REQUEST, "5.000001")
+
+    def test_outside_of_threads_the_log_names_none(self, agency: Agency, run: Run) -> None:
+        queued = agency.notification(agency.config("C1"), next_attempt_at=NOW)
+        (taken,) = run.take()
+        run.record(starting=starting(taken))
+        run.record(outcomes=[told(taken, "sent")])
+        assert agency.deliveries(queued)[0]["parent_ts"] is None
+        assert agency.connection.execute("select * from slack_threads").fetchall() == []

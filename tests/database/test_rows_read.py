@@ -17,7 +17,8 @@ from tests.database.runs import Run, starting, told
 
 TABLES = (
     "notification_queue", "notification_config", "notification_deliveries",
-    "notification_unrouted", "slack_destinations", "slack_workspace", "worker_leases",
+    "notification_unrouted", "slack_destinations", "slack_threads", "slack_workspace",
+    "worker_leases",
 )  # fmt: skip
 SIZES = (300, 900, 2_700)
 CHANNELS, CONFIGS = 20, 40

@@ -22,6 +22,7 @@ OWN_TABLES = (
     "notification_deliveries",
     "notification_unrouted",
     "slack_destinations",
+    "slack_threads",
     "slack_workspace",
     "ad_metrics",
     "metric_ad_links",

@@ -106,12 +106,72 @@ def test_oldest_alone_gives_the_page_next_to_it(slack: Caller) -> None:
     assert texts() == ["5", "4"]
 
 
+def texts_of(answer: dict[str, Any]) -> list[str]:
+    return [message["text"] for message in answer["messages"]]
+
+
 def test_a_reply_stands_in_its_thread(slack: Caller) -> None:
     parent = slack.post()["ts"]
     reply = slack.post(text="reply", thread_ts=parent)
     assert reply["message"]["thread_ts"] == parent
-    answer = slack("conversations.history", channel=CREATIVE)
-    assert [message["text"] for message in answer["messages"]] == ["hello"]
+    slack.post(text="shown too", thread_ts=parent, reply_broadcast=True)
+    channel = slack("conversations.history", channel=CREATIVE)
+    assert texts_of(channel) == ["shown too", "hello"]
+    assert channel["messages"][0]["subtype"] == "thread_broadcast"
+    thread = slack("conversations.replies", channel=CREATIVE, ts=parent)
+    assert texts_of(thread) == ["hello", "reply", "shown too"]
+    assert {message["thread_ts"] for message in thread["messages"]} == {parent}
+
+
+def test_a_thread_is_read_page_by_page_within_its_window(slack: Caller) -> None:
+    parent = slack.post()["ts"]
+    stamps = [slack.post(text=str(n), thread_ts=parent)["ts"] for n in range(5)]
+    window = {"oldest": stamps[0], "latest": stamps[4]}
+    pages, cursor = [], ""
+    for _ in range(2):
+        page = slack(
+            "conversations.replies", channel=CREATIVE, ts=parent, limit=2, cursor=cursor, **window
+        )
+        pages.append(texts_of(page))
+        cursor = page["response_metadata"]["next_cursor"]
+    assert pages == [["hello", "1", "2"], ["hello", "3"]]
+    assert not page["has_more"]
+
+
+def test_a_reply_to_what_was_deleted_stands_in_the_channel(slack: Caller) -> None:
+    parent = slack.post()["ts"]
+    slack("chat.delete", channel=CREATIVE, ts=parent)
+    answer = slack("conversations.replies", channel=CREATIVE, ts=parent)
+    assert answer["error"] == "thread_not_found"
+    assert "thread_ts" not in slack.post(text="reply", thread_ts=parent)["message"]
+    assert texts_of(slack("conversations.history", channel=CREATIVE)) == ["reply"]
+
+
+def test_what_was_deleted_above_replies_leaves_a_mark(slack: Caller) -> None:
+    parent = slack.post()["ts"]
+    slack.post(text="reply", thread_ts=parent)
+    slack("chat.delete", channel=CREATIVE, ts=parent)
+    assert slack("chat.delete", channel=CREATIVE, ts=parent)["error"] == "message_not_found"
+    assert slack.post(text="later", thread_ts=parent)["message"]["thread_ts"] == parent
+    thread = slack("conversations.replies", channel=CREATIVE, ts=parent)
+    assert texts_of(thread) == ["This message was deleted.", "reply", "later"]
+    assert thread["messages"][0]["subtype"] == "tombstone"
+
+
+def test_threads_need_the_scope_and_membership_of_their_conversation(slack: Caller) -> None:
+    parent = slack.post()["ts"]
+    slack.change("channels", CREATIVE, member=False)
+    answer = slack("conversations.replies", channel=CREATIVE, ts=parent)
+    assert answer["error"] == "not_in_channel"
+
+
+def test_a_locked_thread_takes_no_reply(slack: Caller) -> None:
+    parent = slack.post()["ts"]
+    state = slack.control.state()
+    state["messages"][CREATIVE][0]["is_locked"] = True
+    slack.control.replace_state(state)
+    refused = slack("chat.postMessage", channel=CREATIVE, text="reply", thread_ts=parent)
+    assert refused["error"] == "restricted_action_thread_locked"
 
 
 def test_a_page_may_be_empty_and_not_the_last(slack: Caller) -> None:

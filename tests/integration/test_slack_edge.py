@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,37 @@ def test_a_post_is_one_request_with_all_that_it_needs(peer: Peer) -> None:
 def test_a_reply_names_the_thread(peer: Peer) -> None:
     peer.slack.post("C1", MESSAGE, "d-1", parent_ts="1700000000.000100")
 
-    assert json.loads(peer.requests()[0]["body"])["thread_ts"] == "1700000000.000100"
+    sent = json.loads(peer.requests()[0]["body"])
+    assert sent["thread_ts"] == "1700000000.000100"
+    assert "reply_broadcast" not in sent
+
+
+def test_a_reply_may_show_in_the_channel_too(peer: Peer) -> None:
+    peer.slack.post("C1", MESSAGE, "d-1", parent_ts="1700000000.000100", broadcast=True)
+    assert json.loads(peer.requests()[0]["body"])["reply_broadcast"] is True
+
+    peer.slack.post("C1", MESSAGE, "d-1", broadcast=True)
+    assert "reply_broadcast" not in json.loads(peer.requests()[1]["body"])
+
+
+@pytest.mark.parametrize(
+    ("shown", "parent_ts"),
+    [
+        ({"message": {"ts": "1.2", "thread_ts": "1.1"}}, "1.1"),
+        # the first one of a thread names itself
+        ({"message": {"ts": "1.2", "thread_ts": "1.2"}}, None),
+        # the message that it was to reply to was deleted
+        ({"message": {"ts": "1.2"}}, None),
+        ({"message": {"ts": "1.2", "thread_ts": None}}, None),
+        ({"message": "odd"}, "1.1"),
+        ({}, "1.1"),
+    ],
+)
+def test_the_answer_says_in_whose_thread_it_stands(
+    peer: Peer, shown: dict[str, Any], parent_ts: str | None
+) -> None:
+    peer.answers("chat.postMessage", {"ok": True, "channel": "C1", "ts": "1.2", **shown})
+    assert peer.slack.post("C1", MESSAGE, "d-1", parent_ts="1.1").parent_ts == parent_ts
 
 
 def test_a_plain_message_goes_without_blocks(peer: Peer) -> None:

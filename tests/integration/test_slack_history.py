@@ -22,7 +22,7 @@ from workers.errors import (
     TransientError,
     WorkerError,
 )
-from workers.notifications.slack import HistoryPage, Slack
+from workers.notifications.slack import HistoryPage, Place, Slack, ThreadPage
 
 
 def entry(delivery_id: Any, ts: Any, bot_id: str = "B1", event: str = "queue_delivery") -> Any:
@@ -70,7 +70,9 @@ def test_a_page_holds_our_own_posts_alone(reader: Peer) -> None:
         ),
     )
 
-    assert read(reader) == HistoryPage({"a": "151.25", "b": "109.000001"}, None, messages=11)
+    assert read(reader) == HistoryPage(
+        {"a": Place("151.25"), "b": Place("109.000001")}, None, messages=11
+    )
     assert read(reader).found  # whose bot it is was asked once
     assert len(reader.requests("auth.test")) == 1
 
@@ -210,7 +212,7 @@ def walk(slack: Slack, channel: str, oldest: float, latest: float | None = None)
     below: str | float | None = latest
     for _ in range(100):
         one = slack.history_page(channel, oldest, below)
-        found |= one.found
+        found |= {id_: place.ts for id_, place in one.found.items()}
         below = one.read_down_to
         if below is None:
             return found
@@ -265,7 +267,7 @@ def test_one_page_a_minute_comes_to_its_end(slack: Caller) -> None:
     found: dict[str, str] = {}
     for minute in range(1, 4):
         one = ours.history_page(CREATIVE, now - 60, below)
-        found |= one.found
+        found |= {id_: place.ts for id_, place in one.found.items()}
         below = one.read_down_to
         error = refusal(lambda: ours.history_page(CREATIVE, now - 60, None))
         assert isinstance(error, RateLimitedError)
@@ -317,6 +319,66 @@ def test_a_post_to_a_person_names_the_conversation_to_look_into(slack: Caller) -
     posted = ours.post(AVA, MESSAGE, "d1")
 
     assert posted.channel.startswith("D")
-    assert ours.history_page(posted.channel, float(posted.ts), None).found == {"d1": posted.ts}
+    assert ours.history_page(posted.channel, float(posted.ts), None).found == {
+        "d1": Place(posted.ts)
+    }
     error = refusal(lambda: ours.open_dm(AVA))
     assert (type(error), error.code) == (CannotLookError, "missing_scope")
+
+
+class TestThread:
+    """Reading a thread: the same posts, with where they stand."""
+
+    def read(self, peer: Peer, cursor: str | None = None) -> ThreadPage:
+        return peer.slack.thread_page("C1", "101.5", oldest=100.5, latest=200, cursor=cursor)
+
+    def test_a_page_says_where_each_stands(self, reader: Peer) -> None:
+        first, reply, copy = entry("a", "101.5"), entry("b", "150.5"), entry("b", "151.5")
+        theirs = entry("c", "152.5", bot_id="B2")
+        thread = [{**one, "thread_ts": "101.5"} for one in (first, reply, copy, theirs)]
+        reader.answers("conversations.replies", page(*thread, cursor="two", has_more=True))
+        found = {"a": Place("101.5"), "b": Place("150.5", "101.5")}
+        assert self.read(reader) == ThreadPage(found, "two")
+        (request,) = reader.requests("conversations.replies")
+        assert dict(urllib.parse.parse_qsl(request["body"])) == {
+            "channel": "C1", "ts": "101.5", "oldest": "100.499999", "latest": "200.000001",
+            "limit": "100", "include_all_metadata": "1",
+        }  # fmt: skip
+
+    def test_it_goes_on_at_the_cursor(self, reader: Peer) -> None:
+        reader.answers("conversations.replies", page())
+        assert self.read(reader, "two") == ThreadPage({}, None)
+        (request,) = reader.requests("conversations.replies")
+        assert dict(urllib.parse.parse_qsl(request["body"]))["cursor"] == "two"
+
+    def test_one_that_does_not_exist_is_empty(self, reader: Peer) -> None:
+        reader.answers("conversations.replies", {"ok": False, "error": "thread_not_found"})
+        assert self.read(reader) == ThreadPage({}, None)
+
+    @pytest.mark.parametrize(
+        "answer", [page(has_more=True), page(cursor="two"), {"ok": True}, page() | {"messages": 1}]
+    )
+    def test_half_of_one_proves_nothing(self, reader: Peer, answer: Any) -> None:
+        reader.answers("conversations.replies", answer)
+        error = refusal(lambda: self.read(reader, "two"))
+        assert (type(error), error.code) == (TransientError, "history_incomplete")
+
+    def test_one_that_may_not_be_read_says_so(self, reader: Peer) -> None:
+        reader.answers("conversations.replies", {"ok": False, "error": "not_allowed_token_type"})
+        assert type(refusal(lambda: self.read(reader))) is CannotLookError
+
+    @pytest.mark.parametrize(
+        ("answer", "takes"),
+        [
+            (page({"ts": "101.5"}), True),
+            (page({"ts": "101.5", "subtype": "tombstone"}), False),
+            (page({"ts": "102.5", "subtype": "tombstone"}), True),
+            ({"ok": False, "error": "thread_not_found"}, False),
+            (page(), True),
+            (page("odd"), True),
+            ({"ok": True}, True),
+        ],
+    )
+    def test_whether_a_message_takes_replies(self, reader: Peer, answer: Any, takes: bool) -> None:
+        reader.answers("conversations.replies", answer)
+        assert reader.slack.takes_replies("C1", "101.5") is takes

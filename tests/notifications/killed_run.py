@@ -3,8 +3,8 @@
 `python -m tests.notifications.killed_run` reads one JSON object from stdin: url, key, token,
 slack_url, as_of, kill_at (a step's name, or null), poison (a channel whose posts kill the
 process, or null), and where they are not the usual ones timeout (of each call, in seconds), rate
-(messages a second in a channel; usually without limit) and linger (seconds; usually none). It
-prints the steps that it took, one a line, before each is taken.
+(messages a second in a channel; usually without limit), linger (seconds; usually none) and threads
+(usually off). It prints the steps that it took, one a line, before each is taken.
 
 A step is a call to the outside, `before` or `after` it took effect, with its number: that is
 where a crash can fall between two effects. Every SQL function and every method of Slack counts,
@@ -91,12 +91,10 @@ class SteppedSlack(Slack):
 
         self._client.api_call = stepped  # type: ignore[method-assign]
 
-    def post(
-        self, channel: str, message: Message, delivery_id: str, *, parent_ts: str | None = None
-    ) -> Posted:
+    def post(self, channel: str, message: Message, delivery_id: str, **where: Any) -> Posted:
         if channel == self._poison:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().post(channel, message, delivery_id, parent_ts=parent_ts)
+        return super().post(channel, message, delivery_id, **where)
 
 
 def main() -> None:
@@ -115,6 +113,7 @@ def main() -> None:
         slack_api_url=order["slack_url"],
         slack_channel_rate=order.get("rate", 0.0),
         notification_linger_seconds=order.get("linger", 0.0),
+        notification_threads=order.get("threads", "off"),
     )
     slack = SteppedSlack(
         settings.slack_bot_token, settings.slack_api_url, timeout, steps, order["poison"]

@@ -45,7 +45,8 @@ LOOKING = first_of("auth.test", "conversations.history")
 DIRECT = first_of("conversations.open", "auth.test", "conversations.history")
 REFUSED = first_of("conversations.info")
 LINGERING = first_of("look_for_notifications")
-KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *LINGERING))
+IN_THREADS = first_of("auth.test", "conversations.replies")
+KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *LINGERING, *IN_THREADS))
 
 
 MODULE = "tests.notifications.killed_run"
@@ -146,6 +147,55 @@ def test_a_kill_of_a_run_that_lingers(world: World, step: str) -> None:
     assert killed_run(world, step, linger=5.0)[-1] == step
     queue_some(world)
     assert_all_is_sent_once(world, 12)
+
+
+THREADS = {"notification_threads": "on"}
+
+
+def queue_threads(world: World) -> None:
+    """Three notifications about one request for each of two channels."""
+    about = world.agency.request()
+    for channel in ("C0ONE0000", "C0TWO0000"):
+        config = world.agency.config(channel, template="{{text}}")
+        for number in range(3):
+            due = world.now + timedelta(milliseconds=number - 1000)
+            world.queue(config, f"{channel} {number}", next_attempt_at=due, entity_id=about)
+
+
+def assert_threads(world: World) -> None:
+    """All was sent once, and in each channel below its first message."""
+    world.settings_of_runs = THREADS
+    assert_all_is_sent_once(world, 6)
+    assert_in_order(world)
+    for messages in world.workspace.state()["messages"].values():
+        assert {message["thread_ts"] for message in messages} == {messages[0]["ts"]}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        f"{when} {call} {number}"
+        for call, numbers in (
+            ("record_notification_progress", (2, 3)),
+            ("chat.postMessage", (2, 4, 6)),
+        )
+        for number in numbers
+        for when in ("before", "after")
+    ],
+)
+def test_a_kill_among_threads_loses_nothing_and_repeats_nothing(world: World, step: str) -> None:
+    queue_threads(world)
+    assert killed_run(world, step, threads="on")[-1] == step
+    assert_threads(world)
+
+
+@pytest.mark.parametrize("step", IN_THREADS)
+def test_a_kill_while_a_thread_is_looked_into(world: World, step: str) -> None:
+    queue_threads(world)
+    killed_run(world, "after chat.postMessage 4", threads="on")
+    world.clock.advance(200)
+    assert killed_run(world, step, threads="on")[-1] == step
+    assert_threads(world)
 
 
 @pytest.mark.parametrize("step", REFUSED)

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 from local.faults import Fault, close, failing, rate_limited, reset, slack_error, truncate
 from tests.conftest import Api
 from tests.notifications.virtual_time import TimedDatabase
-from tests.notifications.world import ENDED, World, world_over
+from tests.notifications.world import ENDED, Message, World, world_over
 from workers.errors import AmbiguousError, CredentialsError, TransientError, WorkerError
 from workers.notifications.answers import read_claimed
 from workers.notifications.in_flight import Post
@@ -36,6 +36,7 @@ from workers.notifications.posting import attempt_post
 from workers.notifications.slack import Slack
 
 CHANNELS = ("C0ONE0000", "C0TWO0000", "C0THREE00")
+REQUESTS = ("5b8e7a0e-6f0c-4d7e-9a55-0c5a3c7a0001", "5b8e7a0e-6f0c-4d7e-9a55-0c5a3c7a0002")
 POST = {"path": "chat.postMessage"}
 FAULTS = (
     reset(**POST),
@@ -51,6 +52,7 @@ FAULTS = (
     slack_error("brand_new_error", **POST),
     slack_error("channel_not_found", **POST),
     failing(503, path="conversations.history"),
+    failing(503, path="conversations.replies"),
     rate_limited(2, path="conversations.history"),
 )
 API_FAULTS = (
@@ -81,14 +83,23 @@ class SlowWorker:
             return
         yield
         claimed = read_claimed(
-            self._database.call("claim_notifications", run_id=self._run, batch_size=3)
-        )
+            self._database.call(
+                "claim_notifications", run_id=self._run, batch_size=3,
+                threads=self._world.has_threads,
+            )
+        )  # fmt: skip
         yield
         # this one never looks: what may have been posted it leaves to the other
         posts = [Post.of(one) for one in claimed.deliveries if not one.is_unknown]
+        for post in posts:
+            post.parent_ts = post.first.thread_ts
         starting = [
-            {"id": post.id, "token": post.first.token, "post_id": post.id} for post in posts
-        ]
+            {
+                "id": post.id, "token": post.first.token, "post_id": post.id,
+                "parent_ts": post.parent_ts,
+            }
+            for post in posts
+        ]  # fmt: skip
         answer = self._database.call(
             "record_notification_progress", run_id=self._run, starting=starting
         )
@@ -111,6 +122,7 @@ class SlowWorker:
             said |= {
                 "result": "sent", "conversation_id": attempt.posted.channel,
                 "message_ts": attempt.posted.ts, "posted_ago": 0,
+                "parent_ts": attempt.posted.parent_ts, "thread": post.first.thread,
             }  # fmt: skip
         elif isinstance(attempt.error, AmbiguousError):
             said |= {"result": "unknown", "retry_in": 60, "hold_in": 60}
@@ -163,6 +175,8 @@ class Deliveries(RuleBasedStateMachine):
         self.configs = [
             self.world.agency.config(channel, template="{{text}}") for channel in CHANNELS
         ]
+        for request in REQUESTS:
+            self.world.agency.request(id=request)
         self.roaming = self.world.agency.config(template="{{text}}")
         self.slow: Iterator[None] | None = None
         self.earlier = EarlierWorker(self.world)
@@ -180,8 +194,9 @@ class Deliveries(RuleBasedStateMachine):
         finally:
             self._resources.close()
 
-    @initialize(many=st.integers(1, 4))
-    def begin_with_some(self, many: int) -> None:
+    @initialize(many=st.integers(1, 4), threads=st.booleans())
+    def begin_with_some(self, many: int, threads: bool) -> None:
+        self.world.settings_of_runs = {"notification_threads": "on" if threads else "off"}
         for which in range(len(CHANNELS)):
             self.enqueue(which, many)
 
@@ -202,8 +217,14 @@ class Deliveries(RuleBasedStateMachine):
     @rule(which=st.integers(0, len(CHANNELS) - 1), many=st.integers(1, 3))
     def enqueue(self, which: int, many: int) -> None:
         for _ in range(many):
-            self.count += 1
-            self.world.queue(self.configs[which], str(self.count))
+            self._queue(self.configs[which])
+
+    def _queue(self, config: str) -> None:
+        self.count += 1
+        self.world.queue(config, str(self.count), entity_id=self._request_of(self.count))
+
+    def _request_of(self, number: int) -> str:
+        return REQUESTS[number % len(REQUESTS)]
 
     @rule(fault=st.sampled_from(FAULTS), after=st.integers(0, 3))
     def spoil_slack(self, fault: Fault, after: int) -> None:
@@ -272,8 +293,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule()
     def enqueue_without_a_route(self) -> None:
         """It waits apart until a channel is connected."""
-        self.count += 1
-        self.world.queue(self.roaming, str(self.count))
+        self._queue(self.roaming)
 
     @rule(channel=st.sampled_from(CHANNELS))
     def connect_a_channel(self, channel: str) -> None:
@@ -292,6 +312,13 @@ class Deliveries(RuleBasedStateMachine):
     @rule(channel=st.sampled_from(CHANNELS), archived=st.booleans())
     def archive_a_channel(self, channel: str, archived: bool) -> None:
         self.world.change_channel(channel, archived=archived)
+
+    @rule(which=st.integers(0, 3))
+    def delete_a_message(self, which: int) -> None:
+        """Somebody does so in Slack: the first of a thread, or another."""
+        messages = self.world.messages()
+        if which < len(messages):
+            self.world.delete(messages[which])
 
     @rule(seconds=st.sampled_from((40.0, 80.0)), linger=st.sampled_from((5.0, 60.0)))
     def linger(self, seconds: float, linger: float) -> None:
@@ -364,10 +391,37 @@ class Deliveries(RuleBasedStateMachine):
 
     @invariant()
     def what_is_sent_stands_in_slack(self) -> None:
-        standing = {message.delivery_id for message in self.world.messages()}
+        standing = self.world.deleted | {m.delivery_id for m in self.world.messages()}
         for delivery in self.world.agency.deliveries():
             if delivery["state"] == "sent":
                 assert str(delivery["id"]) in standing
+
+    @invariant()
+    def a_thread_is_about_one_request_in_order(self) -> None:
+        messages = self.world.messages()
+        by_place = {(m.channel, m.ts): m for m in messages}
+        for message in messages:
+            if message.thread_ts is None:
+                continue
+            assert self.world.has_threads
+            assert message.thread_ts < message.ts
+            first = by_place.get((message.channel, message.thread_ts))
+            if first is not None:
+                assert first.thread_ts is None, "a reply to a reply"
+                assert self._about(first) == self._about(message)
+
+    def _about(self, message: Message) -> str:
+        number, _, _mark = message.text.partition("\n")
+        return self._request_of(int(number))
+
+    @invariant()
+    def the_log_knows_where_each_stands(self) -> None:
+        by_ts = {(m.channel, f"{m.ts:.6f}"): m for m in self.world.messages()}
+        for delivery in self.world.agency.deliveries():
+            message = by_ts.get((delivery["destination"], delivery["message_ts"]))
+            if delivery["state"] == "sent" and message is not None:
+                place = message.thread_ts or message.ts
+                assert delivery["parent_ts"] == (f"{place:.6f}" if self.world.has_threads else None)
 
     def _note_ended(self) -> None:
         for row in self.world.queued():

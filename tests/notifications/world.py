@@ -32,7 +32,7 @@ from workers.settings import Settings
 TOKEN = "xoxb-local-1-sample"  # as in local/fakes/workspace.json
 TABLES = (
     "notification_queue, notification_config, notification_unrouted, slack_destinations, "
-    "slack_workspace, worker_leases, slack_connected_channels, requests, profiles"
+    "slack_threads, slack_workspace, worker_leases, slack_connected_channels, requests, profiles"
 )
 ENDED = ("sent", "dead", "skipped", "expired")
 T = TypeVar("T", bound=Database)
@@ -47,6 +47,8 @@ class Message:
     delivery_id: str
     is_marked: bool
     ts: float
+    thread_ts: float | None
+    is_broadcast: bool
 
 
 class World:
@@ -71,6 +73,10 @@ class World:
         self.change_workspace(any_channel=True)
         self.clock = VirtualClock(NOW, self._set_slack_time)
         self._databases: list[Database] = []
+        # deliveries whose message somebody deleted
+        self.deleted: set[str] = set()
+        # of all runs, where they are told nothing else
+        self.settings_of_runs: dict[str, Any] = {}
 
     def _set_slack_time(self, now: datetime) -> None:
         self.workspace.configure({"time": now.timestamp()})
@@ -114,6 +120,11 @@ class World:
             self.slack_server.faults.add(fault)
 
     @property
+    def has_threads(self) -> bool:
+        """Whether its runs post in threads."""
+        return self.settings_of_runs.get("notification_threads") == "on"
+
+    @property
     def now(self) -> datetime:
         return self.clock.as_of()
 
@@ -140,7 +151,7 @@ class World:
             supabase_service_role_key=self.api.keys.secret,
             slack_bot_token=TOKEN,
             slack_api_url=f"{self.slack_server.url}/api/",
-            **settings,
+            **{**self.settings_of_runs, **settings},
         )
 
     def run(self, *, seconds: float = 110.0, **settings: Any) -> Report:
@@ -162,9 +173,16 @@ class World:
         run = str(uuid.uuid4())
         database = self.new_database()
         database.call("start_notification_run", run_id=run)
-        claimed = database.call("claim_notifications", run_id=run, batch_size=500)
+        claimed = database.call(
+            "claim_notifications", run_id=run, batch_size=500, threads=self.has_threads
+        )
         starting = [
-            {"id": one["id"], "token": one["token"], "post_id": one["id"]}
+            {
+                "id": one["id"],
+                "token": one["token"],
+                "post_id": one["id"],
+                "parent_ts": one["thread_ts"],
+            }
             for one in claimed["deliveries"]
         ]
         database.call("record_notification_progress", run_id=run, starting=starting)
@@ -198,11 +216,21 @@ class World:
                 message["metadata"]["event_payload"]["delivery_id"],
                 "repeat" in message["text"],
                 float(message["ts"]),
+                float(message["thread_ts"])
+                if message["thread_ts"] not in (None, message["ts"])
+                else None,
+                message.get("subtype") == "thread_broadcast",
             )
             for channel, messages in self.workspace.state()["messages"].items()
             for message in messages
+            if message.get("subtype") != "tombstone"
         ]
         return sorted(found, key=lambda message: message.ts)
+
+    def delete(self, message: Message) -> None:
+        """As a person does it in Slack."""
+        self.workspace.delete_message(message.channel, f"{message.ts:.6f}")
+        self.deleted.add(message.delivery_id)
 
     def copies(self) -> Counter[str]:
         """How often each delivery stands in Slack without saying that it may be a repeat."""
@@ -220,7 +248,7 @@ class World:
         messages = self.messages()
         unmarked = Counter(m.delivery_id for m in messages if not m.is_marked)
         assert max(unmarked.values(), default=0) <= 1
-        standing = {message.delivery_id for message in messages}
+        standing = self.deleted | {message.delivery_id for message in messages}
         for delivery in self.agency.deliveries():
             assert delivery["state"] not in ("pending", "sending", "unknown")
             assert delivery["claim_token"] is None

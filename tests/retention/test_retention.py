@@ -588,6 +588,18 @@ def test_a_batch_reads_no_row_that_is_kept(world: World, step: str, kept: str) -
         assert rows_read(world, table) - before <= 4 * 50
 
 
+def test_threads_are_forgotten_once_nothing_was_said_in_them_for_long(world: World) -> None:
+    for channel, days in (("C1", 91), ("C2", 92), ("C3", 93), ("C4", 89)):
+        world.connection.execute(
+            "insert into slack_threads values (%s, gen_random_uuid(), '5.000001', %s)",
+            (channel, days_ago(days)),
+        )
+    for left in (["C1", "C4"], ["C4"]):
+        world.rows("select purge_notification_batch(%s, %s, 2)", days_ago(30), days_ago(90))
+        rows = world.rows("select destination from slack_threads order by 1")
+        assert [row["destination"] for row in rows] == left
+
+
 def rows_read(world: World, table: str) -> int:
     """By any scan of the table, in this transaction."""
     (row,) = world.rows(

@@ -66,6 +66,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("GOOGLE_CLIENT_ID", "400 hunter2.apps.googleusercontent.com", "a blank"),
         ("GOOGLE_CLIENT_SECRET", "GOCSPX-\nhunter2", "a line break"),
         ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "cannot be seen"),
+        ("NOTIFICATION_THREADS", "yes", "one of: off, on"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
         ("NOTIFICATION_LOCALE", "tlh", "one of: en-US, "),
         ("APP_REQUEST_URL", "https://hunter2.example/r", "{id} once"),

@@ -235,6 +235,12 @@ class Settings:
         "repost (marked as a possible duplicate) or park its destination",
         default="repost",
     )
+    notification_threads: str = setting(
+        one_of("off", "on"),
+        "whether what follows on a request goes into the thread of the first message about it in "
+        "its channel; changes of its status show in the channel too",
+        default="off",
+    )
     notification_linger_seconds: float = setting(
         number(0, 900),
         "seconds for which a run that has drained the queue goes on looking; 0 = it ends",

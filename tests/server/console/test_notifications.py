@@ -15,9 +15,10 @@ from tests.server.console.conftest import Console
 HOSTILE = "<b>x</b>\"'`{{7*7}}<!--\x07\u202e"
 
 
-def run(console: Console) -> dict[str, Any]:
+def run(console: Console, **settings: str) -> dict[str, Any]:
     """One run of the worker over the console's stack."""
     event, environment = scheduled_event("notifications"), of_stack(console.stack.running)
+    environment |= settings
     summary: dict[str, Any] = invoke("notifications", event, environment)
     return summary
 
@@ -118,6 +119,20 @@ def test_each_try_with_slacks_answer_in_words_and_what_comes_next(console: Conso
     assert "Slack refuses this channel or person; nothing was sent." in page
     assert "Slack refused chat.postMessage: no_permission." in page
     assert re.search(r"It is tried again|Slack asked to leave|The next run posts it", page)
+
+
+def test_a_thread_is_linked_from_each_of_its_messages(console: Console) -> None:
+    run(console, NOTIFICATION_THREADS="on")
+    first, reply = (
+        console.page(f"/notifications/{sample(1)}"),
+        console.page(f"/notifications/{sample(3)}"),
+    )
+    for page in (first, reply):
+        assert "Its thread in Slack" in page
+    assert re.search(r"<li>this one, which began it.*\n.*<li><a", first)
+    assert f'<a href="/notifications/{sample(3)}">comment_added</a>' in first
+    assert f'<a href="/notifications/{sample(1)}">status_change</a>, which began it' in reply
+    assert "Its thread in Slack" not in console.page(f"/notifications/{sample(5)}")
 
 
 def test_a_dead_one_says_why_and_how_to_have_it_delivered(console: Console) -> None:

@@ -15,8 +15,9 @@ T = TypeVar("T")
 _DELIVERY = Delivery(
     id="d", token="t", notification_id="n", destination="C1", is_unknown=False, attempts=0,
     max_attempts=5, in_doubt=False, possible_duplicate=False, moved=False, lost_claims=0,
-    error_code=None, post_id=None, parent_ts=None, event_type="e", template="{{text}}",
-    event_data={"text": "hello"}, known={}, unreadable=None, waited=0.0, first_attempt=None,
+    error_code=None, post_id=None, parent_ts=None, thread=None, thread_ts=None, event_type="e",
+    template="{{text}}", event_data={"text": "hello"}, known={}, unreadable=None, waited=0.0,
+    first_attempt=None,
     last_attempt=None, looked_for=None, looked_down_to=None, conversation_id=None, ready_in=0.0,
     idle_for=None,
 )  # fmt: skip

@@ -23,9 +23,9 @@ from workers.notifications.answers import (
 ROW: dict[str, Any] = {
     "id": "d1", "token": "t", "notification_id": "n", "destination": "U2", "state": "unknown",
     "attempts": 3, "max_attempts": 5, "in_doubt": True, "possible_duplicate": False, "moved": True,
-    "lost_claims": 2, "error_code": "answer_lost", "post_id": "p", "parent_ts": None,
-    "event_type": "e", "template": "{{a}}", "event_data": '{"a": 1}',
-    "known": {"client": {"name": "Nordlys"}}, "waited": 4,
+    "lost_claims": 2, "error_code": "answer_lost", "post_id": "p", "parent_ts": "1.2",
+    "thread": "r", "thread_ts": "3.4", "event_type": "e", "template": "{{a}}",
+    "event_data": '{"a": 1}', "known": {"client": {"name": "Nordlys"}}, "waited": 4,
     "first_attempt": 1.7e9, "last_attempt": 1.8e9, "looked_for": 61, "looked_down_to": "1.2",
     "conversation_id": "D2", "ready_in": None, "idle_for": 0,
 }  # fmt: skip
@@ -41,9 +41,9 @@ def test_a_claimed_row_is_a_delivery() -> None:
     assert claimed() == Delivery(
         id="d1", token="t", notification_id="n", destination="U2", is_unknown=True, attempts=3,
         max_attempts=5, in_doubt=True, possible_duplicate=False, moved=True, lost_claims=2,
-        error_code="answer_lost", post_id="p", parent_ts=None, event_type="e", template="{{a}}",
-        event_data={"a": "1"}, known={"client": {"name": "Nordlys"}}, unreadable=None,
-        waited=4.0, first_attempt=1.7e9,
+        error_code="answer_lost", post_id="p", parent_ts="1.2", thread="r", thread_ts="3.4",
+        event_type="e", template="{{a}}", event_data={"a": "1"},
+        known={"client": {"name": "Nordlys"}}, unreadable=None, waited=4.0, first_attempt=1.7e9,
         last_attempt=1.8e9, looked_for=61.0, looked_down_to="1.2", conversation_id="D2",
         ready_in=0.0, idle_for=0.0,
     )  # fmt: skip

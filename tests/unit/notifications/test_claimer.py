@@ -66,7 +66,7 @@ class Bench:
         self.claimer = Claimer(
             database=self.database,  # type: ignore[arg-type]
             run_id="r", started=read_started({**STARTED, **started}), batch_size=batch,
-            expire_after="24 hours", linger=linger, in_flight=self.in_flight,
+            expire_after="24 hours", linger=linger, threads=True, in_flight=self.in_flight,
             recorder=self.recorder,  # type: ignore[arg-type]
             probes=self.probes,  # type: ignore[arg-type]
             report=self.report, jobs=self.jobs, clock=self.clock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,45 @@ def test_the_first_that_is_not_announced_comes_within_the_look_ahead() -> None:
     announced = [post(state="announced") for _ in range(4)]
     assert queue(*announced, post()).announce_at(NOW) == NOW + 4 - LOOK_AHEAD
     assert queue(*announced).announce_at(NOW) == math.inf
+
+
+class TestThreads:
+    """What is announced goes where its thread is."""
+
+    def of(self, id: str, thread: str | None = "r", **values: Any) -> Post:
+        return post(id, thread=thread, **values)
+
+    def test_what_follows_a_first_message_is_announced_again_once_that_stands(self) -> None:
+        posts = [self.of(id, thread, state="announced") for id, thread in
+                 (("b", "s"), ("c", "r"), ("d", None))]  # fmt: skip
+        one = queue(*posts)
+        one.thread_begun("r", "5.000001")
+        assert [post.state for post in posts] == ["announced", "new", "announced"]
+        assert [one.parent_of(post) for post in posts] == [None, "5.000001", None]
+
+    def test_where_it_begins_again_what_was_announced_is_announced_again(self) -> None:
+        told = self.of("a", state="announced")
+        other = self.of("b", "s", state="announced")
+        doubtful = Post.of(unknown("c", thread="r"))
+        one = queue(told, other, doubtful)
+        one.thread_begun("r", "5.000001")
+        assert [p.state for p in one.waiting] == ["new", "announced", "new"]
+        told.state = "announced"
+        for older in ("5.000001", "4.999999"):
+            one.thread_begun("r", older)
+        assert told.state == "announced"
+        one.thread_begun(None, "6.000001")
+        assert one.threads == {"r": "5.000001"}
+        one.thread_begun("r", "10.000001")
+        assert (told.state, one.threads) == ("new", {"r": "10.000001"})
+
+    def test_a_claim_tells_of_a_thread_and_an_older_one_is_not_believed(self) -> None:
+        in_flight = flying(
+            delivery("a", thread="r", thread_ts="5.000001"),
+            delivery("b", thread="r", thread_ts="4.000001"),
+            delivery("c", thread="s"),
+        )
+        assert in_flight.queues["C1"].threads == {"r": "5.000001"}
 
 
 def flying(*deliveries: Delivery, rate: float = PACE_MARGIN) -> InFlight:

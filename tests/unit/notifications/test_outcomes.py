@@ -86,6 +86,7 @@ def test_a_row_is_the_outcome_and_whose_it_is() -> None:
     assert Outcome("sent", message_ts="1.2").as_row(delivery(), 4.5) == {
         "id": "d", "token": "t", "posted_ago": 4.5, "result": "sent", "attempts": None,
         "retry_in": None, "hold_in": None, "conversation_id": None, "message_ts": "1.2",
+        "parent_ts": None, "thread": None,
         "request_id": None, "error_code": None, "error": None, "possible_duplicate": False,
         "in_doubt": False, "looking": False, "looked_down_to": None,
     }  # fmt: skip

@@ -25,7 +25,7 @@ from workers.notifications.in_flight import PACE_MARGIN, InFlight, Post
 from workers.notifications.outcomes import SETTLING_TIME, Outcome
 from workers.notifications.poster import TROUBLE_PAUSE, Poster
 from workers.notifications.report import Report
-from workers.notifications.slack import ChannelInfo, HistoryPage, Posted
+from workers.notifications.slack import ChannelInfo, HistoryPage, Place, Posted, ThreadPage
 from workers.notifications.throttle import TROUBLE_LIMIT, Throttle
 
 CUTOFF = 2000.0
@@ -37,16 +37,33 @@ class FakeSlack:
 
     posts: list[Any] = field(default_factory=list)
     pages: list[Any] = field(default_factory=list)
+    threads: list[Any] = field(default_factory=list)
     timeout: float = 10.0
+    gone: list[str] = field(default_factory=list)
+    unanswered: WorkerError | None = None
     asked: list[Any] = field(default_factory=list)
+    where: list[tuple[str | None, bool]] = field(default_factory=list)
 
-    def post(self, channel: str, message: Any, id: str, *, parent_ts: str | None = None) -> Posted:
+    def post(self, channel: str, message: Any, id: str, **where: Any) -> Posted:
         self.asked.append(("post", channel, id))
+        self.where.append((where["parent_ts"], where["broadcast"]))
         return self._next(self.posts)  # type: ignore[no-any-return]
 
     def history_page(self, channel: str, oldest: float, latest: Any) -> HistoryPage:
         self.asked.append(("page", channel, latest))
         return self._next(self.pages)  # type: ignore[no-any-return]
+
+    def thread_page(
+        self, channel: str, parent_ts: str, oldest: float, latest: float, cursor: str | None = None
+    ) -> ThreadPage:
+        self.asked.append(("thread", parent_ts, cursor))
+        return self._next(self.threads)  # type: ignore[no-any-return]
+
+    def takes_replies(self, channel: str, parent_ts: str) -> bool:
+        self.asked.append(("stands", parent_ts))
+        if self.unanswered is not None:
+            raise self.unanswered
+        return parent_ts not in self.gone
 
     def open_dm(self, person: str) -> str:
         return f"D{person}"
@@ -123,7 +140,7 @@ class Bench:
 
 
 def page(*found: str, read_down_to: str | None = None) -> HistoryPage:
-    return HistoryPage(dict.fromkeys(found, "7.7"), read_down_to, len(found))
+    return HistoryPage(dict.fromkeys(found, Place("7.7")), read_down_to, len(found))
 
 
 def two(**values: Any) -> tuple[Delivery, Delivery]:
@@ -341,3 +358,136 @@ class TestLooking:
         one = Bench(unknown("a")).reads(CredentialsError("no", code="invalid_auth"))
         assert one.heard.stops == ["invalid_auth"]
         assert one.results == [("a", "unknown")]
+
+
+class TestThreads:
+    def of(self, *ids: str, **values: Any) -> list[Delivery]:
+        return [delivery(id, **{"thread": "r", "thread_ts": "1.1", **values}) for id in ids]
+
+    def test_a_reply_goes_where_it_was_announced(self) -> None:
+        one = Bench(*self.of("a"))
+        (post,) = one.in_flight.queues["C1"].waiting
+        post.parent_ts = "1.1"
+        one.slack.posts = [Posted("C1", "1.2", "", "1.1")]
+        one.step()
+        assert one.slack.where == [("1.1", False)]
+        (_, outcome), *_ = one.heard.said
+        assert (outcome.parent_ts, outcome.thread) == ("1.1", "r")
+
+    @pytest.mark.parametrize(
+        ("event_type", "data", "shows"),
+        [
+            ("status_change", {}, True),
+            ("moved", {"old_status": "a", "new_status": "b"}, True),
+            ("moved", {"new_status": "b"}, True),
+            ("comment_added", {"old_status": "b", "new_status": "b"}, False),
+            ("comment_added", {"new_status": None}, False),
+            ("comment_added", ["new_status"], False),
+        ],
+    )
+    def test_a_change_of_status_shows_in_the_channel_too(
+        self, event_type: str, data: Any, shows: bool
+    ) -> None:
+        one = Bench(*self.of("a", event_type=event_type, event_data=data))
+        one.slack.posts = [Posted("C1", "1.2", "", "1.1")]
+        one.step()
+        assert one.slack.where[0][1] is shows
+
+    def test_one_that_stands_in_the_channel_begins_the_thread_again(self) -> None:
+        one = Bench(*self.of("a", "b"))
+        queue = one.in_flight.queues["C1"]
+        for post in queue.waiting:
+            post.parent_ts = "1.1"
+        one.slack.posts = [Posted("C1", "1.2", "")]
+        one.step()
+        (after,) = queue.waiting
+        assert (after.state, queue.parent_of(after)) == ("new", "1.2")
+        assert one.heard.said[0][1].parent_ts is None
+
+    @pytest.mark.parametrize(
+        "code",
+        ["thread_not_found", "cannot_reply_to_message", "restricted_action_thread_locked",
+         "restricted_action_non_threadable_channel"],
+    )  # fmt: skip
+    def test_a_thread_that_takes_no_reply_is_left(self, code: str) -> None:
+        one = Bench(*self.of("a"))
+        (post,) = one.in_flight.queues["C1"].waiting
+        post.parent_ts = "1.1"
+        one.slack.posts = [DestinationError("no", code=code), Posted("C1", "1.2", "")]
+        one.step()
+        assert [parent for parent, _ in one.slack.where] == ["1.1", None]
+        assert one.results == [("a", "sent")]
+        assert one.heard.parks == []
+
+    def test_what_is_in_doubt_is_looked_for_in_its_thread_first(self) -> None:
+        one = Bench(unknown("a", parent_ts="1.1", thread="r"))
+        one.slack.threads = [
+            ThreadPage({"b": Place("1.2", "1.1")}, "two"),
+            ThreadPage({"a": Place("1.3", "1.1")}, None),
+        ]
+        one.reads()
+        assert one.slack.asked == [("thread", "1.1", None), ("thread", "1.1", "two")]
+        assert one.results == [("a", "sent")]
+        (_, outcome), *_ = one.heard.said
+        assert (outcome.message_ts, outcome.parent_ts, outcome.thread) == ("1.3", "1.1", "r")
+
+    def test_and_then_in_the_channel(self) -> None:
+        one = Bench(
+            unknown("a", parent_ts="1.1", thread="r"),
+            unknown("b", parent_ts="1.1", thread="r"),
+            unknown("c"),
+        )
+        one.slack.threads = [ThreadPage({"b": Place("7.9", "1.1")}, None)]
+        one.reads(page("a"))
+        assert sorted(one.results) == [("a", "sent"), ("b", "sent")]
+        (left,) = one.in_flight.queues["C1"].waiting
+        assert (left.first.id, left.look_first) == ("c", False)
+        assert one.in_flight.queues["C1"].threads == {"r": "7.7"}
+
+    def test_a_thread_that_cannot_be_read_leaves_all_in_doubt(self) -> None:
+        one = Bench(unknown("a", parent_ts="1.1"))
+        one.slack.threads = [TransientError("500", code="x")]
+        one.reads()
+        assert one.results == [("a", "unknown")]
+        assert [asked[0] for asked in one.slack.asked] == ["thread"]
+
+    def test_a_parent_that_is_gone_is_left_and_one_that_stands_is_asked_for_once(self) -> None:
+        one = Bench(*self.of("a", "b"), *self.of("c", destination="C2"))
+        for queue in one.in_flight.queues.values():
+            for post in queue.waiting:
+                post.parent_ts = "1.1"
+        one.slack.gone = ["1.1"]
+        one.slack.posts = [Posted("C1", "1.2", ""), Posted("C2", "1.3", "", "1.1")]
+        one.step()
+        assert [parent for parent, _ in one.slack.where] == [None, None]
+        (after,) = one.in_flight.queues["C1"].waiting
+        after.state, after.parent_ts = "announced", "1.2"
+        one.clock.time += 2
+        one.slack.posts = [Posted("C1", "1.4", "", "1.2")]
+        one.step()
+        assert [asked for asked in one.slack.asked if asked[0] == "stands"] == [
+            ("stands", "1.1")
+        ] * 2
+
+    @pytest.mark.parametrize(
+        ("error", "asked"),
+        [
+            (RateLimitedError("wait", code="x", retry_after=30.0), ["1.1"]),
+            (TransientError("500", code="x"), ["1.1", "2.1"]),
+            (CannotLookError("no", code="missing_scope"), ["1.1", "2.1"]),
+        ],
+    )
+    def test_where_slack_does_not_tell_it_is_posted_and_slacks_wait_is_kept(
+        self, error: WorkerError, asked: list[str]
+    ) -> None:
+        one = Bench(*self.of("a"), *self.of("b", destination="C2"))
+        for queue, ts in zip(one.in_flight.queues.values(), ("1.1", "2.1"), strict=True):
+            queue.waiting[0].parent_ts = ts
+            queue.pace.wait_until(one.clock.time if ts == "1.1" else one.clock.time + 5)
+        one.slack.unanswered = error
+        one.slack.posts = [Posted("C1", "1.2", "", "1.1"), Posted("C2", "2.2", "", "2.1")]
+        one.step()
+        one.clock.time += 5
+        one.step()
+        assert [parent for parent, _ in one.slack.where] == ["1.1", "2.1"]
+        assert [call[1] for call in one.slack.asked if call[0] == "stands"] == asked

@@ -35,10 +35,10 @@ class Bench:
     report: Report
     jobs: Held
 
-    def fly(self, *ids: str) -> list[Post]:
+    def fly(self, *ids: str, **values: Any) -> list[Post]:
         """Take in deliveries of these ids, each to a channel of its own."""
         for id_ in ids:
-            self.in_flight.take_in(delivery(id_, destination=f"C-{id_}"), NOW)
+            self.in_flight.take_in(delivery(id_, destination=f"C-{id_}", **values), NOW)
         return [queue.waiting[0] for queue in self.in_flight.queues.values() if queue.waiting]
 
     def send(self, now: float) -> dict[str, Any]:
@@ -72,9 +72,21 @@ def test_what_may_start_is_announced_at_once_and_posted_once_it_was_heard() -> N
     one = bench(answer("a"))
     (first,) = one.fly("a")
     sent = one.send(NOW)
-    assert sent["starting"] == [{"id": "a", "token": "t", "post_id": "a"}]
+    assert sent["starting"] == [{"id": "a", "token": "t", "post_id": "a", "parent_ts": None}]
     assert (sent["run_id"], sent["expire_after"]) == ("r", "24 hours")
     assert (first.state, first.may_be_announced) == ("announced", True)
+
+
+def test_a_reply_is_announced_with_its_thread_and_again_where_that_begins_again() -> None:
+    one = bench(answer("a"), answer("a"))
+    (first,) = one.fly("a", thread="r", thread_ts="1.1")
+    queue = one.in_flight.queues["C-a"]
+    one.recorder.step(NOW)
+    queue.thread_begun("r", "1.2")  # before the database answers
+    one.jobs.run()
+    assert (first.state, first.parent_ts) == ("new", "1.1")
+    (started,) = one.send(NOW + RECORD_EVERY)["starting"]
+    assert (started["parent_ts"], first.state) == ("1.2", "announced")
 
 
 def test_outcomes_travel_once_a_second_while_others_are_under_way() -> None:

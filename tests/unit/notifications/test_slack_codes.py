@@ -19,6 +19,7 @@ from workers.notifications.slack_codes import (
     OPEN,
     POST,
     READS,
+    REPLIES,
     RULES,
     WRITES,
     CodeClass,
@@ -57,11 +58,14 @@ EXPECTED_OF_A_POST = {
     CodeClass.DESTINATION: """
         channel_not_found not_in_channel is_archived restricted_action
         restricted_action_read_only_channel restricted_action_thread_only_channel
-        restricted_action_non_threadable_channel restricted_action_thread_locked
         ekm_access_denied access_denied no_permission messages_tab_disabled
-        cannot_reply_to_message slack_connect_file_link_sharing_blocked
-        slack_connect_canvas_sharing_blocked slack_connect_lists_sharing_blocked
+        slack_connect_file_link_sharing_blocked slack_connect_canvas_sharing_blocked
+        slack_connect_lists_sharing_blocked
         user_not_found user_disabled user_not_visible cannot_dm_bot team_not_found
+    """,
+    CodeClass.THREAD: """
+        cannot_reply_to_message restricted_action_non_threadable_channel
+        restricted_action_thread_locked thread_not_found
     """,
     CodeClass.MESSAGE_FORMAT: """
         msg_too_long msg_blocks_too_long invalid_blocks invalid_blocks_format
@@ -98,7 +102,7 @@ EXPECTED_OF_A_READ = {
         is_bot method_not_supported_for_channel_type invalid_user_combination access_denied
         no_permission ekm_access_denied not_allowed_token_type accesslimited user_disabled
         user_not_found user_not_visible cannot_dm_bot invalid_ts_latest invalid_cursor
-        no_bot_token enterprise_is_restricted
+        no_bot_token enterprise_is_restricted thread_not_found
     """,
     CodeClass.UNKNOWN: "brand_new_code duplicate_message_not_found",
 }
@@ -119,8 +123,8 @@ def test_what_a_refused_read_means(method: str, expected: CodeClass) -> None:
 
 
 def test_the_published_lists_are_of_all_methods_that_are_called() -> None:
-    assert set(PUBLISHED) == METHODS == {AUTH, DELETE, HISTORY, INFO, OPEN, POST}
-    assert len(set().union(*PUBLISHED.values())) == 83
+    assert set(PUBLISHED) == METHODS == {AUTH, DELETE, HISTORY, INFO, OPEN, POST, REPLIES}
+    assert len(set().union(*PUBLISHED.values())) == 85
 
 
 @pytest.mark.parametrize("method", sorted(PUBLISHED))
@@ -166,9 +170,8 @@ def test_what_conversations_info_sees() -> None:
 
     assert seen == {"channel_not_found", "is_archived", "not_in_channel", "team_not_found"}
     assert refused - seen == {
-        "access_denied", "cannot_reply_to_message", "ekm_access_denied", "messages_tab_disabled",
-        "no_permission", "restricted_action", "restricted_action_non_threadable_channel",
-        "restricted_action_read_only_channel", "restricted_action_thread_locked",
+        "access_denied", "ekm_access_denied", "messages_tab_disabled", "no_permission",
+        "restricted_action", "restricted_action_read_only_channel",
         "restricted_action_thread_only_channel", "slack_connect_canvas_sharing_blocked",
         "slack_connect_file_link_sharing_blocked", "slack_connect_lists_sharing_blocked",
     }  # fmt: skip

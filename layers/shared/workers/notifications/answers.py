@@ -57,11 +57,12 @@ class Delivery:
     """One notification to one destination, claimed.
 
     `event_data` is parsed; where that failed, `unreadable` says why. `known` is what its ids stand
-    for (see `named_by`). `moved`: it may have been
-    posted to a destination to which its notification no longer goes. `looked_for` is None until it
-    was looked for, and `looked_down_to` the message at which a look broke off. `ready_in` is the
-    wait of its destination; `idle_for` the time since the destination's last post, None when there
-    was none.
+    for (see `named_by`). `parent_ts` is the message in whose thread it may have been posted.
+    `thread` is the request that its thread is about, None where no threads are wanted, and
+    `thread_ts` the message that began it, if one did. `moved`: it may have been posted to a
+    destination to which its notification no longer goes. `looked_for` is None until it was looked
+    for, and `looked_down_to` the message at which a look broke off. `ready_in` is the wait of its
+    destination; `idle_for` the time since the destination's last post, None when there was none.
     """
 
     id: str
@@ -78,6 +79,8 @@ class Delivery:
     error_code: str | None
     post_id: str | None
     parent_ts: str | None
+    thread: str | None
+    thread_ts: str | None
     event_type: str
     template: str | None
     event_data: object
@@ -204,6 +207,8 @@ def _read_delivery(row: Mapping[str, Any]) -> Delivery:
         error_code=row["error_code"],
         post_id=row["post_id"],
         parent_ts=row["parent_ts"],
+        thread=row["thread"],
+        thread_ts=row["thread_ts"],
         event_type=row["event_type"],
         template=row["template"],
         event_data=event_data,

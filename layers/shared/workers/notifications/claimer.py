@@ -51,6 +51,7 @@ class Claimer:
         batch_size: int,
         expire_after: str,
         linger: float,
+        threads: bool,
         in_flight: InFlight,
         recorder: Recorder,
         probes: Probes,
@@ -62,6 +63,7 @@ class Claimer:
         self._run_id = run_id
         self._expire_after = expire_after
         self._linger = linger
+        self._threads = threads
         self._in_flight = in_flight
         self._recorder = recorder
         self._probes = probes
@@ -134,6 +136,7 @@ class Claimer:
             "trials": self._probes.take(),
             "alone": alone,
             "expire_after": self._expire_after,
+            "threads": self._threads,
         }
         self._asks(now)
         self._jobs.submit(

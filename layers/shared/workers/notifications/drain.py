@@ -168,7 +168,8 @@ class Drain:
         claimer = Claimer(
             database=self._database, run_id=self._run_id, started=started,
             batch_size=settings.notification_batch_size, expire_after=self._expire_after,
-            linger=settings.notification_linger_seconds, in_flight=in_flight, recorder=recorder,
+            linger=settings.notification_linger_seconds,
+            threads=settings.notification_threads == "on", in_flight=in_flight, recorder=recorder,
             probes=probes, report=report, jobs=calls, clock=self._clock,
         )  # fmt: skip
         if throttle.hold_until - now > LONGEST_WAIT:

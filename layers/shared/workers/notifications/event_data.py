@@ -114,3 +114,13 @@ def _number(value: int | float | Decimal) -> str:
     # By way of Decimal an int may have any length: str() refuses one of 4,300 digits.
     exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     return f"{exact:f}" if abs(exact.adjusted()) <= _MOST_DIGITS else str(value)
+
+
+def changes_status(event_type: str, data: object) -> bool:
+    """Whether an event is about a request that has another status now: by its name, or by what it
+    carries."""
+    if event_type == "status_change":
+        return True
+    if not isinstance(data, Mapping):
+        return False
+    return data.get("new_status") not in (None, data.get("old_status"))

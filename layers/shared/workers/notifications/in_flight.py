@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from workers.notifications.answers import Delivery
 from workers.notifications.pacing import ChannelPace
+from workers.notifications.slack_codes import ts_order
 
 # How far ahead of its start a post is announced to the database: longer than the time from one
 # record to the next, so that a channel need not wait for the announcement.
@@ -35,7 +36,8 @@ class Post:
     Only what is `announced`, that is recorded as `sending`, may be posted. `may_be_announced` stays
     true once it was asked for, whatever the answer: the database may have heard. `in_doubt`: an
     earlier try may have posted it, for all that is known; with `look_first` that is still to be
-    found out. `looked_down_to` is the message at which a look broke off.
+    found out. `looked_down_to` is the message at which a look broke off. `parent_ts` is the message
+    in whose thread it is announced, or may stand; None for the channel itself.
     """
 
     deliveries: tuple[Delivery, ...]
@@ -43,6 +45,7 @@ class Post:
     in_doubt: bool
     possible_duplicate: bool
     looked_down_to: str | None = None
+    parent_ts: str | None = None
     state: Literal["new", "asked", "announced"] = "new"
     may_be_announced: bool = False
 
@@ -55,6 +58,7 @@ class Post:
             in_doubt=delivery.is_unknown or delivery.in_doubt,
             possible_duplicate=delivery.possible_duplicate,
             looked_down_to=delivery.looked_down_to,
+            parent_ts=delivery.parent_ts,
         )
 
     @property
@@ -75,13 +79,32 @@ class Post:
 
 @dataclass
 class ChannelQueue:
-    """What is to go to one destination, in order, one at a time."""
+    """What is to go to one destination, in order, one at a time.
+
+    `threads` has, by request, the message that began its thread here.
+    """
 
     destination: str
     pace: ChannelPace
     conversation_id: str | None = None
     waiting: deque[Post] = field(default_factory=deque)
     busy: bool = False
+    threads: dict[str, str] = field(default_factory=dict)
+
+    def parent_of(self, post: Post) -> str | None:
+        """The message in whose thread it belongs; None for the first one and outside of threads."""
+        return self.threads.get(post.first.thread) if post.first.thread else None
+
+    def thread_begun(self, thread: str | None, ts: str) -> None:
+        """Take note that a message about that request stands in the channel itself: what is
+        announced for another place is to be announced again, with its thread. Where one was known
+        as the first, the newer one counts: the other takes no replies any more."""
+        if thread is None or ts_order(ts) <= ts_order(self.threads.get(thread, "")):
+            return
+        self.threads[thread] = ts
+        for post in self.waiting:
+            if post.first.thread == thread and not post.look_first:
+                post.state = "new"
 
     def ready_at(self, now: float) -> float:
         """When the head may be posted; never while a try is under way or nothing waits."""
@@ -224,4 +247,6 @@ class InFlight:
             self.queues[delivery.destination] = queue
         queue.pace.wait_until(now + delivery.ready_in)
         queue.conversation_id = queue.conversation_id or delivery.conversation_id
+        if delivery.thread_ts is not None:
+            queue.thread_begun(delivery.thread, delivery.thread_ts)
         return queue

@@ -32,7 +32,9 @@ class Outcome:
 
     `hold_in` is how long its destination is to be left alone, so that what is queued behind
     it keeps its place. `in_doubt` says that an earlier try may have posted it: while it waits it
-    stays unknown. `looking`: it is being looked for, down to the message `looked_down_to`.
+    stays unknown. `looking`: it is being looked for, down to the message `looked_down_to`. What was
+    sent stands in the thread of `parent_ts`, or in the channel itself, and is about the request
+    `thread` where threads are wanted.
     """
 
     result: Result
@@ -41,6 +43,8 @@ class Outcome:
     hold_in: float | None = None
     conversation_id: str | None = None
     message_ts: str | None = None
+    parent_ts: str | None = None
+    thread: str | None = None
     request_id: str | None = None
     error_code: str | None = None
     error: str | None = None

@@ -56,6 +56,9 @@ class Poster:
         self._jobs = jobs
         self._clock = clock
         self._under_way = 0
+        # by destination, the messages that stood in this run, for others to go below them
+        self._parents_seen: set[tuple[str, str | None]] = set()
+        self._ask_from = -math.inf
         self._quickest = 0.0
 
     @property
@@ -105,20 +108,24 @@ class Poster:
 
     def _post(self, queue: ChannelQueue, post: Post) -> None:
         conversation = queue.conversation_id
+        is_seen = (queue.destination, post.parent_ts) in self._parents_seen
+        check_parent = not is_seen and self._clock.now() >= self._ask_from
         queue.busy = True
         self._under_way += 1
         self._jobs.submit(
             lambda: attempt_post(
-                self._slack, post, conversation, self._clock.now, self._last_start(), self._wording
+                self._slack, post, conversation, self._clock.now, self._last_start(),
+                self._wording, check_parent=check_parent,
             ),
             lambda attempt: self._tried(queue, post, attempt),
             lambda error: self._gave_up(queue, error),
-        )
+        )  # fmt: skip
 
     def _tried(self, queue: ChannelQueue, post: Post, attempt: Attempt) -> None:
         self._under_way -= 1
         queue.busy = False
         self._report.counts["unknown_keys"] += len(attempt.unknown_keys)
+        self._ask_from = max(self._ask_from, self._clock.now() + attempt.ask_again_in)
         if attempt.posted is not None:
             self._sent(queue, post, attempt)
         elif attempt.error is not None:
@@ -135,10 +142,15 @@ class Poster:
         queue.conversation_id = attempt.posted.channel
         self._report.counts["sent"] += len(post.deliveries)
         self._report.counts["possible_duplicates"] += post.possible_duplicate
+        parent_ts = attempt.posted.parent_ts or attempt.posted.ts
+        queue.thread_begun(post.first.thread, parent_ts)
+        self._parents_seen.add((queue.destination, parent_ts))
         outcome = Outcome(
             "sent",
             conversation_id=attempt.posted.channel,
             message_ts=attempt.posted.ts,
+            parent_ts=attempt.posted.parent_ts,
+            thread=post.first.thread,
             request_id=attempt.posted.request_id,
             possible_duplicate=post.possible_duplicate,
         )
@@ -248,22 +260,25 @@ class Poster:
         self._under_way -= 1
         queue.busy = False
         queue.conversation_id = look.conversation_id or queue.conversation_id
-        left = [post for post in posts if not self._found(post, look)]
+        left = [post for post in posts if not self._found(queue, post, look)]
         if look.complete:
             for post in left:
                 self._absent(post)
         elif left:
             self._not_looked(queue, left, look)
 
-    def _found(self, post: Post, look: Look) -> bool:
-        ts = look.found.get(post.id)
-        if ts is None:
+    def _found(self, queue: ChannelQueue, post: Post, look: Look) -> bool:
+        place = look.found.get(post.id)
+        if place is None:
             return False
+        queue.thread_begun(post.first.thread, place.parent_ts or place.ts)
         if self._in_flight.remove(post):
             self._report.counts["reconciled"] += 1
-            self._recorder.note(
-                post, Outcome("sent", conversation_id=look.conversation_id, message_ts=ts)
-            )
+            outcome = Outcome(
+                "sent", conversation_id=look.conversation_id, message_ts=place.ts,
+                parent_ts=place.parent_ts, thread=post.first.thread,
+            )  # fmt: skip
+            self._recorder.note(post, outcome)
         return True
 
     def _absent(self, post: Post) -> None:

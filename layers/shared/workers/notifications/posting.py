@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from workers.errors import CannotLookError, DestinationError, PermanentError, WorkerError
+from workers.errors import (
+    CannotLookError,
+    DestinationError,
+    PermanentError,
+    RateLimitedError,
+    WorkerError,
+)
+from workers.notifications.event_data import changes_status
 from workers.notifications.in_flight import Post
 from workers.notifications.plain_line import PLAIN_WORDING, Wording
 from workers.notifications.rendering import Message, mark_repeat, plain_message, render
-from workers.notifications.slack import Posted, Slack
-from workers.notifications.slack_codes import POST, CodeClass, classify, is_visible_in_info
+from workers.notifications.slack import Place, Posted, Slack
+from workers.notifications.slack_codes import (
+    POST,
+    CodeClass,
+    classify,
+    is_visible_in_info,
+    ts_order,
+)
 from workers.telemetry import logger
 
 # By how much the clocks of the database and of Slack may differ.
@@ -22,7 +35,8 @@ class Attempt:
     """What a try came to: `posted`, or the `error`, or neither where no time was left for it.
 
     `started` is when the post went out, by the caller's clock. `confirmed` says that an error
-    of the destination was seen twice, so that it is no passing trouble.
+    of the destination was seen twice, so that it is no passing trouble. For `ask_again_in` seconds
+    Slack is not to be asked whether a message still stands.
     """
 
     started: float
@@ -30,15 +44,16 @@ class Attempt:
     posted: Posted | None = None
     error: WorkerError | None = None
     confirmed: bool = False
+    ask_again_in: float = 0.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a look into the history came to: the `found` posts, id → ts, and whether it was read
-    to the end of the window; else `read_down_to` and, where it broke off, the `error`."""
+    """What a look into the history came to: the `found` posts by id, and whether all was read in
+    which the others may stand; else `read_down_to` and, where it broke off, the `error`."""
 
     conversation_id: str | None
-    found: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, Place] = field(default_factory=dict)
     complete: bool = False
     read_down_to: str | None = None
     error: WorkerError | None = None
@@ -51,8 +66,11 @@ def attempt_post(
     now: Callable[[], float],
     start_before: float,
     wording: Wording = PLAIN_WORDING,
+    *,
+    check_parent: bool = False,
 ) -> Attempt:
     """Render and post, starting nothing at `start_before` or later by the clock `now`.
+    `check_parent`: the message that began its thread may have been deleted since.
 
     Never raises a WorkerError; what it does not know goes through.
     """
@@ -61,9 +79,12 @@ def attempt_post(
     except PermanentError as error:
         return Attempt(now(), error=error)
     channel = conversation_id or post.destination
-    attempt = Attempt(now(), message.unknown_keys)
+    parent_ts, ask_again_in = post.parent_ts, 0.0
+    if check_parent and parent_ts is not None:
+        parent_ts, ask_again_in = _still_standing(slack, channel, parent_ts)
+    attempt = Attempt(now(), message.unknown_keys, ask_again_in=ask_again_in)
     try:
-        return _try_forms(slack, post, channel, message, attempt, now, start_before)
+        return _try_forms(slack, post, channel, parent_ts, message, attempt, now, start_before)
     except DestinationError as error:
         confirmed = post.first.error_code == error.code or _is_closed(slack, channel, error)
         return replace(attempt, error=error, confirmed=confirmed)
@@ -75,24 +96,44 @@ def _try_forms(
     slack: Slack,
     post: Post,
     channel: str,
+    parent_ts: str | None,
     message: Message,
     attempt: Attempt,
     now: Callable[[], float],
     start_before: float,
 ) -> Attempt:
-    """As it is, and where its form is refused once more as plain text."""
+    """As it is, where its form is refused once more as plain text, and where its thread takes no
+    replies once more outside of it."""
     forms = [message, plain_message(message)]
+    broadcast = changes_status(post.first.event_type, post.first.event_data)
     while True:
         started = now()
         if started >= start_before:
             return attempt
-        form = forms.pop(0)
         try:
-            posted = slack.post(channel, form, post.id, parent_ts=post.first.parent_ts)
+            posted = slack.post(
+                channel, forms[0], post.id, parent_ts=parent_ts, broadcast=broadcast
+            )
             return replace(attempt, started=started, posted=posted)
         except PermanentError as error:
-            if not forms or classify(error.code, POST) is not CodeClass.MESSAGE_FORMAT:
+            kind = classify(error.code, POST)
+            if kind is CodeClass.MESSAGE_FORMAT and len(forms) > 1:
+                forms.pop(0)
+            elif kind is CodeClass.THREAD and parent_ts is not None:
+                parent_ts = None
+            else:
                 raise
+
+
+def _still_standing(slack: Slack, channel: str, parent_ts: str) -> tuple[str | None, float]:
+    """The message, or None where it was deleted, and for how long not to ask again. Where Slack
+    does not tell, the post will."""
+    try:
+        return parent_ts if slack.takes_replies(channel, parent_ts) else None, 0.0
+    except RateLimitedError as error:
+        return parent_ts, error.retry_after
+    except WorkerError:
+        return parent_ts, 0.0
 
 
 def _rendered(post: Post, wording: Wording) -> Message:
@@ -132,23 +173,31 @@ def look_for(
     posts: Collection[Post],
     may_go_on: Callable[[], bool],
 ) -> Look:
-    """Read the history down from where the last look broke off, as long as `may_go_on`.
+    """Read the threads in which they may stand, and the history down from where the last look broke
+    off, as long as `may_go_on`. What was to go into a thread may stand outside of it, where the
+    message that began it was deleted.
 
     The window is bounded on both sides: what was tried first and what was tried last, with a
     margin for the clocks. Never raises a WorkerError.
     """
     oldest = min(post.first.first_attempt or 0.0 for post in posts) - CLOCK_MARGIN
     newest = max(post.first.last_attempt or 0.0 for post in posts)
-    place: str | float = next(iter(posts)).looked_down_to or (newest + CLOCK_MARGIN + slack.timeout)
-    found: dict[str, str] = {}
+    end = newest + CLOCK_MARGIN + slack.timeout
+    place: str | float = next(iter(posts)).looked_down_to or end
+    found: dict[str, Place] = {}
     look = Look(conversation_id, found)
     try:
         channel = conversation_id or open_conversation(slack, destination)
         look = replace(look, conversation_id=channel)
+        for parent_ts in dict.fromkeys(post.parent_ts for post in posts if post.parent_ts):
+            if not may_go_on():
+                return look
+            _read_thread(slack, channel, parent_ts, oldest, end, found)
+        if all(post.id in found for post in posts):
+            return replace(look, complete=True)
         while True:
             page = slack.history_page(channel, oldest, place)
-            # older pages come later, so that of several copies the earliest stays
-            found |= page.found
+            _add_earliest(found, page.found)
             if page.read_down_to is None:
                 return replace(look, complete=True)
             place = page.read_down_to
@@ -157,6 +206,31 @@ def look_for(
                 return look
     except WorkerError as error:
         return replace(look, error=error)
+
+
+def _read_thread(
+    slack: Slack,
+    channel: str,
+    parent_ts: str,
+    oldest: float,
+    latest: float,
+    found: dict[str, Place],
+) -> None:
+    """Add all of ours in the thread of a message to what was found."""
+    cursor = None
+    while True:
+        page = slack.thread_page(channel, parent_ts, oldest, latest, cursor)
+        _add_earliest(found, page.found)
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _add_earliest(found: dict[str, Place], more: Mapping[str, Place]) -> None:
+    """Of several copies the earliest stays."""
+    for post_id, place in more.items():
+        known = found.get(post_id, place)
+        found[post_id] = min(known, place, key=lambda one: ts_order(one.ts))
 
 
 def is_well(slack: Slack, destination: str) -> bool:

@@ -78,7 +78,12 @@ class Record:
                 for delivery in said.post.deliveries
             ],
             "starting": [
-                {"id": delivery.id, "token": delivery.token, "post_id": post.id}
+                {
+                    "id": delivery.id,
+                    "token": delivery.token,
+                    "post_id": post.id,
+                    "parent_ts": post.parent_ts,
+                }
                 for post in starting
                 for delivery in post.deliveries
             ],
@@ -221,6 +226,7 @@ class Recorder:
     def _send(self, record: Record, starting: list[Post], now: float) -> None:
         for post in starting:
             post.state, post.may_be_announced = "asked", True
+            post.parent_ts = self._in_flight.queues[post.destination].parent_of(post)
         arguments = {
             **self._constant,
             "handover": self._throttle.handover(now),
@@ -254,7 +260,8 @@ class Recorder:
     def _answered(self, post: Post, answer: Recorded) -> None:
         """Announced, or no longer ours, or locked by somebody: then left to a later claim."""
         if post.first.id in answer.started:
-            post.state = "announced"
+            if post.parent_ts == self._in_flight.queues[post.destination].parent_of(post):
+                post.state = "announced"
         elif answer.held and self._in_flight.remove(post) and post.first.id in answer.postponed:
             self._outbox.released.extend(post.deliveries)
 

@@ -33,10 +33,12 @@ from workers.notifications.slack_codes import (
     INFO,
     OPEN,
     POST,
+    REPLIES,
     CodeClass,
     classify,
     hint_at_id,
     retry_after_seconds,
+    ts_order,
 )
 from workers.telemetry import logger
 
@@ -63,11 +65,21 @@ _DETAIL_LIMIT: Final = 500
 
 @dataclass(frozen=True)
 class Posted:
-    """A message that Slack has confirmed."""
+    """A message that Slack has confirmed. It stands in the thread of `parent_ts`; in the channel
+    itself where that is None."""
 
     channel: str
     ts: str
     request_id: str
+    parent_ts: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a message stands: its own ts, and in whose thread, if in one."""
+
+    ts: str
+    parent_ts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,15 +115,24 @@ class ChannelInfo:
 class HistoryPage:
     """A part of a conversation's history.
 
-    `found`: delivery id → ts of the posts in it that are this bot's own, of several copies the
-    earliest. `read_down_to`: the ts of the oldest message read where there may be older ones
-    within the window, to go on below; None when the window was read to its end. `messages`: how
-    many of anybody's it has.
+    `found`: delivery id → where it stands, of the posts in it that are this bot's own, of several
+    copies the earliest. `read_down_to`: the ts of the oldest message read where there may be older
+    ones within the window, to go on below; None when the window was read to its end. `messages`:
+    how many of anybody's it has.
     """
 
-    found: Mapping[str, str]
+    found: Mapping[str, Place]
     read_down_to: str | None
     messages: int
+
+
+@dataclass(frozen=True)
+class ThreadPage:
+    """A part of a thread: `found` as in `HistoryPage`, and the `cursor` of the next part, None at
+    the end."""
+
+    found: Mapping[str, Place]
+    cursor: str | None
 
 
 class Slack:
@@ -136,12 +157,21 @@ class Slack:
         self._warned: set[tuple[str, str]] = set()
 
     def post(
-        self, channel: str, message: Message, delivery_id: str, *, parent_ts: str | None = None
+        self,
+        channel: str,
+        message: Message,
+        delivery_id: str,
+        *,
+        parent_ts: str | None = None,
+        broadcast: bool = False,
     ) -> Posted:
         """Post once, marked with the delivery's id. Only Slack's full confirmation counts.
 
         `channel` is the id of a channel, a direct message or a person; for a person the
-        answer names the direct message. `parent_ts` is the message to whose thread it goes.
+        answer names the direct message. `parent_ts` is the message to whose thread it goes; with
+        `broadcast` it shows in the channel too. Where that message was deleted and had no replies,
+        Slack posts in the channel itself and says so in its answer alone
+        (https://github.com/slack-go/slack/issues/1571).
         """
 
         def call() -> SlackResponse:
@@ -150,6 +180,7 @@ class Slack:
                 text=message.text,
                 blocks=message.blocks or None,
                 thread_ts=parent_ts,
+                reply_broadcast=True if broadcast and parent_ts else None,
                 metadata={
                     "event_type": METADATA_EVENT,
                     "event_payload": {METADATA_KEY: delivery_id},
@@ -171,7 +202,11 @@ class Slack:
                 "Slack said ok but named no message; it may have been posted.",
                 code="answer_unusable",
             )
-        return Posted(place, ts, _text(answer.headers.get("x-slack-req-id")))
+        request_id = _text(answer.headers.get("x-slack-req-id"))
+        shown = answer.get("message")
+        # an answer that does not show the message does not contradict what was asked
+        parent = _parent_of(shown, ts) if isinstance(shown, dict) else parent_ts
+        return Posted(place, ts, request_id, parent)
 
     def open_dm(self, user_id: str) -> str:
         """The id (`D...`) of the bot's conversation with a person; opens it if need be.
@@ -227,6 +262,59 @@ class Slack:
             read_down_to=_read_down_to(answer, entries, start, end),
             messages=len(entries),
         )
+
+    def thread_page(
+        self, channel: str, parent_ts: str, oldest: float, latest: float, cursor: str | None = None
+    ) -> ThreadPage:
+        """One call's worth of a message's thread between two Unix times; `cursor` as the page
+        before had it. A thread that does not exist is empty.
+
+        Raises TransientError with the code `history_incomplete` when the answer breaks off and says
+        nothing of where to go on.
+        """
+        bot_id = self._bot_id()
+        try:
+            answer = self._read(
+                REPLIES,
+                lambda: self._client.conversations_replies(
+                    channel=channel,
+                    ts=parent_ts,
+                    oldest=f"{max(oldest - _MICROSECOND, 0.0):.6f}",
+                    latest=_end_of_window(latest),
+                    limit=_PAGE,
+                    cursor=cursor,
+                    include_all_metadata=True,
+                ),
+            )
+        except CannotLookError as error:
+            if error.code != "thread_not_found":
+                raise
+            return ThreadPage({}, None)
+        messages = answer.get("messages")
+        if not isinstance(messages, list):
+            raise _incomplete()
+        entries = [entry for entry in messages if isinstance(entry, dict)]
+        following = _next_cursor(answer) or None
+        comes_to_no_end = following is not None and following == cursor
+        if comes_to_no_end or (following is None and answer.get("has_more")):
+            raise _incomplete()
+        return ThreadPage(_own_posts(entries, bot_id), following)
+
+    def takes_replies(self, channel: str, parent_ts: str) -> bool:
+        """Whether a message still stands, for others to go below it. One that was deleted leaves
+        nothing, or a mark above its replies, a tombstone."""
+        try:
+            answer = self._read(
+                REPLIES,
+                lambda: self._client.conversations_replies(channel=channel, ts=parent_ts, limit=1),
+            )
+        except CannotLookError as error:
+            if error.code != "thread_not_found":
+                raise
+            return False
+        messages = answer.get("messages")
+        first = _mapping(messages[0]) if isinstance(messages, list) and messages else {}
+        return not (first.get("ts") == parent_ts and first.get("subtype") == "tombstone")
 
     def delete(self, channel: str, ts: str) -> None:
         """Delete one of the bot's own messages."""
@@ -322,6 +410,7 @@ _ERRORS: Final[Mapping[CodeClass, type[WorkerError]]] = {
     CodeClass.TRANSIENT: TransientError,
     CodeClass.TOKEN: CredentialsError,
     CodeClass.DESTINATION: DestinationError,
+    CodeClass.THREAD: DestinationError,
     CodeClass.MESSAGE: PermanentError,
     CodeClass.MESSAGE_FORMAT: PermanentError,
     CodeClass.CANNOT_LOOK: CannotLookError,
@@ -339,14 +428,22 @@ def _details(data: Mapping[str, Any]) -> str:
     return f" ({text[:_DETAIL_LIMIT]})" if text else ""
 
 
-def _own_posts(entries: Iterable[Mapping[str, Any]], bot_id: str) -> dict[str, str]:
-    """Delivery id → ts of the bot's own posts, of several copies the earliest."""
-    found: dict[str, str] = {}
+def _own_posts(entries: Iterable[Mapping[str, Any]], bot_id: str) -> dict[str, Place]:
+    """Delivery id → place of the bot's own posts, of several copies the earliest."""
+    found: dict[str, Place] = {}
     for entry in entries:
         delivery_id, ts = _delivery_of(entry, bot_id), _text(entry.get("ts"))
         if delivery_id and _TS.fullmatch(ts):
-            found[delivery_id] = min(ts, found.get(delivery_id, ts), key=_ts_order)
+            place = Place(ts, _parent_of(entry, ts))
+            earlier = found.get(delivery_id, place)
+            found[delivery_id] = min(place, earlier, key=lambda one: ts_order(one.ts))
     return found
+
+
+def _parent_of(entry: Mapping[str, Any], ts: str) -> str | None:
+    """In whose thread a message stands. The first one of a thread names itself."""
+    parent_ts = _text(entry.get("thread_ts"))
+    return parent_ts if _TS.fullmatch(parent_ts) and parent_ts != ts else None
 
 
 def _delivery_of(entry: Mapping[str, Any], bot_id: str) -> str:
@@ -374,15 +471,19 @@ def _read_down_to(
     Raises TransientError when Slack has more and does not say where, or when it would be
     where this page began: such a reading would not come to its end.
     """
-    cursor = _text(_mapping(answer.get("response_metadata")).get("next_cursor"))
+    cursor = _next_cursor(answer)
     if not (cursor or answer.get("has_more")):
         return None
     stamps = [ts for entry in entries if _TS.fullmatch(ts := _text(entry.get("ts")))]
     # A page may be empty, where all that stood there was deleted.
-    lowest = min(stamps, key=_ts_order) if stamps else _place_of(cursor)
-    if lowest is None or (end is not None and _ts_order(lowest) >= _ts_order(end)):
+    lowest = min(stamps, key=ts_order) if stamps else _place_of(cursor)
+    if lowest is None or (end is not None and ts_order(lowest) >= ts_order(end)):
         raise _incomplete()
-    return lowest if _ts_order(lowest) > _ts_order(start) else None
+    return lowest if ts_order(lowest) > ts_order(start) else None
+
+
+def _next_cursor(answer: SlackResponse) -> str:
+    return _text(_mapping(answer.get("response_metadata")).get("next_cursor"))
 
 
 def _place_of(cursor: str) -> str | None:
@@ -399,11 +500,6 @@ def _place_of(cursor: str) -> str | None:
         return None
     below = int(found[1]) + 1
     return f"{below // 1_000_000}.{below % 1_000_000:06d}"
-
-
-def _ts_order(ts: str) -> tuple[int, str]:
-    """Slack's timestamps are decimal numbers of Unix seconds, compared without rounding."""
-    return len(ts.partition(".")[0]), ts
 
 
 def _incomplete() -> TransientError:

@@ -16,13 +16,14 @@ POST: Final = "chat.postMessage"
 DELETE: Final = "chat.delete"
 OPEN: Final = "conversations.open"
 HISTORY: Final = "conversations.history"
+REPLIES: Final = "conversations.replies"
 INFO: Final = "conversations.info"
 AUTH: Final = "auth.test"
 
 WRITES: Final = frozenset({POST, DELETE})
 # conversations.open is among them: a post to a person's id needs no opened conversation, so
 # that it is opened only to look into its history.
-READS: Final = frozenset({OPEN, HISTORY, INFO, AUTH})
+READS: Final = frozenset({OPEN, HISTORY, REPLIES, INFO, AUTH})
 METHODS: Final = WRITES | READS
 
 
@@ -41,6 +42,8 @@ class CodeClass(Enum):
     """Slack refuses the token or the app: stop."""
     DESTINATION = "destination"
     """This channel or person cannot be reached until somebody mends it."""
+    THREAD = "thread"
+    """This thread takes no reply: once more outside of it."""
     MESSAGE = "message"
     """This message will be refused each time."""
     MESSAGE_FORMAT = "message_format"
@@ -71,6 +74,7 @@ _POST: Final = "https://docs.slack.dev/reference/methods/chat.postMessage#errors
 _DELETE: Final = "https://docs.slack.dev/reference/methods/chat.delete#errors"
 _OPEN: Final = "https://docs.slack.dev/reference/methods/conversations.open#errors"
 _HISTORY: Final = "https://docs.slack.dev/reference/methods/conversations.history#errors"
+_REPLIES: Final = "https://docs.slack.dev/reference/methods/conversations.replies#errors"
 _LIMITS: Final = "https://docs.slack.dev/apis/web-api/rate-limits"
 _REPORTED: Final = "not in Slack's list for the method; reported by other apps"
 _OURS: Final = "ours, for an answer that holds no code of Slack's"
@@ -154,20 +158,28 @@ RULES: Final = (
         WRITES,
         (
             "access_denied",
-            "cannot_reply_to_message",
             "channel_is_limited_access",
             "ekm_access_denied",
             "messages_tab_disabled",
             "method_not_supported_for_channel_type",
             "no_permission",
             "restricted_action",
-            "restricted_action_non_threadable_channel",
             "restricted_action_read_only_channel",
-            "restricted_action_thread_locked",
             "restricted_action_thread_only_channel",
             "slack_connect_*_blocked",
         ),
     ),
+    Rule(
+        CodeClass.THREAD,
+        _POST,
+        WRITES,
+        (
+            "cannot_reply_to_message",
+            "restricted_action_non_threadable_channel",
+            "restricted_action_thread_locked",
+        ),
+    ),
+    Rule(CodeClass.THREAD, _REPORTED, WRITES, ("thread_not_found",)),
     Rule(
         CodeClass.MESSAGE_FORMAT,
         _POST,
@@ -272,6 +284,12 @@ RULES: Final = (
             "missing_post_type",
         ),
     ),
+    Rule(
+        CodeClass.CANNOT_LOOK,
+        _REPLIES,
+        READS,
+        ("list_record_comment_fetch_failed", "thread_not_found"),
+    ),
     Rule(CodeClass.CANNOT_LOOK, _OURS, READS, ("no_bot_token",)),
 )
 
@@ -357,3 +375,9 @@ def retry_after_seconds(
     """
     found = _SECONDS.fullmatch(header or "")
     return min(max(float(found[1]), lowest), highest) if found else default
+
+
+def ts_order(ts: str) -> tuple[int, str]:
+    """A key to sort Slack's timestamps by: decimal numbers of Unix seconds, compared without
+    rounding."""
+    return len(ts.partition(".")[0]), ts
