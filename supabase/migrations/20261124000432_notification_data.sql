@@ -47,50 +47,31 @@ begin
 end
 $$;
 
--- The id under the first of these keys that has one; also of an object that was stored as its own
--- text.
+-- The id under the first of these keys that has one.
 create or replace function public.event_id(event_data jsonb, keys text[])
 returns uuid
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-  select case
-           when named.id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then named.id::uuid
-         end
-    from unnest(keys) with ordinality wanted (key, number)
-   cross join lateral (
-           select case jsonb_typeof(event_id.event_data)
-                    when 'object' then event_id.event_data ->> wanted.key
-                    when 'string' then substring(
-                      event_id.event_data #>> '{}' from format('"%s"\s*:\s*"([^"]*)"', wanted.key)
-                    )
-                  end as id
-         ) named
-   where named.id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-   order by wanted.number
-   limit 1;
-$$;
-
--- A person as messages name them, {name, slack_id}; null where there is no such profile.
-create or replace function public.person_of_event(profile_id uuid)
-returns jsonb
-language sql
-stable
-set search_path = ''
-as $$
-  select jsonb_build_object(
-           'name', nullif(concat_ws(' ', person.first_name, person.last_name), ''),
-           'slack_id', public.trim_invisible(person.slack_id)
-         )
-    from public.profiles person
-   where person.id = profile_id;
+declare
+  key text;
+begin
+  foreach key in array keys loop
+    if event_data ? key
+       and (event_data ->> key) ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    then
+      return event_data ->> key;
+    end if;
+  end loop;
+  return null;
+end
 $$;
 
 -- What the ids of an event stand for: {request: {id, title, due_date}, client: {name}, actor,
 -- assignee: {name, slack_id}}, null each where it names none that exists. The request is the one of
 -- event_data.request_id, or the notification's own entity; the client and the assignee are the
--- event's, or the request's.
+-- event's, or the request's. Asked for each delivery, so in few steps.
 create or replace function public.known_of_event(
   event_data jsonb,
   entity_type text,
@@ -103,34 +84,68 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
+  data jsonb := event_data;
+  actor_keys constant text[] :=
+    '{actor_id,changed_by,author_id,author,commented_by,uploaded_by,assigned_by,created_by,updated_by,user_id}';
   request record;
+  client record;
+  person record;
+  wanted uuid;
+  found_request jsonb;
+  found_client jsonb;
+  people jsonb[] := '{null,null}';
 begin
+  if jsonb_typeof(data) = 'string' then
+    begin
+      -- an object that was stored as its own text
+      data := (data #>> '{}')::jsonb;
+    exception
+      when data_exception or program_limit_exceeded then
+        data := null;
+    end;
+  end if;
+  if jsonb_typeof(data) <> 'object' then
+    data := null;
+  end if;
+  wanted := public.event_id(data, '{request_id}');
+  if wanted is null and entity_type in ('request', 'requests') then
+    wanted := entity_id;
+  end if;
   select known.id, known.title, known.due_date, known.client_id, known.assigned_to into request
     from public.requests known
-   where known.id = coalesce(
-           public.event_id(event_data, '{request_id}'),
-           case when entity_type in ('request', 'requests') then entity_id end
-         );
+   where known.id = wanted;
+  if found then
+    found_request := jsonb_build_object(
+      'id', request.id, 'title', request.title, 'due_date', request.due_date
+    );
+  end if;
+  wanted := coalesce(public.event_id(data, '{client_id}'), request.client_id);
+  if wanted is not null then
+    select known.name into client from public.clients known where known.id = wanted;
+    if found then
+      found_client := jsonb_build_object('name', client.name);
+    end if;
+  end if;
+  for place in 1 .. 2 loop
+    wanted := case place
+      when 1 then public.event_id(data, actor_keys)
+      else coalesce(public.event_id(data, '{assigned_to,assignee_id}'), request.assigned_to)
+    end;
+    continue when wanted is null;
+    select known.first_name, known.last_name, known.slack_id into person
+      from public.profiles known
+     where known.id = wanted;
+    continue when not found;
+    people[place] := jsonb_build_object(
+      'name', nullif(concat_ws(' ', person.first_name, person.last_name), ''),
+      'slack_id', case
+        when person.slack_id ~ '^[A-Z0-9]+$' then person.slack_id
+        else public.trim_invisible(person.slack_id)
+      end
+    );
+  end loop;
   return jsonb_build_object(
-    'request', case
-      when request.id is not null then jsonb_build_object(
-        'id', request.id, 'title', request.title, 'due_date', request.due_date
-      )
-    end,
-    'client', (
-      select jsonb_build_object('name', client.name)
-        from public.clients client
-       where client.id = coalesce(public.event_id(event_data, '{client_id}'), request.client_id)
-    ),
-    'actor', public.person_of_event(
-      public.event_id(
-        event_data,
-        '{actor_id,changed_by,author_id,author,commented_by,uploaded_by,assigned_by,created_by,updated_by,user_id}'
-      )
-    ),
-    'assignee', public.person_of_event(
-      coalesce(public.event_id(event_data, '{assigned_to,assignee_id}'), request.assigned_to)
-    )
+    'request', found_request, 'client', found_client, 'actor', people[1], 'assignee', people[2]
   );
 end
 $$;
@@ -188,7 +203,6 @@ begin
   foreach brought in array array[
     'carried_value(jsonb, integer, integer)',
     'event_id(jsonb, text[])',
-    'person_of_event(uuid)',
     'known_of_event(jsonb, text, uuid)',
     'carried_data(uuid[], integer)'
   ]

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from tests.ablation.cuts import BEGIN, END, FIGURES, KINDS, PLAN, STORE, WORKERS, Ablation, Cut
+from tests.ablation.cuts import (
+    BEGIN,
+    END,
+    FAILURES,
+    FIGURES,
+    KINDS,
+    PLAN,
+    STORE,
+    WORKERS,
+    Ablation,
+    Cut,
+)
 
+NOTICE_TESTS = "tests/metrics/test_failure_notices.py"
 LEDGER_TESTS = "tests/metrics/test_ledger.py"
 PLAN_TESTS = "tests/metrics/test_plans.py"
 SYNC_TESTS = "tests/metrics/test_syncs.py"
@@ -220,5 +232,17 @@ ABLATIONS = (
         "money of two currencies is not summed",
         "tests/metrics/test_figures.py::test_money_of_two_currencies_is_not_summed",
         (Cut(KINDS, "when 'money' then 'not is_mixed'", "when 'money' then 'true'"),),
+    ),
+    Ablation(
+        "told-once",
+        "a failure that lasts is told once",
+        f"{NOTICE_TESTS}::test_failing_for_a_day",
+        (Cut(FAILURES, "if problem is not distinct from told then", "if problem is null then"),),
+    ),
+    Ablation(
+        "last-of-a-token",
+        "of connections that share a token the last one tells that all work",
+        f"{NOTICE_TESTS}::test_of_connections_that_share_a_token_the_last_one_tells_that_all_work",
+        (Cut(FAILURES, "and state.parked_token = parked.parked_token", "and false"),),
     ),
 )

@@ -488,4 +488,16 @@ ABLATIONS = (
             ),
         ),
     ),
+    Ablation(
+        "only-people-are-mentioned",
+        "what a profile has as its slack_id mentions a person or nobody",
+        "tests/unit/notifications/test_plain_line.py::test_who_did_it_is_mentioned_or_named",
+        (
+            Cut(
+                f"{WORKERS}/notifications/plain_line.py",
+                'if _PERSON.fullmatch(person["slack_id"] or ""):',
+                'if person["slack_id"]:',
+            ),
+        ),
+    ),
 )
