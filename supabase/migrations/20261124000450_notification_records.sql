@@ -285,8 +285,7 @@ begin
        where delivery.id = start.id
          and delivery.id = any (locked)
          and delivery.claim_token = start.token
-         -- `is true`: so that no index of states is taken in place of the id
-         and (delivery.state in ('pending', 'unknown', 'sending')) is true
+         and delivery.state in ('pending', 'unknown', 'sending')
          and queued.id = delivery.notification_id
          and coalesce(queued.is_processed, false) = false
          and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)

@@ -96,8 +96,8 @@ ABLATIONS = (
         (
             Cut(
                 RECORDS,
-                "and delivery.claim_token = start.token\n         -- `is true`",
-                "-- `is true`",
+                "and delivery.claim_token = start.token\n         and delivery.state in",
+                "and delivery.state in",
             ),
         ),
     ),

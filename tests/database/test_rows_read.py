@@ -54,7 +54,9 @@ def grown(agency: Agency) -> Agency:
     return agency
 
 
-def rows_read(agency: Agency, room: int, as_of: datetime) -> dict[str, int]:
+def rows_read(
+    agency: Agency, room: int, as_of: datetime, *, threads: bool = False
+) -> dict[str, int]:
     """By step of a whole run, which leaves some behind that it announced."""
     run = Run(agency)
     read: dict[str, int] = {}
@@ -67,9 +69,9 @@ def rows_read(agency: Agency, room: int, as_of: datetime) -> dict[str, int]:
         return answer
 
     step("start", run.start, row_limit=room)
-    taken = step("claim", run.take, batch_size=BATCH)
+    taken = step("claim", run.take, batch_size=BATCH, threads=threads)
     step("announce", run.record, starting=starting(*taken))
-    step("record", run.record, outcomes=[told(row, "sent") for row in taken])
+    step("record", run.record, outcomes=[told(row, "sent", thread=row["thread"]) for row in taken])
     run.announce(*run.take(as_of, batch_size=3), as_of=as_of)
     step("look", run.look)
     step("finish", run.finish)
@@ -125,6 +127,25 @@ def test_no_step_reads_more_where_more_waits(grown: Agency, statistics: str) -> 
             assert read["claim"] > BATCH, "it found something"
             too_many = {name: n for name, n in read.items() if n > MOST[name]}
             assert not too_many, f"at {size}: {read}"
+
+
+def test_nor_where_there_are_more_threads(grown: Agency) -> None:
+    fill(grown, 900)
+    grown.connection.execute(
+        "update notification_queue set event_data = jsonb_build_object('request_id', entity_id)"
+    )
+    grown.connection.execute(
+        "insert into slack_threads select format('C%%s', lpad((n %% %s)::text, 4, '0')), "
+        "gen_random_uuid(), '5.000001', %s from generate_series(1, 5000) n",
+        (CHANNELS, NOW),
+    )
+    for minutes in (2, 4):
+        read = rows_read(grown, ROOM, NOW + timedelta(minutes=minutes), threads=True)
+        assert not {name: n for name, n in read.items() if n > MOST[name]}, read
+    (begun,) = grown.connection.execute(
+        "select count(*) from slack_threads where parent_ts = '1.1'"
+    ).fetchall()
+    assert begun["count"] == 2 * BATCH
 
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])

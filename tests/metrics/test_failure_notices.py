@@ -35,7 +35,7 @@ def account(world: World, **values: Any) -> str:
 def told(world: World) -> list[str]:
     """What is said by the plain line, oldest first, without the time since when."""
     lines = []
-    for row in world.rows("select event_data from notification_queue order by created_at, id"):
+    for row in world.rows("select event_data from notification_queue order by created_at, ctid"):
         data = {key: value for key, value in row["event_data"].items() if key != "failed_since"}
         lines.append(render(None, data, event_type="sync_failed").text)
     return lines
@@ -158,7 +158,7 @@ def test_a_config_for_what_works_again_hears_it_alone(world: World, config: str)
     store(world, connection, GOOD)
     world.sync_all()
     rows = world.rows(
-        "select config_id::text, event_data from notification_queue order by created_at"
+        "select config_id::text, event_data from notification_queue order by created_at, ctid"
     )
     assert [row["config_id"] for row in rows] == [config, other]
     assert [row["event_data"]["state"] for row in rows] == ["failed", "recovered"]
