@@ -133,6 +133,16 @@ begin
   returning * into state;
   if (account).sync_id is not null then
     perform public.close_orphaned_sync_logs((account).sync_id, lease, as_of);
+    -- a sync that died could not say itself that it failed
+    perform public.tell_of_account(
+              account,
+              (ways -> 0 ->> 'id')::uuid,
+              jsonb_build_object('status', log.status, 'message', log.error_message),
+              as_of
+            )
+       from public.metric_sync_logs log
+      where log.id = (account).sync_id
+        and log.details ->> 'code' = 'orphaned';
   end if;
   insert into public.metric_sync_logs (id, platform_connection_id, status, start_time)
   values (opened, (ways -> 0 ->> 'id')::uuid, 'in_progress', as_of);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from local.fakes.meta import graph_error, token_expired
 from tests.metrics.platform_calls import INSIGHTS
 from tests.metrics.sessions import Spoilt
 from tests.metrics.world import SECRETS, TODAY, World
+from workers.metrics.ledger import LEASE
 from workers.notifications.rendering import render
 
 REFUSED = {"access_token": "EAALOCALofYesterday000001"}
@@ -117,6 +119,23 @@ def test_failing_for_a_day(world: World) -> None:
         "select event_data from notification_queue order by created_at desc limit 1"
     )
     assert last["event_data"]["failed_since"] is not None
+
+
+def test_syncs_that_die_for_a_day(world: World) -> None:
+    connection = account(world)
+    for _ in range(6):
+        (order,), _ = world.plan()
+        begun = world.database.call(
+            "begin_metric_sync", plan_token=order.token, token=str(uuid.uuid4()), lease=LEASE
+        )
+        assert begun["sync_id"]
+        world.later(timedelta(hours=6))
+    (line,) = told(world)
+    assert line.startswith(
+        "Sync failed: Meta: Nordlys (act_1001) — The sync ended without a result"
+    )
+    assert world.sync_all()[connection].status == "success"
+    assert told(world)[1:] == [WELL]
 
 
 def test_a_short_failure_is_told_by_nobody(world: World) -> None:
