@@ -39,7 +39,7 @@ def shown_message(notification: Mapping[str, Any], wording: Wording, *, is_repea
     if is_repeat:
         message = mark_repeat(message)
     return Shown(
-        message_html(message.text, message.blocks, notification["names"]),
+        message_html(message.text, message.blocks, _people(notification["names"], notification)),
         unknown_keys=message.unknown_keys,
         is_shortened=message.shortened,
     )
@@ -52,12 +52,18 @@ def first_line(row: Mapping[str, Any], names: Names, wording: Wording) -> str:
     except PermanentError:
         return ""
     line = message.text.partition("\n")[0]
-    return mrkdwn(line[:_LINE_LIMIT], names).striptags()
+    return mrkdwn(line[:_LINE_LIMIT], _people(names, row)).striptags()
 
 
 def wording_of(settings: Settings) -> Wording:
     """As the worker has it."""
     return Wording(settings.app_request_url, settings.notification_locale)
+
+
+def _people(names: Names, row: Mapping[str, Any]) -> Names:
+    """`names`, and those whom the event's ids lead to."""
+    people = (row["known"][role] or {} for role in ("actor", "assignee"))
+    return {**names, **{one["slack_id"]: one["name"] for one in people if one and one["name"]}}
 
 
 def _rendered(

@@ -67,9 +67,6 @@ as $$
                             '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
                           ) mentioned (id)
                     limit 100)
-                   union
-                  select named.known #>> array[person, 'slack_id']
-                    from unnest('{actor,assignee}'::text[]) person
                 )
               ),
               'workspace', (

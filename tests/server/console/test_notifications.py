@@ -104,6 +104,18 @@ def test_one_notification_before_and_after(console: Console) -> None:
     assert "It has ended: nothing comes next." in page
 
 
+def test_names_that_the_event_has_by_id_stand_in_what_it_says(console: Console) -> None:
+    ben = "a0000000-0000-4000-8000-000000000002"
+    console.connection.execute(
+        "update notification_queue set event_data = event_data || "
+        "jsonb_build_object('uploaded_by', %s::text) where id = %s",
+        (ben, sample(5)),
+    )
+    said = "Asset uploaded: menu-v3.pdf · Menu &amp; window signs · Café Lumière · by @Ben Okafor"
+    for address in ("/notifications", f"/notifications/{sample(5)}"):
+        assert said in re.sub(r"<[^<>]+>", "", console.page(address))
+
+
 def test_each_try_with_slacks_answer_in_words_and_what_comes_next(console: Console) -> None:
     console.stack.running.slack.add_faults(
         slack_error("no_permission", path="chat.postMessage", times=1)
