@@ -90,6 +90,7 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 	  tests/notifications/test_state_machine.py tests/notifications/test_crashes.py \
 	  tests/notifications/test_long_outage.py tests/retention/test_retention.py \
 	  tests/metrics/test_large_account.py tests/server/test_promises.py $(ARGS)
+	PROPERTY_EXAMPLES=1000 $(PY) -m pytest tests/unit $(ARGS)
 	LARGE_ACCOUNT_ADS=50000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
 	  tests/metrics/test_large_account.py -k meta $(ARGS)
 

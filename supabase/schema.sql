@@ -2842,7 +2842,7 @@ AS $function$
        where lease.expires_at > as_of
          and lease.holder <> '00000000-0000-0000-0000-000000000000'
     ),
-    'sent', public.console_sent(as_of - sent_since, 10000),
+    'sent', public.console_sent(as_of - sent_since, 5000),
     'delayed', (
       select count(*)
         from (

@@ -34,9 +34,13 @@ def pytest_configure() -> None:
     """Before any test is imported, and in each of the processes that run them."""
     isolate()  # no setting of the developer's shell reaches a test
     zoneinfo.reset_tzpath(to=())  # as in the functions, whose PYTHONTZPATH is empty
-    # How long an example takes is the machine's business.
+    # How long an example takes is the machine's business. `make test-long` tries many more.
     settings.register_profile(
-        "untimed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        "untimed",
+        settings.default,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        max_examples=int(os.environ.get("PROPERTY_EXAMPLES", "50")),
     )
     settings.load_profile("untimed")
 

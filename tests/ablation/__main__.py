@@ -103,7 +103,9 @@ class Copy:
     def _run(self, arguments: Sequence[str], patience: float) -> tuple[int | None, str]:
         # CI has hypothesis draw the same examples in each run, and pytest keep its lines whole.
         # A file that changes back within the same second must not be taken from a cache.
-        environment = {**bare(), "CI": "true", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            **bare(), "CI": "true", "PYTHONDONTWRITEBYTECODE": "1", "PROPERTY_EXAMPLES": "100"
+        }  # fmt: skip
         environment.pop("PYTHONPATH", None)
         # into a file: a pipe would also wait for the processes that a stopped test leaves
         with tempfile.TemporaryFile("w+") as told:

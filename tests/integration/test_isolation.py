@@ -119,12 +119,6 @@ def test_the_demo_is_that_of_the_sample_agency(clone: Clone) -> None:
     assert "8 delivered, 1 skipped, 1 expired, 0 dead" in out
 
 
-def test_an_invocation_is_one_on_the_local_stack(clone: Clone) -> None:
-    status, out = clone.run("-m", "local", "invoke", "notifications")
-    assert status == 0, out
-    assert "Postgres 17 ready" in out
-
-
 def test_up_and_reset(clone: Clone) -> None:
     with clone.start("-m", "local", "up") as up:
         assert up.stdout is not None
@@ -135,11 +129,6 @@ def test_up_and_reset(clone: Clone) -> None:
         assert status == 0, out
         up.terminate()
         communicate(up)
-
-
-def test_a_benchmark(clone: Clone) -> None:
-    status, out = clone.run("-m", "tests.benchmarks", "--short", "plan")
-    assert status == 0, out
 
 
 def test_the_tests_themselves(clone: Clone) -> None:

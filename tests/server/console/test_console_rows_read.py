@@ -45,7 +45,7 @@ MOST: Mapping[str, int] = {
     "activity that is due": 2 * (DUE_DAYS + 1) * LIMIT,
     "notifications that are due": 2 * (DUE_DAYS + 1) * LIMIT,
     "sync logs that are due": 2 * (DUE_DAYS + 1) * LIMIT,
-    # with what was sent in its hours, up to 10,000: test_overview_rows_read.py
+    # with what was sent in its hours, up to 5,000: test_overview_rows_read.py
     "overview": 2_500 + GROWTH[-1] * SMALL.notifications,
     # each with its data and its deliveries
     "notifications": (LIMIT + 1) * 8,

@@ -17,7 +17,7 @@ RUNS, PARKED, ACCOUNTS = 30, 10, 5
 # Four strips, five minutes of everything and what is around it.
 MOST_RUNS = 4 * RUNS + 60 + 20
 # What was sent, of which so many are counted.
-MOST_SENT = 10_000
+MOST_SENT = 5_000
 # Each parked destination and config, and what is counted for it.
 MOST_STANDING = 2 * PARKED * (100 + 3) + 10
 
