@@ -12,7 +12,7 @@ from server.console.slack_message import message_html
 from server.console.slack_text import Names, mrkdwn
 from workers.errors import PermanentError
 from workers.notifications.event_data import parse_event_data
-from workers.notifications.plain_line import Wording
+from workers.notifications.plain_line import PLAIN_WORDING, Wording
 from workers.notifications.rendering import Message, mark_repeat, render
 from workers.settings import Settings
 
@@ -31,7 +31,9 @@ class Shown:
     is_shortened: bool = False
 
 
-def shown_message(notification: Mapping[str, Any], wording: Wording, *, is_repeat: bool) -> Shown:
+def shown_message(
+    notification: Mapping[str, Any], wording: Wording = PLAIN_WORDING, *, is_repeat: bool
+) -> Shown:
     """Of what console_notification returns; `is_repeat`: with the note that a copy may stand."""
     config = notification["config"] or {}
     try:
@@ -47,7 +49,7 @@ def shown_message(notification: Mapping[str, Any], wording: Wording, *, is_repea
     )
 
 
-def first_line(row: Mapping[str, Any], names: Names, wording: Wording) -> str:
+def first_line(row: Mapping[str, Any], names: Names, wording: Wording = PLAIN_WORDING) -> str:
     """The first line of a row of the list as plain text; empty where its data is not there."""
     try:
         message = _rendered(row["template"], row, row["event_type"], wording)
@@ -64,8 +66,12 @@ def wording_of(settings: Settings) -> Wording:
 
 def _people(names: Names, row: Mapping[str, Any]) -> Names:
     """`names`, and those whom the event's ids lead to."""
-    people = (row["known"][role] or {} for role in ("actor", "assignee"))
-    return {**names, **{one["slack_id"]: one["name"] for one in people if one and one["name"]}}
+    known = row.get("known") or {}
+    people = [known.get(role) or {} for role in ("actor", "assignee")]
+    return {
+        **names,
+        **{one["slack_id"]: one["name"] for one in people if one and all(one.values())},
+    }
 
 
 def _rendered(
@@ -76,7 +82,7 @@ def _rendered(
         template,
         _data(row["event_data"]),
         event_type=event_type or "notification",
-        known=row["known"],
+        known=row.get("known") or {},
         wording=wording,
     )
 
