@@ -46,8 +46,8 @@ def foreign_settings(server: HttpServer) -> dict[str, str]:
     """A value for every setting that its own check takes: the server where it is an address."""
     candidates = (
         server.url, f"{server.url}/api/", f"http://key@127.0.0.1:{server.port}/1",
-        "xoxb-of-production", "sb_secret_of_production", "v99.0", "v99", "209912", "park", "1",
-        "true", "conversions", "of-production",
+        f"{server.url}/requests/{{id}}", "xoxb-of-production", "sb_secret_of_production", "v99.0",
+        "v99", "209912", "park", "1", "true", "on", "de-DE", "conversions", "of-production",
     )  # fmt: skip
     found = {}
     for setting in fields(Settings):
