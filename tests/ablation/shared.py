@@ -96,8 +96,7 @@ SECRETS = (
     Ablation(
         "redaction-remembered",
         "redaction: what was read is remembered",
-        "tests/integration/test_secrets.py::"
-        "test_an_error_of_our_own_that_quotes_a_secret_is_raised_without_it",
+        "tests/unit/test_redaction.py::test_what_is_remembered_goes_from_every_text",
         (
             Cut(
                 f"{WORKERS}/redaction.py",
