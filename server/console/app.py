@@ -76,4 +76,4 @@ def _told(request: Request, status: int, finding: Finding) -> Response:
     try:
         return rendering.page(request, "error.html", {"finding": finding}, status)
     except WorkerError:  # not even its name is known
-        return Response(f"{finding.text}\n{finding.mend}\n", status, media_type="text/plain")
+        return Response(f"{finding.text}\n{finding.fix}\n", status, media_type="text/plain")

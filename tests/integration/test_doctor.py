@@ -1,5 +1,4 @@
-"""The doctor over a real stack: each thing that can be wrong, and whether its words name the
-mend."""
+"""The doctor over a real stack: each thing that can be wrong, and whether it names the fix."""
 
 from __future__ import annotations
 
@@ -56,14 +55,14 @@ def examine(
 
 
 def failed(findings: list[dict[str, str]]) -> list[tuple[str, str]]:
-    return [(one["text"], one["mend"]) for one in findings if one["level"] == "failed"]
+    return [(one["text"], one["fix"]) for one in findings if one["level"] == "failed"]
 
 
 def one_failure(findings: list[dict[str, str]]) -> str:
-    """The text and the mend of the only failed finding."""
-    ((text, mend),) = failed(findings)
-    assert mend, text
-    return f"{text} | {mend}"
+    """The text and the fix of the only failed finding."""
+    ((text, fix),) = failed(findings)
+    assert fix, text
+    return f"{text} | {fix}"
 
 
 @contextmanager
@@ -133,10 +132,10 @@ def test_migrations_that_are_missing(examine: Examine, stack: LocalStack) -> Non
 def test_migrations_that_are_old_or_newer() -> None:
     (old,) = check_version("20261124000600")
     assert old.level == "failed"
-    assert "operate migrate" in old.mend
+    assert "operate migrate" in old.fix
     (newer,) = check_version("29990101000000")
     assert newer.level == "warning"
-    assert "make deploy" in newer.mend
+    assert "make deploy" in newer.fix
 
 
 def test_the_version_is_that_of_the_newest_migration(stack: LocalStack) -> None:
@@ -154,7 +153,7 @@ def test_a_clock_that_is_wrong(seconds: int, level: str) -> None:
     now = datetime(2025, 3, 11, tzinfo=UTC)
     (found,) = check_clock(now.isoformat(), now + timedelta(seconds=seconds))
     assert found.level == level
-    assert level == "ok" or "NTP" in found.mend
+    assert level == "ok" or "NTP" in found.fix
 
 
 def test_a_revoked_slack_token(examine: Examine, stack: LocalStack) -> None:
@@ -172,7 +171,7 @@ def test_a_missing_scope(examine: Examine, stack: LocalStack) -> None:
     stack.running.slack.replace_state(state)
     _, sections = examine()
     told = failed(sections["Slack"])
-    assert any("the token lacks chat:write" in text and "reinstall" in mend for text, mend in told)
+    assert any("the token lacks chat:write" in text and "reinstall" in fix for text, fix in told)
     assert any("channels:history" in one["text"] for one in sections["Slack"])
 
 
@@ -195,7 +194,7 @@ def test_a_channels_name_in_place_of_its_id(examine: Examine, stack: LocalStack)
 
 
 @pytest.mark.parametrize(
-    ("change", "text", "mend"),
+    ("change", "text", "fix"),
     [
         ({"member": False}, "the bot is not in #creative", "/invite"),
         ({"archived": True}, "#creative (C0CREATIVE0) is archived", "Unarchive"),
@@ -203,7 +202,7 @@ def test_a_channels_name_in_place_of_its_id(examine: Examine, stack: LocalStack)
     ],
 )
 def test_a_channel_that_cannot_be_posted_to(
-    examine: Examine, stack: LocalStack, change: dict[str, bool], text: str, mend: str
+    examine: Examine, stack: LocalStack, change: dict[str, bool], text: str, fix: str
 ) -> None:
     state = stack.running.slack.state()
     state["channels"]["C0CREATIVE0"] |= change
@@ -211,7 +210,7 @@ def test_a_channel_that_cannot_be_posted_to(
     _, sections = examine()
     told = one_failure(sections["Slack"])
     assert text in told
-    assert mend in told
+    assert fix in told
 
 
 def test_a_test_message_that_cannot_be_looked_for_is_gone_all_the_same(
@@ -232,7 +231,7 @@ def test_configs_that_lead_nowhere(examine: Examine, stack: LocalStack) -> None:
     _, sections = examine()
     told = failed(sections["Notification configs"])
     assert any("neither channel nor person" in text for text, _ in told)
-    assert any("profiles.slack_id" in mend for _, mend in told)
+    assert any("profiles.slack_id" in fix for _, fix in told)
     stack.connection.execute("insert into slack_connected_channels (channel_id) values (' ')")
     _, sections = examine()
     assert failed(sections["Notification configs"]) == told, "a blank channel takes nothing"
@@ -250,7 +249,7 @@ def test_templates_that_will_not_say_what_was_meant(examine: Examine, stack: Loc
     assert all("template of status_change (f0000000" in one["text"] for one in told)
     assert "events carries {{author.name}}" in told[0]["text"]
     assert "bold is *text*" in told[1]["text"]
-    assert "docs/messages.md" in told[0]["mend"]
+    assert "docs/messages.md" in told[0]["fix"]
 
 
 def test_what_stands_still_is_told_with_its_fix(examine: Examine, stack: LocalStack) -> None:
@@ -304,8 +303,8 @@ def test_an_unknown_platform_and_no_account(examine: Examine, stack: LocalStack)
     stack.connection.execute("update platform_connections set platform = 'snapchat'")
     _, sections = examine()
     told = failed(sections["Ad platforms"])
-    assert all("there is no platform 'snapchat'" in text and "there are:" in mend
-               for text, mend in told)  # fmt: skip
+    assert all("there is no platform 'snapchat'" in text and "there are:" in fix
+               for text, fix in told)  # fmt: skip
     stack.connection.execute("delete from platform_connections")
     _, sections = examine()
     assert "no ad account is connected" in sections["Ad platforms"][0]["text"]
@@ -351,8 +350,8 @@ def test_what_the_public_key_reaches(examine: Examine, stack: LocalStack) -> Non
         )  # fmt: skip
         assert "with the public key alone" in credentials[0]
 
-        for _, mend in (credentials, queue, connections):
-            stack.connection.execute(mend.split(":\n", 1)[1].encode())
+        for _, fix in (credentials, queue, connections):
+            stack.connection.execute(fix.split(":\n", 1)[1].encode())
         _, sections = examine()
         assert not failed(sections["Access"]), "the printed SQL closes it"
         row = stack.connection.execute(
@@ -433,7 +432,7 @@ def test_workers_that_stand_still(examine: Examine, stack: LocalStack) -> None:
     )
     _, sections = examine()
     told = failed(sections["Workers"])
-    assert any("CredentialsError" in text and "ScheduleState" in mend for text, mend in told)
+    assert any("CredentialsError" in text and "ScheduleState" in fix for text, fix in told)
 
 
 def test_a_worker_that_is_not_due_yet_is_told(examine: Examine, stack: LocalStack) -> None:
@@ -596,7 +595,7 @@ def test_what_the_tables_rules_do_with_retention_is_named(
         _, sections = examine()
     (found,) = [one for one in sections["Retention"] if told in one["text"]]
     assert found["level"] == level
-    assert found["mend"] or level == "ok"
+    assert found["fix"] or level == "ok"
 
 
 LIFECYCLE = {
@@ -734,7 +733,7 @@ def test_the_function_returns_the_same(examine: Examine, stack: LocalStack) -> N
         run_doctor({"post": 1}, Context())
 
 
-def test_for_people_it_is_lines_with_mends(
+def test_for_people_it_is_lines_with_fixes(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, examine: Examine
 ) -> None:
     examine()

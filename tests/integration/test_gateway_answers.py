@@ -294,7 +294,7 @@ def test_the_doctor_names_it_with_a_fix(server: HttpServer) -> None:
         sections = {one["section"]: one["findings"] for one in told["sections"]}
         (finding,) = sections["Database"]
         assert finding["level"] == "failed"
-        assert finding["mend"]
+        assert finding["fix"]
         assert_is_a_sentence(finding["text"])
 
 

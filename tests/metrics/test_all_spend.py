@@ -225,7 +225,7 @@ def test_without_access_to_gmv_max_the_rest_is_read_and_what_stands_stays(world:
     (row,) = world.database.call("doctor_report")["connections"]
     (found,) = check_totals("tiktok", row)
     assert "gmv_max" in found.text
-    assert "permission" in found.mend
+    assert "permission" in found.fix
     assert world.figures("tiktok") == expected
     world.tiktok.faults.clear()
     world.tiktok.faults.add(failing(503, path="gmv_max/store/list/", times=None))

@@ -43,12 +43,12 @@ def iter_findings(world: World, connection_id: str) -> Iterator[Finding]:
 def test_a_meta_account(world: World) -> None:
     world.meta_account("1001", account_status=1)
     *_, found = findings(world, world.connect_meta("1001"))
-    assert (found.level, found.mend) == ("ok", "")
+    assert (found.level, found.fix) == ("ok", "")
     assert "EUR, Europe/Oslo" in found.text
     world.change_account(world.meta, "1001", account_status=2)
     *_, found = findings(world, world.connect_meta("1001"))
     assert found.level == "warning"
-    assert "Ads Manager" in found.mend
+    assert "Ads Manager" in found.fix
 
 
 def test_a_google_account(world: World) -> None:
@@ -76,19 +76,19 @@ def test_a_meta_version_that_is_about_to_end(world: World) -> None:
     world.meta.app.configure({"version_warning": "The call has been auto-upgraded to v27.0"})
     _, account, version = findings(world, world.connect_meta("1001"))
     assert (account.level, version.level) == ("ok", "warning")
-    assert "META_API_VERSION" in version.mend
+    assert "META_API_VERSION" in version.fix
 
 
 def test_a_tiktok_account(world: World) -> None:
     world.tiktok_account("7000000000000000001")
     connection = world.connect_tiktok("7000000000000000001")
     (found,) = findings(world, connection)
-    assert (found.level, found.mend) == ("ok", "")
+    assert (found.level, found.fix) == ("ok", "")
     assert "EUR, Europe/Oslo, STATUS_ENABLE" in found.text
     world.change_account(world.tiktok, "7000000000000000001", status="STATUS_LIMIT")
     (found,) = findings(world, connection)
     assert found.level == "warning"
-    assert "TikTok Ads Manager" in found.mend
+    assert "TikTok Ads Manager" in found.fix
     world.change_account(world.tiktok, "7000000000000000001", tokens=["another"])
     with pytest.raises(ConnectionCredentialsError, match="40105"):
         findings(world, connection)
@@ -98,14 +98,14 @@ def test_a_linkedin_account_and_its_version(world: World) -> None:
     world.linkedin_account("507000042")
     connection = world.connect_linkedin("507000042")
     (found,) = findings(world, connection)
-    assert (found.level, found.mend) == ("ok", "")
+    assert (found.level, found.fix) == ("ok", "")
     assert "EUR, ACTIVE" in found.text
     world.change_account(world.linkedin, "507000042", status="CANCELED")
     world.linkedin.app.configure({"now": "2027-06-01T12:00:00+00:00"})
     account, version = findings(world, connection)
     assert (account.level, version.level) == ("warning", "warning")
-    assert "Campaign Manager" in account.mend
-    assert "LINKEDIN_API_VERSION" in version.mend
+    assert "Campaign Manager" in account.fix
+    assert "LINKEDIN_API_VERSION" in version.fix
 
 
 def test_metas_token_with_its_scopes_and_expiry(world: World) -> None:
@@ -166,7 +166,7 @@ def test_a_version_that_meta_does_not_serve(world: World) -> None:
     checked = iter_findings(world, world.connect_meta("1001"))
     version = next(checked)
     assert version.level == "failed"
-    assert "META_API_VERSION" in version.mend
+    assert "META_API_VERSION" in version.fix
 
 
 @pytest.mark.parametrize(

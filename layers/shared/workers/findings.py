@@ -8,20 +8,20 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a check; `mend` says what to do about it."""
+    """One result of a check; `fix` says what to do about it."""
 
     level: Literal["ok", "warning", "failed"]
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def ok(text: str) -> Finding:
     return Finding("ok", text)
 
 
-def warning(text: str, mend: str) -> Finding:
-    return Finding("warning", text, mend)
+def warning(text: str, fix: str) -> Finding:
+    return Finding("warning", text, fix)
 
 
-def failed(text: str, mend: str) -> Finding:
-    return Finding("failed", text, mend)
+def failed(text: str, fix: str) -> Finding:
+    return Finding("failed", text, fix)

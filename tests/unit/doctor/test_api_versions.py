@@ -37,7 +37,7 @@ def test_an_end_is_told_in_time(today: date, level: str) -> None:
     found = of_meta("v25.0", today)
     assert found.level == level
     assert f"{END}" in found.text
-    assert level == "ok" or "Set it" in found.mend
+    assert level == "ok" or "Set it" in found.fix
 
 
 def test_a_version_older_than_all_in_the_table_has_ended() -> None:

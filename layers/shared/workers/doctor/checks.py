@@ -97,8 +97,8 @@ def examine(
 
 def of_settings(error: ConfigurationError) -> Section:
     """The one section there is when the settings cannot be read."""
-    mend = "Set it: in .env here; in AWS the template's parameters and the secret"
-    return Section("Settings", [failed(problem, mend) for problem in str(error).split("; ")])
+    fix = "Set it: in .env here; in AWS the template's parameters and the secret"
+    return Section("Settings", [failed(problem, fix) for problem in str(error).split("; ")])
 
 
 def _section(title: str, check: Callable[[], Iterable[Finding]]) -> Section:

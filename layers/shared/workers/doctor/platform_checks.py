@@ -135,7 +135,7 @@ def _connection(
         secrets += platform.secrets
         reader = Reader(platform, session, clock, deadline, random_fraction)
         for finding in platform.check(reader.answer):
-            yield Finding(finding.level, f"{name}: {finding.text}", finding.mend)
+            yield Finding(finding.level, f"{name}: {finding.text}", finding.fix)
     except ConnectionCredentialsError as error:
         yield failed(
             of_error(name, error, secrets).text,

@@ -30,11 +30,11 @@ class Section:
 
 
 def of_error(what: str, error: WorkerError, secrets: Iterable[str] = ()) -> Finding:
-    """A failed check: what the error says, and the mend that its kind suggests."""
-    return failed(f"{what}: {redact(str(error), secrets)}", _mend(error))
+    """A failed check: what the error says, and the fix that its kind suggests."""
+    return failed(f"{what}: {redact(str(error), secrets)}", _fix(error))
 
 
-def _mend(error: WorkerError) -> str:
+def _fix(error: WorkerError) -> str:
     if isinstance(error, ConfigurationError):
         return "The message names the setting or migration that is missing"
     if isinstance(error, CredentialsError):

@@ -115,8 +115,8 @@ def _is_well(platform: Platform) -> bool:
             return False
     for finding in findings:
         say(f"{finding.level}: {finding.text}")
-        if finding.mend:
-            sys.stderr.write(f"  {plain(finding.mend)}\n")
+        if finding.fix:
+            sys.stderr.write(f"  {plain(finding.fix)}\n")
     return not any(finding.level == "failed" for finding in findings)
 
 

@@ -1,4 +1,4 @@
-"""The command that finds what is wrong with a setup, and says how to mend it."""
+"""The command that finds what is wrong with a setup, and says how to fix it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _show(section: Section, out: TextIO) -> None:
         if out.isatty():
             word = f"\033[{_COLOURS[finding.level]}m{word}\033[0m"
         out.write(f"  {word}  {plain(finding.text)}\n")
-        for line in finding.mend.splitlines():
+        for line in finding.fix.splitlines():
             out.write(f"           {plain(line)}\n")
     out.write("\n")
     out.flush()
