@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from workers.composition.container import database
 from workers.errors import WorkerError
-from workers.metrics.orders import SyncOrder
+from workers.metrics.sync_requests import SyncRequest
 from workers.redaction import redact
 from workers.telemetry import logger
 
@@ -39,7 +39,7 @@ class SyncPool:
         """Takes all of them."""
         with self._lock:
             for body in bodies:
-                token = SyncOrder.from_body(body).token
+                token = SyncRequest.from_body(body).token
                 assert self._threads is not None  # noqa: S101 - see `of`
                 self._waiting[token] = self._threads.submit(self._work, token, body)
         return []

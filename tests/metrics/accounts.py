@@ -16,9 +16,9 @@ from local.fakes.ad_facts import Facts, Platform, facts, generated_ad_id
 from local.invoke import REGION
 from local.stack import Running
 from workers.metrics.facts import Level
-from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS, SYNC_SECONDS
 from workers.metrics.platforms import MAPPING_KEYS, PLATFORMS
+from workers.metrics.sync_requests import SyncRequest
 
 ACCOUNT_ID = "4200000001"
 CREDENTIALS = {
@@ -108,8 +108,8 @@ def sync_event(connection: psycopg.Connection[Any]) -> dict[str, Any]:
     ).fetchone()
     assert found is not None
     (planned,) = found[0]["planned"]
-    order = SyncOrder(**planned)
-    return sqs_event({"id": planned["token"], "body": order.body(), "sent_at": 0}, REGION)
+    sync_request = SyncRequest(**planned)
+    return sqs_event({"id": planned["token"], "body": sync_request.body(), "sent_at": 0}, REGION)
 
 
 def _put_account(running: Running, platform: str, ads: int) -> None:

@@ -1,11 +1,11 @@
-"""Connections to accounts in the fakes, whose ads requests name; their orders and outcomes."""
+"""Connections to the fakes' accounts, with requests that name their ads; syncs and outcomes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tests.metrics.world import Served, World
-from workers.metrics.orders import SyncOrder
+from workers.metrics.sync_requests import SyncRequest
 
 TIKTOK, LINKEDIN = "7000000000000000001", "507000042"
 META_AD = "23851000000000001"
@@ -66,6 +66,6 @@ def linkedin_ads(world: World, count: int = 1) -> tuple[str, dict[str, list[Serv
     return world.connect_linkedin(LINKEDIN), served
 
 
-def order_for(world: World, connection: str) -> SyncOrder:
-    (order,) = world.orders_for(world.plan()[0], connection)
-    return order
+def sync_request_for(world: World, connection: str) -> SyncRequest:
+    (sync_request,) = world.sync_requests_for(world.plan()[0], connection)
+    return sync_request

@@ -23,17 +23,17 @@ from workers.metrics.sync_queue import SyncQueue
 
 
 def main() -> None:
-    order = json.load(sys.stdin)
-    as_of = datetime.fromisoformat(order["as_of"])
-    steps = Steps(order["kill_at"])
-    timeout = order.get("timeout", 5.0)
-    database = SteppedDatabase(order["url"], order["key"], lambda: as_of, timeout)
+    parameters = json.load(sys.stdin)
+    as_of = datetime.fromisoformat(parameters["as_of"])
+    steps = Steps(parameters["kill_at"])
+    timeout = parameters.get("timeout", 5.0)
+    database = SteppedDatabase(parameters["url"], parameters["key"], lambda: as_of, timeout)
     database.steps = steps
     # as many tries as the plan's own client has: a batch may be sent twice
     config = Config(read_timeout=timeout, retries={"mode": "standard", "total_max_attempts": 2})
     client = boto3.client("sqs", config=config)
     step_through(client, steps)
-    plan = plan_syncs(database, SyncQueue(order["queue_url"], client), MAPPING_KEYS, 10)
+    plan = plan_syncs(database, SyncQueue(parameters["queue_url"], client), MAPPING_KEYS, 10)
     sys.stdout.write(f"ended planned {plan.planned}, unsent {plan.unsent}\n")
 
 

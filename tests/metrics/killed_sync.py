@@ -1,7 +1,7 @@
 """A sync in a process of its own, which kills itself at a named step.
 
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
-as_of, body (the order), kill_at (a step's name, or null), and where they are not the usual ones
+as_of, body (the sync request), kill_at (a step's name, or null), and, where not the defaults,
 timeout (of each call), seconds (until the deadline) and store_rows (rows a call). It prints the
 steps that it took, one a line, before each is taken; steps are as in
 tests.notifications.killed_run: a call of the database, and each request to the platform.
@@ -20,8 +20,8 @@ import requests
 from tests.notifications.killed_run import SteppedDatabase, Steps
 from workers.clock import SystemClock
 from workers.metrics import ledger
-from workers.metrics.orders import SyncOrder
 from workers.metrics.sync import ConnectionSync
+from workers.metrics.sync_requests import SyncRequest
 from workers.settings import Settings
 
 
@@ -41,23 +41,25 @@ class SteppedSession(requests.Session):
 
 
 def main() -> None:
-    order = json.load(sys.stdin)
+    parameters = json.load(sys.stdin)
     clock = SystemClock()
-    begun, as_of = clock.now(), datetime.fromisoformat(order["as_of"])
-    ledger.STORE_ROWS = order.get("store_rows", ledger.STORE_ROWS)
-    steps = Steps(order["kill_at"])
-    settings = Settings(**order["settings"])
+    begun, as_of = clock.now(), datetime.fromisoformat(parameters["as_of"])
+    ledger.STORE_ROWS = parameters.get("store_rows", ledger.STORE_ROWS)
+    steps = Steps(parameters["kill_at"])
+    settings = Settings(**parameters["settings"])
     database = SteppedDatabase(
         settings.supabase_url,
         settings.supabase_service_role_key,
         lambda: as_of + timedelta(seconds=clock.now() - begun),
-        order.get("timeout", 5.0),
+        parameters.get("timeout", 5.0),
     )
     session = SteppedSession()
-    session.timeout = order.get("timeout")
+    session.timeout = parameters.get("timeout")
     database.steps = session.steps = steps
     sync = ConnectionSync(database, settings, clock, lambda platform: session, lambda: 0.5)
-    report = sync.run(SyncOrder.from_body(order["body"]), begun + order.get("seconds", 60))
+    report = sync.run(
+        SyncRequest.from_body(parameters["body"]), begun + parameters.get("seconds", 60)
+    )
     sys.stdout.write(f"ended {report.status}\n")
 
 

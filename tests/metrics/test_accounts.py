@@ -66,9 +66,9 @@ def test_of_two_connections_one_reads_and_both_are_up_to_date(world: World) -> N
     served = film(world)
     first = world.connect_meta("1001", frequency=1440)
     second = world.connect_meta("1001", platform="facebook", account_id="1001", frequency=60)
-    (order,), plan = world.plan()
-    assert (plan.planned, order.platform, order.account_id) == (1, "meta", "1001")
-    report = world.sync(order)
+    (sync_request,), plan = world.plan()
+    assert (plan.planned, sync_request.platform, sync_request.account_id) == (1, "meta", "1001")
+    report = world.sync(sync_request)
     assert report.connection_id in (first, second)
     assert world.figures() == world.expected(served)
     assert world.last_synced_at(first) == world.last_synced_at(second) == world.now
@@ -138,8 +138,8 @@ def test_what_is_queued_heeds_a_pause(world: World) -> None:
         world.meta_account(f"100{number}", ads=[])
         world.connect_meta(f"100{number}")
     world.meta.faults.add(app_throttled(times=None))
-    orders, _ = world.plan()
-    reports = [world.sync(order) for order in orders]
+    sync_requests, _ = world.plan()
+    reports = [world.sync(sync_request) for sync_request in sync_requests]
     assert [report.status for report in reports] == ["failed", *["paused"] * 7]
     assert sum(one["struck"] for one in world.meta.faults.listing()) == 1
     held = world.rows("select 1 from metric_accounts where token is not null")
@@ -165,15 +165,15 @@ def test_a_short_pause_is_waited_out(world: World) -> None:
         "insert into metric_platform_pauses values ('meta', '42', %s, 'a moment')",
         (world.now + timedelta(seconds=15),),
     )
-    orders, _ = world.plan()
-    assert orders == []
+    sync_requests, _ = world.plan()
+    assert sync_requests == []
     world.connection.execute("delete from metric_platform_pauses")
-    (order,), _ = world.plan()
+    (sync_request,), _ = world.plan()
     world.connection.execute(
         "insert into metric_platform_pauses values ('meta', '42', %s, 'a moment')",
         (world.now + timedelta(seconds=15),),
     )
-    assert world.sync(order).status == "success"
+    assert world.sync(sync_request).status == "success"
     assert world.clock.now() >= 15
     assert world.figures() == world.expected(served)
     assert world.last_synced_at(connection) is not None

@@ -249,10 +249,11 @@ def test_one_that_is_broken_leaves_the_others_complete(world: World, side: Side,
     }
     side.server(world).faults.add(made[how]())
 
-    orders, plan = world.plan()
+    sync_requests, plan = world.plan()
     assert plan.planned == len(SIDES)
     reports = {
-        str(report.connection_id): report for report in (world.sync(order) for order in orders)
+        str(report.connection_id): report
+        for report in (world.sync(sync_request) for sync_request in sync_requests)
     }
 
     for name, connection in connections.items():

@@ -124,9 +124,9 @@ def test_failing_for_a_day(world: World) -> None:
 def test_syncs_that_die_for_a_day(world: World) -> None:
     connection = account(world)
     for _ in range(6):
-        (order,), _ = world.plan()
+        (sync_request,), _ = world.plan()
         begun = world.database.call(
-            "begin_metric_sync", plan_token=order.token, token=str(uuid.uuid4()), lease=LEASE
+            "begin_metric_sync", plan_token=sync_request.token, token=str(uuid.uuid4()), lease=LEASE
         )
         assert begun["sync_id"]
         world.later(timedelta(hours=6))

@@ -13,7 +13,7 @@ from tests.metrics.connected import META_AD, one_account
 from tests.metrics.sessions import Spoilt
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.world import LOOK_BACK, TODAY, Served, World
-from workers.metrics.orders import Backfill
+from workers.metrics.sync_requests import Backfill
 from workers.metrics.windows import Window
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)

@@ -17,8 +17,8 @@ from tests import forked
 from tests.integration.moto_s3 import CREDENTIALS
 from tests.metrics.world import Served, World
 from tests.notifications.killed_run import kinds_of
-from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
+from workers.metrics.sync_requests import SyncRequest
 
 # More than one batch of messages.
 CONNECTIONS = 11
@@ -53,7 +53,7 @@ class Agency:
         world.settings = replace(world.settings, metrics_look_back_days=DAYS)
         self.served: dict[str, list[Served]] = {}
         self.connections = {self._connect(str(1001 + number)) for number in range(CONNECTIONS)}
-        self._seen: list[SyncOrder] = []
+        self._seen: list[SyncRequest] = []
 
     def _connect(self, account: str) -> str:
         ad = f"2385100000000{account}"
@@ -75,7 +75,7 @@ class Agency:
 
     def killed_plan(self, kill_at: str | None) -> list[str]:
         """The steps that a plan took until it was killed, or to its end."""
-        order = {
+        parameters = {
             "url": self.world.api.url,
             "key": self.world.api.keys.secret,
             "as_of": self.world.now.isoformat(),
@@ -83,22 +83,26 @@ class Agency:
             "kill_at": kill_at,
         }
         places = {"AWS_ENDPOINT_URL_SQS": self.queue.url, "NO_PROXY": "127.0.0.1"}
-        lines = forked.killed_run("tests.metrics.killed_plan", order, {**CREDENTIALS, **places})
+        lines = forked.killed_run(
+            "tests.metrics.killed_plan", parameters, {**CREDENTIALS, **places}
+        )
         taken = lines if kill_at else lines[:-1]
         assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
         return lines
 
     def deliver(self) -> Counter[str]:
         """Syncs what lies in the queue, and once more all that ever came out of it: by status."""
-        arrived = [SyncOrder.from_body(message["body"]) for message in self.queue.app.state()]
+        arrived = [SyncRequest.from_body(message["body"]) for message in self.queue.app.state()]
         self.queue.app.replace_state([])
         self._seen += arrived
-        return Counter(self.world.sync(order).status for order in [*arrived, *self._seen])
+        return Counter(
+            self.world.sync(sync_request).status for sync_request in [*arrived, *self._seen]
+        )
 
     def plan(self) -> int:
         """A plan that nothing disturbs: how many messages it sent."""
-        orders, plan = self.world.plan()
-        messages = [{"body": order.body()} for order in orders]
+        sync_requests, plan = self.world.plan()
+        messages = [{"body": sync_request.body()} for sync_request in sync_requests]
         self.queue.app.replace_state([*self.queue.app.state(), *messages])
         return plan.planned
 

@@ -14,8 +14,8 @@ from workers.metrics.platforms import MAPPING_KEYS
 
 def test_a_plan_is_not_made_twice(world: World) -> None:
     connection, _ = one_account(world)
-    orders, plan = world.plan()
-    assert world.orders_for(orders, connection) == orders != []
+    sync_requests, plan = world.plan()
+    assert world.sync_requests_for(sync_requests, connection) == sync_requests != []
     assert plan.planned == 1
     again, second = world.plan()
     assert (again, second.in_flight) == ([], 1)
@@ -37,9 +37,9 @@ def test_only_what_is_due_is_planned(world: World) -> None:
     world.connection.execute(
         "update platform_connections set is_active = false where id = %s", (inactive,)
     )
-    assert {order.account_id for order in world.plan()[0]} == {"1001"}
+    assert {one.account_id for one in world.plan()[0]} == {"1001"}
     world.later(timedelta(minutes=1))
-    assert {order.account_id for order in world.plan()[0]} == {"1002"}
+    assert {one.account_id for one in world.plan()[0]} == {"1002"}
 
 
 def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) -> None:
@@ -58,16 +58,16 @@ def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) ->
     planned: set[str] = set()
     passes = 0
     while len(planned) < 1000:
-        orders, plan = world.plan(concurrency=10)
+        sync_requests, plan = world.plan(concurrency=10)
         passes += 1
         assert len(calls) <= 20
         calls.clear()
         # at half a minute each, ten side by side do 400 within a lease less the longest sync
-        assert plan.planned == len(orders) <= 400
-        assert plan.left == 1000 - len(planned) - len(orders)
-        assert not planned & {order.account_id for order in orders}
+        assert plan.planned == len(sync_requests) <= 400
+        assert plan.left == 1000 - len(planned) - len(sync_requests)
+        assert not planned & {one.account_id for one in sync_requests}
         assert world.plan(concurrency=10)[0] == []
-        planned |= {order.account_id for order in orders}
+        planned |= {one.account_id for one in sync_requests}
         world.connection.execute(
             "update metric_accounts set leased_until = null, token = null, whole_read_at = %s;"
             "update platform_connections set last_synced_at = %s where "
@@ -88,7 +88,7 @@ def test_what_could_not_be_sent_is_planned_again_at_once(world: World) -> None:
 
     plan = plan_syncs(world.database, Refusing(), MAPPING_KEYS, 10)
     assert (plan.planned, plan.unsent, plan.left) == (0, 1, 1)
-    assert len(world.orders_for(world.plan()[0], connection)) == 1
+    assert len(world.sync_requests_for(world.plan()[0], connection)) == 1
 
 
 def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
@@ -96,7 +96,7 @@ def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
         world.connect_meta(f"1{number:03}")
     with ThreadPoolExecutor(8) as pool:
         plans = list(pool.map(lambda _: world.plan()[0], range(8)))
-    ids = [order.account_id for orders in plans for order in orders]
+    ids = [one.account_id for planned in plans for one in planned]
     assert len(ids) == len(set(ids))
     world.later(timedelta(seconds=0))
     assert len(ids) + len(world.plan()[0]) == 40
@@ -108,6 +108,6 @@ def test_a_second_planner_at_the_same_moment_plans_nothing(world: World) -> None
     plan = "select plan_metric_syncs(10, '15 minutes', '5 minutes', %s)"
     with world.api.connect() as other, other.transaction():
         other.execute(plan, (world.now,))
-        orders, told = world.plan()
-        assert (orders, told.planned, told.left) == ([], 0, 0)
+        sync_requests, told = world.plan()
+        assert (sync_requests, told.planned, told.left) == ([], 0, 0)
     assert world.plan()[1].in_flight == 1

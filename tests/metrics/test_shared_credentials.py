@@ -17,7 +17,7 @@ from local.fakes.google_ads import client_refused, google_error
 from local.fakes.meta import token_expired
 from local.fakes.tiktok import tiktok_error
 from local.faults import Fault
-from tests.metrics.connected import order_for
+from tests.metrics.connected import sync_request_for
 from tests.metrics.world import (
     GOOGLE_CLIENT,
     GOOGLE_REFRESH,
@@ -30,7 +30,7 @@ from tests.metrics.world import (
 from workers.composition.connection_sync import run_connection_sync
 from workers.composition.container import forget_clients
 from workers.errors import SharedCredentialsError
-from workers.metrics.orders import SyncOrder
+from workers.metrics.sync_requests import SyncRequest
 
 SECRET = "agency-dashboard-workers/metrics"
 WRONG = "GOCSPX-of-last-year"
@@ -205,10 +205,10 @@ class Context:
         return 60_000
 
 
-def invoke(world: World, order: SyncOrder) -> dict[str, Any]:
-    """The order, in this warm container and by the real clock."""
+def invoke(world: World, sync_request: SyncRequest) -> dict[str, Any]:
+    """The sync request, in this warm container and by the real clock."""
     world.connection.execute("update metric_accounts set leased_until = now() + interval '1 hour'")
-    return run_connection_sync(order.body(), Context())
+    return run_connection_sync(sync_request.body(), Context())
 
 
 @pytest.mark.usefixtures("_aws")
@@ -222,7 +222,7 @@ def test_a_rotated_client_secret_is_read_after_a_refusal_in_any_wording(
     store(world, GOOGLE_CLIENT_SECRET=WRONG)
     world.google.faults.add(client_refused(error, status, times=None))
     with pytest.raises(SharedCredentialsError, match="GOOGLE_CLIENT_SECRET"):
-        invoke(world, order_for(world, connection))
+        invoke(world, sync_request_for(world, connection))
     (run,) = world.rows(
         "select outcome, error_class from worker_runs where worker = 'connection_sync' "
         "order by started_at desc limit 1"
@@ -232,7 +232,7 @@ def test_a_rotated_client_secret_is_read_after_a_refusal_in_any_wording(
     world.google.faults.clear()
     store(world, GOOGLE_CLIENT_SECRET=GOOGLE_SECRET)
     world.connection.execute("update metric_accounts set leased_until = null")
-    assert invoke(world, order_for(world, connection))["status"] == "success"
+    assert invoke(world, sync_request_for(world, connection))["status"] == "success"
 
 
 @pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])

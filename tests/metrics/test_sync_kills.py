@@ -43,8 +43,8 @@ def connect(world: World, side: Side) -> tuple[str, str]:
 @pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 def test_the_steps_are_those_of_a_sync(world: World, side: Side) -> None:
     connect(world, side)
-    (order,) = world.plan()[0]
-    *taken, ended = killed_sync(world, order, None)
+    (sync_request,) = world.plan()[0]
+    *taken, ended = killed_sync(world, sync_request, None)
     assert ended == "ended success"
     assert set(taken) == set(steps_of(side.name))
 
@@ -57,8 +57,8 @@ def test_the_steps_are_those_of_a_sync(world: World, side: Side) -> None:
 def test_after_a_kill_the_next_sync_is_complete(world: World, platform: str, step: str) -> None:
     side = SIDES[platform]
     connection, request = connect(world, side)
-    (order,) = world.plan()[0]
-    assert killed_sync(world, order, step)[-1] == step
+    (sync_request,) = world.plan()[0]
+    assert killed_sync(world, sync_request, step)[-1] == step
     world.later(timedelta(seconds=LEASE_SECONDS))
     assert world.sync_all()[connection].status == "success"
     assert world.figures(platform) == world.expected({request: [side.served(1)]})

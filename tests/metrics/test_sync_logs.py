@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingErro
 from local.fakes.google_ads import google_error
 from local.fakes.meta import graph_error
 from local.http_server import HttpServer
-from tests.metrics.connected import one_account, order_for
+from tests.metrics.connected import one_account, sync_request_for
 from tests.metrics.world import SECRETS, World
 from workers.composition.container import forget_clients
 from workers.errors import TransientError
@@ -95,7 +95,7 @@ def test_no_secret_is_told_anywhere(
 
 def test_a_failure_that_quotes_a_secret_is_recorded_without_it(world: World) -> None:
     connection, _ = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     call = world.database.call
 
     def quoting(function: str, **arguments: Any) -> Any:
@@ -105,6 +105,6 @@ def test_a_failure_that_quotes_a_secret_is_recorded_without_it(world: World) -> 
 
     world.database.call = quoting  # type: ignore[method-assign]
     with pytest.raises(TransientError):
-        world.sync(order)
+        world.sync(sync_request)
     told = world.last_log(connection)["error_message"]
     assert told.endswith("it broke off at [redacted]")

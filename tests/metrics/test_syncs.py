@@ -9,10 +9,10 @@ from typing import Any
 import requests
 from urllib3 import HTTPResponse
 
-from tests.metrics.connected import META_AD, one_account, order_for
+from tests.metrics.connected import META_AD, one_account, sync_request_for
 from tests.metrics.sessions import SlowSession
 from tests.metrics.world import LOOK_BACK, NOW, TODAY, Served, World
-from workers.metrics.orders import Backfill
+from workers.metrics.sync_requests import Backfill
 from workers.metrics.windows import Window
 
 
@@ -25,7 +25,7 @@ def test_a_sync_without_time_is_partial_and_the_next_ones_finish_it(world: World
         world.session = slow
         while not statuses or statuses[-1] == "partial":
             before = world.clock.now()
-            report = world.sync(order_for(world, connection), seconds=60)
+            report = world.sync(sync_request_for(world, connection), seconds=60)
             assert world.clock.now() - before <= 60
             statuses.append(report.status)
             assert len(statuses) < 10
@@ -49,7 +49,7 @@ def test_a_sync_without_time_is_partial_and_the_next_ones_finish_it(world: World
 
 def test_a_slow_database_does_not_keep_a_sync_beyond_its_deadline(world: World) -> None:
     connection, served = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     call = world.database.call
     steps = 0
 
@@ -63,12 +63,12 @@ def test_a_slow_database_does_not_keep_a_sync_beyond_its_deadline(world: World) 
 
     world.database.call = slow  # type: ignore[method-assign]
     before = world.clock.now()
-    assert world.sync(order, seconds=60).status == "partial"
+    assert world.sync(sync_request, seconds=60).status == "partial"
     assert world.clock.now() - before <= 60
     assert steps > 1
     world.database.call = call  # type: ignore[method-assign]
     world.later(timedelta(minutes=10))
-    assert world.sync(order_for(world, connection)).status == "success"
+    assert world.sync(sync_request_for(world, connection)).status == "success"
     assert world.figures() == world.expected(served)
 
 
@@ -106,16 +106,16 @@ class DropSession(requests.Session):
 
 def test_an_answer_in_drops_does_not_keep_a_sync_beyond_its_deadline(world: World) -> None:
     connection, served = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     before = world.clock.now()
     with DropSession(world) as session:
         world.session, usual = session, world.session
-        assert world.sync(order, seconds=60).status == "partial"
+        assert world.sync(sync_request, seconds=60).status == "partial"
     assert world.clock.now() - before <= 60
     assert world.state(connection)["window_days"] == 1, "the next sync asks for less"
     world.session = usual
     world.later(timedelta(minutes=10))
-    assert world.sync(order_for(world, connection)).status == "success"
+    assert world.sync(sync_request_for(world, connection)).status == "success"
     assert world.figures() == world.expected(served)
 
 
@@ -126,14 +126,14 @@ def test_a_day_that_was_not_over_is_read_again_by_a_sync_that_goes_on_after_it(
     world.meta.app.configure({"page_limit": 50})
     with SlowSession(world, 5.0) as slow:
         world.session, usual = slow, world.session
-        assert world.sync(order_for(world, connection), seconds=60).status == "partial"
+        assert world.sync(sync_request_for(world, connection), seconds=60).status == "partial"
     assert world.rows("select 1 from metric_days where date = %s", TODAY)
     world.session = usual
     ad, *_ = (ads[0].ad_id for ads in served.values())
     whole_day = {"impressions": 987_654, "clicks": 4321, "spend": "765.43", "reach": 98_765}
     world.later(timedelta(hours=20))
     world.change_account(world.meta, "1001", restated={f"{ad}/{TODAY}": whole_day})
-    assert world.sync(order_for(world, connection)).status == "success"
+    assert world.sync(sync_request_for(world, connection)).status == "success"
     figures = world.figures()
     expected = world.expected(served, today=TODAY + timedelta(days=1))
     assert {key: figures[key] for key in expected} == expected
@@ -147,7 +147,7 @@ def test_an_account_that_is_too_large_for_its_window_gets_narrower_ones(world: W
     with SlowSession(world, 6.0) as slow:
         world.session = slow
         while not statuses or statuses[-1] == "partial":
-            statuses.append(world.sync(order_for(world, connection), seconds=60).status)
+            statuses.append(world.sync(sync_request_for(world, connection), seconds=60).status)
             assert len(statuses) < 20
             world.later(timedelta(minutes=10))
     assert statuses[-1] == "success"
@@ -197,5 +197,5 @@ def test_a_backfill_reaches_back_and_goes_on_where_it_stopped(world: World) -> N
 def test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one(world: World) -> None:
     connection, _ = one_account(world)
     asked = Backfill(Window(TODAY - timedelta(days=60), TODAY), lambda window, left: None)
-    order_for(world, connection)
+    sync_request_for(world, connection)
     assert world.backfill(connection, asked, 60) is None

@@ -11,13 +11,13 @@ import pytest
 import requests
 
 from tests import forked
-from tests.metrics.connected import META_AD, one_account, order_for
+from tests.metrics.connected import META_AD, one_account, sync_request_for
 from tests.metrics.sessions import SlowSession
 from tests.metrics.world import TODAY, Served, World
 from workers.errors import TransientError
-from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
 from workers.metrics.sync import ConnectionSync
+from workers.metrics.sync_requests import SyncRequest
 
 STEPS = tuple(
     f"{when} {step}"
@@ -55,19 +55,19 @@ RARE_STEPS = tuple(f"{when} {call} 1" for call in RARE_CALLS for when in ("befor
 
 def test_a_repeated_message_does_nothing(world: World) -> None:
     connection, _ = one_account(world)
-    order = order_for(world, connection)
-    assert world.sync(order).status == "success"
+    sync_request = sync_request_for(world, connection)
+    assert world.sync(sync_request).status == "success"
     requests_before = world.meta.journal.count()
-    assert world.sync(order).status == "stale"
+    assert world.sync(sync_request).status == "stale"
     assert world.meta.journal.count() == requests_before
     assert len(world.logs()) == 1
 
 
 def test_of_two_at_once_one_works(world: World) -> None:
     connection, served = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     with ThreadPoolExecutor(4) as pool:
-        reports = list(pool.map(lambda _: world.sync(order), range(4)))
+        reports = list(pool.map(lambda _: world.sync(sync_request), range(4)))
     assert sorted(report.status for report in reports) == ["stale", "stale", "stale", "success"]
     assert len(world.logs()) == 1
     assert world.figures() == world.expected(served)
@@ -75,7 +75,7 @@ def test_of_two_at_once_one_works(world: World) -> None:
 
 def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
     connection, _ = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
 
     class Takeover(SlowSession):
         """While the first request is under way, another sync gets the connection."""
@@ -87,7 +87,7 @@ def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
 
     with Takeover(world, 1.0) as session:
         world.session = session
-        assert world.sync(order).status == "lost"
+        assert world.sync(sync_request).status == "lost"
     assert world.rows("select 1 from ad_metrics") == []
     assert world.figures() == {}
     assert world.last_synced_at(connection) is None
@@ -95,7 +95,7 @@ def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
 
 def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> None:
     connection, _ = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     call = world.database.call
 
     def overtaken(function: str, **arguments: Any) -> Any:
@@ -104,7 +104,7 @@ def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> No
         return call(function, **arguments)
 
     world.database.call = overtaken  # type: ignore[method-assign]
-    assert world.sync(order).status == "lost"
+    assert world.sync(sync_request).status == "lost"
     assert world.last_synced_at(connection) is None
     assert world.last_log(connection)["status"] == "in_progress"
     assert world.state(connection)["token"] is not None, "the other one still has it"
@@ -117,17 +117,17 @@ def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World)
         world.connect_meta(str(account))
         served.append(Served("meta", str(account), f"{META_AD}{account}"))
     request = world.request(meta_ad_id=[ad.ad_id for ad in served])
-    orders, _ = world.plan()
+    sync_requests, _ = world.plan()
 
-    def sync(order: SyncOrder) -> str:
+    def sync(sync_request: SyncRequest) -> str:
         with requests.Session() as session:
             one = ConnectionSync(
                 world.database, world.settings, world.clock, lambda _: session, lambda: 0.5
             )
-            return one.run(order, world.clock.now() + 280).status
+            return one.run(sync_request, world.clock.now() + 280).status
 
     with ThreadPoolExecutor(6) as pool:
-        assert set(pool.map(sync, orders)) == {"success"}
+        assert set(pool.map(sync, sync_requests)) == {"success"}
     assert world.figures() == world.expected({request: served})
 
 
@@ -139,13 +139,15 @@ def with_more_ads(world: World) -> tuple[str, dict[str, list[Served]]]:
     return connection, served
 
 
-def killed_sync(world: World, order: SyncOrder, kill_at: str | None, **unusual: Any) -> list[str]:
+def killed_sync(
+    world: World, sync_request: SyncRequest, kill_at: str | None, **unusual: Any
+) -> list[str]:
     """The steps that it took. `unusual`: as `killed_sync.py` says."""
     settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
     told = {
         "settings": settings,
         "as_of": world.now.isoformat(),
-        "body": order.body(),
+        "body": sync_request.body(),
         "kill_at": kill_at,
         **unusual,
     }
@@ -154,7 +156,7 @@ def killed_sync(world: World, order: SyncOrder, kill_at: str | None, **unusual: 
 
 def test_the_steps_are_those_of_a_sync(world: World) -> None:
     connection, _ = with_more_ads(world)
-    *taken, ended = killed_sync(world, order_for(world, connection), None)
+    *taken, ended = killed_sync(world, sync_request_for(world, connection), None)
     assert ended == "ended success"
     assert set(taken) == set(STEPS)
 
@@ -162,8 +164,8 @@ def test_the_steps_are_those_of_a_sync(world: World) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, step: str) -> None:
     connection, served = with_more_ads(world)
-    order = order_for(world, connection)
-    assert killed_sync(world, order, step)[-1] == step
+    sync_request = sync_request_for(world, connection)
+    assert killed_sync(world, sync_request, step)[-1] == step
     expected = world.expected(served)
     for key, value in world.figures().items():
         assert expected[key] == value, "nothing half-done is shown"
@@ -172,10 +174,10 @@ def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, st
     if step == "after end_metric_sync 1":
         assert world.last_log(connection)["status"] == "success"
     else:
-        orders, plan = world.plan()
-        assert world.orders_for(orders, connection) == orders
+        sync_requests, plan = world.plan()
+        assert world.sync_requests_for(sync_requests, connection) == sync_requests
         assert plan.orphans == (step != "before begin_metric_sync 1")
-        assert world.sync(orders[0]).status == "success"
+        assert world.sync(sync_requests[0]).status == "success"
     assert world.figures() == expected
     assert {log["status"] for log in world.logs()} <= {"success", "failed"}
 
@@ -198,10 +200,10 @@ def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: s
             "where id = %s",
             (refused,),
         )
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     if "drop_metric_plans" in step:
         world.connection.execute(pause, (world.now + timedelta(hours=1),))
-    assert killed_sync(world, order, step, **unusual)[-1] == step
+    assert killed_sync(world, sync_request, step, **unusual)[-1] == step
     world.change_account(world.meta, "1001", restated={})
     expected = world.expected(served)
     for key, value in world.figures().items():
@@ -217,7 +219,7 @@ def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: s
 
 def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
     connection, _ = one_account(world)
-    order = order_for(world, connection)
+    sync_request = sync_request_for(world, connection)
     call = world.database.call
 
     def failing(function: str, **arguments: Any) -> Any:
@@ -227,12 +229,12 @@ def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
 
     world.database.call = failing  # type: ignore[method-assign]
     with pytest.raises(TransientError, match="the database is away"):
-        world.sync(order)
+        world.sync(sync_request)
     log = world.last_log(connection)
     assert (log["status"], log["details"]["code"]) == ("failed", "57P03")
     assert world.last_synced_at(connection) is None
     assert world.state(connection)["not_before"] is None, "the next plan tries again"
     world.later(timedelta(minutes=10))
     with pytest.raises(TransientError):
-        world.sync(order_for(world, connection))
+        world.sync(sync_request_for(world, connection))
     assert world.state(connection)["not_before"] == world.now + timedelta(minutes=20)

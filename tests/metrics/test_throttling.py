@@ -16,7 +16,7 @@ from tests.metrics.connected import (
     META_AD,
     linkedin_ads,
     meta_and_google,
-    order_for,
+    sync_request_for,
     tiktok_ads,
 )
 from tests.metrics.platform_calls import ANALYTICS, INSIGHTS, REPORT, STREAM
@@ -35,9 +35,12 @@ def test_an_app_throttle_pauses_the_platform_and_no_other(world: World) -> None:
 
     world.meta.faults.clear()
     world.connection.execute("update platform_connections set last_synced_at = null")
-    assert {order.account_id for order in world.plan()[0]} == {"5000000001", "5000000002"}
+    assert {one.account_id for one in world.plan()[0]} == {
+        "5000000001",
+        "5000000002",
+    }
     world.later(timedelta(minutes=30))
-    assert "1001" in {order.account_id for order in world.plan()[0]}
+    assert "1001" in {one.account_id for one in world.plan()[0]}
 
 
 def exhausted(scope: str) -> Fault:
@@ -56,20 +59,20 @@ def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_nobody_else(wor
     same_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000042-b.apps.example"}
     world.connect_google("5000000004", credentials={**same_project, "client_secret": GOOGLE_SECRET})
     world.google.faults.add(exhausted("DEVELOPER"))
-    world.sync(order_for(world, connections["5000000001"]))
+    world.sync(sync_request_for(world, connections["5000000001"]))
     (pause,) = world.rows("select * from metric_platform_pauses")
     assert (pause["platform"], pause["app"]) == ("google_ads", "400000000042")
     assert pause["paused_until"] > world.now + timedelta(seconds=8900)
 
     world.connection.execute("update metric_accounts set leased_until = null")
-    planned = {order.account_id for order in world.plan()[0]}
+    planned = {one.account_id for one in world.plan()[0]}
     assert planned == {"5000000003", "1001", "1002"}
 
 
 def test_a_quota_of_one_account_holds_no_other(world: World) -> None:
     connections = meta_and_google(world)
     world.google.faults.add(exhausted("ACCOUNT"))
-    world.sync(order_for(world, connections["5000000001"]))
+    world.sync(sync_request_for(world, connections["5000000001"]))
     assert world.rows("select * from metric_platform_pauses") == []
     state = world.state(connections["5000000001"])
     assert state["not_before"] > world.now + timedelta(seconds=8900)

@@ -21,11 +21,11 @@ from tests.conftest import Api
 from tests.database.agency import NOW, Agency
 from tests.notifications.virtual_time import TimedDatabase, VirtualClock
 from tests.recycling import empty
-from workers.metrics.orders import Backfill, SyncOrder
 from workers.metrics.outcomes import SyncReport
 from workers.metrics.planning import Plan, plan_syncs
 from workers.metrics.platforms import MAPPING_KEYS
 from workers.metrics.sync import ConnectionSync
+from workers.metrics.sync_requests import Backfill, SyncRequest
 from workers.settings import Settings
 
 TABLES = (
@@ -81,10 +81,10 @@ class Sent:
     """Keeps what is planned, as the queue would, for the test to hand on."""
 
     def __init__(self) -> None:
-        self.orders: list[SyncOrder] = []
+        self.sync_requests: list[SyncRequest] = []
 
     def send(self, bodies: Sequence[str]) -> list[int]:
-        self.orders += [SyncOrder.from_body(body) for body in bodies]
+        self.sync_requests += [SyncRequest.from_body(body) for body in bodies]
         return []
 
 
@@ -228,16 +228,16 @@ class World:
             "update requests set metadata = %s where id = %s", (Jsonb(metadata), request_id)
         )
 
-    def plan(self, concurrency: int = 10) -> tuple[list[SyncOrder], Plan]:
+    def plan(self, concurrency: int = 10) -> tuple[list[SyncRequest], Plan]:
         """One pass of the plan: what it sent, and what it says."""
         sent = Sent()
         plan = plan_syncs(
             self.database, sent, MAPPING_KEYS, concurrency, self.settings.metrics_figures
         )
-        return sent.orders, plan
+        return sent.sync_requests, plan
 
-    def sync(self, order: SyncOrder, seconds: float = PLENTY) -> SyncReport:
-        return self.syncer().run(order, self.clock.now() + seconds)
+    def sync(self, sync_request: SyncRequest, seconds: float = PLENTY) -> SyncReport:
+        return self.syncer().run(sync_request, self.clock.now() + seconds)
 
     def syncer(self) -> ConnectionSync:
         return ConnectionSync(
@@ -249,8 +249,8 @@ class World:
 
     def sync_all(self, seconds: float = PLENTY) -> dict[str, SyncReport]:
         """Plans, then syncs all that was planned: reports by the connection that read."""
-        orders, _ = self.plan()
-        reports = [self.sync(order, seconds) for order in orders]
+        sync_requests, _ = self.plan()
+        reports = [self.sync(sync_request, seconds) for sync_request in sync_requests]
         return {str(report.connection_id): report for report in reports}
 
     def sync_again(self) -> dict[str, SyncReport]:
@@ -327,10 +327,12 @@ class World:
         )
         return row["platform"], row["account_id"]
 
-    def orders_for(self, orders: Sequence[SyncOrder], connection_id: str) -> list[SyncOrder]:
+    def sync_requests_for(
+        self, sync_requests: Sequence[SyncRequest], connection_id: str
+    ) -> list[SyncRequest]:
         """Those of the account that the connection leads to."""
         account = self.account_of(connection_id)
-        return [one for one in orders if (one.platform, one.account_id) == account]
+        return [one for one in sync_requests if (one.platform, one.account_id) == account]
 
     def remember(self, connection_id: str, **values: Any) -> None:
         """Has the account of a connection remember that (columns of metric_accounts)."""

@@ -28,8 +28,8 @@ from tests.soak.ground import Ground
 from tests.soak.processes import assert_listed, run_process
 from tests.soak.tally import Tally, assert_silent
 from workers.errors import WorkerError
-from workers.metrics.orders import SyncOrder
 from workers.metrics.planning import LEASE_SECONDS
+from workers.metrics.sync_requests import SyncRequest
 
 # How long ago the days are that a platform may restate: every sync of a round reads them again.
 RESTATED_DAYS = 12
@@ -60,7 +60,7 @@ class Round:
         self._ads: dict[str, int] = {}
         # what each connection's figures may show, if they do not show the present truth yet
         self._earlier: dict[str, list[Figures]] = {}
-        self._late: list[SyncOrder] = []
+        self._late: list[SyncRequest] = []
         self._served: dict[str, dict[str, list[Served]]] = {}
         self._sides: dict[str, Side] = {}
         for side in rng.sample(list(SIDES.values()), rng.randint(1, 3)):
@@ -88,14 +88,14 @@ class Round:
             if self._rng.random() < 0.4:
                 self._restate(connection)
         self._disturbed_plan()
-        for order in self._arriving():
-            connection = self._connection_of(order)
+        for sync_request in self._arriving():
+            connection = self._connection_of(sync_request)
             before = len(self._world.logs(connection))
             for _ in range(self._rng.choice((1, 1, 2))):
-                self._disturbed_sync(order)
+                self._disturbed_sync(sync_request)
                 self._check(connection)
             begun = len(self._world.logs(connection)) - before
-            assert begun <= 1, f"one order began {begun} syncs"
+            assert begun <= 1, f"one sync request began {begun} syncs"
         # a lease runs out, and with it the pauses of an account; a new day lets older ones end
         self._world.later(timedelta(seconds=LEASE_SECONDS))
         if self._rng.random() < 0.3:
@@ -137,7 +137,7 @@ class Round:
         if self._rng.random() < 0.3:
             sqs.configure({"refuse": [{"contains": self._rng.choice(list(self._sides))}]})
         reached = self._ground.reached(sqs.url, self._rng, self._tally)
-        order = {
+        parameters = {
             "url": self._ground.reached(self._between.url, self._rng, self._tally),
             "key": self._world.api.keys.secret,
             "as_of": self._world.now.isoformat(),
@@ -146,7 +146,7 @@ class Round:
             "timeout": TIMEOUT_SECONDS,
         }
         ended = run_process(
-            "tests.metrics.killed_plan", order, patience=self._ground.patience(self._rng),
+            "tests.metrics.killed_plan", parameters, patience=self._ground.patience(self._rng),
             passed=lambda seconds: self._world.later(timedelta(seconds=seconds)),
             environment={**CREDENTIALS, "AWS_ENDPOINT_URL_SQS": reached},
         )  # fmt: skip
@@ -156,27 +156,29 @@ class Round:
         end_faults(sqs, self._tally)
         end_faults(self._between, self._tally)
 
-    def _arriving(self) -> list[SyncOrder]:
+    def _arriving(self) -> list[SyncRequest]:
         """What the queue delivers now, in any order; some of it once more, some only later."""
         held, self._late = self._late, []
-        sent = [SyncOrder.from_body(one["body"]) for one in self._ground.sqs.app.state()]
+        sent = [SyncRequest.from_body(one["body"]) for one in self._ground.sqs.app.state()]
         if not sent:  # the plan came to nothing, so that the next one after the lease does it
             self._world.later(timedelta(seconds=LEASE_SECONDS))
             sent, _ = self._world.plan()
-        for order in dict.fromkeys(sent):
+        for sync_request in dict.fromkeys(sent):
             if self._rng.random() < 0.15:
-                self._late.append(order)
-        arriving = [order for order in sent if order not in self._late] + held
+                self._late.append(sync_request)
+        arriving = [sync_request for sync_request in sent if sync_request not in self._late] + held
         self._rng.shuffle(arriving)
         return list(dict.fromkeys(arriving))
 
-    def _connection_of(self, order: SyncOrder) -> str:
+    def _connection_of(self, sync_request: SyncRequest) -> str:
         """The only one that leads to the account."""
-        (found,) = (one for one in self._sides if self._world.orders_for([order], one))
+        (found,) = (
+            one for one in self._sides if self._world.sync_requests_for([sync_request], one)
+        )
         return found
 
-    def _disturbed_sync(self, order: SyncOrder) -> None:
-        side = self._sides[self._connection_of(order)]
+    def _disturbed_sync(self, sync_request: SyncRequest) -> None:
+        side = self._sides[self._connection_of(sync_request)]
         server = side.server(self._world)
         spoil(server, self._rng, kinds(side.secrets[0]), within=6, paths=("", side.path))
         spoil(
@@ -185,26 +187,26 @@ class Round:
                    "end_metric_sync"),
         )  # fmt: skip
         if self._rng.random() < 0.6:
-            how = self._sync_in_a_process(order, side)
+            how = self._sync_in_a_process(sync_request, side)
         else:
-            how = self._sync_in_virtual_time(order)
+            how = self._sync_in_virtual_time(sync_request)
         self._tally.add("sync runs", how)
         end_faults(server, self._tally)
         end_faults(self._between, self._tally)
 
-    def _sync_in_virtual_time(self, order: SyncOrder) -> str:
+    def _sync_in_virtual_time(self, sync_request: SyncRequest) -> str:
         try:
-            report = self._world.sync(order, self._rng.choice((20.0, 60.0, 280.0)))
+            report = self._world.sync(sync_request, self._rng.choice((20.0, 60.0, 280.0)))
         except WorkerError as error:
             return f"raised {type(error).__name__} (virtual time)"
         return f"{report.status} (virtual time)"
 
-    def _sync_in_a_process(self, order: SyncOrder, side: Side) -> str:
+    def _sync_in_a_process(self, sync_request: SyncRequest, side: Side) -> str:
         steps = (*steps_of(side.name), *RARE_STEPS)
         told = {
             "settings": self._settings(side),
             "as_of": self._world.now.isoformat(),
-            "body": order.body(),
+            "body": sync_request.body(),
             "kill_at": self._rng.choice((None, self._rng.choice(steps))),
             "timeout": TIMEOUT_SECONDS,
             "seconds": self._rng.choice((13.0, 60.0)),
@@ -228,8 +230,8 @@ class Round:
 
     def finish(self) -> None:
         """With all well, each connection comes to a success within days, and then to the truth."""
-        for order in self._late:
-            assert self._world.sync(order).status == "stale", "its lease is over"
+        for sync_request in self._late:
+            assert self._world.sync(sync_request).status == "stale", "its lease is over"
         self._all_succeed()
         # a round reads no day twice: what was restated meanwhile is the next one's to find
         self._world.next_day()

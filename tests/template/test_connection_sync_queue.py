@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from tests.template.deployed import ROOT, Resource, functions, of_type
 from workers.metrics import ledger, planning
-from workers.metrics.orders import SyncOrder
+from workers.metrics.sync_requests import SyncRequest
 
 
 def test_the_plan_sends_to_the_queue_that_the_syncs_read(resources: Resource) -> None:
@@ -85,7 +85,7 @@ def test_the_sample_event_of_the_syncs_is_a_message_that_no_plan_has_sent() -> N
 
     assert record["eventSource"] == "aws:sqs"
     assert record["md5OfBody"] == hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
-    order = SyncOrder.from_body(body)
-    assert json.loads(body) == asdict(order)
+    sync_request = SyncRequest.from_body(body)
+    assert json.loads(body) == asdict(sync_request)
     # nothing random begins like that
-    assert order.token.startswith("00000000-0000-4000-8000-")
+    assert sync_request.token.startswith("00000000-0000-4000-8000-")

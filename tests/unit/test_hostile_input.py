@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import ConfigurationError, PermanentError
-from workers.metrics.orders import SyncOrder
 from workers.metrics.platforms.protocol import Connection
+from workers.metrics.sync_requests import SyncRequest
 from workers.retention.policies import ENTITY_TYPES, read_policies
 from workers.settings import Settings, load_settings
 
@@ -34,26 +34,30 @@ def test_settings_are_read_or_refused_by_name(values: dict[str, str]) -> None:
 
 
 @given(st.text() | JSON.map(str) | st.just('{"platform": 1, "account_id": "1", "token": []}'))
-def test_a_message_is_an_order_or_refused(body: str) -> None:
+def test_a_message_is_a_sync_request_or_refused(body: str) -> None:
     try:
-        order = SyncOrder.from_body(body)
+        sync_request = SyncRequest.from_body(body)
     except PermanentError as error:
         code = error.code
     else:
-        code = "malformed_message" if SyncOrder.from_body(order.body()) == order else "changed"
+        code = (
+            "malformed_message"
+            if SyncRequest.from_body(sync_request.body()) == sync_request
+            else "changed"
+        )
     assert code == "malformed_message"
 
 
-def test_what_is_no_order_is_told_what_an_order_is() -> None:
-    told = r"with platform and account_id, both texts, and token, a UUID \(KeyError\)"
-    with pytest.raises(PermanentError, match=told):
-        SyncOrder.from_body("{}")
+def test_an_invalid_message_error_says_what_a_sync_request_is() -> None:
+    said = r"with platform and account_id, both texts, and token, a UUID \(KeyError\)"
+    with pytest.raises(PermanentError, match=said):
+        SyncRequest.from_body("{}")
 
 
 @given(st.text(), st.text(), st.uuids())
-def test_an_order_survives_its_way(platform: str, account_id: str, token: Any) -> None:
-    order = SyncOrder(platform, account_id, str(token))
-    assert SyncOrder.from_body(order.body()) == order
+def test_a_sync_request_survives_the_queue(platform: str, account_id: str, token: Any) -> None:
+    sync_request = SyncRequest(platform, account_id, str(token))
+    assert SyncRequest.from_body(sync_request.body()) == sync_request
 
 
 ROWS = st.fixed_dictionaries(

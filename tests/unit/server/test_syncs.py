@@ -11,11 +11,11 @@ import pytest
 from server import syncs
 from server.syncs import SyncPool
 from workers.errors import TransientError
-from workers.metrics.orders import SyncOrder
+from workers.metrics.sync_requests import SyncRequest
 
 
-def order() -> SyncOrder:
-    return SyncOrder("meta", "1", str(uuid.uuid4()))
+def sync_request() -> SyncRequest:
+    return SyncRequest("meta", "1", str(uuid.uuid4()))
 
 
 class Plans:
@@ -52,7 +52,7 @@ def test_no_more_run_side_by_side_than_asked_for(plans: Plans) -> None:
             under_way.discard(body)
 
     pool = SyncPool(sync)
-    assert pool.of(2).send([order().body() for _ in range(6)]) == []
+    assert pool.of(2).send([sync_request().body() for _ in range(6)]) == []
     pool.wait()
     assert max(seen) == 2
     assert len(seen) == 6
@@ -60,10 +60,10 @@ def test_no_more_run_side_by_side_than_asked_for(plans: Plans) -> None:
 
 
 def test_what_failed_is_given_back_before_the_next_plan(plans: Plans) -> None:
-    good, bad = order(), order()
+    good, bad = sync_request(), sync_request()
 
     def sync(body: str) -> None:
-        if SyncOrder.from_body(body) == bad:
+        if SyncRequest.from_body(body) == bad:
             raise TransientError("the database", code="57014")
 
     pool = SyncPool(sync)
@@ -85,22 +85,22 @@ def test_what_has_not_begun_is_given_back_at_the_end(plans: Plans) -> None:
     def sync(body: str) -> None:
         begun.set()
         assert go_on.wait(60)
-        worked.append(SyncOrder.from_body(body).token)
+        worked.append(SyncRequest.from_body(body).token)
 
-    pool, orders = SyncPool(sync), [order() for _ in range(5)]
-    pool.of(1).send([one.body() for one in orders])
+    pool, sync_requests = SyncPool(sync), [sync_request() for _ in range(5)]
+    pool.of(1).send([one.body() for one in sync_requests])
     assert begun.wait(60)
     pool.give_back()
     go_on.set()
     pool.wait()
-    assert worked == [orders[0].token]
-    assert sorted(plans.dropped) == sorted(one.token for one in orders[1:])
+    assert worked == [sync_requests[0].token]
+    assert sorted(plans.dropped) == sorted(one.token for one in sync_requests[1:])
 
 
 def test_another_size_holds_from_the_next_plan_on(plans: Plans) -> None:
     done: list[Any] = []
     pool = SyncPool(done.append)
-    pool.of(1).send([order().body()])
-    pool.of(3).send([order().body(), order().body()])
+    pool.of(1).send([sync_request().body()])
+    pool.of(3).send([sync_request().body(), sync_request().body()])
     pool.wait()
     assert len(done) == 3

@@ -18,11 +18,11 @@ from workers.composition.container import (
 )
 from workers.composition.runs import recorded_run
 from workers.errors import SharedCredentialsError
-from workers.metrics.orders import SyncOrder
 from workers.metrics.outcomes import SyncReport
 from workers.metrics.platforms.fetching import Session
 from workers.metrics.platforms.sockets import break_off
 from workers.metrics.sync import ConnectionSync
+from workers.metrics.sync_requests import SyncRequest
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "connection_sync"
@@ -57,7 +57,7 @@ def sessions() -> Sessions:
 def run_connection_sync(
     body: str, context: InvocationContext, clock: Clock | None = None
 ) -> dict[str, Any]:
-    """The sync that one message of the queue orders; returns its summary.
+    """The sync that one message of the queue asks for; returns its summary.
 
     What an ad platform refuses is recorded and no error here. Raises when the message is to
     come back: when it is malformed, or the database fails. Raises SharedCredentialsError, once
@@ -66,9 +66,9 @@ def run_connection_sync(
     clock = clock or SystemClock()
     sync_until = deadline(context, clock)
     with recorded_run(WORKER, clock) as record:
-        order = SyncOrder.from_body(body)
+        sync_request = SyncRequest.from_body(body)
         sync = ConnectionSync(database(), settings(), clock, sessions().of, random.random)
-        report = sync.run(order, sync_until)
+        report = sync.run(sync_request, sync_until)
         _tell(report)
         summary = report.summary()
         record.end(report.status, succeeded=report.status == "success", counts=summary)
@@ -87,7 +87,7 @@ def _tell(report: SyncReport) -> None:
     summary = report.summary()
     if report.status in ("stale", "paused"):
         why = "is no longer valid" if report.status == "stale" else "waits for its platform"
-        logger.info(f"The order {why}", extra={"action": "connection_sync", **summary})
+        logger.info(f"The sync request {why}", extra={"action": "connection_sync", **summary})
         return
     say = logger.warning if report.status in ("failed", "lost") else logger.info
     say(f"The sync ended: {report.status}", extra={"action": "connection_sync", **summary})

@@ -123,7 +123,7 @@ def as_result(
 
 @dataclass(frozen=True)
 class SyncReport:
-    """How it ended, for the summary and the log; `status` is stale when the order was no
+    """How it ended, for the summary and the log; `status` is stale when the sync request was no
     longer valid, paused when the platform asked the app to wait, lost when another sync took
     over. `connection_id` is the connection that read the account, where one did;
     `not_kept_until` the newest day of a backfill that the platform keeps no more; `misconfigured`

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from workers.database import Database
 from workers.errors import ConfigurationError, CredentialsError, WorkerError
 from workers.metrics.facts import Level
-from workers.metrics.orders import SyncOrder
+from workers.metrics.sync_requests import SyncRequest
 from workers.redaction import redact
 from workers.telemetry import logger
 
@@ -75,10 +75,10 @@ def plan_syncs(
         lease=f"{LEASE_SECONDS} seconds",
         longest=f"{SYNC_SECONDS} seconds",
     )
-    orders = [SyncOrder(**one) for one in found["planned"]]
-    unsent = _send(database, outbox, orders)
+    sync_requests = [SyncRequest(**one) for one in found["planned"]]
+    unsent = _send(database, outbox, sync_requests)
     return Plan(
-        planned=len(orders) - len(unsent),
+        planned=len(sync_requests) - len(unsent),
         unsent=len(unsent),
         in_flight=found["in_flight"],
         left=found["left"] + len(unsent),
@@ -120,12 +120,14 @@ def _follow_requests(database: Database, mapping_keys: MappingKeys, figures: Seq
     return steps
 
 
-def _send(database: Database, outbox: Outbox, orders: list[SyncOrder]) -> list[int]:
-    """Which orders could not be sent; their connections can be planned again at once."""
-    unsent = list(range(len(orders)))
+def _send(database: Database, outbox: Outbox, sync_requests: list[SyncRequest]) -> list[int]:
+    """Which sync requests could not be sent; their connections can be planned again at once."""
+    unsent = list(range(len(sync_requests)))
     try:
-        unsent = outbox.send([order.body() for order in orders]) if orders else []
+        unsent = outbox.send([one.body() for one in sync_requests]) if sync_requests else []
     finally:
         if unsent:
-            database.call("drop_metric_plans", tokens=[orders[index].token for index in unsent])
+            database.call(
+                "drop_metric_plans", tokens=[sync_requests[index].token for index in unsent]
+            )
     return unsent

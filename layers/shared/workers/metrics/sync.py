@@ -10,11 +10,11 @@ from workers.clock import Clock
 from workers.database import Database
 from workers.errors import PermanentError, WorkerError
 from workers.metrics.ledger import LEASE, DatabaseFailure, LeaseLost
-from workers.metrics.orders import Backfill, SyncOrder
 from workers.metrics.outcomes import OUT_OF_TIME, Outcome, SyncReport, all_but
 from workers.metrics.platforms import PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import LONGEST_WAIT, OutOfTime, Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
+from workers.metrics.sync_requests import Backfill, SyncRequest
 from workers.metrics.sync_run import SyncRun
 from workers.redaction import redact
 from workers.settings import Settings
@@ -44,32 +44,32 @@ class ConnectionSync:
         self._session_of = session_of
         self._random = random_fraction
 
-    def run(self, order: SyncOrder, deadline: float) -> SyncReport:
-        """Does what the order asks for, if it is still valid, and ends before `deadline`.
+    def run(self, sync_request: SyncRequest, deadline: float) -> SyncReport:
+        """Does what the sync request asks for, if it is still valid, and ends before `deadline`.
 
         What the platform refuses is recorded and reported. Raises the workers' errors when the
         database fails; the account is free again once its lease has run out.
         """
         token = str(uuid.uuid4())
-        begun = self._begin(order, token)
+        begun = self._begin(sync_request, token)
         if begun is not None and "paused" in begun:
             if begun["paused"] > min(LONGEST_WAIT, (deadline - self._clock.now()) / 4):
-                return self._drop(order)
+                return self._drop(sync_request)
             self._clock.sleep(begun["paused"])
             if self._clock.now() >= self._clock.stop_at:
-                return self._drop(order)
-            begun = self._begin(order, token)
+                return self._drop(sync_request)
+            begun = self._begin(sync_request, token)
         if begun is None or "paused" in begun:
-            return SyncReport(order.platform, order.account_id, "stale")
+            return SyncReport(sync_request.platform, sync_request.account_id, "stale")
         return self._work(begun, token, deadline, None)
 
-    def _drop(self, order: SyncOrder) -> SyncReport:
-        self._database.call("drop_metric_plans", tokens=[order.token])
-        return SyncReport(order.platform, order.account_id, "paused")
+    def _drop(self, sync_request: SyncRequest) -> SyncReport:
+        self._database.call("drop_metric_plans", tokens=[sync_request.token])
+        return SyncReport(sync_request.platform, sync_request.account_id, "paused")
 
-    def _begin(self, order: SyncOrder, token: str) -> dict[str, Any] | None:
+    def _begin(self, sync_request: SyncRequest, token: str) -> dict[str, Any] | None:
         begun: dict[str, Any] | None = self._database.call(
-            "begin_metric_sync", plan_token=order.token, token=token, lease=LEASE
+            "begin_metric_sync", plan_token=sync_request.token, token=token, lease=LEASE
         )
         return begun
 

@@ -13,11 +13,11 @@ from workers.metrics.agenda import Agenda
 from workers.metrics.facts import measures_of
 from workers.metrics.ledger import FIGURES, DatabaseFailure, LeaseLost, Ledger, days_of
 from workers.metrics.matching import Tally, WindowRows
-from workers.metrics.orders import Backfill
 from workers.metrics.outcomes import Outcome, SyncReport, as_result, failure_wait, outcome_of
 from workers.metrics.platforms.fetching import OutOfTime, Reader
 from workers.metrics.platforms.protocol import Account, Platform
 from workers.metrics.reading import ReadAhead, most_held
+from workers.metrics.sync_requests import Backfill
 from workers.metrics.ways import Ways
 from workers.metrics.windows import (
     ROWS_PER_WINDOW,

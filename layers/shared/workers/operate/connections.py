@@ -14,12 +14,12 @@ from typing import Any, TextIO
 from workers.clock import SystemClock
 from workers.database import Database
 from workers.errors import WorkerError
-from workers.metrics.orders import Backfill
 from workers.metrics.planning import refresh_links
 from workers.metrics.platforms import MAPPING_KEYS, PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
 from workers.metrics.sync import ConnectionSync
+from workers.metrics.sync_requests import Backfill
 from workers.metrics.windows import Window
 from workers.operate.command_line import confirmed, one_or_all, positive, row_id, verb
 from workers.operate.output import plain, quiet_logger, say, show

@@ -12,9 +12,9 @@ from workers.metrics.windows import Window
 
 
 @dataclass(frozen=True)
-class SyncOrder:
+class SyncRequest:
     """One account (by its platform's main name and its id there) that is to be synced now; the
-    order counts once."""
+    request counts once."""
 
     platform: str
     account_id: str
@@ -27,7 +27,7 @@ class SyncOrder:
         )
 
     @classmethod
-    def from_body(cls, body: str) -> SyncOrder:
+    def from_body(cls, body: str) -> SyncRequest:
         """The inverse of `body`. Raises PermanentError that says what is wrong with it."""
         try:
             values = json.loads(body)
@@ -37,7 +37,7 @@ class SyncOrder:
             return cls(platform, account_id, str(uuid.UUID(values["token"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PermanentError(
-                "the message is no sync order: it must be a JSON object with platform and "
+                "the message is not a sync request: it must be a JSON object with platform and "
                 f"account_id, both texts, and token, a UUID ({type(error).__name__})",
                 code="malformed_message",
             ) from None
