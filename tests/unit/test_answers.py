@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workers.answers import Answer
+from workers.answers import Answer, read_flag, read_text, read_texts, read_whole
 from workers.errors import ConfigurationError
 
 
@@ -82,3 +82,22 @@ def test_several_answers_are_an_array_of_objects() -> None:
         Answer.each("f", {})
     with pytest.raises(ConfigurationError, match="null, not an object"):
         Answer.each("f", [{}, None])
+
+
+@pytest.mark.parametrize(
+    ("read", "good", "bad"),
+    [
+        (read_whole, [0, 7], [None, True, 1.5, "1", {}]),
+        (read_flag, [True, False], [None, 0, "true"]),
+        (read_text, ["", "a"], [None, 1, ["a"]]),
+        (read_texts, [[], ["a"]], [None, "a", ["a", 1]]),
+    ],
+)
+def test_an_answer_of_one_value(
+    read: Callable[[str, object], Any], good: list[Any], bad: list[Any]
+) -> None:
+    for value in good:
+        assert read("f", value) == value
+    for value in bad:
+        with pytest.raises(ConfigurationError, match=r"the database's f returned .*, not "):
+            read("f", value)

@@ -121,6 +121,34 @@ class Answer:
         raise _unexpected(self.function, f"{name}, which is {_kind(value)}, not {expected}")
 
 
+def read_whole(function: str, value: object) -> int:
+    """A function's whole number. Raises ConfigurationError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise _unexpected(function, f"{_kind(value)}, not a whole number")
+
+
+def read_flag(function: str, value: object) -> bool:
+    """A function's true or false. Raises ConfigurationError for anything else."""
+    if isinstance(value, bool):
+        return value
+    raise _unexpected(function, f"{_kind(value)}, not true or false")
+
+
+def read_text(function: str, value: object) -> str:
+    """A function's text. Raises ConfigurationError for anything else."""
+    if isinstance(value, str):
+        return value
+    raise _unexpected(function, f"{_kind(value)}, not a text")
+
+
+def read_texts(function: str, value: object) -> list[str]:
+    """A function's array of texts. Raises ConfigurationError for anything else."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return value
+    raise _unexpected(function, f"{_kind(value)}, not an array of texts")
+
+
 def _kind(value: object) -> str:
     """What a value is, without the value, which may be a user's."""
     match value:
