@@ -466,18 +466,18 @@ create table public.notification_unrouted (
   ages_from timestamp with time zone not null,
   in_doubt boolean default false not null,
   reason text,
-  looks integer default 0 not null,
-  look_at timestamp with time zone not null,
+  lookups integer default 0 not null,
+  lookup_at timestamp with time zone not null,
   constraint notification_unrouted_pkey PRIMARY KEY (notification_id)
 );
 CREATE INDEX notification_unrouted_ageing_idx ON public.notification_unrouted USING btree (ages_from);
 CREATE INDEX notification_unrouted_config_idx ON public.notification_unrouted USING btree (config_id, due_at, queued_at);
-CREATE INDEX notification_unrouted_look_idx ON public.notification_unrouted USING btree (look_at, due_at, queued_at);
+CREATE INDEX notification_unrouted_lookup_idx ON public.notification_unrouted USING btree (lookup_at, due_at, queued_at);
 comment on table public.notification_unrouted is 'Notifications that wait for a destination, out of the way of all others.';
 comment on column public.notification_unrouted.ages_from is 'due_at by the clock of all delivery, which stands still while everything does.';
 comment on column public.notification_unrouted.in_doubt is 'It may have been posted to a destination that it no longer goes to.';
 comment on column public.notification_unrouted.reason is 'What it lacks, in words that name the fix.';
-comment on column public.notification_unrouted.look_at is 'When its destinations are looked up again: after 1 minute, growing to 10.';
+comment on column public.notification_unrouted.lookup_at is 'When its destinations are looked up again: after 1 minute, growing to 10.';
 alter table public.notification_unrouted enable row level security;
 grant delete, insert, select, update on public.notification_unrouted to service_role;
 
@@ -615,17 +615,17 @@ create table public.slack_destinations (
   park_reason text,
   probes integer default 0 not null,
   probe_at timestamp with time zone,
-  standing_since timestamp with time zone,
-  stood_still interval default '00:00:00'::interval not null,
-  stood_from timestamp with time zone,
-  stood_to timestamp with time zone,
+  paused_since timestamp with time zone,
+  paused_for interval default '00:00:00'::interval not null,
+  paused_from timestamp with time zone,
+  paused_to timestamp with time zone,
   constraint slack_destinations_pkey PRIMARY KEY (destination)
 );
 CREATE INDEX slack_destinations_parked_idx ON public.slack_destinations USING btree (probe_at) WHERE (parked_at IS NOT NULL);
 comment on table public.slack_destinations is 'What is known of a destination between runs: the opened direct message, the pace, the wait that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
 comment on column public.slack_destinations.probe_at is 'When one message is next tried where it is parked; a post that gets through ends the park.';
-comment on column public.slack_destinations.standing_since is 'When its clock stopped, by the clock of all delivery; null while it runs.';
-comment on column public.slack_destinations.stood_still is 'How long its clock stood in all, before standing_since; stood_from and stood_to are the last time.';
+comment on column public.slack_destinations.paused_since is 'When its clock stopped, by the clock of all delivery; null while it runs.';
+comment on column public.slack_destinations.paused_for is 'How long its clock stood in all, before paused_since; paused_from and paused_to are the last time.';
 alter table public.slack_destinations enable row level security;
 grant insert, select, update on public.slack_destinations to service_role;
 
@@ -648,9 +648,9 @@ create table public.slack_workspace (
   stopped_at timestamp with time zone,
   stop_code text,
   stop_reason text,
-  stood_still interval default '00:00:00'::interval not null,
-  stood_from timestamp with time zone,
-  stood_to timestamp with time zone,
+  paused_for interval default '00:00:00'::interval not null,
+  paused_from timestamp with time zone,
+  paused_to timestamp with time zone,
   constraint slack_workspace_pkey PRIMARY KEY (only_one),
   constraint slack_workspace_only_one_check CHECK (only_one)
 );
@@ -1343,7 +1343,7 @@ begin
        and (held.claimed_until is null or held.claimed_until <= as_of)
   );
   if cardinality(free) < cardinality(chosen) then
-    perform public.step_aside(chosen, as_of);
+    perform public.set_aside(chosen, as_of);
   end if;
 
   now_by_clock := public.delivery_time(as_of);
@@ -1359,7 +1359,7 @@ begin
      where delivery.id = any (free)
        and public.clock_time(
              now_by_clock,
-             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+             known.paused_for, known.paused_from, known.paused_to, known.paused_since
            ) - delivery.ages_from >= expire_after
   );
   if cardinality(old) > 0 then
@@ -1482,7 +1482,7 @@ $function$;
 revoke all on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,boolean,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.claim_notifications(uuid,integer,text[],text[],boolean,interval,integer,boolean,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.clock_time(moment timestamp with time zone, stood_still interval, stood_from timestamp with time zone, stood_to timestamp with time zone, standing_since timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.clock_time(moment timestamp with time zone, paused_for interval, paused_from timestamp with time zone, paused_to timestamp with time zone, paused_since timestamp with time zone)
  RETURNS timestamp with time zone
  LANGUAGE plpgsql
  IMMUTABLE
@@ -1490,11 +1490,11 @@ CREATE OR REPLACE FUNCTION public.clock_time(moment timestamp with time zone, st
 AS $function$
 begin
   return case
-    when moment >= standing_since then standing_since - stood_still
-    when stood_to is null then moment
-    when moment >= stood_to then moment - stood_still
-    when moment >= stood_from then stood_to - stood_still
-    else moment - stood_still + (stood_to - stood_from)
+    when moment >= paused_since then paused_since - paused_for
+    when paused_to is null then moment
+    when moment >= paused_to then moment - paused_for
+    when moment >= paused_from then paused_to - paused_for
+    else moment - paused_for + (paused_to - paused_from)
   end;
 end
 $function$;
@@ -2958,7 +2958,7 @@ AS $function$
       from parked
     union all
     select 'config', null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at,
-           oldest.look_at,
+           oldest.lookup_at,
            (
              select count(*)
                from (
@@ -2970,7 +2970,7 @@ AS $function$
            )
       from lacking
      cross join lateral (
-             select waiting.reason, waiting.due_at, waiting.look_at
+             select waiting.reason, waiting.due_at, waiting.lookup_at
                from public.notification_unrouted waiting
               where waiting.config_id = lacking.config_id
               order by waiting.due_at, waiting.queued_at
@@ -3566,7 +3566,7 @@ declare
 begin
   select * into clock from public.slack_workspace workspace where workspace.only_one;
   return public.clock_time(
-    moment, clock.stood_still, clock.stood_from, clock.stood_to, clock.stopped_at
+    moment, clock.paused_for, clock.paused_from, clock.paused_to, clock.stopped_at
   );
 end
 $function$;
@@ -3835,8 +3835,8 @@ begin
     from public.slack_destinations known
    where known.destination = destination_time.destination;
   return public.clock_time(
-    public.delivery_time(moment), clock.stood_still, clock.stood_from, clock.stood_to,
-    clock.standing_since
+    public.delivery_time(moment), clock.paused_for, clock.paused_from, clock.paused_to,
+    clock.paused_since
   );
 end
 $function$;
@@ -4136,7 +4136,7 @@ declare
   unrouted uuid[];
   expired uuid[];
 begin
-  unrouted := public.still_apart(
+  unrouted := public.lock_unrouted(
     array(
       select waiting.notification_id
         from public.notification_unrouted waiting
@@ -4180,7 +4180,7 @@ begin
      cross join lateral (
              select public.clock_time(
                       now_by_clock,
-                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                      known.paused_for, known.paused_from, known.paused_to, known.paused_since
                     ) as shows
            ) clock
      cross join lateral (
@@ -4417,44 +4417,6 @@ AS $function$
 $function$;
 revoke all on function public.enqueue_notification(uuid,uuid,text,jsonb,text) from public, anon, authenticated, service_role;
 grant execute on function public.enqueue_notification(uuid,uuid,text,jsonb,text) to service_role;
-
-CREATE OR REPLACE FUNCTION public.enter_fates(fates jsonb, as_of timestamp with time zone)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO ''
- SET plan_cache_mode TO 'auto'
-AS $function$
-begin
-  insert into public.notification_deliveries
-    (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
-     possible_duplicate, created_at)
-  select fate.notification_id, fate.config_id, fate.destination, fate.due_at, fate.queued_at,
-         fate.ages_from, fate.attempts, fate.in_doubt, as_of
-    from jsonb_to_recordset(fates) as fate (
-           notification_id uuid, config_id uuid, destination text, due_at timestamptz,
-           queued_at timestamptz, ages_from timestamptz, attempts integer, in_doubt boolean,
-           name text
-         )
-   where fate.name = 'route'
-  on conflict on constraint notification_deliveries_destination_key do nothing;
-
-  insert into public.notification_unrouted as waiting
-    (notification_id, config_id, due_at, queued_at, ages_from, reason, looks, look_at)
-  select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
-         fate.reason, 1, as_of + interval '1 minute'
-    from jsonb_to_recordset(fates) as fate (
-           notification_id uuid, config_id uuid, due_at timestamptz, queued_at timestamptz,
-           ages_from timestamptz, reason text, name text
-         )
-   where fate.name = 'lost'
-  on conflict on constraint notification_unrouted_pkey do update
-    set reason = excluded.reason,
-        looks = waiting.looks + 1,
-        look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) * interval '1 minute';
-end
-$function$;
-revoke all on function public.enter_fates(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.enter_fates(jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.event_id(event_data jsonb, keys text[])
  RETURNS uuid
@@ -5110,7 +5072,7 @@ AS $function$
       from public.slack_destinations known
      where known.parked_at is not null
     union all
-    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.look_at,
+    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.lookup_at,
            (
              select count(*)
                from (
@@ -5122,7 +5084,7 @@ AS $function$
            )
       from lacking
      cross join lateral (
-             select waiting.reason, waiting.due_at, waiting.look_at
+             select waiting.reason, waiting.due_at, waiting.lookup_at
                from public.notification_unrouted waiting
               where waiting.config_id = lacking.config_id
               order by waiting.due_at, waiting.queued_at
@@ -5344,6 +5306,44 @@ $function$;
 revoke all on function public.lock_and_get_notifications(integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.lock_and_get_notifications(integer,timestamp with time zone) to service_role;
 
+CREATE OR REPLACE FUNCTION public.lock_unrouted(notification_ids uuid[], as_of timestamp with time zone)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  with over as (
+    update public.notification_queue queued
+       set routed_at = null,
+           outcome = coalesce(
+             queued.outcome, case when queued.is_processed then 'skipped' else 'dead' end
+           )
+     where queued.id = any (array(
+             select ended.id
+               from public.notification_queue ended
+              where ended.id = any (notification_ids)
+                and not (coalesce(ended.is_processed, false) = false
+                         and coalesce(ended.attempts, 0) < coalesce(ended.max_attempts, 5))
+                for no key update skip locked
+           ))
+    returning queued.id
+  )
+  delete from public.notification_unrouted waiting
+   where waiting.notification_id = any (array(select over.id from over));
+  return array(
+    select queued.id
+      from public.notification_queue queued
+     where queued.id = any (notification_ids)
+       and coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       and (queued.claimed_until is null or queued.claimed_until <= as_of)
+       for no key update skip locked
+  );
+end
+$function$;
+revoke all on function public.lock_unrouted(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.lock_unrouted(uuid[],timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.locking(source text, due text)
  RETURNS text
  LANGUAGE sql
@@ -5361,96 +5361,6 @@ AS $function$
 $function$;
 revoke all on function public.locking(text,text) from public, anon, authenticated, service_role;
 grant execute on function public.locking(text,text) to service_role;
-
-CREATE OR REPLACE FUNCTION public.look_again(expire_after interval, row_limit integer, as_of timestamp with time zone)
- RETURNS jsonb
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-declare
-  chosen uuid[];
-  looked jsonb;
-begin
-  chosen := public.still_apart(
-    array(
-      select waiting.notification_id
-        from public.notification_unrouted waiting
-       where waiting.look_at <= as_of
-       order by waiting.look_at, waiting.due_at, waiting.queued_at
-       limit row_limit
-    ),
-    as_of
-  );
-  looked := public.route_chosen(chosen, expire_after, as_of);
-  if (looked ->> 'routed')::integer > 0 then
-    update public.notification_unrouted waiting
-       set look_at = as_of
-     where waiting.notification_id = any (array(
-             select next.notification_id
-               from (
-                 select distinct queued.config_id
-                   from public.notification_queue queued
-                  where queued.id = any (chosen)
-               ) config
-              cross join lateral (
-                      select older.notification_id
-                        from public.notification_unrouted older
-                       where older.config_id = config.config_id
-                       order by older.due_at, older.queued_at
-                       limit row_limit
-                    ) next
-              limit row_limit
-           ));
-  end if;
-  return looked || jsonb_build_object('looked', cardinality(chosen));
-end
-$function$;
-revoke all on function public.look_again(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.look_again(interval,integer,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.look_for_notifications(run_id uuid, lease interval DEFAULT '00:00:30'::interval, as_of timestamp with time zone DEFAULT now())
- RETURNS jsonb
- LANGUAGE plpgsql
- SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
- SET enable_sort TO 'off'
- SET enable_incremental_sort TO 'off'
- SET jit TO 'off'
-AS $function$
-begin
-  return public.renew_worker_lease('notifications', run_id, lease, as_of => as_of)
-    || jsonb_build_object(
-         'due',
-         (
-           select queued.id
-             from public.notification_queue queued
-            where coalesce(queued.is_processed, false) = false
-              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-              and queued.routed_at is null
-              and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
-              and (queued.claimed_until is null or queued.claimed_until <= as_of)
-            order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
-                     queued.created_at, queued.id
-            limit 1
-         ) is not null
-         or (
-           select delivery.id
-             from public.notification_deliveries delivery
-            where delivery.state in ('pending', 'unknown')
-              and delivery.next_attempt_at <= as_of
-            order by delivery.next_attempt_at
-            limit 1
-         ) is not null
-         or public.ready_destinations('{}', '{}', as_of) <> '{}'
-       );
-end
-$function$;
-revoke all on function public.look_for_notifications(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.look_for_notifications(uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.mark_metric_days(token uuid, connection_id uuid, days jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS boolean
@@ -6171,7 +6081,7 @@ CREATE OR REPLACE FUNCTION public.park_destinations(parks jsonb, as_of timestamp
  SET search_path TO ''
 AS $function$
   insert into public.slack_destinations as known
-    (destination, parked_at, park_code, park_reason, probe_at, standing_since)
+    (destination, parked_at, park_code, park_reason, probe_at, paused_since)
   select distinct on (park.destination)
          park.destination, as_of, park.code, park.reason, as_of + interval '10 minutes',
          public.delivery_time(as_of)
@@ -6182,7 +6092,7 @@ AS $function$
         park_code = excluded.park_code,
         park_reason = excluded.park_reason,
         probe_at = coalesce(known.probe_at, excluded.probe_at),
-        standing_since = coalesce(known.standing_since, excluded.standing_since);
+        paused_since = coalesce(known.paused_since, excluded.paused_since);
 $function$;
 revoke all on function public.park_destinations(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.park_destinations(jsonb,timestamp with time zone) to service_role;
@@ -6281,6 +6191,50 @@ end
 $function$;
 revoke all on function public.plan_metric_syncs(integer,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.plan_metric_syncs(integer,interval,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.poll_notifications(run_id uuid, lease interval DEFAULT '00:00:30'::interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+begin
+  return public.renew_worker_lease('notifications', run_id, lease, as_of => as_of)
+    || jsonb_build_object(
+         'due',
+         (
+           select queued.id
+             from public.notification_queue queued
+            where coalesce(queued.is_processed, false) = false
+              and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+              and queued.routed_at is null
+              and coalesce(queued.next_attempt_at, '-infinity'::timestamptz) <= as_of
+              and (queued.claimed_until is null or queued.claimed_until <= as_of)
+            order by coalesce(queued.next_attempt_at, '-infinity'::timestamptz),
+                     queued.created_at, queued.id
+            limit 1
+         ) is not null
+         or (
+           select delivery.id
+             from public.notification_deliveries delivery
+            where delivery.state in ('pending', 'unknown')
+              and delivery.next_attempt_at <= as_of
+            order by delivery.next_attempt_at
+            limit 1
+         ) is not null
+         or public.ready_destinations('{}', '{}', as_of) <> '{}'
+       );
+end
+$function$;
+revoke all on function public.poll_notifications(uuid,interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.poll_notifications(uuid,interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.purge_ad_metrics_batch(cutoff timestamp with time zone, batch_size integer)
  RETURNS integer
@@ -6682,7 +6636,7 @@ begin
     )
     select coalesce(array_agg(refused.id), '{}') into aside from refused;
     if cardinality(aside) > 0 then
-      perform public.step_aside(aside, as_of);
+      perform public.set_aside(aside, as_of);
     end if;
   end if;
 
@@ -6961,11 +6915,11 @@ AS $function$
            probes = 0,
            probe_at = null,
            not_before = null,
-           stood_still = known.stood_still
-                         + (public.delivery_time(as_of) - known.standing_since),
-           stood_from = known.standing_since,
-           stood_to = public.delivery_time(as_of),
-           standing_since = null
+           paused_for = known.paused_for
+                         + (public.delivery_time(as_of) - known.paused_since),
+           paused_from = known.paused_since,
+           paused_to = public.delivery_time(as_of),
+           paused_since = null
      where known.destination = any (destinations)
        and known.parked_at is not null
     returning 1
@@ -7231,9 +7185,9 @@ CREATE OR REPLACE FUNCTION public.resume_delivery(as_of timestamp with time zone
  SET search_path TO ''
 AS $function$
   update public.slack_workspace workspace
-     set stood_still = workspace.stood_still + (as_of - workspace.stopped_at),
-         stood_from = workspace.stopped_at,
-         stood_to = as_of,
+     set paused_for = workspace.paused_for + (as_of - workspace.stopped_at),
+         paused_from = workspace.stopped_at,
+         paused_to = as_of,
          stopped_at = null,
          stop_code = null,
          stop_reason = null
@@ -7511,15 +7465,15 @@ begin
      cross join lateral (
              select public.clock_time(
                       now_by_clock,
-                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                      known.paused_for, known.paused_from, known.paused_to, known.paused_since
                     ) as shows,
                     public.clock_time(
                       public.clock_time(
                         queued.due_at,
-                        workspace.stood_still, workspace.stood_from, workspace.stood_to,
+                        workspace.paused_for, workspace.paused_from, workspace.paused_to,
                         workspace.stopped_at
                       ),
-                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                      known.paused_for, known.paused_from, known.paused_to, known.paused_since
                     ) as first_due
            ) clock
   ),
@@ -7560,7 +7514,7 @@ begin
          ) fate
    where queued.id = fate.notification_id
      and (queued.routed_at is null or fate.reason is distinct from queued.last_error);
-  perform public.enter_fates(waits, as_of);
+  perform public.store_decisions(waits, as_of);
 
   perform public.restart_deliveries(reset, as_of);
   perform public.end_notifications(orphans, 'dead', 'it has no notification_config', as_of);
@@ -7626,6 +7580,85 @@ end
 $function$;
 revoke all on function public.route_notifications(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.route_notifications(interval,integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.route_unrouted(expire_after interval, row_limit integer, as_of timestamp with time zone)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  chosen uuid[];
+  looked jsonb;
+begin
+  chosen := public.lock_unrouted(
+    array(
+      select waiting.notification_id
+        from public.notification_unrouted waiting
+       where waiting.lookup_at <= as_of
+       order by waiting.lookup_at, waiting.due_at, waiting.queued_at
+       limit row_limit
+    ),
+    as_of
+  );
+  looked := public.route_chosen(chosen, expire_after, as_of);
+  if (looked ->> 'routed')::integer > 0 then
+    update public.notification_unrouted waiting
+       set lookup_at = as_of
+     where waiting.notification_id = any (array(
+             select next.notification_id
+               from (
+                 select distinct queued.config_id
+                   from public.notification_queue queued
+                  where queued.id = any (chosen)
+               ) config
+              cross join lateral (
+                      select older.notification_id
+                        from public.notification_unrouted older
+                       where older.config_id = config.config_id
+                       order by older.due_at, older.queued_at
+                       limit row_limit
+                    ) next
+              limit row_limit
+           ));
+  end if;
+  return looked || jsonb_build_object('looked', cardinality(chosen));
+end
+$function$;
+revoke all on function public.route_unrouted(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.route_unrouted(interval,integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.set_aside(chosen uuid[], as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  over uuid[];
+begin
+  over := array(
+    select delivery.id
+      from public.notification_deliveries delivery
+      join public.notification_queue queued on queued.id = delivery.notification_id
+     where delivery.id = any (chosen)
+       and delivery.claim_token is null
+       and delivery.state in ('pending', 'unknown')
+       and not (coalesce(queued.is_processed, false) = false
+                and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+       for no key update of delivery, queued skip locked
+  );
+  perform public.end_deliveries(over, 'skipped', 'somebody else ended its notification', as_of);
+  update public.notification_deliveries delivery
+     set next_attempt_at = queued.claimed_until
+    from public.notification_queue queued
+   where delivery.id = any (chosen)
+     and delivery.claim_token is null
+     and delivery.state in ('pending', 'unknown')
+     and queued.id = delivery.notification_id
+     and queued.claimed_until > as_of;
+end
+$function$;
+revoke all on function public.set_aside(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.set_aside(uuid[],timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.settle_ad_links(most integer, chosen text[] DEFAULT NULL::text[], as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -8092,7 +8125,7 @@ begin
   followed := public.follow_configs(expire_after, room, as_of);
   room := room - (followed ->> 'skipped')::integer - (followed ->> 'routed')::integer;
   if not goes_on then
-    looked := public.look_again(expire_after, room, as_of);
+    looked := public.route_unrouted(expire_after, room, as_of);
     room := room - (looked ->> 'looked')::integer;
   end if;
   if room > 0 then
@@ -8154,77 +8187,6 @@ $function$;
 revoke all on function public.start_notification_run(uuid,interval,interval,boolean,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.start_notification_run(uuid,interval,interval,boolean,integer,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.step_aside(chosen uuid[], as_of timestamp with time zone)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-declare
-  over uuid[];
-begin
-  over := array(
-    select delivery.id
-      from public.notification_deliveries delivery
-      join public.notification_queue queued on queued.id = delivery.notification_id
-     where delivery.id = any (chosen)
-       and delivery.claim_token is null
-       and delivery.state in ('pending', 'unknown')
-       and not (coalesce(queued.is_processed, false) = false
-                and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
-       for no key update of delivery, queued skip locked
-  );
-  perform public.end_deliveries(over, 'skipped', 'somebody else ended its notification', as_of);
-  update public.notification_deliveries delivery
-     set next_attempt_at = queued.claimed_until
-    from public.notification_queue queued
-   where delivery.id = any (chosen)
-     and delivery.claim_token is null
-     and delivery.state in ('pending', 'unknown')
-     and queued.id = delivery.notification_id
-     and queued.claimed_until > as_of;
-end
-$function$;
-revoke all on function public.step_aside(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.step_aside(uuid[],timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.still_apart(notification_ids uuid[], as_of timestamp with time zone)
- RETURNS uuid[]
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-begin
-  with over as (
-    update public.notification_queue queued
-       set routed_at = null,
-           outcome = coalesce(
-             queued.outcome, case when queued.is_processed then 'skipped' else 'dead' end
-           )
-     where queued.id = any (array(
-             select ended.id
-               from public.notification_queue ended
-              where ended.id = any (notification_ids)
-                and not (coalesce(ended.is_processed, false) = false
-                         and coalesce(ended.attempts, 0) < coalesce(ended.max_attempts, 5))
-                for no key update skip locked
-           ))
-    returning queued.id
-  )
-  delete from public.notification_unrouted waiting
-   where waiting.notification_id = any (array(select over.id from over));
-  return array(
-    select queued.id
-      from public.notification_queue queued
-     where queued.id = any (notification_ids)
-       and coalesce(queued.is_processed, false) = false
-       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-       and (queued.claimed_until is null or queued.claimed_until <= as_of)
-       for no key update skip locked
-  );
-end
-$function$;
-revoke all on function public.still_apart(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.still_apart(uuid[],timestamp with time zone) to service_role;
-
 CREATE OR REPLACE FUNCTION public.stop_delivery(code text, reason text, as_of timestamp with time zone)
  RETURNS void
  LANGUAGE sql
@@ -8239,6 +8201,44 @@ AS $function$
 $function$;
 revoke all on function public.stop_delivery(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.stop_delivery(text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.store_decisions(fates jsonb, as_of timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+ SET plan_cache_mode TO 'auto'
+AS $function$
+begin
+  insert into public.notification_deliveries
+    (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
+     possible_duplicate, created_at)
+  select fate.notification_id, fate.config_id, fate.destination, fate.due_at, fate.queued_at,
+         fate.ages_from, fate.attempts, fate.in_doubt, as_of
+    from jsonb_to_recordset(fates) as fate (
+           notification_id uuid, config_id uuid, destination text, due_at timestamptz,
+           queued_at timestamptz, ages_from timestamptz, attempts integer, in_doubt boolean,
+           name text
+         )
+   where fate.name = 'route'
+  on conflict on constraint notification_deliveries_destination_key do nothing;
+
+  insert into public.notification_unrouted as waiting
+    (notification_id, config_id, due_at, queued_at, ages_from, reason, lookups, lookup_at)
+  select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
+         fate.reason, 1, as_of + interval '1 minute'
+    from jsonb_to_recordset(fates) as fate (
+           notification_id uuid, config_id uuid, due_at timestamptz, queued_at timestamptz,
+           ages_from timestamptz, reason text, name text
+         )
+   where fate.name = 'lost'
+  on conflict on constraint notification_unrouted_pkey do update
+    set reason = excluded.reason,
+        lookups = waiting.lookups + 1,
+        lookup_at = as_of + least(power(2, least(waiting.lookups, 4)), 10) * interval '1 minute';
+end
+$function$;
+revoke all on function public.store_decisions(jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.store_decisions(jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.store_metric_days(token uuid, account jsonb, days date[], kinds text[], rows jsonb, names jsonb, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -8926,7 +8926,7 @@ begin
     returning delivery.*
   )
   insert into public.notification_unrouted as waiting
-    (notification_id, config_id, due_at, queued_at, ages_from, in_doubt, look_at)
+    (notification_id, config_id, due_at, queued_at, ages_from, in_doubt, lookup_at)
   select withdrawn.notification_id,
          withdrawn.config_id,
          min(withdrawn.due_at),
@@ -8934,7 +8934,7 @@ begin
          now_by_clock - max(
            public.clock_time(
              now_by_clock,
-             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+             known.paused_for, known.paused_from, known.paused_to, known.paused_since
            ) - withdrawn.ages_from
          ),
          bool_or(withdrawn.possible_duplicate or withdrawn.id = any (doubtful)),
@@ -8949,7 +8949,7 @@ begin
    group by withdrawn.notification_id, withdrawn.config_id
   on conflict on constraint notification_unrouted_pkey do update
     set in_doubt = waiting.in_doubt or excluded.in_doubt,
-        look_at = excluded.look_at;
+        lookup_at = excluded.lookup_at;
 end
 $function$;
 revoke all on function public.withdraw_deliveries(uuid[],uuid[],timestamp with time zone) from public, anon, authenticated, service_role;

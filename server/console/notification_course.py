@@ -85,7 +85,7 @@ def _routing(notification: Row, now: datetime) -> list[Step]:
         return [
             Step(
                 "It has nowhere to go; its destinations are looked up again",
-                unrouted["look_at"],
+                unrouted["lookup_at"],
                 why=unrouted["reason"],
             )
         ]

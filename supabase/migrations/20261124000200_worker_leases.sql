@@ -142,17 +142,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'take_worker_lease(text, uuid, interval, boolean, timestamptz)',
     'holds_worker_lease(text, uuid)',
     'renew_worker_lease(text, uuid, interval, jsonb, interval, timestamptz)',
     'return_worker_lease(text, uuid, jsonb, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -259,8 +259,8 @@ create table if not exists public.notification_unrouted (
   ages_from timestamptz not null,
   in_doubt boolean not null default false,
   reason text,
-  looks integer not null default 0,
-  look_at timestamptz not null
+  lookups integer not null default 0,
+  lookup_at timestamptz not null
 );
 
 comment on table public.notification_unrouted is
@@ -271,14 +271,14 @@ comment on column public.notification_unrouted.in_doubt is
   'It may have been posted to a destination that it no longer goes to.';
 comment on column public.notification_unrouted.reason is
   'What it lacks, in words that name the fix.';
-comment on column public.notification_unrouted.look_at is
+comment on column public.notification_unrouted.lookup_at is
   'When its destinations are looked up again: after 1 minute, growing to 10.';
 
 do $$
 begin
-  if to_regclass('public.notification_unrouted_look_idx') is null then
-    create index notification_unrouted_look_idx
-      on public.notification_unrouted (look_at, due_at, queued_at);
+  if to_regclass('public.notification_unrouted_lookup_idx') is null then
+    create index notification_unrouted_lookup_idx
+      on public.notification_unrouted (lookup_at, due_at, queued_at);
   end if;
 end
 $$;
@@ -309,10 +309,10 @@ create table if not exists public.slack_destinations (
   park_reason text,
   probes integer not null default 0,
   probe_at timestamptz,
-  standing_since timestamptz,
-  stood_still interval not null default '0',
-  stood_from timestamptz,
-  stood_to timestamptz
+  paused_since timestamptz,
+  paused_for interval not null default '0',
+  paused_from timestamptz,
+  paused_to timestamptz
 );
 
 comment on table public.slack_destinations is
@@ -320,10 +320,10 @@ comment on table public.slack_destinations is
   'that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
 comment on column public.slack_destinations.probe_at is
   'When one message is next tried where it is parked; a post that gets through ends the park.';
-comment on column public.slack_destinations.standing_since is
+comment on column public.slack_destinations.paused_since is
   'When its clock stopped, by the clock of all delivery; null while it runs.';
-comment on column public.slack_destinations.stood_still is
-  'How long its clock stood in all, before standing_since; stood_from and stood_to are the last '
+comment on column public.slack_destinations.paused_for is
+  'How long its clock stood in all, before paused_since; paused_from and paused_to are the last '
   'time.';
 
 do $$
@@ -364,9 +364,9 @@ create table if not exists public.slack_workspace (
   stopped_at timestamptz,
   stop_code text,
   stop_reason text,
-  stood_still interval not null default '0',
-  stood_from timestamptz,
-  stood_to timestamptz
+  paused_for interval not null default '0',
+  paused_from timestamptz,
+  paused_to timestamptz
 );
 
 comment on table public.slack_workspace is
@@ -375,18 +375,18 @@ comment on table public.slack_workspace is
 
 do $$
 declare
-  brought text;
+  table_name text;
 begin
-  foreach brought in array array[
+  foreach table_name in array array[
     'notification_deliveries', 'notification_unrouted', 'slack_destinations', 'slack_threads',
     'slack_workspace'
   ]
   loop
     if not (select relrowsecurity from pg_catalog.pg_class
-             where oid = format('public.%I', brought)::regclass) then
-      execute format('alter table public.%I enable row level security', brought);
+             where oid = format('public.%I', table_name)::regclass) then
+      execute format('alter table public.%I enable row level security', table_name);
     end if;
-    execute format('revoke all on public.%I from public, anon, authenticated', brought);
+    execute format('revoke all on public.%I from public, anon, authenticated', table_name);
   end loop;
 end
 $$;

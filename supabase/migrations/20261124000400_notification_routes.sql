@@ -38,14 +38,14 @@ begin
 end
 $$;
 
--- A moment by a clock that stood still for `stood_still` in all, last from `stood_from` to
--- `stood_to`, and that stands since `standing_since`; null where it never stood, or not then.
+-- A moment by a clock that stood still for `paused_for` in all, last from `paused_from` to
+-- `paused_to`, and that stands since `paused_since`; null where it never stood, or not then.
 create or replace function public.clock_time(
   moment timestamptz,
-  stood_still interval,
-  stood_from timestamptz,
-  stood_to timestamptz,
-  standing_since timestamptz
+  paused_for interval,
+  paused_from timestamptz,
+  paused_to timestamptz,
+  paused_since timestamptz
 )
 returns timestamptz
 language plpgsql
@@ -54,11 +54,11 @@ set search_path = ''
 as $$
 begin
   return case
-    when moment >= standing_since then standing_since - stood_still
-    when stood_to is null then moment
-    when moment >= stood_to then moment - stood_still
-    when moment >= stood_from then stood_to - stood_still
-    else moment - stood_still + (stood_to - stood_from)
+    when moment >= paused_since then paused_since - paused_for
+    when paused_to is null then moment
+    when moment >= paused_to then moment - paused_for
+    when moment >= paused_from then paused_to - paused_for
+    else moment - paused_for + (paused_to - paused_from)
   end;
 end
 $$;
@@ -74,7 +74,7 @@ declare
 begin
   select * into clock from public.slack_workspace workspace where workspace.only_one;
   return public.clock_time(
-    moment, clock.stood_still, clock.stood_from, clock.stood_to, clock.stopped_at
+    moment, clock.paused_for, clock.paused_from, clock.paused_to, clock.stopped_at
   );
 end
 $$;
@@ -92,8 +92,8 @@ begin
     from public.slack_destinations known
    where known.destination = destination_time.destination;
   return public.clock_time(
-    public.delivery_time(moment), clock.stood_still, clock.stood_from, clock.stood_to,
-    clock.standing_since
+    public.delivery_time(moment), clock.paused_for, clock.paused_from, clock.paused_to,
+    clock.paused_since
   );
 end
 $$;
@@ -218,9 +218,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'trim_invisible(text)',
     'clock_time(timestamptz, interval, timestamptz, timestamptz, timestamptz)',
     'delivery_time(timestamptz)',
@@ -229,8 +229,8 @@ begin
     'notification_routes(uuid[])'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -251,7 +251,7 @@ begin
     returning delivery.*
   )
   insert into public.notification_unrouted as waiting
-    (notification_id, config_id, due_at, queued_at, ages_from, in_doubt, look_at)
+    (notification_id, config_id, due_at, queued_at, ages_from, in_doubt, lookup_at)
   select withdrawn.notification_id,
          withdrawn.config_id,
          min(withdrawn.due_at),
@@ -259,7 +259,7 @@ begin
          now_by_clock - max(
            public.clock_time(
              now_by_clock,
-             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+             known.paused_for, known.paused_from, known.paused_to, known.paused_since
            ) - withdrawn.ages_from
          ),
          bool_or(withdrawn.possible_duplicate or withdrawn.id = any (doubtful)),
@@ -274,15 +274,15 @@ begin
    group by withdrawn.notification_id, withdrawn.config_id
   on conflict on constraint notification_unrouted_pkey do update
     set in_doubt = waiting.in_doubt or excluded.in_doubt,
-        look_at = excluded.look_at;
+        lookup_at = excluded.lookup_at;
 end
 $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'settle_notifications(uuid[], timestamptz)',
     'end_deliveries(uuid[], text, text, timestamptz)',
     'end_notifications(uuid[], text, text, timestamptz)',
@@ -290,8 +290,8 @@ begin
     'withdraw_deliveries(uuid[], uuid[], timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -1,6 +1,6 @@
 -- Notifications, part 4: giving notifications their deliveries.
 --
---   enter_fates          writes what came of a look
+--   store_decisions          writes what came of a look
 --   route_chosen         looks up where notifications go
 --   route_again          does so for deliveries that are taken back
 --   route_notifications  does so for what is new and due
@@ -11,7 +11,7 @@ set local lock_timeout = '1s';
 
 -- Enters what route_chosen found: deliveries to be made, and what has nowhere to go. The checks of
 -- foreign keys keep their plans here: to plan them for each row would cost more than all the rest.
-create or replace function public.enter_fates(fates jsonb, as_of timestamptz)
+create or replace function public.store_decisions(fates jsonb, as_of timestamptz)
 returns void
 language plpgsql
 set search_path = ''
@@ -32,7 +32,7 @@ begin
   on conflict on constraint notification_deliveries_destination_key do nothing;
 
   insert into public.notification_unrouted as waiting
-    (notification_id, config_id, due_at, queued_at, ages_from, reason, looks, look_at)
+    (notification_id, config_id, due_at, queued_at, ages_from, reason, lookups, lookup_at)
   select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
          fate.reason, 1, as_of + interval '1 minute'
     from jsonb_to_recordset(fates) as fate (
@@ -42,8 +42,8 @@ begin
    where fate.name = 'lost'
   on conflict on constraint notification_unrouted_pkey do update
     set reason = excluded.reason,
-        looks = waiting.looks + 1,
-        look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) * interval '1 minute';
+        lookups = waiting.lookups + 1,
+        lookup_at = as_of + least(power(2, least(waiting.lookups, 4)), 10) * interval '1 minute';
 end
 $$;
 
@@ -126,15 +126,15 @@ begin
      cross join lateral (
              select public.clock_time(
                       now_by_clock,
-                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                      known.paused_for, known.paused_from, known.paused_to, known.paused_since
                     ) as shows,
                     public.clock_time(
                       public.clock_time(
                         queued.due_at,
-                        workspace.stood_still, workspace.stood_from, workspace.stood_to,
+                        workspace.paused_for, workspace.paused_from, workspace.paused_to,
                         workspace.stopped_at
                       ),
-                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                      known.paused_for, known.paused_from, known.paused_to, known.paused_since
                     ) as first_due
            ) clock
   ),
@@ -175,7 +175,7 @@ begin
          ) fate
    where queued.id = fate.notification_id
      and (queued.routed_at is null or fate.reason is distinct from queued.last_error);
-  perform public.enter_fates(waits, as_of);
+  perform public.store_decisions(waits, as_of);
 
   perform public.restart_deliveries(reset, as_of);
   perform public.end_notifications(orphans, 'dead', 'it has no notification_config', as_of);
@@ -270,17 +270,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
-    'enter_fates(jsonb, timestamptz)',
+  foreach signature in array array[
+    'store_decisions(jsonb, timestamptz)',
     'route_chosen(uuid[], interval, timestamptz)',
     'route_again(uuid[], uuid[], interval, timestamptz)',
     'route_notifications(interval, integer, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

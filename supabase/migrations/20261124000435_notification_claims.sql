@@ -1,6 +1,6 @@
 -- Notifications, part 7: claims.
 --
---   step_aside           what was chosen and cannot be taken
+--   set_aside           what was chosen and cannot be taken
 --   claim_notifications  takes a fair batch for the run that drains
 --
 -- A claim names its run, and holds while that run holds the drainer's lease: what another run
@@ -12,7 +12,7 @@ set local lock_timeout = '1s';
 
 -- Has what was chosen and cannot be taken step aside: rows that somebody ended take their
 -- deliveries with them, and those that the one-argument call holds wait for the end of its lease.
-create or replace function public.step_aside(chosen uuid[], as_of timestamptz)
+create or replace function public.set_aside(chosen uuid[], as_of timestamptz)
 returns void
 language plpgsql
 set search_path = ''
@@ -158,7 +158,7 @@ begin
        and (held.claimed_until is null or held.claimed_until <= as_of)
   );
   if cardinality(free) < cardinality(chosen) then
-    perform public.step_aside(chosen, as_of);
+    perform public.set_aside(chosen, as_of);
   end if;
 
   now_by_clock := public.delivery_time(as_of);
@@ -174,7 +174,7 @@ begin
      where delivery.id = any (free)
        and public.clock_time(
              now_by_clock,
-             known.stood_still, known.stood_from, known.stood_to, known.standing_since
+             known.paused_for, known.paused_from, known.paused_to, known.paused_since
            ) - delivery.ages_from >= expire_after
   );
   if cardinality(old) > 0 then
@@ -297,15 +297,15 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
-    'step_aside(uuid[], timestamptz)',
+  foreach signature in array array[
+    'set_aside(uuid[], timestamptz)',
     'claim_notifications(uuid, integer, text[], text[], boolean, interval, integer, boolean, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

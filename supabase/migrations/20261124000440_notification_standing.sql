@@ -20,7 +20,7 @@ language sql
 set search_path = ''
 as $$
   insert into public.slack_destinations as known
-    (destination, parked_at, park_code, park_reason, probe_at, standing_since)
+    (destination, parked_at, park_code, park_reason, probe_at, paused_since)
   select distinct on (park.destination)
          park.destination, as_of, park.code, park.reason, as_of + interval '10 minutes',
          public.delivery_time(as_of)
@@ -31,7 +31,7 @@ as $$
         park_code = excluded.park_code,
         park_reason = excluded.park_reason,
         probe_at = coalesce(known.probe_at, excluded.probe_at),
-        standing_since = coalesce(known.standing_since, excluded.standing_since);
+        paused_since = coalesce(known.paused_since, excluded.paused_since);
 $$;
 
 -- Returns how many were parked.
@@ -48,11 +48,11 @@ as $$
            probes = 0,
            probe_at = null,
            not_before = null,
-           stood_still = known.stood_still
-                         + (public.delivery_time(as_of) - known.standing_since),
-           stood_from = known.standing_since,
-           stood_to = public.delivery_time(as_of),
-           standing_since = null
+           paused_for = known.paused_for
+                         + (public.delivery_time(as_of) - known.paused_since),
+           paused_from = known.paused_since,
+           paused_to = public.delivery_time(as_of),
+           paused_since = null
      where known.destination = any (destinations)
        and known.parked_at is not null
     returning 1
@@ -112,9 +112,9 @@ language sql
 set search_path = ''
 as $$
   update public.slack_workspace workspace
-     set stood_still = workspace.stood_still + (as_of - workspace.stopped_at),
-         stood_from = workspace.stopped_at,
-         stood_to = as_of,
+     set paused_for = workspace.paused_for + (as_of - workspace.stopped_at),
+         paused_from = workspace.stopped_at,
+         paused_to = as_of,
          stopped_at = null,
          stop_code = null,
          stop_reason = null
@@ -123,9 +123,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'park_destinations(jsonb, timestamptz)',
     'release_destinations(text[], timestamptz)',
     'due_probes(integer, timestamptz)',
@@ -133,8 +133,8 @@ begin
     'resume_delivery(timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -307,7 +307,7 @@ begin
     )
     select coalesce(array_agg(refused.id), '{}') into aside from refused;
     if cardinality(aside) > 0 then
-      perform public.step_aside(aside, as_of);
+      perform public.set_aside(aside, as_of);
     end if;
   end if;
 
@@ -326,15 +326,15 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'settle_deliveries(jsonb, timestamptz)',
     'record_notification_progress(uuid, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, interval, interval, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

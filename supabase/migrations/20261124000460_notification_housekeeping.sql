@@ -93,7 +93,7 @@ $$;
 
 -- Of notifications that wait apart those that still do, locked. What somebody ended meanwhile is
 -- forgotten, and what the one-argument call holds is left to it.
-create or replace function public.still_apart(notification_ids uuid[], as_of timestamptz)
+create or replace function public.lock_unrouted(notification_ids uuid[], as_of timestamptz)
 returns uuid[]
 language plpgsql
 set search_path = ''
@@ -145,7 +145,7 @@ declare
   unrouted uuid[];
   expired uuid[];
 begin
-  unrouted := public.still_apart(
+  unrouted := public.lock_unrouted(
     array(
       select waiting.notification_id
         from public.notification_unrouted waiting
@@ -189,7 +189,7 @@ begin
      cross join lateral (
              select public.clock_time(
                       now_by_clock,
-                      known.stood_still, known.stood_from, known.stood_to, known.standing_since
+                      known.paused_for, known.paused_from, known.paused_to, known.paused_since
                     ) as shows
            ) clock
      cross join lateral (
@@ -223,16 +223,16 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'take_over_claims(uuid, integer, timestamptz)',
-    'still_apart(uuid[], timestamptz)',
+    'lock_unrouted(uuid[], timestamptz)',
     'end_expired_deliveries(interval, integer, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -1,7 +1,7 @@
 -- Notifications, part 11: what changes while something waits.
 --
 --   follow_configs  what was switched off or goes elsewhere now
---   look_again      for destinations of what has none
+--   route_unrouted      for destinations of what has none
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -125,7 +125,7 @@ $$;
 -- Looks up destinations again for what had none, those that waited longest for it first. Where a
 -- config's notifications have somewhere to go again, its oldest ones follow at the next start.
 -- Returns route_chosen's counts and how many were `looked` at.
-create or replace function public.look_again(
+create or replace function public.route_unrouted(
   expire_after interval,
   row_limit integer,
   as_of timestamptz
@@ -138,12 +138,12 @@ declare
   chosen uuid[];
   looked jsonb;
 begin
-  chosen := public.still_apart(
+  chosen := public.lock_unrouted(
     array(
       select waiting.notification_id
         from public.notification_unrouted waiting
-       where waiting.look_at <= as_of
-       order by waiting.look_at, waiting.due_at, waiting.queued_at
+       where waiting.lookup_at <= as_of
+       order by waiting.lookup_at, waiting.due_at, waiting.queued_at
        limit row_limit
     ),
     as_of
@@ -151,7 +151,7 @@ begin
   looked := public.route_chosen(chosen, expire_after, as_of);
   if (looked ->> 'routed')::integer > 0 then
     update public.notification_unrouted waiting
-       set look_at = as_of
+       set lookup_at = as_of
      where waiting.notification_id = any (array(
              select next.notification_id
                from (
@@ -175,15 +175,15 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'follow_configs(interval, integer, timestamptz)',
-    'look_again(interval, integer, timestamptz)'
+    'route_unrouted(interval, integer, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -1,7 +1,7 @@
 -- Notifications, part 12: the beginning, the looks and the end of a run.
 --
 --   start_notification_run   one drainer at a time
---   look_for_notifications   whether anything is due, for a run that lingers
+--   poll_notifications   whether anything is due, for a run that lingers
 --   oldest_due_notification  how long the oldest one waits
 --   finish_notification_run  hands the lease back
 
@@ -70,7 +70,7 @@ begin
   followed := public.follow_configs(expire_after, room, as_of);
   room := room - (followed ->> 'skipped')::integer - (followed ->> 'routed')::integer;
   if not goes_on then
-    looked := public.look_again(expire_after, room, as_of);
+    looked := public.route_unrouted(expire_after, room, as_of);
     room := room - (looked ->> 'looked')::integer;
   end if;
   if room > 0 then
@@ -132,7 +132,7 @@ $$;
 
 -- One cheap look for a run that lingers, which renews its lease: {held, wanted, due}. `due` says
 -- that a claim would find something; `wanted`, that another run waits for the lease.
-create or replace function public.look_for_notifications(
+create or replace function public.poll_notifications(
   run_id uuid,
   lease interval default '30 seconds',
   as_of timestamptz default now()
@@ -265,17 +265,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'start_notification_run(uuid, interval, interval, boolean, integer, timestamptz)',
-    'look_for_notifications(uuid, interval, timestamptz)',
+    'poll_notifications(uuid, interval, timestamptz)',
     'oldest_due_notification(timestamptz)',
     'finish_notification_run(uuid, jsonb, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -104,7 +104,7 @@ as $$
       from public.slack_destinations known
      where known.parked_at is not null
     union all
-    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.look_at,
+    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.lookup_at,
            (
              select count(*)
                from (
@@ -116,7 +116,7 @@ as $$
            )
       from lacking
      cross join lateral (
-             select waiting.reason, waiting.due_at, waiting.look_at
+             select waiting.reason, waiting.due_at, waiting.lookup_at
                from public.notification_unrouted waiting
               where waiting.config_id = lacking.config_id
               order by waiting.due_at, waiting.queued_at
@@ -196,17 +196,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'skip_notifications(uuid[], timestamptz)',
     'list_parked()',
     'release_parked(text, timestamptz)',
     'enqueue_notification(uuid, uuid, text, jsonb, text)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

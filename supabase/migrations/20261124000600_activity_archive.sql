@@ -189,9 +189,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'unarchived_columns()',
     'demanded_columns()',
     'archived_columns()',
@@ -199,8 +199,8 @@ begin
     'archive_old_activities(integer)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -311,19 +311,19 @@ comment on table public.metric_ledger is
 
 do $$
 declare
-  brought text;
+  table_name text;
 begin
-  foreach brought in array array[
+  foreach table_name in array array[
     'ad_metrics', 'metric_names', 'metric_unnamed_ads', 'metric_days', 'metric_spend_changes',
     'metric_named_ads', 'metric_ad_links', 'metric_unsettled_requests', 'metric_staged_rows',
     'metric_ledger'
   ]
   loop
     if not (select relrowsecurity from pg_catalog.pg_class
-             where oid = format('public.%I', brought)::regclass) then
-      execute format('alter table public.%I enable row level security', brought);
+             where oid = format('public.%I', table_name)::regclass) then
+      execute format('alter table public.%I enable row level security', table_name);
     end if;
-    execute format('revoke all on public.%I from public, anon, authenticated', brought);
+    execute format('revoke all on public.%I from public, anon, authenticated', table_name);
   end loop;
 end
 $$;

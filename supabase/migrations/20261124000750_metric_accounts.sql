@@ -227,20 +227,20 @@ $$;
 
 do $$
 declare
-  brought text;
+  table_name text;
 begin
-  foreach brought in array array[
+  foreach table_name in array array[
     'metric_accounts', 'metric_connection_states', 'metric_platform_pauses', 'metric_backfills'
   ]
   loop
     if not (select relrowsecurity from pg_catalog.pg_class
-             where oid = format('public.%I', brought)::regclass) then
-      execute format('alter table public.%I enable row level security', brought);
+             where oid = format('public.%I', table_name)::regclass) then
+      execute format('alter table public.%I enable row level security', table_name);
     end if;
-    execute format('revoke all on public.%I from public, anon, authenticated', brought);
-    execute format('grant select, insert, update on public.%I to service_role', brought);
+    execute format('revoke all on public.%I from public, anon, authenticated', table_name);
+    execute format('grant select, insert, update on public.%I to service_role', table_name);
   end loop;
-  foreach brought in array array[
+  foreach table_name in array array[
     'metric_platform(text)',
     'metric_account_id(text)',
     'credentials_digest(jsonb)',
@@ -249,8 +249,8 @@ begin
     'metric_connections(text, text, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', table_name);
+    execute format('grant execute on function public.%s to service_role', table_name);
   end loop;
 end
 $$;

@@ -178,17 +178,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'close_orphaned_sync_logs(uuid, interval, timestamptz)',
     'due_accounts(timestamptz)',
     'plan_metric_syncs(integer, interval, interval, timestamptz)',
     'drop_metric_plans(uuid[], timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

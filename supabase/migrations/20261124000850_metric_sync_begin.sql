@@ -259,17 +259,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'account_ways(public.metric_accounts, timestamptz)',
     'begin_metric_sync(uuid, uuid, interval, timestamptz)',
     'open_metric_sync(public.metric_accounts, jsonb, uuid, interval, timestamptz, date, date, timestamptz)',
     'begin_metric_backfill(uuid, uuid, date, date, interval, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -270,9 +270,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'metric_platform_name(text)',
     'tell_of_sync(uuid, text, text, text, timestamptz, bigint, timestamptz)',
     'tell_of_account(public.metric_accounts, uuid, jsonb, timestamptz)',
@@ -280,8 +280,8 @@ begin
     'connection_worked(uuid, text, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

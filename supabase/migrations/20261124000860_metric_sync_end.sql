@@ -177,17 +177,17 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'hold_account(uuid, interval, timestamptz)',
     'read_by_connection(uuid, uuid, interval, timestamptz)',
     'end_metric_sync(uuid, jsonb, timestamptz)',
     'pause_app(text, jsonb, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

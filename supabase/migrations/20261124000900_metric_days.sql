@@ -158,16 +158,16 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'compare_metric_days(uuid, uuid, jsonb, text[], interval, timestamptz)',
     'mark_metric_days(uuid, uuid, jsonb, interval, timestamptz)',
     'leave_out_metric_days(uuid, jsonb, interval, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

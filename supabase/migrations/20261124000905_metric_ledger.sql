@@ -253,16 +253,16 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'stage_metric_rows(uuid, integer, jsonb, interval, timestamptz)',
     'store_metric_days(uuid, jsonb, date[], text[], jsonb, jsonb, interval, timestamptz)',
     'changed_spend(text, text, jsonb)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -281,9 +281,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'metric_kinds()',
     'chosen_kinds(text[])',
     'metric_expressions(text[])',
@@ -293,8 +293,8 @@ begin
     'differing_requests(text, uuid[], date[], text[])'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

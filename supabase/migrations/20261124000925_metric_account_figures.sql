@@ -109,16 +109,16 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'account_requests(public.metric_accounts, uuid, integer)',
     'derive_account_days(uuid, date[], uuid, integer, text[], interval, timestamptz)',
     'check_account_days(uuid, date[], uuid, integer, text[], interval, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -187,16 +187,16 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'load_named_ads(text, text, jsonb, integer, timestamptz)',
     'store_unnamed_ads(uuid, text, jsonb, interval, timestamptz)',
     'forget_unnamed_ads(uuid, jsonb, interval, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

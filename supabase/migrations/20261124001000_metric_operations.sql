@@ -216,9 +216,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'connect_account(text, text, jsonb, text, integer)',
     'disconnect_account(uuid)',
     'last_sync_log(uuid, uuid)',
@@ -226,8 +226,8 @@ begin
     'release_connections(uuid, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -395,9 +395,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'retention_steps()',
     'cascade_tables(regclass)',
     'changed_rows(oid[])',
@@ -411,8 +411,8 @@ begin
     'purge_sync_log_batch(timestamptz, timestamptz, integer, integer)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

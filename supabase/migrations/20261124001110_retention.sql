@@ -254,9 +254,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'list_retention_policies(timestamptz)',
     'count_retention(text, timestamptz, timestamptz, integer)',
     'count_due(text, timestamptz, timestamptz, integer)',
@@ -265,8 +265,8 @@ begin
     'record_retention_progress(jsonb, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

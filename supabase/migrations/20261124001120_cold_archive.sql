@@ -289,9 +289,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'read_archived_activity(timestamptz, integer, integer)',
     'purge_archived_lines(jsonb)',
     'restore_archived_activity(jsonb, timestamptz)',
@@ -299,8 +299,8 @@ begin
     'restore_alike(text[], jsonb, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

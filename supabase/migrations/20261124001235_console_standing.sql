@@ -72,7 +72,7 @@ as $$
       from parked
     union all
     select 'config', null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at,
-           oldest.look_at,
+           oldest.lookup_at,
            (
              select count(*)
                from (
@@ -84,7 +84,7 @@ as $$
            )
       from lacking
      cross join lateral (
-             select waiting.reason, waiting.due_at, waiting.look_at
+             select waiting.reason, waiting.due_at, waiting.lookup_at
                from public.notification_unrouted waiting
               where waiting.config_id = lacking.config_id
               order by waiting.due_at, waiting.queued_at
@@ -155,15 +155,15 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'console_parked(integer)',
     'console_standing(interval, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -271,9 +271,9 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'console_month(text, text, date, date)',
     'console_account_state(public.metric_accounts, timestamptz)',
     'console_accounts(integer, date, date, jsonb, timestamptz)',
@@ -281,8 +281,8 @@ begin
     'console_account(text, text, date, date, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

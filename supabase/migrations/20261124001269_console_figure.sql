@@ -218,16 +218,16 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'console_level(text, uuid, text, text, text, text)',
     'console_name(text, text, text, text)',
     'console_figure(uuid, text, date, integer, integer)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

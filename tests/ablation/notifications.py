@@ -169,9 +169,9 @@ ABLATIONS = (
         (
             Cut(
                 f"{MIGRATIONS}/20261124000420_notification_routing.sql",
-                "look_at = as_of + least(power(2, least(waiting.looks, 4)), 10) "
+                "lookup_at = as_of + least(power(2, least(waiting.lookups, 4)), 10) "
                 "* interval '1 minute'",
-                "look_at = as_of",
+                "lookup_at = as_of",
             ),
         ),
     ),

@@ -25,7 +25,8 @@ ACCESS_TEST = (
     "tests/database/test_migrations.py::test_nobody_but_the_server_key_may_call_a_function"
 )
 REVOKE = (
-    "execute format('revoke all on function public.%s from public, anon, authenticated', brought);"
+    "execute format('revoke all on function public.%s from public, anon, authenticated', "
+    "signature);"
 )
 
 REDIRECTS = (
@@ -223,7 +224,7 @@ ACCESS = (
             Cut(
                 DELIVERIES,
                 "execute format('revoke all on public.%I from public, anon, authenticated', "
-                "brought);",
+                "table_name);",
             ),
         ),
     ),
@@ -235,7 +236,7 @@ ACCESS = (
             Cut(
                 LEDGER,
                 "execute format('revoke all on public.%I from public, anon, authenticated', "
-                "brought);",
+                "table_name);",
             ),
         ),
     ),
@@ -247,7 +248,7 @@ ACCESS = (
         (
             Cut(
                 LEDGER,
-                "execute format('alter table public.%I enable row level security', brought);",
+                "execute format('alter table public.%I enable row level security', table_name);",
             ),
         ),
     ),

@@ -37,7 +37,7 @@ STEPS: Final = {
     "claim": "select public.claim_notifications(%(run)s, %(batch)s)",
     "announcement": "select public.record_notification_progress(%(run)s, starting => %(rows)s)",
     "record": "select public.record_notification_progress(%(run)s, outcomes => %(rows)s)",
-    "look": "select public.look_for_notifications(%(run)s)",
+    "look": "select public.poll_notifications(%(run)s)",
     "finish": "select public.finish_notification_run(%(run)s)",
 }
 
@@ -201,15 +201,15 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
         _run(connection, keep=True)
     connection.execute("analyze")
     connection.execute(
-        "insert into slack_destinations (destination, stood_still, stood_from, stood_to) "
+        "insert into slack_destinations (destination, paused_for, paused_from, paused_to) "
         "select 'C' || lpad(number::text, 8, '0'), '30 days', now() - interval '3 days', "
         "now() - interval '2 days' from generate_series(0, %s) number "
-        "on conflict (destination) do update set stood_still = excluded.stood_still, "
-        "stood_from = excluded.stood_from, stood_to = excluded.stood_to",
+        "on conflict (destination) do update set paused_for = excluded.paused_for, "
+        "paused_from = excluded.paused_from, paused_to = excluded.paused_to",
         (DESTINATIONS - 1,),
     )
     connection.execute(
-        "insert into slack_workspace (stood_still, stood_from, stood_to) values "
+        "insert into slack_workspace (paused_for, paused_from, paused_to) values "
         "('10 days', now() - interval '5 days', now() - interval '4 days')"
     )
 

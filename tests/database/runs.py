@@ -92,7 +92,7 @@ class Run:
         return self.record(as_of, starting=starting(*deliveries))
 
     def look(self, as_of: datetime = NOW) -> dict[str, Any]:
-        return dict(self._call("look_for_notifications", as_of=as_of))
+        return dict(self._call("poll_notifications", as_of=as_of))
 
     def finish(self, as_of: datetime = NOW, **options: Any) -> dict[str, Any]:
         return dict(self._call("finish_notification_run", as_of=as_of, **options))

@@ -133,5 +133,5 @@ def test_a_long_past_costs_one_row(agency: Agency, run: Run) -> None:
         counted = agency.connection.execute(f"select count(*) as n from {table}").fetchone()  # noqa: S608
         assert counted == {"n": 1}
     assert (agency.stopped(), agency.parked()) == (None, {})
-    known = agency.connection.execute("select stood_still from slack_workspace").fetchone()
-    assert known == {"stood_still": timedelta(minutes=49, seconds=30)}
+    known = agency.connection.execute("select paused_for from slack_workspace").fetchone()
+    assert known == {"paused_for": timedelta(minutes=49, seconds=30)}

@@ -89,14 +89,14 @@ class TestApart:
         run.claim()
         now, waits = NOW, []
         for _ in range(7):
-            look_at = agency.unrouted()[0]["look_at"]
-            waits.append((look_at - now) / timedelta(minutes=1))
+            lookup_at = agency.unrouted()[0]["lookup_at"]
+            waits.append((lookup_at - now) / timedelta(minutes=1))
             just_before = Run(agency)
-            assert just_before.start(look_at - timedelta(seconds=1))["acquired"]
-            just_before.finish(look_at)
-            assert agency.unrouted()[0]["look_at"] == look_at
-            Run(agency).start(look_at)
-            now = look_at
+            assert just_before.start(lookup_at - timedelta(seconds=1))["acquired"]
+            just_before.finish(lookup_at)
+            assert agency.unrouted()[0]["lookup_at"] == lookup_at
+            Run(agency).start(lookup_at)
+            now = lookup_at
             agency.connection.execute("update worker_leases set expires_at = %s", (now,))
         assert waits == [1, 2, 4, 8, 10, 10, 10]
 
@@ -163,7 +163,7 @@ def run_after_look(agency: Agency, as_of: datetime, **options: Any) -> list[str]
     """The ids that were looked at twice after one more run's start."""
     run_over(agency)
     Run(agency).start(as_of, **options)
-    return [str(row["notification_id"]) for row in agency.unrouted() if row["looks"] > 1]
+    return [str(row["notification_id"]) for row in agency.unrouted() if row["lookups"] > 1]
 
 
 class TestChanges:

@@ -107,7 +107,7 @@ def operating(
         "update notification_queue set attempts = 5 "
         "where id = (select min(id::text)::uuid from notification_queue);"
         "insert into slack_destinations "
-        "(destination, parked_at, park_code, park_reason, probe_at, standing_since) "
+        "(destination, parked_at, park_code, park_reason, probe_at, paused_since) "
         "values ('C0123456789', now(), 'is_archived', 'archived', now(), now());"
         "insert into metric_accounts (platform, account_id, not_before) "
         "select platform, account_id, now() + interval '1 hour' from metric_connections() "

@@ -175,7 +175,7 @@ def test_what_stands_still_is_listed(run: Run, stack: LocalStack) -> None:
     )
     stack.connection.execute(
         "insert into slack_destinations "
-        "(destination, parked_at, park_code, park_reason, probe_at, standing_since) "
+        "(destination, parked_at, park_code, park_reason, probe_at, paused_since) "
         "values ('C0CREATIVE0', now() - interval '2 hours', 'is_archived', 'it is archived', "
         "'2030-01-02 03:04:05+00', now())"
     )
@@ -184,7 +184,7 @@ def test_what_stands_still_is_listed(run: Run, stack: LocalStack) -> None:
     config = one(
         stack,
         "insert into notification_unrouted (notification_id, config_id, due_at, queued_at, "
-        "ages_from, reason, look_at) select id, config_id, now() - interval '1 hour', now(), now(),"
+        "ages_from, reason, lookup_at) select id, config_id, now() - interval '1 hour', now(), now(),"
         " 'no channel takes creative requests', now() + interval '1 minute' "
         "from notification_queue order by id limit 1 returning config_id",
     )
@@ -215,7 +215,7 @@ def test_a_parked_destination_is_released(
         delivery(stack, destination, "pending")
         stack.connection.execute(
             "insert into slack_destinations "
-            "(destination, parked_at, park_code, probe_at, standing_since) "
+            "(destination, parked_at, park_code, probe_at, paused_since) "
             "values (%s, now(), 'is_archived', now(), now())",
             (destination,),
         )

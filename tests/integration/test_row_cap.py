@@ -46,7 +46,7 @@ with config as (
   select (select id from config limit 1), gen_random_uuid(), 'request', '{}', 5, 5
     from generate_series(1, 150)
 )
-insert into slack_destinations (destination, parked_at, park_code, park_reason, standing_since)
+insert into slack_destinations (destination, parked_at, park_code, park_reason, paused_since)
 select channel_id, now(), 'is_archived', 'it is archived', now() from config
 """
 COMMANDS = (

@@ -44,7 +44,7 @@ def first_of(*methods: str) -> tuple[str, ...]:
 LOOKING = first_of("auth.test", "conversations.history")
 DIRECT = first_of("conversations.open", "auth.test", "conversations.history")
 REFUSED = first_of("conversations.info")
-LINGERING = first_of("look_for_notifications")
+LINGERING = first_of("poll_notifications")
 IN_THREADS = first_of("auth.test", "conversations.replies")
 KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *LINGERING, *IN_THREADS))
 

@@ -28,7 +28,7 @@ class Arriving(TimedDatabase):
 
     def call(self, function: str, **arguments: Any) -> Any:
         self.calls += 1
-        if function == "look_for_notifications":
+        if function == "poll_notifications":
             self.looks += 1
             if self.looks in self._at:
                 self._world.notify("C0ONE0000", f"at look {self.looks}")
@@ -73,7 +73,7 @@ class Wanted(Arriving):
     """At its fourth look another run asks for the lease."""
 
     def call(self, function: str, **arguments: Any) -> Any:
-        answer_first = function == "look_for_notifications" and self.looks == 3
+        answer_first = function == "poll_notifications" and self.looks == 3
         if answer_first:
             self._world.connection.execute(
                 "select start_notification_run(gen_random_uuid(), as_of => %s)", (self._world.now,)

@@ -75,7 +75,7 @@ def grow(db: psycopg.Connection[Any], size: int) -> None:
         ),
         lost as (
           insert into notification_unrouted
-            (notification_id, config_id, due_at, queued_at, ages_from, look_at)
+            (notification_id, config_id, due_at, queued_at, ages_from, lookup_at)
           select id, config_id, %(now)s, %(now)s, %(now)s, %(now)s
             from queued where not is_processed
         )

@@ -243,7 +243,7 @@ class TestLingering:
         one.rest()
         one.clock.time += LOOK_EVERY
         one.step()
-        assert one.database.calls[-1][0] == "look_for_notifications"
+        assert one.database.calls[-1][0] == "poll_notifications"
 
     def test_what_it_sees_is_claimed_at_once(self) -> None:
         one = Bench(claimed(), looked(due=True), claimed("a"), linger=60.0)
@@ -294,7 +294,7 @@ class TestLingering:
         one.claimer.look_soon()
         assert one.claimer.due_at(one.clock.time) == one.clock.time
         one.step()
-        assert one.database.calls[-1][0] == "look_for_notifications"
+        assert one.database.calls[-1][0] == "poll_notifications"
         for _ in range(3):
             one.claimer.look_soon()
         one.rest()

@@ -74,7 +74,7 @@ def test_while_all_delivery_stands_still_nothing_else_is_said() -> None:
 
 
 def test_what_has_nowhere_to_go_says_what_it_lacks_and_when_it_expires() -> None:
-    unrouted = {"reason": "no channel", "look_at": LATER, "ages_from": EARLIER}
+    unrouted = {"reason": "no channel", "lookup_at": LATER, "ages_from": EARLIER}
     lacks, expires = next_steps(notification(unrouted=unrouted), NOW, DAY)
     assert (lacks.at, lacks.why) == (LATER, "no channel")
     assert expires.at == (datetime.fromisoformat(EARLIER) + DAY).isoformat()

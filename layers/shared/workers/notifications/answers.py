@@ -121,7 +121,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Looked:
-    """Of `look_for_notifications`."""
+    """Of `poll_notifications`."""
 
     held: bool
     wanted: bool
@@ -177,7 +177,7 @@ def read_recorded(answer: Mapping[str, Any]) -> Recorded:
 
 
 def read_looked(answer: Mapping[str, Any]) -> Looked:
-    """As `look_for_notifications` returns it."""
+    """As `poll_notifications` returns it."""
     return Looked(held=answer["held"], wanted=answer["wanted"], due=answer["due"])
 
 

@@ -206,7 +206,7 @@ class Claimer:
 
     def _look(self) -> Looked:
         answer: Any = self._database.call(
-            "look_for_notifications", run_id=self._run_id, lease=DRAINER_LEASE
+            "poll_notifications", run_id=self._run_id, lease=DRAINER_LEASE
         )
         return read_looked(answer)
 
