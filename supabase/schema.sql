@@ -98,6 +98,35 @@ create table public.clients (
 alter table public.clients enable row level security;
 grant delete, insert, select, update on public.clients to service_role;
 
+create table public.console_actions (
+  id uuid not null,
+  action text not null,
+  subject text default ''::text not null,
+  arguments jsonb not null,
+  who text not null,
+  session text not null,
+  began_at timestamp with time zone not null,
+  renewed_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  outcome text,
+  confirmed jsonb not null,
+  touched jsonb default '{}'::jsonb not null,
+  error text,
+  constraint console_actions_pkey PRIMARY KEY (id)
+);
+CREATE INDEX console_actions_began_at_idx ON public.console_actions USING btree (began_at DESC, id DESC);
+CREATE UNIQUE INDEX console_actions_under_way_idx ON public.console_actions USING btree (action, subject) WHERE (ended_at IS NULL);
+comment on table public.console_actions is 'What people did from the console.';
+comment on column public.console_actions.id is 'Made with the page that asks for confirmation, so that one confirmation acts once.';
+comment on column public.console_actions.subject is 'What it is done to: the same is not done to it by two at a time.';
+comment on column public.console_actions.session is 'The beginning of the hash of the session, by which those of one browser belong together.';
+comment on column public.console_actions.renewed_at is 'While it goes on, when it last said so: it is broken off two minutes later.';
+comment on column public.console_actions.outcome is 'done, failed or broken off; null: it goes on.';
+comment on column public.console_actions.confirmed is 'What it was to touch, in numbers.';
+comment on column public.console_actions.touched is 'What it touched, in numbers.';
+alter table public.console_actions enable row level security;
+grant delete, insert, select, update on public.console_actions to service_role;
+
 create table public.metric_accounts (
   platform text not null,
   account_id text not null,
@@ -939,6 +968,33 @@ end
 $function$;
 revoke all on function public.batch_result(regclass,bigint,jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.batch_result(regclass,bigint,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.begin_console_action(id uuid, action text, subject text, arguments jsonb, confirmed jsonb, who text, session text, as_of timestamp with time zone DEFAULT now())
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('begin_console_action', 0));
+  if exists (select from public.console_actions known where known.id = begin_console_action.id) then
+    return 'repeated';
+  end if;
+  update public.console_actions known
+     set ended_at = as_of, outcome = 'broken off'
+   where known.ended_at is null and known.renewed_at < as_of - interval '2 minutes';
+  insert into public.console_actions
+    (id, action, subject, arguments, who, session, began_at, renewed_at, confirmed)
+  values (
+    begin_console_action.id, begin_console_action.action, begin_console_action.subject,
+    begin_console_action.arguments, begin_console_action.who, begin_console_action.session,
+    as_of, as_of, begin_console_action.confirmed
+  )
+  on conflict do nothing;
+  return case when found then 'begun' else 'busy' end;
+end
+$function$;
+revoke all on function public.begin_console_action(uuid,text,text,jsonb,jsonb,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.begin_console_action(uuid,text,text,jsonb,jsonb,text,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.begin_metric_backfill(connection_id uuid, token uuid, since date, until date, lease interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1936,6 +1992,136 @@ AS $function$
 $function$;
 revoke all on function public.console_accounts(integer,date,date,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.console_accounts(integer,date,date,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_act(id uuid, action text, subject text, arguments jsonb, fingerprint text, who text, session text, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  scope jsonb;
+  chosen uuid[];
+  count integer;
+begin
+  -- one after the other: who comes second sees what the first has done
+  perform pg_advisory_xact_lock(hashtextextended('console_act', 0));
+  if exists (select from public.console_actions known where known.id = console_act.id) then
+    return '{"outcome": "repeated"}';
+  end if;
+  scope := public.console_scope(action, arguments, as_of);
+  if scope ->> 'fingerprint' is distinct from fingerprint then
+    return '{"outcome": "stale"}';
+  end if;
+  if action = 'release_destination' then
+    count := public.release_parked(arguments ->> 'destination', as_of);
+  elsif action = 'release_account' then
+    count := public.release_connections((arguments ->> 'connection_id')::uuid, as_of);
+  else
+    chosen := public.console_chosen(action, arguments);
+    count := case action
+      when 'redrive' then public.redrive_chosen(chosen, as_of)
+      else public.skip_notifications(chosen, as_of)
+    end;
+  end if;
+  insert into public.console_actions
+    (id, action, subject, arguments, who, session, began_at, renewed_at, ended_at, outcome,
+     confirmed, touched)
+  values (
+    console_act.id, action, subject, arguments, who, session, as_of, as_of, as_of, 'done',
+    scope -> 'numbers',
+    jsonb_build_object(
+      case action
+        when 'release_destination' then 'destinations'
+        when 'release_account' then 'released'
+        else 'notifications'
+      end, count
+    )
+  );
+  return '{"outcome": "done"}';
+end
+$function$;
+revoke all on function public.console_act(uuid,text,text,jsonb,text,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_act(uuid,text,text,jsonb,text,text,text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_action(id uuid, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select to_jsonb(known) || jsonb_build_object(
+           'is_lost', known.ended_at is null and known.renewed_at < as_of - interval '2 minutes')
+    from public.console_actions known
+   where known.id = console_action.id;
+$function$;
+revoke all on function public.console_action(uuid,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_action(uuid,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_chosen(action text, arguments jsonb)
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  filter jsonb := arguments -> 'filter';
+  named uuid[];
+begin
+  if filter is null then
+    named := array(
+      select one.id::uuid from jsonb_array_elements_text(arguments -> 'ids') one (id) limit 1000
+    );
+  else
+    named := array(
+      select (row ->> 'id')::uuid
+        from jsonb_array_elements(
+               public.console_notifications(
+                 state => filter ->> 'state',
+                 config_id => (filter ->> 'config_id')::uuid,
+                 event_type => filter ->> 'event_type',
+                 destination => filter ->> 'destination',
+                 since => (filter ->> 'since')::timestamptz,
+                 until => (filter ->> 'until')::timestamptz,
+                 search => filter ->> 'search',
+                 row_limit => 1000
+               ) -> 'rows'
+             ) row
+    );
+  end if;
+  if action = 'redrive' then
+    return array(
+      select queued.id
+        from public.notification_queue queued
+       where queued.id = any (named)
+         and ((coalesce(queued.is_processed, false) = false
+               and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+              or queued.outcome = 'expired')
+         and queued.config_id is not null
+       order by queued.id
+    );
+  end if;
+  return array(
+    select queued.id
+      from public.notification_queue queued
+     where queued.id = any (named)
+       and coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       and not exists (
+             select from public.notification_deliveries delivery
+              where delivery.notification_id = queued.id and delivery.state = 'sending'
+           )
+     order by queued.id
+  );
+end
+$function$;
+revoke all on function public.console_chosen(text,jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.console_chosen(text,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_due_days(entity_type text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, day_limit integer, most integer)
  RETURNS jsonb
@@ -3225,6 +3411,92 @@ $function$;
 revoke all on function public.console_runs(text,integer) from public, anon, authenticated, service_role;
 grant execute on function public.console_runs(text,integer) to service_role;
 
+CREATE OR REPLACE FUNCTION public.console_scope(action text, arguments jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET jit TO 'off'
+AS $function$
+declare
+  chosen uuid[];
+begin
+  if action = 'release_destination' then
+    return (
+      select jsonb_build_object(
+               'fingerprint', md5(coalesce(string_agg(known.parked_at::text, ' '), '')),
+               'numbers', jsonb_build_object(
+                 'destinations', count(*),
+                 'notifications_waiting', coalesce(sum((
+                   select count(*)
+                     from (
+                       select
+                         from public.notification_deliveries delivery
+                        where delivery.destination = known.destination
+                          and delivery.state in ('pending', 'unknown')
+                        limit 10000
+                     ) counted
+                 )), 0)
+               )
+             )
+        from public.slack_destinations known
+       where known.destination = arguments ->> 'destination' and known.parked_at is not null
+    );
+  elsif action = 'release_account' then
+    return (
+      select jsonb_build_object(
+               'fingerprint', md5(concat_ws(
+                 ' ', max(state.parked_at), max(account.not_before), sum(left_out.days))),
+               'numbers', jsonb_build_object(
+                 'parked_connections', count(state.parked_at),
+                 'waiting_accounts', count(*) filter (where account.not_before > as_of),
+                 'days_to_be_read_again', coalesce(sum(left_out.days), 0)
+               )
+             )
+        from public.metric_connections(null, null, as_of) way
+        left join public.metric_connection_states state on state.connection_id = way.id
+        left join public.metric_accounts account
+          on account.platform = way.platform and account.account_id = way.account_id
+       cross join lateral (
+               select count(*) as days
+                 from public.metric_days day
+                where day.platform = way.platform
+                  and day.account_id = way.account_id
+                  and day.try_after > as_of
+             ) left_out
+       where way.id = (arguments ->> 'connection_id')::uuid
+    );
+  elsif action in ('redrive', 'skip') then
+    chosen := public.console_chosen(action, arguments);
+    return (
+      select jsonb_build_object(
+               -- what was redriven and ended once more is another thing
+               'fingerprint', md5(concat_ws(' ', chosen::text, max(delivery.settled_at))),
+               'numbers', jsonb_build_object(
+                 'notifications', cardinality(chosen),
+                 'deliveries', count(delivery.id),
+                 'perhaps_posted', count(*) filter (where delivery.in_doubt)
+               )
+             )
+        from public.notification_deliveries delivery
+       where delivery.notification_id = any (chosen)
+         and delivery.state = any (
+               case action when 'redrive' then array['dead', 'expired']
+                           else array['pending', 'unknown'] end
+             )
+    );
+  end if;
+  raise exception 'there is no action %', action using errcode = '22023';
+end
+$function$;
+revoke all on function public.console_scope(text,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_scope(text,jsonb,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.console_sent(since timestamp with time zone, row_limit integer)
  RETURNS jsonb
  LANGUAGE sql
@@ -4095,6 +4367,19 @@ AS $function$
 $function$;
 revoke all on function public.due_probes(integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.due_probes(integer,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.end_console_action(id uuid, outcome text, touched jsonb, error text DEFAULT NULL::text, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update public.console_actions known
+     set ended_at = as_of, outcome = end_console_action.outcome,
+         touched = end_console_action.touched, error = end_console_action.error
+   where known.id = end_console_action.id and known.outcome is distinct from 'done';
+$function$;
+revoke all on function public.end_console_action(uuid,text,jsonb,text,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.end_console_action(uuid,text,jsonb,text,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.end_deliveries(delivery_ids uuid[], final_state text, reason text, as_of timestamp with time zone)
  RETURNS void
@@ -4969,6 +5254,44 @@ AS $function$
 $function$;
 revoke all on function public.list_connections(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.list_connections(timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.list_console_actions(before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid, row_limit integer DEFAULT 50)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_sort TO 'off'
+AS $function$
+  with found as (
+    select known.*, row_number() over (order by known.began_at desc, known.id desc) as place
+      from (
+        select one.*
+          from public.console_actions one
+         where (one.began_at, one.id) < (
+                 coalesce(before, 'infinity'::timestamptz),
+                 coalesce(before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+               )
+         order by one.began_at desc, one.id desc
+         limit row_limit + 1
+      ) known
+  )
+  select jsonb_build_object(
+           'rows', coalesce(
+             jsonb_agg(to_jsonb(found) - 'place' order by found.place)
+               filter (where found.place <= row_limit), '[]'
+           ),
+           'next', (
+             select jsonb_build_object('before', last.began_at, 'before_id', last.id)
+               from found last
+              where last.place = row_limit and (select max(place) from found) > row_limit
+           )
+         )
+    from found;
+$function$;
+revoke all on function public.list_console_actions(timestamp with time zone,uuid,integer) from public, anon, authenticated, service_role;
+grant execute on function public.list_console_actions(timestamp with time zone,uuid,integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_dead_notifications(config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 100)
  RETURNS jsonb
@@ -6404,6 +6727,16 @@ AS $function$
   leftovers as (
     delete from public.archived_activity_leftovers leftover
      where leftover.restored_at < as_of - keep
+  ),
+  acted as (
+    delete from public.console_actions action
+     where action.id = any (array(
+             select old.id
+               from public.console_actions old
+              where old.began_at < as_of - interval '1 year'
+              order by old.began_at
+              limit batch_size
+           ))
   )
   select count(*)::integer from gone;
 $function$;
@@ -6705,7 +7038,7 @@ $function$;
 revoke all on function public.record_worker_run(text,text,boolean,double precision,jsonb,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.record_worker_run(text,text,boolean,double precision,jsonb,text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.redrive_notifications(notification_id uuid DEFAULT NULL::uuid, config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 1000, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.redrive_chosen(notification_ids uuid[], as_of timestamp with time zone DEFAULT now())
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -6724,15 +7057,7 @@ begin
   chosen := array(
     select queued.id
       from public.notification_queue queued
-     where queued.id = any (
-             case
-               when redrive_notifications.notification_id is not null
-                 then array[redrive_notifications.notification_id]
-               else public.ended_notifications(
-                 redrive_notifications.config_id, redrive_notifications.error_code, row_limit
-               )
-             end
-           )
+     where queued.id = any (notification_ids)
        and ((coalesce(queued.is_processed, false) = false
              and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
             or queued.outcome = 'expired')
@@ -6763,6 +7088,25 @@ begin
    where queued.id = any (chosen);
   return cardinality(chosen);
 end
+$function$;
+revoke all on function public.redrive_chosen(uuid[],timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.redrive_chosen(uuid[],timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.redrive_notifications(notification_id uuid DEFAULT NULL::uuid, config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 1000, as_of timestamp with time zone DEFAULT now())
+ RETURNS integer
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select public.redrive_chosen(
+    case
+      when redrive_notifications.notification_id is not null
+        then array[redrive_notifications.notification_id]
+      else public.ended_notifications(
+        redrive_notifications.config_id, redrive_notifications.error_code, row_limit
+      )
+    end,
+    as_of
+  );
 $function$;
 revoke all on function public.redrive_notifications(uuid,uuid,text,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.redrive_notifications(uuid,uuid,text,integer,timestamp with time zone) to service_role;
@@ -6955,6 +7299,18 @@ AS $function$
 $function$;
 revoke all on function public.release_parked(text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.release_parked(text,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.renew_console_action(id uuid, touched jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  update public.console_actions known
+     set renewed_at = as_of, touched = renew_console_action.touched
+   where known.id = renew_console_action.id and known.ended_at is null;
+$function$;
+revoke all on function public.renew_console_action(uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.renew_console_action(uuid,jsonb,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.renew_worker_lease(name text, holder uuid, ttl interval, handover jsonb DEFAULT NULL::jsonb, patience interval DEFAULT '00:00:05'::interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb

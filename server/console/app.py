@@ -13,9 +13,17 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from server.console import rendering
-from server.console.examination import Examination
 from server.console.guard import Guard
-from server.console.pages import doctor, metrics, notifications, overview, retention, runs
+from server.console.pages import (
+    actions,
+    doctor,
+    metrics,
+    notifications,
+    overview,
+    retention,
+    runs,
+    templates,
+)
 from server.console.project import Project
 from server.console.sessions import Sessions
 from workers.doctor.sections import of_error
@@ -25,7 +33,9 @@ from workers.redaction import redact
 from workers.telemetry import logger
 
 # A module per subject: PATH and NAME by which it is offered, and its ROUTES.
-SUBJECTS = (overview, notifications, metrics, retention, doctor)
+SUBJECTS = (overview, notifications, metrics, retention, doctor, actions)
+# What other pages lead to.
+BESIDE = (runs, templates)
 
 
 def console_app(
@@ -35,10 +45,12 @@ def console_app(
     names: Collection[str],
     cookie: str,
     announce: Callable[[], None],
+    may_act: bool = True,
 ) -> ASGIApp:
-    """All pages behind their `Guard`, which says what the arguments are."""
+    """All pages behind their `Guard`, which says what the arguments are; it only shows them unless
+    it `may_act`."""
     rendering.NAVIGATION[:] = [(subject.PATH, subject.NAME) for subject in SUBJECTS]
-    routes: list[BaseRoute] = [route for one in (*SUBJECTS, runs) for route in one.ROUTES]
+    routes: list[BaseRoute] = [route for one in (*SUBJECTS, *BESIDE) for route in one.ROUTES]
     app = Starlette(
         routes=[*routes, Mount("/static", StaticFiles(directory=rendering.STATIC))],
         exception_handlers={
@@ -47,8 +59,7 @@ def console_app(
             Exception: _of_ours,
         },
     )
-    app.state.project = project
-    app.state.examination = Examination(project.examine)
+    app.state.project, app.state.sessions, app.state.may_act = project, sessions, may_act
     return Guard(app, sessions, names=names, cookie=cookie, announce=announce)
 
 

@@ -42,7 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             use_dotenv(dotenv)
         settings()
         port = server_settings().console_port if options.port is None else options.port
-        server = ConsoleServer(Project(dotenv=dotenv), options.host, port, _say, options.name)
+        server = ConsoleServer(
+            Project(dotenv=dotenv),
+            options.host,
+            port,
+            _say,
+            options.name,
+            read_only=options.read_only,
+        )
     except ConfigurationError as error:
         sys.stderr.write(f"{redact(str(error))}\n")
         return MISCONFIGURED
@@ -98,5 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="HOST",
         help="a further host name under which browsers ask for it, as behind a proxy",
+    )
+    parser.add_argument(
+        "--read-only",
+        action=argparse.BooleanOptionalAction,
+        help="show, and do nothing; usual where --host or --name lets others than this machine in",
     )
     return parser

@@ -29,18 +29,30 @@ class Findings:
 class Examination:
     """The last one of this process, one at a time. Safe for threads."""
 
-    def __init__(self, examine: Callable[[], Iterator[Section]]) -> None:
+    def __init__(self, examine: Callable[[str | None], Iterator[Section]]) -> None:
+        """`examine` is given a channel to post to, or None."""
         self._examine = examine
         self._lock = threading.Lock()
         self._findings: Findings | None = None
 
     def begin(self) -> None:
         """Begin one, unless one is under way."""
+        if self._claim():
+            threading.Thread(target=self._run, name="doctor", daemon=True).start()
+
+    def run(self, post_to: str | None = None) -> Findings | None:
+        """One in this thread, with a test message to `post_to`; None where one is under way."""
+        if not self._claim():
+            return None
+        self._run(post_to)
+        return self.findings
+
+    def _claim(self) -> bool:
         with self._lock:
             if self._findings is not None and self._findings.ended_at is None:
-                return
+                return False
             self._findings = Findings(utc_now())
-        threading.Thread(target=self._run, name="doctor", daemon=True).start()
+            return True
 
     @property
     def findings(self) -> Findings | None:
@@ -48,9 +60,9 @@ class Examination:
         with self._lock:
             return self._findings
 
-    def _run(self) -> None:
+    def _run(self, post_to: str | None = None) -> None:
         try:
-            for section in self._examine():
+            for section in self._examine(post_to):
                 self._add(section)
         except Exception as error:  # noqa: BLE001 - it is told where one looks
             logger.error("The doctor failed", extra={"error": redact(repr(error))})

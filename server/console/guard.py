@@ -95,7 +95,8 @@ class Guard:
         tokens = [value for name, value in query if name == "token"]
         headers = Headers(scope=scope)
         cookies = cookie_parser(headers.get("cookie", ""))
-        has_session = self._sessions.goes_on(cookies.get(self._cookie, ""))
+        own = cookies.get(self._cookie, "")
+        has_session = self._sessions.goes_on(own)
         if tokens and scope["method"] == "GET":
             session = self._sessions.begin(tokens[0])
             if session is not None or has_session:
@@ -113,6 +114,8 @@ class Guard:
                     )
                 return response
         if has_session:
+            known = {"session": own, "form_token": self._sessions.form_token(own)}
+            scope.setdefault("state", {}).update(known)  # what a page finds in request.state
             return None
         if not self._sessions.has_token:
             self._announce()

@@ -43,7 +43,9 @@ def shown_message(
     if is_repeat:
         message = mark_repeat(message)
     return Shown(
-        message_html(message.text, message.blocks, _people(notification["names"], notification)),
+        message_html(
+            message.text, message.blocks, with_people(notification["names"], notification)
+        ),
         unknown_keys=message.unknown_keys,
         is_shortened=message.shortened,
     )
@@ -56,7 +58,7 @@ def first_line(row: Mapping[str, Any], names: Names, wording: Wording = PLAIN_WO
     except PermanentError:
         return ""
     line = message.text.partition("\n")[0]
-    return mrkdwn(line[:_LINE_LIMIT], _people(names, row)).striptags()
+    return mrkdwn(line[:_LINE_LIMIT], with_people(names, row)).striptags()
 
 
 def wording_of(settings: Settings) -> Wording:
@@ -64,7 +66,7 @@ def wording_of(settings: Settings) -> Wording:
     return Wording(settings.app_request_url, settings.notification_locale)
 
 
-def _people(names: Names, row: Mapping[str, Any]) -> Names:
+def with_people(names: Names, row: Mapping[str, Any]) -> Names:
     """`names`, and those whom the event's ids lead to."""
     known = row.get("known") or {}
     people = [known.get(role) or {} for role in ("actor", "assignee")]
@@ -80,14 +82,15 @@ def _rendered(
     """Raises PermanentError where it cannot be rendered."""
     return render(
         template,
-        _data(row["event_data"]),
+        data_of(row["event_data"]),
         event_type=event_type or "notification",
         known=row.get("known") or {},
         wording=wording,
     )
 
 
-def _data(text: str | None) -> object:
+def data_of(text: str | None) -> object:
+    """Of JSON in which numbers that looked like secrets may be masked. Raises PermanentError."""
     try:
         return parse_event_data(text)
     except PermanentError:

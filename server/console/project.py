@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workers.composition import container, doctor
+from server.console.examination import Examination
+from workers.composition import by_hand, container, doctor
 from workers.composition.archive import ArchiveView
 from workers.database import Database
 from workers.doctor.sections import Section
-from workers.errors import CredentialsError
+from workers.errors import ConfigurationError, CredentialsError
+from workers.metrics.outcomes import SyncReport
+from workers.metrics.windows import Window
 from workers.redaction import mask_all
+from workers.retention.report import PolicyReport, RetentionReport
 from workers.settings import Settings
+
+if TYPE_CHECKING:  # with S3's client, which takes a while to load
+    from workers.composition.restore import Restored
 
 
 class Project:
@@ -28,6 +36,7 @@ class Project:
         """`dotenv`: where settings are read from besides the environment."""
         self._settings, self._database, self._dotenv = settings, database, dotenv
         self._archives: dict[str, ArchiveView] = {}
+        self.examination = Examination(self.examine)
 
     @property
     def settings(self) -> Settings:
@@ -61,6 +70,29 @@ class Project:
             self._archives[bucket] = ArchiveView(bucket)
         return self._archives[bucket]
 
-    def examine(self) -> Iterator[Section]:
-        """The doctor's examination, section by section."""
-        return doctor.sections(dotenv=self._dotenv)
+    def carry_out_retention(
+        self, tell: Callable[[PolicyReport], None], *, dry_run: bool
+    ) -> RetentionReport:
+        """Archives and purges now what the policies say; `dry_run` only counts."""
+        return by_hand.carry_out_retention(self._database(), self.settings, tell, dry_run=dry_run)
+
+    def due_for_retention(self) -> RetentionReport:
+        """What a run would take now."""
+        return by_hand.due_for_retention(self._database())
+
+    def read_past(
+        self, connection_id: str, asked: Window, tell: Callable[[Window, int], None]
+    ) -> SyncReport | None:
+        """Reads these days of an account; None while it is being synced."""
+        return by_hand.read_past(self._database(), self.settings, connection_id, asked, tell)
+
+    def restore(self, since: date, until: date, tell: Callable[[date, Restored], None]) -> Restored:
+        """Brings activity of these days back from the cold archive. Raises ConfigurationError."""
+        view = self.archive
+        if view is None:
+            raise ConfigurationError("ARCHIVE_BUCKET_NAME is missing: there is no cold archive")
+        return view.restore(self._database(), since, until, tell)
+
+    def examine(self, post_to: str | None = None) -> Iterator[Section]:
+        """The doctor's examination, section by section; `post_to`: a channel for a test message."""
+        return doctor.sections(post_to, dotenv=self._dotenv)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
@@ -52,6 +52,7 @@ def page(
         "request": request,
         "project": project,
         "navigation": NAVIGATION,
+        "may_act": request.app.state.may_act,
     }
     found = environment().get_template(template)
     block = found.blocks.get(_target(request))
@@ -78,7 +79,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=seen,
     )
-    made.globals.update(static=static, live=live)
+    made.globals.update(static=static, live=live, act=act)
     made.filters.update(
         {
             "moment": moment,
@@ -220,6 +221,17 @@ def live(context: Context, block: str = "live", every: str = _EVERY) -> Markup:
         'id="{0}" data-hx-get="{1}" data-hx-trigger="every {2}" data-hx-swap="innerMorph" '
         'data-hx-target="#{0}"'
     ).format(block, where, every)
+
+
+@pass_context
+def act(context: Context, name: str, label: str, **arguments: Any) -> Markup:
+    """A link to the page that asks for that action; nothing where the console only shows."""
+    if not context["may_act"]:
+        return Markup()
+    query = urlencode(arguments, doseq=True)
+    return Markup('<a class="button" href="/actions/confirm/{}{}{}">{}</a>').format(
+        name, "?" if query else "", query, label
+    )
 
 
 @cache

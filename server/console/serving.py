@@ -30,12 +30,16 @@ class ConsoleServer:
         port: int,
         tell: Callable[[str], None],
         names: Collection[str] = (),
+        *,
+        read_only: bool | None = None,
     ) -> None:
         """`tell` is given each line with an address that lets one in; `names`: further hosts under
-        which it is asked. Raises ConfigurationError where it cannot be bound."""
+        which it is asked; `read_only`: it does nothing, as where it is not told and others than
+        this machine reach it. Raises ConfigurationError where it cannot be bound."""
         self._project, self._host, self._tell = project, host, tell
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
+        self.is_read_only = host not in LOOPBACK or bool(names) if read_only is None else read_only
         self._sessions = Sessions(SystemClock().now)
         app = console_app(
             project,
@@ -44,6 +48,7 @@ class ConsoleServer:
             # cookies do not tell ports apart, and there may be a console for each project
             cookie=f"console-{self.port}",
             announce=self.announce,
+            may_act=not self.is_read_only,
         )
         self._server = uvicorn.Server(
             uvicorn.Config(

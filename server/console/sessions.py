@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +22,8 @@ class Sessions:
         self._now = now
         self._token: str | None = None
         self._used_at: dict[str, float] = {}
+        self._names: dict[str, str] = {}
+        self._secret = secrets.token_bytes(_BYTES)
 
     @property
     def has_token(self) -> bool:
@@ -39,7 +43,7 @@ class Sessions:
         session = secrets.token_urlsafe(_BYTES)
         self._used_at[session] = self._now()
         for oldest in sorted(self._used_at, key=self._used_at.__getitem__)[:-MOST_SESSIONS]:
-            del self._used_at[oldest]
+            self._end(oldest)
         return session
 
     def goes_on(self, session: str) -> bool:
@@ -49,10 +53,26 @@ class Sessions:
         if used_at is None:
             return False
         if now - used_at > KEPT_FOR:
-            del self._used_at[session]
+            self._end(session)
             return False
         self._used_at[session] = now
         return True
+
+    def form_token(self, session: str) -> str:
+        """What the forms of that session's pages have, and no other's."""
+        return hmac.new(self._secret, session.encode(), hashlib.sha256).hexdigest()
+
+    def call(self, session: str, name: str) -> None:
+        """Whoever has that session says who they are."""
+        self._names[session] = name
+
+    def name(self, session: str) -> str | None:
+        """Who they said they are."""
+        return self._names.get(session)
+
+    def _end(self, session: str) -> None:
+        del self._used_at[session]
+        self._names.pop(session, None)
 
 
 def _are_same(given: str, known: str) -> bool:

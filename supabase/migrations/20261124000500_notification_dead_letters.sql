@@ -144,16 +144,12 @@ as $$
    where queued.id = show_notification.id;
 $$;
 
--- Has dead and expired notifications delivered after all: one, those of a config, those of an
--- error code, or with none of these given, all; the newest `row_limit`. Returns how many.
+-- Has these delivered after all, as far as they are dead or expired. Returns how many.
 --
 -- Only what was not delivered is repeated; what may have been is looked for in Slack first.
 -- The ended life is kept in the delivery's history, and the clock of expiry starts anew.
-create or replace function public.redrive_notifications(
-  notification_id uuid default null,
-  config_id uuid default null,
-  error_code text default null,
-  row_limit integer default 1000,
+create or replace function public.redrive_chosen(
+  notification_ids uuid[],
   as_of timestamptz default now()
 )
 returns integer
@@ -174,15 +170,7 @@ begin
   chosen := array(
     select queued.id
       from public.notification_queue queued
-     where queued.id = any (
-             case
-               when redrive_notifications.notification_id is not null
-                 then array[redrive_notifications.notification_id]
-               else public.ended_notifications(
-                 redrive_notifications.config_id, redrive_notifications.error_code, row_limit
-               )
-             end
-           )
+     where queued.id = any (notification_ids)
        and ((coalesce(queued.is_processed, false) = false
              and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
             or queued.outcome = 'expired')
@@ -215,6 +203,31 @@ begin
 end
 $$;
 
+-- The same of one, of those of a config, of those of an error code, or with none of these given, of
+-- all; the newest `row_limit`.
+create or replace function public.redrive_notifications(
+  notification_id uuid default null,
+  config_id uuid default null,
+  error_code text default null,
+  row_limit integer default 1000,
+  as_of timestamptz default now()
+)
+returns integer
+language sql
+set search_path = ''
+as $$
+  select public.redrive_chosen(
+    case
+      when redrive_notifications.notification_id is not null
+        then array[redrive_notifications.notification_id]
+      else public.ended_notifications(
+        redrive_notifications.config_id, redrive_notifications.error_code, row_limit
+      )
+    end,
+    as_of
+  );
+$$;
+
 do $$
 declare
   signature text;
@@ -223,6 +236,7 @@ begin
     'ended_notifications(uuid, text, integer)',
     'list_dead_notifications(uuid, text, integer)',
     'show_notification(uuid)',
+    'redrive_chosen(uuid[], timestamptz)',
     'redrive_notifications(uuid, uuid, text, integer, timestamptz)'
   ]
   loop

@@ -2,7 +2,7 @@
 --
 --   record_worker_run  one row, at the end of a run
 --   worker_health      when each worker last did its work, and what is waiting
---   purge_worker_runs  old rows, by retention, and what restores have left over
+--   purge_worker_runs  old rows, by retention, what restores have left over, and the console's record
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -222,6 +222,16 @@ as $$
   leftovers as (
     delete from public.archived_activity_leftovers leftover
      where leftover.restored_at < as_of - keep
+  ),
+  acted as (
+    delete from public.console_actions action
+     where action.id = any (array(
+             select old.id
+               from public.console_actions old
+              where old.began_at < as_of - interval '1 year'
+              order by old.began_at
+              limit batch_size
+           ))
   )
   select count(*)::integer from gone;
 $$;

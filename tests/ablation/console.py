@@ -1,12 +1,16 @@
-"""The safety mechanisms of the console: who gets an answer, and that no text becomes markup."""
+"""The safety mechanisms of the console: who gets an answer, that no text becomes markup, and that
+what is confirmed is done, once."""
 
 from __future__ import annotations
 
-from tests.ablation.cuts import Ablation, Cut
+from tests.ablation.cuts import MIGRATIONS, Ablation, Cut
 
 CONSOLE = "server/console"
 GUARD = f"{CONSOLE}/guard.py"
 GUARD_TESTS = "tests/server/console/test_guard.py"
+FORMS = f"{CONSOLE}/forms.py"
+ACTS = f"{MIGRATIONS}/20261124001280_console_acts.sql"
+ACTION_TESTS = "tests/server/console/test_actions.py"
 RENDERING = f"{CONSOLE}/rendering.py"
 SLACK_TEXT = f"{CONSOLE}/slack_text.py"
 MESSAGE_TESTS = "tests/unit/server/test_slack_message.py"
@@ -23,8 +27,8 @@ ABLATIONS = (
         (
             Cut(
                 GUARD,
-                "        if has_session:\n            return None\n",
-                "        return None\n",
+                "        if has_session:\n",
+                "        if True:\n",
             ),
         ),
     ),
@@ -105,5 +109,59 @@ ABLATIONS = (
         "a message links to nothing but http and https",
         f"{MESSAGE_TESTS}::test_mrkdwn[<javascript:x|y>-&lt;javascript:x|y&gt;]",
         (Cut(SLACK_TEXT, 'r"https?://[^\\s<>', 'r"[a-z]+:[^\\s<>'),),
+    ),
+    Ablation(
+        "console-form-token",
+        "a form of another session, or of none, does nothing",
+        f"{ACTION_TESTS}::test_every_form_is_behind_the_same_door",
+        (
+            Cut(
+                FORMS,
+                "if not secrets.compare_digest(given.encode(), request.state.form_token.encode()):",
+                "if False:",
+            ),
+        ),
+    ),
+    Ablation(
+        "console-read-only",
+        "a console that is read-only does nothing",
+        f"{ACTION_TESTS}::test_a_read_only_console_offers_and_does_nothing",
+        (Cut(FORMS, "    if not request.app.state.may_act:", "    if False:"),),
+    ),
+    Ablation(
+        "console-stale",
+        "what is no longer as it was confirmed is not touched",
+        f"{ACTION_TESTS}::test_a_stale_page_does_nothing_and_asks_anew",
+        (
+            Cut(
+                ACTS,
+                "if scope ->> 'fingerprint' is distinct from fingerprint then",
+                "if false then",
+            ),
+        ),
+    ),
+    Ablation(
+        "console-confirmed-once",
+        "a confirmation that is sent again does nothing",
+        f"{ACTION_TESTS}::test_what_is_sent_twice_is_done_once",
+        (
+            Cut(
+                ACTS,
+                "known where known.id = console_act.id)",
+                "known where false)",
+            ),
+        ),
+    ),
+    Ablation(
+        "console-same-at-once",
+        "the same is not done to the same by two at a time",
+        f"{ACTION_TESTS}::test_the_same_is_not_done_by_two_at_a_time",
+        (
+            Cut(
+                f"{MIGRATIONS}/20261124001190_console_actions.sql",
+                "create unique index console_actions_under_way_idx",
+                "create index console_actions_under_way_idx",
+            ),
+        ),
     ),
 )

@@ -13,8 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.routing import Match, Route
 
 from local.invoke import invoke
-from server.console.app import SUBJECTS
-from server.console.pages import runs
+from server.console.app import BESIDE, SUBJECTS
 from tests.browser.chromium import DESK, PHONE, Visit, visit
 from tests.integration.processes import LONG
 from tests.server.console.conftest import Console
@@ -23,7 +22,7 @@ expect.set_options(timeout=LONG * 1000)
 
 ROUTES = [
     route
-    for module in (*SUBJECTS, runs)
+    for module in (*SUBJECTS, *BESIDE)
     for route in module.ROUTES
     if route.methods is not None and "GET" in route.methods
 ]
@@ -69,9 +68,19 @@ def one_of_each(seen: Visit) -> Iterator[str]:
     assert done == {route.path for route in ROUTES} - UNLINKED
 
 
-def test_every_page_is_for_everybody(seen: Visit) -> None:
+def record(console: Console) -> None:
+    """Of an action, so that its page has a link."""
+    console.connection.execute(
+        b"insert into console_actions (id, action, arguments, who, session, began_at, renewed_at, "
+        b"ended_at, outcome, confirmed) values (gen_random_uuid(), 'examine', '{}', 'Ada', 's', "
+        b"now(), now(), now(), 'done', '{\"rows_changed\": 0}')"
+    )
+
+
+def test_every_page_is_for_everybody(seen: Visit, console: Console) -> None:
     """By axe, in light and in dark, on a phone, by its headings; and links lead to all of them."""
     page, found = seen.page, []
+    record(console)
     for path in chain(one_of_each(seen), ("/retention/archive", "/none")):
         if page.url != seen.url + path:
             seen.go(path)

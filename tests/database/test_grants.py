@@ -30,6 +30,7 @@ GRANTS = {
     "retention_progress": "SELECT INSERT UPDATE",
     "archived_activity_leftovers": "SELECT INSERT UPDATE DELETE",
     "worker_runs": "SELECT INSERT DELETE",
+    "console_actions": "SELECT INSERT UPDATE DELETE",
 }
 
 

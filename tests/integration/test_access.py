@@ -41,6 +41,7 @@ OWN_TABLES = (
     "retention_progress",
     "archived_activity_leftovers",
     "worker_runs",
+    "console_actions",
 )
 
 

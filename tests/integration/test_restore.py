@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import LocalStack
 from tests.integration.archive_bucket import BUCKET, DAY, Bucket, lines
+from workers.composition.restore import MOST_CHARACTERS, MOST_LINES, in_requests
 from workers.operate.__main__ import main
-from workers.operate.archive import MOST_CHARACTERS, MOST_LINES, in_requests
 from workers.retention.cold import build_chunk
 
 Run = Callable[..., tuple[int, str]]

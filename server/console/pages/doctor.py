@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from server.console.examination import Examination
+from server.console.examination import Findings
+from server.console.project import Project
 from server.console.rendering import page
+from workers.clock import utc_now
 
 PATH: Final = "/doctor"
 NAME: Final = "Doctor"
 
+RENEWED_AFTER: Final = timedelta(minutes=15)
 _LEVELS: Final = ("failed", "warning", "ok")
 
 
 def show(request: Request) -> Response:
-    """The last examination, or the one that goes on; the first visit begins one."""
-    examination: Examination = request.app.state.examination
-    if examination.findings is None:
-        examination.begin()
+    """The last examination, or the one that goes on; the first visit begins one, and where nobody
+    may ask for another, one after a while."""
+    project: Project = request.app.state.project
+    examination = project.examination
     found = examination.findings
+    if found is None or (not request.app.state.may_act and _is_old(found)):
+        examination.begin()
+        found = examination.findings
     assert found is not None  # noqa: S101 - one was begun
     return page(request, "doctor.html", {"found": found, "counts": _counts(found.sections)})
 
 
-def again(request: Request) -> Response:
-    """Begins another, unless one is under way."""
-    examination: Examination = request.app.state.examination
-    examination.begin()
-    return RedirectResponse(PATH, 303)
+def _is_old(found: Findings) -> bool:
+    return found.ended_at is not None and utc_now() - found.ended_at > RENEWED_AFTER
 
 
 def _counts(sections: tuple[dict[str, Any], ...]) -> dict[str, int]:
@@ -39,4 +43,4 @@ def _counts(sections: tuple[dict[str, Any], ...]) -> dict[str, int]:
     return {level: found.count(level) for level in _LEVELS}
 
 
-ROUTES: Final = [Route(PATH, show), Route(PATH, again, methods=["POST"])]
+ROUTES: Final = [Route(PATH, show)]

@@ -14,7 +14,9 @@ from server.console.pages.retention import DAYS, MOST, due_chart, due_step
 from tests.conftest import LocalStack
 from tests.integration.archive_bucket import BUCKET, DAY, NEXT_DAY, Bucket, lines
 from tests.integration.test_archive import bucket  # noqa: F401 - a fixture
+from tests.integration.test_restore import archived_rows, table
 from tests.server.console.conftest import Console, serving
+from tests.server.console.test_actions import asked, ended_as, send
 from tests.server.console.test_metrics import attributes, bars, text_of
 from workers.database import Database
 
@@ -142,6 +144,32 @@ def test_the_cold_archive_by_day_and_each_object_read_back(
     nothing = archiving.page("/retention/archive?until=2020-01-01")
     assert "Nothing of these days" in nothing
     assert "Nothing of this day" in archiving.page("/retention/archive/2020-01-01")
+
+
+def test_days_come_back_from_the_cold_archive(
+    stack: LocalStack,
+    bucket: Bucket,  # noqa: F811 - the fixture
+) -> None:
+    rows = archived_rows(stack, 3)
+    bucket.archive().store(rows)
+    stack.connection.execute(b"delete from archived_activity_log where created_at < '2025-03-13'")
+    with serving(stack, ARCHIVE_BUCKET_NAME=BUCKET) as made:
+        assert f"since={DAY}" in made.page(f"/retention/archive/{DAY}")
+        form = asked(made, "restore", since=f"{DAY}", until=f"{NEXT_DAY}")
+        assert send(made, "restore", form).status_code == 303
+        assert ended_as(made, form["key"]) == ["done", {"rows_read": 3, "rows_restored": 3}, None]
+        assert "data-empty" in made.page(
+            "/actions/confirm/restore?since=2020-01-01&until=2020-01-02"
+        )
+    assert table(stack) == rows
+
+
+def test_rows_that_the_table_refuses_are_told(archiving: Console) -> None:
+    form = asked(archiving, "restore", since=f"{DAY}", until=f"{DAY}")
+    assert send(archiving, "restore", form).status_code == 303
+    outcome, touched, error = ended_as(archiving, form["key"])
+    assert (outcome, touched) == ("failed", {"rows_read": 5, "rows_restored": 0})
+    assert "refused by the table: 5 rows" in error
 
 
 def test_pages_that_are_not_there(console: Console) -> None:

@@ -26,7 +26,7 @@ def test_sections_are_seen_as_they_come_and_a_second_one_waits_for_the_first() -
     asked: queue.SimpleQueue[Section | None] = queue.SimpleQueue()
     begun: list[int] = []
 
-    def examine() -> Iterator[Section]:
+    def examine(post_to: str | None) -> Iterator[Section]:
         begun.append(1)
         while (section := asked.get()) is not None:
             yield section
@@ -59,7 +59,7 @@ def test_sections_are_seen_as_they_come_and_a_second_one_waits_for_the_first() -
 
 
 def test_an_examination_that_breaks_off_says_so() -> None:
-    def examine() -> Iterator[Section]:
+    def examine(post_to: str | None) -> Iterator[Section]:
         yield Section("A", [ok("fine")])
         raise ZeroDivisionError("by xoxb-12345678-abc")
 
@@ -70,3 +70,17 @@ def test_an_examination_that_breaks_off_says_so() -> None:
     text = str(found.sections[-1])
     assert "ZeroDivisionError" in text
     assert "xoxb-12345678" not in text
+
+
+def test_one_in_this_thread_is_given_the_channel_and_waits_for_nobody() -> None:
+    asked: list[str | None] = []
+
+    def examine(post_to: str | None) -> Iterator[Section]:
+        asked.append(post_to)
+        assert examination.run() is None, "one is under way: this one"
+        yield Section("A", [ok("fine")])
+
+    examination = Examination(examine)
+    found = examination.run("C0123456789")
+    assert found is not None
+    assert (found.verdict, found.ended_at is not None, asked) == ("ok", True, ["C0123456789"])

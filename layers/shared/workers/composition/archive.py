@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby, islice
+from typing import TYPE_CHECKING
 
 from workers.errors import ArchivedObjectError
 from workers.redaction import redact
+
+if TYPE_CHECKING:
+    from workers.composition.restore import Restored
+    from workers.database import Database
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,18 @@ class ArchiveView:
         from workers.retention.archive import ColdArchive  # noqa: PLC0415
 
         self._archive = ColdArchive(bucket)
+
+    def restore(
+        self,
+        database: Database,
+        since: date,
+        until: date,
+        tell: Callable[[date, Restored], None],
+    ) -> Restored:
+        """Activity of these days, back into the database."""
+        from workers.composition.restore import restore_days  # noqa: PLC0415 - as above
+
+        return restore_days(database, self._archive, since, until, tell)
 
     def days(self, since: date, until: date) -> list[ArchivedDay]:
         """The days that have anything, both ends included, oldest first, without reading any

@@ -30,7 +30,7 @@ def check_templates(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Of `config_templates`: each active config with its template and what its events carried."""
     flawed = 0
     for config in configs:
-        flaws = list(_flaws(config))
+        flaws = list(flaws_for(config))
         flawed += bool(flaws)
         for flaw in flaws:
             name = f"{config['event_type']} ({config['id']})"
@@ -39,7 +39,9 @@ def check_templates(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         yield ok(f"{len(configs)} templates looked at")
 
 
-def _flaws(config: Mapping[str, Any]) -> Iterator[str]:
+def flaws_for(config: Mapping[str, Any]) -> Iterator[str]:
+    """What of that template will not become what was meant, in sentences; as `config_templates`
+    has it."""
     own = CARRIED.get((config["entity_type"], config["event_type"]), {})
     seen: Mapping[str, str] = config["carried"]
     is_ours = config["entity_type"] == "platform_connection"

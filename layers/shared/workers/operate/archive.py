@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TextIO
 
+from workers.composition.restore import Restored, restore_days
 from workers.database import Database
-from workers.errors import ArchivedObjectError, ConfigurationError
+from workers.errors import ConfigurationError
 from workers.operate.command_line import verb
 from workers.operate.output import as_json, say
 from workers.retention.archive import ColdArchive
 from workers.settings import Settings
-
-# So many at a time stay well within the API's statement timeout; so many characters, within the
-# size of a request.
-MOST_LINES = 1000
-MOST_CHARACTERS = 1_000_000
 
 
 def add_subjects(subjects: Any) -> None:
@@ -36,14 +30,9 @@ def restore(
     if options.until < options.since:
         sys.stderr.write("--until is before --since.\n")
         return 2
-    ignored: list[str] = []
-    missed: list[ArchivedObjectError] = []
-    done = _Restored()
     archive = ColdArchive(_bucket(settings))
-    for chunk in archive.read(options.since, options.until, ignored.append, missed.append):
-        for lines in in_requests(chunk.lines):
-            done.add(len(lines), database.call("restore_archived_activity", lines=lines))
-            _tell_progress(chunk.manifest.date, done)
+    done = restore_days(database, archive, options.since, options.until, _tell_progress)
+    ignored, missed = done.ignored, done.missed
     _end_progress(done.read)
     for key in ignored:
         say(f"Left out, for it has no manifest: {key}")
@@ -68,43 +57,6 @@ def restore(
     return 1 if missed or done.refused else 0
 
 
-@dataclass
-class _Restored:
-    """What came of the lines so far: read, put back, refused, and what no column takes any more."""
-
-    read: int = 0
-    restored: int = 0
-    refused: list[dict[str, Any]] = field(default_factory=list)
-    leftovers: dict[str, int] = field(default_factory=dict)
-
-    def add(self, lines: int, answer: Mapping[str, Any]) -> None:
-        """What one call of restore_archived_activity says."""
-        self.read += lines
-        self.restored += answer["restored"]
-        self.refused += answer["refused"]
-        for column, rows in answer["leftovers"].items():
-            self.leftovers[column] = self.leftovers.get(column, 0) + rows
-
-    @property
-    def others(self) -> str:
-        """What became of the rows that were not put back."""
-        return "the others were there" if not self.refused else "the others were there or refused"
-
-
-def in_requests(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines in pieces that one call takes; a line that is too long is a piece of its own."""
-    piece: list[str] = []
-    characters = 0
-    for line in lines:
-        if piece and (len(piece) == MOST_LINES or characters + len(line) > MOST_CHARACTERS):
-            yield piece
-            piece, characters = [], 0
-        piece.append(line)
-        characters += len(line)
-    if piece:
-        yield piece
-
-
 def _bucket(settings: Settings) -> str:
     """Raises ConfigurationError when none is set."""
     if settings.archive_bucket_name is None:
@@ -115,7 +67,7 @@ def _bucket(settings: Settings) -> str:
     return settings.archive_bucket_name
 
 
-def _tell_progress(day: date, done: _Restored) -> None:
+def _tell_progress(day: date, done: Restored) -> None:
     """A line that renews itself in a terminal, one line per request elsewhere."""
     end = "\r" if sys.stderr.isatty() else "\n"
     sys.stderr.write(f"{day}: {done.read} rows read, {done.restored} restored{end}")

@@ -12,21 +12,16 @@ from datetime import date
 from typing import Any, TextIO
 
 from workers.clock import SystemClock
+from workers.composition.by_hand import read_past
 from workers.database import Database
 from workers.errors import WorkerError
-from workers.metrics.planning import refresh_links
-from workers.metrics.platforms import MAPPING_KEYS, PLATFORMS, find_platform
+from workers.metrics.platforms import PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
-from workers.metrics.sync import ConnectionSync
-from workers.metrics.sync_requests import Backfill
 from workers.metrics.windows import Window
 from workers.operate.command_line import confirmed, one_or_all, positive, row_id, verb
 from workers.operate.output import plain, quiet_logger, say, show
 from workers.settings import Settings
-
-# A backfill from a terminal ends when it is done or broken off.
-_A_DAY = 86_400.0
 
 
 def add_subjects(subjects: Any) -> None:
@@ -153,11 +148,8 @@ def backfill(
         sys.stderr.write("--until is before --since.\n")
         return 2
     asked = Window(options.since, options.until)
-    clock = SystemClock()
-    refresh_links(database, MAPPING_KEYS)
-    with closing(Session()) as session, quiet_logger():
-        sync = ConnectionSync(database, settings, clock, lambda _: session, random.random)
-        report = sync.backfill(options.id, Backfill(asked, _progress(asked)), clock.now() + _A_DAY)
+    with quiet_logger():
+        report = read_past(database, settings, options.id, asked, _progress(asked))
     if report is None:
         sys.stderr.write("The account is being synced right now: try again in a minute.\n")
         return 1

@@ -7,18 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from workers.clock import SystemClock
-from workers.composition.retention import WORKER, open_archive
-from workers.composition.runs import recorded_run
+from workers.composition.by_hand import carry_out_retention
 from workers.database import Database
 from workers.operate.command_line import confirmed, verb
 from workers.operate.output import as_json, quiet_logger, show
 from workers.retention.report import PolicyReport
-from workers.retention.run import Retention
 from workers.settings import Settings
-
-# From a terminal a run ends when it is done or broken off.
-_A_DAY = 86_400.0
 
 
 def add_subjects(subjects: Any) -> None:
@@ -35,11 +29,8 @@ def carry_out(
     """Archive and purge what retention_policies says, now."""
     if not options.dry_run and not confirmed(_question(settings), options):
         return 1
-    clock = SystemClock()
-    retention = Retention(database, clock, open_archive(settings), _progress())
-    with quiet_logger(), recorded_run(WORKER, clock, lambda: database) as record:
-        report = retention.dry_run() if options.dry_run else retention.run(clock.now() + _A_DAY)
-        record.end(report.outcome, succeeded=report.outcome == "complete", counts=report.summary())
+    with quiet_logger():
+        report = carry_out_retention(database, settings, _progress(), dry_run=options.dry_run)
     if report.outcome == "busy":
         sys.stderr.write("Another run is at it: try again in a minute.\n")
         return 1

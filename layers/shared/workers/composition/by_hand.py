@@ -1,0 +1,62 @@
+"""Work that a person starts, from a terminal or from the console, with its clients."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import closing
+
+from workers.clock import SystemClock
+from workers.composition.retention import WORKER, open_archive
+from workers.composition.runs import recorded_run
+from workers.database import Database
+from workers.metrics.sync_requests import Backfill
+from workers.metrics.outcomes import SyncReport
+from workers.metrics.planning import refresh_links
+from workers.metrics.platforms import MAPPING_KEYS
+from workers.metrics.platforms.fetching import Session
+from workers.metrics.sync import ConnectionSync
+from workers.metrics.windows import Window
+from workers.retention.report import PolicyReport, RetentionReport
+from workers.retention.run import Retention
+from workers.settings import Settings
+
+# It ends when it is done or broken off.
+_A_DAY = 86_400.0
+
+
+def carry_out_retention(
+    database: Database,
+    settings: Settings,
+    progress: Callable[[PolicyReport], None],
+    *,
+    dry_run: bool = False,
+) -> RetentionReport:
+    """What the policies say, now, as a recorded run; `dry_run` counts and changes nothing."""
+    clock = SystemClock()
+    retention = Retention(database, clock, open_archive(settings), progress)
+    with recorded_run(WORKER, clock, lambda: database) as record:
+        report = retention.dry_run() if dry_run else retention.run(clock.now() + _A_DAY)
+        record.end(report.outcome, succeeded=report.outcome == "complete", counts=report.summary())
+    return report
+
+
+def due_for_retention(database: Database) -> RetentionReport:
+    """What a run would take now, which is not recorded as one."""
+    return Retention(database, SystemClock(), None, lambda report: None).dry_run()
+
+
+def read_past(
+    database: Database,
+    settings: Settings,
+    connection_id: str,
+    asked: Window,
+    progress: Callable[[Window, int], None],
+) -> SyncReport | None:
+    """A range of an account's past; asked for again, it goes on where it stopped. None while the
+    account is being synced. `progress` is given each window and the days that are left."""
+    clock = SystemClock()
+    refresh_links(database, MAPPING_KEYS)
+    with closing(Session()) as session:
+        sync = ConnectionSync(database, settings, clock, lambda _: session, random.random)
+        return sync.backfill(connection_id, Backfill(asked, progress), clock.now() + _A_DAY)

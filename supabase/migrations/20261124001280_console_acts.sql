@@ -1,0 +1,373 @@
+-- What the console does for people, and its record.
+--
+--   console_scope         what an action would touch now
+--   console_act           does it, once for each confirmation, and records it
+--   begin_console_action  records one that takes longer than a call and is done by the console
+--   renew_console_action  what it has touched so far: it goes on
+--   end_console_action    how it ended
+--   list_console_actions  the newest ones
+--   console_action        one
+
+-- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
+-- when less is going on: docs/deploy.md, Large tables.
+set local lock_timeout = '1s';
+
+-- The notifications that redrive or skip would touch: of {"ids"}, or of {"filter"}, the newest 1,000
+-- that console_notifications has for it.
+create or replace function public.console_chosen(action text, arguments jsonb)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  filter jsonb := arguments -> 'filter';
+  named uuid[];
+begin
+  if filter is null then
+    named := array(
+      select one.id::uuid from jsonb_array_elements_text(arguments -> 'ids') one (id) limit 1000
+    );
+  else
+    named := array(
+      select (row ->> 'id')::uuid
+        from jsonb_array_elements(
+               public.console_notifications(
+                 state => filter ->> 'state',
+                 config_id => (filter ->> 'config_id')::uuid,
+                 event_type => filter ->> 'event_type',
+                 destination => filter ->> 'destination',
+                 since => (filter ->> 'since')::timestamptz,
+                 until => (filter ->> 'until')::timestamptz,
+                 search => filter ->> 'search',
+                 row_limit => 1000
+               ) -> 'rows'
+             ) row
+    );
+  end if;
+  if action = 'redrive' then
+    return array(
+      select queued.id
+        from public.notification_queue queued
+       where queued.id = any (named)
+         and ((coalesce(queued.is_processed, false) = false
+               and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
+              or queued.outcome = 'expired')
+         and queued.config_id is not null
+       order by queued.id
+    );
+  end if;
+  return array(
+    select queued.id
+      from public.notification_queue queued
+     where queued.id = any (named)
+       and coalesce(queued.is_processed, false) = false
+       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
+       and not exists (
+             select from public.notification_deliveries delivery
+              where delivery.notification_id = queued.id and delivery.state = 'sending'
+           )
+     order by queued.id
+  );
+end
+$$;
+
+-- {"fingerprint", "numbers": {<what>: <how many>}}: two scopes of the same fingerprint are of the same
+-- things in the same state. Numbers of what waits end at 10,000. Raises for an unknown action.
+create or replace function public.console_scope(
+  action text,
+  arguments jsonb,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  chosen uuid[];
+begin
+  if action = 'release_destination' then
+    return (
+      select jsonb_build_object(
+               'fingerprint', md5(coalesce(string_agg(known.parked_at::text, ' '), '')),
+               'numbers', jsonb_build_object(
+                 'destinations', count(*),
+                 'notifications_waiting', coalesce(sum((
+                   select count(*)
+                     from (
+                       select
+                         from public.notification_deliveries delivery
+                        where delivery.destination = known.destination
+                          and delivery.state in ('pending', 'unknown')
+                        limit 10000
+                     ) counted
+                 )), 0)
+               )
+             )
+        from public.slack_destinations known
+       where known.destination = arguments ->> 'destination' and known.parked_at is not null
+    );
+  elsif action = 'release_account' then
+    return (
+      select jsonb_build_object(
+               'fingerprint', md5(concat_ws(
+                 ' ', max(state.parked_at), max(account.not_before), sum(left_out.days))),
+               'numbers', jsonb_build_object(
+                 'parked_connections', count(state.parked_at),
+                 'waiting_accounts', count(*) filter (where account.not_before > as_of),
+                 'days_to_be_read_again', coalesce(sum(left_out.days), 0)
+               )
+             )
+        from public.metric_connections(null, null, as_of) way
+        left join public.metric_connection_states state on state.connection_id = way.id
+        left join public.metric_accounts account
+          on account.platform = way.platform and account.account_id = way.account_id
+       cross join lateral (
+               select count(*) as days
+                 from public.metric_days day
+                where day.platform = way.platform
+                  and day.account_id = way.account_id
+                  and day.try_after > as_of
+             ) left_out
+       where way.id = (arguments ->> 'connection_id')::uuid
+    );
+  elsif action in ('redrive', 'skip') then
+    chosen := public.console_chosen(action, arguments);
+    return (
+      select jsonb_build_object(
+               -- what was redriven and ended once more is another thing
+               'fingerprint', md5(concat_ws(' ', chosen::text, max(delivery.settled_at))),
+               'numbers', jsonb_build_object(
+                 'notifications', cardinality(chosen),
+                 'deliveries', count(delivery.id),
+                 'perhaps_posted', count(*) filter (where delivery.in_doubt)
+               )
+             )
+        from public.notification_deliveries delivery
+       where delivery.notification_id = any (chosen)
+         and delivery.state = any (
+               case action when 'redrive' then array['dead', 'expired']
+                           else array['pending', 'unknown'] end
+             )
+    );
+  end if;
+  raise exception 'there is no action %', action using errcode = '22023';
+end
+$$;
+
+-- {"outcome"}: done; repeated, where this confirmation has acted before; stale, where what would be
+-- touched is no longer what was confirmed. The effect and its record are one transaction.
+create or replace function public.console_act(
+  id uuid,
+  action text,
+  subject text,
+  arguments jsonb,
+  fingerprint text,
+  who text,
+  session text,
+  as_of timestamptz default now()
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  scope jsonb;
+  chosen uuid[];
+  count integer;
+begin
+  -- one after the other: who comes second sees what the first has done
+  perform pg_advisory_xact_lock(hashtextextended('console_act', 0));
+  if exists (select from public.console_actions known where known.id = console_act.id) then
+    return '{"outcome": "repeated"}';
+  end if;
+  scope := public.console_scope(action, arguments, as_of);
+  if scope ->> 'fingerprint' is distinct from fingerprint then
+    return '{"outcome": "stale"}';
+  end if;
+  if action = 'release_destination' then
+    count := public.release_parked(arguments ->> 'destination', as_of);
+  elsif action = 'release_account' then
+    count := public.release_connections((arguments ->> 'connection_id')::uuid, as_of);
+  else
+    chosen := public.console_chosen(action, arguments);
+    count := case action
+      when 'redrive' then public.redrive_chosen(chosen, as_of)
+      else public.skip_notifications(chosen, as_of)
+    end;
+  end if;
+  insert into public.console_actions
+    (id, action, subject, arguments, who, session, began_at, renewed_at, ended_at, outcome,
+     confirmed, touched)
+  values (
+    console_act.id, action, subject, arguments, who, session, as_of, as_of, as_of, 'done',
+    scope -> 'numbers',
+    jsonb_build_object(
+      case action
+        when 'release_destination' then 'destinations'
+        when 'release_account' then 'released'
+        else 'notifications'
+      end, count
+    )
+  );
+  return '{"outcome": "done"}';
+end
+$$;
+
+-- begun; repeated, where this confirmation has begun one before; busy, while the same is done to the
+-- same by another, which counts as broken off once it has not been renewed for two minutes.
+create or replace function public.begin_console_action(
+  id uuid,
+  action text,
+  subject text,
+  arguments jsonb,
+  confirmed jsonb,
+  who text,
+  session text,
+  as_of timestamptz default now()
+)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('begin_console_action', 0));
+  if exists (select from public.console_actions known where known.id = begin_console_action.id) then
+    return 'repeated';
+  end if;
+  update public.console_actions known
+     set ended_at = as_of, outcome = 'broken off'
+   where known.ended_at is null and known.renewed_at < as_of - interval '2 minutes';
+  insert into public.console_actions
+    (id, action, subject, arguments, who, session, began_at, renewed_at, confirmed)
+  values (
+    begin_console_action.id, begin_console_action.action, begin_console_action.subject,
+    begin_console_action.arguments, begin_console_action.who, begin_console_action.session,
+    as_of, as_of, begin_console_action.confirmed
+  )
+  on conflict do nothing;
+  return case when found then 'begun' else 'busy' end;
+end
+$$;
+
+create or replace function public.renew_console_action(
+  id uuid,
+  touched jsonb,
+  as_of timestamptz default now()
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update public.console_actions known
+     set renewed_at = as_of, touched = renew_console_action.touched
+   where known.id = renew_console_action.id and known.ended_at is null;
+$$;
+
+create or replace function public.end_console_action(
+  id uuid,
+  outcome text,
+  touched jsonb,
+  error text default null,
+  as_of timestamptz default now()
+)
+returns void
+language sql
+set search_path = ''
+as $$
+  update public.console_actions known
+     set ended_at = as_of, outcome = end_console_action.outcome,
+         touched = end_console_action.touched, error = end_console_action.error
+   where known.id = end_console_action.id and known.outcome is distinct from 'done';
+$$;
+
+-- {"rows", "next": {"before", "before_id"}}: newest first, below that place; `next` is null where
+-- there are no more.
+create or replace function public.list_console_actions(
+  before timestamptz default null,
+  before_id uuid default null,
+  row_limit integer default 50
+)
+returns jsonb
+language sql
+stable
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_sort = off
+as $$
+  with found as (
+    select known.*, row_number() over (order by known.began_at desc, known.id desc) as place
+      from (
+        select one.*
+          from public.console_actions one
+         where (one.began_at, one.id) < (
+                 coalesce(before, 'infinity'::timestamptz),
+                 coalesce(before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+               )
+         order by one.began_at desc, one.id desc
+         limit row_limit + 1
+      ) known
+  )
+  select jsonb_build_object(
+           'rows', coalesce(
+             jsonb_agg(to_jsonb(found) - 'place' order by found.place)
+               filter (where found.place <= row_limit), '[]'
+           ),
+           'next', (
+             select jsonb_build_object('before', last.began_at, 'before_id', last.id)
+               from found last
+              where last.place = row_limit and (select max(place) from found) > row_limit
+           )
+         )
+    from found;
+$$;
+
+-- One; null where there is none of that id.
+create or replace function public.console_action(id uuid, as_of timestamptz default now())
+returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+  select to_jsonb(known) || jsonb_build_object(
+           'is_lost', known.ended_at is null and known.renewed_at < as_of - interval '2 minutes')
+    from public.console_actions known
+   where known.id = console_action.id;
+$$;
+
+do $$
+declare
+  brought text;
+begin
+  foreach brought in array array[
+    'console_chosen(text, jsonb)',
+    'console_scope(text, jsonb, timestamptz)',
+    'console_act(uuid, text, text, jsonb, text, text, text, timestamptz)',
+    'begin_console_action(uuid, text, text, jsonb, jsonb, text, text, timestamptz)',
+    'renew_console_action(uuid, jsonb, timestamptz)',
+    'end_console_action(uuid, text, jsonb, text, timestamptz)',
+    'list_console_actions(timestamptz, uuid, integer)',
+    'console_action(uuid, timestamptz)'
+  ]
+  loop
+    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
+    execute format('grant execute on function public.%s to service_role', brought);
+  end loop;
+end
+$$;
+
+notify pgrst, 'reload schema';

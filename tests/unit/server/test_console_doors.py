@@ -1,0 +1,136 @@
+"""What an action's form meets before anything is done, without a database."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from server.console.actions import ACTIONS
+from server.console.app import console_app
+from server.console.project import Project
+from server.console.sessions import Sessions
+from workers.errors import TransientError
+
+KEY = "00000000-0000-0000-0000-000000000001"
+ORIGIN = {"origin": "http://localhost"}
+SCOPE = {"fingerprint": "f", "numbers": {"destinations": 1}}
+
+
+class _Project:
+    """One whose database gives no answer to what acts."""
+
+    name = "https://project.example"
+
+    settings = SimpleNamespace(app_request_url=None, notification_locale="en-US")
+
+    def __init__(self, **answers: Any) -> None:
+        """`answers`: by function."""
+        self.asked: list[str] = []
+        self.answers = {"console_scope": SCOPE, **answers}
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        self.asked.append(function)
+        if function in self.answers:
+            return self.answers[function]
+        raise TransientError(f"no answer to {function}, Bearer abcdefghijklmnop", code="x")
+
+
+class Client:
+    """A browser with a session at a console, or without one."""
+
+    def __init__(self, project: _Project, *, may_act: bool = True) -> None:
+        self.project, self.sessions = project, Sessions(lambda: 0.0)
+        self._app = console_app(
+            cast(Project, project), self.sessions, names=["localhost"], cookie="c",
+            announce=lambda: None, may_act=may_act,
+        )  # fmt: skip
+        self.session = self.sessions.begin(self.sessions.new_token()) or ""
+
+    def ask(
+        self, method: str, path: str, *, cookie: str | None = None, **options: Any
+    ) -> httpx.Response:
+        """`cookie`: another than that of its session."""
+
+        async def asking() -> httpx.Response:
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=self._app),
+                base_url="http://localhost",
+                cookies={"c": self.session if cookie is None else cookie},
+            ) as client:
+                return await client.request(method, path, **options)
+
+        return asyncio.run(asking())
+
+    def form(self, **changes: str) -> dict[str, str]:
+        """What the page that asks to release a destination has."""
+        return {
+            "form_token": self.sessions.form_token(self.session), "key": KEY, "fingerprint": "f",
+            "who": "Ada", "destination": "C1", **changes,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(_Project())
+
+
+def test_no_answer_is_told_as_what_may_have_been_done(client: Client) -> None:
+    answer = client.ask(
+        "POST", "/actions/confirm/release_destination", data=client.form(), headers=ORIGIN
+    )
+    assert answer.status_code == 503
+    assert "Whether it was done is not known" in answer.text
+    assert "abcdefghijklmnop" not in answer.text
+    assert client.project.asked == ["console_act"]
+
+
+@pytest.mark.parametrize("name", list(ACTIONS))
+def test_refused_forms_ask_the_database_nothing(client: Client, name: str) -> None:
+    where, good = f"/actions/confirm/{name}", client.form()
+    for data, headers in (
+        ({**good, "form_token": "x"}, ORIGIN),
+        ({**good, "form_token": ""}, ORIGIN),
+        (good, {}),
+        (good, {"origin": "https://elsewhere.example"}),
+        (good, {**ORIGIN, "sec-fetch-site": "cross-site"}),
+        (good, {**ORIGIN, "host": "elsewhere.example"}),
+    ):
+        answer = client.ask("POST", where, data=data, headers=headers)
+        assert answer.status_code in (403, 421)
+    assert client.ask("POST", where, data=good, headers=ORIGIN, cookie="x").status_code == 401
+    reader = Client(client.project, may_act=False)
+    assert reader.ask("POST", where, data=reader.form(), headers=ORIGIN).status_code == 403
+    assert reader.ask("GET", where, params={"destination": "C1"}).status_code == 403
+    assert client.project.asked == []
+
+
+def test_who_confirms_is_remembered_for_the_session(client: Client) -> None:
+    where = "/actions/confirm/release_destination"
+    client.ask("POST", where, data=client.form(who="Grace"), headers=ORIGIN)
+    assert 'value="Grace"' in client.ask("GET", f"{where}?destination=C1").text
+
+
+@pytest.mark.parametrize(
+    "body", [b"form_token=\xff", b"&".join(b"id=%d" % number for number in range(3000))]
+)
+def test_what_is_no_form_is_refused(client: Client, body: bytes) -> None:
+    answer = client.ask("POST", "/actions/confirm/skip", content=body, headers=ORIGIN)
+    assert answer.status_code == 400
+
+
+def test_a_template_is_tried_where_nothing_may_be_done() -> None:
+    reader = Client(_Project(config_templates=[], known_of_event={}), may_act=False)
+    assert "Menu &amp; window signs" in reader.ask("GET", "/notifications/try").text
+    form = {**reader.form(), "template": "*{{a}}* {{b}}", "data": '{"a": "<b>x</b>"}'}
+    page = reader.ask("POST", "/notifications/try", data=form, headers=ORIGIN).text
+    assert 'data-key="a" data-state="escaped"' in page
+    assert 'data-key="b" data-state="unknown"' in page
+    assert '<mark class="escaped" title="escaped">&lt;</mark>b' in page
+    assert "<b>" not in page
+    form["form_token"] = "x"
+    answer = reader.ask("POST", "/notifications/try", data=form, headers=ORIGIN)
+    assert answer.status_code == 403

@@ -1,0 +1,57 @@
+"""The token of a session's forms, and what the console's record says in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.console.actions import ACTIONS, MOST_CHOSEN, NOUNS
+from server.console.pages.actions import in_words
+from server.console.sessions import KEPT_FOR, Sessions
+
+
+def test_a_form_token_is_of_one_session_of_one_process() -> None:
+    here, there = Sessions(lambda: 0.0), Sessions(lambda: 0.0)
+    assert here.form_token("a") == here.form_token("a")
+    assert len({here.form_token("a"), here.form_token("b"), there.form_token("a")}) == 3
+
+
+def test_a_name_goes_with_its_session() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    session = sessions.begin(sessions.new_token())
+    assert session is not None
+    assert sessions.name(session) is None
+    sessions.call(session, "Ada")
+    assert sessions.name(session) == "Ada"
+    now[0] = KEPT_FOR + 1
+    assert not sessions.goes_on(session)
+    assert sessions.name(session) is None
+
+
+def test_every_number_has_words() -> None:
+    assert in_words({"notifications": 1, "deliveries": 1200}) == [
+        "1 notification", "1,200 deliveries",
+    ]  # fmt: skip
+    assert in_words({"unheard_of": 2}) == ["unheard_of: 2"]
+    assert all(one and several for one, several in NOUNS.values())
+
+
+@pytest.mark.parametrize("name", list(ACTIONS))
+def test_an_action_that_is_told_something_odd_says_so(name: str) -> None:
+    action = ACTIONS[name]
+    odd = {
+        "id": ["x"], "destination": ["a", "b"], "connection_id": ["x"], "channel": ["<b>"],
+        "since": ["2026-02-02"], "until": ["2026-02-01"],
+    }  # fmt: skip
+    if name in ("examine", "retention", "retention_dry_run"):
+        assert action.read(odd) == {}, "it is told nothing"
+        return
+    with pytest.raises(ValueError, match=r"\w+"):
+        action.read(odd)
+
+
+def test_a_choice_is_bounded_and_each_once() -> None:
+    ids = [f"00000000-0000-0000-0000-{number:012}" for number in range(MOST_CHOSEN + 1)]
+    assert ACTIONS["skip"].read({"id": [*ids[:2], ids[0].upper()]}) == {"ids": ids[:2]}
+    with pytest.raises(ValueError, match="more than 1,000"):
+        ACTIONS["skip"].read({"id": ids})
