@@ -22,6 +22,7 @@ from server.console.pages import (
     overview,
     retention,
     runs,
+    spend,
     templates,
 )
 from server.console.project import Project
@@ -35,7 +36,7 @@ from workers.telemetry import logger
 # A module per subject: PATH and NAME by which it is offered, and its ROUTES.
 SUBJECTS = (overview, notifications, metrics, retention, doctor, actions)
 # What other pages lead to.
-BESIDE = (runs, templates)
+BESIDE = (runs, spend, templates)
 
 
 def console_app(

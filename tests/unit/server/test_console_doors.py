@@ -134,3 +134,28 @@ def test_a_template_is_tried_where_nothing_may_be_done() -> None:
     form["form_token"] = "x"
     answer = reader.ask("POST", "/notifications/try", data=form, headers=ORIGIN)
     assert answer.status_code == 403
+
+
+def test_spend_at_a_glance() -> None:
+    spend = [
+        ["2026-11-20", "meta", "EUR", "50.5", True],
+        ["2026-11-27", "meta", "EUR", "101", True],
+    ]
+    found = {
+        "clients": [
+            {"id": "1", "name": "Nordlys <b>", "spend": spend},
+            {"id": "2", "name": "Quiet", "spend": []},
+        ],
+        "after": {"name": "Quiet", "id": KEY},
+    }
+    client = Client(_Project(console_client_spend=found))
+    page = client.ask("GET", "/metrics/spend?until=2026-11-27").text
+    assert 'data-client="Nordlys &lt;b&gt;"' in page
+    assert 'data-figure="week" data-value="101"' in page
+    assert 'data-figure="before" data-value="50.5"' in page
+    assert "+100.0 %" in page
+    assert 'data-day="2026-11-20"' in page
+    assert "No spend in both weeks" in page
+    assert "until=2026-11-20" in page
+    assert "after=%7B%22name%22%3A%22Quiet%22" in page
+    assert client.ask("GET", "/metrics/spend?until=x").status_code == 400
