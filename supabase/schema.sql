@@ -582,6 +582,7 @@ create table public.requests (
   updated_at timestamp with time zone default now(),
   constraint requests_pkey PRIMARY KEY (id)
 );
+CREATE INDEX requests_client_idx ON public.requests USING btree (client_id);
 CREATE INDEX requests_newest_idx ON public.requests USING btree (COALESCE(created_at, '-infinity'::timestamp with time zone) DESC, id DESC);
 alter table public.requests enable row level security;
 grant delete, insert, select, update on public.requests to service_role;
@@ -2122,6 +2123,78 @@ end
 $function$;
 revoke all on function public.console_chosen(text,jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.console_chosen(text,jsonb) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_client_spend(row_limit integer, since date, until date, platforms text[], after jsonb DEFAULT NULL::jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+  with listed as materialized (
+    select client.id, client.name, row_number() over (order by client.name, client.id) as number
+      from (
+        select one.id, one.name
+          from public.clients one
+         where after is null or (one.name, one.id) > (after ->> 'name', (after ->> 'id')::uuid)
+         order by one.name, one.id
+         limit row_limit + 1
+      ) client
+  )
+  select jsonb_build_object(
+           'clients', coalesce(
+             jsonb_agg(
+               jsonb_build_object('id', listed.id, 'name', listed.name, 'spend', spent.days)
+               order by listed.number
+             ) filter (where listed.number <= row_limit),
+             '[]'
+           ),
+           'after', (
+             select jsonb_build_object('name', last.name, 'id', last.id)
+               from listed last
+              where last.number = row_limit and (select count(*) from listed) > row_limit
+           )
+         )
+    from listed
+    left join lateral (
+           select coalesce(
+                    jsonb_agg(
+                      jsonb_build_array(
+                        day.date, day.platform, day.currency, day.spend::text, day.is_complete
+                      )
+                      order by day.date, day.platform, day.currency
+                    ),
+                    '[]'
+                  ) as days
+             from (
+               select figure.date, figure.platform, figure.currency, sum(figure.value) as spend,
+                      bool_and(figure.is_complete) as is_complete
+                 from public.requests request
+                cross join unnest(platforms) platform (name)
+                cross join lateral (
+                       select one.date, one.platform, one.value,
+                              one.source_detail ->> 'currency' as currency,
+                              coalesce(one.is_complete, true) as is_complete
+                         from public.performance_metrics one
+                        where one.request_id = request.id
+                          and one.platform = platform.name
+                          and one.metric_type = 'spend'
+                          and one.date between since and until
+                          and one.derived
+                       offset 0
+                     ) figure
+                where request.client_id = listed.id
+                  and listed.number <= row_limit
+                group by figure.date, figure.platform, figure.currency
+             ) day
+         ) spent on true;
+$function$;
+revoke all on function public.console_client_spend(integer,date,date,text[],jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.console_client_spend(integer,date,date,text[],jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_due_days(entity_type text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, day_limit integer, most integer)
  RETURNS jsonb
