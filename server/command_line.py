@@ -13,7 +13,7 @@ from server.logs import embedded_metrics, write_lines
 from server.once import FAILED, MISCONFIGURED, run_once
 from server.prometheus import PrometheusMetrics
 from server.runs import WORKERS
-from server.serving import Serving
+from server.serving import ConsoleMode, Serving
 from server.settings import LINGER, ServerSettings, server_settings
 from workers.composition.container import settings, use_defaults
 from workers.errors import ConfigurationError
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.once and options.console:
         parser.error("--console needs a process that stays: leave --once out")
+    if options.read_only and not options.console:
+        parser.error("--read-only is for --console: add that")
     # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
     zoneinfo.reset_tzpath(to=())
     try:
@@ -75,7 +77,10 @@ def _serve(options: argparse.Namespace) -> int:
     metric_sinks[:] = [metrics.take, *([embedded_metrics] if in_aws else [])]
     if options.once:
         return run_once(workers)
-    return Serving(workers, known, metrics, with_console=options.console).run()
+    console: ConsoleMode | None = None
+    if options.console:
+        console = "read-only" if options.read_only else "acting"
+    return Serving(workers, known, metrics, console=console).run()
 
 
 def _known(options: argparse.Namespace) -> ServerSettings:
@@ -132,6 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         "--console",
         action="store_true",
         help="serve the console's pages, too, on this machine alone: CONSOLE_PORT (3002)",
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", help="with --console: it shows, and does nothing"
     )
     parser.add_argument("--host", help="address to bind to, over SERVER_HOST (127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to bind to, over PORT (3001)")

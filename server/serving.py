@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
 from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
@@ -31,6 +31,8 @@ from workers.telemetry import logger
 if TYPE_CHECKING:
     from server.console.serving import ConsoleServer
 
+ConsoleMode = Literal["acting", "read-only"]
+
 # PM2, Docker and others kill after a grace time of their own: by then all is given back.
 STOP_WITHIN: Final = 7.0
 # The names of the workers in health and in their records.
@@ -53,7 +55,7 @@ class Serving:
         known: ServerSettings,
         metrics: PrometheusMetrics,
         *,
-        with_console: bool = False,
+        console: ConsoleMode | None = None,
     ) -> None:
         """Raises ConfigurationError where an address is taken or a library is missing."""
         self._workers = tuple(workers)
@@ -72,7 +74,7 @@ class Serving:
             known.port,
             {"/health": self._health, "/live": self._live, "/metrics": self._scrape},
         )
-        self._console = _console(known.console_port) if with_console else None
+        self._console = None if console is None else _console(known.console_port, console)
         self._on_demand = OnDemand(self._look, self._runs.clock)
         self._listener: Listener | None = None
         if known.database_url is not None and "notifications" in workers:
@@ -192,7 +194,7 @@ class Serving:
         return as_metrics(self._metrics.text())
 
 
-def _console(port: int) -> ConsoleServer:
+def _console(port: int, mode: ConsoleMode) -> ConsoleServer:
     """The console of the same project. Raises ConfigurationError as `Serving` does."""
     try:
         from server.console.project import Project  # noqa: PLC0415 - an extra
@@ -201,7 +203,8 @@ def _console(port: int) -> ConsoleServer:
         raise ConfigurationError(
             f"--console: {error.name} is not installed: pip install .[console]"
         ) from None
-    return ConsoleServer(Project(), "127.0.0.1", port, _say)
+    read_only = mode == "read-only"
+    return ConsoleServer(Project(), "127.0.0.1", port, _say, read_only=read_only)
 
 
 def _say(line: str) -> None:

@@ -2003,6 +2003,7 @@ declare
   scope jsonb;
   chosen uuid[];
   count integer;
+  replaced text;
 begin
   -- one after the other: who comes second sees what the first has done
   perform pg_advisory_xact_lock(hashtextextended('console_act', 0));
@@ -2017,6 +2018,22 @@ begin
     count := public.release_parked(arguments ->> 'destination', as_of);
   elsif action = 'release_account' then
     count := public.release_connections((arguments ->> 'connection_id')::uuid, as_of);
+  elsif action = 'save_template' then
+    select config.template
+      into replaced
+      from public.notification_config config
+     where config.id = (arguments ->> 'config_id')::uuid
+       for update;
+    -- the dashboard may have changed it since the scope was read
+    if md5(coalesce(replaced, '')) <> fingerprint then
+      return '{"outcome": "stale"}';
+    end if;
+    update public.notification_config config
+       set template = arguments ->> 'template'
+     where config.id = (arguments ->> 'config_id')::uuid;
+    get diagnostics count = row_count;
+    -- so that the record has what to go back to
+    arguments := arguments || jsonb_build_object('replaced', replaced);
   else
     chosen := public.console_chosen(action, arguments);
     count := case action
@@ -2034,6 +2051,7 @@ begin
       case action
         when 'release_destination' then 'destinations'
         when 'release_account' then 'released'
+        when 'save_template' then 'templates'
         else 'notifications'
       end, count
     )
@@ -3543,6 +3561,36 @@ begin
                   and day.try_after > as_of
              ) left_out
        where way.id = (arguments ->> 'connection_id')::uuid
+    );
+  elsif action = 'save_template' then
+    return (
+      select jsonb_build_object(
+               'fingerprint', md5(coalesce(string_agg(config.template, ''), '')),
+               'numbers', jsonb_build_object(
+                 'templates', count(*),
+                 'notifications_waiting_with_it', coalesce(sum((
+                   select count(*)
+                     from (
+                       select
+                         from public.notification_queue queued
+                        where queued.config_id = config.id
+                          and (case
+                                 when coalesce(queued.is_processed, false)
+                                   then coalesce(queued.outcome, 'done')
+                                 when coalesce(queued.attempts, 0)
+                                      >= coalesce(queued.max_attempts, 5) then 'dead'
+                                 else 'waiting'
+                               end) = 'waiting'
+                          and coalesce(queued.created_at, '-infinity'::timestamptz)
+                              >= '-infinity'::timestamptz
+                        limit 10000
+                     ) counted
+                 )), 0)
+               )
+             )
+        from public.notification_config config
+       where config.id = (arguments ->> 'config_id')::uuid
+         and config.template is distinct from arguments ->> 'template'
     );
   elsif action in ('redrive', 'skip') then
     chosen := public.console_chosen(action, arguments);

@@ -83,6 +83,8 @@ class Action:
     back: Callable[[Arguments], str]
     is_destructive: bool = False
     remark: str = ""
+    # What is to be read before one says yes.
+    text: Callable[[Arguments], str] = lambda arguments: ""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from server.console.notification_filter import FILTERS, filter_of
 
 MOST_CHOSEN: Final = 1_000
 # https://docs.slack.dev/reference/objects/conversation-object
+# As much of a template as the doctor reads.
+LONGEST_TEMPLATE: Final = 12_000
 _CHANNEL: Final = re.compile(r"[CGD][A-Z0-9]{1,30}")
 
 # Numbers of what is touched, in words: one, several.
@@ -47,6 +49,11 @@ NOUNS: Final[Mapping[str, tuple[str, str]]] = {
     "bytes": ("byte", "bytes"),
     "accounts_asked": ("ad account is asked", "ad accounts are asked"),
     "rows_changed": ("row is changed", "rows are changed"),
+    "templates": ("template", "templates"),
+    "notifications_waiting_with_it": (
+        "waiting notification will be posted with it",
+        "waiting notifications will be posted with it",
+    ),
     "messages_posted": ("message posted, and deleted", "messages posted, and deleted"),
     "subjects": ("subject looked at", "subjects looked at"),
     "found_failed": ("thing wrong", "things wrong"),
@@ -125,6 +132,16 @@ def _days(said: Mapping[str, list[str]]) -> dict[str, Any]:
     return {"since": since.isoformat(), "until": until.isoformat()}
 
 
+def _template(said: Mapping[str, list[str]]) -> dict[str, Any]:
+    # a browser sends line breaks as CRLF
+    template = "\n".join(said.get("template", [])).replace("\r\n", "\n")
+    if not template.strip():
+        raise ValueError("The template is empty.")
+    if len(template) > LONGEST_TEMPLATE:
+        raise ValueError(f"The template is longer than {LONGEST_TEMPLATE:,} characters.")
+    return {"config_id": _row_id(_only(said, "config_id", "config")), "template": template}
+
+
 def _past(said: Mapping[str, list[str]]) -> dict[str, Any]:
     return {**_connection(said), **_days(said)}
 
@@ -172,6 +189,16 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _list_of,
         is_destructive=True,
         remark="What is being posted at the moment stays. The newest 1,000 at a time.",
+    ),
+    "save_template": Action(
+        "Save the template",
+        "Save this as the template of the notification's config?",
+        _template,
+        _part("config_id"),
+        InDatabase(),
+        lambda arguments: "/notifications/try",
+        remark="The record of this action keeps the template that it replaces.",
+        text=_part("template"),
     ),
     "examine": Action(
         "Examine again",

@@ -1,6 +1,5 @@
 -- What the console does for people, and its record.
 --
---   console_scope         what an action would touch now
 --   console_act           does it, once for each confirmation, and records it
 --   begin_console_action  records one that takes longer than a call and is done by the console
 --   renew_console_action  what it has touched so far: it goes on
@@ -11,162 +10,6 @@
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
-
--- The notifications that redrive or skip would touch: of {"ids"}, or of {"filter"}, the newest 1,000
--- that console_notifications has for it.
-create or replace function public.console_chosen(action text, arguments jsonb)
-returns uuid[]
-language plpgsql
-stable
-set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-declare
-  filter jsonb := arguments -> 'filter';
-  named uuid[];
-begin
-  if filter is null then
-    named := array(
-      select one.id::uuid from jsonb_array_elements_text(arguments -> 'ids') one (id) limit 1000
-    );
-  else
-    named := array(
-      select (row ->> 'id')::uuid
-        from jsonb_array_elements(
-               public.console_notifications(
-                 state => filter ->> 'state',
-                 config_id => (filter ->> 'config_id')::uuid,
-                 event_type => filter ->> 'event_type',
-                 destination => filter ->> 'destination',
-                 since => (filter ->> 'since')::timestamptz,
-                 until => (filter ->> 'until')::timestamptz,
-                 search => filter ->> 'search',
-                 row_limit => 1000
-               ) -> 'rows'
-             ) row
-    );
-  end if;
-  if action = 'redrive' then
-    return array(
-      select queued.id
-        from public.notification_queue queued
-       where queued.id = any (named)
-         and ((coalesce(queued.is_processed, false) = false
-               and coalesce(queued.attempts, 0) >= coalesce(queued.max_attempts, 5))
-              or queued.outcome = 'expired')
-         and queued.config_id is not null
-       order by queued.id
-    );
-  end if;
-  return array(
-    select queued.id
-      from public.notification_queue queued
-     where queued.id = any (named)
-       and coalesce(queued.is_processed, false) = false
-       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5)
-       and not exists (
-             select from public.notification_deliveries delivery
-              where delivery.notification_id = queued.id and delivery.state = 'sending'
-           )
-     order by queued.id
-  );
-end
-$$;
-
--- {"fingerprint", "numbers": {<what>: <how many>}}: two scopes of the same fingerprint are of the same
--- things in the same state. Numbers of what waits end at 10,000. Raises for an unknown action.
-create or replace function public.console_scope(
-  action text,
-  arguments jsonb,
-  as_of timestamptz default now()
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-set plan_cache_mode = force_custom_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-declare
-  chosen uuid[];
-begin
-  if action = 'release_destination' then
-    return (
-      select jsonb_build_object(
-               'fingerprint', md5(coalesce(string_agg(known.parked_at::text, ' '), '')),
-               'numbers', jsonb_build_object(
-                 'destinations', count(*),
-                 'notifications_waiting', coalesce(sum((
-                   select count(*)
-                     from (
-                       select
-                         from public.notification_deliveries delivery
-                        where delivery.destination = known.destination
-                          and delivery.state in ('pending', 'unknown')
-                        limit 10000
-                     ) counted
-                 )), 0)
-               )
-             )
-        from public.slack_destinations known
-       where known.destination = arguments ->> 'destination' and known.parked_at is not null
-    );
-  elsif action = 'release_account' then
-    return (
-      select jsonb_build_object(
-               'fingerprint', md5(concat_ws(
-                 ' ', max(state.parked_at), max(account.not_before), sum(left_out.days))),
-               'numbers', jsonb_build_object(
-                 'parked_connections', count(state.parked_at),
-                 'waiting_accounts', count(*) filter (where account.not_before > as_of),
-                 'days_to_be_read_again', coalesce(sum(left_out.days), 0)
-               )
-             )
-        from public.metric_connections(null, null, as_of) way
-        left join public.metric_connection_states state on state.connection_id = way.id
-        left join public.metric_accounts account
-          on account.platform = way.platform and account.account_id = way.account_id
-       cross join lateral (
-               select count(*) as days
-                 from public.metric_days day
-                where day.platform = way.platform
-                  and day.account_id = way.account_id
-                  and day.try_after > as_of
-             ) left_out
-       where way.id = (arguments ->> 'connection_id')::uuid
-    );
-  elsif action in ('redrive', 'skip') then
-    chosen := public.console_chosen(action, arguments);
-    return (
-      select jsonb_build_object(
-               -- what was redriven and ended once more is another thing
-               'fingerprint', md5(concat_ws(' ', chosen::text, max(delivery.settled_at))),
-               'numbers', jsonb_build_object(
-                 'notifications', cardinality(chosen),
-                 'deliveries', count(delivery.id),
-                 'perhaps_posted', count(*) filter (where delivery.in_doubt)
-               )
-             )
-        from public.notification_deliveries delivery
-       where delivery.notification_id = any (chosen)
-         and delivery.state = any (
-               case action when 'redrive' then array['dead', 'expired']
-                           else array['pending', 'unknown'] end
-             )
-    );
-  end if;
-  raise exception 'there is no action %', action using errcode = '22023';
-end
-$$;
 
 -- {"outcome"}: done; repeated, where this confirmation has acted before; stale, where what would be
 -- touched is no longer what was confirmed. The effect and its record are one transaction.
@@ -188,6 +31,7 @@ declare
   scope jsonb;
   chosen uuid[];
   count integer;
+  replaced text;
 begin
   -- one after the other: who comes second sees what the first has done
   perform pg_advisory_xact_lock(hashtextextended('console_act', 0));
@@ -202,6 +46,22 @@ begin
     count := public.release_parked(arguments ->> 'destination', as_of);
   elsif action = 'release_account' then
     count := public.release_connections((arguments ->> 'connection_id')::uuid, as_of);
+  elsif action = 'save_template' then
+    select config.template
+      into replaced
+      from public.notification_config config
+     where config.id = (arguments ->> 'config_id')::uuid
+       for update;
+    -- the dashboard may have changed it since the scope was read
+    if md5(coalesce(replaced, '')) <> fingerprint then
+      return '{"outcome": "stale"}';
+    end if;
+    update public.notification_config config
+       set template = arguments ->> 'template'
+     where config.id = (arguments ->> 'config_id')::uuid;
+    get diagnostics count = row_count;
+    -- so that the record has what to go back to
+    arguments := arguments || jsonb_build_object('replaced', replaced);
   else
     chosen := public.console_chosen(action, arguments);
     count := case action
@@ -219,6 +79,7 @@ begin
       case action
         when 'release_destination' then 'destinations'
         when 'release_account' then 'released'
+        when 'save_template' then 'templates'
         else 'notifications'
       end, count
     )
@@ -354,8 +215,6 @@ declare
   brought text;
 begin
   foreach brought in array array[
-    'console_chosen(text, jsonb)',
-    'console_scope(text, jsonb, timestamptz)',
     'console_act(uuid, text, text, jsonb, text, text, text, timestamptz)',
     'begin_console_action(uuid, text, text, jsonb, jsonb, text, text, timestamptz)',
     'renew_console_action(uuid, jsonb, timestamptz)',

@@ -42,6 +42,13 @@ SHOTS = (
     Shot("accounts", "/metrics"),
     Shot("request", "/metrics/requests/e0000000-0000-4000-8000-000000000005", "dark"),
     Shot("request-phone", "/metrics/requests/e0000000-0000-4000-8000-000000000005", size=PHONE),
+    Shot("spend", "/metrics/spend"),
+    Shot("try", "/notifications/try?notification=d0000000-0000-4000-8000-000000000003"),
+    Shot(
+        "confirm",
+        "/actions/confirm/backfill?connection_id=b0000000-0000-4000-8000-000000000001"
+        "&since=2026-01-01&until=2026-01-31",
+    ),
 )
 SLACK = Shot("slack", "/")
 

@@ -135,6 +135,7 @@ def _asking(
             "name": name,
             "action": action,
             "subject": action.subject(arguments),
+            "text": action.text(arguments),
             "fields": [(field, value) for field, values in said.items() for value in values],
             "scope": scope,
             "numbers": in_words(scope.numbers),

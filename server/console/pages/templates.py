@@ -1,4 +1,5 @@
-"""A template tried out with data: what Slack would show. Nothing is posted, and nothing saved."""
+"""A template tried out with data: what Slack would show. Nothing is posted; it is saved only
+through the page that asks for that."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def try_it(request: Request, form: Form) -> Response:
     """What was typed."""
     return _shown(
         request,
-        *(one(form, name) for name in ("template", "data", "event", "config", "notification")),
+        one(form, "template").replace("\r\n", "\n"),
+        *(one(form, name) for name in ("data", "event", "config", "notification")),
     )
 
 
@@ -64,10 +66,18 @@ def _shown(
     tried = Tried(
         template, data, event, known, names, own, wording_of(project.settings)
     )  # fmt: skip
+    trial = try_out(tried)
+    may_save = bool(own) and not trial.problem and template != own["template"]
     return page(
         request,
         "try.html",
-        {"tried": tried, "trial": try_out(tried), "config": config, "notification": notification},
+        {
+            "tried": tried,
+            "trial": trial,
+            "config": config,
+            "notification": notification,
+            "may_save": may_save,
+        },
     )
 
 

@@ -20,6 +20,7 @@ TABLES = (
     "metric_accounts", "metric_days", "ad_metrics", "metric_names", "metric_ad_links",
     "metric_named_ads", "metric_unnamed_ads", "metric_spend_changes", "performance_metrics",
     "activity_log", "archived_activity_log", "retention_policies", "slack_destinations",
+    "console_actions",
 )  # fmt: skip
 # An account's place among them, as its id; so the first one is always there.
 FIRST_ACCOUNT = 7_000_000_001
@@ -272,4 +273,8 @@ _RETENTION = """
     insert into retention_policies (entity_type, active_retention_days, archive_retention_days)
     values ('activity_log', 90, 365), ('notification_queue', 5, 10), ('metric_sync_logs', 5, 30),
            ('ad_metrics', 300, 300);
+    insert into console_actions
+      (id, action, arguments, who, session, began_at, renewed_at, ended_at, outcome, confirmed)
+    select gen_random_uuid(), 'skip', '{}', 'Ada', 's', at, at, at, 'done', '{}'
+      from generate_series(1, :activity) n, lateral (select :now - n * interval '1 hour') one (at);
 """

@@ -199,6 +199,46 @@ def test_waiting_ones_are_skipped(console: Console, ended: list[str]) -> None:
     assert records(console)[0][-1] == {"notifications": 1}
 
 
+def templates(console: Console) -> dict[str, str | None]:
+    return dict(sql(console, "select id::text, template from notification_config"))
+
+
+def test_a_template_is_saved_as_confirmed(console: Console, ended: list[str]) -> None:
+    ((config,),) = sql(
+        console, "select config_id::text from notification_queue where id = %s", ended[3]
+    )
+    sql(
+        console, "update notification_config set template = 'old' where id = %s returning 1", config
+    )
+    before = templates(console)
+    tried = form_of(console.page(f"/notifications/try?notification={ended[3]}"))
+    tried |= {"template": "*{{request_title}}*\r\n<b>", "data": "{}", "event": "status_change"}
+    page = console.client.post(
+        "/notifications/try", data=tried, headers={"origin": console.url}
+    ).text
+    saving = form_of(page.partition('action="/actions/confirm/save_template"')[2])
+    assert saving["template"] == "*{{request_title}}*\n<b>"
+    form = asked(console, "save_template", **saving)
+    assert templates(console) == before
+    form["template"] = saving["template"].replace("\n", "\r\n")  # as a browser sends it
+    assert send(console, "save_template", form).status_code == 303
+    assert templates(console) == {**before, config: saving["template"]}
+    assert records(console)[0][-1] == {"templates": 1}
+    assert "old" in console.page(f"/actions/{form['key']}"), "what to go back to"
+    where = "/actions/confirm/save_template"
+    assert "data-empty" in console.client.get(where, params=saving).text, "it is that already"
+    for odd in ({"template": " "}, {"template": "x" * 12_001}, {"config_id": "x"}):
+        assert console.client.get(where, params={**saving, **odd}).status_code == 400
+    other = asked(console, "save_template", **{**saving, "template": "newer"})
+    sql(
+        console,
+        "update notification_config set template = 'dash' where id = %s returning 1",
+        config,
+    )
+    assert send(console, "save_template", other).status_code == 409
+    assert templates(console)[config] == "dash"
+
+
 @pytest.fixture
 def _settings(console: Console, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Of this process, which the doctor reads."""

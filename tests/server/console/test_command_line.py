@@ -95,10 +95,12 @@ def test_a_server_shows_its_pages_where_it_is_told(
 ) -> None:
     schedules = {"METRICS_SCHEDULE": NEVER, "RETENTION_SCHEDULE": NEVER}
     environment = {**stack.environment(), **schedules, "CONSOLE_PORT": "0"}
-    with server(environment, "notifications", "--console") as running:
+    with server(environment, "notifications", "--console", "--read-only") as running:
         running.wait_for("ready")
         line = capfd.readouterr().err
-        assert "<h1>Overview</h1>" in page_at(line, stack.running.api_url)
+        page = page_at(line, stack.running.api_url)
+        assert "<h1>Overview</h1>" in page
+        assert ">read-only<" in page
         assert "token=" not in str(running.lines), "it lets one in: it is no matter of the log"
         assert running.end() == 0
 
@@ -130,6 +132,7 @@ def test_arguments_that_go_together_with_nothing_are_refused(
         (console_command_line.main, ["--port", "x"]),
         (console_command_line.main, ["--port", "70000"]),
         (command_line.main, ["--once", "--console"]),
+        (command_line.main, ["--read-only"]),
     ):
         with pytest.raises(SystemExit) as refused:
             main(arguments)

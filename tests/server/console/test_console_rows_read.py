@@ -26,6 +26,8 @@ MONTH = 31
 SINCE, UNTIL = f"{NOW.date() - timedelta(days=MONTH - 1)}", f"{NOW.date()}"
 
 # What one day, platform and kind of figure of a request takes, and the like.
+# Of the twenty clients, each.
+REQUESTS_OF_A_CLIENT = 1 + GROWTH[-1] * SMALL.requests // 20
 OF_A_MONTH = len(PLATFORMS) * MONTH
 # Of each question, the rows that it may read for what its page shows, whatever there is. A title
 # and what stands still are looked for in so many rows, and no more.
@@ -53,6 +55,11 @@ MOST: Mapping[str, int] = {
     "notifications of an event": (LIMIT + 1) * 8,
     "notifications of a channel": (LIMIT + 1) * 8,
     "notification": 1_300,
+    "actions": LIMIT + 1,
+    # the notification, its deliveries
+    "what a redrive would touch": 10,
+    # each with its requests, and of each the spend of two weeks
+    "spend": (LIMIT + 1) * (1 + REQUESTS_OF_A_CLIENT * (1 + len(PLATFORMS) * 14)),
 }
 
 
@@ -126,6 +133,20 @@ def questions(db: psycopg.Connection[Any]) -> dict[str, tuple[str, tuple[Any, ..
         "notification": (
             "console_notification(%s)",
             (value(db, "select id from notification_queue order by created_at limit 1"),),
+        ),
+        "actions": ("list_console_actions(row_limit => %s)", (LIMIT,)),
+        "actions, further on": (
+            "list_console_actions(%s, %s, %s)", (NOW - timedelta(hours=9), "f" * 32, LIMIT)
+        ),
+        "what a redrive would touch": (
+            "console_scope('redrive', %s)",
+            (Jsonb({"ids": [str(value(
+                db, "select id from notification_queue where attempts = 5 order by id limit 1"
+            ))]}),),
+        ),
+        "spend": (
+            "console_client_spend(%s, %s, %s, %s)",
+            (LIMIT, f"{NOW.date() - timedelta(days=13)}", UNTIL, platforms),
         ),
     }  # fmt: skip
 

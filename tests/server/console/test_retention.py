@@ -146,22 +146,29 @@ def test_the_cold_archive_by_day_and_each_object_read_back(
     assert "Nothing of this day" in archiving.page("/retention/archive/2020-01-01")
 
 
-def test_days_come_back_from_the_cold_archive(
+@pytest.fixture
+def restorable(
     stack: LocalStack,
     bucket: Bucket,  # noqa: F811 - the fixture
-) -> None:
+) -> Iterator[tuple[Console, list[str]]]:
+    """A console whose cold archive has three rows that the table no longer has, and these rows."""
     rows = archived_rows(stack, 3)
     bucket.archive().store(rows)
     stack.connection.execute(b"delete from archived_activity_log where created_at < '2025-03-13'")
     with serving(stack, ARCHIVE_BUCKET_NAME=BUCKET) as made:
-        assert f"since={DAY}" in made.page(f"/retention/archive/{DAY}")
-        form = asked(made, "restore", since=f"{DAY}", until=f"{NEXT_DAY}")
-        assert send(made, "restore", form).status_code == 303
-        assert ended_as(made, form["key"]) == ["done", {"rows_read": 3, "rows_restored": 3}, None]
-        assert "data-empty" in made.page(
-            "/actions/confirm/restore?since=2020-01-01&until=2020-01-02"
-        )
-    assert table(stack) == rows
+        yield made, rows
+
+
+def test_days_are_restored_from_the_cold_archive(restorable: tuple[Console, list[str]]) -> None:
+    console, rows = restorable
+    assert f"since={DAY}" in console.page(f"/retention/archive/{DAY}")
+    form = asked(console, "restore", since=f"{DAY}", until=f"{NEXT_DAY}")
+    assert send(console, "restore", form).status_code == 303
+    assert ended_as(console, form["key"]) == ["done", {"rows_read": 3, "rows_restored": 3}, None]
+    assert "data-empty" in console.page(
+        "/actions/confirm/restore?since=2020-01-01&until=2020-01-02"
+    )
+    assert table(console.stack) == rows
 
 
 def test_rows_that_the_table_refuses_are_told(archiving: Console) -> None:
