@@ -223,7 +223,7 @@ def test_days_are_read_and_retention_is_carried_out(seen: Visit, console: Consol
     page.get_by_label("From the day").fill("2026-01-01")
     page.get_by_label("to the day").fill("2026-01-04")
     page.get_by_role("button", name="Read again…").click()
-    confirm(page, "Read them", "4 days to read")
+    confirm(page, "Read them", f"(tiktok {account})", "4 days to read")
     assert touched(page)["days_read"] == 4
 
     sql(

@@ -134,7 +134,7 @@ def _asking(
         {
             "name": name,
             "action": action,
-            "subject": action.subject(arguments),
+            "subject": _account(project, arguments) or action.subject(arguments),
             "text": action.text(arguments),
             "fields": [(field, value) for field, values in said.items() for value in values],
             "scope": scope,
@@ -145,6 +145,19 @@ def _asking(
             "refused": refused,
         },
         409 if refused else 200,
+    )
+
+
+def _account(project: Project, arguments: Arguments) -> str:
+    """What people call the account of the connection, "" where it is of none."""
+    known = project.call("list_connections") if "connection_id" in arguments else []
+    return next(
+        (
+            f"{row['account']} ({row['platform']} {row['account_id']})"
+            for row in known
+            if row["id"] == arguments["connection_id"]
+        ),
+        "",
     )
 
 
