@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.console.examination import Examination
-from workers.composition import by_hand, container, doctor
+from workers.composition import container, doctor, manual_runs
 from workers.composition.archive import ArchiveView
 from workers.database import Database
 from workers.doctor.sections import Section
@@ -74,17 +74,19 @@ class Project:
         self, tell: Callable[[PolicyReport], None], *, dry_run: bool
     ) -> RetentionReport:
         """Archives and purges now what the policies say; `dry_run` only counts."""
-        return by_hand.carry_out_retention(self._database(), self.settings, tell, dry_run=dry_run)
+        return manual_runs.carry_out_retention(
+            self._database(), self.settings, tell, dry_run=dry_run
+        )
 
     def due_for_retention(self) -> RetentionReport:
         """What a run would take now."""
-        return by_hand.due_for_retention(self._database())
+        return manual_runs.due_for_retention(self._database())
 
     def read_past(
         self, connection_id: str, asked: Window, tell: Callable[[Window, int], None]
     ) -> SyncReport | None:
         """Reads these days of an account; None while it is being synced."""
-        return by_hand.read_past(self._database(), self.settings, connection_id, asked, tell)
+        return manual_runs.read_past(self._database(), self.settings, connection_id, asked, tell)
 
     def restore(self, since: date, until: date, tell: Callable[[date, Restored], None]) -> Restored:
         """Brings activity of these days back from the cold archive. Raises ConfigurationError."""

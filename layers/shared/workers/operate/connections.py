@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, TextIO
 
 from workers.clock import SystemClock
-from workers.composition.by_hand import read_past
+from workers.composition.manual_runs import read_past
 from workers.database import Database
 from workers.errors import WorkerError
 from workers.metrics.platforms import PLATFORMS, find_platform

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from workers.composition.by_hand import carry_out_retention
+from workers.composition.manual_runs import carry_out_retention
 from workers.database import Database
 from workers.operate.command_line import confirmed, verb
 from workers.operate.output import as_json, quiet_logger, show

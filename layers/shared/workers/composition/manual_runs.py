@@ -10,12 +10,12 @@ from workers.clock import SystemClock
 from workers.composition.retention import WORKER, open_archive
 from workers.composition.runs import recorded_run
 from workers.database import Database
-from workers.metrics.sync_requests import Backfill
 from workers.metrics.outcomes import SyncReport
 from workers.metrics.planning import refresh_links
 from workers.metrics.platforms import MAPPING_KEYS
 from workers.metrics.platforms.fetching import Session
 from workers.metrics.sync import ConnectionSync
+from workers.metrics.sync_requests import Backfill
 from workers.metrics.windows import Window
 from workers.retention.report import PolicyReport, RetentionReport
 from workers.retention.run import Retention
