@@ -153,6 +153,12 @@ ABLATIONS = (
         ),
     ),
     Ablation(
+        "console-template-changed",
+        "a template that the dashboard changes meanwhile is not overwritten",
+        f"{ACTION_TESTS}::test_a_template_that_changes_at_that_moment_is_not_overwritten",
+        (Cut(ACTS, "if md5(coalesce(replaced, '')) <> fingerprint then", "if false then"),),
+    ),
+    Ablation(
         "console-same-at-once",
         "the same is not done to the same by two at a time",
         f"{ACTION_TESTS}::test_the_same_is_not_done_by_two_at_a_time",

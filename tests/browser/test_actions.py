@@ -113,7 +113,7 @@ def test_what_stands_still_is_released(seen: Visit, console: Console) -> None:
     sql(
         console,
         "insert into slack_destinations (destination, parked_at, park_code, park_reason, probe_at, "
-        "standing_since) values ('C0PARKED0', now(), 'not_in_channel', 'x', "
+        "paused_since) values ('C0PARKED0', now(), 'not_in_channel', 'x', "
         "now() + interval '1 hour', now()) returning 1",
     )
     seen.go("/")

@@ -41,7 +41,7 @@ def _release_destination(console: Console) -> Case:
     sql(
         console,
         "insert into slack_destinations (destination, parked_at, park_code, park_reason, probe_at, "
-        "standing_since) values (%s, now(), 'not_in_channel', 'x', now() + interval '1 hour', "
+        "paused_since) values (%s, now(), 'not_in_channel', 'x', now() + interval '1 hour', "
         "now()) returning 1",
         CHANNEL,
     )

@@ -27,12 +27,12 @@ from workers.errors import TransientError
 CHANNEL = "C0PARKED0"
 _PARKED = """
     insert into slack_destinations
-      (destination, parked_at, park_code, park_reason, probe_at, standing_since)
+      (destination, parked_at, park_code, park_reason, probe_at, paused_since)
     values ('C0PARKED0', now() - interval '1 hour', 'not_in_channel', 'Slack: not_in_channel',
             now() + interval '5 hours', now() - interval '1 hour')
     on conflict (destination) do update
        set parked_at = excluded.parked_at, park_code = excluded.park_code,
-           standing_since = excluded.standing_since
+           paused_since = excluded.paused_since
 """
 
 
@@ -236,6 +236,22 @@ def test_a_template_is_saved_as_confirmed(console: Console, ended: list[str]) ->
         config,
     )
     assert send(console, "save_template", other).status_code == 409
+    assert templates(console)[config] == "dash"
+
+
+def test_a_template_that_changes_at_that_moment_is_not_overwritten(console: Console) -> None:
+    """The dashboard commits its change after the console has compared, before it saves."""
+    ((config,),) = sql(
+        console, "select id::text from notification_config where template is not null limit 1"
+    )
+    form = asked(console, "save_template", config_id=config, template="tried")
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, console.connection.transaction():
+        sql(console, "update notification_config set template = 'dash' where id = %s returning 1",
+            config)  # fmt: skip
+        answer = pool.submit(send, console, "save_template", form)
+        eventually(lambda: sql(console, waiting)[0][0] > 0, "it does not wait")
+    assert answer.result().status_code == 409
     assert templates(console)[config] == "dash"
 
 
