@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -127,13 +128,14 @@ class Stack:
         self._seed = seed
         self._progress = progress or (lambda what, seconds: None)
         self._tether: Tether | None = None
+        self._server: postgres.Postgres | None = None
 
     def __enter__(self) -> Running:
         node = ensure_installed()
         self._tether = Tether(postgres.server_directory())
         try:
             started = time.monotonic()
-            server = postgres.start(self._tether)
+            server = self._server = postgres.start(self._tether)
             self._tell(f"{data_api.description()}; Postgres 17", started)
 
             started = time.monotonic()
@@ -176,6 +178,13 @@ class Stack:
     ) -> None:
         if self._tether is not None:
             self._tether.close()
+
+    @contextmanager
+    def database_stopped(self) -> Iterator[None]:
+        """Within the block the Postgres server is down, as `Postgres.stopped` says."""
+        assert self._server is not None, "the stack is not running"
+        with self._server.stopped():
+            yield
 
     def _tell(self, what: str, started: float) -> None:
         self._progress(what, time.monotonic() - started)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import uuid
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,8 +219,9 @@ class LocalStack:
 class SampleStack:
     """A running stack, brought back to the sample agency for each test."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, stack: Stack, running: Running) -> None:
         self.running = running
+        self.database_stopped = stack.database_stopped
         self._sample: Snapshot | None = None
         self._keeper: psycopg.Connection[Any] | None = None
 
@@ -254,8 +256,9 @@ class SampleStack:
 
 @pytest.fixture(scope="session")
 def sample_stack() -> Iterator[SampleStack]:
-    with Stack() as running:
-        made = SampleStack(running)
+    stack = Stack()
+    with stack as running:
+        made = SampleStack(stack, running)
         yield made
         made.close()
 
@@ -266,3 +269,11 @@ def stack(sample_stack: SampleStack) -> Iterator[LocalStack]:
     sample_stack.reset()
     with sample_stack.connect() as connection:
         yield LocalStack(sample_stack.running, connection)
+
+
+@pytest.fixture
+def database_stopped(
+    sample_stack: SampleStack,
+) -> Callable[[], AbstractContextManager[None]]:
+    """Stops the Postgres server of the local stack while a block runs."""
+    return sample_stack.database_stopped

@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -62,10 +63,10 @@ Owner = tuple[int, int]
 class Postgres:
     """A running server; `create_database` and the functions below fill it."""
 
-    def __init__(self, port: int, password: str, child: Child) -> None:
-        self.port = port
+    def __init__(self, launcher: _Launcher, password: str) -> None:
+        self._launcher = launcher
         self._password = password
-        self._child = child
+        self.port, self._child = launcher.launch()
 
     @property
     def pid(self) -> int:
@@ -75,6 +76,19 @@ class Postgres:
     def url(self, database: str = "postgres") -> str:
         """A connection URL of the superuser."""
         return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{quote(database)}"
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Within the block the server is down and every connection to it broken; after it the
+        server runs again with the same data, at the same port.
+
+        Raises TetherError when it does not start.
+        """
+        self._child.stop()
+        try:
+            yield
+        finally:
+            _, self._child = self._launcher.launch(self.port)
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """Create a database, as a copy of `template` if given; returns its URL.
@@ -133,8 +147,7 @@ def start(tether: Tether, tree: Path | None = None) -> Postgres:
         os.chown(password_file, *owner)
     _create_cluster(tether, tree, home, owner)
     password_file.unlink()
-    port, child = _start_server(tether, tree, home, owner)
-    return Postgres(port, password, child)
+    return Postgres(_Launcher(tether, tree, home / "data", owner), password)
 
 
 def bootstrap(url: str) -> None:
@@ -287,35 +300,47 @@ def _create_cluster(tether: Tether, tree: Path, home: Path, owner: Owner | None)
         raise TetherError(f"initdb failed: {child.output()[-2000:]}")
 
 
-def _start_server(tether: Tether, tree: Path, home: Path, owner: Owner | None) -> tuple[int, Child]:
-    data = home / "data"
-    for attempt in range(1, PORT_ATTEMPTS + 1):
-        port = _free_port()
+@dataclass(frozen=True)
+class _Launcher:
+    """How the server of one cluster is started."""
+
+    tether: Tether
+    tree: Path
+    data: Path
+    owner: Owner | None
+
+    def launch(self, port: int | None = None) -> tuple[int, Child]:
+        """Start it at `port`, or at a free one; returns the port and the process once it takes
+        connections."""
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            chosen = port or _free_port()
+            child = self._start(attempt, chosen)
+            try:
+                child.wait_until(self._is_ready, START_SECONDS)
+                return chosen, child
+            except TetherError:
+                # Another process may have taken the port before this one bound it.
+                if "Address already in use" not in child.output() or attempt == PORT_ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _start(self, attempt: int, port: int) -> Child:
         settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": port}.items()]
-        child = tether.start(
+        return self.tether.start(
             f"postgres-{attempt}",
-            [tree / "bin" / "postgres", "-D", data, *settings],
+            [self.tree / "bin" / "postgres", "-D", self.data, *settings],
             env=_environment(),
-            stop_signal=signal.SIGINT,  # the "fast" shutdown: sessions are ended, not waited for
-            owner=owner,
+            stop_signal=signal.SIGINT,  # "fast" shutdown: ends sessions instead of waiting for them
+            owner=self.owner,
         )
+
+    def _is_ready(self) -> bool | None:
+        """True once the last line of the server's pid file says that it takes connections."""
         try:
-            child.wait_until(lambda: _is_ready(data), START_SECONDS)
-            return port, child
-        except TetherError:
-            # Between choosing a port and binding it somebody else may have taken it.
-            if "Address already in use" not in child.output() or attempt == PORT_ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _is_ready(data: Path) -> bool | None:
-    """True once the server says, in the last line of its pid file, that it takes connections."""
-    try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return None
-    return True if len(lines) >= 8 and lines[7].strip() == "ready" else None
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return None
+        return True if len(lines) >= 8 and lines[7].strip() == "ready" else None
 
 
 def _free_port() -> int:

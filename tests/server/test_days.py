@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from local.services.proxy import proxy
@@ -10,10 +12,12 @@ from tests.soak.serving import Days
 
 
 def test_days_of_kills_outages_and_rotations_lose_nothing(
-    stack: LocalStack, tmp_path: Path
+    stack: LocalStack,
+    database_stopped: Callable[[], AbstractContextManager[None]],
+    tmp_path: Path,
 ) -> None:
     with proxy(stack.running.api_url) as gateway:
-        days = Days(stack.running, gateway, tmp_path / "token", seed=5)
+        days = Days(stack.running, database_stopped, gateway, tmp_path / "token", seed=5)
         with days.begun():
             for _ in range(6):
                 days.round()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from local.faults import Fault, How
@@ -294,6 +297,50 @@ def test_it_goes_on_when_the_database_is_back(stack: LocalStack) -> None:
             eventually(lambda: sum(texts(stack).values()) == 10, "it does not go on")
             serving.wait_for("listening", 2)
             assert serving.end() == 0
+
+
+def test_two_servers_survive_a_restart_of_the_database(
+    stack: LocalStack, database_stopped: Callable[[], AbstractContextManager[None]]
+) -> None:
+    stack.queue_notifications(200, 8)
+    stack.running.slack.configure(latency=0.02)
+    environment = {
+        **stack.environment(), **BUSY, "SLACK_CHANNEL_RATE": "0", "SLACK_WORKSPACE_RATE": "0",
+        "DATABASE_URL": stack.running.database_url,
+    }  # fmt: skip
+    with server(environment) as one, server(environment) as other:
+        one.wait_for("listening")
+        other.wait_for("listening")
+        stack.running.slack.wait_for_requests(50, "chat.postMessage")
+        with database_stopped():
+            for each in (one, other):
+                each.wait_for("run_failed")
+                each.wait_for("listen_failed")
+                assert each.get("/live")[0] == 200, "no reason to start it again"
+        assert sum(texts(stack).values()) < 208, "the drain was over"
+        with psycopg.connect(stack.running.database_url, autocommit=True) as connection:
+            again = LocalStack(stack.running, connection)
+            # as if the leases had run out, and the minute of what may have been posted
+            connection.execute("update worker_leases set expires_at = now()")
+            connection.execute("update metric_accounts set leased_until = now()")
+            connection.execute(
+                "update notification_deliveries "
+                "set last_attempt_at = last_attempt_at - interval '2 min' where state <> 'sent'"
+            )
+            eventually(lambda: len(texts(stack)) == 208, "some are lost")
+            eventually(
+                lambda: value(
+                    again, "select bool_and(whole_read_at is not null) from metric_accounts"
+                ),
+                "some accounts are not synced",
+            )
+            for each in (one, other):
+                each.wait_for("listening", 2)
+                assert each.end() == 0
+            assert set(texts(stack).values()) == {1}, "some were delivered twice"
+            dead = "select count(*) from notification_deliveries where state = 'dead'"
+            assert value(again, dead) == 0
+            assert nobody_holds(again)
 
 
 def test_listening_delivers_without_looking(

@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,16 @@ ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 class Days:
     """What happens to the two servers, round by round; every round is of the same seed's making."""
 
-    def __init__(self, running: Running, gateway: HttpServer, token: Path, seed: int) -> None:
+    def __init__(
+        self,
+        running: Running,
+        database_stopped: Callable[[], AbstractContextManager[None]],
+        gateway: HttpServer,
+        token: Path,
+        seed: int,
+    ) -> None:
         self._running = running
+        self._database_stopped = database_stopped
         self._gateway = gateway
         self._token = token
         self._random = random.Random(seed)  # noqa: S311
@@ -60,7 +68,7 @@ class Days:
             "DATABASE_URL": running.database_url, "SLACK_BOT_TOKEN_FILE": str(token),
         }  # fmt: skip
         del self._environment["SLACK_BOT_TOKEN"]
-        self._connection = psycopg.connect(running.database_url, autocommit=True)
+        self._connection = self._connected()
         self._queued = 0
         self._open = ExitStack()
         self.counts: Counter[str] = Counter()
@@ -78,15 +86,16 @@ class Days:
             "from generate_series(1, %s) number",
             (CHANNELS,),
         )
-        with self._connection, self._open:
+        with self._open:
             self.steady, self._unlucky = self._server(), self._server()
             yield
+        self._connection.close()
 
     def round(self) -> None:
         """Work comes, and something happens."""
         self._work()
         happening = self._random.choice(
-            [self._end, self._end, self._rotate, self._outage, self._hup]
+            [self._end, self._end, self._rotate, self._outage, self._restart, self._hup]
         )
         happening()
         self.counts["rounds"] += 1
@@ -115,6 +124,9 @@ class Days:
         assert self._one(both) == 0, "rows in two tables"
         dead = "select count(*) from notification_deliveries where state = 'dead'"
         assert self._one(dead) == 0, "some are dead"
+
+    def _connected(self) -> psycopg.Connection:
+        return psycopg.connect(self._running.database_url, autocommit=True)
 
     def _server(self) -> ServerProcess:
         started = self._open.enter_context(server(self._environment))
@@ -181,6 +193,17 @@ class Days:
         self.steady.wait_for("run_failed", failed + 1)
         self._gateway.faults.clear()
 
+    def _restart(self) -> None:
+        """The Postgres server stops in the middle of a drain, and starts again."""
+        self.counts["restarts"] += 1
+        failed = len(self.steady.of("run_failed"))
+        before = len(self._delivered())
+        eventually(lambda: len(self._delivered()) > before or before == self._queued, "no drain")
+        with self._database_stopped():
+            self.steady.wait_for("run_failed", failed + 1)
+        self._connection.close()
+        self._connection = self._connected()
+
     def _hup(self) -> None:
         self.counts["SIGHUP"] += 1
         read = len(self.steady.of("settings_read"))
@@ -217,12 +240,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="what happens when")
     options = parser.parse_args()
     isolate()
+    stack = Stack()
     with (
-        Stack() as running,
+        stack as running,
         proxy(running.api_url) as gateway,
         tempfile.TemporaryDirectory() as folder,
     ):
-        days = Days(running, gateway, Path(folder) / "token", options.seed)
+        token = Path(folder) / "token"
+        days = Days(running, stack.database_stopped, gateway, token, options.seed)
         with days.begun():
             end_at = time.monotonic() + options.minutes * 60
             while time.monotonic() < end_at:
