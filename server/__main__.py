@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
-if __name__ == "__main__":  # while all else is loaded, nothing is under way
+if __name__ == "__main__":  # nothing runs while the rest is loaded
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the settings are just being read
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the settings are about to be read
 
 import sys
 

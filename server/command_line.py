@@ -1,4 +1,4 @@
-"""`python -m server` and `agency-workers serve`: what is asked for, and the exit status."""
+"""`python -m server` and `agency-workers serve`: their arguments and exit statuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 from server.logs import embedded_metrics, write_lines
 from server.once import FAILED, MISCONFIGURED, run_once
 from server.prometheus import PrometheusMetrics
-from server.runs import WORKERS
+from server.runs import WORKERS, Worker
 from server.serving import ConsoleMode, Serving
 from server.settings import LINGER, ServerSettings, server_settings
 from workers.composition.container import settings, use_defaults
@@ -23,12 +23,12 @@ from workers.telemetry import logger, metric_sinks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 it did its work or was asked to end, 1 it failed, 2 for arguments and
-    settings."""
+    """The exit status: 0 when it did its work or was asked to stop, 1 when it failed, 2 for invalid
+    arguments or settings."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.once and options.console:
-        parser.error("--console needs a process that stays: leave --once out")
+        parser.error("--console needs a process that keeps running: drop --once")
     if options.read_only and not options.console:
         parser.error("--read-only is for --console: add that")
     # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
@@ -38,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         logger.error(redact(str(error)), extra={"action": "configuration"})
         status = MISCONFIGURED
-    except Exception:  # noqa: BLE001 - a fault of ours; what is under way is found by its leases
-        logger.exception("A fault of this program", extra={"action": "fault"})
+    except Exception:  # noqa: BLE001 - a bug; what was in flight is free once its leases expire
+        logger.exception("Unexpected error", extra={"action": "fault"})
         status = FAILED
     return _leave(status)
 
 
 def agency_workers() -> int:
-    """`agency-workers serve ...` and `agency-workers console ...`, as they are installed by pip."""
+    """`agency-workers serve ...` and `agency-workers console ...`, as pip installs them."""
     command, rest = sys.argv[1:2], sys.argv[2:]
     if command == ["serve"]:
         return main(rest)
@@ -67,7 +67,7 @@ def _serve(options: argparse.Namespace) -> int:
     write_lines(known.log_format)
     if not options.once:
         use_defaults(LINGER)
-    workers = _wanted(options.workers, settings())
+    workers = _selected(options.workers, settings())
     logger.info(
         f"Serving {', '.join(workers)} of {settings().supabase_url}",
         extra={"action": "serving", "once": options.once},
@@ -92,22 +92,23 @@ def _known(options: argparse.Namespace) -> ServerSettings:
     return known
 
 
-def _wanted(asked: Sequence[str], known: Settings) -> list[str]:
-    """Those that are asked for and not switched off. Raises ConfigurationError for none."""
-    enabled = {
+def _selected(requested: Sequence[str], known: Settings) -> list[Worker]:
+    """Those that are requested and enabled. Raises ConfigurationError when there are none."""
+    enabled: dict[Worker, bool] = {
         "notifications": known.notifications_enabled,
         "metrics": known.metrics_enabled,
         "retention": known.retention_enabled,
     }
-    wanted = [worker for worker in WORKERS if enabled[worker] and worker in (asked or WORKERS)]
-    if not wanted:
-        off = ", ".join(f"{worker.upper()}_ENABLED" for worker in asked or WORKERS)
+    requested = requested or WORKERS
+    selected = [worker for worker in WORKERS if enabled[worker] and worker in requested]
+    if not selected:
+        off = ", ".join(f"{worker.upper()}_ENABLED" for worker in requested)
         raise ConfigurationError(f"there is nothing to run: {off} is false")
-    return wanted
+    return selected
 
 
 def _leave(status: int) -> int:
-    """Ends the process: calls that hang in threads would keep it for minutes."""
+    """End the process at once: calls that hang in threads would keep it for minutes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -122,25 +123,25 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m server",
-        description="The workers as one long-running process, or for one pass. Its settings are "
-        "those of its environment.",
+        description="Runs the workers as one long-running process, or once. Settings are read "
+        "from the environment.",
     )
     parser.add_argument(
         "workers",
         nargs="*",
         metavar="WORKER",
         choices=[*WORKERS, []],
-        help=f"which of {', '.join(WORKERS)} (all)",
+        help=f"{', '.join(WORKERS)} (all of them unless named)",
     )
     parser.add_argument("--once", action="store_true", help="run each once and exit: 0, 1 or 2")
     parser.add_argument(
         "--console",
         action="store_true",
-        help="serve the console's pages, too, on this machine alone: CONSOLE_PORT (3002)",
+        help="also serve the console, on this machine only, at CONSOLE_PORT (3002)",
     )
     parser.add_argument(
-        "--read-only", action="store_true", help="with --console: it shows, and does nothing"
+        "--read-only", action="store_true", help="with --console: show everything, change nothing"
     )
-    parser.add_argument("--host", help="address to bind to, over SERVER_HOST (127.0.0.1)")
-    parser.add_argument("--port", type=_port, help="port to bind to, over PORT (3001)")
+    parser.add_argument("--host", help="address to bind to (SERVER_HOST, or 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="port to bind to (PORT, or 3001)")
     return parser

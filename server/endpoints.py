@@ -16,8 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from workers.errors import ConfigurationError
 from workers.telemetry import logger
 
-# Of a client that says nothing.
-_PATIENCE: Final = 5.0
+# Seconds before a silent client is disconnected.
+_CLIENT_TIMEOUT: Final = 5.0
 _AT_ONCE: Final = 4
 
 # Status, content type, body.
@@ -25,7 +25,7 @@ Answer = tuple[int, str, bytes]
 
 
 class Endpoints:
-    """Answers from threads of its own until `close`."""
+    """Answers in its own threads until `close`."""
 
     def __init__(self, host: str, port: int, answers: dict[str, Callable[[], Answer]]) -> None:
         """Raises ConfigurationError where the address cannot be bound."""
@@ -46,17 +46,17 @@ class Endpoints:
         return f"{host!s}:{port}"
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start answering."""
         self._thread.start()
 
     def close(self) -> None:
-        """Answer nothing more."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
 
 
 def as_json(status: int, body: Any) -> Answer:
-    """An answer of JSON."""
+    """A JSON answer."""
     return status, "application/json", json.dumps(body).encode()
 
 
@@ -66,7 +66,7 @@ def as_metrics(text: bytes) -> Answer:
 
 
 class _Server(HTTPServer):
-    """So many requests at once; the others wait in the listening socket's queue."""
+    """A few requests at once; the others wait in the listening socket's queue."""
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="endpoint")
@@ -74,7 +74,7 @@ class _Server(HTTPServer):
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
-        # the parent's asks the name service for this machine's name, which may take seconds
+        # the parent class looks up this machine's name, which may take seconds
         self.socket.setsockopt(_SOL_SOCKET, _SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -87,7 +87,7 @@ class _Server(HTTPServer):
     def _process(self, request: Any, client_address: Any) -> None:
         try:
             self.finish_request(request, client_address)
-        except Exception as error:  # noqa: BLE001 - a client that went away is no trouble of ours
+        except Exception as error:  # noqa: BLE001 - a client that disconnected is not an error here
             logger.debug("A request could not be answered", exc_info=error)
         finally:
             self.shutdown_request(request)
@@ -100,7 +100,7 @@ class _Server(HTTPServer):
 
 def _handler(answers: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = _PATIENCE
+        timeout = _CLIENT_TIMEOUT
         server_version = "agency-workers"
         sys_version = ""
 
@@ -108,7 +108,7 @@ def _handler(answers: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHa
             path = self.path.partition("?")[0].rstrip("/")
             answer = answers.get(path)
             if answer is None:
-                self._send(as_json(404, {"error": f"there are: {', '.join(answers)}"}))
+                self._send(as_json(404, {"error": f"not found; available: {', '.join(answers)}"}))
             else:
                 self._send(answer())
 
@@ -126,6 +126,6 @@ def _handler(answers: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHa
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """A probe every few seconds is no news."""
+            """Nothing: probes come every few seconds."""
 
     return Handler

@@ -1,6 +1,6 @@
-"""LISTEN: Postgres says at once that something was queued.
+"""LISTEN: Postgres reports at once that something was queued.
 
-It needs psycopg, and a connection that keeps its session: not the pooler in transaction mode.
+It needs psycopg and a session of its own, so not the pooler in transaction mode.
 https://www.postgresql.org/docs/current/sql-listen.html
 """
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     import psycopg
 
 _CONNECT_SECONDS: Final = 10
-# A connection that nobody ends may be dead all the same: so often it is asked.
-_ASK_EVERY: Final = 60.0
+# How often, in seconds, a silent connection is checked: it may be dead without having been closed.
+_CHECK_EVERY: Final = 60.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 
 
 class Listener:
-    """Calls `ring` for every notification that is queued, from a thread of its own."""
+    """Calls `ring` for every notification that is queued, from its own thread."""
 
     def __init__(
         self, address: Callable[[], DatabaseUrl | None], ring: Callable[[], None], clock: Clock
     ) -> None:
-        """`address` is asked before each connection. Raises ConfigurationError where psycopg is
-        not installed."""
+        """`address` is called before each connection. Raises ConfigurationError if psycopg is not
+        installed."""
         try:
             import psycopg  # noqa: F401, PLC0415 - an extra
         except ImportError:
             raise ConfigurationError(
-                "DATABASE_URL is set, and psycopg is not installed: pip install .[listen]"
+                "DATABASE_URL is set, but psycopg is not installed: pip install .[listen]"
             ) from None
         self._address = address
         self._ring = ring
@@ -47,7 +47,7 @@ class Listener:
         self._thread = threading.Thread(target=self._listen, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Listen until the process ends, again and again."""
+        """Listen until the process ends, reconnecting as needed."""
         self._thread.start()
 
     def _listen(self) -> None:
@@ -55,18 +55,18 @@ class Listener:
 
         pause = _FIRST_PAUSE
         while self._clock.now() < self._clock.stop_at:
-            begun = self._clock.now()
+            started_at = self._clock.now()
             try:
                 url = self._address()
-                if url is None:  # since the settings were read again
+                if url is None:  # removed when the settings were re-read
                     return
                 with _connected(url) as connection:
-                    self._hear(connection)
+                    self._receive(connection)
             except (psycopg.Error, ConfigurationError) as error:
-                held = self._clock.now() - begun > _LONGEST_PAUSE
+                held = self._clock.now() - started_at > _LONGEST_PAUSE
                 pause = _FIRST_PAUSE if held else min(_LONGEST_PAUSE, 2 * pause)
                 logger.warning(
-                    "Not listening: new notifications are found by looking",
+                    "Not listening: new notifications are found by polling",
                     extra={
                         "action": "listen_failed",
                         "error": redact(str(error).strip()),
@@ -75,12 +75,12 @@ class Listener:
                 )
                 self._clock.sleep(pause)
 
-    def _hear(self, connection: psycopg.Connection[Any]) -> None:
+    def _receive(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute(f"listen {CHANNEL}".encode())
         logger.info("Listening for new notifications", extra={"action": "listening"})
-        self._ring()  # something may have been queued before
+        self._ring()  # something may have been queued in the meantime
         while True:
-            for _ in connection.notifies(timeout=_ASK_EVERY):
+            for _ in connection.notifies(timeout=_CHECK_EVERY):
                 self._ring()
             connection.execute(b"select 1")
 

@@ -1,4 +1,4 @@
-"""How a server is seen: one line an event, as JSON for programs or in colours for people."""
+"""Logs: one line per event, as JSON for programs or coloured for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, TextIO
 from workers.redaction import mask, mask_all
 from workers.telemetry import logger, write_embedded_metrics
 
-# Fields that every line has, or that say where in the code it is from: a person reads the rest.
+# Fields that every line has or that locate it in the code; people read the others.
 _HEAD: Final = frozenset(
     {"level", "location", "message", "timestamp", "service", "action", "run_id", "severity"}
     | {"exception", "exception_name", "stack_trace", "exception_notes"}
@@ -21,8 +21,8 @@ _COLOURS: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "
 
 
 def write_lines(form: str | None, out: TextIO = sys.stdout) -> None:
-    """Has all logging of this process written as `form` says: json, text, or None for what suits
-    `out`; the libraries' from warnings on."""
+    """Make this process log as `form` says: json, text, or None for what suits `out`. Libraries log
+    warnings and errors only."""
     is_terminal = out.isatty()
     as_text = form == "text" or (form is None and is_terminal)
     line: Callable[[dict[str, Any]], str] = as_json
@@ -34,12 +34,12 @@ def write_lines(form: str | None, out: TextIO = sys.stdout) -> None:
     root.handlers = [logger.registered_handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(logger.name).propagate = False
-    # of a run that is skipped because the last one is still busy: as it should be
+    # it warns when a run is skipped because the previous one is still busy, which is expected
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def embedded_metrics(worker: str, values: Mapping[str, float]) -> None:
-    """CloudWatch's metrics as lines of the log, none of them in the middle of another."""
+    """Metrics for CloudWatch as log lines, never in the middle of another line."""
     with _locked(logger.registered_handler):
         write_embedded_metrics(worker, values)
         sys.stdout.flush()
@@ -55,7 +55,7 @@ def _locked(handler: logging.Handler) -> Iterator[None]:
 
 
 def as_json(record: Mapping[str, Any]) -> str:
-    """With `severity`, by which Google's and other collectors sort:
+    """With `severity`, which Google's and other collectors filter by:
     https://cloud.google.com/logging/docs/structured-logging"""
     whole = {"severity": record.get("level"), **record}
     return json.dumps(
@@ -69,7 +69,7 @@ def plain(record: Mapping[str, Any]) -> str:
 
 
 def coloured(record: Mapping[str, Any]) -> str:
-    """`plain` in a terminal's colours."""
+    """As `plain`, in a terminal's colours."""
     return _text(record, lambda text, code: f"\x1b[{code}m{text}\x1b[0m")
 
 
@@ -93,7 +93,7 @@ def _text(record: Mapping[str, Any], in_colour: Callable[[str, str], str]) -> st
 
 
 def _printable(text: str) -> str:
-    """Without secrets, and without what would steer the terminal."""
+    """Without secrets and without terminal control characters."""
     return "".join(
         character if character.isprintable() or character == "\n" else f"\\x{ord(character):02x}"
         for character in mask(text)

@@ -1,4 +1,4 @@
-"""Runs that are asked for when something was queued."""
+"""Runs on demand, when something was queued."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Final
 
 from workers.clock import Clock
 
-# After a run that found another one at it.
-_AGAIN: Final = 1.0
+# Seconds until the next try after finding another run active.
+_RETRY_AFTER: Final = 1.0
 
 
 class OnDemand:
-    """After each `ask` a whole run, one at a time, in a thread of its own. A run that is under way
-    may have looked for the last time, so that it does not count for what is asked meanwhile."""
+    """After each `request` a whole run, one at a time, in its own thread. A run in progress may
+    already have polled for the last time, so it does not satisfy a request made meanwhile."""
 
     def __init__(self, run: Callable[[], bool], clock: Clock) -> None:
-        """`run` says whether it could look: not so while another one has the lease."""
+        """`run` returns whether it could poll: it cannot while another run has the lease."""
         self._run = run
         self._clock = clock
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="on demand", daemon=True)
 
-    def ask(self) -> None:
-        """Safe for threads, and before `start`."""
-        self._asked.set()
+    def request(self) -> None:
+        """Thread-safe; may be called before `start`."""
+        self._requested.set()
 
     def start(self) -> None:
-        """Do so until the clock stops."""
+        """Serve requests until the clock stops."""
         self._thread.start()
 
     @property
@@ -37,7 +37,7 @@ class OnDemand:
 
     def _serve(self) -> None:
         while self._has_time:
-            self._asked.wait()
-            self._asked.clear()
+            self._requested.wait()
+            self._requested.clear()
             while self._has_time and not self._run():
-                self._clock.sleep(_AGAIN)
+                self._clock.sleep(_RETRY_AFTER)

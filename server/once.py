@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from server.runs import Runs
+from server.runs import Runs, Worker
 from server.serving import STOP_WITHIN
 from workers.composition.notifications import DID_ITS_WORK
 from workers.errors import ConfigurationError
@@ -18,18 +18,18 @@ DONE: Final = 0
 FAILED: Final = 1
 MISCONFIGURED: Final = 2
 
-# How a run may end that is no failure: another process may be at it, the time may be up.
-_WELL: Final = {
+# Outcomes that are not failures: another process may be running, the time may be up.
+_SUCCESSFUL: Final = {
     "notifications": DID_ITS_WORK | {"busy"},
     "retention": frozenset({"complete", "unfinished", "busy"}),
 }
 
 
-def run_once(workers: Sequence[str]) -> int:
-    """Runs each worker once, one after the other; the exit status.
+def run_once(workers: Sequence[Worker]) -> int:
+    """Run each worker once, one after the other; returns the exit status.
 
-    DONE when it did its work or was asked to end, FAILED, or MISCONFIGURED where a person has to
-    set something right. What fails for one worker keeps no other from its run.
+    DONE when the work is done or the process was asked to stop, FAILED, or MISCONFIGURED when
+    settings have to be fixed. A failing worker does not stop the others.
     """
     runs = Runs()
     ends: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -53,17 +53,17 @@ def run_once(workers: Sequence[str]) -> int:
     return max(results, default=FAILED)
 
 
-def _pass(runs: Runs, worker: str) -> int:
+def _pass(runs: Runs, worker: Worker) -> int:
     runs.failures.clear()
     summary = runs.run(worker)
     if worker == "metrics":
         runs.syncs.wait()
-        runs.syncs.give_back_failed()
+        runs.syncs.release_failed()
     if any(isinstance(error, ConfigurationError) for error in runs.failures):
         return MISCONFIGURED
-    is_well = summary is not None and not runs.failures and _is_well(worker, summary)
-    return DONE if is_well else FAILED
+    succeeded = summary is not None and not runs.failures and _has_succeeded(worker, summary)
+    return DONE if succeeded else FAILED
 
 
-def _is_well(worker: str, summary: dict[str, Any]) -> bool:
-    return worker not in _WELL or summary["outcome"] in _WELL[worker]
+def _has_succeeded(worker: Worker, summary: dict[str, Any]) -> bool:
+    return worker not in _SUCCESSFUL or summary["outcome"] in _SUCCESSFUL[worker]

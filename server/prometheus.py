@@ -1,4 +1,4 @@
-"""The workers' figures for Prometheus: those that go to CloudWatch in AWS, in snake case.
+"""The workers' metrics for Prometheus: those that go to CloudWatch in AWS, in snake case.
 
 https://prometheus.io/docs/practices/naming/: a counter's name ends in `_total`.
 """
@@ -18,7 +18,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-# What is counted from run to run; the rest is as it stands.
+# Counts that add up from run to run; the others are current values.
 COUNTERS: Final = {
     "NotificationsSent": "Notifications that were posted to Slack",
     "NotificationsDead": "Notifications that ended without being posted",
@@ -27,16 +27,16 @@ COUNTERS: Final = {
     "SyncsFailed": "Syncs of ad accounts that failed",
 }
 GAUGES: Final = {
-    "OldestDueSeconds": "For how long the oldest notification that is due has been waiting",
-    "Parked": "Channels and people that Slack refuses, whose notifications wait",
-    "HoursSinceRetention": "Hours since retention was last complete",
-    "ConnectionsParked": "Ad accounts whose credentials are refused, which wait",
-    "RetentionFailed": "1 where the last retention run needs a person",
+    "OldestDueSeconds": "How long the oldest due notification has been waiting",
+    "Parked": "Channels and people that Slack refuses; their notifications wait",
+    "HoursSinceRetention": "Hours since retention last completed",
+    "ConnectionsParked": "Ad accounts that wait because their credentials are refused",
+    "RetentionFailed": "1 if the last retention run needs attention, else 0",
 }
 
 
 class PrometheusMetrics:
-    """Takes what runs emit; `text` is what a scrape gets."""
+    """Collects what runs emit; `text` is what a scrape returns."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ class PrometheusMetrics:
         }
 
     def take(self, worker: str, values: Mapping[str, float]) -> None:
-        """What a run of `worker` counted or measured, by the names in CloudWatch."""
+        """Add what a run of `worker` counted or measured, by the names in CloudWatch."""
         for name, value in values.items():
             if name in self._counters:
                 self._counters[name].labels(worker).inc(float(value))

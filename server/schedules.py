@@ -1,4 +1,4 @@
-"""When runs start: `rate(...)` and `cron(...)` as in the template, and the five fields of crontab.
+"""When runs start: `rate(...)` and `cron(...)` as in the template, and five crontab fields.
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 """
@@ -16,14 +16,14 @@ from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import
 
 _RATE: Final = re.compile(r"rate\(([1-9][0-9]{0,5}) (second|minute|hour|day)s?\)")
 _CRON: Final = re.compile(r"cron\((.+)\)")
-# Of each field the first and the last value, for `5/10` and the like.
+# The first and last value of each field, for `5/10` and the like.
 _BOUNDS: Final = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12)}
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_FORMS: Final = "is not rate(10 minutes), cron(0 2 ? * SUN *) or five fields of crontab"
+_FORMS: Final = "must be like rate(10 minutes), cron(0 2 ? * SUN *) or five crontab fields"
 
 
 def check_schedule(expression: str) -> str:
-    """The expression itself. Raises ValueError with a clause that says what is wrong."""
+    """Returns the expression. Raises ValueError with a clause that says what is wrong."""
     read_schedule(expression, "UTC")
     return expression
 
@@ -31,7 +31,7 @@ def check_schedule(expression: str) -> str:
 def read_schedule(expression: str, time_zone: str) -> BaseTrigger:
     """The trigger of an expression; `time_zone` is that of cron(...).
 
-    Raises ValueError for what is no schedule.
+    Raises ValueError for what is not a schedule.
     """
     if rate := _RATE.fullmatch(expression):
         return IntervalTrigger(**{f"{rate[2]}s": int(rate[1])}, timezone=UTC)
@@ -47,8 +47,8 @@ def read_schedule(expression: str, time_zone: str) -> BaseTrigger:
 def _trigger(fields: list[str], time_zone: str, *, first_day: int) -> CronTrigger:
     minute, hour, day, month, day_of_week, year = ("*" if one == "?" else one for one in fields)
     if "*" not in (day, day_of_week):
-        # cron fires when either is met, this library when both are
-        raise ValueError("names a day of the month and one of the week: one of them must be *")
+        # cron fires when either matches, this library when both do
+        raise ValueError("names a day of the month and a day of the week: one of them must be *")
     try:
         return CronTrigger(
             minute=_steps("minute", minute),
@@ -69,7 +69,7 @@ def _steps(name: str, field: str) -> str:
 
 
 def _named_days(field: str, first_day: int) -> str:
-    """Days of the week by their names: numbers mean another day in each kind of cron.
+    """Days of the week by name: their numbers differ between the kinds of cron.
 
     Sunday is `first_day`: 1 in AWS, 0 (and 7) in crontab.
     """
@@ -90,7 +90,7 @@ def _named_days(field: str, first_day: int) -> str:
 
 
 def _days_between(first: str, last: str) -> list[str]:
-    """Sunday to Thursday is no range where a week begins on Monday."""
+    """The days of a range; the library, whose week begins on Monday, knows none from Sunday."""
     begin = _DAYS.index(first)
     end = _DAYS.index(last, begin)
     return list(_DAYS[begin : end + 1])

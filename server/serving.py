@@ -1,4 +1,4 @@
-"""The process itself: schedules, endpoints, signals, and its end."""
+"""The long-running process: schedules, endpoints, signals, shutdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from server.endpoints import Answer, Endpoints, as_json, as_metrics
 from server.listening import Listener
 from server.on_demand import OnDemand
 from server.prometheus import PrometheusMetrics
-from server.runs import Runs
+from server.runs import Runs, Worker
 from server.schedules import read_schedule
 from server.settings import ServerSettings, server_settings
 from workers.clock import utc_now
@@ -33,37 +33,39 @@ if TYPE_CHECKING:
 
 ConsoleMode = Literal["acting", "read-only"]
 
-# PM2, Docker and others kill after a grace time of their own: by then all is given back.
+# Seconds. PM2, Docker and others kill after a grace period: by then all is released.
 STOP_WITHIN: Final = 7.0
-# The names of the workers in health and in their records.
-RECORDED_AS: Final = {
+# The workers' names in health and in their records.
+RECORDED_AS: Final[dict[Worker, str]] = {
     "notifications": "notifications",
     "metrics": "metrics_sync",
     "retention": "retention",
 }
-# A retention run that failed as a whole is made again, as in Lambda, after so many seconds.
-_RETENTION_AGAIN: Final = (60, 120)
+# Seconds until a retention run that failed as a whole is retried, as in Lambda.
+_RETENTION_RETRIES: Final = (60, 120)
 _HOUR: Final = 3600
 
 
 class Serving:
-    """One process with its workers, from `run` to its end."""
+    """One process with its workers, from `run` to shutdown."""
 
     def __init__(
         self,
-        workers: Sequence[str],
+        workers: Sequence[Worker],
         known: ServerSettings,
         metrics: PrometheusMetrics,
         *,
         console: ConsoleMode | None = None,
     ) -> None:
-        """Raises ConfigurationError where an address is taken or a library is missing."""
+        """Raises ConfigurationError if an address is taken or a library is missing."""
         self._workers = tuple(workers)
         self._known = known
         self._metrics = metrics
         self._runs = Runs()
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._elsewhere = frozenset(RECORDED_AS.values()) - {RECORDED_AS[one] for one in workers}
+        self._disabled_here = frozenset(RECORDED_AS.values()) - {
+            RECORDED_AS[one] for one in workers
+        }
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": {"type": "threadpool", "max_workers": 2 + len(workers)}},
@@ -75,7 +77,7 @@ class Serving:
             {"/health": self._health, "/live": self._live, "/metrics": self._scrape},
         )
         self._console = None if console is None else _console(known.console_port, console)
-        self._on_demand = OnDemand(self._look, self._runs.clock)
+        self._on_demand = OnDemand(self._poll, self._runs.clock)
         self._listener: Listener | None = None
         if known.database_url is not None and "notifications" in workers:
             self._listener = Listener(
@@ -83,7 +85,7 @@ class Serving:
             )
 
     def run(self) -> int:
-        """Serve until a signal ends it; the exit status."""
+        """Serve until a signal ends it; returns the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: self._signals.put(number))
         signal.signal(signal.SIGHUP, lambda number, _: self._signals.put(number))
@@ -95,16 +97,16 @@ class Serving:
             self._on_demand.start()
             self._listener.start()
         if "retention" in self._workers:
-            self._make_up_for_retention()
+            self._catch_up_on_retention()
         if self._console is not None:
             self._console.start()
             self._console.announce()
         logger.info("Ready", extra={"action": "ready", "address": self._endpoints.address})
         while (caught := self._signals.get()) == signal.SIGHUP:
-            read_again()
-        return self._end(signal.Signals(caught).name)
+            reload_settings()
+        return self._stop(signal.Signals(caught).name)
 
-    def _end(self, why: str) -> int:
+    def _stop(self, why: str) -> int:
         logger.info("Stopping", extra={"action": "stopping", "signal": why})
         self._scheduler.shutdown(wait=False)
         if self._console is not None:
@@ -112,8 +114,8 @@ class Serving:
         left = self._runs.stop(STOP_WITHIN)
         if left:
             logger.warning(
-                "Stopped with calls under way that were not answered in time; what they hold is "
-                "free once its lease has run out",
+                "Stopped while calls were still unanswered; what they hold is free once its lease "
+                "expires",
                 extra={"action": "stopped", "left": left},
             )
         else:
@@ -122,11 +124,11 @@ class Serving:
 
     # --- schedules ---
 
-    def _schedule(self, worker: str) -> None:
+    def _schedule(self, worker: Worker) -> None:
         trigger = read_schedule(
             getattr(self._known, f"{worker}_schedule"), self._known.retention_time_zone
         )
-        # an interval begins with a run, a time of day waits for its turn
+        # an interval starts with a run, a time of day waits
         first = {"next_run_time": utc_now()} if isinstance(trigger, IntervalTrigger) else {}
         self._scheduler.add_job(
             self._run,
@@ -134,54 +136,53 @@ class Serving:
             args=[worker],
             id=worker,
             **first,
-            # the next run asks the one that lingers for its lease
+            # the next run requests the lease of the one that lingers
             max_instances=2 if worker == "notifications" else 1,
         )
 
-    def _run(self, worker: str, tries: Sequence[int] = _RETENTION_AGAIN) -> None:
+    def _run(self, worker: Worker, tries: Sequence[int] = _RETENTION_RETRIES) -> None:
         summary = self._runs.run(worker)
         if summary is None and worker == "retention" and tries and not self._runs.is_stopped:
             self._later(tries[0], worker, tries[1:])
 
-    def _later(self, seconds: float, worker: str, tries: Sequence[int]) -> None:
+    def _later(self, seconds: float, worker: Worker, tries: Sequence[int]) -> None:
         self._scheduler.add_job(
             self._run,
             "date",
             run_date=utc_now() + timedelta(seconds=seconds),
             args=[worker, tries],
-            id=f"{worker} again",
+            id=f"{worker} retry",
             replace_existing=True,
         )
 
-    def _make_up_for_retention(self) -> None:
-        """A process that did not run at the weekly time makes up for it once health would call it
-        overdue."""
+    def _catch_up_on_retention(self) -> None:
+        """Catch up on the weekly run that the process missed, once health would call it overdue."""
         try:
             hours = hours_since_retention(database().call("worker_health"))
         except WorkerError as error:
-            logger.warning("The workers' state is not known", extra={"error": redact(str(error))})
+            logger.warning("The workers' state is unknown", extra={"error": redact(str(error))})
             return
         if hours * _HOUR > WELL_FOR["retention"].total_seconds():
-            self._later(1, "retention", _RETENTION_AGAIN)
+            self._later(1, "retention", _RETENTION_RETRIES)
 
     def _ring(self) -> None:
-        """Something was queued: the run that lingers looks, and where none does one is made."""
+        """Something was queued: wake the lingering run, or request one where runs do not linger."""
         self._runs.doorbell.ring()
         try:
             lingers = settings().notification_linger_seconds > 0
         except ConfigurationError:
             return
         if not lingers:
-            self._on_demand.ask()
+            self._on_demand.request()
 
-    def _look(self) -> bool:
+    def _poll(self) -> bool:
         summary = self._runs.run("notifications")
         return summary is None or summary["outcome"] != "busy"
 
     # --- endpoints ---
 
     def _health(self) -> Answer:
-        answer: dict[str, Any] = run_health(self._elsewhere)
+        answer: dict[str, Any] = run_health(self._disabled_here)
         return answer["statusCode"], "application/json", answer["body"].encode()
 
     def _live(self) -> Answer:
@@ -195,10 +196,10 @@ class Serving:
 
 
 def _console(port: int, mode: ConsoleMode) -> ConsoleServer:
-    """The console of the same project. Raises ConfigurationError as `Serving` does."""
+    """The console of this project. Raises ConfigurationError as `Serving` does."""
     try:
         from server.console.project import Project  # noqa: PLC0415 - an extra
-        from server.console.serving import ConsoleServer  # noqa: PLC0415 - as above
+        from server.console.serving import ConsoleServer  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"--console: {error.name} is not installed: pip install .[console]"
@@ -208,20 +209,20 @@ def _console(port: int, mode: ConsoleMode) -> ConsoleServer:
 
 
 def _say(line: str) -> None:
-    """Beside the log, which is no place for what lets one in."""
+    """Not in the log, which must not hold what grants access."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
-def read_again() -> None:
-    """Has every run from now on read its settings and secrets again, unless they are malformed."""
+def reload_settings() -> None:
+    """Make every later run re-read settings and secrets, unless they are malformed."""
     try:
         environment_settings(read_secret)
     except ConfigurationError as error:
         logger.error(
-            "The settings stay as they were: the new ones are not right",
+            "The new settings are invalid; the old ones stay in force",
             extra={"action": "settings_refused", "error": redact(str(error))},
         )
         return
     forget_clients()
-    logger.info("Settings and secrets are read again", extra={"action": "settings_read"})
+    logger.info("Settings and secrets were re-read", extra={"action": "settings_read"})

@@ -1,4 +1,4 @@
-"""What a server has to know besides the workers' own settings."""
+"""A server's settings in addition to the workers' own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.settings import (
 
 # Supabase's pooler in transaction mode: https://supabase.com/docs/guides/database/connecting-to-postgres
 _TRANSACTION_POOLER: Final = 6543
-# A run that has drained the queue goes on looking until the next minute's run takes over.
+# A run that has drained the queue keeps polling until the next minute's run takes over.
 LINGER: Final = {"NOTIFICATION_LINGER_SECONDS": "150"}
 
 
@@ -37,7 +37,7 @@ def _session_url(value: str) -> DatabaseUrl:
     url = database_url(value)
     if url.port == _TRANSACTION_POOLER:
         raise ValueError(
-            "is that of the transaction pooler, which keeps no session to listen in: take the "
+            "is the transaction pooler's, which keeps no session to listen in: use the "
             "session pooler's (port 5432) or the direct one"
         )
     return url
@@ -45,14 +45,14 @@ def _session_url(value: str) -> DatabaseUrl:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """One field per setting; its name in upper case is its name in the environment."""
+    """One field per setting; in the environment its name is in upper case."""
 
     server_host: str = setting(
         text,
-        "address that /health, /live and /metrics are bound to; 0.0.0.0 in a container",
+        "address that /health, /live and /metrics bind to; 0.0.0.0 in a container",
         default="127.0.0.1",
     )
-    port: int = setting(whole(0, 65535), "their port; 0 takes a free one", default=3001)
+    port: int = setting(whole(0, 65535), "their port; 0 picks a free one", default=3001)
     notifications_schedule: str = setting(
         check_schedule, "when the notifications run", default="rate(1 minute)"
     )
@@ -67,12 +67,12 @@ class ServerSettings:
     )
     console_port: int = setting(
         whole(0, 65535),
-        "port of the console (`--console`), on this machine alone; 0 takes a free one",
+        "port of the console (`--console`), on this machine only; 0 picks a free one",
         default=3002,
     )
     database_url: DatabaseUrl | None = setting(
         _session_url,
-        "connection string of Postgres, not of the transaction pooler: LISTEN wakes the "
+        "Postgres connection string, not the transaction pooler's: LISTEN wakes the "
         "notifications at once",
         default=None,
         secret=True,
@@ -82,7 +82,7 @@ class ServerSettings:
     )
     emf_metrics: bool | None = setting(
         switch,
-        "whether metrics also go to stdout in CloudWatch's embedded format; unset: where the "
+        "whether metrics also go to stdout in CloudWatch's embedded metric format; unset: if the "
         "process runs in AWS",
         default=None,
     )

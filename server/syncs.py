@@ -1,4 +1,4 @@
-"""What SQS and Lambda do between the plan and the syncs: in this process, several side by side."""
+"""In place of SQS and Lambda between the plan and the syncs: a thread pool in this process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from workers.telemetry import logger
 
 
 class SyncPool:
-    """An `Outbox` whose sync requests are worked off here. Safe for threads."""
+    """An `Outbox` whose sync requests are processed here. Thread-safe."""
 
     def __init__(self, sync: Callable[[str], None]) -> None:
-        """`sync` takes a request's body, and raises where it is to be planned again."""
+        """`sync` takes a request's body, and raises when the account has to be planned again."""
         self._sync = sync
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
@@ -25,58 +25,57 @@ class SyncPool:
         self._waiting: dict[str, Future[None]] = {}
         self._failed: set[str] = set()
 
-    def of(self, concurrency: int) -> SyncPool:
-        """Itself, with so many syncs side by side from now on."""
+    def resized(self, concurrency: int) -> SyncPool:
+        """Itself, with this many syncs at a time from now on."""
         with self._lock:
             if concurrency != self._size:
-                if self._threads is not None:  # what it has, it finishes
+                if self._threads is not None:  # it finishes what it has
                     self._threads.shutdown(wait=False)
                 self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="sync")
                 self._size = concurrency
         return self
 
     def send(self, bodies: Sequence[str]) -> list[int]:
-        """Takes all of them."""
+        """Accepts all of them."""
         with self._lock:
             for body in bodies:
                 token = SyncRequest.from_body(body).token
-                assert self._threads is not None  # noqa: S101 - see `of`
+                assert self._threads is not None  # noqa: S101 - see `resized`
                 self._waiting[token] = self._threads.submit(self._work, token, body)
         return []
 
     @property
     def has_failed(self) -> bool:
-        """Whether accounts are to be given back."""
+        """Whether there are accounts to release."""
         with self._lock:
             return bool(self._failed)
 
     def wait(self) -> None:
-        """Until all that was sent is done."""
+        """Wait until all that was sent is done."""
         with self._lock:
-            under_way = list(self._waiting.values())
-        wait(under_way)
+            pending = list(self._waiting.values())
+        wait(pending)
 
-    def give_back_failed(self) -> None:
-        """Frees the accounts whose syncs ended with an error of our own side: the plan that follows
-        takes them again."""
+    def release_failed(self) -> None:
+        """Release the accounts whose syncs failed on our side: the next plan takes them again."""
         with self._lock:
             tokens = sorted(self._failed)
         if tokens:
             self._drop(tokens)
 
-    def give_back(self) -> None:
-        """Frees the accounts whose syncs have not begun, for whoever plans next."""
+    def release_waiting(self) -> None:
+        """Release the accounts whose syncs have not started, for the next plan of any process."""
         with self._lock:
             tokens = [token for token, one in self._waiting.items() if one.cancel()]
             self._failed.update(tokens)
             for token in tokens:
                 del self._waiting[token]
-        self.give_back_failed()
+        self.release_failed()
 
     def _work(self, token: str, body: str) -> None:
         try:
             self._sync(body)
-        except Exception:  # noqa: BLE001 - it is in the log, and the next plan takes it up
+        except Exception:  # noqa: BLE001 - it is logged, and the next plan takes the account again
             with self._lock:
                 self._failed.add(token)
         finally:
@@ -86,9 +85,9 @@ class SyncPool:
     def _drop(self, tokens: list[str]) -> None:
         try:
             database().call("drop_metric_plans", tokens=tokens)
-        except WorkerError as error:  # the next plan tries again, or their leases run out
+        except WorkerError as error:  # the next plan tries again, or their leases expire
             logger.warning(
-                "Planned syncs could not be given back", extra={"error": redact(str(error))}
+                "Planned syncs could not be released", extra={"error": redact(str(error))}
             )
         else:
             with self._lock:

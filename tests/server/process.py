@@ -1,4 +1,4 @@
-"""A server as a process: started, read line by line, asked over HTTP, ended by signals."""
+"""A server as a process: started, read line by line, queried over HTTP, ended by signals."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from local.environment import bare
 from local.stack import ROOT
 from tests.integration.processes import LONG, eventually
 
-# By then it is gone, whatever it was doing: PM2, Docker and others are configured for it.
-GONE_WITHIN = 8.0
-# No look at a clock ends one of these tests: what is waited for comes, or the test fails.
+# It exits within this many seconds, whatever it was doing: PM2, Docker and others rely on it.
+EXITS_WITHIN = 8.0
+# No test here depends on a schedule: what it waits for happens, or it fails.
 NEVER = "rate(300 day)"
 
 
@@ -73,9 +73,9 @@ class ServerProcess:
             return error.code, error.read().decode()
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """The exit status after that signal. Raises TimeoutExpired where it outlives its time."""
+        """The exit status after that signal. Raises TimeoutExpired if it takes too long."""
         self.process.send_signal(number)
-        return self._ended(GONE_WITHIN)
+        return self._ended(EXITS_WITHIN)
 
     def wait(self) -> int:
         """The exit status, once it has ended by itself."""
@@ -91,7 +91,7 @@ class ServerProcess:
 
 @contextmanager
 def server(environment: Mapping[str, str], *arguments: str) -> Iterator[ServerProcess]:
-    """One that serves at a free port, killed at the end if it is still there."""
+    """A server on a free port, killed at the end if it is still running."""
     started = ServerProcess({"PORT": "0", **environment}, *arguments)
     try:
         yield started
@@ -101,7 +101,7 @@ def server(environment: Mapping[str, str], *arguments: str) -> Iterator[ServerPr
 
 
 def once(environment: Mapping[str, str], *workers: str) -> ServerProcess:
-    """One pass, over."""
+    """A finished `--once` pass."""
     started = ServerProcess(environment, *workers, "--once")
     started.wait()
     return started

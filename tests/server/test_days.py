@@ -11,14 +11,14 @@ from tests.conftest import LocalStack
 from tests.soak.serving import Days
 
 
-def test_days_of_kills_outages_and_rotations_lose_nothing(
+def test_kills_outages_restarts_and_rotations_lose_nothing(
     stack: LocalStack,
     database_stopped: Callable[[], AbstractContextManager[None]],
     tmp_path: Path,
 ) -> None:
     with proxy(stack.running.api_url) as gateway:
         days = Days(stack.running, database_stopped, gateway, tmp_path / "token", seed=5)
-        with days.begun():
+        with days.started():
             for _ in range(6):
                 days.round()
             days.settle()

@@ -1,4 +1,4 @@
-"""`python -m server --once`: a pass, and what its exit status says."""
+"""`python -m server --once`: one pass and its exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_pass_does_the_work_of_all_three(stack: LocalStack) -> None:
     ended = once(stack.environment())
     assert ended.process.returncode == 0
     first = ended.lines[0]
-    assert stack.running.api_url in first["message"], "the project, before anything is done"
+    assert stack.running.api_url in first["message"], "the project is named first"
     assert all(line["severity"] == line["level"] for line in ended.lines)
     [run] = ended.of("notifications_run")
     assert (run["outcome"], run["sent"]) == ("drained", 8)
@@ -39,7 +39,7 @@ def test_a_pass_does_the_work_of_all_three(stack: LocalStack) -> None:
     ]  # fmt: skip
 
 
-def test_only_those_run_that_are_named_and_not_switched_off(stack: LocalStack) -> None:
+def test_only_named_and_enabled_workers_run(stack: LocalStack) -> None:
     off = {"METRICS_ENABLED": "false"}
     ended = once({**stack.environment(), **off}, "metrics", "notifications")
     assert ended.process.returncode == 0
@@ -49,7 +49,7 @@ def test_only_those_run_that_are_named_and_not_switched_off(stack: LocalStack) -
     assert "METRICS_ENABLED is false" in ended.lines[-1]["message"]
 
 
-def test_what_is_missing_is_named_at_once() -> None:
+def test_missing_settings_are_reported_at_once() -> None:
     ended = once({})
     assert ended.process.returncode == 2
     [line] = ended.lines
@@ -57,15 +57,15 @@ def test_what_is_missing_is_named_at_once() -> None:
         assert name in line["message"]
 
 
-def test_a_database_out_of_reach_is_a_failure(stack: LocalStack) -> None:
+def test_an_unreachable_database_is_a_failure(stack: LocalStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     ended = once({**stack.environment(), "SUPABASE_URL": url})
     assert ended.process.returncode == 1
-    assert len(ended.of("run_failed")) == 3, "one failure keeps no other from its run"
+    assert len(ended.of("run_failed")) == 3, "one failure does not stop the others"
 
 
-def test_a_refused_token_is_a_failure_that_costs_no_attempt(stack: LocalStack) -> None:
+def test_a_refused_token_is_a_failure_and_does_not_count_as_an_attempt(stack: LocalStack) -> None:
     ended = once({**stack.environment(), "SLACK_BOT_TOKEN": "xoxb-of-yesterday"}, "notifications")
     assert ended.process.returncode == 1
     assert ended.of("run_failed")[0]["error_class"] == "CredentialsError"
@@ -74,7 +74,7 @@ def test_a_refused_token_is_a_failure_that_costs_no_attempt(stack: LocalStack) -
     assert spent.fetchone() == (0,)
 
 
-def test_a_database_without_our_functions_needs_a_person(stack: LocalStack) -> None:
+def test_a_database_without_the_migrations_is_a_configuration_error(stack: LocalStack) -> None:
     with proxy(stack.running.api_url) as gateway:
         body = json.dumps({"code": "PGRST202", "message": "no function start_notification_run"})
         gateway.faults.add(Fault("answer", status=404, body=body, times=None))
@@ -83,7 +83,7 @@ def test_a_database_without_our_functions_needs_a_person(stack: LocalStack) -> N
     assert "apply the migrations" in json.dumps(ended.lines)
 
 
-def test_keys_come_from_files(stack: LocalStack, tmp_path: Path) -> None:
+def test_keys_are_read_from_files(stack: LocalStack, tmp_path: Path) -> None:
     environment = dict(stack.environment())
     for name in ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN"):
         file = tmp_path / name.lower()
@@ -100,7 +100,7 @@ class MotoSecrets(MotoS3):
     service = "secretsmanager"
 
 
-def test_keys_come_from_secrets_manager(stack: LocalStack) -> None:
+def test_keys_are_read_from_secrets_manager(stack: LocalStack) -> None:
     environment = dict(stack.environment())
     names = ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
     keys = {name: environment.pop(name) for name in names}
@@ -120,7 +120,7 @@ def test_keys_come_from_secrets_manager(stack: LocalStack) -> None:
     assert not any(key in json.dumps(ended.lines) for key in keys.values())
 
 
-def test_a_pass_that_is_asked_to_end_gives_back_what_it_has(stack: LocalStack) -> None:
+def test_a_pass_that_is_asked_to_stop_releases_what_it_holds(stack: LocalStack) -> None:
     stack.queue_notifications(200, 2)
     pass_ = ServerProcess(stack.environment(), "notifications", "--once")
     stack.running.slack.wait_for_requests(4, "chat.postMessage")

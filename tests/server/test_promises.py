@@ -1,5 +1,5 @@
-"""Two servers over one database keep what one worker keeps: any order of events for deliveries, and
-all that happens to ad accounts in a month."""
+"""Two servers over one database keep the same promises as one worker: for deliveries in any order
+of events, and for ad accounts over a month of events."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from tests.notifications.test_state_machine import EXAMPLES, Deliveries
 from workers.settings import Settings
 
 SERVERS = 2
-# Of a run, in real time: longer waits are for the run after it.
+# The most that a run takes, in real seconds: it leaves longer waits to the next run.
 SECONDS = 20.0
 
 
 def pass_of_each(worker: str, known: Settings, as_of: str) -> float:
-    """One pass of each server, side by side; the seconds that both took."""
+    """One pass of each server, at the same time; returns the seconds that both took."""
     environment = {"LOG_FORMAT": "json"} | {
         field.name.upper(): str(getattr(known, field.name))
         for field in fields(Settings)
         if field.default is MISSING or getattr(known, field.name) != field.default
     }
     order = {"workers": [worker], "as_of": as_of, "seconds": SECONDS}
-    begun = time.monotonic()
+    started_at = time.monotonic()
     servers = [forked.Run("tests.server.timed_pass", order, environment) for _ in range(SERVERS)]
     for ended in [server.ended() for server in servers]:
         # a failed run is an event too
         assert ended.status in (0, 1), ended.out + ended.err
         assert "Traceback" not in ended.err, ended.err
-    return time.monotonic() - begun
+    return time.monotonic() - started_at
 
 
 class ServedDeliveries(Deliveries):
-    """Where the worker ran, the servers run."""
+    """The servers run in place of the worker."""
 
     def a_run(self, **options: float) -> None:
         known = self.world.settings(slack_channel_rate=0.0, notification_linger_seconds=0.0)
@@ -105,10 +105,10 @@ def test_a_month_of_ad_accounts_with_two_servers(
 
 
 def synced(world: metrics.World, accounts: list[Account]) -> None:
-    """A pass of each; what they have logged as done is so, and was done by one of them."""
+    """A pass of each: what is logged as done is done, by one of them only."""
     before = len(world.logs())
     pass_of_each("metrics", world.settings, world.now.isoformat())
-    # what could not be read is due again at once
+    # what could not be read is due again immediately
     done = [log for log in world.logs()[before:] if log["status"] == "success"]
     connections = [str(log["platform_connection_id"]) for log in done]
     read = list(map(world.account_of, connections))

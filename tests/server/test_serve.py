@@ -1,4 +1,4 @@
-"""`python -m server` as it is kept running: its schedules, its endpoints and its ends."""
+"""`python -m server` as a long-running process: schedules, endpoints, signals, outages."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.integration.processes import eventually
 from tests.server.process import NEVER, server
 from workers.operate.__main__ import main as operate
 
-# Each worker's first run comes at once, its next when a test says so: never.
-STILL = {
+# Each worker runs once, at the start.
+RUNS_ONCE = {
     "NOTIFICATIONS_SCHEDULE": NEVER,
     "METRICS_SCHEDULE": NEVER,
     "RETENTION_SCHEDULE": NEVER,
     "SLACK_CHANNEL_RATE": "0",
     "SLACK_WORKSPACE_RATE": "0",
 }
-# Each interval in a second; there is no minute in which to linger.
+# A run each second; there is no minute to linger in.
 BUSY = {
     "NOTIFICATION_LINGER_SECONDS": "0",
     "NOTIFICATIONS_SCHEDULE": "rate(1 second)",
@@ -57,8 +57,8 @@ def value(stack: LocalStack, query: str) -> Any:
     return row[0]
 
 
-def nobody_holds(stack: LocalStack) -> bool:
-    """No lease of a run or an account stands."""
+def all_is_released(stack: LocalStack) -> bool:
+    """Whether no run or sync holds a lease."""
     return bool(
         value(
             stack,
@@ -76,8 +76,8 @@ def nobody_holds(stack: LocalStack) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_it_is_asked_to_end(stack: LocalStack, number: int) -> None:
-    with server({**stack.environment(), **STILL}) as serving:
+def test_it_serves_until_a_signal_stops_it(stack: LocalStack, number: int) -> None:
+    with server({**stack.environment(), **RUNS_ONCE}) as serving:
         serving.wait_for("connection_sync", 4)
         serving.wait_for("retention")
         eventually(lambda: sum(texts(stack).values()) == 8, "the queue is not drained")
@@ -86,24 +86,24 @@ def test_it_serves_until_it_is_asked_to_end(stack: LocalStack, number: int) -> N
         assert serving.end(number) == 0
         assert serving.of("notifications_run")[0]["outcome"] == "drained"
         assert serving.actions()[-1] == "stopped"
-    assert nobody_holds(stack)
+    assert all_is_released(stack)
 
 
-def test_what_its_endpoints_answer(stack: LocalStack) -> None:
-    environment = {**stack.environment(), **STILL, "NOTIFICATION_LINGER_SECONDS": "0"}
+def test_its_endpoints(stack: LocalStack) -> None:
+    environment = {**stack.environment(), **RUNS_ONCE, "NOTIFICATION_LINGER_SECONDS": "0"}
     with server(environment) as serving:
         serving.wait_for("notifications_run")
         serving.wait_for("connection_sync", 4)
         serving.wait_for("retention")
 
-        # what the function says of it
-        eventually(lambda: serving.get("/health")[0] == 200, "it is not well")
-        told = json.loads(serving.get("/health?deep=1")[1])
-        assert set(told["workers"]) == {"notifications", "metrics_sync", "retention"}
-        assert told["status"] == "healthy"
-        assert told["lastProcessedAt"] is not None
+        # the same as the health function returns
+        eventually(lambda: serving.get("/health")[0] == 200, "it is not healthy")
+        health = json.loads(serving.get("/health?deep=1")[1])
+        assert set(health["workers"]) == {"notifications", "metrics_sync", "retention"}
+        assert health["status"] == "healthy"
+        assert health["lastProcessedAt"] is not None
 
-        # the ten figures of CloudWatch
+        # the ten metrics of CloudWatch
         eventually(lambda: "hours_since_retention{" in serving.get("/metrics")[1], "no plan")
         status, body = serving.get("/metrics")
         named = {line.split()[2] for line in body.splitlines() if line.startswith("# TYPE")}
@@ -122,63 +122,65 @@ def test_what_its_endpoints_answer(stack: LocalStack) -> None:
             assert address in second.lines[-1]["message"]
 
 
-def test_health_is_of_the_workers_that_run_here(stack: LocalStack) -> None:
-    with server({**stack.environment(), **STILL}, "retention") as serving:
+def test_health_covers_the_workers_that_run_here(stack: LocalStack) -> None:
+    with server({**stack.environment(), **RUNS_ONCE}, "retention") as serving:
         serving.wait_for("retention")
-        eventually(lambda: serving.get("/health")[0] == 200, "it is not well")
-        told = json.loads(serving.get("/health")[1])["workers"]
-    assert told["retention"]["status"] == "healthy"
-    assert told["notifications"]["status"] == told["metrics_sync"]["status"] == "off"
+        eventually(lambda: serving.get("/health")[0] == 200, "it is not healthy")
+        health = json.loads(serving.get("/health")[1])["workers"]
+    assert health["retention"]["status"] == "healthy"
+    assert health["notifications"]["status"] == health["metrics_sync"]["status"] == "off"
 
 
-def test_a_drain_that_is_asked_to_end_gives_back_the_rest(stack: LocalStack) -> None:
+def test_a_drain_that_is_asked_to_stop_releases_the_rest(stack: LocalStack) -> None:
     stack.queue_notifications(600, 6)
     stack.running.slack.configure(latency=0.05)
-    with server({**stack.environment(), **STILL}, "notifications") as serving:
+    with server({**stack.environment(), **RUNS_ONCE}, "notifications") as serving:
         stack.running.slack.wait_for_requests(40, "chat.postMessage")
         assert serving.end() == 0
         [run] = serving.of("notifications_run")
     assert run["released"] > 0
-    assert nobody_holds(stack)
+    assert all_is_released(stack)
     assert value(stack, "select count(*) from notification_deliveries where state = 'sending'") == 0
-    with server({**stack.environment(), **STILL}, "notifications") as serving:
+    with server({**stack.environment(), **RUNS_ONCE}, "notifications") as serving:
         eventually(lambda: sum(texts(stack).values()) == 608, "the rest is not delivered")
         serving.end()
-    assert set(texts(stack).values()) == {1}, "nothing twice"
+    assert set(texts(stack).values()) == {1}, "some were delivered twice"
 
 
-def test_a_post_that_hangs_does_not_hold_the_end_up(stack: LocalStack) -> None:
+def test_a_hanging_post_does_not_delay_shutdown(stack: LocalStack) -> None:
     stack.running.slack.add_faults(Fault("hang", path="chat.postMessage", seconds=60, times=1))
-    with server({**stack.environment(), **STILL}, "notifications") as serving:
+    with server({**stack.environment(), **RUNS_ONCE}, "notifications") as serving:
         stack.running.slack.wait_for_requests(8, "chat.postMessage")
         assert serving.end() == 0
-    assert nobody_holds(stack)
+    assert all_is_released(stack)
     stack.running.slack.clear_faults()
 
 
-def test_a_sync_that_is_asked_to_end_frees_its_account(stack: LocalStack) -> None:
+def test_a_sync_that_is_asked_to_stop_releases_its_account(stack: LocalStack) -> None:
     for number, fake in enumerate(stack.running.ad_platforms.values()):
         how: How = "trickle" if number % 2 else "hang"
         fake.add_faults(Fault(how, when="after", skip=1, seconds=60, times=None))
-    with server({**stack.environment(), **STILL, "METRICS_CONCURRENCY": "3"}, "metrics") as serving:
+    with server(
+        {**stack.environment(), **RUNS_ONCE, "METRICS_CONCURRENCY": "3"}, "metrics"
+    ) as serving:
         serving.wait_for("metrics_plan")
         eventually(
             lambda: sum(fake.count() for fake in stack.running.ad_platforms.values()) >= 6,
-            "the syncs do not begin",
+            "the syncs do not start",
         )
         assert serving.end() == 0
         assert serving.actions()[-1] == "stopped"
         assert "left" not in serving.lines[-1]
-    assert nobody_holds(stack)
+    assert all_is_released(stack)
     assert not value(stack, "select count(*) from metric_sync_logs where status = 'success'")
     for fake in stack.running.ad_platforms.values():
         fake.clear_faults()
-    with server({**stack.environment(), **STILL}, "metrics") as serving:
+    with server({**stack.environment(), **RUNS_ONCE}, "metrics") as serving:
         found = serving.wait_for("connection_sync", 4)
-    assert [one["status"] for one in found] == ["success"] * 4, "planned again at once"
+    assert [one["status"] for one in found] == ["success"] * 4, "they are planned again at once"
 
 
-def test_retention_that_is_asked_to_end_leaves_each_row_in_one_table(stack: LocalStack) -> None:
+def test_retention_that_is_asked_to_stop_leaves_each_row_in_one_table(stack: LocalStack) -> None:
     stack.connection.execute(
         """
         insert into activity_log (id, entity_type, entity_id, action, created_at)
@@ -189,14 +191,14 @@ def test_retention_that_is_asked_to_end_leaves_each_row_in_one_table(stack: Loca
     before = value(stack, "select count(*) from activity_log") + value(
         stack, "select count(*) from archived_activity_log"
     )
-    with server({**stack.environment(), **STILL}, "retention") as serving:
+    with server({**stack.environment(), **RUNS_ONCE}, "retention") as serving:
         serving.wait_for("ready")
         eventually(
             lambda: value(stack, "select count(*) from archived_activity_log") > 0,
             "it does nothing",
         )
         assert serving.end() == 0
-    assert nobody_holds(stack)
+    assert all_is_released(stack)
     after = value(stack, "select count(*) from activity_log") + value(
         stack, "select count(*) from archived_activity_log"
     )
@@ -207,10 +209,10 @@ def test_retention_that_is_asked_to_end_leaves_each_row_in_one_table(stack: Loca
 
 def test_a_killed_server_loses_nothing(stack: LocalStack) -> None:
     stack.queue_notifications(60, 3)
-    with server({**stack.environment(), **STILL}, "notifications") as serving:
+    with server({**stack.environment(), **RUNS_ONCE}, "notifications") as serving:
         stack.running.slack.wait_for_requests(10, "chat.postMessage")
         serving.process.kill()
-    # as if its lease had run out, and the minute of what it may have been posting
+    # as if its lease had expired, and the wait for what it may have posted were over
     stack.connection.execute("update worker_leases set expires_at = now()")
     stack.connection.execute(
         "update notification_deliveries set last_attempt_at = last_attempt_at - interval '2 min'"
@@ -241,10 +243,10 @@ def test_two_servers_over_one_database_do_nothing_twice(stack: LocalStack) -> No
     assert set(texts(stack).values()) == {1}
     syncs = [line["status"] for line in one.of("connection_sync") + other.of("connection_sync")]
     assert syncs.count("success") == 4
-    assert nobody_holds(stack)
+    assert all_is_released(stack)
 
 
-def test_a_token_in_a_file_may_be_rotated(stack: LocalStack, tmp_path: Path) -> None:
+def test_a_token_in_a_file_can_be_rotated(stack: LocalStack, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("xoxb-of-yesterday\n", encoding="utf-8")
     environment = {**stack.environment(), **BUSY, "SLACK_BOT_TOKEN_FILE": str(file)}
@@ -252,13 +254,13 @@ def test_a_token_in_a_file_may_be_rotated(stack: LocalStack, tmp_path: Path) -> 
     with server(environment, "notifications") as serving:
         assert serving.wait_for("run_failed")[0]["error_class"] == "CredentialsError"
         file.write_text(f"{token}\n", encoding="utf-8")
-        eventually(lambda: sum(texts(stack).values()) == 8, "it goes on with the old token")
+        eventually(lambda: sum(texts(stack).values()) == 8, "it keeps the old token")
         assert 'credentials_refused_total{worker="notifications"}' in serving.get("/metrics")[1]
         assert serving.end() == 0
     assert "xoxb-of-yesterday" not in json.dumps(serving.lines)
 
 
-def test_a_hangup_has_settings_read_again(stack: LocalStack, tmp_path: Path) -> None:
+def test_sighup_makes_it_reread_its_settings(stack: LocalStack, tmp_path: Path) -> None:
     file = tmp_path / "token"
     environment = {**stack.environment(), **BUSY, "SLACK_BOT_TOKEN_FILE": str(file)}
     file.write_text(environment.pop("SLACK_BOT_TOKEN"), encoding="utf-8")
@@ -271,11 +273,11 @@ def test_a_hangup_has_settings_read_again(stack: LocalStack, tmp_path: Path) -> 
         serving.process.send_signal(signal.SIGHUP)
         serving.wait_for("settings_read")
         stack.queue_notifications(2, 1)
-        eventually(lambda: sum(texts(stack).values()) == 10, "it does not go on")
+        eventually(lambda: sum(texts(stack).values()) == 10, "it does not continue")
         assert serving.end() == 0
 
 
-def test_it_goes_on_when_the_database_is_back(stack: LocalStack) -> None:
+def test_it_continues_after_an_outage_of_the_data_api(stack: LocalStack) -> None:
     with proxy(stack.running.api_url) as gateway:
         environment = {
             **stack.environment(), **BUSY, "SUPABASE_URL": gateway.url,
@@ -291,10 +293,10 @@ def test_it_goes_on_when_the_database_is_back(stack: LocalStack) -> None:
             )
             serving.wait_for("run_failed", 2)
             serving.wait_for("listen_failed")
-            assert serving.get("/live")[0] == 200, "no reason to start it again"
+            assert serving.get("/live")[0] == 200, "no reason to restart it"
             gateway.faults.clear()
             stack.queue_notifications(2, 1)
-            eventually(lambda: sum(texts(stack).values()) == 10, "it does not go on")
+            eventually(lambda: sum(texts(stack).values()) == 10, "it does not continue")
             serving.wait_for("listening", 2)
             assert serving.end() == 0
 
@@ -316,11 +318,11 @@ def test_two_servers_survive_a_restart_of_the_database(
             for each in (one, other):
                 each.wait_for("run_failed")
                 each.wait_for("listen_failed")
-                assert each.get("/live")[0] == 200, "no reason to start it again"
-        assert sum(texts(stack).values()) < 208, "the drain was over"
+                assert each.get("/live")[0] == 200, "no reason to restart it"
+        assert sum(texts(stack).values()) < 208, "the drain was already over"
         with psycopg.connect(stack.running.database_url, autocommit=True) as connection:
             again = LocalStack(stack.running, connection)
-            # as if the leases had run out, and the minute of what may have been posted
+            # as if the leases had expired, and the wait for what may have been posted were over
             connection.execute("update worker_leases set expires_at = now()")
             connection.execute("update metric_accounts set leased_until = now()")
             connection.execute(
@@ -340,16 +342,16 @@ def test_two_servers_survive_a_restart_of_the_database(
             assert set(texts(stack).values()) == {1}, "some were delivered twice"
             dead = "select count(*) from notification_deliveries where state = 'dead'"
             assert value(again, dead) == 0
-            assert nobody_holds(again)
+            assert all_is_released(again)
 
 
-def test_listening_delivers_without_looking(
+def test_listening_delivers_without_polling(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPABASE_DB_URL", stack.running.database_url)
     assert operate(["listen", "--on"]) == 0
     environment = {
-        **stack.environment(), **STILL, "NOTIFICATION_LINGER_SECONDS": "0",
+        **stack.environment(), **RUNS_ONCE, "NOTIFICATION_LINGER_SECONDS": "0",
         "DATABASE_URL": stack.running.database_url,
     }  # fmt: skip
     with server(environment, "notifications") as serving:

@@ -1,7 +1,7 @@
-"""One pass of `python -m server --once` in a process of its own, at a time that a test sets.
+"""One pass of `python -m server --once` in its own process, at a time that a test sets.
 
-As `tests.forked` runs it. The order has `workers`, `as_of`, when it begins for the database, and
-`seconds`, what a run of it has at most. The rest is the environment's, as for any server.
+`tests.forked` runs it. The request has `workers`; `as_of`, the database's time at the start; and
+`seconds`, the most that a run may take. All else comes from the environment, as for any server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`make soak`: rounds of faults, kills and clean runs for as long as asked, and what they counted.
+"""`make soak`: rounds of faults, kills and clean runs for as long as requested, and their counts.
 
-Each round has the seed of the one before plus one, so the seed of a round that failed, given as
-`--seed`, plays that round first.
+Each round's seed is one more than the previous one's. `--seed` with the seed of a failed round
+plays that round first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Faults by chance, and how often each has struck."""
+"""Random faults, and how often each struck."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from local.faults import (
 from local.http_server import HttpServer
 from tests.soak.tally import Tally
 
-# Workers in processes of their own give a call so long; what hangs, hangs for longer.
+# Seconds after which workers in their own processes give up a call; a hanging one takes longer.
 TIMEOUT_SECONDS = 0.6
 HANG_SECONDS = 1.2
 
 Kind = Callable[[], Fault]
 
-# JSON that nobody asked for, under a type that is not JSON's.
+# Unexpected JSON, with a content type that is not JSON's.
 _MISLABELLED: dict[str, Any] = {
     "body": '{"status": "ok"}',
     "headers": {"Content-Type": "text/plain; charset=utf-8"},
@@ -35,7 +35,7 @@ _MISLABELLED: dict[str, Any] = {
 
 
 def kinds(secret: str) -> list[Kind]:
-    """What may go wrong between a worker and any server; some of it quotes a secret."""
+    """What can go wrong between a worker and any server; some of it quotes a secret."""
     page = f"<html>Oh dear: Authorization: Bearer {secret}</html>"
     return [
         reset,
@@ -71,8 +71,7 @@ def spoil(
     within: int = 8,
     paths: tuple[str, ...] = ("",),
 ) -> None:
-    """None to four faults, each single or in a burst, among the next requests of one of the
-    paths."""
+    """Add up to four faults, single or in bursts, to the next requests for one of the paths."""
     for _ in range(rng.choice((0, 1, 2, 3, 4))):
         where: dict[str, Any] = {
             "skip": rng.choice((0, rng.randrange(within))),
@@ -83,10 +82,10 @@ def spoil(
 
 
 def end_faults(server: HttpServer, tally: Tally) -> None:
-    """Counts those that struck, and forgets them all.
+    """Count the faults that struck, and remove them all.
 
-    A request that hangs may still take effect, so its time is waited for: virtual time would
-    otherwise overtake it, as no network does.
+    A hanging request may still take effect, so this waits until it is over: otherwise virtual time
+    would overtake it, which no network does.
     """
     for fault in server.faults.listing():
         if fault["struck"]:

@@ -1,4 +1,4 @@
-"""A round of notifications: queued, disturbed, and brought to rest."""
+"""A round of notifications: queued, disturbed, and brought to an end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.soak.ground import Ground
 from tests.soak.odd_notifications import (
     ODD_CHANNEL,
     WANDERER,
-    mend_the_routes,
+    fix_the_routes,
     queue_odd_ones,
 )
 from tests.soak.processes import assert_listed, run_process
@@ -24,7 +24,7 @@ from tests.soak.tally import Tally, assert_silent
 from workers.errors import WorkerError
 
 JUMPS = (0.5, 5.0, 31.0, 61.0, 175.0, 1000.0)
-# In such a share of rounds what was posted cannot be looked for, so that repeats get marked.
+# The share of rounds in which posts cannot be looked up, so that repeats get marked.
 BLIND_SHARE = 0.2
 REFUSALS: list[Kind] = [
     lambda: slack_error("internal_error", when="after"),
@@ -35,7 +35,7 @@ REFUSALS: list[Kind] = [
 REQUESTS = [f"5b8e7a0e-6f0c-4d7e-9a55-0c5a3c7a000{number}" for number in range(3)]
 RECORDS = ("", "", "record_notification_progress", "claim_notifications")
 
-# The code of the error, or for what was never tried the words.
+# The error's code, or the text for what was never attempted.
 DEAD_BY_REASON = """
 select coalesce(delivery.error_code, queued.last_error) as reason, count(*)
   from notification_queue queued
@@ -47,13 +47,13 @@ select coalesce(delivery.error_code, queued.last_error) as reason, count(*)
 
 
 def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
-    """One round. Raises AssertionError where a promise is broken."""
+    """One round. Raises AssertionError for a broken promise."""
     with world_over(ground.api) as world:
         channels = [f"C{number}SOAK000" for number in range(rng.randint(1, 4))]
         configs = [world.agency.config(channel, template="{{text}}") for channel in channels]
         configs.append(world.agency.config(user_id=world.agency.user("U0AVA00000")))
         wanderer = world.agency.user(slack_id=None)
-        # drawn from what was drawn already: a round that once broke a promise plays as it did
+        # derived from an earlier draw, so that a round that once broke a promise replays the same
         world.settings_of_runs = {"notification_threads": "off" if len(channels) % 2 else "on"}
         if rng.random() < BLIND_SHARE:
             world.without_scopes("channels:history", "groups:history")
@@ -64,8 +64,8 @@ def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
             _disturbed_run(ground, world, rng, tally)
             _check_meanwhile(world, queued)
             world.clock.advance(rng.choice(JUMPS))
-        mend_the_routes(world, wanderer)
-        _come_to_rest(world)
+        fix_the_routes(world, wanderer)
+        _finish(world)
         _count(world, queued, tally)
         _check(ground, world, queued)
 
@@ -87,7 +87,7 @@ def _disturbed_run(ground: Ground, world: World, rng: random.Random, tally: Tall
     own_process = rng.random() < 0.7
     bad = [*kinds(TOKEN), *REFUSALS, *REFUSALS]
     if not own_process:
-        # in virtual time, what hangs would arrive minutes later than it was sent
+        # in virtual time, a hanging request would arrive minutes after it was sent
         bad = [kind for kind in bad if (kind().how, kind().when) != ("hang", "before")]
     spoil(world.slack_server, rng, bad, paths=("", "chat.postMessage"))
     spoil(world.between, rng, kinds(ground.api.keys.secret), paths=RECORDS)
@@ -129,20 +129,20 @@ def _run_in_a_process(ground: Ground, world: World, rng: random.Random, tally: T
     return ended.how
 
 
-def _come_to_rest(world: World) -> None:
-    """With Slack well and the workers running, all ends."""
+def _finish(world: World) -> None:
+    """Once Slack works and the workers run, everything ends."""
     world.clock.advance(1000)
     for _ in range(12):
         world.connection.execute("select release_parked(as_of => %s)", (world.now,))
         world.run()
         if world.has_ended():
             return
-        # what had no route is looked at again within ten minutes
+        # what had no route is tried again within ten minutes
         world.clock.advance(700)
 
 
 def _check_meanwhile(world: World, queued: int) -> None:
-    assert len(world.queued()) == queued, "a notification is gone"
+    assert len(world.queued()) == queued, "a notification was lost"
     copies = world.copies()
     assert max(copies.values(), default=0) <= 1, f"unmarked copies: {copies.most_common(3)}"
 
@@ -166,8 +166,8 @@ def _unended(world: World) -> list[dict[str, Any]]:
 
 
 def _check_order(world: World) -> None:
-    """Within a channel those sent at the first try stand as they were first due, across configs
-    and across killed runs."""
+    """Within a channel, what was sent at the first attempt is in order of its due time, across
+    configs and killed runs."""
     rows = world.connection.execute(
         "select destination, message_ts::numeric as ts, due_at "
         "from notification_deliveries "

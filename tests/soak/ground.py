@@ -1,4 +1,4 @@
-"""What the rounds are played on: a data API, fakes, and addresses where nobody answers."""
+"""What all rounds use: a data API, fakes, and addresses where nothing answers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.metrics.world import SECRETS
 from tests.notifications.world import TOKEN
 from tests.soak.tally import Tally
 
-# One in so many processes finds that nothing listens where it calls, as many that the name of the
-# place is not known. No name under .invalid ever is: https://www.rfc-editor.org/rfc/rfc6761
+# For one in this many processes nothing listens at the address that it calls; for as many the host
+# name is unknown. No name under .invalid exists: https://www.rfc-editor.org/rfc/rfc6761
 LOST_ONE_IN = 15
 UNKNOWN_URL = "http://nowhere.invalid"
-# A process that is not done so long after its first step is killed, whatever it is at.
+# Seconds after its first step at which a process is killed, whatever it is doing.
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.0, 5.0
 
 
 @dataclass(frozen=True)
 class Ground:
-    """The same for all rounds; each round empties what it uses."""
+    """Shared by all rounds; each round empties what it uses."""
 
     api: Api
     platforms: dict[str, HttpServer]
@@ -40,11 +40,11 @@ class Ground:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no worker may say."""
+        """What no worker may log."""
         return (TOKEN, self.api.keys.secret, *SECRETS)
 
     def reached(self, url: str, rng: random.Random, tally: Tally) -> str:
-        """The URL, or now and then one that refuses connections or has a name that DNS lacks."""
+        """The URL, or sometimes one that refuses connections or whose host name is unknown."""
         match rng.randrange(LOST_ONE_IN):
             case 0:
                 tally.add("faults struck", "refused")
@@ -55,7 +55,7 @@ class Ground:
         return url
 
     def patience(self, rng: random.Random) -> float:
-        """How many seconds a process has from its first step."""
+        """How many seconds after its first step a process is killed."""
         return rng.uniform(SHORTEST_SECONDS, LONGEST_SECONDS)
 
 
@@ -71,7 +71,7 @@ def ground_over(api: Api) -> Iterator[Ground]:
         }
         sqs = held.enter_context(HttpServer(FakeSqs()))
         s3 = held.enter_context(HttpServer(MotoS3()))
-        # bound, so that nobody else takes the port, and never listened on
+        # bound, so that no other process takes the port, but not listening
         closed = held.enter_context(socket.socket())
         closed.bind(("127.0.0.1", 0))
         yield Ground(api, platforms, sqs, s3, f"http://127.0.0.1:{closed.getsockname()[1]}")

@@ -1,4 +1,4 @@
-"""Notifications that no producer should queue, and some will: each ends all the same."""
+"""Notifications that no producer should queue but some will: each must still end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.database.agency import NOW
 from tests.notifications.world import World
 
 ODD_CHANNEL = "C9ODD0000"
-# Where those go at last whose user had no slack_id.
+# The slack_id of the user who had none at first.
 WANDERER = "U0BEN00000"
 DATA: tuple[Any, ...] = (
     None, [], "a text", 7, False, {"text": None}, {"text": [[{"deep": [[]]}]]}, {"text": "\ufffe"},
@@ -21,14 +21,14 @@ TEMPLATES = (
     None, "", " \n\t", "{{", "{{text", "{{no key}}", "{{missing}}", "<{{text}}|{{text}}>",
     "<@{{text}}>", "&{{text}};", "{{text}}" * 3000, "<" * 5000, "\u202e\ufffe\u0001",
 )  # fmt: skip
-# What is odd about a row besides. Two weeks back is past its time.
+# What else is odd about a row. Two weeks ago is past its expiry.
 VALUES: tuple[dict[str, Any], ...] = (
     {}, {}, {"entity_type": "planet"}, {"attempts": None}, {"max_attempts": None},
     {"max_attempts": 1}, {"is_processed": None}, {"next_attempt_at": None},
     {"created_at": None, "next_attempt_at": None}, {"created_at": NOW - timedelta(days=14)},
     {"next_attempt_at": NOW - timedelta(days=14)},
 )  # fmt: skip
-# Each of a config of its own, or of none at all. An empty channel is nowhere to go.
+# Each has its own config, or none. An empty channel means no route.
 CONFIGS: tuple[dict[str, Any] | None, ...] = (
     None, {"is_active": False}, {"is_active": None}, {"channel_id": " "}, {"channel_id": None},
     {}, {}, {},
@@ -36,7 +36,7 @@ CONFIGS: tuple[dict[str, Any] | None, ...] = (
 
 
 def queue_odd_ones(world: World, rng: random.Random, wanderer: str) -> int:
-    """Some of them; how many. `wanderer` is a user without a slack_id."""
+    """Queue some of them; returns how many. `wanderer` is a user without a slack_id."""
     count = rng.randint(0, 4)
     for _ in range(count):
         kind = rng.choice((*CONFIGS, {"channel_id": None, "user_id": wanderer}))
@@ -49,8 +49,8 @@ def queue_odd_ones(world: World, rng: random.Random, wanderer: str) -> int:
     return count
 
 
-def mend_the_routes(world: World, wanderer: str) -> None:
-    """What had nowhere to go now has."""
+def fix_the_routes(world: World, wanderer: str) -> None:
+    """Give what had no route one."""
     world.agency.channel(ODD_CHANNEL)
     world.connection.execute(
         "update profiles set slack_id = %s where id = %s", (WANDERER, wanderer)

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, which ends by itself, at a step, or at a moment."""
+"""A worker in its own process, which ends by itself or is killed at a step or after a time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ TRACEBACK = "Traceback (most recent call last)"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended, the steps that it took, and all that it said, as far as Lambda's log
-    would have it."""
+    """How a process ended, the steps that it took, and its output as Lambda's log would have it."""
 
     how: str
     steps: tuple[str, ...]
@@ -33,18 +32,18 @@ def run_process(
     passed: Callable[[float], None] = lambda seconds: None,
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Runs the module with that order, and kills it `patience` seconds after its first step;
-    `passed` is told of the time that passes meanwhile."""
+    """Run the module with that request and kill it `patience` seconds after its first step;
+    `passed` is called with the seconds that pass meanwhile."""
     run = forked.Run(module, order, {"NO_PROXY": "*", **(environment or {})})
     _watch(run, patience, passed)
     ended = run.ended()
     text = ended.out + ended.err
     steps = tuple(line for line in text.splitlines() if line.startswith(("before ", "after ")))
-    return Ended(_how(ended.status, order, steps, text), steps, _as_lambda_says_it(text))
+    return Ended(_how(ended.status, order, steps, text), steps, _as_lambda_logs_it(text))
 
 
 def assert_listed(steps: Iterable[str], kinds: Collection[str]) -> None:
-    """Each step is of a kind at which the tests try a kill."""
+    """Fail for a step at which no test tries a kill."""
     unknown = kinds_of(steps) - set(kinds)
     assert not unknown, f"no test kills a worker at {unknown}"
 
@@ -71,14 +70,14 @@ def _how(code: int, order: Mapping[str, Any], steps: Sequence[str], text: str) -
     return f"raised {_raised(text)}"
 
 
-def _as_lambda_says_it(text: str) -> str:
-    """Without the causes of an error, of which Lambda logs the last one only."""
+def _as_lambda_logs_it(text: str) -> str:
+    """Without an error's causes: Lambda logs the last error only."""
     first, last = text.find(TRACEBACK), text.rfind(TRACEBACK)
     return text if first == last else text[:first] + text[last:]
 
 
 def _raised(text: str) -> str:
-    """The exception's class: the last line of a traceback begins with it."""
+    """The exception's class, with which the last line of a traceback starts."""
     names = [
         line.partition(":")[0].rpartition(".")[2]
         for line in text.splitlines()

@@ -27,20 +27,20 @@ from tests.soak.tally import Tally, assert_silent
 from workers.retention.archive import ColdArchive
 
 ACTIVE_DAYS, ARCHIVE_DAYS = 90, 365
-# Well within a time and just past it.
+# Ages well within a retention period and just past it.
 ACTIVE_AGES = (1, 89, 91, 100, 364, 366, 400)
 ARCHIVED_AGES = (100, 364, 366, 400, 401, 700)
 PURGE_PATHS = (
     "", "archive_activity_batch", "purge_archived_batch", "purge_archived_lines",
     "purge_notification_batch", "purge_sync_log_batch",
 )  # fmt: skip
-# What nobody can carry out, or what a longer time overrules.
+# Policies that cannot be carried out, or that a longer retention overrules.
 ODD_POLICIES = (("clients", 1, 1), ("activity_log", 0, 1), ("activity_log", 1, 1), ("", -5, 7))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows at the start, by their ids: all activity, that which is to be kept, the rest."""
+    """Ids of the rows at the start: all activity, the activity to keep, and other tables' rows."""
 
     kept: frozenset[str]
     all: frozenset[str]
@@ -48,7 +48,7 @@ class Rows:
 
 
 def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
-    """One round. Raises AssertionError where a promise is broken."""
+    """One round. Raises AssertionError for a broken promise."""
     with proxy(ground.api.url) as between:
         world = World(replace(ground.api, url=between.url))
         try:
@@ -89,7 +89,7 @@ def _fill(world: World, rng: random.Random) -> Rows:
 
 
 def _ids(world: World, condition: str) -> list[str]:
-    """The ids in both tables; a row that is in both is there twice."""
+    """The ids in the two tables; a row in both of them occurs twice."""
     query = " union all ".join(
         f"select id::text from {table} where {condition}"  # noqa: S608
         for table in ("activity_log", "archived_activity_log")
@@ -137,8 +137,8 @@ def _finish(world: World, store: Store | None) -> None:
 def _check_meanwhile(world: World, store: Store | None, rows: Rows) -> None:
     found = _ids(world, "true")
     assert len(found) == len(set(found)), "a row is in both tables"
-    assert rows.kept <= set(found), "a row is in neither table before its time"
-    assert rows.others.kept <= others_there(world), "a row that is to be kept is gone"
+    assert rows.kept <= set(found), "a row is gone before its retention ended"
+    assert rows.others.kept <= others_there(world), "a row that must be kept is gone"
     if store:
         gone = rows.all - set(found)
         assert gone <= _stored(store), "a row was purged that is not in the cold archive"
@@ -149,20 +149,20 @@ def _stored(store: Store) -> set[str]:
 
 
 def _id_of(line: str) -> str:
-    """The id in a row's text, whose numbers are longer than a parser of JSON keeps."""
+    """The id in a row's text, whose numbers are longer than a JSON parser preserves."""
     return line.partition('"id": "')[2].partition('"')[0]
 
 
 def _check(ground: Ground, world: World, store: Store | None, rows: Rows) -> None:
     _check_meanwhile(world, store, rows)
-    assert set(_ids(world, "true")) == rows.kept, "a row is still there after its time"
-    assert others_there(world) == rows.others.kept, "a row is still there after its time"
+    assert set(_ids(world, "true")) == rows.kept, "a row outlived its retention"
+    assert others_there(world) == rows.others.kept, "a row outlived its retention"
     late = world.rows("select 1 from activity_log where created_at < %s", days_ago(ACTIVE_DAYS))
-    assert not late, f"{len(late)} rows are not archived after their time"
+    assert not late, f"{len(late)} rows were not archived in time"
     early = world.rows(
         "select 1 from archived_activity_log where created_at >= %s", days_ago(ACTIVE_DAYS)
     )
-    assert not early, f"{len(early)} rows were archived before their time"
+    assert not early, f"{len(early)} rows were archived too early"
     if store:
         lines = store.rows()
         assert len(lines) == len(set(lines)) == len(rows.all - rows.kept), "not once each"

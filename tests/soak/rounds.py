@@ -1,4 +1,4 @@
-"""One round after the other, each from a seed of its own."""
+"""Round after round, each from its own seed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PLAYS: tuple[tuple[str, Callable[[Ground, random.Random, Tally], None]], ...] = 
 
 
 def play(ground: Ground, seed: int, tally: Tally) -> None:
-    """The round of a seed, which also says whose it is: three in a row are one of each worker.
+    """Play the round of a seed, which also selects the worker: three in a row are one of each.
 
-    What goes wrong follows from the seed alone; in which microsecond a process is killed does
-    not. Raises AssertionError where a promise is broken.
+    What goes wrong follows from the seed alone; the microsecond of a kill does not. Raises
+    AssertionError for a broken promise.
     """
     worker, round_of = PLAYS[seed % len(PLAYS)]
     with _overheard(ground):
@@ -34,7 +34,7 @@ def play(ground: Ground, seed: int, tally: Tally) -> None:
 
 @contextmanager
 def _overheard(ground: Ground) -> Iterator[None]:
-    """The log of the runs within this process, kept from the terminal and read for secrets."""
+    """Keep the log of runs in this process off the terminal, and search it for secrets."""
     said = io.StringIO()
     handlers = [
         handler

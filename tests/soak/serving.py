@@ -1,9 +1,9 @@
-"""`make soak-serve`: two servers over one database for as long as asked. One is only watched, the
-other is asked to end, killed, and told to read its settings again; the database goes away, keys are
-rotated, and notifications, ad accounts and old activity keep coming.
+"""`make soak-serve`: two servers over one database for as long as requested. One only runs; the
+other is stopped and killed. The data API goes away, the database restarts, keys are rotated and
+settings re-read, while notifications, ad accounts and old activity keep coming.
 
-At the end all is delivered once, no account or lease is held, each activity row is in one table,
-and the memory of the server that stayed has not grown.
+At the end everything was delivered once, each activity row is in one table, and the memory of the
+server that stayed has not grown.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tests.integration.processes import eventually
 from tests.server.process import ServerProcess, server
 
 CHANNELS = 4
-# Of the time, before memory is looked at first.
+# The share of rounds before memory is measured.
 WARM_UP = 0.2
 MOST_GROWTH_MB = 5.0
-# A minute of the schedules in a second.
+# One second stands for a minute of the schedules.
 PACE = {
     "NOTIFICATIONS_SCHEDULE": "rate(1 second)",
     "METRICS_SCHEDULE": "rate(10 seconds)",
@@ -48,7 +48,7 @@ ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 
 
 class Days:
-    """What happens to the two servers, round by round; every round is of the same seed's making."""
+    """What happens to the two servers, round by round, all determined by one seed."""
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class Days:
         self.memory: list[float] = []
 
     @contextmanager
-    def begun(self) -> Iterator[None]:
-        """Both servers are up within the block."""
+    def started(self) -> Iterator[None]:
+        """Both servers run within the block."""
         self._token.write_text(BOT_TOKEN, encoding="utf-8")
         workspace = self._running.slack.state()
         self._running.slack.replace_state({**workspace, "any_channel": True})
@@ -92,29 +92,29 @@ class Days:
         self._connection.close()
 
     def round(self) -> None:
-        """Work comes, and something happens."""
+        """Queue work, and let something happen."""
         self._work()
         happening = self._random.choice(
             [self._end, self._end, self._rotate, self._outage, self._restart, self._hup]
         )
         happening()
         self.counts["rounds"] += 1
-        # all of it goes on while the next round's work is waiting
+        # everything still works while the next round's work is waiting
         runs = len(self.steady.of("notifications_run"))
         self.steady.wait_for("notifications_run", runs + 2)
         self.memory.append(resident(self.steady))
 
     def settle(self) -> None:
-        """Nothing happens any more; all is as promised."""
+        """Let both finish; check every promise."""
         self._gateway.faults.clear()
         self._token.write_text(BOT_TOKEN, encoding="utf-8")
-        # what a kill left behind is free at once, not in a minute
+        # what a kill left behind is free now, not in a minute
         self._connection.execute(
             "update notification_deliveries "
             "set last_attempt_at = last_attempt_at - interval '2 minutes' where state <> 'sent'"
         )
         eventually(lambda: len(self._delivered()) == self._queued, "not all is delivered")
-        assert self.steady.process.poll() is None, "the server that nobody ended has ended"
+        assert self.steady.process.poll() is None, "the server that should keep running has ended"
         assert self.steady.end() == 0
         if self._unlucky.process.poll() is None:
             assert self._unlucky.end() == 0
@@ -160,7 +160,7 @@ class Days:
         if number is signal.SIGKILL:
             self._unlucky.process.kill()
             self._unlucky.wait()
-            # what it held is free at once, not in a minute
+            # what it held is free now, not in a minute
             self._connection.execute("update worker_leases set expires_at = now()")
         else:
             assert self._unlucky.end(number) == 0
@@ -179,10 +179,10 @@ class Days:
             return sum(len(each.of("run_failed")) for each in both) > before
 
         while not is_noticed():
-            # a run that has begun with the old token still delivers what comes
+            # a run that started with the old token still delivers what comes
             self._work()
             eventually(
-                lambda: is_noticed() or len(self._delivered()) == self._queued, "nobody notices"
+                lambda: is_noticed() or len(self._delivered()) == self._queued, "neither notices"
             )
         self._token.write_text(BOT_TOKEN, encoding="utf-8")
 
@@ -194,7 +194,7 @@ class Days:
         self._gateway.faults.clear()
 
     def _restart(self) -> None:
-        """The Postgres server stops in the middle of a drain, and starts again."""
+        """Stop the Postgres server in the middle of a drain, and start it again."""
         self.counts["restarts"] += 1
         failed = len(self.steady.of("run_failed"))
         before = len(self._delivered())
@@ -234,10 +234,10 @@ def resident(started: ServerProcess) -> float:
 
 
 def main() -> int:
-    """The exit status: 0, or 1 where memory grew; an assertion says which promise was broken."""
+    """The exit status: 0, or 1 if memory grew; an assertion names a broken promise."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.serving", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long")
-    parser.add_argument("--seed", type=int, default=1, help="what happens when")
+    parser.add_argument("--seed", type=int, default=1, help="determines what happens when")
     options = parser.parse_args()
     isolate()
     stack = Stack()
@@ -248,7 +248,7 @@ def main() -> int:
     ):
         token = Path(folder) / "token"
         days = Days(running, stack.database_stopped, gateway, token, options.seed)
-        with days.begun():
+        with days.started():
             end_at = time.monotonic() + options.minutes * 60
             while time.monotonic() < end_at:
                 days.round()

@@ -1,4 +1,4 @@
-"""A round of the metrics: plans and syncs that are disturbed, and brought to a success.
+"""A round of metrics: plans and syncs that are disturbed, and brought to success.
 
 Meanwhile the platforms restate what they reported, and the queue repeats messages and delays some.
 """
@@ -31,7 +31,7 @@ from workers.errors import WorkerError
 from workers.metrics.planning import LEASE_SECONDS
 from workers.metrics.sync_requests import SyncRequest
 
-# How long ago the days are that a platform may restate: every sync of a round reads them again.
+# The age of the days that a platform may restate: every sync of a round re-reads them.
 RESTATED_DAYS = 12
 URLS = {
     "meta": ("meta_graph_url",),
@@ -42,7 +42,7 @@ URLS = {
 
 
 class ImpatientSession(requests.Session):
-    """Waits for no answer longer than the soak has time."""
+    """Does not wait for an answer longer than the soak has time."""
 
     def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
         return super().request(method, url, **{**rest, "timeout": TIMEOUT_SECONDS})
@@ -54,11 +54,11 @@ class Round:
     def __init__(
         self, ground: Ground, world: World, between: HttpServer, rng: random.Random, tally: Tally
     ) -> None:
-        """`between` stands before the data API."""
+        """`between` is a proxy in front of the data API."""
         self._ground, self._world, self._rng, self._tally = ground, world, rng, tally
         self._between = between
         self._ads: dict[str, int] = {}
-        # what each connection's figures may show, if they do not show the present truth yet
+        # earlier truths that each connection's figures may still show
         self._earlier: dict[str, list[Figures]] = {}
         self._late: list[SyncRequest] = []
         self._served: dict[str, dict[str, list[Served]]] = {}
@@ -82,7 +82,7 @@ class Round:
         }
 
     def disturb(self) -> None:
-        """Everything is due, and something happens to the plan and to each sync."""
+        """Make everything due, and disturb the plan and each sync."""
         self._world.connection.execute("update platform_connections set last_synced_at = null")
         for connection in self._sides:
             if self._rng.random() < 0.4:
@@ -96,13 +96,13 @@ class Round:
                 self._check(connection)
             begun = len(self._world.logs(connection)) - before
             assert begun <= 1, f"one sync request began {begun} syncs"
-        # a lease runs out, and with it the pauses of an account; a new day lets older ones end
+        # leases and the pauses of accounts expire; a new day lets older ones end
         self._world.later(timedelta(seconds=LEASE_SECONDS))
         if self._rng.random() < 0.3:
             self._world.next_day()
 
     def _restate(self, connection: str) -> None:
-        """The platform thinks better of some days of an ad, and says no more of another."""
+        """The platform restates some days of one ad and no longer reports another."""
         side = self._sides[connection]
         server = side.server(self._world)
         self._earlier[connection].append(self._truth(connection))
@@ -121,7 +121,7 @@ class Round:
         self._tally.add("restated", side.name)
 
     def _some_day(self, connection: str) -> str:
-        """An ad and a day, as the fakes' state has them."""
+        """An ad and a day, in the form of the fakes' state."""
         ad = self._sides[connection].ad_id(self._rng.randint(1, self._ads[connection]))
         day = self._world.now.date() - timedelta(days=self._rng.randint(0, RESTATED_DAYS))
         return f"{ad}/{day}"
@@ -157,10 +157,10 @@ class Round:
         end_faults(self._between, self._tally)
 
     def _arriving(self) -> list[SyncRequest]:
-        """What the queue delivers now, in any order; some of it once more, some only later."""
+        """What the queue delivers now, in any order; some of it repeated, some delayed."""
         held, self._late = self._late, []
         sent = [SyncRequest.from_body(one["body"]) for one in self._ground.sqs.app.state()]
-        if not sent:  # the plan came to nothing, so that the next one after the lease does it
+        if not sent:  # the plan failed; the next one after the lease expires takes over
             self._world.later(timedelta(seconds=LEASE_SECONDS))
             sent, _ = self._world.plan()
         for sync_request in dict.fromkeys(sent):
@@ -171,7 +171,7 @@ class Round:
         return list(dict.fromkeys(arriving))
 
     def _connection_of(self, sync_request: SyncRequest) -> str:
-        """The only one that leads to the account."""
+        """The only connection to the account."""
         (found,) = (
             one for one in self._sides if self._world.sync_requests_for([sync_request], one)
         )
@@ -229,17 +229,17 @@ class Round:
         return settings
 
     def finish(self) -> None:
-        """With all well, each connection comes to a success within days, and then to the truth."""
+        """Without faults, each connection succeeds within days and then shows the truth."""
         for sync_request in self._late:
-            assert self._world.sync(sync_request).status == "stale", "its lease is over"
+            assert self._world.sync(sync_request).status == "stale", "its lease has expired"
         self._all_succeed()
-        # a round reads no day twice: what was restated meanwhile is the next one's to find
+        # a round reads no day twice: the next round finds what was restated meanwhile
         self._world.next_day()
         self._earlier = {connection: [] for connection in self._sides}
         self._all_succeed()
         for connection in self._sides:
             self._check(connection)
-        self._nothing_is_left_open()
+        self._check_nothing_is_open()
         for log in self._world.logs():
             self._tally.add("syncs by status", log["status"])
         for table in (
@@ -263,21 +263,20 @@ class Round:
             self._world.next_day()
         raise AssertionError(f"no success: {[self._world.last_log(one) for one in left]}")
 
-    def _nothing_is_left_open(self) -> None:
+    def _check_nothing_is_open(self) -> None:
         held = self._world.rows("select 1 from metric_accounts where token is not null")
         assert not held, f"{len(held)} connections are still held"
         statuses = {log["status"] for log in self._world.logs()}
         assert "in_progress" not in statuses, "the log of a killed sync was never closed"
 
     def _truth(self, connection: str) -> Figures:
-        """What the platform says now of the days that are or will be of interest."""
+        """What the platform now reports for the days that are or will be relevant."""
         ahead = 20
         until = self._world.now.date() + timedelta(days=ahead)
         return self._world.expected(self._served[connection], until, LOOK_BACK + 30 + ahead)
 
     def _check(self, connection: str) -> None:
-        """What is shown is or was true, and all of it is there where a sync says that it
-        succeeded."""
+        """What is shown is or was true, and is complete when a sync reports success."""
         served = self._served[connection]
         shown = {
             key: value
@@ -309,7 +308,7 @@ def _between(figures: Figures, since: date, until: date) -> set[tuple[str, date,
 
 
 def play(ground: Ground, rng: random.Random, tally: Tally) -> None:
-    """One round. Raises AssertionError where a promise is broken."""
+    """One round. Raises AssertionError for a broken promise."""
     with proxy(ground.api.url) as between:
         world = World(replace(ground.api, url=between.url), ground.platforms)
         try:

@@ -1,4 +1,4 @@
-"""What the rounds counted, and how it is told."""
+"""What the rounds counted, and its summary."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 class Tally:
-    """Counts by subject and kind. It also reads all that workers say, for secrets."""
+    """Counts by subject and kind."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, subject: str, kind: object, count: int = 1) -> None:
-        """Count something; what was counted zero times is told too."""
+        """Count something; a count of zero is reported, too."""
         self._counts[subject][str(kind)] += count
 
     def count(self, subject: str) -> int:
@@ -34,10 +34,10 @@ class Tally:
 
 
 def assert_silent(said: Any, secrets: Iterable[str]) -> None:
-    """No secret stands in what was said."""
+    """Fail if the output contains a secret."""
     text = str(said)
     for secret in secrets:
-        assert secret not in text, f"a secret, {secret[:6]}..., stands in: {_around(text, secret)}"
+        assert secret not in text, f"a secret, {secret[:6]}..., appears in: {_around(text, secret)}"
 
 
 def _around(text: str, secret: str) -> str:

@@ -1,4 +1,4 @@
-"""Some rounds of `make soak`, so that each change meets them."""
+"""Some rounds of `make soak` in every test run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.soak.tally import Tally
 
 FIRST_SEED = 300
 ROUNDS_OF_EACH = 2
-# Rounds that broke a promise once. What they played changes with the soak, so that each is a chance
-# only; a promise that broke has tests of its own besides.
+# Rounds that once broke a promise. What they play changes with the soak, so they may no longer do
+# so; each broken promise also has its own tests.
 ONCE_BROKEN = (90210, 55560)
 
 

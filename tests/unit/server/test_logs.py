@@ -1,4 +1,4 @@
-"""Lines for programs and for people."""
+"""Log lines for programs and for people."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def test_json_carries_the_severity() -> None:
     assert {name: told[name] for name in RECORD} == RECORD
 
 
-def test_a_person_reads_time_level_worker_sentence_and_fields() -> None:
+def test_text_has_time_level_worker_sentence_and_fields() -> None:
     assert plain(RECORD) == (
         "06:54:09 WARNING  notifications    The run ended outcome=drained sent=8"
     )
     assert "\x1b[33mWARNING" in coloured(RECORD)
 
 
-def test_what_others_wrote_steers_no_terminal() -> None:
+def test_terminal_control_characters_are_escaped() -> None:
     hostile = {**RECORD, "message": "a\x1b[2Jb\x07", "error": "\x9b31m"}
     assert "\x1b" not in plain(hostile)
     assert "\x07" not in plain(hostile)
     assert coloured(hostile).count("\x1b") == coloured(RECORD).count("\x1b")
 
 
-def test_no_line_holds_a_secret() -> None:
+def test_no_line_contains_a_secret() -> None:
     remember(["of-nobodys-business"])
     record = {**RECORD, "error": "refused of-nobodys-business", "exception": "of-nobodys-business"}
     for line in (as_json(record), plain(record), coloured(record)):

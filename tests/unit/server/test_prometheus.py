@@ -1,4 +1,4 @@
-"""The ten figures, as Prometheus reads them."""
+"""The ten metrics as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_names_are_those_of_cloudwatch_in_snake_case() -> None:
     assert len(emitted) == 10
 
 
-def test_counts_add_up_and_the_rest_is_as_it_stands() -> None:
+def test_counters_add_up_and_gauges_are_replaced() -> None:
     metrics = PrometheusMetrics()
     for sent, parked in ((3, 2), (4, 1)):
         metrics.take("notifications", {"NotificationsSent": sent, "Parked": parked})
@@ -42,8 +42,8 @@ def test_counts_add_up_and_the_rest_is_as_it_stands() -> None:
     assert value_of(metrics, "syncs_failed_total") == 1
 
 
-def test_each_figure_is_explained() -> None:
+def test_each_metric_has_a_help_text() -> None:
     text = PrometheusMetrics().text().decode()
-    for name, told in {**COUNTERS, **GAUGES}.items():
+    for name, help_text in {**COUNTERS, **GAUGES}.items():
         suffix = "_total" if name in COUNTERS else ""
-        assert f"# HELP {snake_case(name)}{suffix} {told}" in text
+        assert f"# HELP {snake_case(name)}{suffix} {help_text}" in text

@@ -1,4 +1,4 @@
-"""When runs start, in the forms of AWS and of crontab."""
+"""When runs start, by AWS's expressions and by crontab's."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_a_rate_is_an_interval() -> None:
         ("*/15 * * * *", "Wed 2026-11-25 10:15"),
     ],
 )
-def test_a_time_of_day_is_the_one_that_is_meant(expression: str, expected: str) -> None:
+def test_the_first_run_after_an_expression(expression: str, expected: str) -> None:
     assert first(expression) == expected
 
 
-def test_a_time_zone_is_heeded_over_a_change_of_clocks() -> None:
+def test_a_time_zone_is_followed_across_a_clock_change() -> None:
     # 2027-03-28 has no 2:30 in Berlin, and is on summer time after it
     saturday = datetime(2027, 3, 27, 12, tzinfo=UTC)
     assert first("cron(0 4 ? * SUN *)", "Europe/Berlin", saturday) == "Sun 2027-03-28 04:00"
@@ -88,12 +88,12 @@ def test_a_time_zone_is_heeded_over_a_change_of_clocks() -> None:
         "@weekly", "at(2026-11-20T13:00:00)",
     ],
 )  # fmt: skip
-def test_what_is_no_schedule_is_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match=r"is not rate|names a day"):
+def test_an_invalid_schedule_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"must be like rate|names a day"):
         read_schedule(expression, "UTC")
 
 
-def test_schedules_and_times_are_those_of_the_template() -> None:
+def test_schedules_and_timeouts_are_the_same_as_in_the_template() -> None:
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
     template = yaml.load(text, _TemplateLoader)  # noqa: S506 - a SafeLoader with tags
     resources, parameters = template["Resources"], template["Parameters"]

@@ -1,4 +1,4 @@
-"""What a server has to know besides the workers' settings."""
+"""A server's settings in addition to the workers'."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.settings import load, load_settings
 SECRET = "pass-word-of-the-database"
 
 
-def test_nothing_has_to_be_set() -> None:
+def test_every_setting_has_a_default() -> None:
     known = load(ServerSettings, {})
     assert (known.server_host, known.port) == ("127.0.0.1", 3001)
     assert known.database_url is None
@@ -36,21 +36,21 @@ def test_nothing_has_to_be_set() -> None:
         ("DATABASE_URL", f"postgresql://u:{SECRET}\n@db.example.com/postgres"),
     ],
 )
-def test_what_is_malformed_is_named_and_never_quoted(name: str, value: str) -> None:
+def test_a_malformed_setting_is_named_but_not_quoted(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(ServerSettings, {name: value})
     assert str(refused.value).startswith(f"{name} ")
     assert SECRET not in str(refused.value)
 
 
-def test_all_that_is_malformed_is_named_at_once() -> None:
+def test_all_malformed_settings_are_named_together() -> None:
     with pytest.raises(ConfigurationError) as refused:
         load(ServerSettings, {"PORT": "x", "LOG_FORMAT": "y"})
     assert "PORT" in str(refused.value)
     assert "LOG_FORMAT" in str(refused.value)
 
 
-def test_the_databases_password_shows_nowhere() -> None:
+def test_the_database_password_is_shown_nowhere() -> None:
     known = load(
         ServerSettings, {"DATABASE_URL": f"postgresql://u:{SECRET}@db.example.com:5432/postgres"}
     )
@@ -59,7 +59,7 @@ def test_the_databases_password_shows_nowhere() -> None:
     assert SECRET not in repr(known)
 
 
-def test_a_server_lingers_unless_somebody_says_otherwise() -> None:
+def test_a_server_lingers_unless_configured_otherwise() -> None:
     needed = {
         "SUPABASE_URL": "https://x.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "sb_secret_x",
         "SLACK_BOT_TOKEN": "xoxb-x",

@@ -1,4 +1,4 @@
-"""Sync requests that are worked off in this process."""
+"""Sync requests that are processed in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sync_request() -> SyncRequest:
 
 
 class Plans:
-    """The database, as far as plans are given back to it."""
+    """Stands in for the database, to which plans are released."""
 
     def __init__(self) -> None:
         self.dropped: list[str] = []
@@ -39,7 +39,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:
     return made
 
 
-def test_no_more_run_side_by_side_than_asked_for(plans: Plans) -> None:
+def test_no_more_syncs_run_at_a_time_than_requested(plans: Plans) -> None:
     both, seen = threading.Barrier(2, timeout=60), list[int]()
     under_way, lock = set[str](), threading.Lock()
 
@@ -52,14 +52,14 @@ def test_no_more_run_side_by_side_than_asked_for(plans: Plans) -> None:
             under_way.discard(body)
 
     pool = SyncPool(sync)
-    assert pool.of(2).send([sync_request().body() for _ in range(6)]) == []
+    assert pool.resized(2).send([sync_request().body() for _ in range(6)]) == []
     pool.wait()
     assert max(seen) == 2
     assert len(seen) == 6
     assert not plans.dropped
 
 
-def test_what_failed_is_given_back_before_the_next_plan(plans: Plans) -> None:
+def test_failed_syncs_are_released_before_the_next_plan(plans: Plans) -> None:
     good, bad = sync_request(), sync_request()
 
     def sync(body: str) -> None:
@@ -67,18 +67,18 @@ def test_what_failed_is_given_back_before_the_next_plan(plans: Plans) -> None:
             raise TransientError("the database", code="57014")
 
     pool = SyncPool(sync)
-    pool.of(2).send([good.body(), bad.body()])
+    pool.resized(2).send([good.body(), bad.body()])
     pool.wait()
     plans.is_away = True
-    pool.give_back_failed()
+    pool.release_failed()
     assert pool.has_failed
     plans.is_away = False
-    pool.give_back_failed()
+    pool.release_failed()
     assert plans.dropped == [bad.token]
     assert not pool.has_failed
 
 
-def test_what_has_not_begun_is_given_back_at_the_end(plans: Plans) -> None:
+def test_syncs_that_have_not_started_are_released_at_shutdown(plans: Plans) -> None:
     begun, go_on = threading.Event(), threading.Event()
     worked: list[str] = []
 
@@ -88,19 +88,19 @@ def test_what_has_not_begun_is_given_back_at_the_end(plans: Plans) -> None:
         worked.append(SyncRequest.from_body(body).token)
 
     pool, sync_requests = SyncPool(sync), [sync_request() for _ in range(5)]
-    pool.of(1).send([one.body() for one in sync_requests])
+    pool.resized(1).send([one.body() for one in sync_requests])
     assert begun.wait(60)
-    pool.give_back()
+    pool.release_waiting()
     go_on.set()
     pool.wait()
     assert worked == [sync_requests[0].token]
     assert sorted(plans.dropped) == sorted(one.token for one in sync_requests[1:])
 
 
-def test_another_size_holds_from_the_next_plan_on(plans: Plans) -> None:
+def test_a_new_size_applies_from_the_next_plan_on(plans: Plans) -> None:
     done: list[Any] = []
     pool = SyncPool(done.append)
-    pool.of(1).send([sync_request().body()])
-    pool.of(3).send([sync_request().body(), sync_request().body()])
+    pool.resized(1).send([sync_request().body()])
+    pool.resized(3).send([sync_request().body(), sync_request().body()])
     pool.wait()
     assert len(done) == 3
