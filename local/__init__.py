@@ -1,4 +1,4 @@
 """The local stack: a real Postgres, a PostgREST-compatible API and fakes for outside services.
 
-Everything here is for a developer's machine and for tests; nothing of it is deployed.
+All of this is for development and tests; none of it is deployed.
 """

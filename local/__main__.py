@@ -30,18 +30,18 @@ from workers.settings import read_dotenv
 if TYPE_CHECKING:
     from server.console.serving import ConsoleServer
 
-# What a person reads goes to stderr wherever stdout belongs to a script.
+# Messages for people go to stderr, so that scripts can use stdout.
 notes = Console(stderr=True)
-# Where bookmarks lead, unless something else is there.
+# A fixed port, for bookmarks, unless it is taken.
 CONSOLE_PORT = 3002
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 failed, 2 called wrongly, 130 broken off by Ctrl-C."""
+    """The exit status: 0 success, 1 failure, 2 invalid arguments, 130 interrupted by Ctrl-C."""
     options = _parser().parse_args(arguments)
     if not options.project:
         environment.isolate()
-    _end_in_order_on_signals()
+    _stop_cleanly_on_signals()
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error, 2)
     except (NodeError, TetherError, running.StateError, ConfigurationError) as error:
         return _say(error, 1)
-    except psycopg.Error as error:  # a migration, most likely; the note names it
+    except psycopg.Error as error:  # most likely in a migration, which the note names
         return _say(error, 1)
 
 
 def up(options: argparse.Namespace) -> int:
     """Start the stack and keep it running until Ctrl-C."""
     if running.find() is not None:
-        notes.print("The stack of this clone is up already: use that one, or stop it first.")
+        notes.print("The stack of this clone is already running: use it, or stop it first.")
         return 1
     with Stack(progress=_progress) as started:
         running.remember(started)
@@ -67,7 +67,7 @@ def up(options: argparse.Namespace) -> int:
             print()
             pages.announce()
             print("\nCtrl-C stops it.", flush=True)
-            threading.Event().wait()  # until a signal comes
+            threading.Event().wait()  # until a signal arrives
         except KeyboardInterrupt:
             notes.print("\nStopping.")
         finally:
@@ -76,27 +76,27 @@ def up(options: argparse.Namespace) -> int:
 
 
 def _pages_of(started: Running) -> ConsoleServer:
-    """The console of that stack, in this process and as long as it."""
-    # which no other command has to wait for
+    """The console of that stack, in this process until it ends."""
+    # imported here, so that the other commands start sooner
     from server.console.project import Project
     from server.console.serving import ConsoleServer
 
     os.environ.update(started.environment())
-    pages = ConsoleServer(Project(), "127.0.0.1", _console_port(), _tell)
+    pages = ConsoleServer(Project(), "127.0.0.1", _console_port(), _print)
     pages.start()
     return pages
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
 def show_demo(options: argparse.Namespace) -> int:
-    """Run every worker over a sample agency and show what came of it."""
+    """Run every worker over a sample agency and show the results."""
     with Stack(progress=_progress) as started:
         well = demo.play(started, Console())
     if well:
-        print("To look at it in a browser: make console")
+        print("To see it in a browser: make console")
     return 0 if well else 1
 
 
@@ -107,7 +107,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def console(options: argparse.Namespace) -> int:
-    """Show what the workers did, as pages; `python -m server.console`'s arguments follow `--`."""
+    """Show what the workers did in a browser; `python -m server.console`'s options follow `--`."""
     arguments = _arguments(options)
     if not any(one.startswith("--port") for one in arguments):
         arguments += ["--port", str(_console_port())]
@@ -116,7 +116,7 @@ def console(options: argparse.Namespace) -> int:
 
 
 def _play(started: Running) -> None:
-    """Something to look at, in a stack in which nothing has run."""
+    """Run every worker once, so that the console has something to show."""
     notes.print("Running every worker once over the sample agency", style="dim")
     demo.play(started, Console(quiet=True))
 
@@ -126,7 +126,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
 
 
 def _console_port() -> int:
-    """The usual one, where it is free."""
+    """The usual port if it is free, else 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -140,8 +140,8 @@ def _console_port() -> int:
 def _program(
     module: str, arguments: Sequence[str], on: Running
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One of this clone's programs against that stack and nothing else. Ctrl-C reaches it by
-    itself; whatever ends this process ends it, too."""
+    """One of this clone's programs, run against that stack only. Ctrl-C reaches it directly; when
+    this process ends for another reason, so does the program."""
     command = [sys.executable, "-m", module, *arguments]
     started = subprocess.Popen(command, env=environment.of_stack(on), cwd=ROOT)
     try:
@@ -152,7 +152,7 @@ def _program(
 
 
 def invoke_function(options: argparse.Namespace) -> int:
-    """One pass of a function; its summary is the last line on stdout."""
+    """Run a function once; its summary is the last line on stdout."""
     event = read_event(options.function, options.event)
     with _target(options, event) as chosen:
         if chosen is None:
@@ -161,7 +161,7 @@ def invoke_function(options: argparse.Namespace) -> int:
             summary = json.dumps(invoke(options.function, event, chosen))
         except InvokeError:
             raise
-        except WorkerError as error:  # in words that say what to do
+        except WorkerError as error:  # its message says what to do
             return _say(f"{type(error).__name__}: {error}", 1)
         except Exception:  # noqa: BLE001 - the handler raised: that is the result to show
             traceback.print_exc()
@@ -171,44 +171,44 @@ def invoke_function(options: argparse.Namespace) -> int:
 
 
 def reset(options: argparse.Namespace) -> int:
-    """Put a running stack back to the sample agency."""
+    """Reset a running stack to the sample agency."""
     found = running.find()
     if found is None:
-        print("No stack is running; each one starts with the sample agency.")
+        print("No stack is running; every stack starts with the sample agency.")
         return 0
     found.reset()
-    print("The stack is back to the sample agency.")
+    print("The stack was reset to the sample agency.")
     return 0
 
 
-def _end_in_order_on_signals() -> None:
-    """Have every usual way to end a program stop the stack and forget it."""
-    # set anew, because a shell's background job starts with Ctrl-C ignored
+def _stop_cleanly_on_signals() -> None:
+    """Make each of the usual signals stop the stack and forget it."""
+    # set again, because a shell's background job starts with Ctrl-C ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def _show(started: Running) -> None:
-    """Where the stack is and its keys, to be pasted into another terminal."""
+    """Print the stack's addresses and keys, to be pasted into another terminal."""
     public = {
         "SUPABASE_ANON_KEY": started.keys.publishable,
         "DATABASE_URL": started.database_url,
     }
-    print("\nThe stack is up. `make invoke` and `make reset` use it. For other programs:\n")
+    print("\nThe stack is running. `make invoke` and `make reset` use it. For other programs:\n")
     for name, value in {**started.environment(), **public}.items():
         print(f"export {name}={value}")
-    print(f"\nWhat arrived in the fake for Slack, to be looked at: {started.slack_url}/")
+    print(f"\nMessages in the fake Slack: {started.slack_url}/")
     for name, fake in started.ad_platforms.items():
-        print(f"Requests to the fake for {name}: {fake.url}/__control/journal")
+        print(f"Requests to the fake {name}: {fake.url}/__control/journal")
 
 
 @contextmanager
 def _stack(prepare: Callable[[Running], None] = lambda started: None) -> Iterator[Running]:
-    """The stack that is up, or a new one that is prepared."""
+    """The running stack, or a new one after `prepare`."""
     if found := running.find():
-        notes.print("Against the stack that is up", style="dim", highlight=False)
+        notes.print("Using the running stack", style="dim", highlight=False)
         yield found
     else:
         with Stack(progress=_progress) as started:
@@ -218,8 +218,8 @@ def _stack(prepare: Callable[[Running], None] = lambda started: None) -> Iterato
 
 @contextmanager
 def _target(options: argparse.Namespace, event: Any) -> Iterator[Mapping[str, str] | None]:
-    """The environment of what the function runs against: a running stack, a new one, or, where
-    `--project` says so, the project of the settings. None where a person did not agree."""
+    """The environment that the function runs with: of the running stack, a new one or, with
+    `--project`, the configured project. None if the user did not agree."""
     if options.project:
         yield _project_environment(options, event)
     else:
@@ -228,7 +228,7 @@ def _target(options: argparse.Namespace, event: Any) -> Iterator[Mapping[str, st
 
 
 def _project_environment(options: argparse.Namespace, event: Any) -> Mapping[str, str] | None:
-    """This process's environment over `.env`; raises InvokeError where that names no project."""
+    """This process's environment over `.env`; raises InvokeError if no project is named."""
     dotenv = ROOT / ".env"
     settings = {**(read_dotenv(dotenv) if dotenv.is_file() else {}), **os.environ}
     project = settings.get("SUPABASE_URL")
@@ -238,22 +238,22 @@ def _project_environment(options: argparse.Namespace, event: Any) -> Mapping[str
     effect = effect_of(options.function, event, settings)
     if effect is None or options.yes:
         return settings
-    return settings if _agrees(f"This {effect}. Go on?") else None
+    return settings if _agrees(f"This {effect}. Continue?") else None
 
 
 def _agrees(question: str) -> bool:
-    """Whether a person at a terminal says yes."""
+    """Whether the user at the terminal agrees."""
     if not sys.stdin.isatty():
-        told = f"{question} Not a terminal: pass --yes to confirm."
-        notes.print(told, markup=False, highlight=False, soft_wrap=True)
+        refusal = f"{question} Not a terminal: pass --yes to confirm."
+        notes.print(refusal, markup=False, highlight=False, soft_wrap=True)
         return False
     notes.print(f"{question} [y/N] ", end="", markup=False, highlight=False, soft_wrap=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _say(error: Exception | str, status: int) -> int:
-    told = "\n".join([str(error), *getattr(error, "__notes__", [])])
-    notes.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    notes.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
     return status
 
 
@@ -264,7 +264,7 @@ def _progress(what: str, seconds: float) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local",
-        description="A whole stack on this machine: Postgres, the data API, the fakes.",
+        description="A whole stack on this machine: Postgres, the data API and the fakes.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in (("up", up), ("demo", show_demo), ("reset", reset)):
@@ -283,10 +283,10 @@ def _parser() -> argparse.ArgumentParser:
     invocation.add_argument(
         "--project",
         action="store_true",
-        help="against the project of .env and the environment, in place of the local stack",
+        help="run against the project configured in .env and the environment, not the local stack",
     )
     invocation.add_argument(
-        "--yes", action="store_true", help="do not ask before it changes anything there"
+        "--yes", action="store_true", help="do not ask before changing anything there"
     )
     invocation.set_defaults(command=invoke_function)
     return parser

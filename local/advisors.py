@@ -1,8 +1,8 @@
-"""Runs Supabase's own database advisors over the migrations: `python -m local.advisors`.
+"""Runs Supabase's database advisors over the migrations: `python -m local.advisors`.
 
-A fresh database gets the migrations, as a new project would; the Supabase CLI then looks for
+A fresh database gets the migrations, as a new project does; the Supabase CLI then looks for
 missing row-level security, mutable search paths, duplicate indexes and the like. Exits with 1
-when it finds anything of the level `warn` or worse.
+if it finds anything of level `warn` or worse.
 """
 
 from __future__ import annotations

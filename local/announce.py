@@ -16,9 +16,9 @@ PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}  # as npm calls them
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print which part of how many begins, and of how many packages it is."""
+    """Print which part of how many starts, and its number of packages."""
     parser = argparse.ArgumentParser(prog="python -m local.announce", description=__doc__)
-    parser.add_argument("part", help="such as 2/4, or empty for a part of its own")
+    parser.add_argument("part", help="such as 2/4, or empty for a separate part")
     parser.add_argument("what")
     parser.add_argument("lock", type=Path)
     parser.add_argument("--with-dev", action="store_true")
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def wheels(lock: str) -> int:
-    """How many packages a lock of requirements has, Windows's aside."""
+    """How many packages a requirements lock has, without those for Windows."""
     pins = re.findall(r"^([\w.-]+)==(.*)", lock, re.MULTILINE)
     return len({name for name, rest in pins if "sys_platform == 'win32'" not in rest})
 

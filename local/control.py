@@ -1,4 +1,4 @@
-"""The client side of a fake's `/__control/`: the same for a thread and for a process."""
+"""The client side of a fake's `/__control/`: the same for threads and processes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from local.faults import Fault
 TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.01
 
-# A proxy that the environment names must never stand between a test and its own machine.
+# A proxy from the environment must never be used between a test and its own machine.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ControlError(RuntimeError):
-    """The fake refused a control request, or what was waited for did not come."""
+    """The fake refused a control request, or an awaited event did not happen."""
 
 
 class Control:
-    """Steers and inspects one fake."""
+    """Controls and inspects one fake."""
 
     def __init__(self, url: str) -> None:
         """`url` is any URL of the fake; its path does not matter."""
@@ -66,16 +66,16 @@ class Control:
         self.call("POST", "/faults", [asdict(fault) for fault in faults])
 
     def faults(self) -> list[dict[str, Any]]:
-        """The script as data, each line with `struck`, the number of requests it has hit."""
+        """The script as data, each fault with `struck`, the number of requests it hit."""
         answer: list[dict[str, Any]] = self.call("GET", "/faults")
         return answer
 
     def clear_faults(self) -> None:
-        """Behave from now on."""
+        """Remove all faults."""
         self.call("DELETE", "/faults")
 
     def settings(self) -> dict[str, Any]:
-        """Latency in seconds and what else this fake can be set to."""
+        """Latency in seconds, and the fake's other settings."""
         answer: dict[str, Any] = self.call("GET", "/settings")
         return answer
 
@@ -85,15 +85,15 @@ class Control:
         return answer
 
     def state(self) -> Any:
-        """What the fake has in store."""
+        """The data that the fake holds."""
         return self.call("GET", "/state")
 
     def replace_state(self, state: Any) -> None:
-        """Give the fake another state."""
+        """Replace the fake's data."""
         self.call("PUT", "/state", state)
 
     def reset(self) -> None:
-        """State, settings, faults and journal as they were at the start."""
+        """Restore state, settings, faults and journal to the start."""
         self.call("POST", "/reset")
 
     def call(self, method: str, path: str, value: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""`make demo`: every worker, once, over the sample agency, and what came of it."""
+"""`make demo`: runs every worker once over the sample agency and shows the results."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Scene = Callable[[Running, Console], bool]
 
 
 def play(running: Running, console: Console) -> bool:
-    """Show every scene; False when one did not end as it should."""
+    """Show every scene; False if one had an unexpected result."""
     ended_well = [scene(running, console) for scene in SCENES]
     return all(ended_well)
 
 
 def notifications(running: Running, console: Console) -> bool:
-    """The queue before, a run, and what arrived where."""
+    """The queue, a run, and what arrived where."""
     console.rule("Notifications: the dashboard's queue, to Slack")
     waiting = _query(running, _WAITING)
     console.print(
         f"\nThe agency's dashboard has queued {len(waiting)} notifications. In a minute "
         "EventBridge would start the worker; here it is started now.\n"
     )
-    summary, told = _run("notifications", running)
+    summary, log = _run("notifications", running)
     arrived = _arrived(running)
 
     table = Table(title="What arrived in Slack", title_justify="left")
@@ -47,7 +47,7 @@ def notifications(running: Running, console: Console) -> bool:
     console.print(table, "")
 
     outcomes = _query(running, _OUTCOMES)
-    table = Table(title="What the queue says now", title_justify="left")
+    table = Table(title="The queue now", title_justify="left")
     for heading in ("outcome", "notifications", "why"):
         table.add_column(heading)
     for row in outcomes:
@@ -69,27 +69,27 @@ def notifications(running: Running, console: Console) -> bool:
             highlight=False,
         )
     else:
-        console.print("This is not what should have come of it:", style="bold red")
-        console.print(f"{summary}\n{told}", markup=False)
+        console.print("Unexpected result:", style="bold red")
+        console.print(f"{summary}\n{log}", markup=False)
     return well
 
 
 def metrics(running: Running, console: Console) -> bool:
-    """The plan and the syncs of the connected ad accounts, twice; what was stored."""
+    """A plan and the syncs of the connected ad accounts, twice, and what was stored."""
     console.rule("Metrics: the ad platforms' figures, to the agency's requests")
     connected = _query(running, "select 1 from platform_connections where is_active")
     console.print(
         f"\nThe agency has connected {len(connected)} ad accounts. Every ten minutes "
         "EventBridge would start the plan, which sends one message per account that is due.\n"
     )
-    first, told = _run("metrics_sync", running)
+    first, log = _run("metrics_sync", running)
     accounts = _query(running, _ACCOUNTS)
     console.print(_account_table("The first sync", accounts))
     console.print(_spend_chart(_query(running, _SPEND)), "")
 
     restated = _restate_a_day(running)
     _execute(running, "update platform_connections set last_synced_at = null")
-    second, told_again = _run("metrics_sync", running)
+    second, second_log = _run("metrics_sync", running)
     again = _query(running, _ACCOUNTS)
     console.print(_account_table("A second sync, after Meta restated a day", again), "")
 
@@ -110,21 +110,21 @@ def metrics(running: Running, console: Console) -> bool:
             highlight=False,
         )
     else:
-        console.print("This is not what should have come of it:", style="bold red")
-        console.print(f"{first}\n{second}\n{told}\n{told_again}", markup=False)
+        console.print("Unexpected result:", style="bold red")
+        console.print(f"{first}\n{second}\n{log}\n{second_log}", markup=False)
     return well
 
 
 def retention(running: Running, console: Console) -> bool:
-    """What is past its time, before and after a run."""
-    console.rule("Retention: what is old, archived; what is older, gone")
+    """What is past its retention, before and after a run."""
+    console.rule("Retention: old rows archived, older ones deleted")
     before = _query(running, _AGES)[0]
     _execute(running, _LONG_ARCHIVED)
     console.print(
         f"\nOf {before['active']} entries in the activity log {before['due']} are older than 90 "
         "days. Once a week EventBridge would start the worker.\n"
     )
-    summary, told = _run("retention", running)
+    summary, log = _run("retention", running)
     after = _query(running, _AGES)[0]
 
     table = Table(title="What the run did", title_justify="left", box=SIMPLE_HEAD)
@@ -148,8 +148,8 @@ def retention(running: Running, console: Console) -> bool:
             highlight=False,
         )
     else:
-        console.print("This is not what should have come of it:", style="bold red")
-        console.print(f"{before}\n{after}\n{summary}\n{told}", markup=False)
+        console.print("Unexpected result:", style="bold red")
+        console.print(f"{before}\n{after}\n{summary}\n{log}", markup=False)
     return well
 
 
@@ -161,7 +161,7 @@ _LONG_ARCHIVED = f"""
     select gen_random_uuid(), 'request', gen_random_uuid(), 'edited',
            now() - interval '2 years' + number * interval '1 hour'
       from generate_series(1, {LONG_ARCHIVED}) number
-"""  # noqa: S608 - a number of ours
+"""  # noqa: S608 - a constant
 _AGES = """
     select count(*) as active,
            count(*) filter (where created_at < now() - interval '90 days') as due,
@@ -201,7 +201,7 @@ _OUTCOMES = """
 
 
 def _run(function: str, running: Running) -> tuple[dict[str, Any], str]:
-    """One pass of a function: its summary, and its log, which is shown only when it fails."""
+    """Run a function once: its summary, and its log, which is shown only if it fails."""
     with tempfile.TemporaryFile() as log:
         try:
             event = scheduled_event(function)
@@ -232,7 +232,7 @@ def _account_table(title: str, accounts: list[dict[str, Any]]) -> Table:
 
 
 def _spend_chart(days: list[dict[str, Any]]) -> Table:
-    """Spend by day and platform, whichever there are, and a bar for each day."""
+    """Spend by day and platform, and a bar for each day."""
     table = Table(title="Spend of the agency's requests, EUR", title_justify="left", box=None)
     platforms = sorted({name for row in days for name in row["by_platform"]})
     table.add_column("day")
@@ -248,7 +248,7 @@ def _spend_chart(days: list[dict[str, Any]]) -> Table:
 
 
 def _restate_a_day(running: Running) -> date:
-    """Has Meta's fake tell other figures for one day of one ad of ours; that day."""
+    """Make the fake Meta restate one day of one matched ad; returns the day."""
     (row,) = _query(
         running,
         "select ad_id, account_id, date from ad_metrics where platform = 'meta' "
@@ -277,7 +277,7 @@ def _query(running: Running, query: str) -> list[dict[str, Any]]:
 
 
 def _arrived(running: Running) -> list[tuple[str, str]]:
-    """Each message of the fake: where, and its text as it was sent; in order within one."""
+    """Each message in the fake: its channel, and its text as sent; in order within a channel."""
     workspace = running.slack.state()
     places = {id_: f"#{channel['name']}" for id_, channel in workspace["channels"].items()}
     places |= {
@@ -293,6 +293,6 @@ def _arrived(running: Running) -> list[tuple[str, str]]:
 
 
 def _readable(text: str) -> str:
-    """As Slack shows it: entities are characters."""
+    """As Slack shows it, with entities decoded."""
     shown = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     return escape(shown)

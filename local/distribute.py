@@ -1,8 +1,7 @@
-"""What SQS and Lambda do between a function that plans and the one that works: on this machine.
+"""In place of SQS and Lambda between the function that plans and the one that works.
 
-The planning function sends to a fake for SQS. Then each message goes once to the working
-function, several at a time: each in a process of its own, as Lambda's containers are, which
-serves one message after the other.
+The planning function sends to a fake SQS. Then each message goes once to the working function,
+several at a time. As with Lambda's containers, each process serves one message after the other.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from local.http_server import HttpServer
 from local.stack import ROOT
 from workers.settings import Settings
 
-# The function that takes the messages of one that plans.
+# The function that handles the messages of a planning function.
 CONSUMERS = {"metrics_sync": "connection_sync"}
 
 PROCESSES_PER_CORE = 2
 
-# For a client that signs what it sends to the fake; the developer's own stay where they are.
+# For signing requests to the fake; the developer's own credentials are not used.
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 _OTHER_CREDENTIALS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN"})
 
 
 @dataclass(frozen=True)
 class LocalQueue:
-    """A fake for SQS with one queue."""
+    """A fake SQS with one queue."""
 
     server: HttpServer
 
@@ -52,7 +51,9 @@ class LocalQueue:
             "AWS_ENDPOINT_URL_SQS": self.server.url,
             "SYNC_QUEUE_URL": queue_url(self.server),
         }
-        if environment.get("WORKERS_SECRET_NAME"):  # it is read with the developer's credentials
+        if environment.get(
+            "WORKERS_SECRET_NAME"
+        ):  # the secret is read with the developer's credentials
             return {**environment, **queue}
         rest = {
             name: value for name, value in environment.items() if name not in _OTHER_CREDENTIALS
@@ -60,7 +61,7 @@ class LocalQueue:
         return {**rest, **queue, **_CREDENTIALS}
 
     def events(self, region: str) -> list[dict[str, Any]]:
-        """What Lambda makes of the messages in the queue: an event for each."""
+        """The events that Lambda would make of the messages in the queue: one for each."""
         return [sqs_event(message, region) for message in self.server.app.state()]
 
 
@@ -73,14 +74,14 @@ def local_queue() -> LocalQueue:
 
 @cache
 def _server() -> HttpServer:
-    # one for all invocations: what a function keeps from one to the next holds the URL
+    # one for all invocations, because a function's cached clients keep the URL
     server = HttpServer(FakeSqs())
     server.start()
     return server
 
 
 def sqs_event(message: Mapping[str, Any], region: str) -> dict[str, Any]:
-    """The event with which Lambda hands over one message of the fake, on its first receipt.
+    """The event in which Lambda passes one message of the fake, on its first receipt.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
     """
@@ -104,31 +105,34 @@ def sqs_event(message: Mapping[str, Any], region: str) -> dict[str, Any]:
     return {"Records": [record]}
 
 
-def hand_out(
+def distribute(
     events: Sequence[Mapping[str, Any]], function: str, environment: Mapping[str, str], log: int
 ) -> dict[str, int]:
-    """Give every event once to the function, with `environment`; its logs go to the descriptor
-    `log`. Returns how many of the messages it took, and how many were to come back."""
+    """Pass every event once to the function, with `environment`; its logs go to the descriptor
+    `log`. Returns how many of the messages it handled, and how many failed."""
     waiting: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
     for event in events:
         waiting.put(event)
     failed = 0
     if size := _size(len(events), environment):
-        # the containers end first: what waits for their answers then ends too
-        with ThreadPoolExecutor(size) as lanes, _Containers(function, environment, log) as started:
-            running = [lanes.submit(_lane, waiting, started) for _ in range(size)]
-            failed = sum(lane.result() for lane in running)
+        # the containers end first, which ends the threads that wait for their answers
+        with (
+            ThreadPoolExecutor(size) as workers,
+            _Containers(function, environment, log) as started,
+        ):
+            running = [workers.submit(_work, waiting, started) for _ in range(size)]
+            failed = sum(one.result() for one in running)
     return {"messages_handled": len(events) - failed, "messages_failed": failed}
 
 
 def _size(events: int, environment: Mapping[str, str]) -> int:
-    """How many containers: as many as in AWS, and no more than this machine has any use for."""
+    """How many containers: as many as in AWS, but no more than this machine can use."""
     allowed = environment.get("METRICS_CONCURRENCY") or Settings.metrics_concurrency
     return min(events, int(float(allowed)), PROCESSES_PER_CORE * (os.cpu_count() or 1))
 
 
-def _lane(waiting: SimpleQueue[Mapping[str, Any]], containers: _Containers) -> int:
-    """Has one event after the other handled; returns how many failed."""
+def _work(waiting: SimpleQueue[Mapping[str, Any]], containers: _Containers) -> int:
+    """Have one event after another handled; returns how many failed."""
     failed = 0
     container: _Container | None = None
     while True:
@@ -147,7 +151,7 @@ class _Containers:
     def __init__(self, function: str, environment: Mapping[str, str], log: int) -> None:
         path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
         no_bytecode = ["-B"] if sys.dont_write_bytecode else []
-        self._orders, theirs = socket.socketpair()
+        self._requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, *no_bytecode, "-m", "local.lambda_process", function, str(log)],
@@ -164,31 +168,31 @@ class _Containers:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """At once; returns when all have ended."""
+        """End all of them at once, and wait until they have ended."""
         with self._lock:
             self._closed = True
-        with suppress(ProcessLookupError, PermissionError):  # those that ended by themselves
+        with suppress(ProcessLookupError, PermissionError):  # they ended by themselves
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._orders.close()
+        self._requests.close()
         for container in self._started:
             container.close()
 
     def start(self) -> _Container:
-        """One more. Raises RuntimeError once they are being ended."""
+        """Start one more. Raises RuntimeError once they are being ended."""
         with self._lock:
             if self._closed:
-                raise RuntimeError("no container is started any more")
+                raise RuntimeError("containers are shutting down")
             ours, theirs = socket.socketpair()
-            with theirs, suppress(OSError):  # as one that ends at once, where there is nobody
-                socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
+            with theirs, suppress(OSError):  # if their process is gone, this one counts as ended
+                socket.send_fds(self._requests, [b"+"], [theirs.fileno()])
             container = _Container(ours)
             self._started.append(container)
         return container
 
 
 class _Container:
-    """One process that handles one event after the other; see `local.lambda_process`."""
+    """One process that handles one event after another; see `local.lambda_process`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -207,10 +211,10 @@ class _Container:
         return isinstance(answer, dict) and not answer.get("batchItemFailures")
 
     def close(self) -> None:
-        """Once its process was told to end: waits until it has."""
+        """Wait until its process, which was told to stop, has ended."""
         with suppress(OSError):
             while self._connection.recv(1 << 16):
                 pass
-        with suppress(OSError):  # what it never took
+        with suppress(OSError):  # what it never read
             self._lines.close()
         self._connection.close()

@@ -1,8 +1,8 @@
-"""What a fake is told to do wrong: an ordered script of faults.
+"""An ordered script of faults for a fake.
 
-A fault says which requests it is for, how often, and whether it strikes before the request took
-effect or after. That difference is the heart of the matter: a client that saw only a broken
-connection cannot tell the two apart.
+A fault says which requests it hits, how often, and whether it strikes before or after the request
+took effect. That difference matters most: a client that saw only a broken connection cannot tell
+them apart.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ class Fault:
     raw body); what is empty matches everything. The first `skip` matching requests pass, the
     next `times` are hit (None: all of them).
 
-    `when` "before": the request never took effect. "after": it did, and the answer is spoilt.
+    `when` "before": the request never took effect. "after": it did, and the answer is
+    disturbed.
 
     `how`:
       answer    with `status`, `headers` and `body` instead of the real answer
       reset     the connection (RST)
       close     it without an answer (FIN)
-      hang      for `seconds`, then go on as if nothing had been; "before" delays the effect,
+      hang      for `seconds`, then continue as if nothing had happened; "before" delays the effect,
                 "after" only the answer
       truncate  announce the whole answer and close after half of it
       trickle   send the answer in small pieces over `seconds`
@@ -54,7 +55,7 @@ class Fault:
     seconds: float = 0.0
 
     def matches(self, request: Request) -> bool:
-        """Whether this fault is for that request, leaving `skip` and `times` aside."""
+        """Whether this fault applies to that request, regardless of `skip` and `times`."""
         if self.method and self.method != request.method:
             return False
         if self.path and not f"/{request.path.lstrip('/')}".endswith(f"/{self.path.lstrip('/')}"):
@@ -69,19 +70,19 @@ class Fault:
         return Response(self.status, self.body.encode(), {"Content-Type": kind, **self.headers})
 
 
-# Shorthands for what goes wrong most. Each takes Fault's other fields as keywords.
+# Shorthands for the most common faults. Each takes Fault's other fields as keywords.
 
-# What is sent broken or slowly when there is no real answer.
+# Sent broken or slowly when there is no real answer.
 _SMALL_ANSWER: dict[str, Any] = {"status": 200, "body": '{"ok": true}'}
 
 
 def failing(status: int = 503, **rest: Any) -> Fault:
-    """An answer with an error status and a web page, as a gateway gives it."""
+    """An answer with an error status and a web page, as from a gateway."""
     return Fault("answer", status=status, **{"body": "<html>Oh dear</html>", **rest})
 
 
 def gateway_error(status: int, message: str, **rest: Any) -> Fault:
-    """An answer of the gateway in front of Supabase's data API: JSON, and no `code` in it."""
+    """An answer of the gateway in front of Supabase's data API: JSON without a `code`."""
     headers = {"Content-Type": "application/json; charset=utf-8"}
     body = json.dumps({"message": message})
     return Fault("answer", status=status, **{"headers": headers, "body": body, **rest})
@@ -120,17 +121,17 @@ def hang(seconds: float, **rest: Any) -> Fault:
 
 
 def truncate(**rest: Any) -> Fault:
-    """An answer that breaks off in the middle."""
+    """An answer that is cut off in the middle."""
     return Fault("truncate", **{"when": "after", **_SMALL_ANSWER, **rest})
 
 
 def trickle(seconds: float, **rest: Any) -> Fault:
-    """An answer that comes in drops."""
+    """An answer that arrives in small pieces."""
     return Fault("trickle", seconds=seconds, **{"when": "after", **_SMALL_ANSWER, **rest})
 
 
 class FaultScript:
-    """The faults of one server and how often each has struck. Safe between threads."""
+    """The faults of one server and how often each has struck. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -142,7 +143,7 @@ class FaultScript:
             self._entries.append(_Entry(fault))
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         with self._lock:
             self._entries.clear()
 
@@ -158,7 +159,7 @@ class FaultScript:
         return None
 
     def listing(self) -> list[dict[str, Any]]:
-        """The faults as data, each with `struck`, the number of requests it has hit."""
+        """The faults as data, each with `struck`, the number of requests it hit."""
         with self._lock:
             return [{**asdict(entry.fault), "struck": entry.struck} for entry in self._entries]
 

@@ -1,8 +1,8 @@
 """The HTTP server behind every fake: an application, a journal, latency and a fault script.
 
-It runs as a thread within a test or as a process of its own (`serve_forever`); in both cases it
-is steered over HTTP under `/__control/`, for which `local.control.Control` is the client.
-Control requests are never journalled, delayed or spoilt, nor is what a person looks at.
+It runs as threads within a test or as its own process (`serve_forever`); either way it is
+controlled over HTTP under `/__control/`, with `local.control.Control` as the client. Control
+requests and pages for people are never recorded, delayed or disturbed.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ CONTROL_PREFIX = "/__control/"
 TRICKLE_PIECES = 20
 
 
-# What a person is shown; None for what is the application's to answer.
+# A page for people, or None for what the application has to answer.
 Look = Callable[[Request], Response | None]
 
 
 class App(Protocol):
-    """What a fake has to be; all methods are called from many threads at once."""
+    """What a fake implements; all methods are called from many threads at once."""
 
     def handle(self, request: Request) -> Response:
         """Answer one request."""
 
     def settings(self) -> dict[str, Any]:
-        """The present settings, JSON-able."""
+        """The current settings, as JSON values."""
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change some settings. Raises ValueError for an unknown name."""
 
     def state(self) -> Any:
-        """The present state, JSON-able."""
+        """The current state, as JSON values."""
 
     def replace_state(self, state: Any) -> None:
-        """Take over a state of the form that `state` returns."""
+        """Replace the state by one in the form that `state` returns."""
 
     def reset(self) -> None:
-        """Back to the state and settings at the start."""
+        """Restore the state and settings of the start."""
 
     def close(self) -> None:
-        """Give up what it holds, at the end."""
+        """Release resources at the end."""
 
 
 class Stateless:
-    """All of an `App` but `handle`, for one that has neither settings nor state."""
+    """An `App` without settings and state; `handle` is missing."""
 
     def settings(self) -> dict[str, Any]:
         """None."""
@@ -89,7 +89,7 @@ class HttpServer:
         self, app: App, *, port: int = 0, latency: float = 0.0, look: Look = lambda _: None
     ) -> None:
         """Bind the port (0: a free one). `latency` in seconds is added to every request. `look`
-        answers what a person's browser asks for, beside all that is faked."""
+        answers with pages for people, in addition to what is faked."""
         self.app = app
         self.look = look
         self.journal = Journal()
@@ -111,11 +111,11 @@ class HttpServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Begin to answer, in threads of this process."""
+        """Start answering, in threads of this process."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, wake up what hangs and drop the open connections."""
+        """Stop listening, wake up hanging requests and drop open connections."""
         self._stopping.set()
         with contextlib.suppress(OSError):  # wakes the thread that accepts
             socket.create_connection(("127.0.0.1", self.port)).close()
@@ -137,19 +137,19 @@ class HttpServer:
         self.stop()
 
     def _accept(self) -> None:
-        # Not socketserver's own loop: that wakes up many times a second to see whether it is to
-        # end, and a test run has dozens of servers.
+        # Not socketserver's own loop, which wakes up many times a second to check whether it has to
+        # end: a test run has dozens of servers.
         while not self._stopping.is_set():
-            with contextlib.suppress(OSError):  # a client that went away again
+            with contextlib.suppress(OSError):  # the client disconnected
                 self._listener.process_request(*self._listener.get_request())
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not beyond the end of the server."""
+        """Sleep, but not longer than the server runs."""
         if seconds > 0:
             self._stopping.wait(seconds)
 
     def reset(self) -> None:
-        """Everything as it was at the start."""
+        """Restore everything to the start."""
         self.faults.clear()
         self.app.reset()
         self.latency = self._first_latency
@@ -179,7 +179,7 @@ class HttpServer:
 
 
 def serve_forever(*servers: HttpServer) -> None:
-    """Be the process of these servers: say "ready <port>" of each and answer until SIGINT or
+    """Run these servers in this process: print "ready <port>" for each and answer until SIGINT or
     SIGTERM."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -199,7 +199,7 @@ def _count_journal(server: HttpServer, request: Request) -> Any:
 
 
 def _add_faults(server: HttpServer, request: Request) -> Any:
-    # all are read before the first is added: a mistake in one leaves the script as it was
+    # all are read before the first is added, so that a mistake in one changes nothing
     for fault in [Fault(**one) for one in json.loads(request.body)]:
         server.faults.add(fault)
 
@@ -252,7 +252,7 @@ class _Listener(socketserver.ThreadingTCPServer):
 
 
 class _Hangup(Exception):
-    """Ends the connection without a further byte."""
+    """Closes the connection without another byte."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -304,8 +304,8 @@ class _Connection(socketserver.StreamRequestHandler):
             response = self._answer_late(request, fault)
         else:
             response = fault.answer() if fault.when == "before" else app.handle(request)
-            response = self._spoil(response, fault, exchange)
-        # before the bytes go out: a client that has its answer finds the status in the journal
+            response = self._disturb(response, fault, exchange)
+        # before the bytes go out, so that a client with its answer finds the status in the journal
         exchange.status = response.status
         self._send(response, request)
 
@@ -318,8 +318,8 @@ class _Connection(socketserver.StreamRequestHandler):
         owner.pause(fault.seconds)
         return response
 
-    def _spoil(self, response: Response, fault: Fault, exchange: Exchange) -> Response:
-        """The answer to send after all, or _Hangup when there is nothing more to send."""
+    def _disturb(self, response: Response, fault: Fault, exchange: Exchange) -> Response:
+        """The answer to send after all; raises _Hangup if there is nothing to send."""
         if fault.how == "answer":
             return fault.answer()
         if fault.how == "reset":

@@ -1,4 +1,4 @@
-"""One pass of a function through its real handler, with what Lambda would give it."""
+"""Runs a function once through its real handler, as Lambda would."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EFFECTS = {
 
 
 class InvokeError(RuntimeError):
-    """There is no such function or event; the message says which there are."""
+    """There is no such function or event; the message names those that exist."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Context:
 
     @property
     def invoked_function_arn(self) -> str:
-        """An ARN of the right form; there is no such account."""
+        """An ARN of the right form, of an account that does not exist."""
         return f"arn:aws:lambda:{REGION}:123456789012:function:{self.function_name}"
 
     @property
@@ -62,7 +62,7 @@ class Context:
         return f"/aws/lambda/{self.function_name}"
 
     def get_remaining_time_in_millis(self) -> int:
-        """What is left of the function's timeout."""
+        """The time left of the function's timeout."""
         left = self.timeout - (time.monotonic() - self._started)
         return max(0, int(left * 1000))
 
@@ -73,8 +73,8 @@ def known_functions() -> list[str]:
 
 
 def read_event(function: str, path: Path | None) -> Any:
-    """The event of a file, by default events/<function>.json. Raises InvokeError when there is
-    no such function, or when the file is missing or no JSON."""
+    """The event of a file, by default events/<function>.json. Raises InvokeError if there is
+    no such function, or if the file is missing or not JSON."""
     if function not in known_functions():
         raise InvokeError(
             f"There is no function {function!r}; there are: {', '.join(known_functions())}."
@@ -89,13 +89,13 @@ def read_event(function: str, path: Path | None) -> Any:
 
 
 def scheduled_event(function: str) -> Any:
-    """The event with which its schedule starts a function; its sample may be a gentler one."""
+    """The event with which a schedule starts the function; the sample may be a safer one."""
     scheduled = ROOT / "events" / f"{function}-scheduled.json"
     return read_event(function, scheduled if scheduled.exists() else None)
 
 
 def effect_of(function: str, event: Any, settings: Mapping[str, str]) -> str | None:
-    """What an invocation does to a project beyond reading, in words; None where it only reads."""
+    """What an invocation changes in a project, as a phrase; None if it only reads."""
     told = event if isinstance(event, dict) else {}
     reads_only = {"health": True, "doctor": "post" not in told, "retention": told == DRY_RUN}
     if reads_only.get(function):
@@ -106,11 +106,11 @@ def effect_of(function: str, event: Any, settings: Mapping[str, str]) -> str | N
 
 
 def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: int = STDERR) -> Any:
-    """What the handler returns; its logs and metrics go to the file descriptor `log`.
+    """Returns what the handler returns; its logs and metrics go to the file descriptor `log`.
 
-    `environment` is all that it has, nothing of this process's reaches it. A function that plans
-    has its messages handled as well, unless a queue is configured: the summary then says what came
-    of them. Raises whatever the handler raises.
+    `environment` is its whole environment; nothing of this process's reaches it. The messages of a
+    planning function are handled as well, unless a queue is configured, and the summary includes
+    their results. Raises whatever the handler raises.
     """
     whole = _with_lambdas_own(function, environment)
     consumer = distribute.CONSUMERS.get(function)
@@ -119,16 +119,16 @@ def invoke(function: str, event: Any, environment: Mapping[str, str], *, log: in
     queue = distribute.local_queue()
     summary = _run(function, event, queue.environment(whole), log)
     events = queue.events(whole["AWS_REGION"])
-    counts = distribute.hand_out(events, consumer, _with_lambdas_own(consumer, environment), log)
+    counts = distribute.distribute(events, consumer, _with_lambdas_own(consumer, environment), log)
     return {**summary, **counts}
 
 
 def _run(function: str, event: Any, whole: Mapping[str, str], log: int) -> Any:
-    # Here, because it takes longer than all that a command does before, or does without it.
+    # Imported here, because that takes longer than all else that a command does.
     from workers.composition.container import forget_clients
 
     context = new_context(function)
-    forget_clients()  # each function has containers of its own
+    forget_clients()  # each function has its own containers
     with _process_environment(whole), _stdout_to(log):
         return load(function).lambda_handler(event, context)
 
@@ -144,7 +144,7 @@ def new_context(function: str) -> Context:
 
 
 def _with_lambdas_own(function: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment`, and below it what Lambda and the template set."""
+    """What Lambda and the template set, overridden by `environment`."""
     defaults = {
         "AWS_REGION": REGION,
         "POWERTOOLS_SERVICE_NAME": function,
@@ -155,7 +155,7 @@ def _with_lambdas_own(function: str, environment: Mapping[str, str]) -> dict[str
 
 @cache
 def _properties(function: str) -> dict[str, Any]:
-    """The function's own properties in the template, over its Globals."""
+    """The function's properties in the template, which override its Globals."""
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
     template = yaml.load(text, _TemplateLoader)  # noqa: S506 - a SafeLoader with tags
     common = template["Globals"]["Function"]
@@ -179,8 +179,7 @@ def _bare(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> Any:
 
 
 def _by_default(loader: _TemplateLoader, node: yaml.Node) -> Any:
-    """Of an !If what holds where its condition does not: all that a function has are off unless
-    somebody chooses otherwise."""
+    """The else branch of an !If: all conditions of a function are off by default."""
     assert isinstance(node, yaml.SequenceNode)
     return loader.construct_sequence(node, deep=True)[2]
 
@@ -190,7 +189,7 @@ _TemplateLoader.add_constructor("!If", _by_default)
 
 
 def load(function: str) -> ModuleType:
-    """The function's app module, loaded anew, so that it begins like a cold start."""
+    """The function's app module, loaded again as in a cold start."""
     name = f"functions.{function}.app"
     spec = importlib.util.spec_from_file_location(name, FUNCTIONS / function / "app.py")
     assert spec is not None
@@ -201,7 +200,7 @@ def load(function: str) -> ModuleType:
 
 
 def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with this machine itself exempt from a company's proxy."""
+    """The environment with this machine exempt from a company's proxy."""
     exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
     both = exempt if exempt.strip() == "*" else f"{exempt},{LOOPBACK}".strip(",")
     return {**environment, "NO_PROXY": both, "no_proxy": both}
@@ -209,7 +208,7 @@ def _without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _process_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """`values` as this process's environment for as long as the handler runs."""
+    """Make `values` this process's environment while the handler runs."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(values)
@@ -222,9 +221,8 @@ def _process_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _stdout_to(descriptor: int) -> Iterator[None]:
-    """The summary alone is for stdout: logs and metrics, which Lambda takes there, are not.
-
-    At the level of the file descriptor, because the logger keeps the stream that it found.
+    """Redirect stdout, so that it has the summary only, not the logs and metrics that Lambda reads
+    there. This redirects the file descriptor, because the logger keeps the stream that it found.
     """
     sys.stdout.flush()
     kept = os.dup(STDOUT)

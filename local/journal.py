@@ -1,4 +1,4 @@
-"""What a fake was asked and what it answered, with secrets shortened."""
+"""The requests that a fake received and its answers, with secrets shortened."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SECRET_FIELD = re.compile(rf'(\b(?:{_SECRET_FIELDS})=|"(?:{_SECRET_FIELDS})"\s*
 
 @dataclass
 class Exchange:
-    """One request and its answer. `status` stays None until, and unless, an answer was sent.
+    """One request and its answer. `status` is None until an answer is sent.
 
-    Of a secret in the query, the body or a header the name and the last characters are left.
+    Of a secret in the query, the body or a header only the name and the last characters are kept.
     """
 
     number: int
@@ -36,14 +36,14 @@ class Exchange:
 
 
 class Journal:
-    """The exchanges of one server in order of arrival. Safe between threads."""
+    """The exchanges of one server in order of arrival. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._exchanges: list[Exchange] = []
 
     def record(self, request: Request) -> Exchange:
-        """Enter a request that has just arrived."""
+        """Record a request that just arrived."""
         body = _SECRET_FIELD.sub(_shorten, request.body.decode("utf-8", "replace"))
         query = _SECRET_FIELD.sub(_shorten, request.query)
         headers = {name: _redacted(name, value) for name, value in request.headers.items()}

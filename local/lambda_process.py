@@ -1,13 +1,12 @@
 """`python -m local.lambda_process FUNCTION LOG`: processes that handle events as Lambda's
-containers do: each loads the function once and handles one event after the other.
+containers do: each loads the function once and handles one event after another.
 
-Stdin is a socket. For each file descriptor that comes through it, the socket of a new container, a
-process is forked that serves there. Most of a container's start would be the same imports again,
-and this process has done them.
+Stdin is a socket. Each file descriptor received through it is the socket of a new container, for
+which a process is forked. That saves repeating the imports, most of a container's start-up time.
 
-A container gets events as lines of JSON, and for each a line of JSON goes back: what the handler
-returned, or null where it raised. Logs, and what it raised, go to the file descriptor LOG. A
-process ends with its socket, so that none outlives the one that started it.
+A container receives events as lines of JSON, and answers each with a line of JSON: what the handler
+returned, or null if it raised. Logs and exceptions go to the file descriptor LOG. A process ends
+with its socket, so none outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def main(function: str, log: int) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
         os.dup2(log, STDOUT)
         load(function)  # for its imports
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a container that ended
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for containers that ended
         while descriptors := socket.recv_fds(orders, 1, 1)[1]:
             if os.fork() == 0:
                 orders.close()

@@ -1,11 +1,11 @@
-"""Whether every lock file can be installed wherever the project is supported: `make check-locks`.
+"""`make check-locks`: checks that every lock file can be installed wherever it has to be.
 
-Packages are installed from wheels alone, with the hashes of the lock. So each pin needs a wheel for
-the system, the processor and the Python, and its hash in the lock. Where the project is supported
-stands in pyproject.toml (`required-environments`); the layer's lock must also do for Lambda. uv
-lists the wheels: from its cache, and from the index where the cache does not have all.
+Packages are installed from wheels only, with the hashes of the lock. So each pin needs a wheel for
+the system, processor and Python, and its hash in the lock. pyproject.toml says where the project is
+supported (`required-environments`); the layer's lock must also work in Lambda. uv lists the wheels,
+from its cache or, if that is incomplete, from the index.
 
-In npm's lock, a package that comes in a variant for each platform must list ours.
+In npm's lock, a package with a variant for each platform must list the supported ones.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NPM_LOCK = ROOT / "local" / "services" / "package-lock.json"
 # The oldest systems that wheels must run on.
 GLIBC = 28  # 2.28: Debian 10, RHEL 8, Ubuntu 20.04
 MACOS = (13, 0)
-# The names by which wheels went before manylinux_2_N.
+# The names of wheels before manylinux_2_N.
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 SYSTEMS = {"linux": "Linux", "darwin": "macOS"}
@@ -63,7 +63,7 @@ class Target:
 
     @cached_property
     def tags(self) -> frozenset[Tag]:
-        """What wheels may be called to be installable there."""
+        """The tags of wheels that can be installed there."""
         version = tuple(map(int, self.python.split(".")))
         interpreter = f"cp{self.python.replace('.', '')}"
         platforms = list(self._platforms())
@@ -86,7 +86,7 @@ class Target:
 
     @cached_property
     def markers(self) -> dict[str, str]:
-        """What a requirement's marker may ask about it."""
+        """The values that a requirement's marker may test."""
         return {
             "implementation_name": "cpython",
             "implementation_version": f"{self.python}.0",
@@ -103,7 +103,7 @@ class Target:
 
 
 def main() -> int:
-    """The exit status: 0 all can be installed, 1 something cannot."""
+    """The exit status: 0 if all can be installed, else 1."""
     targets = required_targets()
     locks = lock_files()
     of_layer = [*targets, lambda_target()]
@@ -151,7 +151,7 @@ def required_targets(pyproject: Path = ROOT / "pyproject.toml") -> list[Target]:
 
 
 def lambda_target() -> Target:
-    """Where the layer's recipe builds for."""
+    """What the layer's recipe builds for."""
     recipe = (LAYER / "Makefile").read_text(encoding="utf-8")
     (python,) = re.findall(r"^PYTHON_VERSION \?= ([\d.]+)$", recipe, re.MULTILINE)
     found = re.findall(r"^PLATFORM \?= (\w+?)-manylinux_2_(\d+)$", recipe, re.MULTILINE)
@@ -160,7 +160,7 @@ def lambda_target() -> Target:
 
 
 def lock_files() -> list[Path]:
-    """The compiled requirements: each lies beside its `.in`."""
+    """The compiled requirements: each is next to its `.in`."""
     sources = [
         *ROOT.glob("requirements-*.in"),
         *ROOT.glob("layers/*/requirements.in"),
@@ -171,30 +171,30 @@ def lock_files() -> list[Path]:
 
 
 def problems_of(lock: Path, targets: Sequence[Target]) -> list[str]:
-    """A line for each pin that cannot be installed everywhere that it applies to.
+    """A line for each pin that cannot be installed everywhere it applies.
 
-    Raises LockError, with what uv said, where it cannot list the wheels.
+    Raises LockError, with uv's message, if it cannot list the wheels.
     """
     try:
         if not _problems_among(lock, wheels_of(lock, offline=True), targets):
             return []
     except LockError:
         pass
-    # What uv remembers may be old, or not all.
+    # uv's cache may be outdated or incomplete.
     return _problems_among(lock, wheels_of(lock), targets)
 
 
 def wheels_of(lock: Path, *, offline: bool = False) -> list[dict[str, Any]]:
     """The pinned packages with their markers and all wheels that the index has of them.
 
-    Raises LockError, with what uv said, where it cannot tell.
+    Raises LockError, with uv's message, if it cannot list them.
     """
     command = [
         *(str(UV), "pip", "compile", str(lock.resolve()), "--quiet", "--universal", "--no-deps"),
         *("--python-version=3.11", f"--python={sys.executable}", "--only-binary=:all:"),
         *("--generate-hashes", "--format=pylock.toml", *(["--offline"] if offline else [])),
     ]
-    # Elsewhere, so that the settings of this project do not decide what it may list.
+    # In another folder, so that this project's settings do not restrict what it lists.
     with tempfile.TemporaryDirectory() as elsewhere:
         listed = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True)
     if listed.returncode != 0:
@@ -232,9 +232,9 @@ def _tags(wheel: dict[str, Any]) -> frozenset[Tag]:
 
 
 def npm_problems(lock: str, targets: Sequence[Target]) -> list[str]:
-    """A line for each package that comes by platform and lacks one of ours in npm's lock.
+    """A line for each platform-specific package that lacks one of our platforms in npm's lock.
 
-    npm can leave other platforms out of a lock that it writes beside an existing node_modules.
+    npm can leave out other platforms when it writes a lock next to an existing node_modules.
     """
     packages = json.loads(lock)["packages"]
     ours = {(each.system, NPM_PROCESSORS[each.machine]) for each in targets}
@@ -257,4 +257,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except LockError as error:
-        sys.exit(f"{error}\nWhere only pip knows your mirror, name it: UV_DEFAULT_INDEX=...")
+        sys.exit(f"{error}\nIf only pip knows your mirror, set UV_DEFAULT_INDEX to it.")

@@ -1,7 +1,7 @@
 """Finds the stack that `up` of this clone keeps running, from another process.
 
 Its addresses and keys are in a file that only this user can read, in a folder of the system's
-temporary directory that belongs to this user and this clone.
+temporary directory that belongs to this user and clone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from local.stack import ROOT, Running
 
 
 class StateError(RuntimeError):
-    """The state cannot be kept: its folder is somebody else's, or another stack was quicker."""
+    """The state cannot be stored: another user owns its folder, or another stack was faster."""
 
 
 def state_file() -> Path:
@@ -32,28 +32,28 @@ def state_file() -> Path:
     with contextlib.suppress(FileNotFoundError):
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise StateError(f"{folder} belongs to somebody else: remove it")
+            raise StateError(f"{folder} belongs to another user: remove it")
     return folder / "stack.json"
 
 
 def remember(running: Running) -> None:
-    """Let other processes find this stack. Raises StateError when they find another already."""
+    """Let other processes find this stack. Raises StateError if they already find another."""
     state_file().parent.mkdir(mode=0o700, exist_ok=True)
-    path = state_file()  # looked at once more: somebody may have been quicker
-    # written aside and linked, so that nobody ever reads half of it or replaces another's
+    path = state_file()  # checked again: another process may have been faster
+    # written elsewhere and linked, so that no one reads half of it or replaces another stack's
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(running.as_json(), file)
         os.link(draft, path)
     except FileExistsError:
-        raise StateError("another stack of this clone came up at the same time") from None
+        raise StateError("another stack of this clone started at the same time") from None
     finally:
         os.unlink(draft)
 
 
 def forget() -> None:
-    """There is no stack to be found any more."""
+    """Let no process find this stack any longer."""
     path = state_file()
     path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
@@ -69,8 +69,8 @@ def find() -> Running | None:
     except (ValueError, KeyError, TypeError):
         forget()
         return None
-    # The key tells this stack from another one that has got its port meanwhile.
-    if data_api.takes_key(running.api_url, running.keys.secret) and running.slack.is_up():
+    # The key distinguishes this stack from another one that got its port in the meantime.
+    if data_api.accepts_key(running.api_url, running.keys.secret) and running.slack.is_up():
         return running
     forget()
     return None

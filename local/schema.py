@@ -1,10 +1,9 @@
-"""`python -m local.schema [--check]`: writes `supabase/schema.sql`, what the migrations make.
+"""`python -m local.schema [--check]`: writes `supabase/schema.sql`, the schema that migrations make.
 
-A change of the schema can then be read as a diff. The text is SQL that makes the same schema on an
-empty project; a test does that. It is put together here, from the catalogue's own words
-(`pg_get_functiondef` and the like), since the Postgres of the local stack comes without pg_dump,
-whose output changes with its version and is in the order of dependencies: here a table stands with
-all that belongs to it, in the order of names.
+It shows changes of the schema as a diff. The file is SQL that creates the same schema in an empty
+project, which a test does. It is generated here, from `pg_get_functiondef` and the like, because
+the local stack's Postgres has no pg_dump, whose output depends on its version and is sorted by
+dependencies. Here everything is sorted by name, each table together with what belongs to it.
 """
 
 from __future__ import annotations
@@ -36,9 +35,11 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0 written or current, 1 not current."""
+    """The exit status: 0 if written or up to date, else 1."""
     parser = argparse.ArgumentParser(prog="python -m local.schema", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if not current")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if the file is out of date"
+    )
     options = parser.parse_args(arguments)
     text = _made_by_migrations()
     if not options.check:
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     for line in difflib.unified_diff(*sides, "schema.sql", "migrations", lineterm=""):
         print(line)
     if written != text:
-        print("supabase/schema.sql is not current: run `make schema`.", file=sys.stderr)
+        print("supabase/schema.sql is out of date: run `make schema`.", file=sys.stderr)
     return int(written != text)
 
 
@@ -63,8 +64,8 @@ def _made_by_migrations() -> str:
 
 
 def describe(connection: Connection) -> str:
-    """The schema `public` as SQL. Raises NotImplementedError for a kind of object that it does not
-    know, so that none is left out unnoticed."""
+    """The schema `public` as SQL. Raises NotImplementedError for an unknown kind of object, so that
+    none is silently left out."""
     with connection.transaction():
         connection.execute("set local search_path = ''")  # else names come without their schema
         return "\n".join(_parts(connection))
@@ -76,7 +77,7 @@ def _parts(connection: Connection) -> Iterator[str]:
     yield from _enums(connection)
     tables = connection.execute(TABLES).fetchall()
     yield from map(_table, tables)
-    # once all tables are there
+    # after all tables
     yield "\n".join(f"{line};" for table in tables for line in table["foreign_keys"]) + "\n"
     yield from map(_function, connection.execute(FUNCTIONS).fetchall())
 
@@ -102,7 +103,7 @@ def _table(table: dict[str, Any]) -> str:
 
 def _function(row: dict[str, Any]) -> str:
     lines = [row["definition"].rstrip(), row["comment"]]
-    # whatever the project's defaults grant is taken away first
+    # first revoke what the project's default privileges grant
     everyone = "public, anon, authenticated, service_role"
     lines.append(f"revoke all on function {row['signature']} from {everyone}")
     lines += row["grants"]

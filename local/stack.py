@@ -1,6 +1,6 @@
 """One whole local stack: Postgres with the migrations, the data API, and the fakes.
 
-The fakes are those for Slack and for the ad platforms.
+The fakes stand in for Slack and the ad platforms.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from local.services.tether import Child, Tether
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = ROOT / "supabase" / "seed.sql"
-BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - of the fake, as in workspace.json
+BOT_TOKEN = "xoxb-local-1-sample"  # noqa: S105 - the fake's, as in workspace.json
 START_SECONDS = 30.0
 
 # Called with what is ready and the seconds that it took.
@@ -34,7 +34,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Running:
-    """Where a running stack is, and its keys. JSON-able, so that another process can use it."""
+    """Addresses and keys of a running stack, as JSON values, so that another process can use it."""
 
     api_url: str
     slack_url: str
@@ -49,7 +49,7 @@ class Running:
     tether_pid: int
 
     def environment(self) -> dict[str, str]:
-        """The environment variables with which the workers use this stack."""
+        """The environment variables that make the workers use this stack."""
         return {
             "SUPABASE_URL": self.api_url,
             "SUPABASE_SERVICE_ROLE_KEY": self.keys.secret,
@@ -65,32 +65,32 @@ class Running:
 
     @property
     def slack(self) -> Control:
-        """The fake for Slack, to be steered and looked into."""
+        """The fake Slack, to control and inspect."""
         return Control(self.slack_url)
 
     @property
     def meta(self) -> Control:
-        """The fake for Meta's Graph API."""
+        """The fake of Meta's Graph API."""
         return Control(self.meta_url)
 
     @property
     def google(self) -> Control:
-        """The fake for Google Ads and Google's token endpoint."""
+        """The fake of Google Ads and Google's token endpoint."""
         return Control(self.google_url)
 
     @property
     def tiktok(self) -> Control:
-        """The fake for TikTok's Business API."""
+        """The fake of TikTok's Business API."""
         return Control(self.tiktok_url)
 
     @property
     def linkedin(self) -> Control:
-        """The fake for LinkedIn's Marketing API and its token endpoint."""
+        """The fake of LinkedIn's Marketing API and its token endpoint."""
         return Control(self.linkedin_url)
 
     @property
     def ad_platforms(self) -> dict[str, Control]:
-        """The fakes for ad platforms, by the platforms' main names."""
+        """The fakes of the ad platforms, by the platforms' main names."""
         return {
             "meta": self.meta,
             "google_ads": self.google,
@@ -99,14 +99,14 @@ class Running:
         }
 
     def reset(self) -> None:
-        """Back to the sample data: the database made anew, the fakes as they started."""
+        """Restore the sample data: recreate the database and reset the fakes."""
         postgres.drop_database(self.maintenance_url, self.database)
         postgres.create_database(self.maintenance_url, self.database, "sample")
         data_api.reload_schema(self.api_url)
         self.reset_fakes()
 
     def reset_fakes(self) -> None:
-        """The fakes alone, as they started."""
+        """Reset only the fakes."""
         for fake in (self.slack, *self.ad_platforms.values()):
             fake.reset()
 
@@ -124,7 +124,7 @@ class Stack:
     """Starts a stack and stops it: a context manager that gives a `Running`."""
 
     def __init__(self, *, seed: bool = True, progress: Progress | None = None) -> None:
-        """`seed`: with the sample agency, else with empty tables."""
+        """`seed`: with the sample agency instead of empty tables."""
         self._seed = seed
         self._progress = progress or (lambda what, seconds: None)
         self._tether: Tether | None = None
@@ -136,7 +136,7 @@ class Stack:
         try:
             started = time.monotonic()
             server = self._server = postgres.start(self._tether)
-            self._tell(f"{data_api.description()}; Postgres 17", started)
+            self._report(f"{data_api.description()}; Postgres 17", started)
 
             started = time.monotonic()
             sample = server.create_database("sample")
@@ -145,14 +145,14 @@ class Stack:
             if self._seed:
                 postgres.apply_files(sample, [SEED])
             database_url = server.create_database("agency", template="sample")
-            self._tell("Migrations" + (" and the sample agency" if self._seed else ""), started)
+            self._report("Migrations" + (" and the sample agency" if self._seed else ""), started)
 
             started = time.monotonic()
             keys = Keys.generate()
-            fakes = _start_fakes(self._tether)  # they get ready while the data API does
+            fakes = _start_fakes(self._tether)  # they start while the data API does
             api_url, _ = data_api.start(self._tether, node, database_url, keys)
             slack_url, meta_url, google_url, tiktok_url, linkedin_url = _urls_of(fakes)
-            self._tell("Data API and the fakes", started)
+            self._report("Data API and the fakes", started)
         except BaseException:
             self._tether.close()
             raise
@@ -186,7 +186,7 @@ class Stack:
         with self._server.stopped():
             yield
 
-    def _tell(self, what: str, started: float) -> None:
+    def _report(self, what: str, started: float) -> None:
         self._progress(what, time.monotonic() - started)
 
 
@@ -201,6 +201,6 @@ def _start_fakes(tether: Tether) -> Child:
 
 def _urls_of(fakes: Child) -> list[str]:
     """Their base URLs, in the order of FAKES, once they take requests. Raises
-    TetherError when they do not come up."""
+    TetherError if they do not start."""
     ports = fakes.wait_until(lambda: announced_ports(fakes, len(FAKES)), START_SECONDS)
     return [f"http://127.0.0.1:{port}" for port in ports]

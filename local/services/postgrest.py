@@ -19,7 +19,7 @@ PORT_ATTEMPTS = 5
 
 
 def version(executable: Path) -> str:
-    """What it calls itself, as in "PostgREST 16.2". Raises TetherError when it does not run."""
+    """Its name and version, as in "PostgREST 16.2". Raises TetherError if it does not run."""
     try:
         answer = subprocess.run(
             [executable, "--version"], capture_output=True, text=True, timeout=20, check=True
@@ -28,7 +28,7 @@ def version(executable: Path) -> str:
         raise TetherError(f"{executable} does not run as PostgREST: {error}") from error
     match = re.search(r"PostgREST [\w.-]+", answer.stdout)
     if match is None:
-        raise TetherError(f"{executable} is not PostgREST: it says {answer.stdout.strip()!r}")
+        raise TetherError(f"{executable} is not PostgREST: it printed {answer.stdout.strip()!r}")
     return match[0]
 
 
@@ -37,8 +37,8 @@ def start(
 ) -> tuple[str, Child]:
     """Start it and its gateway, and wait until they take requests.
 
-    `environment` is that of `data_api.mjs`, and means the same. Returns the gateway's base URL and
-    process. Raises TetherError when they do not come up.
+    `environment` is the same as for `data_api.mjs`. Returns the gateway's base URL and process.
+    Raises TetherError if they do not start.
     """
     name = version(executable)
     for attempt in range(1, PORT_ATTEMPTS + 1):
@@ -52,21 +52,21 @@ def start(
             return f"http://127.0.0.1:{_announced(gateway, server)}", gateway
         except TetherError:
             gateway.stop()
-            # Between choosing a port and binding it somebody else may have taken it.
+            # Another process may have taken the port before this one bound it.
             if "in use" not in server.output() or attempt == PORT_ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 
 
 def configuration(environment: Mapping[str, str], port: int) -> dict[str, str]:
-    """PostgREST's own variables, as hosted projects have it.
+    """PostgREST's variables, with the values of hosted projects.
 
     https://docs.postgrest.org/en/stable/references/configuration.html
     """
     uri = environment["DATABASE_URL"]
     timeout = environment.get("STATEMENT_TIMEOUT")
     if timeout is not None:
-        # with the connection: there it counts more than the role's own
+        # set with the connection, it overrides the role's own
         uri += "?options=" + quote(f"-c statement_timeout={timeout}", safe="")
     return {
         "PATH": environment["PATH"],
@@ -83,7 +83,7 @@ def configuration(environment: Mapping[str, str], port: int) -> dict[str, str]:
 
 
 def _announced(gateway: Child, server: Child) -> int:
-    """The gateway's port, once both are ready. Raises TetherError when either ends before."""
+    """The gateway's port, once both are ready. Raises TetherError if either ends before."""
 
     def port() -> int | None:
         if (code := server.exit_code()) is not None:

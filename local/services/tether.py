@@ -3,11 +3,11 @@
 A `Tether` starts one supervisor process. The supervisor makes a private temporary directory,
 starts children on request, and holds the read end of a pipe whose write end only the parent
 has. When that pipe closes, whether by `close()`, by Ctrl-C, by a crash or by SIGKILL of the
-parent, the kernel tells the supervisor, which then stops the children, last started first, and
+parent, the kernel notifies the supervisor, which then stops the children, last started first, and
 removes the directory. So there is one way to stop, and it cannot be skipped.
 
-The supervisor is this very file run as a script. It uses the standard library only and is
-started without `site`, so that it costs some ten milliseconds.
+The supervisor is this file run as a script. It uses only the standard library and runs without
+`site`, so it starts in about ten milliseconds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class TetherError(RuntimeError):
-    """A child could not be started, ended early or did not get ready in time."""
+    """A child could not be started, ended early or was not ready in time."""
 
 
 class Child:
@@ -56,17 +56,17 @@ class Child:
         return None if code is None else int(code)
 
     def stop(self) -> int:
-        """Stop the child now and return its exit status; harmless when it has ended already."""
+        """Stop the child now and return its exit status; harmless if it has already ended."""
         return int(self._tether.ask({"stop": self.name})["code"])
 
     def output(self) -> str:
-        """What the child wrote so far."""
+        """What the child has written so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def wait(self, timeout: float) -> int:
         """Wait for the child to end by itself; returns its exit status.
 
-        Raises TetherError once it has done nothing for `timeout` seconds; see `Patience`.
+        Raises TetherError when it has been idle for `timeout` seconds; see `Patience`.
         """
         patience = self._patience(timeout)
         while (code := self.exit_code()) is None:
@@ -78,32 +78,32 @@ class Child:
         """Poll `ready` until it returns something other than None, and return that.
 
         Raises TetherError, with the end of the child's output, when the child ends first or has
-        done nothing for `timeout` seconds; see `Patience`.
+        been idle for `timeout` seconds; see `Patience`.
         """
         patience = self._patience(timeout)
         while (value := ready()) is None:
             if (code := self.exit_code()) is not None:
-                raise TetherError(f"{self.name} ended with status {code}: {self._last_words()}")
+                raise TetherError(f"{self.name} ended with status {code}: {self._last_output()}")
             self._check(patience, "was not ready")
             time.sleep(POLL_SECONDS)
         return value
 
     def _patience(self, seconds: float) -> Patience:
-        # not at the top, where the supervisor would look for it too: it runs this file alone
+        # not at the top: the supervisor, which runs this file alone, could not import it
         from local.services.patience import Patience
 
         return Patience(seconds, self.pid)
 
     def _check(self, patience: Patience, what: str) -> None:
         if patience.is_over:
-            raise TetherError(f"{self.name} {what} and does nothing: {self._last_words()}")
+            raise TetherError(f"{self.name} {what} and is idle: {self._last_output()}")
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         return self.output()[-2000:].strip() or "(no output)"
 
 
 class Tether:
-    """The parent's side: a context manager that starts children which cannot outlive it."""
+    """The parent's side: a context manager that starts children, which cannot outlive it."""
 
     def __init__(self, root: Path | None = None) -> None:
         """Start the supervisor; its directory is made below `root` (default: the system's)."""
@@ -263,18 +263,18 @@ def _serve(requests: IO[str], answers: IO[str], directory: str) -> None:
                 answer = {"error": str(error)}
             print(json.dumps(answer), file=answers, flush=True)
     except BrokenPipeError:
-        pass  # the parent went while an answer was on its way
+        pass  # the parent ended while an answer was being sent
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt what follows
         supervisor.stop_all()
 
 
 def _supervise(base: str) -> None:
-    # A polite request to end is the same as the parent's end.
+    # SIGTERM is treated like the end of the parent.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     directory = tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=base)
     try:
-        # A child that gave up root must reach what it owns in here; the names stay unlisted.
+        # A child that dropped root must reach what it owns here; the names cannot be listed.
         os.chmod(directory, 0o711)
         _serve(sys.stdin, sys.stdout, directory)
     finally:
@@ -283,5 +283,5 @@ def _supervise(base: str) -> None:
 
 if __name__ == "__main__":
     _supervise(sys.argv[1])
-    # The interpreter's own shutdown would try to flush a pipe that nobody reads any more.
+    # The interpreter's shutdown would try to flush a pipe that is no longer read.
     os._exit(0)

@@ -66,7 +66,7 @@ def test_postgrest_is_started_and_used(executable: Path, database_url: str) -> N
             statement_timeout="700ms",
         )
         assert child.output().splitlines()[0] == "Data API: PostgREST 99.1"
-        assert data_api.takes_key(url, keys.secret)
+        assert data_api.accepts_key(url, keys.secret)
 
         service = (200, "service_role/authenticator/700ms")
         assert call(url, "who", keys.secret) == service
@@ -153,7 +153,7 @@ def test_which_one_is_taken(executable: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_not_postgrest_is_refused(executable: Path) -> None:
     executable.write_text("#!/bin/sh\necho something else\n")
-    with pytest.raises(TetherError, match="is not PostgREST: it says 'something else'"):
+    with pytest.raises(TetherError, match="is not PostgREST: it printed 'something else'"):
         data_api.description()
     executable.write_text("#!/bin/sh\nexit 3\n")
     with pytest.raises(TetherError, match="does not run"):

@@ -66,7 +66,7 @@ def test_a_stack_that_is_up_is_used(stack: LocalStack, scratch: Path) -> None:
     status, out, err = run_command(scratch, "invoke", "notifications", env=env)
     assert status == 0, err
     assert json.loads(out)["sent"] == stack.running.slack.count("chat.postMessage") > 0
-    assert "Against the stack that is up" in err
+    assert "Using the running stack" in err
 
 
 TEMPLATE = """

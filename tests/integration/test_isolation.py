@@ -124,7 +124,7 @@ def test_up_and_reset(clone: Clone) -> None:
         assert up.stdout is not None
         eventually(lambda: "Ctrl-C stops it" in (up.stdout.readline() if up.stdout else ""), "up")
         status, out = clone.run("-m", "local", "reset")
-        assert (status, out) == (0, "The stack is back to the sample agency.\n")
+        assert (status, out) == (0, "The stack was reset to the sample agency.\n")
         status, out = clone.run("-m", "local", "invoke", "notifications")
         assert status == 0, out
         up.terminate()

@@ -68,7 +68,7 @@ def queued(running: Running) -> int:
 
 def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> None:
     assert run_command(scratch, "reset")[:2] == (
-        0, "No stack is running; each one starts with the sample agency.\n"
+        0, "No stack is running; every stack starts with the sample agency.\n"
     )  # fmt: skip
     with python(scratch, "-m", "local", "up") as up:
         lines = read_until_up(up)
@@ -88,7 +88,7 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
         assert is_let_in(address)
 
         status, out, err = forked_command(scratch, ROOT, "up")
-        assert (status, out, "is up already" in err) == (1, "", True)
+        assert (status, out, "is already running" in err) == (1, "", True)
 
         with python(scratch, "-m", "local", "console") as console:
             assert console.stdout is not None
@@ -106,7 +106,7 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
 
         kept.slack.configure(latency=0.001)
         running_reset = forked_command(scratch, ROOT, "reset")
-        assert running_reset[:2] == (0, "The stack is back to the sample agency.\n")
+        assert running_reset[:2] == (0, "The stack was reset to the sample agency.\n")
         assert queued(kept) == before
         assert kept.slack.state()["messages"] == {}
         assert kept.slack.journal() == []
@@ -184,10 +184,10 @@ def test_state_in_a_folder_of_somebody_else_is_not_trusted(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     running.state_file().parent.symlink_to(scratch)
-    with pytest.raises(running.StateError, match="belongs to somebody else"):
+    with pytest.raises(running.StateError, match="belongs to another user"):
         running.find()
     status, _, err = forked_command(scratch, ROOT, "reset")
-    assert (status, "belongs to somebody else" in err) == (1, True)
+    assert (status, "belongs to another user" in err) == (1, True)
 
 
 def test_the_demo_shows_what_arrived(scratch: Path) -> None:
@@ -195,7 +195,7 @@ def test_the_demo_shows_what_arrived(scratch: Path) -> None:
     assert status == 0, out + err
     assert "#creative" in out
     assert "@here love it & ship it" in out
-    assert out.endswith("To look at it in a browser: make console\n")
+    assert out.endswith("To see it in a browser: make console\n")
     assert "\x1b[" not in out + err  # colours are for terminals
     assert all(len(line) <= 80 for line in (out + err).splitlines())
     assert list(scratch.iterdir()) == []
