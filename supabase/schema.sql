@@ -41,10 +41,10 @@ CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (ad_group_
 CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (ad_id, platform, date);
 CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (campaign_id, platform, date);
 CREATE INDEX ad_metrics_date_idx ON public.ad_metrics USING brin (date);
-comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only what a request names, or once named, is kept.';
-comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
+comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only what a request names, or once named, is stored.';
+comment on column public.ad_metrics.campaign_id is 'Empty where there is none, like the other ids.';
 comment on column public.ad_metrics.kind is 'What the row is about: ad, or reservation_ad; asset_group, whose id stands in ad_group_id; or campaign: what it has beyond the ads and asset groups that are reported.';
-comment on column public.ad_metrics.measures is 'Numbers by name (impressions, clicks, spend, reach), as reported; what was not told is not there. Money is in major units of `currency`.';
+comment on column public.ad_metrics.measures is 'Numbers by name (impressions, clicks, spend, reach), as reported; what was not reported is absent. Money is in major units of `currency`.';
 comment on column public.ad_metrics.is_complete is 'Whether the day was over, in the account''s time zone, when it was read.';
 comment on column public.ad_metrics.attribution is 'The attribution setting that its conversions were counted by; null where none were asked for.';
 comment on column public.ad_metrics.sync_id is 'The sync (metric_sync_logs.id) that changed the row last.';
@@ -141,19 +141,19 @@ create table public.metric_accounts (
   failures integer default 0 not null,
   not_before timestamp with time zone,
   failing_since timestamp with time zone,
-  told_of text,
-  told_since timestamp with time zone,
+  reported_problem text,
+  reported_since timestamp with time zone,
   constraint metric_accounts_pkey PRIMARY KEY (platform, account_id),
   constraint metric_accounts_token_key UNIQUE (token)
 );
-comment on table public.metric_accounts is 'How far the syncs of an account are, and who may work on it now.';
-comment on column public.metric_accounts.token is 'The fencing token: the plan''s while a message is under way, then the sync''s own. Nothing is written for an account with any other.';
-comment on column public.metric_accounts.connection_id is 'The connection that read it last.';
-comment on column public.metric_accounts.round_started_at is 'Start of the first of the syncs that together read the range; null after the last.';
+comment on table public.metric_accounts is 'How far the syncs of an account are, and which sync may work on it now.';
+comment on column public.metric_accounts.token is 'The fencing token: the plan''s while its message is in the queue, then the sync''s own. No other token can write for the account.';
+comment on column public.metric_accounts.connection_id is 'The connection that last read it.';
+comment on column public.metric_accounts.round_started_at is 'Start of the first of the syncs that together read the range; null once the last is done.';
 comment on column public.metric_accounts.whole_read_at is 'Start of the newest sync, or round of syncs, that read the whole look-back.';
-comment on column public.metric_accounts.window_days is 'How many days are read at once; learnt from the account''s size and speed.';
-comment on column public.metric_accounts.failing_since is 'Since when no sync has got anything done; null where the last one did.';
-comment on column public.metric_accounts.told_of is 'What of it people were told by a notification and is still so: failing, or unread_days.';
+comment on column public.metric_accounts.window_days is 'How many days are read at once; learned from the account''s size and speed.';
+comment on column public.metric_accounts.failing_since is 'Since when no sync has made progress; null where the last one did.';
+comment on column public.metric_accounts.reported_problem is 'The problem that a notification has reported and that persists: failing, or unread_days.';
 alter table public.metric_accounts enable row level security;
 grant insert, select, update on public.metric_accounts to service_role;
 
@@ -167,7 +167,7 @@ create table public.metric_ad_links (
 );
 CREATE INDEX metric_ad_links_ad_idx ON public.metric_ad_links USING btree (id, level, platform);
 comment on table public.metric_ad_links is 'What requests.metadata names: a row for each id of an ad, an ad group, an asset group or a campaign, which stands for all of its ads.';
-comment on column public.metric_ad_links.is_current is 'False once the request names it no more; deleted when its figures reflect that.';
+comment on column public.metric_ad_links.is_current is 'False once the request no longer names it; deleted when its figures reflect that.';
 alter table public.metric_ad_links enable row level security;
 grant delete, insert, select, update on public.metric_ad_links to service_role;
 
@@ -180,7 +180,7 @@ create table public.metric_backfills (
   finished_at timestamp with time zone,
   constraint metric_backfills_pkey PRIMARY KEY (platform, account_id, since, until)
 );
-comment on table public.metric_backfills is 'Ranges that somebody asked for by command; one without finished_at goes on where it stopped.';
+comment on table public.metric_backfills is 'Ranges requested from the command line; one without finished_at continues where it stopped.';
 alter table public.metric_backfills enable row level security;
 grant insert, select, update on public.metric_backfills to service_role;
 
@@ -191,15 +191,15 @@ create table public.metric_connection_states (
   parked_credentials text,
   parked_token text,
   worked_credentials text,
-  was_told boolean default false not null,
+  is_reported boolean default false not null,
   constraint metric_connection_states_pkey PRIMARY KEY (connection_id)
 );
 CREATE INDEX metric_connection_states_token_idx ON public.metric_connection_states USING btree (parked_token);
 comment on table public.metric_connection_states is 'Connections whose credentials were refused, or have worked.';
-comment on column public.metric_connection_states.parked_credentials is 'Digest of the credentials that were refused; the connection is tried again with others.';
-comment on column public.metric_connection_states.parked_token is 'Digest of the token among them: however many connections share it, it is told once.';
-comment on column public.metric_connection_states.worked_credentials is 'Digest of credentials that have worked: a first refusal of these is asked again.';
-comment on column public.metric_connection_states.was_told is 'Whether people are to hear, for all that share the token, when the last of them works again.';
+comment on column public.metric_connection_states.parked_credentials is 'Digest of the credentials that were refused; the connection is tried again once they change.';
+comment on column public.metric_connection_states.parked_token is 'Digest of the token in them: it is reported once, however many connections share it.';
+comment on column public.metric_connection_states.worked_credentials is 'Digest of credentials that have worked: after a first refusal of these, the platform is asked again.';
+comment on column public.metric_connection_states.is_reported is 'Whether a notification reported it, so that another follows when the last connection that shares the token works again.';
 alter table public.metric_connection_states enable row level security;
 grant insert, select, update on public.metric_connection_states to service_role;
 
@@ -224,11 +224,11 @@ create table public.metric_days (
   constraint metric_days_pkey PRIMARY KEY (platform, account_id, date)
 );
 comment on table public.metric_days is 'Days of an account: as of when (read_at) the ledger has them completely, and by which sync and connection; or why a day could not be read.';
-comment on column public.metric_days.rows_named is 'Of rows_read and spend_read that part whose ads some request names or once named.';
-comment on column public.metric_days.spend_total is 'What the platform says of the account as a whole; null where it was not asked, or did not say.';
-comment on column public.metric_days.impressions_read is 'Sums over rows_read, as clicks_read; null where no row has them.';
-comment on column public.metric_days.digest is 'Of all that was stored for the day: one that is the same again is not sent.';
-comment on column public.metric_days.failures is 'How often it could not be read since it last was; `problem` says why, and it is not tried again before try_after.';
+comment on column public.metric_days.rows_named is 'The part of rows_read whose ads a request names or once named, as spend_named is of spend_read.';
+comment on column public.metric_days.spend_total is 'What the platform reports for the account as a whole; null where it was not asked or did not say.';
+comment on column public.metric_days.impressions_read is 'The sum over rows_read, like clicks_read; null where no row has it.';
+comment on column public.metric_days.digest is 'A digest of all that was stored for the day: a day that has not changed is not sent again.';
+comment on column public.metric_days.failures is 'How often it could not be read since it was last read; `problem` says why, and it is not tried again before try_after.';
 alter table public.metric_days enable row level security;
 grant delete, insert, select, update on public.metric_days to service_role;
 
@@ -238,7 +238,7 @@ create table public.metric_ledger (
   constraint metric_ledger_pkey PRIMARY KEY (is_one),
   constraint metric_ledger_is_one_check CHECK (is_one)
 );
-comment on table public.metric_ledger is 'Retention has taken rows of earlier days from the ledger: figures of such days stay as they are, unless the day was read anew.';
+comment on table public.metric_ledger is 'Retention has removed rows of earlier days from the ledger: figures of such days stay as they are, unless the day is read again.';
 alter table public.metric_ledger enable row level security;
 grant insert, select, update on public.metric_ledger to service_role;
 
@@ -249,7 +249,7 @@ create table public.metric_named_ads (
   named_at timestamp with time zone not null,
   constraint metric_named_ads_pkey PRIMARY KEY (platform, level, id)
 );
-comment on table public.metric_named_ads is 'What is stored: the ads, ad groups, asset groups and campaigns that a request names, or once named, so that one that is named again has no hole.';
+comment on table public.metric_named_ads is 'What is stored: the ads, ad groups, asset groups and campaigns that a request names, or once named, so that one that is named again has no gap.';
 alter table public.metric_named_ads enable row level security;
 grant insert, select on public.metric_named_ads to service_role;
 
@@ -261,7 +261,7 @@ create table public.metric_names (
   name text,
   constraint metric_names_pkey PRIMARY KEY (platform, account_id, level, id)
 );
-comment on table public.metric_names is 'The campaigns, ad groups (asset_group, where one stands in their place) and ads of the ledger, by the names that they had when they were read last.';
+comment on table public.metric_names is 'The campaigns, ad groups (asset_group, where one stands in their place) and ads of the ledger, with the names that they had when they were last read.';
 alter table public.metric_names enable row level security;
 grant insert, select, update on public.metric_names to service_role;
 
@@ -272,7 +272,7 @@ create table public.metric_platform_pauses (
   reason text not null,
   constraint metric_platform_pauses_pkey PRIMARY KEY (platform, app)
 );
-comment on table public.metric_platform_pauses is 'Platforms that limit an app as a whole: nothing is asked in its name until then. `app` is the id of a connection''s own app or client; empty for the deployment''s.';
+comment on table public.metric_platform_pauses is 'Apps that a platform limits as a whole: no requests are sent for them until then. `app` is the id of a connection''s own app or client; empty for the deployment''s.';
 alter table public.metric_platform_pauses enable row level security;
 grant insert, select, update on public.metric_platform_pauses to service_role;
 
@@ -289,7 +289,7 @@ create table public.metric_spend_changes (
   constraint metric_spend_changes_pkey PRIMARY KEY (platform, account_id, date, request_id, number)
 );
 CREATE INDEX metric_spend_changes_request_idx ON public.metric_spend_changes USING btree (request_id, date);
-comment on table public.metric_spend_changes is 'The history of restatements, per account, request and day: old_spend of number 1 is what was read first. From number 30 on, only the latest change is kept.';
+comment on table public.metric_spend_changes is 'The history of restatements, per account, request and day: old_spend of number 1 is the first value read. From number 30 on, only the latest change is kept.';
 alter table public.metric_spend_changes enable row level security;
 grant delete, insert, select, update on public.metric_spend_changes to service_role;
 
@@ -342,8 +342,8 @@ create table public.metric_unnamed_ads (
   constraint metric_unnamed_ads_pkey PRIMARY KEY (platform, account_id, campaign_id, ad_group_id, ad_id)
 );
 CREATE INDEX metric_unnamed_ads_spend_idx ON public.metric_unnamed_ads USING btree (platform, account_id, ((- COALESCE(spend, (0)::numeric))), campaign_id, ad_group_id, ad_id);
-comment on table public.metric_unnamed_ads is 'What was reported within the look-back and no request names: a row for each ad in each of its ad groups, and for each asset group or campaign without ads.';
-comment on column public.metric_unnamed_ads.round_started_at is 'The reading of the look-back that it was found in.';
+comment on table public.metric_unnamed_ads is 'What was reported within the look-back although no request names it: a row for each ad in each of its ad groups, and for each asset group or campaign without ads.';
+comment on column public.metric_unnamed_ads.round_started_at is 'The reading of the look-back in which it was found.';
 alter table public.metric_unnamed_ads enable row level security;
 grant delete, insert, select, update on public.metric_unnamed_ads to service_role;
 
@@ -353,7 +353,7 @@ create table public.metric_unsettled_requests (
   before date default 'infinity'::date not null,
   constraint metric_unsettled_requests_pkey PRIMARY KEY (platform, request_id)
 );
-comment on table public.metric_unsettled_requests is 'Requests that were given other ads: their figures are derived anew from the newest day back; those from `before` on are done.';
+comment on table public.metric_unsettled_requests is 'Requests whose ads changed: their figures are derived again from the newest day back; those from `before` on are done.';
 alter table public.metric_unsettled_requests enable row level security;
 grant delete, insert, select, update on public.metric_unsettled_requests to service_role;
 
@@ -747,6 +747,39 @@ alter table public.requests add constraint requests_assigned_to_fkey FOREIGN KEY
 alter table public.requests add constraint requests_client_id_fkey FOREIGN KEY (client_id) REFERENCES public.clients(id);
 alter table public.requests add constraint requests_created_by_fkey FOREIGN KEY (created_by) REFERENCES auth.users(id);
 
+CREATE OR REPLACE FUNCTION public.account_connections(account public.metric_accounts, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+           jsonb_agg(
+             jsonb_build_object(
+               'id', connection.id,
+               'platform', connection.platform,
+               'account_id', candidate.account_id,
+               'account_name', connection.account_name,
+               'credentials', connection.credentials,
+               'digest', digest.of,
+               'has_worked', coalesce(state.worked_credentials = digest.of, false)
+             )
+             order by connection.id is distinct from (account).connection_id,
+                      connection.created_at, connection.id
+           ),
+           '[]'
+         )
+    from public.metric_connections((account).platform, (account).account_id, as_of) candidate
+    join public.platform_connections connection on connection.id = candidate.id
+    left join public.metric_connection_states state on state.connection_id = candidate.id
+   cross join lateral (
+          select public.credentials_digest(connection.credentials) as of
+         ) digest
+   where candidate.is_active and not candidate.is_parked and candidate.paused_until is null;
+$function$;
+revoke all on function public.account_connections(public.metric_accounts,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.account_connections(public.metric_accounts,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.account_requests(account public.metric_accounts, after uuid, most integer)
  RETURNS uuid[]
  LANGUAGE sql
@@ -771,39 +804,6 @@ AS $function$
 $function$;
 revoke all on function public.account_requests(public.metric_accounts,uuid,integer) from public, anon, authenticated, service_role;
 grant execute on function public.account_requests(public.metric_accounts,uuid,integer) to service_role;
-
-CREATE OR REPLACE FUNCTION public.account_ways(account public.metric_accounts, as_of timestamp with time zone DEFAULT now())
- RETURNS jsonb
- LANGUAGE sql
- STABLE
- SET search_path TO ''
-AS $function$
-  select coalesce(
-           jsonb_agg(
-             jsonb_build_object(
-               'id', connection.id,
-               'platform', connection.platform,
-               'account_id', way.account_id,
-               'account_name', connection.account_name,
-               'credentials', connection.credentials,
-               'digest', digest.of,
-               'has_worked', coalesce(state.worked_credentials = digest.of, false)
-             )
-             order by connection.id is distinct from (account).connection_id,
-                      connection.created_at, connection.id
-           ),
-           '[]'
-         )
-    from public.metric_connections((account).platform, (account).account_id, as_of) way
-    join public.platform_connections connection on connection.id = way.id
-    left join public.metric_connection_states state on state.connection_id = way.id
-   cross join lateral (
-          select public.credentials_digest(connection.credentials) as of
-         ) digest
-   where way.is_active and not way.is_parked and way.paused_until is null;
-$function$;
-revoke all on function public.account_ways(public.metric_accounts,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.account_ways(public.metric_accounts,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.ad_ids_in(value jsonb)
  RETURNS SETOF text
@@ -1065,7 +1065,7 @@ CREATE OR REPLACE FUNCTION public.begin_metric_sync(plan_token uuid, token uuid,
 AS $function$
 declare
   account public.metric_accounts;
-  ways jsonb;
+  connections jsonb;
   paused interval;
 begin
   select * into account
@@ -1076,11 +1076,11 @@ begin
   if not found then
     return null;
   end if;
-  ways := public.account_ways(account, as_of);
-  if ways = '[]' then
-    select min(way.paused_until) - as_of into paused
-      from public.metric_connections(account.platform, account.account_id, as_of) way
-     where way.is_active and not way.is_parked;
+  connections := public.account_connections(account, as_of);
+  if connections = '[]' then
+    select min(candidate.paused_until) - as_of into paused
+      from public.metric_connections(account.platform, account.account_id, as_of) candidate
+     where candidate.is_active and not candidate.is_parked;
     if paused is not null then
       return jsonb_build_object('paused', extract(epoch from paused));
     end if;
@@ -1088,8 +1088,8 @@ begin
     return null;
   end if;
   return public.open_metric_sync(
-    account, ways, begin_metric_sync.token, lease,
-    -- a round that lies too far back is read anew from its beginning
+    account, connections, begin_metric_sync.token, lease,
+    -- a round that began too long ago starts over
     case
       when account.round_started_at > as_of - interval '1 day' then account.round_started_at
       else as_of
@@ -1236,17 +1236,17 @@ begin
        group by link.request_id, fact.date
       having sum(fact.difference) <> 0
     ),
-    standing as materialized (
+    stored as materialized (
       select one.request_id, one.date, sum((one.measures ->> 'spend')::numeric) as spend
         from change
        cross join lateral (%s) one
        where one.account_id = $4
        group by one.request_id, one.date
     )
-    select change.request_id, change.date, standing.spend, standing.spend + change.difference,
+    select change.request_id, change.date, stored.spend, stored.spend + change.difference,
            known.count
       from change
-      join standing on standing.request_id = change.request_id and standing.date = change.date
+      join stored on stored.request_id = change.request_id and stored.date = change.date
      cross join lateral (
             select coalesce(max(one.number), 0) as count
               from public.metric_spend_changes one
@@ -1256,9 +1256,9 @@ begin
                and one.request_id = change.request_id
             offset 0
           ) known
-     where standing.spend is not null
+     where stored.spend is not null
     $query$,
-    -- of each change's own request and day
+    -- for each change's own request and day
     replace(
       replace(public.facts_query(), '$2', 'array[change.request_id]'), '$3', 'array[change.date]'
     )
@@ -1577,7 +1577,7 @@ begin
            select from public.metric_accounts account
             where account.sync_id = log.id and account.leased_until > as_of
          )
-     -- an older worker that still runs beside this one keeps its log for as long
+     -- an older worker that still runs alongside this one keeps its log for that long
      and (log.start_time is null
           or log.start_time <= as_of - close_orphaned_sync_logs.longest
           or exists (
@@ -1598,7 +1598,7 @@ CREATE OR REPLACE FUNCTION public.compare_metric_days(token uuid, connection_id 
 AS $function$
 declare
   account public.metric_accounts;
-  found_out jsonb;
+  compared jsonb;
 begin
   select * into account from public.hold_account(token, lease, as_of);
   if not found then
@@ -1606,36 +1606,36 @@ begin
   end if;
   select jsonb_build_object(
            'changed', coalesce(
-             jsonb_agg(told.day order by told.day) filter (
-               where known.digest is distinct from told.said ->> 'digest'
+             jsonb_agg(given.day order by given.day) filter (
+               where known.digest is distinct from given.fields ->> 'digest'
                   or known.failures > 0
-                  or standing.count <> (told.said ->> 'rows_named')::integer
+                  or stored.count <> (given.fields ->> 'rows_named')::integer
              ),
              '[]'
            ),
-           'standing', coalesce(sum(standing.count), 0)
+           'stored', coalesce(sum(stored.count), 0)
          )
-    into found_out
-    from (select one.key::date as day, one.value as said from jsonb_each(days) one) told
+    into compared
+    from (select one.key::date as day, one.value as fields from jsonb_each(days) one) given
     left join public.metric_days known
       on known.platform = account.platform
      and known.account_id = account.account_id
-     and known.date = told.day
+     and known.date = given.day
    cross join lateral (
           select count(*) as count
             from public.ad_metrics fact
            where fact.platform = account.platform
              and fact.account_id = account.account_id
-             and fact.date = told.day
+             and fact.date = given.day
              and fact.kind = any (kinds)
           offset 0
-        ) standing;
+        ) stored;
   perform public.mark_metric_days(
     token, connection_id,
-    days - array(select jsonb_array_elements_text(found_out -> 'changed')),
+    days - array(select jsonb_array_elements_text(compared -> 'changed')),
     lease, as_of
   );
-  return found_out;
+  return compared;
 end
 $function$;
 revoke all on function public.compare_metric_days(uuid,uuid,jsonb,text[],interval,timestamp with time zone) from public, anon, authenticated, service_role;
@@ -1734,12 +1734,12 @@ begin
          sync_frequency = coalesce(connect_account.sync_frequency, connection.sync_frequency),
          is_active = true
    where connection.id = (
-           select way.id
+           select candidate.id
              from public.metric_connections(
                     public.metric_platform(connect_account.platform),
                     public.metric_account_id(connect_account.account_id)
-                  ) way
-            order by way.is_active desc, way.id
+                  ) candidate
+            order by candidate.is_active desc, candidate.id
             limit 1
          )
   returning connection.id into connected;
@@ -1770,9 +1770,9 @@ begin
   select * into parked
     from public.metric_connection_states state
    where state.connection_id = connection_worked.connection_id
-     and (state.parked_at is not null or state.was_told);
+     and (state.parked_at is not null or state.is_reported);
   if found then
-    -- of two that work at the same moment one is the last
+    -- of two that recover at the same moment only one is the last
     perform pg_advisory_xact_lock(hashtextextended('park_connection', 0));
     select * into parked
       from public.metric_connection_states state
@@ -1789,11 +1789,11 @@ begin
         parked_reason = null,
         parked_credentials = null,
         parked_token = null,
-        was_told = false
+        is_reported = false
     where state.parked_at is not null
-       or state.was_told
+       or state.is_reported
        or state.worked_credentials is distinct from excluded.worked_credentials;
-  if parked.was_told is not true then
+  if parked.is_reported is not true then
     return;
   end if;
   select state.connection_id into left_parked
@@ -1806,11 +1806,11 @@ begin
    limit 1;
   if found then
     update public.metric_connection_states state
-       set was_told = true
+       set is_reported = true
      where state.connection_id = left_parked;
     return;
   end if;
-  perform public.tell_of_sync(
+  perform public.notify_of_sync(
     parked.connection_id, 'recovered', 'refused', 'It works again.', parked.parked_at, 1, as_of
   );
 end
@@ -4027,7 +4027,7 @@ begin
   if cardinality(requests) = 0 then
     return '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
   end if;
-  -- whoever deletes a request has its row before its links, and so have we
+  -- deleting a request locks its row before its links, so this does too
   perform 1 from public.requests request
     where request.id = any (requests)
     order by request.id
@@ -4127,23 +4127,23 @@ begin
         from described
        cross join lateral (values (%3$s)) figure (metric_type, value)
     ),
-    standing as materialized (
+    stored as materialized (
       select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
     ),
     differing as materialized (
-      select expected.*, standing.id
+      select expected.*, stored.id
         from expected
-        left join standing
-          on standing.request_id = expected.request_id
-         and standing.date = expected.date
-         and standing.metric_type = expected.metric_type
+        left join stored
+          on stored.request_id = expected.request_id
+         and stored.date = expected.date
+         and stored.metric_type = expected.metric_type
        where expected.value is not null
-         and (standing.id is null
-              or standing.value is distinct from expected.value
-              or standing.is_complete is distinct from expected.is_complete
-              or standing.source_detail is distinct from expected.source_detail)
+         and (stored.id is null
+              or stored.value is distinct from expected.value
+              or stored.is_complete is distinct from expected.is_complete
+              or stored.source_detail is distinct from expected.source_detail)
     ),
-    -- nobody else derives these requests now: a key that is free stays so
+    -- no one else derives these requests now: a key that is free stays free
     inserted as (
       insert into public.performance_metrics (
         request_id, platform, metric_type, value, date, is_complete, source, source_detail,
@@ -4165,7 +4165,7 @@ begin
              updated_at = $5
         from differing
        where differing.id = figure.id
-         -- by their keys, and not by reading the dashboard's whole table
+         -- by their keys instead of scanning the dashboard's whole table
          and figure.id = any (array(select id from differing where id is not null))
       returning 1
     ),
@@ -4173,12 +4173,12 @@ begin
     removed as (
       delete from public.performance_metrics
        where id = any (array(
-               select standing.id
-                 from standing
+               select stored.id
+                 from stored
                  left join expected
-                   on expected.request_id = standing.request_id
-                  and expected.date = standing.date
-                  and expected.metric_type = standing.metric_type
+                   on expected.request_id = stored.request_id
+                  and expected.date = stored.date
+                  and expected.metric_type = stored.metric_type
                 where expected.value is null
                union all
                select older.id
@@ -4205,7 +4205,7 @@ begin
              'mixed_currency_days', (select count(*) from totals where is_mixed)
            )
     $query$,
-    public.facts_query(), of.sums, of.figures, public.standing_query(), of.attributed
+    public.facts_query(), of.sums, of.figures, public.stored_figures_query(), of.attributed
   )
   into counts
   using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates, chosen;
@@ -4259,15 +4259,15 @@ begin
        group by request_id, date
     ),
     expected as (select request_id, date, array[%3$s] as figures from totals),
-    standing as (
+    stored as (
       select request_id, date, array[%5$s] as figures from (%4$s) figure group by request_id, date
     )
     select array_agg(distinct request_id)
       from expected
-      full join standing using (request_id, date)
-     where coalesce(expected.figures, $4) is distinct from coalesce(standing.figures, $4)
+      full join stored using (request_id, date)
+     where coalesce(expected.figures, $4) is distinct from coalesce(stored.figures, $4)
     $query$,
-    public.facts_query(), of.sums, of.expected, public.standing_query(), of.standing
+    public.facts_query(), of.sums, of.expected, public.stored_figures_query(), of.stored
   )
   into differing
   using platform, requests, dates,
@@ -4436,22 +4436,22 @@ CREATE OR REPLACE FUNCTION public.due_accounts(as_of timestamp with time zone DE
  STABLE
  SET search_path TO ''
 AS $function$
-  select way.platform,
-         way.account_id,
+  select candidate.platform,
+         candidate.account_id,
          greatest(
-           case when account.whole_read_at is null then '-infinity' else min(way.due_at) end,
+           case when account.whole_read_at is null then '-infinity' else min(candidate.due_at) end,
            coalesce(account.attempted_at, '-infinity')
          )
-    from public.metric_connections(null, null, as_of) way
+    from public.metric_connections(null, null, as_of) candidate
     left join public.metric_accounts account
-      on account.platform = way.platform and account.account_id = way.account_id
-   where way.is_active
-     and not way.is_parked
-     and way.paused_until is null
+      on account.platform = candidate.platform and account.account_id = candidate.account_id
+   where candidate.is_active
+     and not candidate.is_parked
+     and candidate.paused_until is null
      and (account.leased_until is null or account.leased_until <= as_of)
      and (account.not_before is null or account.not_before <= as_of)
-   group by way.platform, way.account_id, account.whole_read_at, account.attempted_at
-  having account.whole_read_at is null or min(way.due_at) <= as_of;
+   group by candidate.platform, candidate.account_id, account.whole_read_at, account.attempted_at
+  having account.whole_read_at is null or min(candidate.due_at) <= as_of;
 $function$;
 revoke all on function public.due_accounts(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.due_accounts(timestamp with time zone) to service_role;
@@ -4661,8 +4661,8 @@ begin
   elsif is_done then
     update public.platform_connections connection
        set last_synced_at = coalesce(started, state.attempted_at)
-      from public.metric_connections(state.platform, state.account_id, as_of) way
-     where way.is_active and connection.id = way.id;
+      from public.metric_connections(state.platform, state.account_id, as_of) candidate
+     where candidate.is_active and connection.id = candidate.id;
   end if;
 
   update public.metric_accounts held
@@ -4697,7 +4697,7 @@ begin
           )
      from jsonb_array_elements(coalesce(result -> 'parked', '[]')) parked;
   if not is_backfill then
-    perform public.tell_of_account(
+    perform public.notify_of_account(
       state, coalesce((result -> 'connection' ->> 'id')::uuid, read_by), result, as_of
     );
   end if;
@@ -5106,8 +5106,8 @@ begin
            when kept is null then known.round_started_at
                 < coalesce(account.round_started_at, account.attempted_at)
            else (known.campaign_id, known.ad_group_id, known.ad_id) not in (
-             select told.campaign_id, told.ad_group_id, told.ad_id
-               from jsonb_to_recordset(kept) told (
+             select given.campaign_id, given.ad_group_id, given.ad_id
+               from jsonb_to_recordset(kept) given (
                       campaign_id text, ad_group_id text, ad_id text
                     )
            )
@@ -5273,9 +5273,9 @@ begin
   end if;
   insert into public.metric_days as day
     (platform, account_id, date, failures, try_after, problem)
-  select account.platform, account.account_id, told.key::date, 1, as_of + interval '1 hour',
-         told.value
-    from jsonb_each_text(days) told
+  select account.platform, account.account_id, given.key::date, 1, as_of + interval '1 hour',
+         given.value
+    from jsonb_each_text(days) given
   on conflict on constraint metric_days_pkey do update
     set failures = day.failures + 1,
         try_after = as_of + least(
@@ -5329,11 +5329,11 @@ AS $function$
                'id', connection.id,
                'platform', connection.platform,
                'account', coalesce(connection.account_name, connection.account_id),
-               'account_id', way.account_id,
+               'account_id', candidate.account_id,
                'state', case
-                 when not way.is_active then 'inactive'
+                 when not candidate.is_active then 'inactive'
                  when account.leased_until > as_of then 'syncing'
-                 when way.is_parked then 'parked'
+                 when candidate.is_parked then 'parked'
                  when waits.until is not null then 'waiting'
                  else 'active'
                end,
@@ -5343,8 +5343,8 @@ AS $function$
                'unread_days', unread.days,
                'total_difference', last.details ->> 'total_difference',
                'reason', coalesce(
-                 case when way.is_parked then state.parked_reason end,
-                 case when way.paused_until is not null then pause.reason end,
+                 case when candidate.is_parked then state.parked_reason end,
+                 case when candidate.paused_until is not null then pause.reason end,
                  last.error_message
                )
              )
@@ -5352,24 +5352,24 @@ AS $function$
            ),
            '[]'
          )
-    from public.metric_connections(null, null, as_of) way
-    join public.platform_connections connection on connection.id = way.id
-    left join public.metric_connection_states state on state.connection_id = way.id
+    from public.metric_connections(null, null, as_of) candidate
+    join public.platform_connections connection on connection.id = candidate.id
+    left join public.metric_connection_states state on state.connection_id = candidate.id
     left join public.metric_accounts account
-      on account.platform = way.platform and account.account_id = way.account_id
+      on account.platform = candidate.platform and account.account_id = candidate.account_id
     left join public.metric_platform_pauses pause
-      on pause.platform = way.platform and pause.app = public.metric_app(connection.credentials)
+      on pause.platform = candidate.platform and pause.app = public.metric_app(connection.credentials)
     left join lateral public.last_sync_log(connection.id, account.sync_id) last on true
    cross join lateral (
       select count(*) as days
         from public.metric_days day
-       where day.platform = way.platform
-         and day.account_id = way.account_id
+       where day.platform = candidate.platform
+         and day.account_id = candidate.account_id
          and day.failures > 0
    ) unread
    cross join lateral (
       select greatest(
-               case when account.not_before > as_of then account.not_before end, way.paused_until
+               case when account.not_before > as_of then account.not_before end, candidate.paused_until
              ) as until
    ) waits;
 $function$;
@@ -5695,11 +5695,11 @@ AS $function$
             from public.metric_unnamed_ads unnamed
            where unnamed.platform = load_named_ads.platform
              and unnamed.account_id = load_named_ads.account_id
-        ) told
+        ) unnamed
         join public.metric_named_ads named
           on named.platform = load_named_ads.platform
-         and named.level = told.level
-         and named.id = told.id
+         and named.level = unnamed.level
+         and named.id = unnamed.id
     )
   );
 $function$;
@@ -5822,15 +5822,15 @@ begin
     platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
     spend_read, spend_named, spend_total, impressions_read, clicks_read, digest
   )
-  select account.platform, account.account_id, told.key::date, account.attempted_at,
+  select account.platform, account.account_id, given.key::date, account.attempted_at,
          account.sync_id, mark_metric_days.connection_id,
-         (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
-         (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
-         (told.value ->> 'spend_total')::numeric,
-         (told.value ->> 'impressions_read')::numeric,
-         (told.value ->> 'clicks_read')::numeric,
-         told.value ->> 'digest'
-    from jsonb_each(days) told
+         (given.value ->> 'rows_read')::integer, (given.value ->> 'rows_named')::integer,
+         (given.value ->> 'spend_read')::numeric, (given.value ->> 'spend_named')::numeric,
+         (given.value ->> 'spend_total')::numeric,
+         (given.value ->> 'impressions_read')::numeric,
+         (given.value ->> 'clicks_read')::numeric,
+         given.value ->> 'digest'
+    from jsonb_each(days) given
   on conflict on constraint metric_days_pkey do update
     set read_at = excluded.read_at,
         sync_id = excluded.sync_id,
@@ -5899,7 +5899,7 @@ AS $function$
          public.metric_platform(connection.platform),
          public.metric_account_id(connection.account_id),
          coalesce(connection.is_active, false),
-         -- a time to come is no time at which anything was synced
+         -- a time in the future is not when anything was synced
          case
            when connection.last_synced_at <= as_of then connection.last_synced_at
                 + make_interval(mins => coalesce(connection.sync_frequency, 1440))
@@ -5925,7 +5925,7 @@ $function$;
 revoke all on function public.metric_connections(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.metric_connections(text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.metric_expressions(chosen text[], OUT sums text, OUT figures text, OUT expected text, OUT standing text, OUT attributed text)
+CREATE OR REPLACE FUNCTION public.metric_expressions(chosen text[], OUT sums text, OUT figures text, OUT expected text, OUT stored text, OUT attributed text)
  RETURNS record
  LANGUAGE sql
  IMMUTABLE
@@ -5958,7 +5958,7 @@ AS $function$
          string_agg(quote_literal(figure.metric_type), ', ') filter (where figure.is_attributed)
     from (
       select kind.metric_type, kind.is_attributed,
-             -- null where it is not wanted: what stands of it goes
+             -- null where it is not wanted: what is stored of it is deleted
              case when is_chosen then format(
                'case when %s then trim_scale(round(%I%s, 6)) end',
                case kind.rule
@@ -6274,6 +6274,106 @@ $function$;
 revoke all on function public.notification_routes(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function public.notification_routes(uuid[]) to service_role;
 
+CREATE OR REPLACE FUNCTION public.notify_of_account(before public.metric_accounts, connection_id uuid, result jsonb, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  failed constant boolean := result ->> 'status' = 'failed';
+  refused constant boolean := coalesce(result -> 'parked', '[]') <> '[]';
+  is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
+  is_whole constant boolean := coalesce((result ->> 'is_whole')::boolean, false);
+  reported constant text := (before).reported_problem;
+  since timestamptz;
+  problem text;
+begin
+  since := case
+    when failed and refused then (before).failing_since
+    when failed then coalesce((before).failing_since, (before).attempted_at, as_of)
+  end;
+  problem := case
+    when failed and not refused and since <= as_of - interval '1 day' then 'failing'
+    when result -> 'details' ->> 'code' = 'days_left_out' then 'unread_days'
+    when failed or not is_done then reported
+    -- a sync of the last days alone says nothing about earlier ones
+    when reported = 'unread_days' and not is_whole then reported
+  end;
+  update public.metric_accounts held
+     set failing_since = since,
+         reported_problem = problem,
+         reported_since = case
+           when problem is null then null
+           when problem = reported then held.reported_since
+           else coalesce(since, as_of)
+         end
+   where held.platform = (before).platform and held.account_id = (before).account_id;
+  if problem is not distinct from reported then
+    return;
+  end if;
+  perform public.notify_of_sync(
+    notify_of_account.connection_id,
+    case when problem is null then 'recovered' else 'failed' end,
+    coalesce(problem, reported),
+    case when problem is null then 'It works again.' else result ->> 'message' end,
+    case when problem is null then (before).reported_since else coalesce(since, as_of) end,
+    (
+      select count(*)
+        from public.metric_connections((before).platform, (before).account_id, as_of) candidate
+       where candidate.is_active
+    ),
+    as_of
+  );
+end
+$function$;
+revoke all on function public.notify_of_account(public.metric_accounts,uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.notify_of_account(public.metric_accounts,uuid,jsonb,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.notify_of_sync(connection_id uuid, state text, problem text, reason text, failed_since timestamp with time zone, connections bigint, as_of timestamp with time zone DEFAULT now())
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  with listening as (
+    select config.id, config.event_type
+      from public.notification_config config
+     where config.entity_type = 'platform_connection'
+       and config.event_type in ('sync_failed', 'sync_recovered')
+       and config.is_active
+  )
+  insert into public.notification_queue
+    (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
+  select listening.id, connection.id, 'platform_connection',
+         jsonb_build_object(
+           'headline', case
+             when notify_of_sync.state = 'recovered' then 'Sync works again'
+             when problem = 'unread_days' then 'Sync incomplete'
+             else 'Sync failed'
+           end,
+           'state', notify_of_sync.state,
+           'problem', problem,
+           'error', reason,
+           'failed_since', failed_since,
+           'connection_id', connection.id,
+           'platform', connection.platform,
+           'platform_name', public.metric_platform_name(connection.platform),
+           'account_id', connection.account_id,
+           'account_name', connection.account_name,
+           'connections', notify_of_sync.connections
+         ),
+         as_of, as_of
+    from listening
+    join public.platform_connections connection on connection.id = notify_of_sync.connection_id
+   where listening.event_type = case
+           when notify_of_sync.state = 'recovered' and exists (
+                  select from listening other where other.event_type = 'sync_recovered'
+                ) then 'sync_recovered'
+           else 'sync_failed'
+         end;
+$function$;
+revoke all on function public.notify_of_sync(uuid,text,text,text,timestamp with time zone,bigint,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.notify_of_sync(uuid,text,text,text,timestamp with time zone,bigint,timestamp with time zone) to service_role;
+
 CREATE OR REPLACE FUNCTION public.odd_ad_mappings(mapping_keys text[])
  RETURNS jsonb
  LANGUAGE sql
@@ -6382,7 +6482,7 @@ $function$;
 revoke all on function public.oldest_due_notification(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.oldest_due_notification(timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.open_metric_sync(account public.metric_accounts, ways jsonb, token uuid, lease interval, round_started_at timestamp with time zone, days_since date, days_until date, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.open_metric_sync(account public.metric_accounts, connections jsonb, token uuid, lease interval, round_started_at timestamp with time zone, days_since date, days_until date, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -6405,10 +6505,10 @@ begin
   returning * into state;
   if (account).sync_id is not null then
     perform public.close_orphaned_sync_logs((account).sync_id, lease, as_of);
-    -- a sync that died could not say itself that it failed
-    perform public.tell_of_account(
+    -- a sync that was killed could not report its own failure
+    perform public.notify_of_account(
               account,
-              (ways -> 0 ->> 'id')::uuid,
+              (connections -> 0 ->> 'id')::uuid,
               jsonb_build_object('status', log.status, 'message', log.error_message),
               as_of
             )
@@ -6417,18 +6517,18 @@ begin
         and log.details ->> 'code' = 'orphaned';
   end if;
   insert into public.metric_sync_logs (id, platform_connection_id, status, start_time)
-  values (opened, (ways -> 0 ->> 'id')::uuid, 'in_progress', as_of);
+  values (opened, (connections -> 0 ->> 'id')::uuid, 'in_progress', as_of);
 
   return jsonb_build_object(
     'sync_id', opened,
     'now', as_of,
     'platform', state.platform,
     'account_id', state.account_id,
-    'ways', ways,
+    'connections', connections,
     'minutes', (
-      select min(way.minutes)
-        from public.metric_connections(state.platform, state.account_id, as_of) way
-       where way.is_active and not way.is_parked
+      select min(candidate.minutes)
+        from public.metric_connections(state.platform, state.account_id, as_of) candidate
+       where candidate.is_active and not candidate.is_parked
     ),
     'whole_read_at', state.whole_read_at,
     'days_read', coalesce(
@@ -6450,7 +6550,7 @@ begin
          where day.platform = state.platform
            and day.account_id = state.account_id
            and day.try_after > as_of
-           and days_since is null -- who asks for days by name wants them tried
+           and days_since is null -- a backfill tries every day of its range
       ),
       '{}'
     ),
@@ -6479,7 +6579,7 @@ begin
   if not found then
     return;
   end if;
-  -- which token it was can only be told of credentials that still stand
+  -- which token it was is known only while the credentials are still the same
   token := case
     when public.credentials_digest(connection.credentials) = park_connection.digest
       then public.token_digest(connection.credentials)
@@ -6493,18 +6593,18 @@ begin
          )
     into is_known;
   insert into public.metric_connection_states as state
-    (connection_id, parked_at, parked_reason, parked_credentials, parked_token, was_told)
+    (connection_id, parked_at, parked_reason, parked_credentials, parked_token, is_reported)
   values (connection.id, as_of, park_connection.reason, park_connection.digest, token, not is_known)
   on conflict on constraint metric_connection_states_pkey do update
     set parked_at = excluded.parked_at,
         parked_reason = excluded.parked_reason,
         parked_credentials = excluded.parked_credentials,
         parked_token = excluded.parked_token,
-        was_told = state.was_told or excluded.was_told;
+        is_reported = state.is_reported or excluded.is_reported;
   if is_known then
     return;
   end if;
-  perform public.tell_of_sync(
+  perform public.notify_of_sync(
     connection.id, 'failed', 'refused', park_connection.reason, as_of,
     (
       select count(*)
@@ -6586,7 +6686,7 @@ begin
    where account.leased_until > as_of;
   select count(*) into due from public.due_accounts(as_of);
 
-  -- half a minute until there is something to go by
+  -- half a minute until there is a sync to go by
   select coalesce(avg(extract(epoch from recent.end_time - recent.start_time)), 30)
     into typical
     from (
@@ -6696,7 +6796,7 @@ begin
   on conflict (is_one) do update
     set whole_from = greatest(ledger.whole_from, excluded.whole_from)
     where ledger.whole_from < excluded.whole_from;
-  -- first: a day without it counts as one that the ledger no longer has
+  -- these first: a day without its row counts as one that the ledger no longer has
   delete from public.metric_days day
    where day.ctid = any (array(
            select due.ctid from public.metric_days due where due.date < before limit batch_size
@@ -7262,7 +7362,7 @@ begin
       from public.requests request
      cross join key
      cross join lateral (
-             -- mostly it is the id itself
+             -- usually it is the id itself
              select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
              union all
              select public.ad_ids_in(request.metadata -> key.name)
@@ -7336,10 +7436,10 @@ begin
      and state.parked_at is not null;
   get diagnostics parked = row_count;
   with named as (
-    select distinct way.platform, way.account_id
-      from public.metric_connections(null, null, as_of) way
+    select distinct candidate.platform, candidate.account_id
+      from public.metric_connections(null, null, as_of) candidate
      where release_connections.connection_id is null
-        or way.id = release_connections.connection_id
+        or candidate.id = release_connections.connection_id
   ),
   tried as (
     update public.metric_days day
@@ -8161,7 +8261,7 @@ begin
     into newest
     from public.metric_ad_links link
    where link.platform = one.platform and link.request_id = one.request_id;
-  -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
+  -- a day whose last ad was removed has no facts, but a figure to be deleted
   select greatest(newest, max(figure.date))
     into newest
     from public.performance_metrics figure
@@ -8182,13 +8282,13 @@ begin
   end if;
   execute format(
     $query$
-    select case when max(told.facts) > $4 then min(told.date) filter (where told.facts <= $4)
+    select case when max(daily.facts) > $4 then min(daily.date) filter (where daily.facts <= $4)
              else $5 end
       from (
         select fact.date, sum(count(*)) over (order by fact.date desc) as facts
           from (%s) fact
          group by fact.date
-      ) told
+      ) daily
     $query$,
     public.facts_query()
   )
@@ -8532,31 +8632,6 @@ $function$;
 revoke all on function public.stage_metric_rows(uuid,integer,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.stage_metric_rows(uuid,integer,jsonb,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.standing_query()
- RETURNS text
- LANGUAGE sql
- IMMUTABLE
- SET search_path TO ''
-AS $function$
-  select format($$
-    select figure.*
-      from unnest($2) wanted (request_id)
-     cross join lateral (
-            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail,
-                   one.is_complete
-              from public.performance_metrics one
-             where one.request_id = wanted.request_id
-               and one.platform = $1
-               and one.metric_type in (%s)
-               and one.date = any ($3)
-               and one.derived
-            offset 0
-          ) figure
-  $$, (select string_agg(quote_literal(kind.metric_type), ', ') from public.metric_kinds() kind));
-$function$;
-revoke all on function public.standing_query() from public, anon, authenticated, service_role;
-grant execute on function public.standing_query() to service_role;
-
 CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease interval DEFAULT '00:00:30'::interval, expire_after interval DEFAULT '24:00:00'::interval, lingers boolean DEFAULT false, row_limit integer DEFAULT 500, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -8734,9 +8809,9 @@ begin
   end if;
 
   insert into public.metric_names as known (platform, account_id, level, id, name)
-  select of.platform, of.account_id, told.level, told.id, told.name
-    from jsonb_to_recordset(names) told (level text, id text, name text)
-   order by told.level, told.id
+  select of.platform, of.account_id, given.level, given.id, given.name
+    from jsonb_to_recordset(names) given (level text, id text, name text)
+   order by given.level, given.id
   on conflict on constraint metric_names_pkey do update
     set name = excluded.name
     where known.name is distinct from excluded.name;
@@ -8755,7 +8830,7 @@ begin
              measures jsonb, currency text, attribution text
            )
   ),
-  standing as materialized (
+  stored as materialized (
     select fact.*
       from public.ad_metrics fact
      where fact.platform = of.platform
@@ -8764,26 +8839,26 @@ begin
        and fact.kind = any (kinds)
   ),
   compared as materialized (
-    select coalesce(reported.date, standing.date) as date,
-           coalesce(reported.campaign_id, standing.campaign_id) as campaign_id,
-           coalesce(reported.ad_group_id, standing.ad_group_id) as ad_group_id,
-           coalesce(reported.ad_id, standing.ad_id) as ad_id,
-           coalesce(reported.kind, standing.kind) as kind,
+    select coalesce(reported.date, stored.date) as date,
+           coalesce(reported.campaign_id, stored.campaign_id) as campaign_id,
+           coalesce(reported.ad_group_id, stored.ad_group_id) as ad_group_id,
+           coalesce(reported.ad_id, stored.ad_id) as ad_id,
+           coalesce(reported.kind, stored.kind) as kind,
            reported.measures, reported.attribution,
-           coalesce(reported.date, standing.date) < (account ->> 'today')::date as is_complete,
+           coalesce(reported.date, stored.date) < (account ->> 'today')::date as is_complete,
            coalesce(reported.currency, account ->> 'currency') as currency,
-           standing.measures as measures_before,
+           stored.measures as measures_before,
            reported.date is null as is_gone
       from reported
-      full join standing
-        on standing.date = reported.date
-       and standing.campaign_id = reported.campaign_id
-       and standing.ad_group_id = reported.ad_group_id
-       and standing.ad_id = reported.ad_id
+      full join stored
+        on stored.date = reported.date
+       and stored.campaign_id = reported.campaign_id
+       and stored.ad_group_id = reported.ad_group_id
+       and stored.ad_id = reported.ad_id
      where reported.date is null
-        or standing.date is null
-        or (standing.measures, standing.kind, standing.currency, standing.time_zone,
-            standing.is_complete, standing.attribution)
+        or stored.date is null
+        or (stored.measures, stored.kind, stored.currency, stored.time_zone,
+            stored.is_complete, stored.attribution)
            is distinct from
            (reported.measures, reported.kind,
             coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone',
@@ -8878,16 +8953,16 @@ begin
     platform, account_id, campaign_id, ad_group_id, ad_id, kind, campaign_name, ad_group_name,
     ad_name, spend, currency, first_date, last_date, round_started_at
   )
-  select account.platform, account.account_id, told.campaign_id, told.ad_group_id, told.ad_id,
-         told.kind, told.campaign_name, told.ad_group_name, told.ad_name, told.spend,
-         told.currency, told.first_date, told.last_date,
+  select account.platform, account.account_id, given.campaign_id, given.ad_group_id, given.ad_id,
+         given.kind, given.campaign_name, given.ad_group_name, given.ad_name, given.spend,
+         given.currency, given.first_date, given.last_date,
          coalesce(account.round_started_at, account.attempted_at)
-    from jsonb_to_recordset(ads) told (
+    from jsonb_to_recordset(ads) given (
            campaign_id text, ad_group_id text, ad_id text, kind text, campaign_name text,
            ad_group_name text, ad_name text, spend numeric, currency text, first_date date,
            last_date date
          )
-   order by told.campaign_id, told.ad_group_id, told.ad_id
+   order by given.campaign_id, given.ad_group_id, given.ad_id
   on conflict on constraint metric_unnamed_ads_pkey do update
     set kind = excluded.kind,
         campaign_name = excluded.campaign_name,
@@ -8927,6 +9002,31 @@ end
 $function$;
 revoke all on function public.store_unnamed_ads(uuid,text,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.store_unnamed_ads(uuid,text,jsonb,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.stored_figures_query()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select format($$
+    select figure.*
+      from unnest($2) wanted (request_id)
+     cross join lateral (
+            select one.id, one.request_id, one.date, one.metric_type, one.value, one.source_detail,
+                   one.is_complete
+              from public.performance_metrics one
+             where one.request_id = wanted.request_id
+               and one.platform = $1
+               and one.metric_type in (%s)
+               and one.date = any ($3)
+               and one.derived
+            offset 0
+          ) figure
+  $$, (select string_agg(quote_literal(kind.metric_type), ', ') from public.metric_kinds() kind));
+$function$;
+revoke all on function public.stored_figures_query() from public, anon, authenticated, service_role;
+grant execute on function public.stored_figures_query() to service_role;
 
 CREATE OR REPLACE FUNCTION public.table_access(table_name text, role_name text)
  RETURNS jsonb
@@ -9181,106 +9281,6 @@ end
 $function$;
 revoke all on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.take_worker_lease(text,uuid,interval,boolean,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.tell_of_account(before public.metric_accounts, connection_id uuid, result jsonb, as_of timestamp with time zone DEFAULT now())
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO ''
-AS $function$
-declare
-  failed constant boolean := result ->> 'status' = 'failed';
-  refused constant boolean := coalesce(result -> 'parked', '[]') <> '[]';
-  is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
-  is_whole constant boolean := coalesce((result ->> 'is_whole')::boolean, false);
-  told constant text := (before).told_of;
-  since timestamptz;
-  problem text;
-begin
-  since := case
-    when failed and refused then (before).failing_since
-    when failed then coalesce((before).failing_since, (before).attempted_at, as_of)
-  end;
-  problem := case
-    when failed and not refused and since <= as_of - interval '1 day' then 'failing'
-    when result -> 'details' ->> 'code' = 'days_left_out' then 'unread_days'
-    when failed or not is_done then told
-    -- a sync of the last days alone says nothing of those before
-    when told = 'unread_days' and not is_whole then told
-  end;
-  update public.metric_accounts held
-     set failing_since = since,
-         told_of = problem,
-         told_since = case
-           when problem is null then null
-           when problem = told then held.told_since
-           else coalesce(since, as_of)
-         end
-   where held.platform = (before).platform and held.account_id = (before).account_id;
-  if problem is not distinct from told then
-    return;
-  end if;
-  perform public.tell_of_sync(
-    tell_of_account.connection_id,
-    case when problem is null then 'recovered' else 'failed' end,
-    coalesce(problem, told),
-    case when problem is null then 'It works again.' else result ->> 'message' end,
-    case when problem is null then (before).told_since else coalesce(since, as_of) end,
-    (
-      select count(*)
-        from public.metric_connections((before).platform, (before).account_id, as_of) way
-       where way.is_active
-    ),
-    as_of
-  );
-end
-$function$;
-revoke all on function public.tell_of_account(public.metric_accounts,uuid,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.tell_of_account(public.metric_accounts,uuid,jsonb,timestamp with time zone) to service_role;
-
-CREATE OR REPLACE FUNCTION public.tell_of_sync(connection_id uuid, state text, problem text, reason text, failed_since timestamp with time zone, connections bigint, as_of timestamp with time zone DEFAULT now())
- RETURNS void
- LANGUAGE sql
- SET search_path TO ''
-AS $function$
-  with listening as (
-    select config.id, config.event_type
-      from public.notification_config config
-     where config.entity_type = 'platform_connection'
-       and config.event_type in ('sync_failed', 'sync_recovered')
-       and config.is_active
-  )
-  insert into public.notification_queue
-    (config_id, entity_id, entity_type, event_data, next_attempt_at, created_at)
-  select listening.id, connection.id, 'platform_connection',
-         jsonb_build_object(
-           'headline', case
-             when tell_of_sync.state = 'recovered' then 'Sync works again'
-             when problem = 'unread_days' then 'Sync incomplete'
-             else 'Sync failed'
-           end,
-           'state', tell_of_sync.state,
-           'problem', problem,
-           'error', reason,
-           'failed_since', failed_since,
-           'connection_id', connection.id,
-           'platform', connection.platform,
-           'platform_name', public.metric_platform_name(connection.platform),
-           'account_id', connection.account_id,
-           'account_name', connection.account_name,
-           'connections', tell_of_sync.connections
-         ),
-         as_of, as_of
-    from listening
-    join public.platform_connections connection on connection.id = tell_of_sync.connection_id
-   where listening.event_type = case
-           when tell_of_sync.state = 'recovered' and exists (
-                  select from listening other where other.event_type = 'sync_recovered'
-                ) then 'sync_recovered'
-           else 'sync_failed'
-         end;
-$function$;
-revoke all on function public.tell_of_sync(uuid,text,text,text,timestamp with time zone,bigint,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.tell_of_sync(uuid,text,text,text,timestamp with time zone,bigint,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.token_digest(credentials jsonb)
  RETURNS text

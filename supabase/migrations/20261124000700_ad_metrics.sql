@@ -6,21 +6,21 @@
 --   metric_days               when a day of an account was read last, and by whom
 --   metric_spend_changes      how the spend of a request's day was restated
 --   metric_named_ads          what requests name or once named, ads or all of a campaign
---   metric_ad_links           which requests name what, as read from requests.metadata
+--   metric_ad_links           which requests name what, according to requests.metadata
 --   metric_unsettled_requests requests whose ads changed, until their figures reflect that
---   metric_staged_rows        a large day on its way to the ledger
---   metric_ledger             from which day on the ledger is whole, after retention
+--   metric_staged_rows        rows of a day that is too large for one call
+--   metric_ledger             the first day of which the ledger still has all rows, after retention
 --
--- An account is known by its platform's main name and its id in one form (metric_platform,
--- metric_account_id), whatever connections lead to it and however these are written.
+-- An account is identified by its platform's main name and its id in one form (metric_platform,
+-- metric_account_id), whichever connections lead to it and however these spell it.
 -- performance_metrics, the dashboard's table, holds the figures derived from the ledger.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Figures derived from the ledger are marked, so that their key can be unique whatever older
--- workers and people have entered for the same request and day.
+-- Figures derived from the ledger are marked, so that their key can be unique regardless of what
+-- older workers and people have entered for the same request and day.
 do $$
 begin
   if (
@@ -50,7 +50,7 @@ begin
 end
 $$;
 
--- Rows of an earlier worker, which the first sync of their keys replaces.
+-- Rows of an older worker, which the first sync of their keys replaces.
 do $$
 begin
   if to_regclass('public.performance_metrics_older_api_rows_idx') is null then
@@ -80,7 +80,7 @@ begin
 end
 $$;
 
--- Ids compare by their bytes, which is what ids are for and takes a fraction of the time.
+-- Ids are compared by their bytes, which suits ids and takes a fraction of the time.
 create table if not exists public.ad_metrics (
   platform text collate "C" not null,
   account_id text collate "C" not null,
@@ -95,21 +95,21 @@ create table if not exists public.ad_metrics (
   is_complete boolean not null default true,
   attribution text,
   sync_id uuid not null,
-  -- No index begins with the platform, which tells little apart: while statistics are old, it would
-  -- be taken in place of one that knows the ad.
+  -- No index begins with the platform, which is not selective: with stale statistics the planner
+  -- would use it instead of one that begins with the ad.
   primary key (account_id, platform, date, campaign_id, ad_group_id, ad_id)
 );
 
 comment on table public.ad_metrics is
   'The ledger: what a platform reported for one ad of one account on one day (in the account''s '
-  'time zone). Only what a request names, or once named, is kept.';
-comment on column public.ad_metrics.campaign_id is 'Empty, as the other ids, where there is none.';
+  'time zone). Only what a request names, or once named, is stored.';
+comment on column public.ad_metrics.campaign_id is 'Empty where there is none, like the other ids.';
 comment on column public.ad_metrics.kind is
   'What the row is about: ad, or reservation_ad; asset_group, whose id stands in ad_group_id; or '
   'campaign: what it has beyond the ads and asset groups that are reported.';
 comment on column public.ad_metrics.measures is
-  'Numbers by name (impressions, clicks, spend, reach), as reported; what was not told is not '
-  'there. Money is in major units of `currency`.';
+  'Numbers by name (impressions, clicks, spend, reach), as reported; what was not reported is '
+  'absent. Money is in major units of `currency`.';
 comment on column public.ad_metrics.is_complete is
   'Whether the day was over, in the account''s time zone, when it was read.';
 comment on column public.ad_metrics.attribution is
@@ -153,7 +153,7 @@ create table if not exists public.metric_names (
 
 comment on table public.metric_names is
   'The campaigns, ad groups (asset_group, where one stands in their place) and ads of the '
-  'ledger, by the names that they had when they were read last.';
+  'ledger, with the names that they had when they were last read.';
 
 create table if not exists public.metric_unnamed_ads (
   platform text collate "C" not null,
@@ -174,10 +174,10 @@ create table if not exists public.metric_unnamed_ads (
 );
 
 comment on table public.metric_unnamed_ads is
-  'What was reported within the look-back and no request names: a row for each ad in each of its '
-  'ad groups, and for each asset group or campaign without ads.';
+  'What was reported within the look-back although no request names it: a row for each ad in each '
+  'of its ad groups, and for each asset group or campaign without ads.';
 comment on column public.metric_unnamed_ads.round_started_at is
-  'The reading of the look-back that it was found in.';
+  'The reading of the look-back in which it was found.';
 
 create table if not exists public.metric_days (
   platform text collate "C" not null,
@@ -204,16 +204,17 @@ comment on table public.metric_days is
   'Days of an account: as of when (read_at) the ledger has them completely, and by which sync '
   'and connection; or why a day could not be read.';
 comment on column public.metric_days.rows_named is
-  'Of rows_read and spend_read that part whose ads some request names or once named.';
+  'The part of rows_read whose ads a request names or once named, as spend_named is of spend_read.';
 comment on column public.metric_days.spend_total is
-  'What the platform says of the account as a whole; null where it was not asked, or did not say.';
+  'What the platform reports for the account as a whole; null where it was not asked or did not '
+  'say.';
 comment on column public.metric_days.impressions_read is
-  'Sums over rows_read, as clicks_read; null where no row has them.';
+  'The sum over rows_read, like clicks_read; null where no row has it.';
 comment on column public.metric_days.digest is
-  'Of all that was stored for the day: one that is the same again is not sent.';
+  'A digest of all that was stored for the day: a day that has not changed is not sent again.';
 comment on column public.metric_days.failures is
-  'How often it could not be read since it last was; `problem` says why, and it is not tried '
-  'again before try_after.';
+  'How often it could not be read since it was last read; `problem` says why, and it is not '
+  'tried again before try_after.';
 
 create table if not exists public.metric_spend_changes (
   platform text collate "C" not null,
@@ -229,8 +230,8 @@ create table if not exists public.metric_spend_changes (
 );
 
 comment on table public.metric_spend_changes is
-  'The history of restatements, per account, request and day: old_spend of number 1 is what was '
-  'read first. From number 30 on, only the latest change is kept.';
+  'The history of restatements, per account, request and day: old_spend of number 1 is the first '
+  'value read. From number 30 on, only the latest change is kept.';
 
 do $$
 begin
@@ -251,7 +252,7 @@ create table if not exists public.metric_named_ads (
 
 comment on table public.metric_named_ads is
   'What is stored: the ads, ad groups, asset groups and campaigns that a request names, or once '
-  'named, so that one that is named again has no hole.';
+  'named, so that one that is named again has no gap.';
 
 create table if not exists public.metric_ad_links (
   platform text collate "C" not null,
@@ -267,7 +268,7 @@ comment on table public.metric_ad_links is
   'What requests.metadata names: a row for each id of an ad, an ad group, an asset group or a '
   'campaign, which stands for all of its ads.';
 comment on column public.metric_ad_links.is_current is
-  'False once the request names it no more; deleted when its figures reflect that.';
+  'False once the request no longer names it; deleted when its figures reflect that.';
 
 do $$
 begin
@@ -286,10 +287,10 @@ create table if not exists public.metric_unsettled_requests (
 );
 
 comment on table public.metric_unsettled_requests is
-  'Requests that were given other ads: their figures are derived anew from the newest day back; '
-  'those from `before` on are done.';
+  'Requests whose ads changed: their figures are derived again from the newest day back; those '
+  'from `before` on are done.';
 
--- Nothing is lost with it: what is staged is staged again by the next sync.
+-- Losing it costs nothing: the next sync stages the rows again.
 create unlogged table if not exists public.metric_staged_rows (
   token uuid not null,
   part integer not null,
@@ -306,8 +307,8 @@ create table if not exists public.metric_ledger (
 );
 
 comment on table public.metric_ledger is
-  'Retention has taken rows of earlier days from the ledger: figures of such days stay as they '
-  'are, unless the day was read anew.';
+  'Retention has removed rows of earlier days from the ledger: figures of such days stay as they '
+  'are, unless the day is read again.';
 
 do $$
 declare

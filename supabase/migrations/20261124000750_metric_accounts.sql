@@ -1,10 +1,10 @@
--- Metrics, part 2: the account is what is synced; a connection is a way to read it.
+-- Metrics, part 2: the account is what is synced; a connection is how it is read.
 --
 --   metric_platform, metric_account_id  the one form in which an account is known
---   metric_accounts                     whose turn an account is, and what it remembers
---   metric_connection_states            connections that are parked, or have worked
---   metric_platform_pauses              apps that a platform asked to wait
---   metric_backfills                    ranges in the past that somebody asked for
+--   metric_accounts                     who holds an account, and how far its syncs are
+--   metric_connection_states            connections that are parked, or that have worked
+--   metric_platform_pauses              apps that a platform has told to wait
+--   metric_backfills                    past ranges that an operator asked for
 --   metric_connections                  the connections, each with its account
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
@@ -26,8 +26,8 @@ as $$
   end;
 $$;
 
--- An account's id as the platform itself has it: act_1 and 1, 123-456-7890 and 1234567890 are
--- one. What holds no such id stays as it is, to be refused by name.
+-- An account's id as the platform itself writes it: act_1 and 1, 123-456-7890 and 1234567890 are
+-- the same. What is not an id stays as it is, so that the error can name it.
 create or replace function public.metric_account_id(written text)
 returns text
 language sql
@@ -50,7 +50,7 @@ as $$
     ) digits;
 $$;
 
--- Tells one set of credentials from another without keeping them.
+-- Distinguishes sets of credentials without storing them.
 create or replace function public.credentials_digest(credentials jsonb)
 returns text
 language sql
@@ -72,8 +72,8 @@ as $$
   );
 $$;
 
--- The app that is limited where a platform limits an app: the connection's own client, or '' for
--- the deployment's. Google's client ids begin with the number of their Cloud project, which it is.
+-- The app to which a platform's limit for apps applies: the connection's own client, or '' for the
+-- deployment's. Google limits the Cloud project, whose number its client ids begin with.
 create or replace function public.metric_app(credentials jsonb)
 returns text
 language sql
@@ -99,28 +99,27 @@ create table if not exists public.metric_accounts (
   failures integer not null default 0,
   not_before timestamptz,
   failing_since timestamptz,
-  told_of text,
-  told_since timestamptz,
+  reported_problem text,
+  reported_since timestamptz,
   primary key (platform, account_id)
 );
 
 comment on table public.metric_accounts is
-  'How far the syncs of an account are, and who may work on it now.';
+  'How far the syncs of an account are, and which sync may work on it now.';
 comment on column public.metric_accounts.token is
-  'The fencing token: the plan''s while a message is under way, then the sync''s own. Nothing '
-  'is written for an account with any other.';
-comment on column public.metric_accounts.connection_id is 'The connection that read it last.';
+  'The fencing token: the plan''s while its message is in the queue, then the sync''s own. No '
+  'other token can write for the account.';
+comment on column public.metric_accounts.connection_id is 'The connection that last read it.';
 comment on column public.metric_accounts.round_started_at is
-  'Start of the first of the syncs that together read the range; null after the last.';
+  'Start of the first of the syncs that together read the range; null once the last is done.';
 comment on column public.metric_accounts.whole_read_at is
   'Start of the newest sync, or round of syncs, that read the whole look-back.';
 comment on column public.metric_accounts.window_days is
-  'How many days are read at once; learnt from the account''s size and speed.';
-
+  'How many days are read at once; learned from the account''s size and speed.';
 comment on column public.metric_accounts.failing_since is
-  'Since when no sync has got anything done; null where the last one did.';
-comment on column public.metric_accounts.told_of is
-  'What of it people were told by a notification and is still so: failing, or unread_days.';
+  'Since when no sync has made progress; null where the last one did.';
+comment on column public.metric_accounts.reported_problem is
+  'The problem that a notification has reported and that persists: failing, or unread_days.';
 
 create table if not exists public.metric_connection_states (
   connection_id uuid primary key references public.platform_connections (id) on delete cascade,
@@ -129,19 +128,21 @@ create table if not exists public.metric_connection_states (
   parked_credentials text,
   parked_token text,
   worked_credentials text,
-  was_told boolean not null default false
+  is_reported boolean not null default false
 );
 
 comment on table public.metric_connection_states is
   'Connections whose credentials were refused, or have worked.';
 comment on column public.metric_connection_states.parked_credentials is
-  'Digest of the credentials that were refused; the connection is tried again with others.';
+  'Digest of the credentials that were refused; the connection is tried again once they change.';
 comment on column public.metric_connection_states.parked_token is
-  'Digest of the token among them: however many connections share it, it is told once.';
-comment on column public.metric_connection_states.was_told is
-  'Whether people are to hear, for all that share the token, when the last of them works again.';
+  'Digest of the token in them: it is reported once, however many connections share it.';
+comment on column public.metric_connection_states.is_reported is
+  'Whether a notification reported it, so that another follows when the last connection that '
+  'shares the token works again.';
 comment on column public.metric_connection_states.worked_credentials is
-  'Digest of credentials that have worked: a first refusal of these is asked again.';
+  'Digest of credentials that have worked: after a first refusal of these, the platform is asked '
+  'again.';
 
 do $$
 begin
@@ -161,7 +162,7 @@ create table if not exists public.metric_platform_pauses (
 );
 
 comment on table public.metric_platform_pauses is
-  'Platforms that limit an app as a whole: nothing is asked in its name until then. `app` is '
+  'Apps that a platform limits as a whole: no requests are sent for them until then. `app` is '
   'the id of a connection''s own app or client; empty for the deployment''s.';
 
 create table if not exists public.metric_backfills (
@@ -175,9 +176,9 @@ create table if not exists public.metric_backfills (
 );
 
 comment on table public.metric_backfills is
-  'Ranges that somebody asked for by command; one without finished_at goes on where it stopped.';
+  'Ranges requested from the command line; one without finished_at continues where it stopped.';
 
--- All connections, or those of one account, and what stands in the way of each.
+-- All connections, or those of one account, and what keeps each from syncing.
 create or replace function public.metric_connections(
   platform text default null,
   account_id text default null,
@@ -201,7 +202,7 @@ as $$
          public.metric_platform(connection.platform),
          public.metric_account_id(connection.account_id),
          coalesce(connection.is_active, false),
-         -- a time to come is no time at which anything was synced
+         -- a time in the future is not when anything was synced
          case
            when connection.last_synced_at <= as_of then connection.last_synced_at
                 + make_interval(mins => coalesce(connection.sync_frequency, 1440))
@@ -228,6 +229,7 @@ $$;
 do $$
 declare
   table_name text;
+  signature text;
 begin
   foreach table_name in array array[
     'metric_accounts', 'metric_connection_states', 'metric_platform_pauses', 'metric_backfills'
@@ -240,7 +242,7 @@ begin
     execute format('revoke all on public.%I from public, anon, authenticated', table_name);
     execute format('grant select, insert, update on public.%I to service_role', table_name);
   end loop;
-  foreach table_name in array array[
+  foreach signature in array array[
     'metric_platform(text)',
     'metric_account_id(text)',
     'credentials_digest(jsonb)',
@@ -249,8 +251,8 @@ begin
     'metric_connections(text, text, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', table_name);
-    execute format('grant execute on function public.%s to service_role', table_name);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -1,17 +1,17 @@
--- Metrics, part 3: whose turn it is.
+-- Metrics, part 3: which accounts are due.
 --
---   due_accounts        the accounts whose time has come
---   plan_metric_syncs   leases those, as many as can be done in time
---   drop_metric_plans   gives back those that could not be handed over
+--   due_accounts        the accounts that are due
+--   plan_metric_syncs   leases as many of them as can be done in time
+--   drop_metric_plans   releases those whose message could not be sent
 --
--- Durations travel as intervals, so that no clock but the database's is compared with its rows.
+-- Durations are passed as intervals, so that only the database's clock is compared with its rows.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Logs that say in_progress although nobody works on them any more: of killed workers, and of
--- older ones. `sync_id` null: all of them.
+-- Logs that say in_progress although their sync has ended: of killed workers, and of older ones.
+-- `sync_id` null: all of them.
 create or replace function public.close_orphaned_sync_logs(
   sync_id uuid,
   longest interval,
@@ -35,7 +35,7 @@ begin
            select from public.metric_accounts account
             where account.sync_id = log.id and account.leased_until > as_of
          )
-     -- an older worker that still runs beside this one keeps its log for as long
+     -- an older worker that still runs alongside this one keeps its log for that long
      and (log.start_time is null
           or log.start_time <= as_of - close_orphaned_sync_logs.longest
           or exists (
@@ -46,37 +46,37 @@ begin
 end
 $$;
 
--- The accounts whose time has come, those first that wait longest: by the shortest frequency of
--- the connections that may read them; at once, where nothing of the account was ever read whole.
+-- The accounts that are due, and since when: by the shortest frequency of the connections that may
+-- read them, or immediately where the account was never read completely.
 create or replace function public.due_accounts(as_of timestamptz default now())
 returns table (platform text, account_id text, waiting_since timestamptz)
 language sql
 stable
 set search_path = ''
 as $$
-  select way.platform,
-         way.account_id,
+  select candidate.platform,
+         candidate.account_id,
          greatest(
-           case when account.whole_read_at is null then '-infinity' else min(way.due_at) end,
+           case when account.whole_read_at is null then '-infinity' else min(candidate.due_at) end,
            coalesce(account.attempted_at, '-infinity')
          )
-    from public.metric_connections(null, null, as_of) way
+    from public.metric_connections(null, null, as_of) candidate
     left join public.metric_accounts account
-      on account.platform = way.platform and account.account_id = way.account_id
-   where way.is_active
-     and not way.is_parked
-     and way.paused_until is null
+      on account.platform = candidate.platform and account.account_id = candidate.account_id
+   where candidate.is_active
+     and not candidate.is_parked
+     and candidate.paused_until is null
      and (account.leased_until is null or account.leased_until <= as_of)
      and (account.not_before is null or account.not_before <= as_of)
-   group by way.platform, way.account_id, account.whole_read_at, account.attempted_at
-  having account.whole_read_at is null or min(way.due_at) <= as_of;
+   group by candidate.platform, candidate.account_id, account.whole_read_at, account.attempted_at
+  having account.whole_read_at is null or min(candidate.due_at) <= as_of;
 $$;
 
 -- Leases what is due for `lease` and returns
 --   {"planned": [{"platform", "account_id", "token"}], "in_flight", "left", "orphans"}.
--- No more are on their way at any time than `concurrency` syncs can do within a lease, by the
--- time that syncs took lately; none takes longer than `longest`. A second planner at the same
--- moment plans nothing.
+-- At most as many are in flight as `concurrency` syncs can finish within a lease, going by how long
+-- recent syncs took; none takes longer than `longest`. A second planner at the same time plans
+-- nothing.
 create or replace function public.plan_metric_syncs(
   concurrency integer,
   lease interval,
@@ -108,7 +108,7 @@ begin
    where account.leased_until > as_of;
   select count(*) into due from public.due_accounts(as_of);
 
-  -- half a minute until there is something to go by
+  -- half a minute until there is a sync to go by
   select coalesce(avg(extract(epoch from recent.end_time - recent.start_time)), 30)
     into typical
     from (
@@ -156,7 +156,7 @@ begin
 end
 $$;
 
--- Gives back plans (by their tokens) that nobody will get to see, to be planned again.
+-- Releases plans (by their tokens) whose message was not sent, so that they are planned again.
 create or replace function public.drop_metric_plans(
   tokens uuid[],
   as_of timestamptz default now()

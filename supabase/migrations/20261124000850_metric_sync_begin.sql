@@ -1,16 +1,16 @@
 -- Metrics, part 4a: the beginning of a sync.
 --
---   account_ways           the connections that may read an account
---   begin_metric_sync      turns a plan into a sync: at most one, with its log
---   begin_metric_backfill  the same for a range in the past that somebody asked for
+--   account_connections    the connections that may read an account
+--   begin_metric_sync      turns a plan into at most one sync, with its log
+--   begin_metric_backfill  the same for a past range that an operator asked for
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The connections that may read an account now, the one first that read it last:
+-- The connections that may read an account now, the one that last read it first:
 --   [{"id", "platform", "account_id", "account_name", "credentials", "digest", "has_worked"}]
-create or replace function public.account_ways(
+create or replace function public.account_connections(
   account public.metric_accounts,
   as_of timestamptz default now()
 )
@@ -24,7 +24,7 @@ as $$
              jsonb_build_object(
                'id', connection.id,
                'platform', connection.platform,
-               'account_id', way.account_id,
+               'account_id', candidate.account_id,
                'account_name', connection.account_name,
                'credentials', connection.credentials,
                'digest', digest.of,
@@ -35,19 +35,18 @@ as $$
            ),
            '[]'
          )
-    from public.metric_connections((account).platform, (account).account_id, as_of) way
-    join public.platform_connections connection on connection.id = way.id
-    left join public.metric_connection_states state on state.connection_id = way.id
+    from public.metric_connections((account).platform, (account).account_id, as_of) candidate
+    join public.platform_connections connection on connection.id = candidate.id
+    left join public.metric_connection_states state on state.connection_id = candidate.id
    cross join lateral (
           select public.credentials_digest(connection.credentials) as of
          ) digest
-   where way.is_active and not way.is_parked and way.paused_until is null;
+   where candidate.is_active and not candidate.is_parked and candidate.paused_until is null;
 $$;
 
 -- Turns the plan `plan_token` into the sync `token` with a log of its own; null when the plan
--- is stale (done, run out, or replaced) or no connection may read the account any more. While
--- its app is paused, {"paused": <seconds>}, and nothing has begun. Else what open_metric_sync
--- returns.
+-- is stale (done, expired, or replaced) or no connection may read the account any longer. While its
+-- app is paused, {"paused": <seconds>}, and no sync begins. Otherwise what open_metric_sync returns.
 create or replace function public.begin_metric_sync(
   plan_token uuid,
   token uuid,
@@ -60,7 +59,7 @@ set search_path = ''
 as $$
 declare
   account public.metric_accounts;
-  ways jsonb;
+  connections jsonb;
   paused interval;
 begin
   select * into account
@@ -71,11 +70,11 @@ begin
   if not found then
     return null;
   end if;
-  ways := public.account_ways(account, as_of);
-  if ways = '[]' then
-    select min(way.paused_until) - as_of into paused
-      from public.metric_connections(account.platform, account.account_id, as_of) way
-     where way.is_active and not way.is_parked;
+  connections := public.account_connections(account, as_of);
+  if connections = '[]' then
+    select min(candidate.paused_until) - as_of into paused
+      from public.metric_connections(account.platform, account.account_id, as_of) candidate
+     where candidate.is_active and not candidate.is_parked;
     if paused is not null then
       return jsonb_build_object('paused', extract(epoch from paused));
     end if;
@@ -83,8 +82,8 @@ begin
     return null;
   end if;
   return public.open_metric_sync(
-    account, ways, begin_metric_sync.token, lease,
-    -- a round that lies too far back is read anew from its beginning
+    account, connections, begin_metric_sync.token, lease,
+    -- a round that began too long ago starts over
     case
       when account.round_started_at > as_of - interval '1 day' then account.round_started_at
       else as_of
@@ -94,16 +93,16 @@ begin
 end
 $$;
 
--- The common part of both beginnings: takes the account over, closes what was left open, opens a
--- log. `days_since` and `days_until` bound the days; null for those of a round. Returns
---   {"sync_id", "now", "platform", "account_id", "ways", "minutes", "whole_read_at",
+-- What both have in common: takes over the account, closes a log that was left open, opens one.
+-- `days_since` and `days_until` bound the days; null for those of a round. Returns
+--   {"sync_id", "now", "platform", "account_id", "connections", "minutes", "whole_read_at",
 --    "days_read", "days_left_out", "window_days", "failures"}
--- with days_read: what earlier syncs of the same round have read completely, each day with the
--- start of the sync that read it; days_left_out: those that could not be read and are not to be
--- tried yet, each with the reason.
+-- with days_read: the days that earlier syncs of the same round read completely, each with the start
+-- of the sync that read it; days_left_out: those that could not be read and are not to be tried yet,
+-- each with the reason.
 create or replace function public.open_metric_sync(
   account public.metric_accounts,
-  ways jsonb,
+  connections jsonb,
   token uuid,
   lease interval,
   round_started_at timestamptz,
@@ -133,10 +132,10 @@ begin
   returning * into state;
   if (account).sync_id is not null then
     perform public.close_orphaned_sync_logs((account).sync_id, lease, as_of);
-    -- a sync that died could not say itself that it failed
-    perform public.tell_of_account(
+    -- a sync that was killed could not report its own failure
+    perform public.notify_of_account(
               account,
-              (ways -> 0 ->> 'id')::uuid,
+              (connections -> 0 ->> 'id')::uuid,
               jsonb_build_object('status', log.status, 'message', log.error_message),
               as_of
             )
@@ -145,18 +144,18 @@ begin
         and log.details ->> 'code' = 'orphaned';
   end if;
   insert into public.metric_sync_logs (id, platform_connection_id, status, start_time)
-  values (opened, (ways -> 0 ->> 'id')::uuid, 'in_progress', as_of);
+  values (opened, (connections -> 0 ->> 'id')::uuid, 'in_progress', as_of);
 
   return jsonb_build_object(
     'sync_id', opened,
     'now', as_of,
     'platform', state.platform,
     'account_id', state.account_id,
-    'ways', ways,
+    'connections', connections,
     'minutes', (
-      select min(way.minutes)
-        from public.metric_connections(state.platform, state.account_id, as_of) way
-       where way.is_active and not way.is_parked
+      select min(candidate.minutes)
+        from public.metric_connections(state.platform, state.account_id, as_of) candidate
+       where candidate.is_active and not candidate.is_parked
     ),
     'whole_read_at', state.whole_read_at,
     'days_read', coalesce(
@@ -178,7 +177,7 @@ begin
          where day.platform = state.platform
            and day.account_id = state.account_id
            and day.try_after > as_of
-           and days_since is null -- who asks for days by name wants them tried
+           and days_since is null -- a backfill tries every day of its range
       ),
       '{}'
     ),
@@ -188,9 +187,10 @@ begin
 end
 $$;
 
--- Takes a connection's account for a backfill, as begin_metric_sync; {"refused": "busy"} while a
--- sync holds it, {"refused": "unknown"} when there is no such connection. The connection itself
--- reads it, parked or not. The same range goes on where it was broken off.
+-- Takes a connection's account for a backfill, as begin_metric_sync does for a sync;
+-- {"refused": "busy"} while a sync holds it, {"refused": "unknown"} when there is no such
+-- connection. The connection itself reads it, parked or not. The same range continues where it was
+-- interrupted.
 create or replace function public.begin_metric_backfill(
   connection_id uuid,
   token uuid,
@@ -262,7 +262,7 @@ declare
   signature text;
 begin
   foreach signature in array array[
-    'account_ways(public.metric_accounts, timestamptz)',
+    'account_connections(public.metric_accounts, timestamptz)',
     'begin_metric_sync(uuid, uuid, interval, timestamptz)',
     'open_metric_sync(public.metric_accounts, jsonb, uuid, interval, timestamptz, date, date, timestamptz)',
     'begin_metric_backfill(uuid, uuid, date, date, interval, timestamptz)'

@@ -1,9 +1,9 @@
--- Metrics, part 4c: failures that last are told, once, and once more when they are over.
+-- Metrics, part 4c: a lasting failure is reported once, and once more when it is over.
 --
---   tell_of_sync       queues a notification about an account
---   tell_of_account    after a sync: failing for a day, days that cannot be read, well again
---   park_connection    its credentials were refused
---   connection_worked  they, or others, have worked
+--   notify_of_sync     queues a notification about an account
+--   notify_of_account  after a sync: failing for a day, days that cannot be read, recovered
+--   park_connection    a connection's credentials were refused
+--   connection_worked  its credentials, the same or new ones, have worked
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -26,11 +26,11 @@ as $$
 $$;
 
 -- Queues one notification for each active notification_config of (platform_connection,
--- sync_failed); when something works again, for each of (platform_connection, sync_recovered), and
--- where there is none of these for the same ones that heard of the failure. The event has
+-- sync_failed); after a recovery, for each of (platform_connection, sync_recovered), or, where there
+-- is none of these, for the ones that reported the failure. The event has
 --   {headline, state: failed | recovered, problem: refused | failing | unread_days, error,
 --    failed_since, connection_id, platform, platform_name, account_id, account_name, connections}
-create or replace function public.tell_of_sync(
+create or replace function public.notify_of_sync(
   connection_id uuid,
   state text,
   problem text,
@@ -55,11 +55,11 @@ as $$
   select listening.id, connection.id, 'platform_connection',
          jsonb_build_object(
            'headline', case
-             when tell_of_sync.state = 'recovered' then 'Sync works again'
+             when notify_of_sync.state = 'recovered' then 'Sync works again'
              when problem = 'unread_days' then 'Sync incomplete'
              else 'Sync failed'
            end,
-           'state', tell_of_sync.state,
+           'state', notify_of_sync.state,
            'problem', problem,
            'error', reason,
            'failed_since', failed_since,
@@ -68,13 +68,13 @@ as $$
            'platform_name', public.metric_platform_name(connection.platform),
            'account_id', connection.account_id,
            'account_name', connection.account_name,
-           'connections', tell_of_sync.connections
+           'connections', notify_of_sync.connections
          ),
          as_of, as_of
     from listening
-    join public.platform_connections connection on connection.id = tell_of_sync.connection_id
+    join public.platform_connections connection on connection.id = notify_of_sync.connection_id
    where listening.event_type = case
-           when tell_of_sync.state = 'recovered' and exists (
+           when notify_of_sync.state = 'recovered' and exists (
                   select from listening other where other.event_type = 'sync_recovered'
                 ) then 'sync_recovered'
            else 'sync_failed'
@@ -82,9 +82,9 @@ as $$
 $$;
 
 -- After a sync of the account that ended with `result` (see end_metric_sync), `before` being its
--- row until then: what lasts is told once, and once that it is over. Refused credentials are told
--- by their connection.
-create or replace function public.tell_of_account(
+-- row until then: a lasting problem is reported once, and so is its end. Refused credentials are
+-- reported for their connection.
+create or replace function public.notify_of_account(
   before public.metric_accounts,
   connection_id uuid,
   result jsonb,
@@ -99,7 +99,7 @@ declare
   refused constant boolean := coalesce(result -> 'parked', '[]') <> '[]';
   is_done constant boolean := coalesce((result ->> 'is_done')::boolean, false);
   is_whole constant boolean := coalesce((result ->> 'is_whole')::boolean, false);
-  told constant text := (before).told_of;
+  reported constant text := (before).reported_problem;
   since timestamptz;
   problem text;
 begin
@@ -110,40 +110,40 @@ begin
   problem := case
     when failed and not refused and since <= as_of - interval '1 day' then 'failing'
     when result -> 'details' ->> 'code' = 'days_left_out' then 'unread_days'
-    when failed or not is_done then told
-    -- a sync of the last days alone says nothing of those before
-    when told = 'unread_days' and not is_whole then told
+    when failed or not is_done then reported
+    -- a sync of the last days alone says nothing about earlier ones
+    when reported = 'unread_days' and not is_whole then reported
   end;
   update public.metric_accounts held
      set failing_since = since,
-         told_of = problem,
-         told_since = case
+         reported_problem = problem,
+         reported_since = case
            when problem is null then null
-           when problem = told then held.told_since
+           when problem = reported then held.reported_since
            else coalesce(since, as_of)
          end
    where held.platform = (before).platform and held.account_id = (before).account_id;
-  if problem is not distinct from told then
+  if problem is not distinct from reported then
     return;
   end if;
-  perform public.tell_of_sync(
-    tell_of_account.connection_id,
+  perform public.notify_of_sync(
+    notify_of_account.connection_id,
     case when problem is null then 'recovered' else 'failed' end,
-    coalesce(problem, told),
+    coalesce(problem, reported),
     case when problem is null then 'It works again.' else result ->> 'message' end,
-    case when problem is null then (before).told_since else coalesce(since, as_of) end,
+    case when problem is null then (before).reported_since else coalesce(since, as_of) end,
     (
       select count(*)
-        from public.metric_connections((before).platform, (before).account_id, as_of) way
-       where way.is_active
+        from public.metric_connections((before).platform, (before).account_id, as_of) candidate
+       where candidate.is_active
     ),
     as_of
   );
 end
 $$;
 
--- No plan includes the connection until its credentials are others than the refused ones, which
--- they may be by now. Told once for a token, however many connections share it.
+-- No plan includes the connection until its credentials differ from the refused ones, as they may
+-- by now. Reported once for a token, however many connections share it.
 create or replace function public.park_connection(
   connection_id uuid,
   digest text,
@@ -166,7 +166,7 @@ begin
   if not found then
     return;
   end if;
-  -- which token it was can only be told of credentials that still stand
+  -- which token it was is known only while the credentials are still the same
   token := case
     when public.credentials_digest(connection.credentials) = park_connection.digest
       then public.token_digest(connection.credentials)
@@ -180,18 +180,18 @@ begin
          )
     into is_known;
   insert into public.metric_connection_states as state
-    (connection_id, parked_at, parked_reason, parked_credentials, parked_token, was_told)
+    (connection_id, parked_at, parked_reason, parked_credentials, parked_token, is_reported)
   values (connection.id, as_of, park_connection.reason, park_connection.digest, token, not is_known)
   on conflict on constraint metric_connection_states_pkey do update
     set parked_at = excluded.parked_at,
         parked_reason = excluded.parked_reason,
         parked_credentials = excluded.parked_credentials,
         parked_token = excluded.parked_token,
-        was_told = state.was_told or excluded.was_told;
+        is_reported = state.is_reported or excluded.is_reported;
   if is_known then
     return;
   end if;
-  perform public.tell_of_sync(
+  perform public.notify_of_sync(
     connection.id, 'failed', 'refused', park_connection.reason, as_of,
     (
       select count(*)
@@ -204,8 +204,8 @@ begin
 end
 $$;
 
--- These credentials (by their digest) have worked: nothing that stood against them stands. What was
--- told of a token is taken back when the last of the active connections that share it works.
+-- These credentials (by their digest) have worked: the connection is no longer parked. The recovery
+-- of a token is reported when the last of the active connections that share it works.
 create or replace function public.connection_worked(
   connection_id uuid,
   digest text,
@@ -222,9 +222,9 @@ begin
   select * into parked
     from public.metric_connection_states state
    where state.connection_id = connection_worked.connection_id
-     and (state.parked_at is not null or state.was_told);
+     and (state.parked_at is not null or state.is_reported);
   if found then
-    -- of two that work at the same moment one is the last
+    -- of two that recover at the same moment only one is the last
     perform pg_advisory_xact_lock(hashtextextended('park_connection', 0));
     select * into parked
       from public.metric_connection_states state
@@ -241,11 +241,11 @@ begin
         parked_reason = null,
         parked_credentials = null,
         parked_token = null,
-        was_told = false
+        is_reported = false
     where state.parked_at is not null
-       or state.was_told
+       or state.is_reported
        or state.worked_credentials is distinct from excluded.worked_credentials;
-  if parked.was_told is not true then
+  if parked.is_reported is not true then
     return;
   end if;
   select state.connection_id into left_parked
@@ -258,11 +258,11 @@ begin
    limit 1;
   if found then
     update public.metric_connection_states state
-       set was_told = true
+       set is_reported = true
      where state.connection_id = left_parked;
     return;
   end if;
-  perform public.tell_of_sync(
+  perform public.notify_of_sync(
     parked.connection_id, 'recovered', 'refused', 'It works again.', parked.parked_at, 1, as_of
   );
 end
@@ -274,8 +274,8 @@ declare
 begin
   foreach signature in array array[
     'metric_platform_name(text)',
-    'tell_of_sync(uuid, text, text, text, timestamptz, bigint, timestamptz)',
-    'tell_of_account(public.metric_accounts, uuid, jsonb, timestamptz)',
+    'notify_of_sync(uuid, text, text, text, timestamptz, bigint, timestamptz)',
+    'notify_of_account(public.metric_accounts, uuid, jsonb, timestamptz)',
     'park_connection(uuid, text, text, timestamptz)',
     'connection_worked(uuid, text, timestamptz)'
   ]

@@ -1,15 +1,15 @@
 -- Metrics, part 4b: who holds an account, and the end of a sync.
 --
 --   hold_account        the fence: nothing is written for an account without its token
---   read_by_connection  another connection of the account stands in
+--   read_by_connection  another connection of the account takes over
 --   end_metric_sync     how it ended: log, last_synced_at, what to do next
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The account that the sync `token` still holds, its lease renewed; nothing when somebody else
--- has it. Its row stays locked to the end of the transaction, so that nobody takes over in
+-- The account that the sync `token` still holds, with its lease renewed; nothing when another sync
+-- holds it. Its row stays locked until the transaction ends, so that no other sync takes over in
 -- between.
 create or replace function public.hold_account(
   token uuid,
@@ -26,8 +26,8 @@ as $$
   returning *;
 $$;
 
--- Another connection of the account reads it from now on: the log names that one. False when the
--- sync holds the account no more.
+-- Another connection of the account reads it from now on: the log names that one. Null when the
+-- sync no longer holds the account.
 create or replace function public.read_by_connection(
   token uuid,
   connection_id uuid,
@@ -52,15 +52,15 @@ begin
 end
 $$;
 
--- Ends a sync and frees its account; false when somebody else has it by now. `result`:
+-- Ends a sync and releases its account; false when another sync holds it by now. `result`:
 --   status           success, partial or failed
 --   message, details, created, updated  for the log
---   connection       {"id", "digest"} of the one that read it, where it could
---   is_done          all that can be read of the range was read
+--   connection       {"id", "digest"} of the one that read it, where one did
+--   is_done          everything in the range that can be read was read
 --   is_whole         the range was the whole look-back
 --   window_days      days to read at once from now on
 --   not_before       seconds until the next try, where it is to wait
---   pause            {"seconds", "reason", "connection_id"} where that one's whole app is to wait
+--   pause            {"seconds", "reason", "connection_id"} where that connection's app is to wait
 --   parked           [{"connection_id", "digest", "reason"}] whose credentials were refused
 --   backfill         {"since", "until"} where that is what it was
 create or replace function public.end_metric_sync(
@@ -108,8 +108,8 @@ begin
   elsif is_done then
     update public.platform_connections connection
        set last_synced_at = coalesce(started, state.attempted_at)
-      from public.metric_connections(state.platform, state.account_id, as_of) way
-     where way.is_active and connection.id = way.id;
+      from public.metric_connections(state.platform, state.account_id, as_of) candidate
+     where candidate.is_active and connection.id = candidate.id;
   end if;
 
   update public.metric_accounts held
@@ -144,7 +144,7 @@ begin
           )
      from jsonb_array_elements(coalesce(result -> 'parked', '[]')) parked;
   if not is_backfill then
-    perform public.tell_of_account(
+    perform public.notify_of_account(
       state, coalesce((result -> 'connection' ->> 'id')::uuid, read_by), result, as_of
     );
   end if;
@@ -152,8 +152,8 @@ begin
 end
 $$;
 
--- {"seconds", "reason", "connection_id"}: nothing is asked in the name of the connection's app
--- until then; null for no pause.
+-- {"seconds", "reason", "connection_id"}: no requests are sent for the connection's app until then;
+-- null for no pause.
 create or replace function public.pause_app(
   platform text,
   pause jsonb,

@@ -1,19 +1,19 @@
 -- Metrics, part 5a: what is known of each day of an account.
 --
---   compare_metric_days     which days of a window that was read completely are not as they stand
+--   compare_metric_days     which days of a completely read window differ from the stored ones
 --   mark_metric_days        these days are read, and their figures derived
 --   leave_out_metric_days   these could not be read
 --
--- Each takes the sync's token, and does nothing and returns null once somebody else has the
+-- Each takes the sync's token, and does nothing and returns null once another sync holds the
 -- account.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- `days` has of each day that was read what mark_metric_days takes, `kinds` are the kinds of rows
--- that were read. Days that are as they stand are marked so. Returns {"changed": [<day>],
--- "standing": <such facts that the ledger has of all>}.
+-- `days` has for each day that was read what mark_metric_days takes, `kinds` are the kinds of rows
+-- that were read. Unchanged days are marked as read. Returns {"changed": [<day>], "stored": <number
+-- of facts of these kinds that the ledger has for all of the days>}.
 create or replace function public.compare_metric_days(
   token uuid,
   connection_id uuid,
@@ -29,7 +29,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
   account public.metric_accounts;
-  found_out jsonb;
+  compared jsonb;
 begin
   select * into account from public.hold_account(token, lease, as_of);
   if not found then
@@ -37,41 +37,41 @@ begin
   end if;
   select jsonb_build_object(
            'changed', coalesce(
-             jsonb_agg(told.day order by told.day) filter (
-               where known.digest is distinct from told.said ->> 'digest'
+             jsonb_agg(given.day order by given.day) filter (
+               where known.digest is distinct from given.fields ->> 'digest'
                   or known.failures > 0
-                  or standing.count <> (told.said ->> 'rows_named')::integer
+                  or stored.count <> (given.fields ->> 'rows_named')::integer
              ),
              '[]'
            ),
-           'standing', coalesce(sum(standing.count), 0)
+           'stored', coalesce(sum(stored.count), 0)
          )
-    into found_out
-    from (select one.key::date as day, one.value as said from jsonb_each(days) one) told
+    into compared
+    from (select one.key::date as day, one.value as fields from jsonb_each(days) one) given
     left join public.metric_days known
       on known.platform = account.platform
      and known.account_id = account.account_id
-     and known.date = told.day
+     and known.date = given.day
    cross join lateral (
           select count(*) as count
             from public.ad_metrics fact
            where fact.platform = account.platform
              and fact.account_id = account.account_id
-             and fact.date = told.day
+             and fact.date = given.day
              and fact.kind = any (kinds)
           offset 0
-        ) standing;
+        ) stored;
   perform public.mark_metric_days(
     token, connection_id,
-    days - array(select jsonb_array_elements_text(found_out -> 'changed')),
+    days - array(select jsonb_array_elements_text(compared -> 'changed')),
     lease, as_of
   );
-  return found_out;
+  return compared;
 end
 $$;
 
 -- `days` has {"rows_read", "rows_named", "spend_read", "spend_named", "spend_total",
--- "impressions_read", "clicks_read", "digest"} of each. They are as of the start of the sync.
+-- "impressions_read", "clicks_read", "digest"} of each day, as of the start of the sync.
 create or replace function public.mark_metric_days(
   token uuid,
   connection_id uuid,
@@ -94,15 +94,15 @@ begin
     platform, account_id, date, read_at, sync_id, connection_id, rows_read, rows_named,
     spend_read, spend_named, spend_total, impressions_read, clicks_read, digest
   )
-  select account.platform, account.account_id, told.key::date, account.attempted_at,
+  select account.platform, account.account_id, given.key::date, account.attempted_at,
          account.sync_id, mark_metric_days.connection_id,
-         (told.value ->> 'rows_read')::integer, (told.value ->> 'rows_named')::integer,
-         (told.value ->> 'spend_read')::numeric, (told.value ->> 'spend_named')::numeric,
-         (told.value ->> 'spend_total')::numeric,
-         (told.value ->> 'impressions_read')::numeric,
-         (told.value ->> 'clicks_read')::numeric,
-         told.value ->> 'digest'
-    from jsonb_each(days) told
+         (given.value ->> 'rows_read')::integer, (given.value ->> 'rows_named')::integer,
+         (given.value ->> 'spend_read')::numeric, (given.value ->> 'spend_named')::numeric,
+         (given.value ->> 'spend_total')::numeric,
+         (given.value ->> 'impressions_read')::numeric,
+         (given.value ->> 'clicks_read')::numeric,
+         given.value ->> 'digest'
+    from jsonb_each(days) given
   on conflict on constraint metric_days_pkey do update
     set read_at = excluded.read_at,
         sync_id = excluded.sync_id,
@@ -122,8 +122,8 @@ begin
 end
 $$;
 
--- `days` has the reason for each day that could not be read. What stands of it stays; it is tried
--- again after an hour, two, four, and so on up to three days.
+-- `days` has the reason for each day that could not be read. What is stored of it stays; it is
+-- tried again after an hour, two, four, and so on up to three days.
 create or replace function public.leave_out_metric_days(
   token uuid,
   days jsonb,
@@ -143,9 +143,9 @@ begin
   end if;
   insert into public.metric_days as day
     (platform, account_id, date, failures, try_after, problem)
-  select account.platform, account.account_id, told.key::date, 1, as_of + interval '1 hour',
-         told.value
-    from jsonb_each_text(days) told
+  select account.platform, account.account_id, given.key::date, 1, as_of + interval '1 hour',
+         given.value
+    from jsonb_each_text(days) given
   on conflict on constraint metric_days_pkey do update
     set failures = day.failures + 1,
         try_after = as_of + least(

@@ -1,13 +1,13 @@
 -- Metrics, part 5b: from a platform's rows to the ledger.
 --
 --   stage_metric_rows   a part of a day that is too large for one call
---   store_metric_days   days as they were read, all at once: never half of one
+--   store_metric_days   days as they were read, each of them completely or not at all
 --
--- Each takes the sync's token, and does nothing and returns null once somebody else has the
--- account. The days are planned anew at each call: in a connection that is kept open, a plan from
--- when the tables were empty would read them row by row while one sync fills them. Rows that
--- come with the call have no statistics: without nested loops no guess at their number costs
--- more than a hash table.
+-- Each takes the sync's token, and does nothing and returns null once another sync holds the
+-- account. The queries are planned again at each call: in a connection that stays open, a plan made
+-- when the tables were empty would scan them while a sync fills them. Rows that come with the call
+-- have no statistics: without nested loops, no wrong guess at their number costs more than a hash
+-- table.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -38,8 +38,8 @@ $$;
 
 -- Makes the ledger of `days` what was read of them: `rows` and those that were staged, each
 -- {"date", "campaign_id", "ad_group_id", "ad_id", "kind", "measures", "currency", "attribution"}.
--- What is the same is not touched; what was not read is gone. `account` has {"currency",
--- "time_zone", "today"}: days before that one are complete; `names` [{"level", "id", "name"}].
+-- Unchanged rows are not touched; rows that were not read are deleted. `account` has {"currency",
+-- "time_zone", "today"}: days before `today` are complete; `names` [{"level", "id", "name"}].
 -- `kinds` are the kinds of rows that were read: others stay. Returns {"written", "gone"}.
 create or replace function public.store_metric_days(
   token uuid,
@@ -67,9 +67,9 @@ begin
   end if;
 
   insert into public.metric_names as known (platform, account_id, level, id, name)
-  select of.platform, of.account_id, told.level, told.id, told.name
-    from jsonb_to_recordset(names) told (level text, id text, name text)
-   order by told.level, told.id
+  select of.platform, of.account_id, given.level, given.id, given.name
+    from jsonb_to_recordset(names) given (level text, id text, name text)
+   order by given.level, given.id
   on conflict on constraint metric_names_pkey do update
     set name = excluded.name
     where known.name is distinct from excluded.name;
@@ -88,7 +88,7 @@ begin
              measures jsonb, currency text, attribution text
            )
   ),
-  standing as materialized (
+  stored as materialized (
     select fact.*
       from public.ad_metrics fact
      where fact.platform = of.platform
@@ -97,26 +97,26 @@ begin
        and fact.kind = any (kinds)
   ),
   compared as materialized (
-    select coalesce(reported.date, standing.date) as date,
-           coalesce(reported.campaign_id, standing.campaign_id) as campaign_id,
-           coalesce(reported.ad_group_id, standing.ad_group_id) as ad_group_id,
-           coalesce(reported.ad_id, standing.ad_id) as ad_id,
-           coalesce(reported.kind, standing.kind) as kind,
+    select coalesce(reported.date, stored.date) as date,
+           coalesce(reported.campaign_id, stored.campaign_id) as campaign_id,
+           coalesce(reported.ad_group_id, stored.ad_group_id) as ad_group_id,
+           coalesce(reported.ad_id, stored.ad_id) as ad_id,
+           coalesce(reported.kind, stored.kind) as kind,
            reported.measures, reported.attribution,
-           coalesce(reported.date, standing.date) < (account ->> 'today')::date as is_complete,
+           coalesce(reported.date, stored.date) < (account ->> 'today')::date as is_complete,
            coalesce(reported.currency, account ->> 'currency') as currency,
-           standing.measures as measures_before,
+           stored.measures as measures_before,
            reported.date is null as is_gone
       from reported
-      full join standing
-        on standing.date = reported.date
-       and standing.campaign_id = reported.campaign_id
-       and standing.ad_group_id = reported.ad_group_id
-       and standing.ad_id = reported.ad_id
+      full join stored
+        on stored.date = reported.date
+       and stored.campaign_id = reported.campaign_id
+       and stored.ad_group_id = reported.ad_group_id
+       and stored.ad_id = reported.ad_id
      where reported.date is null
-        or standing.date is null
-        or (standing.measures, standing.kind, standing.currency, standing.time_zone,
-            standing.is_complete, standing.attribution)
+        or stored.date is null
+        or (stored.measures, stored.kind, stored.currency, stored.time_zone,
+            stored.is_complete, stored.attribution)
            is distinct from
            (reported.measures, reported.kind,
             coalesce(reported.currency, account ->> 'currency'), account ->> 'time_zone',
@@ -193,9 +193,9 @@ begin
 end
 $$;
 
--- How spend of requests and days changes with these changes of facts ([{"kind", "campaign_id",
--- "ad_group_id", "ad_id", "date", "difference"}]; null: none), before they are made: what stands
--- for the account, what will, and how many changes are known.
+-- How the spend of requests and days changes with these changes of facts ([{"kind", "campaign_id",
+-- "ad_group_id", "ad_id", "date", "difference"}]; null: none), before they are made: the account's
+-- spend now and then, and how many changes came earlier.
 create or replace function public.changed_spend(platform text, account_id text, changes jsonb)
 returns table (request_id uuid, date date, old numeric, new numeric, earlier integer)
 language plpgsql
@@ -220,17 +220,17 @@ begin
        group by link.request_id, fact.date
       having sum(fact.difference) <> 0
     ),
-    standing as materialized (
+    stored as materialized (
       select one.request_id, one.date, sum((one.measures ->> 'spend')::numeric) as spend
         from change
        cross join lateral (%s) one
        where one.account_id = $4
        group by one.request_id, one.date
     )
-    select change.request_id, change.date, standing.spend, standing.spend + change.difference,
+    select change.request_id, change.date, stored.spend, stored.spend + change.difference,
            known.count
       from change
-      join standing on standing.request_id = change.request_id and standing.date = change.date
+      join stored on stored.request_id = change.request_id and stored.date = change.date
      cross join lateral (
             select coalesce(max(one.number), 0) as count
               from public.metric_spend_changes one
@@ -240,9 +240,9 @@ begin
                and one.request_id = change.request_id
             offset 0
           ) known
-     where standing.spend is not null
+     where stored.spend is not null
     $query$,
-    -- of each change's own request and day
+    -- for each change's own request and day
     replace(
       replace(public.facts_query(), '$2', 'array[change.request_id]'), '$3', 'array[change.date]'
     )

@@ -1,11 +1,11 @@
--- Metrics, part 6: what the dashboard's figures are.
+-- Metrics, part 6: how the dashboard's figures are defined.
 --
 --   metric_kinds         the one list of them
 --   metric_expressions   the list as SQL
---   facts_query, standing_query
---                        what they are made of, and what stands
+--   facts_query          the facts that they are made of
+--   stored_figures_query the figures that are stored
 --   naming_requests      which requests a fact belongs to
---   differing_requests   which requests have figures that are not as the ledger has them
+--   differing_requests   which requests have figures that differ from the ledger
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -54,7 +54,7 @@ as $$
 $$;
 
 -- The list as SQL: the sums over the facts of a day, each null where a fact lacks it; the figures of
--- these, each with its name, null where there is none, and as a mere list; what stands of them, as
+-- these, each with its name; the same as a plain list, null where there is none; the stored ones as
 -- such a list over the day's rows; and those that depend on the attribution setting. LinkedIn's sums
 -- have the tail of a binary fraction, which the ledger keeps and a figure does not.
 create or replace function public.metric_expressions(
@@ -62,7 +62,7 @@ create or replace function public.metric_expressions(
   out sums text,
   out figures text,
   out expected text,
-  out standing text,
+  out stored text,
   out attributed text
 )
 language sql
@@ -96,7 +96,7 @@ as $$
          string_agg(quote_literal(figure.metric_type), ', ') filter (where figure.is_attributed)
     from (
       select kind.metric_type, kind.is_attributed,
-             -- null where it is not wanted: what stands of it goes
+             -- null where it is not wanted: what is stored of it is deleted
              case when is_chosen then format(
                'case when %s then trim_scale(round(%I%s, 6)) end',
                case kind.rule
@@ -115,10 +115,10 @@ as $$
 $$;
 
 -- The facts of requests (those of what they name, on these days), as a query with parameters:
--- $1 platform, $2 requests, $3 days. Each fact comes once for a request, whatever number of the
--- ids that it names match: by the narrowest. Lateral and "offset 0" make every lookup one by its
--- index. Left to itself, the planner joins whole tables while their statistics are old, which is
--- what they are where much is written.
+-- $1 platform, $2 requests, $3 days. Each fact comes once for a request, however many of the ids
+-- that it names match: by the narrowest. Lateral and "offset 0" make every lookup use its index.
+-- Otherwise the planner joins whole tables while their statistics are stale, as they are where much
+-- is written.
 create or replace function public.facts_query()
 returns text
 language sql
@@ -208,8 +208,8 @@ as $$
    where named.id <> '';
 $$;
 
--- The figures that stand for requests and days, with the same parameters.
-create or replace function public.standing_query()
+-- The stored figures of requests and days, with the same parameters.
+create or replace function public.stored_figures_query()
 returns text
 language sql
 immutable
@@ -232,8 +232,8 @@ as $query$
   $$, (select string_agg(quote_literal(kind.metric_type), ', ') from public.metric_kinds() kind));
 $query$;
 
--- Those of the requests whose figures on these days are not what the ledger makes of them: a
--- fraction of the cost of deriving them.
+-- Those of the requests whose figures on these days differ from what the ledger gives: a fraction
+-- of the cost of deriving them.
 create or replace function public.differing_requests(
   platform text,
   requests uuid[],
@@ -262,15 +262,15 @@ begin
        group by request_id, date
     ),
     expected as (select request_id, date, array[%3$s] as figures from totals),
-    standing as (
+    stored as (
       select request_id, date, array[%5$s] as figures from (%4$s) figure group by request_id, date
     )
     select array_agg(distinct request_id)
       from expected
-      full join standing using (request_id, date)
-     where coalesce(expected.figures, $4) is distinct from coalesce(standing.figures, $4)
+      full join stored using (request_id, date)
+     where coalesce(expected.figures, $4) is distinct from coalesce(stored.figures, $4)
     $query$,
-    public.facts_query(), of.sums, of.expected, public.standing_query(), of.standing
+    public.facts_query(), of.sums, of.expected, public.stored_figures_query(), of.stored
   )
   into differing
   using platform, requests, dates,
@@ -289,7 +289,7 @@ begin
     'metric_expressions(text[])',
     'facts_query()',
     'naming_requests(text, text, text, text, text)',
-    'standing_query()',
+    'stored_figures_query()',
     'differing_requests(text, uuid[], date[], text[])'
   ]
   loop

@@ -2,15 +2,15 @@
 --
 --   derive_metrics   the figures of requests and days, from all that the ledger has
 --
--- Figures that are as they should be are not touched, so that deriving a day once more costs
--- little and brings back what somebody deleted or changed by hand.
+-- Correct figures are not touched, so that deriving a day again costs little and restores what
+-- someone deleted or changed manually.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Which days of requests (by their figures) are to be left as they are: retention took facts of
--- them from the ledger, and not every account that they name was read anew.
+-- Which days of requests (by their figures) are to be left as they are: retention removed their
+-- facts from the ledger, and not every account that they name has been read again.
 create or replace function public.aged_days(platform text, requests uuid[], dates date[])
 returns table (request_id uuid, date date)
 language sql
@@ -41,10 +41,10 @@ as $$
          );
 $$;
 
--- The figures of the requests on the days. What an ad lacks, the sum lacks; no row stands for an
--- unknown value. Figures that are as they should be are not touched; rows that an older worker
--- left on the same keys go, and figures that are `chosen` no longer (null: none beyond the usual).
--- Returns {"created", "updated", "deleted", "mixed_currency_days"}.
+-- The figures of the requests on the days. A sum is unknown where one of its ads lacks the measure,
+-- and an unknown value has no row. Correct figures are not touched; deleted are rows that an older
+-- worker left on the same keys, and figures that are no longer `chosen` (null: none beyond the
+-- usual). Returns {"created", "updated", "deleted", "mixed_currency_days"}.
 create or replace function public.derive_metrics(
   platform text,
   requests uuid[],
@@ -69,7 +69,7 @@ begin
   if cardinality(requests) = 0 then
     return '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
   end if;
-  -- whoever deletes a request has its row before its links, and so have we
+  -- deleting a request locks its row before its links, so this does too
   perform 1 from public.requests request
     where request.id = any (requests)
     order by request.id
@@ -169,23 +169,23 @@ begin
         from described
        cross join lateral (values (%3$s)) figure (metric_type, value)
     ),
-    standing as materialized (
+    stored as materialized (
       select * from (%4$s) one where (one.request_id, one.date) not in (select * from aged)
     ),
     differing as materialized (
-      select expected.*, standing.id
+      select expected.*, stored.id
         from expected
-        left join standing
-          on standing.request_id = expected.request_id
-         and standing.date = expected.date
-         and standing.metric_type = expected.metric_type
+        left join stored
+          on stored.request_id = expected.request_id
+         and stored.date = expected.date
+         and stored.metric_type = expected.metric_type
        where expected.value is not null
-         and (standing.id is null
-              or standing.value is distinct from expected.value
-              or standing.is_complete is distinct from expected.is_complete
-              or standing.source_detail is distinct from expected.source_detail)
+         and (stored.id is null
+              or stored.value is distinct from expected.value
+              or stored.is_complete is distinct from expected.is_complete
+              or stored.source_detail is distinct from expected.source_detail)
     ),
-    -- nobody else derives these requests now: a key that is free stays so
+    -- no one else derives these requests now: a key that is free stays free
     inserted as (
       insert into public.performance_metrics (
         request_id, platform, metric_type, value, date, is_complete, source, source_detail,
@@ -207,7 +207,7 @@ begin
              updated_at = $5
         from differing
        where differing.id = figure.id
-         -- by their keys, and not by reading the dashboard's whole table
+         -- by their keys instead of scanning the dashboard's whole table
          and figure.id = any (array(select id from differing where id is not null))
       returning 1
     ),
@@ -215,12 +215,12 @@ begin
     removed as (
       delete from public.performance_metrics
        where id = any (array(
-               select standing.id
-                 from standing
+               select stored.id
+                 from stored
                  left join expected
-                   on expected.request_id = standing.request_id
-                  and expected.date = standing.date
-                  and expected.metric_type = standing.metric_type
+                   on expected.request_id = stored.request_id
+                  and expected.date = stored.date
+                  and expected.metric_type = stored.metric_type
                 where expected.value is null
                union all
                select older.id
@@ -247,7 +247,7 @@ begin
              'mixed_currency_days', (select count(*) from totals where is_mixed)
            )
     $query$,
-    public.facts_query(), of.sums, of.figures, public.standing_query(), of.attributed
+    public.facts_query(), of.sums, of.figures, public.stored_figures_query(), of.attributed
   )
   into counts
   using platform, requests, dates, sync_id, as_of, aged_requests, aged_dates, chosen;

@@ -1,14 +1,14 @@
 -- Metrics, part 7b: the figures of an account, in steps.
 --
---   account_requests      the requests that it serves
+--   account_requests      the requests whose ads it has
 --   derive_account_days   their figures on days that changed
---   check_account_days    their figures on days that did not, where somebody changed them
+--   check_account_days    their figures on unchanged days, in case someone changed the figures
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The requests that an account serves, in order, at most `most` after `after`.
+-- The requests whose ads the account has, in order, at most `most` after `after`.
 create or replace function public.account_requests(
   account public.metric_accounts,
   after uuid,
@@ -36,8 +36,8 @@ as $$
   );
 $$;
 
--- A step over the requests that the account serves. Returns what derive_metrics does and "after",
--- from where to go on; null when all are done.
+-- A step over the account's requests. Returns what derive_metrics returns and "after", where to
+-- continue; null when all are done.
 create or replace function public.derive_account_days(
   token uuid,
   days date[],
@@ -67,8 +67,8 @@ begin
 end
 $$;
 
--- The same for what somebody may have changed by hand: only requests whose figures are not as the
--- ledger has them are derived, on those of the days that were ever read.
+-- The same for what someone may have changed manually: only requests whose figures differ from the
+-- ledger are derived, on those of the days that were ever read.
 create or replace function public.check_account_days(
   token uuid,
   days date[],

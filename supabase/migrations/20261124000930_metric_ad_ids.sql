@@ -7,8 +7,8 @@ set local lock_timeout = '1s';
 -- The ids in one value: a text, a number or a list of them. A text may hold an id, or several with
 -- commas, blanks or line breaks between them or as JSON, each with or without act_, a URN
 -- (urn:li:sponsoredCreative:1) or a resource name (customers/1/adGroupAds/2~3). Characters that
--- nobody sees count for nothing. What is no id is handed back as well: it matches no ad, and the
--- doctor names it.
+-- are invisible are ignored. What is not an id is returned as well: it matches no ad, and the doctor
+-- names it.
 create or replace function public.ad_ids_in(value jsonb)
 returns setof text
 language sql

@@ -1,9 +1,9 @@
--- Metrics, part 8a: what is ours.
+-- Metrics, part 8a: which requests name which ads.
 --
---   refresh_ad_links    makes the links what requests.metadata says now, in slices of requests
+--   refresh_ad_links    makes the links match requests.metadata, in slices of requests
 --   settle_ad_links     figures of requests whose ads changed, in slices of days
 --
--- Both are no part of a sync: whatever a mapping costs, no account waits for it.
+-- Neither is part of a sync: whatever a mapping costs, no account waits for it.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
@@ -47,7 +47,7 @@ begin
       from public.requests request
      cross join key
      cross join lateral (
-             -- mostly it is the id itself
+             -- usually it is the id itself
              select request.metadata ->> key.name where request.metadata ->> key.name ~ '^[0-9]+$'
              union all
              select public.ad_ids_in(request.metadata -> key.name)
@@ -103,7 +103,7 @@ begin
 end
 $$;
 
--- The newest day before `before` of which the ledger has something at that level; null for none.
+-- The newest day before `before` for which the ledger has a fact of it; null for none.
 create or replace function public.newest_fact(
   platform text,
   level text,
@@ -146,8 +146,8 @@ as $$
          end;
 $$;
 
--- A step over some days of one request, at most some `most` facts. `chosen` are figures beyond the
--- usual ones (null: none). Returns
+-- A step over some days of one request, with about `most` facts at most. `chosen` are figures beyond
+-- the usual ones (null: none). Returns {"is_finished": true} when nothing is left, otherwise
 --   {"is_finished", "created", "updated", "deleted", "mixed_currency_days"}.
 create or replace function public.settle_ad_links(
   most integer,
@@ -177,7 +177,7 @@ begin
     into newest
     from public.metric_ad_links link
    where link.platform = one.platform and link.request_id = one.request_id;
-  -- a day whose last ad left has nothing to be derived from, but a figure to be deleted
+  -- a day whose last ad was removed has no facts, but a figure to be deleted
   select greatest(newest, max(figure.date))
     into newest
     from public.performance_metrics figure
@@ -198,13 +198,13 @@ begin
   end if;
   execute format(
     $query$
-    select case when max(told.facts) > $4 then min(told.date) filter (where told.facts <= $4)
+    select case when max(daily.facts) > $4 then min(daily.date) filter (where daily.facts <= $4)
              else $5 end
       from (
         select fact.date, sum(count(*)) over (order by fact.date desc) as facts
           from (%s) fact
          group by fact.date
-      ) told
+      ) daily
     $query$,
     public.facts_query()
   )

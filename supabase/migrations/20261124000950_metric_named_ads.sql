@@ -1,14 +1,14 @@
 -- Metrics, part 8b: what is to be stored, and what no request names.
 --
 --   load_named_ads                         what is to be stored, for a sync
---   store_unnamed_ads, forget_unnamed_ads  what of an account no request names
+--   store_unnamed_ads, forget_unnamed_ads  what an account reports and no request names
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The ids of what is to be stored, in order, at most `most` after `after` ({"level", "id"}; null
--- for the first page), as {"named": {<level>: [<id>]}, "after": where to go on, null at the end,
+-- for the first page), as {"named": {<level>: [<id>]}, "after": where to continue, null at the end,
 -- "is_newly_named": whether the account reported one of them before it was named}.
 create or replace function public.load_named_ads(
   platform text,
@@ -66,11 +66,11 @@ as $$
             from public.metric_unnamed_ads unnamed
            where unnamed.platform = load_named_ads.platform
              and unnamed.account_id = load_named_ads.account_id
-        ) told
+        ) unnamed
         join public.metric_named_ads named
           on named.platform = load_named_ads.platform
-         and named.level = told.level
-         and named.id = told.id
+         and named.level = unnamed.level
+         and named.id = unnamed.id
     )
   );
 $$;
@@ -78,7 +78,7 @@ $$;
 -- What a sync read that no request names: [{"campaign_id", "ad_group_id", "ad_id", "kind",
 -- "campaign_name", "ad_group_name", "ad_name", "spend", "currency", "first_date", "last_date"}].
 -- `mode` says how much of the look-back that is: whole; part, where several syncs read it together;
--- or recent, which adds what is new.
+-- or recent, which only adds.
 create or replace function public.store_unnamed_ads(
   token uuid,
   mode text,
@@ -101,16 +101,16 @@ begin
     platform, account_id, campaign_id, ad_group_id, ad_id, kind, campaign_name, ad_group_name,
     ad_name, spend, currency, first_date, last_date, round_started_at
   )
-  select account.platform, account.account_id, told.campaign_id, told.ad_group_id, told.ad_id,
-         told.kind, told.campaign_name, told.ad_group_name, told.ad_name, told.spend,
-         told.currency, told.first_date, told.last_date,
+  select account.platform, account.account_id, given.campaign_id, given.ad_group_id, given.ad_id,
+         given.kind, given.campaign_name, given.ad_group_name, given.ad_name, given.spend,
+         given.currency, given.first_date, given.last_date,
          coalesce(account.round_started_at, account.attempted_at)
-    from jsonb_to_recordset(ads) told (
+    from jsonb_to_recordset(ads) given (
            campaign_id text, ad_group_id text, ad_id text, kind text, campaign_name text,
            ad_group_name text, ad_name text, spend numeric, currency text, first_date date,
            last_date date
          )
-   order by told.campaign_id, told.ad_group_id, told.ad_id
+   order by given.campaign_id, given.ad_group_id, given.ad_id
   on conflict on constraint metric_unnamed_ads_pkey do update
     set kind = excluded.kind,
         campaign_name = excluded.campaign_name,
@@ -149,8 +149,8 @@ begin
 end
 $$;
 
--- What a complete reading of the look-back did not have: all but `kept` ([{"campaign_id",
--- "ad_group_id", "ad_id"}]); with null, that of earlier rounds than this one.
+-- Deletes what a complete reading of the look-back did not have: all but `kept` ([{"campaign_id",
+-- "ad_group_id", "ad_id"}]); with null, what only earlier rounds than this one had.
 create or replace function public.forget_unnamed_ads(
   token uuid,
   kept jsonb,
@@ -175,8 +175,8 @@ begin
            when kept is null then known.round_started_at
                 < coalesce(account.round_started_at, account.attempted_at)
            else (known.campaign_id, known.ad_group_id, known.ad_id) not in (
-             select told.campaign_id, told.ad_group_id, told.ad_id
-               from jsonb_to_recordset(kept) told (
+             select given.campaign_id, given.ad_group_id, given.ad_id
+               from jsonb_to_recordset(kept) given (
                       campaign_id text, ad_group_id text, ad_id text
                     )
            )

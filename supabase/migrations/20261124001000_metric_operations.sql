@@ -1,17 +1,17 @@
--- Metrics, part 9: what an operator asks for and does by hand.
+-- Metrics, part 9: the operator's commands.
 --
---   connect_account      adds a connection, or gives one other credentials
+--   connect_account      adds a connection, or changes the credentials of one
 --   disconnect_account   ends the syncs of one; its figures stay
 --   last_sync_log        the newest log of a connection or of its account's last sync
 --   list_connections     every connection with its last sync and what it waits for
---   release_connections  lets one that is parked or waits go on
+--   release_connections  lets one that is parked or waiting continue
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The connection's id. One of the same platform and account is made active again and gets these
--- credentials; its name and frequency stay where null is given.
+-- Returns the connection's id. An existing one of the same platform and account becomes active and
+-- gets these credentials; its name and frequency stay where null is given.
 create or replace function public.connect_account(
   platform text,
   account_id text,
@@ -33,12 +33,12 @@ begin
          sync_frequency = coalesce(connect_account.sync_frequency, connection.sync_frequency),
          is_active = true
    where connection.id = (
-           select way.id
+           select candidate.id
              from public.metric_connections(
                     public.metric_platform(connect_account.platform),
                     public.metric_account_id(connect_account.account_id)
-                  ) way
-            order by way.is_active desc, way.id
+                  ) candidate
+            order by candidate.is_active desc, candidate.id
             limit 1
          )
   returning connection.id into connected;
@@ -69,9 +69,9 @@ begin
 end
 $$;
 
--- The newest log that a connection has, or that of its account's last sync, which another connection
--- may have read; no row where there is neither. Two lookups, since one for "or" would read all that
--- the connection ever had.
+-- The newer of a connection's newest log and that of its account's last sync, which another
+-- connection may have read; no row where there is neither. Two lookups, since one with "or" would
+-- read all logs that the connection ever had.
 create or replace function public.last_sync_log(connection_id uuid, sync_id uuid)
 returns setof public.metric_sync_logs
 language sql
@@ -108,11 +108,11 @@ as $$
                'id', connection.id,
                'platform', connection.platform,
                'account', coalesce(connection.account_name, connection.account_id),
-               'account_id', way.account_id,
+               'account_id', candidate.account_id,
                'state', case
-                 when not way.is_active then 'inactive'
+                 when not candidate.is_active then 'inactive'
                  when account.leased_until > as_of then 'syncing'
-                 when way.is_parked then 'parked'
+                 when candidate.is_parked then 'parked'
                  when waits.until is not null then 'waiting'
                  else 'active'
                end,
@@ -122,8 +122,8 @@ as $$
                'unread_days', unread.days,
                'total_difference', last.details ->> 'total_difference',
                'reason', coalesce(
-                 case when way.is_parked then state.parked_reason end,
-                 case when way.paused_until is not null then pause.reason end,
+                 case when candidate.is_parked then state.parked_reason end,
+                 case when candidate.paused_until is not null then pause.reason end,
                  last.error_message
                )
              )
@@ -131,31 +131,31 @@ as $$
            ),
            '[]'
          )
-    from public.metric_connections(null, null, as_of) way
-    join public.platform_connections connection on connection.id = way.id
-    left join public.metric_connection_states state on state.connection_id = way.id
+    from public.metric_connections(null, null, as_of) candidate
+    join public.platform_connections connection on connection.id = candidate.id
+    left join public.metric_connection_states state on state.connection_id = candidate.id
     left join public.metric_accounts account
-      on account.platform = way.platform and account.account_id = way.account_id
+      on account.platform = candidate.platform and account.account_id = candidate.account_id
     left join public.metric_platform_pauses pause
-      on pause.platform = way.platform and pause.app = public.metric_app(connection.credentials)
+      on pause.platform = candidate.platform and pause.app = public.metric_app(connection.credentials)
     left join lateral public.last_sync_log(connection.id, account.sync_id) last on true
    cross join lateral (
       select count(*) as days
         from public.metric_days day
-       where day.platform = way.platform
-         and day.account_id = way.account_id
+       where day.platform = candidate.platform
+         and day.account_id = candidate.account_id
          and day.failures > 0
    ) unread
    cross join lateral (
       select greatest(
-               case when account.not_before > as_of then account.not_before end, way.paused_until
+               case when account.not_before > as_of then account.not_before end, candidate.paused_until
              ) as until
    ) waits;
 $$;
 
--- Lets accounts that wait, and connections that are parked, be planned again (by a connection;
--- null: all, and paused platforms with them), and days that could not be read be tried at once.
--- Returns how many accounts and connections that concerns.
+-- Lets waiting accounts and parked connections be planned again (those of a connection; null: all,
+-- and paused apps as well), and days that could not be read be tried immediately. Returns how many
+-- accounts and connections that concerns.
 create or replace function public.release_connections(
   connection_id uuid default null,
   as_of timestamptz default now()
@@ -175,10 +175,10 @@ begin
      and state.parked_at is not null;
   get diagnostics parked = row_count;
   with named as (
-    select distinct way.platform, way.account_id
-      from public.metric_connections(null, null, as_of) way
+    select distinct candidate.platform, candidate.account_id
+      from public.metric_connections(null, null, as_of) candidate
      where release_connections.connection_id is null
-        or way.id = release_connections.connection_id
+        or candidate.id = release_connections.connection_id
   ),
   tried as (
     update public.metric_days day
@@ -204,7 +204,7 @@ begin
 end
 $$;
 
--- Serves "the last log of a connection", in the order in which that is asked for.
+-- For "the last log of a connection", in the order in which last_sync_log asks for it.
 do $$
 begin
   if to_regclass('public.metric_sync_logs_connection_idx') is null then

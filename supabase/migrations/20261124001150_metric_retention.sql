@@ -1,11 +1,11 @@
--- Retention of the metrics' ledger: what is older than the policy for ad_metrics says goes, with
--- its history of restatements; the figures stay.
+-- Retention of the metrics' ledger: what is older than the policy for ad_metrics allows is deleted,
+-- with its history of restatements; the figures stay.
 
 -- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
 -- when less is going on: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The ledger has no times but days: those that ended before the cutoff, wherever the account is.
+-- The ledger has days, not times: those that ended before the cutoff in every time zone.
 create or replace function public.ledger_cutoff(cutoff timestamptz)
 returns date
 language sql
@@ -15,9 +15,9 @@ as $$
   select (cutoff at time zone 'UTC')::date - 1;
 $$;
 
--- At most `batch_size` facts of the oldest days, with what is known of these days. From the first
--- batch on, figures of days before the cutoff are left as they are (metric_ledger), so that no
--- half-purged day makes a figure. Returns how many rows went.
+-- Deletes at most `batch_size` facts before the cutoff, with what is known of their days. From the
+-- first batch on, figures of days before the cutoff are left as they are (metric_ledger), so that no
+-- figure is derived from a half-purged day. Returns how many rows were deleted.
 create or replace function public.purge_ad_metrics_batch(cutoff timestamptz, batch_size integer)
 returns integer
 language plpgsql
@@ -34,7 +34,7 @@ begin
   on conflict (is_one) do update
     set whole_from = greatest(ledger.whole_from, excluded.whole_from)
     where ledger.whole_from < excluded.whole_from;
-  -- first: a day without it counts as one that the ledger no longer has
+  -- these first: a day without its row counts as one that the ledger no longer has
   delete from public.metric_days day
    where day.ctid = any (array(
            select due.ctid from public.metric_days due where due.date < before limit batch_size
