@@ -36,7 +36,7 @@ ABLATIONS = (
                 "where account.leased_until is null or account.leased_until <= as_of",
             ),
         ),
-        "looked at when connections are found and again when they are leased",
+        "checked when connections are found and again when they are leased",
     ),
     Ablation(
         "planner-lock",
@@ -63,8 +63,8 @@ ABLATIONS = (
         ),
     ),
     Ablation(
-        "order-token",
-        "an order is carried out once",
+        "sync-request-token",
+        "a sync request is carried out once",
         f"{TAKEOVER_TESTS}::test_of_two_at_once_one_works",
         (Cut(BEGIN, "held.token = begin_metric_sync.plan_token\n     and "),),
     ),
@@ -141,26 +141,26 @@ ABLATIONS = (
         (
             Cut(
                 STORE,
-                "or (standing.measures, standing.kind,",
-                "or true or (standing.measures, standing.kind,",
+                "or (stored.measures, stored.kind,",
+                "or true or (stored.measures, stored.kind,",
             ),
         ),
     ),
     Ablation(
-        "second-look",
-        "an answer that lacks most of what stands is asked once more",
+        "second-try",
+        "an answer that lacks most of what is stored is asked for again",
         "tests/metrics/test_history.py::test_an_answer_that_lacks_most_is_asked_once_more",
         (
             Cut(
                 f"{WORKERS}/metrics/sync_run.py",
-                "if standing > 2 * read.rows_named:",
+                "if compared.stored > 2 * read.rows_named:",
                 "if False:",
             ),
         ),
     ),
     Ablation(
-        "hand-changes",
-        "figures that somebody changed or deleted by hand come back",
+        "manual-changes",
+        "figures that someone changed or deleted manually are restored",
         "tests/metrics/test_history.py::"
         "test_what_somebody_deleted_or_changed_comes_back[sync-meta]",
         (
@@ -187,7 +187,7 @@ ABLATIONS = (
         "queued-pauses",
         "what is queued heeds a pause",
         "tests/metrics/test_accounts.py::test_what_is_queued_heeds_a_pause",
-        (Cut(BEGIN, " and way.paused_until is null;", ";"),),
+        (Cut(BEGIN, " and candidate.paused_until is null;", ";"),),
     ),
     Ablation(
         "aged-figures",
@@ -234,14 +234,14 @@ ABLATIONS = (
         (Cut(KINDS, "when 'money' then 'not is_mixed'", "when 'money' then 'true'"),),
     ),
     Ablation(
-        "told-once",
-        "a failure that lasts is told once",
+        "reported-once",
+        "a lasting failure is reported once",
         f"{NOTICE_TESTS}::test_failing_for_a_day",
-        (Cut(FAILURES, "if problem is not distinct from told then", "if problem is null then"),),
+        (Cut(FAILURES, "if problem is not distinct from reported then", "if problem is null then"),),
     ),
     Ablation(
         "last-of-a-token",
-        "of connections that share a token the last one tells that all work",
+        "of connections that share a token the last one reports that all work",
         f"{NOTICE_TESTS}::test_of_connections_that_share_a_token_the_last_one_tells_that_all_work",
         (Cut(FAILURES, "and state.parked_token = parked.parked_token", "and false"),),
     ),

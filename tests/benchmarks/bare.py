@@ -30,6 +30,7 @@ import httpx
 import requests
 
 from supabase import Client, ClientOptions, create_client
+from workers.answers import Answer
 from workers.clock import SystemClock
 from workers.metrics.platforms import PLATFORMS
 from workers.metrics.platforms.fetching import Reader
@@ -61,7 +62,7 @@ def read_with_reader(order: Mapping[str, Any]) -> int:
     """The workers' reading of the whole range."""
     row = {**order, "id": "", "account_name": ""}
     settings = Settings(**order["settings"])
-    platform = PLATFORMS[order["platform"]].open(Connection.from_row(row), settings)
+    platform = PLATFORMS[order["platform"]].open(Connection.from_answer(Answer("f", row)), settings)
     clock = SystemClock()
     with requests.Session() as session:
         reader = Reader(platform, session, clock, clock.now() + 300, random.random)

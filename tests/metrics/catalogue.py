@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
+from workers.answers import Answer as SqlAnswer
 from workers.errors import (
     ConnectionCredentialsError,
     ExpiredSignInError,
@@ -51,7 +52,7 @@ def opened(name: str, **credentials: Any) -> Platform:
         "id": "c", "platform": name, "account_id": ACCOUNTS[name], "account_name": None,
         "credentials": {**CREDENTIALS[name], **credentials},
     }  # fmt: skip
-    return PLATFORMS[name].open(Connection.from_row(row), SETTINGS)
+    return PLATFORMS[name].open(Connection.from_answer(SqlAnswer("f", row)), SETTINGS)
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

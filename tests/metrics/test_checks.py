@@ -16,6 +16,7 @@ from tests.metrics.world import (
     META_TOKEN,
     World,
 )
+from workers.answers import Answer
 from workers.doctor.platform_checks import check_allowances
 from workers.errors import ConnectionCredentialsError
 from workers.findings import Finding
@@ -34,7 +35,7 @@ def iter_findings(world: World, connection_id: str) -> Iterator[Finding]:
         "from platform_connections where id = %s",
         connection_id,
     )
-    connection = Connection.from_row(row)
+    connection = Connection.from_answer(Answer("f", row))
     platform = PLATFORMS[connection.platform].open(connection, world.settings)
     reader = Reader(platform, world.session, world.clock, 60.0, lambda: 0.5)
     return platform.check(reader.answer)

@@ -17,6 +17,7 @@ from local.fakes.ad_facts import truth
 from tests.metrics.catalogue import ERRORS, answer, opened
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.world import LOOK_BACK, TODAY, World
+from workers.answers import Answer
 from workers.errors import (
     ConnectionCredentialsError,
     PermanentError,
@@ -46,7 +47,7 @@ def reader(world: World, connection_id: str) -> Reader:
         "from platform_connections where id = %s",
         connection_id,
     )
-    connection = Connection.from_row(row)
+    connection = Connection.from_answer(Answer("f", row))
     platform = PLATFORMS[connection.platform].open(connection, world.settings)
     return Reader(platform, world.session, world.clock, world.clock.now() + 3600, lambda: 0.5)
 

@@ -27,6 +27,7 @@ from tests.metrics.catalogue import (
     linkedin,
     opened,
 )
+from workers.answers import Answer
 from workers.errors import (
     ConnectionCredentialsError,
     MalformedAnswerError,
@@ -197,7 +198,7 @@ def opened_as(name: str, account_id: Any) -> Platform:
         "id": "c", "platform": name, "account_id": account_id, "account_name": None,
         "credentials": CREDENTIALS[name],
     }  # fmt: skip
-    return PLATFORMS[name].open(Connection.from_row(row), SETTINGS)
+    return PLATFORMS[name].open(Connection.from_answer(Answer("f", row)), SETTINGS)
 
 
 @pytest.mark.parametrize("name", PLATFORMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from enum import Enum
 from typing import Any
 
@@ -25,6 +26,18 @@ READERS: dict[str, tuple[Callable[[Answer, str], Any], list[Any], list[Any]]] = 
     "text": (Answer.text, ["", "a"], [None, 1, ["a"]]),
     "optional_text": (Answer.optional_text, [None, "a"], [1, {}]),
     "texts": (lambda answer, name: list(answer.texts(name)), [[], ["a"]], [None, "a", ["a", 1]]),
+    "time": (
+        lambda answer, name: answer.time(name).isoformat(),
+        ["2026-03-01T10:00:00+00:00"], [None, 1, "", "2026-03-01", "2026-03-01T10:00:00"],
+    ),
+    "optional_time": (
+        lambda answer, name: (time := answer.optional_time(name)) and time.isoformat(),
+        [None, "2026-03-01T10:00:00.500000+02:00"], ["soon", 1],
+    ),
+    "by_date": (
+        lambda answer, name: answer.by_date(name)[0].fields,
+        [{}, {"2026-03-01": 1}], [None, [], "2026-03-01"],
+    ),
     "json": (Answer.json, [None, 1, {"a": []}], []),
     "inner": (lambda answer, name: answer.inner(name).fields, [{}, {"a": 1}], [None, [], "a"]),
     "optional_inner": (
@@ -101,3 +114,10 @@ def test_an_answer_of_one_value(
     for value in bad:
         with pytest.raises(ConfigurationError, match=r"the database's f returned .*, not "):
             read("f", value)
+
+
+def test_fields_named_by_dates_have_dates() -> None:
+    inner, days = Answer.of("f", {"x": {"2026-03-01": "a"}}).by_date("x")
+    assert {day: inner.text(field) for day, field in days.items()} == {date(2026, 3, 1): "a"}
+    with pytest.raises(ConfigurationError, match="f returned x with a field that is not a date"):
+        Answer.of("f", {"x": {"2026-03-01": "a", "secret": "b"}}).by_date("x")

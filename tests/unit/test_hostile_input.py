@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers.answers import Answer
 from workers.errors import ConfigurationError, PermanentError
 from workers.metrics.platforms.protocol import Connection
 from workers.metrics.sync_requests import SyncRequest
@@ -89,7 +90,7 @@ def test_any_credentials_of_a_row_can_be_looked_into(credentials: Any, account: 
         "id": "c", "platform": "meta", "account_id": account, "account_name": None,
         "credentials": credentials,
     }  # fmt: skip
-    connection = Connection.from_row(row)
+    connection = Connection.from_answer(Answer("f", row))
     assert all(isinstance(secret, str) for secret in connection.secrets)
     assert connection.optional_credential("access_token") in (
         None, *(str(value).strip() for value in connection.credentials.values())

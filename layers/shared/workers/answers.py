@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import Enum
 from typing import NoReturn, TypeVar
 
@@ -80,6 +81,27 @@ class Answer:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             return tuple(value)
         return self._refuse(name, value, "an array of texts")
+
+    def time(self, name: str) -> datetime:
+        """A point in time, aware."""
+        text = self.text(name)
+        try:
+            value = datetime.fromisoformat(text)
+        except ValueError:
+            return self._refuse(name, text, "a time")
+        return value if value.tzinfo else self._refuse(name, text, "a time with its zone")
+
+    def optional_time(self, name: str) -> datetime | None:
+        """A point in time, aware, or None for null."""
+        return None if self._field(name) is None else self.time(name)
+
+    def by_date(self, name: str) -> tuple[Answer, dict[date, str]]:
+        """An object within this one whose fields are named by dates, and these names by date."""
+        inner = self.inner(name)
+        try:
+            return inner, {date.fromisoformat(field): field for field in inner.fields}
+        except ValueError:
+            raise _unexpected(self.function, f"{name} with a field that is not a date") from None
 
     def choice(self, name: str, choices: type[E]) -> E:
         """The member of an enumeration that has this value."""

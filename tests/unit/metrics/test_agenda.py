@@ -55,7 +55,7 @@ def play(
             one.failed(windows[0], error)
         else:
             read |= days
-            one.went_well(windows[0], 100)
+            one.succeeded(windows[0], 100)
     return asked, read
 
 
@@ -104,7 +104,7 @@ def test_an_outage_that_begins_in_the_middle_blames_no_day() -> None:
     one = agenda(31, 5)
     error = TransientError("away", code="503")
     (window,) = one.following(1)
-    one.went_well(window, 100)
+    one.succeeded(window, 100)
     fail_all(one, error)
     assert one.left_out == {}
 
@@ -130,7 +130,7 @@ def test_smaller_pages_are_tried_where_they_may_help() -> None:
         (MalformedAnswerError("t", code="1"), []),
     ):
         one = agenda(2, 1)
-        one.went_well(one.following(1)[0], 1)
+        one.succeeded(one.following(1)[0], 1)
         seen = []
         while windows := one.following(1):
             size = one.page_size
@@ -164,7 +164,7 @@ def test_the_next_windows_are_known_before_the_first_is_done() -> None:
     one = agenda(31, 10)
     windows = one.following(4)
     assert [window.width for window in windows] == [10, 10, 10, 1]
-    one.went_well(windows[0], 100)
+    one.succeeded(windows[0], 100)
     assert one.following(4)[:1] == windows[1:2]
     one.failed(windows[1], TransientError("t", code="1"))
     halves = one.following(4)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.metrics.facts import AdDay, Named
-from workers.metrics.matching import UNMATCHED_EXAMPLES, Day, Tally, WindowRows, names_in
+from workers.metrics.matching import UNMATCHED_EXAMPLES, Day, Tally, WindowRows, new_names
 from workers.metrics.windows import Window
 
 FIRST = date(2025, 1, 1)
@@ -138,13 +138,13 @@ def test_names_are_told_once() -> None:
     row = AdDay("1", "Ad", FIRST, {}, None, "5", "Sale", "7", "Group")
     group = row._replace(ad_id="", kind="asset_group", ad_group_id="9", ad_group_name="Assets")
     known: dict[tuple[str, str], str | None] = {}
-    assert names_in(read([row, group], "1", ""), known) == [
+    assert new_names(read([row, group], "1", ""), known) == [
         {"level": "campaign", "id": "5", "name": "Sale"},
         {"level": "ad_group", "id": "7", "name": "Group"},
         {"level": "ad", "id": "1", "name": "Ad"},
         {"level": "asset_group", "id": "9", "name": "Assets"},
     ]
-    assert names_in(read([row], "1"), known) == []
+    assert new_names(read([row], "1"), known) == []
 
 
 COUNTS = st.fixed_dictionaries({

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -21,19 +22,26 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.metrics.account_connections import Parked
+from workers.metrics.answers import Candidate, DerivedCounts
 from workers.metrics.outcomes import (
     FIRST_WAIT,
     LONGEST_WAIT,
     OUT_OF_TIME,
     SUCCESS,
     Outcome,
+    SyncResult,
     all_but,
-    as_result,
     failure_wait,
     outcome_of,
 )
+from workers.metrics.platforms.protocol import Connection
+from workers.metrics.windows import Window
 
-COUNTS = {"created": 3, "updated": 2}
+RESULT = SyncResult(
+    outcome=SUCCESS, details={"pages": 1}, counts=DerivedCounts(created=3, updated=2),
+    is_whole=True, worked=None, parked=(), paused=None, window_days=7, backfill=None,
+)  # fmt: skip
 NOW = datetime(2025, 3, 11, 12, 0, tzinfo=UTC)
 
 
@@ -128,21 +136,37 @@ def test_a_shared_credential_is_tried_again_soon_however_often_it_failed(
     assert outcome == Outcome("failed", "invalid_client", "told", not_before=wait)
 
 
-def test_a_success_leaves_nothing_to_say() -> None:
+def test_the_result_of_a_success_has_no_message() -> None:
     assert all_but({}) is SUCCESS
-    assert as_result(SUCCESS, {"pages": 1}, COUNTS) == {
-        "status": "success", "message": None, "details": {"pages": 1},
-        "created": 3, "updated": 2, "not_before": None, "is_done": True,
+    assert RESULT.as_json() == {
+        "status": "success", "message": None, "details": {"pages": 1}, "created": 3, "updated": 2,
+        "not_before": None, "is_done": True, "is_whole": True, "parked": [], "window_days": 7,
     }  # fmt: skip
 
 
-def test_the_code_is_told_among_the_details() -> None:
-    details = {"pages": 1}
-    result = as_result(OUT_OF_TIME, details, COUNTS)
+def test_the_code_is_one_of_the_details() -> None:
+    result = replace(RESULT, outcome=OUT_OF_TIME).as_json()
     assert (result["status"], result["is_done"]) == ("partial", False)
     assert result["details"] == {"pages": 1, "code": "out_of_time"}
     assert result["message"] == OUT_OF_TIME.message
-    assert details == {"pages": 1}, "what was handed in is left as it was"
+    assert RESULT.details == {"pages": 1}, "the details themselves are not changed"
+
+
+def test_a_result_names_its_connections_and_its_range() -> None:
+    connection = Connection("c1", "meta", "act_1", None, {"access_token": "secret"})
+    result = replace(
+        RESULT,
+        outcome=Outcome("failed", "4", "limited", pause=90.0),
+        worked=Candidate(connection, "d1", has_worked=True),
+        parked=(Parked("c2", "d2", "refused"),),
+        paused="c1",
+        backfill=Window(date(2026, 1, 1), date(2026, 1, 2)),
+    ).as_json()
+    assert result["connection"] == {"id": "c1", "digest": "d1"}
+    assert result["parked"] == [{"connection_id": "c2", "digest": "d2", "reason": "refused"}]
+    assert result["pause"] == {"connection_id": "c1", "seconds": 90.0, "reason": "limited"}
+    assert result["backfill"] == {"since": "2026-01-01", "until": "2026-01-02"}
+    assert "secret" not in str(result)
 
 
 def test_days_that_could_not_be_read_are_named() -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, Final
 
+from workers.answers import Answer
 from workers.clock import Clock
 from workers.database import Database
 from workers.doctor.sections import of_error
@@ -120,7 +121,7 @@ def _connection(
     deadline: float,
     random_fraction: Callable[[], float],
 ) -> Iterator[Finding]:
-    connection = Connection.from_row(row)
+    connection = Connection.from_answer(Answer("doctor_report", row))
     name = f"{connection.platform}, {connection.account_name or connection.account_id}"
     kind = find_platform(connection.platform)
     if kind is None:

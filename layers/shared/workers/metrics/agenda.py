@@ -1,4 +1,4 @@
-"""What a sync still has to read, and what becomes of the windows that cannot be read."""
+"""What a sync still has to read, and what happens to windows that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from workers.errors import (
 )
 from workers.metrics.windows import Width, Window, unread
 
-# Failures in a row, without a window that went well between them, after which it is the platform
-# and no day: the way down from a month to its newest day, and two further days.
+# After that many failures in a row, the cause is the platform and not a day: narrowing a month down
+# to its newest day takes six, and two further days fail.
 MOST_FAILURES = 8
 
-# What a narrower window may be spared. A refusal and a limit are the same for every window.
+# Errors that a narrower window may avoid. A refusal and a limit apply to every window.
 _NARROWED = (TransientError, TooMuchDataError, UnknownError, MalformedAnswerError)
 
 
 class Agenda:
     """The days of a range, newest first, in windows as wide as the account allows.
 
-    A window that fails is read in halves, down to its days, and these in smaller pages where that
-    may help. A day that fails then is left out, as long as others can be read.
+    A window that fails is read in halves, down to single days, and these in smaller pages where
+    that may help. A day that still fails is left out, as long as others can be read.
     """
 
     def __init__(
@@ -43,22 +43,21 @@ class Agenda:
     ) -> None:
         """`read` are the days that need not be read, `width` is shared with the caller.
 
-        `may_end`: the range may begin before all that the platform keeps, which it then refuses.
+        `may_end`: the range may begin earlier than the platform keeps data, which it then refuses.
         """
         self.whole = whole
         self.width = width
         self.page_size = page_size
-        # why each day that could not be read could not
+        # the days that could not be read, each with the reason
         self.left_out: dict[date, str] = {}
-        # the newest day of which the platform keeps nothing any more
+        # the newest day of which the platform no longer keeps anything
         self.edge: date | None = None
         self._smallest_page = smallest_page
         self._may_end = may_end
         self._done = set(read)
         self._halves: list[Window] = []
         self._failures = 0
-        # of the windows that are being read in halves: the width before, and whether they failed
-        # for one of their days
+        # while windows are read in halves: the width before, and whether a single day was at fault
         self._width_before: int | None = None
         self._is_one_day = False
         self._suspects: dict[date, WorkerError] = {}
@@ -70,7 +69,7 @@ class Agenda:
         return sum(window.width for window in unread(self.whole, self._done))
 
     def following(self, most: int) -> list[Window]:
-        """The next windows, at most so many; none when all is done. Raises the last error when no
+        """The next windows, at most `most`; none when all is done. Raises the last error when no
         day could be read."""
         windows = list(reversed(self._halves))[:most]
         done = self._done.union(*(window.days for window in self._halves))
@@ -81,8 +80,8 @@ class Agenda:
             self._conclude()
         return windows
 
-    def went_well(self, window: Window, rows_per_day: int) -> None:
-        """The window was read and stored; no day of it had more rows than that."""
+    def succeeded(self, window: Window, rows_per_day: int) -> None:
+        """The window was read and stored; none of its days had more rows than that."""
         self.width.read(rows_per_day)
         self._settle(window)
         self._failures = 0
@@ -90,10 +89,10 @@ class Agenda:
         self._confirm()
 
     def failed(self, window: Window, error: WorkerError) -> None:
-        """The window could not be read. Raises the error where no other window would fare
-        better."""
+        """The window could not be read. Raises the error where every other window would fail,
+        too."""
         if self._may_end and _is_refusal(error):
-            self._look_for_the_edge(window, error)
+            self._find_edge(window, error)
             return
         if not isinstance(error, _NARROWED):
             raise error
@@ -121,9 +120,9 @@ class Agenda:
             self._halves.remove(window)
         self._halves += [older, newer]
 
-    def _look_for_the_edge(self, window: Window, error: WorkerError) -> None:
-        """What is refused may begin too long ago: a refused day after readable ones does, and so
-        do all before it."""
+    def _find_edge(self, window: Window, error: WorkerError) -> None:
+        """What is refused may begin too long ago: a refused day that follows readable ones does,
+        and so do all days before it."""
         if window.width > 1:
             self._split(window)
             return
@@ -146,11 +145,11 @@ class Agenda:
             self._halves.remove(window)
         if not self._halves:
             if self._is_one_day and self._width_before:
-                self.width.days = self._width_before  # it was a day, and no window too wide
+                self.width.days = self._width_before  # a day was at fault, not the width
             self._width_before, self._is_one_day = None, False
 
     def _confirm(self) -> None:
-        """Other days can be read, so that it is these days."""
+        """Other days can be read, so the cause is these days."""
         self.left_out |= {day: f"{error.code}: {error}" for day, error in self._suspects.items()}
         self._suspects.clear()
 

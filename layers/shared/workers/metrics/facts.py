@@ -1,4 +1,4 @@
-"""What an ad platform says of one ad and day, in one unit policy for all platforms."""
+"""What an ad platform reports for one ad and day, in the same units for all platforms."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal, NamedTuple, Self
 
-# What a row is about: an ad, or one that was reserved, which has a report of its own; an asset
-# group, whose id stands in the ad group's place; or a campaign, all of it as it comes, and what it
-# has beyond its ads and asset groups as it is stored.
+# What a row is about: an ad, or a reserved one, which has a report of its own; an asset group,
+# whose id takes the ad group's place; or a campaign: all of it as reported, and what it has beyond
+# its ads and asset groups as stored.
 Kind = Literal["ad", "reservation_ad", "asset_group", "campaign"]
 KINDS: tuple[Kind, ...] = ("ad", "reservation_ad", "asset_group", "campaign")
 # What requests may name.
 Level = Literal["ad", "ad_group", "asset_group", "campaign"]
+LEVELS: tuple[Level, ...] = ("ad", "ad_group", "asset_group", "campaign")
+# A JSON object that is written, to the database or a log.
+Json = dict[str, object]
 Measures = Mapping[str, int | Decimal]
-# What the figures beyond the usual ones are made of, where that is beyond what is always read.
+# The measures that optional figures need beyond those that are always read.
 _MADE_OF: Mapping[str, tuple[str, ...]] = {
     "conversions": ("conversions",),
     "conversion_value": ("conversion_value",),
@@ -33,9 +36,9 @@ Place = tuple[str, str, str]
 class AdDay(NamedTuple):
     """What was reported for one ad on one day.
 
-    `measures` has the numbers by name, without those of which the platform said nothing; `spend`
-    is in major units of `currency`. Ids are empty where the platform has no such level.
-    `attribution` says by which setting its conversions were counted, where they were asked for.
+    `measures` has the numbers by name, without those that the platform did not report; `spend` is
+    in major units of `currency`. Ids are empty where the platform has no such level. `attribution`
+    is the setting by which its conversions were counted, where they were asked for.
     """
 
     ad_id: str
@@ -57,12 +60,12 @@ class AdDay(NamedTuple):
 
     @property
     def key(self) -> tuple[date, str, str, str]:
-        """What tells it from every other row of its account."""
+        """What distinguishes it from every other row of its account."""
         return self.day, self.campaign_id, self.ad_group_id, self.ad_id
 
     @property
     def spend(self) -> Decimal:
-        """Zero where it is not known."""
+        """Zero where it is unknown."""
         return Decimal(self.measures.get("spend", 0))
 
 
@@ -82,7 +85,7 @@ class Named:
 
     @classmethod
     def of(cls, ids: Mapping[Level, Collection[str]]) -> Self:
-        """By the levels' names."""
+        """From ids by level."""
         return cls(**{f"{level}s": frozenset(found) for level, found in ids.items()})
 
     def __contains__(self, row: AdDay) -> bool:

@@ -1,4 +1,4 @@
-"""Which reported rows are ours, and what there is to say about the rest."""
+"""Which reported rows requests name, and a summary of the rest."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from workers.errors import WorkerError
-from workers.metrics.facts import KINDS, AdDay, Kind, Named, Place
+from workers.metrics.facts import KINDS, AdDay, Json, Kind, Named, Place
 from workers.metrics.windows import Window
 
-# Of what no request names, so much is named in the log.
+# How much of what no request names the log lists.
 UNMATCHED_EXAMPLES = 20
-# Of the days whose total differs by at least that from what was read, so many are named in it.
+# How many of the days whose total differs by at least that much from what was read it lists.
 DIFFERING_DAYS = 10
 LEAST_DIFFERENCE = Decimal("0.01")
 # The names of a place's ids.
 PLACE = ("campaign_id", "ad_group_id", "ad_id")
-# What is summed up over all that was read of a day, besides spend.
+# The measures that are summed over all rows that were read of a day, in addition to spend.
 SUMMED = ("impressions", "clicks")
 
 
@@ -41,14 +40,14 @@ class UnnamedAd:
 
     @classmethod
     def of(cls, row: AdDay) -> UnnamedAd:
-        """As one row tells of it."""
+        """From one row."""
         return cls(
             row.place, row.kind, row.campaign_name, row.ad_group_name, row.ad_name, row.currency,
             row.spend, row.day, row.day,
         )  # fmt: skip
 
     def add(self, other: UnnamedAd) -> None:
-        """Further days of the same. The newest day's names hold."""
+        """Further days of the same ad. The newest day's names apply."""
         self.spend += other.spend
         self.first_date = min(self.first_date, other.first_date)
         if other.last_date >= self.last_date:
@@ -57,8 +56,13 @@ class UnnamedAd:
             self.ad_name = other.ad_name
 
     @property
-    def itself(self) -> dict[str, Any]:
-        """The id and name of what it is: an ad in two ad groups is one ad."""
+    def own_id(self) -> str:
+        """Of the ad, or of the asset group or campaign: an ad in two ad groups is one ad."""
+        campaign, ad_group, ad = self.place
+        return ad or ad_group or campaign
+
+    def as_example(self) -> Json:
+        """Its own id and name, for the log."""
         campaign, ad_group, ad = self.place
         if ad:
             return {"ad_id": ad, "ad_name": self.ad_name}
@@ -66,7 +70,7 @@ class UnnamedAd:
             return {"asset_group_id": ad_group, "asset_group_name": self.ad_group_name}
         return {"campaign_id": campaign, "campaign_name": self.campaign_name}
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """As the database takes it."""
         return {
             **dict(zip(PLACE, self.place, strict=True)),
@@ -83,9 +87,9 @@ class UnnamedAd:
 
 @dataclass(slots=True)
 class Day:
-    """What was read of one day; `rows` are those that are ours. `spend_total` is what the account
-    spent in all (None where it is not known), which `spend_checked` of `spend_read` is part of.
-    `sums` has impressions and clicks, each where some row has them."""
+    """What was read of one day; `rows` are those that requests name. `spend_total` is what the
+    account spent altogether (None where unknown), `spend_checked` the part of `spend_read` that it
+    includes. `sums` has impressions and clicks, each if a row has them."""
 
     rows: list[AdDay] = field(default_factory=list)
     rows_read: int = 0
@@ -94,9 +98,9 @@ class Day:
     spend_total: Decimal | None = None
     sums: dict[str, int | Decimal] = field(default_factory=dict)
 
-    def as_json(self, account: str) -> dict[str, Any]:
-        """Its counts and sums, and a digest of all that is to be stored; `account` is what holds
-        for each of its rows."""
+    def as_json(self, account: str) -> Json:
+        """Its counts and sums, and a digest of all that is to be stored; `account` is what all of
+        its rows share."""
         digest = hashlib.blake2b(account.encode(), digest_size=16)
         lines = sorted(map(_as_line, self.rows))
         digest.update("\n".join(lines).encode())
@@ -113,25 +117,25 @@ class Day:
 
 @dataclass(slots=True)
 class _Campaign:
-    """A campaign's day as a whole, and what of it `left` when its parts are taken out."""
+    """A campaign's day as a whole, and what is `left` of it without its ads and asset groups."""
 
     whole: AdDay
     left: dict[str, int | Decimal]
     is_in_total: bool
     has_parts: bool = False
 
-    def take_out(self, part: AdDay) -> None:
+    def subtract(self, part: AdDay) -> None:
         """An ad or asset group of it."""
         self.has_parts = True
         for name in list(self.left):
             if name in part.measures:
                 self.left[name] -= part.measures[name]
-            else:  # what is not known of the part is not known of the rest
+            else:  # what is unknown of the part is unknown of the rest
                 del self.left[name]
 
     def rest(self) -> AdDay | None:
-        """The row that it is beyond its parts; None where they are all of it, or where they are
-        ahead of it, as today's may be."""
+        """The row of what it has beyond its parts; None where that is nothing, or where the parts
+        are ahead of it, as today's may be."""
         if not self.has_parts:
             return self.whole
         if not any(self.left.values()) or min(self.left.values()) < 0:
@@ -140,21 +144,21 @@ class _Campaign:
 
 
 class WindowRows:
-    """All that was read of a window, sorted by day into what is ours and the rest."""
+    """All that was read of a window by day, divided into what requests name and the rest."""
 
-    def __init__(self, window: Window, ours: Named) -> None:
+    def __init__(self, window: Window, named: Named) -> None:
         self.window = window
         self.days = {day: Day() for day in window.days}
         self.unnamed: dict[Place, UnnamedAd] = {}
-        # of which kinds all rows were read
+        # the kinds of which all rows were read
         self.kinds: frozenset[Kind] = frozenset(KINDS)
         # the reports that could not be read, each with the reason
         self.reports_left_out: dict[str, WorkerError] = {}
-        # campaigns as a whole, with what of them is not known by ad or asset group yet
+        # campaigns as a whole, with what is left of them without the parts that were read
         self._campaigns: dict[tuple[date, str], _Campaign] = {}
         self._has_totals = False
         self.pages = 0
-        self._ours = ours
+        self._named = named
 
     @property
     def rows_read(self) -> int:
@@ -169,7 +173,7 @@ class WindowRows:
         return max(day.rows_read for day in self.days.values())
 
     def add(self, rows: Iterable[AdDay], *, is_in_total: bool = True) -> None:
-        """A page, whose rows are all of days within the window."""
+        """A page, whose rows are all within the window."""
         self.pages += 1
         for row in rows:
             if row.kind == "campaign":
@@ -179,11 +183,11 @@ class WindowRows:
             if self._campaigns:
                 campaign = self._campaigns.get((row.day, row.campaign_id))
                 if campaign is not None:
-                    campaign.take_out(row)
+                    campaign.subtract(row)
             self._sort(row, is_in_total)
 
     def add_total(self, spent: Mapping[date, Decimal]) -> None:
-        """What the account spent in all on some of the days."""
+        """What the account spent altogether on some of the days."""
         for day, amount in spent.items():
             self.days[day].spend_total = (self.days[day].spend_total or Decimal()) + amount
         self._has_totals = self._has_totals or bool(spent)
@@ -194,8 +198,8 @@ class WindowRows:
         self.kinds -= kinds
 
     def end(self) -> None:
-        """All pages of all reports are there: what campaigns have beyond their ads and asset
-        groups is a row of its own, and a day without a total was one without spend."""
+        """After the last page of all reports: what campaigns have beyond their ads and asset groups
+        becomes a row of its own, and a day without a total is one without spend."""
         for campaign in self._campaigns.values():
             rest = campaign.rest()
             if rest is not None:
@@ -215,29 +219,29 @@ class WindowRows:
         for name in SUMMED:
             if name in row.measures:
                 day.sums[name] = day.sums.get(name, 0) + row.measures[name]
-        if row in self._ours:
+        if row in self._named:
             day.rows.append(row)
         elif row.place in self.unnamed:
             self.unnamed[row.place].add(UnnamedAd.of(row))
         else:
             self.unnamed[row.place] = UnnamedAd.of(row)
 
-    def rows_of(self, days: Collection[date]) -> Iterator[dict[str, Any]]:
-        """What is ours of these days, as the ledger takes it."""
+    def rows_of(self, days: Collection[date]) -> Iterator[Json]:
+        """What requests name of these days, as the ledger takes it."""
         for day in sorted(days):
             yield from map(_as_json, self.days[day].rows)
 
 
 @dataclass
 class Tally:
-    """What a sync has read, whichever windows it came in."""
+    """What a sync has read, over all windows."""
 
     pages: int = 0
     rows: int = 0
     matched_rows: int = 0
     unnamed: dict[Place, UnnamedAd] = field(default_factory=dict)
     reports_left_out: dict[str, WorkerError] = field(default_factory=dict)
-    # of the days whose total is known, what was read and the total
+    # for each day whose total is known, what was read and the total
     spend: dict[date, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
     def count(self, read: WindowRows) -> None:
@@ -246,9 +250,9 @@ class Tally:
         self.rows += read.rows_read
         self.matched_rows += read.rows_named
         self.reports_left_out |= read.reports_left_out
-        for day, told in read.days.items():
-            if told.spend_total is not None:
-                self.spend[day] = (told.spend_checked, told.spend_total)
+        for day, found in read.days.items():
+            if found.spend_total is not None:
+                self.spend[day] = (found.spend_checked, found.spend_total)
         for place, ad in read.unnamed.items():
             if place in self.unnamed:
                 self.unnamed[place].add(ad)
@@ -256,12 +260,11 @@ class Tally:
                 self.unnamed[place] = ad
 
     @property
-    def unnamed_ads(self) -> dict[tuple[str, ...], UnnamedAd]:
-        """Each once, whatever number of ad groups it is in; those that spent most come first."""
-        found: dict[tuple[str, ...], UnnamedAd] = {}
+    def unnamed_ads(self) -> dict[tuple[Kind, str], UnnamedAd]:
+        """Each once, however many ad groups it is in; those that spent most come first."""
+        found: dict[tuple[Kind, str], UnnamedAd] = {}
         for one in self.unnamed.values():
-            (id_, *_) = one.itself.values()
-            key = (one.kind, id_)
+            key = (one.kind, one.own_id)
             if key in found:
                 found[key].add(one)
             else:
@@ -269,9 +272,9 @@ class Tally:
         largest = sorted(found.items(), key=lambda one: (-one[1].spend, one[0]))
         return dict(largest)
 
-    def totals(self, today: date) -> dict[str, Any]:
-        """JSON-able: what was read of the days before `today`, which are over, against what the
-        platform says of the account as a whole; the days that differ most come first."""
+    def totals(self, today: date) -> Json:
+        """JSON-able: what was read of the days before `today`, which are over, compared with what
+        the platform reports for the account as a whole; the days that differ most come first."""
         over = {day: spend for day, spend in self.spend.items() if day < today}
         if not over:
             return {}
@@ -291,7 +294,7 @@ class Tally:
             "days_that_differ": dict(list(differing.items())[:DIFFERING_DAYS]),
         }
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Json:
         """JSON-able, for the sync log."""
         unnamed = list(self.unnamed_ads.values())
         return {
@@ -299,13 +302,13 @@ class Tally:
             "rows": self.rows,
             "matched_rows": self.matched_rows,
             "unmatched_ads": len(unnamed),
-            "unmatched_examples": [ad.itself for ad in unnamed[:UNMATCHED_EXAMPLES]],
+            "unmatched_examples": [ad.as_example() for ad in unnamed[:UNMATCHED_EXAMPLES]],
         }
 
 
-def names_in(read: WindowRows, known: dict[tuple[str, str], str | None]) -> list[dict[str, Any]]:
-    """The names of what is stored that `known` does not have yet, which has them afterwards."""
-    found = []
+def new_names(read: WindowRows, known: dict[tuple[str, str], str | None]) -> list[Json]:
+    """The names of what is to be stored that `known` does not have yet; adds them to it."""
+    found: list[Json] = []
     for row in (row for day in read.days.values() for row in day.rows):
         group = "asset_group" if row.kind == "asset_group" else "ad_group"
         for level, id_, name in (
@@ -320,13 +323,13 @@ def names_in(read: WindowRows, known: dict[tuple[str, str], str | None]) -> list
 
 
 def _as_line(row: AdDay) -> str:
-    """All that is stored of a row, for comparison."""
+    """All that is stored of a row, for the digest."""
     measures = "|".join([f"{name}={value}" for name, value in row.measures.items()])
     head = f"{row.campaign_id}|{row.ad_group_id}|{row.ad_id}|{row.kind}|{row.currency}"
     return f"{head}|{row.attribution}|{measures}"
 
 
-def _as_json(row: AdDay) -> dict[str, Any]:
+def _as_json(row: AdDay) -> Json:
     """Amounts as text, so that no digit is lost."""
     return {
         "date": row.day.isoformat(),

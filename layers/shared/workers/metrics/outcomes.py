@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from workers.errors import (
     ConnectionCredentialsError,
@@ -13,20 +13,25 @@ from workers.errors import (
     SharedCredentialsError,
     WorkerError,
 )
+from workers.metrics.account_connections import Parked
+from workers.metrics.answers import Candidate, DerivedCounts
+from workers.metrics.facts import Json
+from workers.metrics.windows import Window
 
 Status = Literal["success", "partial", "failed"]
 
 # A first failure is tried again by the next plan; each further one doubles the wait.
 FIRST_WAIT = 20 * 60.0
 LONGEST_WAIT = 6 * 3600.0
-# Of the days that could not be read, so many are named in the log's message.
+# How many of the days that could not be read the log's message names.
 _NAMED_DAYS = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
     """`not_before` and `pause` are seconds for which the account, or every account that is read
-    by the same app, is left alone. `is_done`: all that can be read of the range was read."""
+    through the same app, is left alone. `is_done`: everything in the range that can be read was
+    read."""
 
     status: Status
     code: str | None = None
@@ -38,21 +43,21 @@ class Outcome:
 
 SUCCESS = Outcome("success", is_done=True)
 OUT_OF_TIME = Outcome(
-    "partial", code="out_of_time", message="The time ran out; the next sync goes on from here"
+    "partial", code="out_of_time", message="The time ran out; the next sync continues from here"
 )
 
 
 def failure_wait(failures: int) -> float | None:
-    """Seconds to wait after a failure that `failures` others came directly before."""
+    """Seconds to wait after a failure that directly follows `failures` others."""
     if failures == 0:
         return None
     return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(failures - 1, 10))
 
 
 def limit_wait(error: RateLimitedError, failures: int, now: datetime) -> float:
-    """Seconds until what was limited is free again; `now` is aware.
+    """Seconds until a limit is free again; `now` is aware.
 
-    A guess that was too short `failures` times is one of a quota that lasts for hours.
+    When a guess was too short `failures` times, the quota is one that lasts for hours.
     """
     if error.until_midnight:
         today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -65,10 +70,10 @@ def limit_wait(error: RateLimitedError, failures: int, now: datetime) -> float:
 def outcome_of(
     error: WorkerError, message: str, failures: int, now: datetime, *, has_progress: bool
 ) -> Outcome:
-    """What the platform's `error` makes of the sync. `message` is its text without secrets,
+    """How a sync ends that meets the platform's `error`. `message` is its text without secrets,
     `now` the time, aware.
 
-    A sync that got something done is partial: the next one goes on.
+    A sync that made progress is partial: the next one continues.
     """
     status: Status = "partial" if has_progress else "failed"
     if isinstance(error, ConnectionCredentialsError):
@@ -84,7 +89,7 @@ def outcome_of(
         )
     wait_after_failure = failure_wait(failures)
     if isinstance(error, SharedCredentialsError):
-        # once it is put right, all that share it are to go on soon
+        # once it is corrected, all connections that share it should continue soon
         soon = None if wait_after_failure is None else FIRST_WAIT
         return Outcome("failed", error.code, message, not_before=soon)
     return Outcome(status, error.code, message, not_before=wait_after_failure)
@@ -105,20 +110,54 @@ def all_but(left_out: Mapping[date, str]) -> Outcome:
     )
 
 
-def as_result(
-    outcome: Outcome, details: dict[str, Any], counts: Mapping[str, int]
-) -> dict[str, Any]:
-    """The outcome as end_metric_sync takes it."""
-    result: dict[str, Any] = {
-        "status": outcome.status,
-        "message": outcome.message,
-        "details": {**details, **({"code": outcome.code} if outcome.code else {})},
-        "created": counts["created"],
-        "updated": counts["updated"],
-        "not_before": outcome.not_before,
-        "is_done": outcome.is_done,
-    }
-    return result
+@dataclass(frozen=True)
+class SyncResult:
+    """What end_metric_sync records. `worked` is the connection that read the account, where one
+    did, `paused` the id of one whose app is at its limit; `window_days` is how many days to read at
+    once from now on, None when that was not learned; `backfill` is the range that was asked for."""
+
+    outcome: Outcome
+    details: Json
+    counts: DerivedCounts
+    is_whole: bool
+    worked: Candidate | None
+    parked: Sequence[Parked]
+    paused: str | None
+    window_days: int | None
+    backfill: Window | None
+
+    def as_json(self) -> Json:
+        """As end_metric_sync takes it."""
+        code = {"code": self.outcome.code} if self.outcome.code else {}
+        result: Json = {
+            "status": self.outcome.status,
+            "message": self.outcome.message,
+            "details": {**self.details, **code},
+            "created": self.counts.created,
+            "updated": self.counts.updated,
+            "not_before": self.outcome.not_before,
+            "is_done": self.outcome.is_done,
+            "is_whole": self.is_whole,
+            "parked": [asdict(parked) for parked in self.parked],
+            "window_days": self.window_days,
+        }
+        if self.worked:
+            result["connection"] = {
+                "id": self.worked.connection.id,
+                "digest": self.worked.digest,
+            }
+        if self.outcome.pause is not None:
+            result["pause"] = {
+                "connection_id": self.paused,
+                "seconds": self.outcome.pause,
+                "reason": self.outcome.message,
+            }
+        if self.backfill:
+            result["backfill"] = {
+                "since": f"{self.backfill.since}",
+                "until": f"{self.backfill.until}",
+            }
+        return result
 
 
 @dataclass(frozen=True)
@@ -126,20 +165,20 @@ class SyncReport:
     """How it ended, for the summary and the log; `status` is stale when the sync request was no
     longer valid, paused when the platform asked the app to wait, lost when another sync took
     over. `connection_id` is the connection that read the account, where one did;
-    `not_kept_until` the newest day of a backfill that the platform keeps no more; `misconfigured`
-    says what of the deployment has to be put right, without secrets."""
+    `not_kept_until` the newest day of a backfill that the platform no longer keeps;
+    `misconfigured` says what has to be corrected in the deployment, without secrets."""
 
     platform: str
     account_id: str
-    status: str
+    status: Status | Literal["stale", "paused", "lost"]
     connection_id: str | None = None
     code: str | None = None
     is_parked: bool = False
     not_kept_until: date | None = None
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
     misconfigured: str | None = None
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Json:
         """JSON-able."""
         return {
             "platform": self.platform,

@@ -1,14 +1,21 @@
-"""One account brought up to date: by whichever of its connections is let in."""
+"""One account brought up to date, by whichever of its connections the platform accepts."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import assert_never
 
 from workers.clock import Clock
 from workers.database import Database
 from workers.errors import PermanentError, WorkerError
+from workers.metrics.answers import (
+    Begun,
+    Paused,
+    Refused,
+    read_begun_backfill,
+    read_begun_sync,
+)
 from workers.metrics.ledger import LEASE, DatabaseFailure, LeaseLost
 from workers.metrics.outcomes import OUT_OF_TIME, Outcome, SyncReport, all_but
 from workers.metrics.platforms import PLATFORMS, find_platform
@@ -20,14 +27,14 @@ from workers.redaction import redact
 from workers.settings import Settings
 from workers.telemetry import logger
 
-# Kept free before the deadline for what a sync does last.
+# Reserved before the deadline for the end of a sync.
 CLOSING_SECONDS = 12.0
-# Before credentials that have worked are taken for refused.
-SECOND_THOUGHT = 5.0
+# Before credentials that have worked are tried again after a refusal.
+SECOND_TRY_WAIT = 5.0
 
 
 class ConnectionSync:
-    """Syncs one account after the other with the same clients."""
+    """Syncs one account after another with the same clients."""
 
     def __init__(
         self,
@@ -37,7 +44,7 @@ class ConnectionSync:
         session_of: Callable[[str], Session],
         random_fraction: Callable[[], float],
     ) -> None:
-        """`session_of` gives the HTTP session of a platform, by its main name."""
+        """`session_of` returns the HTTP session of a platform, by its main name."""
         self._database = database
         self._settings = settings
         self._clock = clock
@@ -48,54 +55,67 @@ class ConnectionSync:
         """Does what the sync request asks for, if it is still valid, and ends before `deadline`.
 
         What the platform refuses is recorded and reported. Raises the workers' errors when the
-        database fails; the account is free again once its lease has run out.
+        database fails; the account is free again once its lease has expired.
         """
         token = str(uuid.uuid4())
         begun = self._begin(sync_request, token)
-        if begun is not None and "paused" in begun:
-            if begun["paused"] > min(LONGEST_WAIT, (deadline - self._clock.now()) / 4):
+        if isinstance(begun, Paused):
+            if begun.seconds > min(LONGEST_WAIT, (deadline - self._clock.now()) / 4):
                 return self._drop(sync_request)
-            self._clock.sleep(begun["paused"])
+            self._clock.sleep(begun.seconds)
             if self._clock.now() >= self._clock.stop_at:
                 return self._drop(sync_request)
             begun = self._begin(sync_request, token)
-        if begun is None or "paused" in begun:
-            return SyncReport(sync_request.platform, sync_request.account_id, "stale")
-        return self._work(begun, token, deadline, None)
+        match begun:
+            case Begun():
+                return self._work(begun, token, deadline, None)
+            case Paused() | None:
+                return SyncReport(sync_request.platform, sync_request.account_id, "stale")
+            case _:
+                assert_never(begun)
 
     def _drop(self, sync_request: SyncRequest) -> SyncReport:
         self._database.call("drop_metric_plans", tokens=[sync_request.token])
         return SyncReport(sync_request.platform, sync_request.account_id, "paused")
 
-    def _begin(self, sync_request: SyncRequest, token: str) -> dict[str, Any] | None:
-        begun: dict[str, Any] | None = self._database.call(
-            "begin_metric_sync", plan_token=sync_request.token, token=token, lease=LEASE
+    def _begin(self, sync_request: SyncRequest, token: str) -> Begun | Paused | None:
+        return read_begun_sync(
+            self._database.call(
+                "begin_metric_sync", plan_token=sync_request.token, token=token, lease=LEASE
+            )
         )
-        return begun
 
     def backfill(self, connection_id: str, asked: Backfill, deadline: float) -> SyncReport | None:
         """Reads a range in the past; None when the account is being synced right now.
 
-        The same range, asked for again before it is done, goes on where it stopped. Raises
+        The same range, asked for again before it is done, continues where it stopped. Raises
         PermanentError when there is no such connection.
         """
         token = str(uuid.uuid4())
-        begun = self._database.call(
-            "begin_metric_backfill",
-            connection_id=connection_id,
-            token=token,
-            since=asked.window.since.isoformat(),
-            until=asked.window.until.isoformat(),
-            lease=LEASE,
-        )
-        if begun.get("refused") == "unknown":
-            raise PermanentError(
-                f"there is no platform connection {connection_id}", code="unknown_connection"
+        begun = read_begun_backfill(
+            self._database.call(
+                "begin_metric_backfill",
+                connection_id=connection_id,
+                token=token,
+                since=asked.window.since.isoformat(),
+                until=asked.window.until.isoformat(),
+                lease=LEASE,
             )
-        return None if "refused" in begun else self._work(begun, token, deadline, asked)
+        )
+        match begun:
+            case Begun():
+                return self._work(begun, token, deadline, asked)
+            case Refused(is_unknown=True):
+                raise PermanentError(
+                    f"there is no platform connection {connection_id}", code="unknown_connection"
+                )
+            case Refused():
+                return None
+            case _:
+                assert_never(begun)
 
     def _work(
-        self, begun: dict[str, Any], token: str, deadline: float, asked: Backfill | None
+        self, begun: Begun, token: str, deadline: float, asked: Backfill | None
     ) -> SyncReport:
         left = deadline - self._clock.now()
         run = SyncRun(
@@ -107,18 +127,20 @@ class ConnectionSync:
             asked=asked,
             figures=self._settings.metrics_figures,
         )
-        logger.thread_safe_append_keys(sync_id=run.sync_id, connection_id=run.ways.connection.id)
+        logger.thread_safe_append_keys(
+            sync_id=run.sync_id, connection_id=run.connections.current.id
+        )
         try:
             return run.end(self._outcome(run))
         except LeaseLost:
-            return SyncReport(run.platform_name, run.account_id, "lost", run.ways.connection.id)
+            return SyncReport(run.platform_name, run.account_id, "lost", run.connections.current.id)
         except DatabaseFailure as failure:
             run.end_after(failure.error)
             raise failure.error from failure.error.__cause__
         except Exception as error:
             run.end_after(error)
             raise
-        except KeyboardInterrupt:  # of a backfill: what was read stays, and the account is free
+        except KeyboardInterrupt:  # of a backfill: what was read stays, the account is released
             run.end(OUT_OF_TIME)
             raise
 
@@ -131,17 +153,17 @@ class ConnectionSync:
                 return OUT_OF_TIME
             except WorkerError as error:
                 message = redact(str(error), run.secrets)
-                if run.ways.is_to_be_asked_again(error):
-                    self._clock.sleep(SECOND_THOUGHT)
-                elif run.ways.has_stand_in(error, message):
-                    run.stand_in()
+                if run.connections.is_to_be_asked_again(error):
+                    self._clock.sleep(SECOND_TRY_WAIT)
+                elif run.connections.take_over(error, message):
+                    run.note_takeover()
                 else:
                     return run.outcome_of(error, message)
             else:
                 return all_but(run.left_out)
 
     def _read(self, run: SyncRun) -> None:
-        platform = self._open(run.ways.connection)
+        platform = self._open(run.connections.current)
         reader = Reader(
             platform, self._session_of(platform.name), self._clock, run.deadline, self._random
         )

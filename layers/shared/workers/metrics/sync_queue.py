@@ -1,7 +1,7 @@
 """The SQS queue between the plan of the metrics sync and the syncs: sending, and how it can fail.
 
-Lambda itself receives. A message that arrives twice, or late, does no harm: its token tells a
-sync whether the plan still means it. So whatever may have failed may be sent again.
+Lambda itself receives. A message that arrives twice, or late, does no harm: its token shows whether
+the plan is still valid. So whatever may have failed may be sent again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from workers.errors import ConfigurationError, TransientError, WorkerError
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 _BATCH: Final = 10
 
-# A whole call that fails is made once more by botocore; the entries of a batch that SQS did not
-# take, which botocore knows nothing of, once more by us.
+# botocore retries a failed call once; we retry the entries of a batch that SQS did not accept once,
+# of which botocore knows nothing.
 _CONFIG: Final = Config(
     connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
 )
@@ -46,7 +46,7 @@ _NOT_SET_UP: Final = (
 _TRANSIENT_CODES: Final = frozenset(
     {"RequestThrottled", "RequestTimeout", "Throttling", "ThrottlingException", "KmsThrottled"}
 )
-# What the engineer mends: the role, the queue's name or the region.
+# What needs fixing in the setup: the role, the queue's name or the region.
 _REFUSALS: Final = frozenset(
     {
         "AWS.SimpleQueueService.NonExistentQueue",
@@ -72,7 +72,7 @@ class SyncQueue:
     """One queue, by its URL."""
 
     def __init__(self, url: str, client: Any = None) -> None:
-        """`client` is boto3's for SQS; without one it is made.
+        """`client` is boto3's for SQS; created when not given.
 
         Raises ConfigurationError when boto3 finds no region.
         """
@@ -83,8 +83,8 @@ class SyncQueue:
     def send(self, bodies: Sequence[str]) -> list[int]:
         """Send one message per body; returns the indices of those that SQS did not confirm.
 
-        A call that fails as a whole ends the sending. Raises TransientError or
-        ConfigurationError for it when nothing was sent before.
+        Stops at a call that fails as a whole. Raises TransientError or ConfigurationError for it
+        when nothing was sent before.
         """
         waiting = list(range(len(bodies)))
         unsent: list[int] = []
@@ -100,7 +100,7 @@ class SyncQueue:
         return unsent
 
     def _send_with_retry(self, bodies: Sequence[str], batch: list[int]) -> list[int]:
-        """The indices of the batch that SQS did not take, asked twice."""
+        """The indices of the batch that SQS did not accept, tried twice."""
         hopeless, failed = self._send_batch(bodies, batch)
         if failed:
             try:
@@ -111,7 +111,7 @@ class SyncQueue:
         return sorted(hopeless + failed)
 
     def _send_batch(self, bodies: Sequence[str], batch: list[int]) -> tuple[list[int], list[int]]:
-        """One call: the indices that SQS refuses for good, and those that it just did not take."""
+        """One call: the indices that SQS refuses for good, and those that may be tried again."""
         entries = [{"Id": str(index), "MessageBody": bodies[index]} for index in batch]
         with _translated():
             answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
@@ -125,7 +125,7 @@ class SyncQueue:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raises the workers' own errors for boto3's. What is new to us goes through as it is."""
+    """Raises the workers' own errors for boto3's. Unknown ones pass unchanged."""
     try:
         yield
     except _NOT_SET_UP as error:
@@ -142,16 +142,16 @@ def _translated() -> Iterator[None]:
         raise own from error
 
 
-def _own_error(error: Any) -> WorkerError | None:
-    """The workers' own error for one that SQS answered, or None for one that is new to us."""
+def _own_error(error: ClientError) -> WorkerError | None:
+    """The workers' own error for one that SQS returned, or None for an unknown one."""
     code = str(error.response["Error"].get("Code") or "unknown")
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _TRANSIENT_CODES or status == 429 or status >= 500:
         return TransientError(f"SQS answered {code} (status {status}).", code=code)
-    if code in _REFUSALS or 300 <= status < 400:  # no queue of SQS's redirects
+    if code in _REFUSALS or 300 <= status < 400:  # SQS never redirects
         return ConfigurationError(
-            f"SQS answered {code}: the queue of SYNC_QUEUE_URL has to be there and the "
-            "function's role has to let it send.",
+            f"SQS answered {code}: the queue of SYNC_QUEUE_URL must exist and the function's role "
+            "must be allowed to send to it.",
             code=code,
         )
     return None

@@ -1,11 +1,11 @@
-"""What a sync is to do: the plan's message, or a range that somebody asked for."""
+"""What a sync is to do: the message of a plan, or a range that an operator asked for."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from workers.errors import PermanentError
 from workers.metrics.windows import Window
@@ -13,8 +13,8 @@ from workers.metrics.windows import Window
 
 @dataclass(frozen=True)
 class SyncRequest:
-    """One account (by its platform's main name and its id there) that is to be synced now; the
-    request counts once."""
+    """One account (by its platform's main name and its id there) that is to be synced now; each
+    request is carried out at most once."""
 
     platform: str
     account_id: str
@@ -22,9 +22,7 @@ class SyncRequest:
 
     def body(self) -> str:
         """As a message's text."""
-        return json.dumps(
-            {"platform": self.platform, "account_id": self.account_id, "token": self.token}
-        )
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_body(cls, body: str) -> SyncRequest:
@@ -43,13 +41,13 @@ class SyncRequest:
             ) from None
 
 
-# Called with a window that was read and stored, and what of the range is still to come.
+# Called with a window that was read and stored, and the number of days still to come.
 Progress = Callable[[Window, int], None]
 
 
 @dataclass
 class Backfill:
-    """A range in the past that somebody asked for; `progress` is told of each window."""
+    """A range in the past that an operator asked for; `progress` is called for each window."""
 
     window: Window
     progress: Progress

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from workers.errors import PermanentError
 
-# Rows that one window is meant to hold: some ten pages, of which four windows are read at once.
+# Rows that one window should hold: about ten pages, with four windows read at once.
 ROWS_PER_WINDOW = 5_000
-# Days read first of an account whose size is not known yet.
+# Days read first of an account whose size is unknown.
 FIRST_WIDTH = 2
-# Wider than any range that is asked for at once.
+# Wider than any range of a single request.
 MOST_DAYS = 400
 
 _DAY = timedelta(days=1)
@@ -22,7 +22,7 @@ _DAY_MINUTES = 1440
 
 @dataclass(frozen=True, order=True)
 class Window:
-    """Days from `since` to `until`, both included. Raises ValueError when there is none."""
+    """Days from `since` to `until`, both included. Raises ValueError for an empty range."""
 
     since: date
     until: date
@@ -58,18 +58,18 @@ def recent(whole: Window, days: int) -> Window:
 
 
 def is_whole_due(now: datetime, whole_read_at: datetime | None, minutes: int) -> bool:
-    """Whether an account that is read every `minutes` is to be read over the whole look-back: one
-    that is read more than once a day is so once a day."""
+    """Whether an account that is read every `minutes` is to be read over the whole look-back:
+    always, or once a day where it is read more often."""
     if whole_read_at is None or minutes >= _DAY_MINUTES:
         return True
-    # a schedule of a day that came some minutes early is still that of the day
+    # a daily schedule may come a few minutes early
     return now - whole_read_at >= _DAY - timedelta(minutes=min(minutes, 60) / 2)
 
 
 def look_back(now: datetime, time_zone: str, complete_days: int) -> Window:
     """Today so far in the account's time zone, and the complete days before it.
 
-    `now` is aware. Raises PermanentError for a time zone that nobody knows.
+    `now` is aware. Raises PermanentError for an unknown time zone.
     """
     try:
         today = now.astimezone(ZoneInfo(time_zone)).date()
@@ -81,10 +81,10 @@ def look_back(now: datetime, time_zone: str, complete_days: int) -> Window:
 
 
 def still_read(read: Mapping[date, datetime], today: date, time_zone: str) -> set[date]:
-    """The days of `read` (each with the time of its reading) that are as complete as they can be.
+    """The days of `read` (each with the time of its reading) that need not be read again.
 
-    A day that was not over when it was read is a part of one once it is over. `time_zone` is one
-    that `look_back` knows.
+    A day that is over by now but was not when it was read is incomplete. `time_zone` is one that
+    `look_back` accepts.
     """
     zone = ZoneInfo(time_zone)
     return {day for day, at in read.items() if day >= today or day < at.astimezone(zone).date()}
@@ -104,7 +104,7 @@ def unread(whole: Window, read: Collection[date]) -> list[Window]:
 
 
 class Width:
-    """How many days are read at once: `days`. It starts with what earlier syncs learnt (None:
+    """How many days are read at once: `days`. It starts with what earlier syncs learned (None:
     nothing yet), and never exceeds `longest` (None: no limit)."""
 
     def __init__(self, known: int | None, longest: int | None) -> None:
@@ -114,19 +114,19 @@ class Width:
         self.days = min(known or FIRST_WIDTH, self._longest)
 
     def read(self, rows_per_day: int) -> None:
-        """A window went well; no day of it had more rows than that."""
+        """A window was read; none of its days had more rows than that."""
         self._most_rows = max(self._most_rows, rows_per_day)
         if not self._is_known:
             self._is_known = True
             self.days = self._fitting()
 
     def narrow(self, failed: int) -> None:
-        """A window of `failed` days was too much at once."""
+        """A window of `failed` days was too large."""
         self._is_known = True
         self.days = max(1, failed // 2)
 
     def for_next_sync(self, *, succeeded: bool) -> int | None:
-        """What the next sync is to start with; wider again, by degrees, after a success."""
+        """What the next sync starts with: gradually wider after a success."""
         if not self._is_known:
             return None
         return min(self._fitting(), 2 * self.days) if succeeded else self.days

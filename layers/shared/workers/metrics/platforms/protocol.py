@@ -13,6 +13,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from workers.answers import Answer as SqlAnswer
 from workers.credentials import flaw_of
 from workers.errors import (
     ConnectionCredentialsError,
@@ -52,20 +53,21 @@ class Connection:
     platform: str
     account_id: str
     account_name: str | None
-    credentials: Mapping[str, Any] = field(repr=False)
+    credentials: Mapping[str, object] = field(repr=False)
 
     def __post_init__(self) -> None:
         remember(self.secrets)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Connection:
-        """Takes the JSON of the row; what is no JSON object counts as no credentials."""
-        credentials = row["credentials"]
+    def from_answer(cls, row: SqlAnswer) -> Connection:
+        """Takes the row as an SQL function returns it; credentials that are not a JSON object
+        count as none."""
+        credentials = row.json("credentials")
         return cls(
-            id=row["id"],
-            platform=row["platform"],
-            account_id=str(row["account_id"] or ""),
-            account_name=row["account_name"],
+            id=row.text("id"),
+            platform=row.text("platform"),
+            account_id=row.optional_text("account_id") or "",
+            account_name=row.optional_text("account_name"),
             credentials=credentials if isinstance(credentials, dict) else {},
         )
 
