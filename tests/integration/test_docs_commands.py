@@ -20,6 +20,8 @@ from workers.operate.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+# Their SQL is run, and its answers compared, by tests/database/test_walkthroughs.py.
+WALKTHROUGHS = ROOT / "docs" / "architecture"
 OPERATE = ".venv/bin/python -m workers.operate "
 
 # What is not run here, by how it begins, and why.
@@ -69,6 +71,7 @@ def blocks(language: str) -> list[str]:
     return [
         block
         for page in PAGES
+        if page.parent != WALKTHROUGHS
         for block in re.findall(
             rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
         )
