@@ -99,7 +99,7 @@ def test_the_plain_line_is_as_shown() -> None:
 
 
 def test_what_every_event_has_is_in_the_table() -> None:
-    table = PAGE.partition("## What every event has")[2].partition("\n\nA word")[0]
+    table = PAGE.partition("## What every event has")[2].partition("\n\nA prefix")[0]
     named = {f"{name}.{key}" for name, keys in NAMED_BY_IDS.items() for key in keys}
     assert set(re.findall(r"`(\w+\.\w+)`", table)) == named
 
