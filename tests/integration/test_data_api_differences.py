@@ -72,7 +72,7 @@ def test_the_page_lists_the_differences() -> None:
     ]
     assert "\n".join([head, "|---|---|---|---|---|", *rows]) in page
     recorded = [probe for probe in RECORDING.probes if probe.recorded]
-    assert f"asked {len(recorded)} requests" in page
+    assert f"\n{len(recorded)} requests were sent to PostgREST" in page
     assert f"has {len(RECORDING.probes) - len(recorded)} more" in page
     shown = {probe.difference for probe in RECORDING.probes if probe.difference}
     for difference in RECORDING.differences:

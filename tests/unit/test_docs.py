@@ -96,7 +96,7 @@ def test_a_page_is_short_and_the_readme_or_the_page_above_leads_to_it(page: str)
 def test_every_picture_is_shown_and_can_be_taken_again() -> None:
     shown = {file for document in DOCUMENTS for file, _ in links_in(document)}
     assert {file for file in shown if file.endswith(".png")} == PICTURES
-    taken = re.findall(r'Shot\("([\w-]+)"', text_of("tests/browser/screenshots.py"))
+    taken = re.findall(r'Shot\(\s*"([\w-]+)"', text_of("tests/browser/screenshots.py"))
     assert {f"docs/screenshots/{name}.png" for name in taken} == PICTURES
 
 
