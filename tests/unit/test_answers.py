@@ -34,6 +34,24 @@ READERS: dict[str, tuple[Callable[[Answer, str], Any], list[Any], list[Any]]] = 
         lambda answer, name: (time := answer.optional_time(name)) and time.isoformat(),
         [None, "2026-03-01T10:00:00.500000+02:00"], ["soon", 1],
     ),
+    "day": (
+        lambda answer, name: f"{answer.day(name)}",
+        ["2026-03-01"], [None, 1, "", "2026-02-30", "2026-03-01T10:00:00+00:00"],
+    ),
+    "optional_day": (
+        lambda answer, name: (day := answer.optional_day(name)) and f"{day}",
+        [None, "2026-03-01"], ["soon", 1],
+    ),
+    "decimal": (
+        lambda answer, name: f"{answer.decimal(name)}",
+        ["0", "-1.50", "123456789012345678.000001"], [None, 1, "", "x", "NaN", "Infinity"],
+    ),
+    "optional_decimal": (
+        lambda answer, name: (value := answer.optional_decimal(name)) and f"{value}",
+        [None, "1.5"], [1.5, "x"],
+    ),
+    "wholes": (Answer.wholes, [{}, {"a": 1}], [None, [], 1]),
+    "texts_by_name": (Answer.texts_by_name, [{}, {"a": "b"}], [None, [], "a"]),
     "by_date": (
         lambda answer, name: answer.by_date(name)[0].fields,
         [{}, {"2026-03-01": 1}], [None, [], "2026-03-01"],
@@ -121,3 +139,8 @@ def test_fields_named_by_dates_have_dates() -> None:
     assert {day: inner.text(field) for day, field in days.items()} == {date(2026, 3, 1): "a"}
     with pytest.raises(ConfigurationError, match="f returned x with a field that is not a date"):
         Answer.of("f", {"x": {"2026-03-01": "a", "secret": "b"}}).by_date("x")
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity"])
+def test_a_time_without_a_date_is_none(value: str) -> None:
+    assert Answer.of("f", {"x": value}).optional_time("x") is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from enum import Enum
 from typing import NoReturn, TypeVar
 
@@ -92,8 +93,45 @@ class Answer:
         return value if value.tzinfo else self._refuse(name, text, "a time with its zone")
 
     def optional_time(self, name: str) -> datetime | None:
-        """A point in time, aware, or None for null."""
-        return None if self._field(name) is None else self.time(name)
+        """A point in time, aware, or None for null and for a time without a date (infinity)."""
+        if self._field(name) in (None, "infinity", "-infinity"):
+            return None
+        return self.time(name)
+
+    def day(self, name: str) -> date:
+        """A day."""
+        text = self.text(name)
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            return self._refuse(name, text, "a day")
+
+    def optional_day(self, name: str) -> date | None:
+        """A day, or None for null."""
+        return None if self._field(name) is None else self.day(name)
+
+    def decimal(self, name: str) -> Decimal:
+        """A number that is sent as a text, so that it keeps every digit."""
+        text = self.text(name)
+        try:
+            value = Decimal(text)
+        except ArithmeticError:
+            return self._refuse(name, text, "a number as a text")
+        return value if value.is_finite() else self._refuse(name, text, "a finite number")
+
+    def optional_decimal(self, name: str) -> Decimal | None:
+        """A number that is sent as a text, or None for null."""
+        return None if self._field(name) is None else self.decimal(name)
+
+    def wholes(self, name: str) -> dict[str, int]:
+        """The fields of an object within this one, each a whole number."""
+        inner = self.inner(name)
+        return {field: inner.whole(field) for field in inner.fields}
+
+    def texts_by_name(self, name: str) -> dict[str, str]:
+        """The fields of an object within this one, each a text."""
+        inner = self.inner(name)
+        return {field: inner.text(field) for field in inner.fields}
 
     def by_date(self, name: str) -> tuple[Answer, dict[date, str]]:
         """An object within this one whose fields are named by dates, and these names by date."""
