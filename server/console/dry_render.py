@@ -15,6 +15,7 @@ from server.console.slack_message import message_html
 from server.console.slack_text import Names
 from workers.doctor.template_checks import flaws_for
 from workers.errors import PermanentError
+from workers.notifications.entities import NO_ENTITIES, read_entities
 from workers.notifications.plain_line import Wording
 from workers.notifications.rendering import PLACEHOLDER, SHORTENED, Message, render
 
@@ -109,10 +110,14 @@ def _placeholders(tried: Tried, data: object) -> Iterator[Placeholder]:
 
 
 def _rendered(template: str, data: object, tried: Tried) -> Message:
+    known = tried.known
     return render(
-        template, data, event_type=tried.event_type or "notification", known=tried.known,
+        template,
+        data,
+        event_type=tried.event_type or "notification",
+        entities=read_entities("known_of_event", known) if known else NO_ENTITIES,
         wording=tried.wording,
-    )  # fmt: skip
+    )
 
 
 def marked(drawn: Markup, unknown_keys: tuple[str, ...]) -> Markup:

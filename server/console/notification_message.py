@@ -11,6 +11,7 @@ from markupsafe import Markup
 from server.console.slack_message import message_html
 from server.console.slack_text import Names, mrkdwn
 from workers.errors import PermanentError
+from workers.notifications.entities import NO_ENTITIES, read_entities
 from workers.notifications.event_data import parse_event_data
 from workers.notifications.plain_line import PLAIN_WORDING, Wording
 from workers.notifications.rendering import Message, mark_repeat, render
@@ -84,7 +85,7 @@ def _rendered(
         template,
         data_of(row["event_data"]),
         event_type=event_type or "notification",
-        known=row.get("known") or {},
+        entities=read_entities("known_of_event", row["known"]) if row.get("known") else NO_ENTITIES,
         wording=wording,
     )
 

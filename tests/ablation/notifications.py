@@ -47,7 +47,7 @@ ABLATIONS = (
     ),
     Ablation(
         "lease-returned",
-        "a record that arrives after the end revives no lease",
+        "a record that arrives after the end does not revive the lease",
         f"{RECORD_TESTS}::TestLease::test_one_that_arrives_after_the_end_revives_nothing",
         (Cut(LEASES, "set holder = '00000000-0000-0000-0000-000000000000',\n         ", "set "),),
     ),
@@ -77,8 +77,8 @@ ABLATIONS = (
             Cut(
                 f"{NOTIFICATIONS}/claimer.py",
                 'if not answer.held:\n            self._report.end("lease_lost")\n'
-                "            return\n        self._report.counts",
-                "self._report.counts",
+                "            return\n        self._report.count_ended",
+                "self._report.count_ended",
             ),
         ),
         "noticed with the next record or the next claim",
@@ -152,7 +152,7 @@ ABLATIONS = (
     ),
     Ablation(
         "alone",
-        "what takes runs down is handled alone",
+        "a delivery that crashes runs is handled alone",
         f"{CLAIM_TESTS}::TestWhose::test_what_takes_runs_down_is_handled_alone_then_dead",
         (
             Cut(
@@ -164,7 +164,7 @@ ABLATIONS = (
     ),
     Ablation(
         "apart",
-        "what has no route waits out of the way",
+        "what has no route waits separately",
         f"{ROUTING_TESTS}::TestApart::test_it_is_looked_at_after_a_minute_growing_to_ten",
         (
             Cut(
@@ -177,7 +177,7 @@ ABLATIONS = (
     ),
     Ablation(
         "park",
-        "a refused destination is left alone",
+        "nothing more is posted to a refused destination",
         f"{PARKING_TESTS}::test_a_refusal_that_slack_does_not_show_is_tried_by_single_posts_that_grow_apart[restricted_action]",
         (
             Cut(
@@ -189,19 +189,19 @@ ABLATIONS = (
     ),
     Ablation(
         "moved",
-        "what may stand in the old channel is settled there first",
+        "what may have been posted in the old channel is settled there first",
         f"{PARKING_TESTS}::test_moved_while_in_doubt_and_found_in_the_old_channel_is_not_repeated",
         (
             Cut(
                 f"{NOTIFICATIONS}/in_flight.py",
-                "look_first=delivery.is_unknown,",
-                "look_first=delivery.is_unknown and not delivery.moved,",
+                "search_first=delivery.is_unknown,",
+                "search_first=delivery.is_unknown and not delivery.moved,",
             ),
         ),
     ),
     Ablation(
         "hand-over",
-        "a run that lingers hands over when it is asked",
+        "a run that lingers gives up its lease when another asks",
         f"{LINGERING_TESTS}::test_it_hands_over_when_another_run_asks",
         (
             Cut(
@@ -224,14 +224,14 @@ ABLATIONS = (
         ),
     ),
     Ablation(
-        "look-patience",
-        "looking has an end",
+        "search-patience",
+        "a search ends at some point",
         "tests/unit/notifications/test_poster.py::TestLooking::test_looking_has_an_end",
         (
             Cut(
                 f"{NOTIFICATIONS}/poster.py",
-                "LOOK_PATIENCE: Final = 900.0",
-                "LOOK_PATIENCE: Final = 1e9",
+                "SEARCH_PATIENCE: Final = 900.0",
+                "SEARCH_PATIENCE: Final = 1e9",
             ),
         ),
     ),
@@ -242,8 +242,8 @@ ABLATIONS = (
         (
             Cut(
                 f"{NOTIFICATIONS}/in_flight.py",
-                "look_first=delivery.is_unknown",
-                "look_first=False",
+                "search_first=delivery.is_unknown",
+                "search_first=False",
             ),
         ),
     ),
@@ -261,7 +261,7 @@ ABLATIONS = (
     ),
     Ablation(
         "whole-history",
-        "half a history proves nothing",
+        "an incomplete history proves nothing",
         f"{HISTORY_TESTS}::test_where_the_reading_goes_on",
         (
             Cut(
@@ -279,7 +279,7 @@ ABLATIONS = (
     ),
     Ablation(
         "duplicate-mark",
-        "a possible duplicate says so",
+        "a possible duplicate is marked",
         f"{RECONCILIATION_TESTS}::test_where_the_bot_cannot_look_the_repeat_says_so",
         (
             Cut(
@@ -302,7 +302,7 @@ ABLATIONS = (
     ),
     Ablation(
         "deadline-stop",
-        "nothing is begun near the deadline",
+        "nothing is started near the deadline",
         f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_gives_back_the_rest",
         (
             Cut(
@@ -314,12 +314,12 @@ ABLATIONS = (
     ),
     Ablation(
         "deadline-release",
-        "rows are given back before the deadline",
+        "rows are released before the deadline",
         f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_gives_back_the_rest",
         (
             Cut(
                 f"{WORKERS}/notifications/poster.py",
-                "self._recorder.give_back(self._in_flight.release_all())",
+                "self._recorder.release(self._in_flight.release_all())",
                 "self._in_flight.release_all()",
             ),
         ),
@@ -367,7 +367,7 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/notifications/throttle.py",
-                'float(handover.get("tokens", burst)) + age * rate',
+                "tokens + handover.age * rate",
                 "burst",
             ),
         ),
@@ -386,14 +386,14 @@ ABLATIONS = (
     ),
     Ablation(
         "breaker",
-        "all stands still while Slack is in trouble",
+        "everything pauses while Slack is failing",
         "tests/notifications/test_outages.py::"
         "test_slack_out_of_reach_trips_the_breaker_and_then_sends_one_probe",
         (
             Cut(
                 f"{WORKERS}/notifications/throttle.py",
-                "TROUBLE_LIMIT: Final = 4",
-                "TROUBLE_LIMIT: Final = 1_000_000",
+                "FAILURE_LIMIT: Final = 4",
+                "FAILURE_LIMIT: Final = 1_000_000",
             ),
         ),
     ),
@@ -440,12 +440,12 @@ ABLATIONS = (
     ),
     Ablation(
         "thread-announced-again",
-        "what is announced for a place that is over is announced again",
+        "what is announced for an outdated place is announced again",
         f"{THREAD_TESTS}::test_what_follows_goes_into_the_thread_of_the_first",
         (
             Cut(
                 f"{NOTIFICATIONS}/in_flight.py",
-                "            if post.first.thread == thread and not post.look_first:\n"
+                "            if post.first.thread == thread and not post.search_first:\n"
                 '                post.state = "new"\n',
                 "            pass\n",
             ),
@@ -453,7 +453,7 @@ ABLATIONS = (
     ),
     Ablation(
         "thread-answer",
-        "an announcement that was overtaken starts nothing",
+        "an outdated announcement starts nothing",
         "tests/unit/notifications/test_recorder.py::"
         "test_a_reply_is_announced_with_its_thread_and_again_where_that_begins_again",
         (
@@ -466,7 +466,7 @@ ABLATIONS = (
     ),
     Ablation(
         "thread-newest",
-        "what is found late does not turn a thread back",
+        "what is found late does not reset a thread",
         f"{RECORD_TESTS}::TestThreads::test_what_is_found_late_begins_none_again",
         (
             Cut(
@@ -478,7 +478,7 @@ ABLATIONS = (
     ),
     Ablation(
         "thread-deleted",
-        "nothing goes below a message that was deleted",
+        "nothing is posted in the thread of a deleted message",
         f"{THREAD_TESTS}::TestGoneParent::test_it_begins_again_above_the_replies_that_stay",
         (
             Cut(
@@ -490,13 +490,13 @@ ABLATIONS = (
     ),
     Ablation(
         "only-people-are-mentioned",
-        "what a profile has as its slack_id mentions a person or nobody",
+        "a profile's slack_id mentions a person or no one",
         "tests/unit/notifications/test_plain_line.py::test_who_did_it_is_mentioned_or_named",
         (
             Cut(
                 f"{WORKERS}/notifications/plain_line.py",
-                'if _PERSON.fullmatch(person["slack_id"] or ""):',
-                'if person["slack_id"]:',
+                "if person.slack_id and _PERSON.fullmatch(person.slack_id):",
+                "if person.slack_id:",
             ),
         ),
     ),

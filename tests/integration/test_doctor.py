@@ -190,7 +190,7 @@ def test_scopes_that_only_looking_needs(examine: Examine, stack: LocalStack) -> 
 def test_a_channels_name_in_place_of_its_id(examine: Examine, stack: LocalStack) -> None:
     stack.connection.execute("update notification_config set channel_id = 'creative'")
     _, sections = examine()
-    assert "is a channel's name; put its id" in one_failure(sections["Slack"])
+    assert "is a channel's name; use the id" in one_failure(sections["Slack"])
 
 
 @pytest.mark.parametrize(

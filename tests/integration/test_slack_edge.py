@@ -421,5 +421,5 @@ def test_a_channels_name_is_said_to_be_one(peer: Peer, code: str) -> None:
 
     error = refusal(lambda: peer.slack.post("#general", MESSAGE, "d"))
     assert (type(error), error.code) == (DestinationError, code)
-    assert '"#general" is a channel\'s name; put its id' in str(error)
-    assert "put its id" not in str(refusal(lambda: peer.slack.post("C1", MESSAGE, "d")))
+    assert '"#general" is a channel\'s name; use the id' in str(error)
+    assert "use the id" not in str(refusal(lambda: peer.slack.post("C1", MESSAGE, "d")))

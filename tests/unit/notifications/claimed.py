@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from workers.notifications.answers import Delivery
+from workers.notifications.entities import NO_ENTITIES
 from workers.notifications.in_flight import Post
 
 T = TypeVar("T")
@@ -16,15 +17,14 @@ _DELIVERY = Delivery(
     id="d", token="t", notification_id="n", destination="C1", is_unknown=False, attempts=0,
     max_attempts=5, in_doubt=False, possible_duplicate=False, moved=False, lost_claims=0,
     error_code=None, post_id=None, parent_ts=None, thread=None, thread_ts=None, event_type="e",
-    template="{{text}}", event_data={"text": "hello"}, known={}, unreadable=None, waited=0.0,
-    first_attempt=None,
-    last_attempt=None, looked_for=None, looked_down_to=None, conversation_id=None, ready_in=0.0,
-    idle_for=None,
+    template="{{text}}", event_data={"text": "hello"}, entities=NO_ENTITIES, unreadable=None,
+    waited=0.0, first_attempt=None, last_attempt=None, looked_for=None, looked_down_to=None,
+    conversation_id=None, ready_in=0.0, idle_for=None,
 )  # fmt: skip
 
 
 def delivery(id: str = "d", **values: Any) -> Delivery:
-    """One to C1 that was never tried, but for what is given."""
+    """One to C1 that was never attempted, except for what is given."""
     return replace(_DELIVERY, id=id, **values)
 
 
@@ -59,7 +59,7 @@ class Clock:
 
 
 class Held:
-    """`Jobs` without threads: what was left there runs when the test says so."""
+    """`Jobs` without threads: a job runs when the test says so."""
 
     def __init__(self) -> None:
         self._left: list[Callable[[], None]] = []
@@ -73,7 +73,7 @@ class Held:
         def run() -> None:
             try:
                 result = job()
-            except Exception as error:  # noqa: BLE001 - as a pool hands it on
+            except Exception as error:  # noqa: BLE001 - as a pool passes it on
                 failed(error)
             else:
                 done(result)
@@ -86,7 +86,7 @@ class Held:
 
 
 class Answering:
-    """A database that answers from a list, and remembers what it was asked."""
+    """A database that answers from a list, and remembers the calls."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from local.fakes.slack_blocks import problems, text_sum
 from tests.unit.notifications.slack_shapes import SHAPES, misfits
-from tests.unit.notifications.test_cookbook import EVENTS, KNOWN, SECTIONS, WORDING, blocks
+from tests.unit.notifications.test_cookbook import ENTITIES, EVENTS, SECTIONS, WORDING, blocks
 from workers.notifications.rendering import (
     TEXT_LIMIT,
     TOTAL_LIMIT,
@@ -45,7 +45,7 @@ def test_the_shapes_are_those_of_slacks_package() -> None:
 def test_every_message_of_the_cookbook(event: str) -> None:
     template = blocks(SECTIONS[event])[0]
     for one in (template, None, template * 400):
-        check(render(one, EVENTS[event], event_type=event, known=KNOWN, wording=WORDING))
+        check(render(one, EVENTS[event], event_type=event, entities=ENTITIES, wording=WORDING))
 
 
 VALUES = (
@@ -61,7 +61,11 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES | st.text(max_size=20), max_size=12), VALUES, VALUES)
 def test_every_message_of_any_template_and_values(pieces: list[str], a: Any, b: Any) -> None:
-    check(render("".join(pieces), {"a": a, "b": b}, event_type="e", known=KNOWN, wording=WORDING))
+    check(
+        render(
+            "".join(pieces), {"a": a, "b": b}, event_type="e", entities=ENTITIES, wording=WORDING
+        )
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When a run claims, what it leaves out, and when it takes the queue for drained."""
+"""When a run claims, what it leaves out, and when it considers the queue drained."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from workers.notifications.claimer import (
     EMPTY_CLAIM_DELAYS,
     IDLE_AFTER,
     LARGEST_BATCH,
-    LOOK_APART,
-    LOOK_EVERY,
-    LOOK_EVERY_IDLE,
+    LEAST_POLL_GAP,
     MOST_SUSPECTS,
+    POLL_EVERY,
+    POLL_EVERY_IDLE,
     TOKEN_TRIALS,
     Claimer,
 )
@@ -34,16 +34,16 @@ STARTED = {
 
 @dataclass
 class QuietRecorder:
-    has_unsaid: bool = False
+    has_unrecorded: bool = False
     is_failing: bool = False
-    given_back: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     renewals: int = 0
 
     def renewed(self, now: float) -> None:
         self.renewals += 1
 
-    def give_back_delivery(self, delivery: Any) -> None:
-        self.given_back.append(delivery.id)
+    def release_delivery(self, delivery: Any) -> None:
+        self.released.append(delivery.id)
 
 
 @dataclass
@@ -94,7 +94,7 @@ def claimed(*ids: str, held: bool = True, more: bool = False) -> dict[str, Any]:
     return {"held": held, "more": more, "ended": ended, "deliveries": rows}
 
 
-def looked(*, held: bool = True, wanted: bool = False, due: bool = False) -> dict[str, Any]:
+def polled(*, held: bool = True, wanted: bool = False, due: bool = False) -> dict[str, Any]:
     return {"held": held, "wanted": wanted, "due": due}
 
 
@@ -112,7 +112,7 @@ def test_an_empty_claim_proves_nothing_while_something_was_kept_out_of_it(what: 
         one.step()
         one.clock.time += EMPTY_CLAIM_DELAYS[0]
     else:
-        one.recorder.has_unsaid = what == "unsaid"
+        one.recorder.has_unrecorded = what == "unsaid"
         one.probes.is_busy = what == "probing"
         one.database.answers.pop(0)
     one.step()
@@ -176,7 +176,7 @@ def test_what_its_destination_has_no_time_for_goes_back() -> None:
     answer["deliveries"][0]["ready_in"] = 600
     one = Bench(answer)
     one.step()
-    assert one.recorder.given_back == ["a"]
+    assert one.recorder.released == ["a"]
 
 
 def test_without_the_lease_the_run_ends() -> None:
@@ -236,19 +236,19 @@ def test_a_few_messages_that_prove_nothing_are_enough() -> None:
 
 class TestLingering:
     def test_it_looks_instead_of_ending(self) -> None:
-        one = Bench(claimed(), looked(), linger=60.0)
+        one = Bench(claimed(), polled(), linger=60.0)
         one.step()
         assert (one.report.outcome, one.claimer.is_idle) == (None, True)
-        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_EVERY
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + POLL_EVERY
         one.rest()
-        one.clock.time += LOOK_EVERY
+        one.clock.time += POLL_EVERY
         one.step()
         assert one.database.calls[-1][0] == "poll_notifications"
 
     def test_what_it_sees_is_claimed_at_once(self) -> None:
-        one = Bench(claimed(), looked(due=True), claimed("a"), linger=60.0)
+        one = Bench(claimed(), polled(due=True), claimed("a"), linger=60.0)
         one.step()
-        one.clock.time += LOOK_EVERY
+        one.clock.time += POLL_EVERY
         one.step()
         assert not one.claimer.is_idle
         one.step()
@@ -256,27 +256,27 @@ class TestLingering:
         assert len(one.in_flight) == 1
 
     def test_it_looks_less_often_when_nothing_comes(self) -> None:
-        one = Bench(claimed(), *[looked()] * 60, linger=120.0)
+        one = Bench(claimed(), *[polled()] * 60, linger=120.0)
         one.step()
         began, waits = one.clock.time, []
         while one.clock.time < began + 40:
             waits.append(one.claimer.due_at(one.clock.time) - one.clock.time)
             one.clock.time += waits[-1]
             one.step()
-        assert waits[:30] == [LOOK_EVERY] * 30
-        assert waits[31:] == [LOOK_EVERY_IDLE] * len(waits[31:])
+        assert waits[:30] == [POLL_EVERY] * 30
+        assert waits[31:] == [POLL_EVERY_IDLE] * len(waits[31:])
         assert IDLE_AFTER == 30
 
     @pytest.mark.parametrize(
         ("answer", "outcome"),
-        [(looked(wanted=True), "handed_over"), (looked(held=False), "lease_lost")],
+        [(polled(wanted=True), "handed_over"), (polled(held=False), "lease_lost")],
     )
     def test_it_ends_when_another_run_wants_or_has_the_lease(
         self, answer: dict[str, Any], outcome: str
     ) -> None:
         one = Bench(claimed(), answer, linger=60.0)
         one.step()
-        one.clock.time += LOOK_EVERY
+        one.clock.time += POLL_EVERY
         one.step()
         assert one.report.outcome == outcome
 
@@ -288,26 +288,26 @@ class TestLingering:
         assert one.report.outcome == "drained"
 
     def test_woken_it_looks_at_once_but_never_in_a_row(self) -> None:
-        one = Bench(claimed(), looked(), looked(), linger=60.0)
+        one = Bench(claimed(), polled(), polled(), linger=60.0)
         one.step()
         one.clock.time += 0.5
-        one.claimer.look_soon()
+        one.claimer.poll_soon()
         assert one.claimer.due_at(one.clock.time) == one.clock.time
         one.step()
         assert one.database.calls[-1][0] == "poll_notifications"
         for _ in range(3):
-            one.claimer.look_soon()
+            one.claimer.poll_soon()
         one.rest()
-        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_APART
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LEAST_POLL_GAP
 
     def test_woken_while_it_looks_it_looks_again_soon(self) -> None:
-        one = Bench(claimed(), looked(), linger=60.0)
+        one = Bench(claimed(), polled(), linger=60.0)
         one.step()
-        one.clock.time += LOOK_EVERY
+        one.clock.time += POLL_EVERY
         one.claimer.step(one.clock.time)
-        one.claimer.look_soon()
+        one.claimer.poll_soon()
         one.jobs.run()
-        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_APART
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LEAST_POLL_GAP
 
     def test_woken_while_it_delivers_it_claims_soon(self) -> None:
         one = Bench(claimed("a"), claimed(), claimed(), linger=60.0)
@@ -315,6 +315,6 @@ class TestLingering:
         for delay in EMPTY_CLAIM_DELAYS[:1]:
             one.clock.time += delay
             one.step()
-        assert one.claimer.due_at(one.clock.time) > one.clock.time + LOOK_APART
-        one.claimer.look_soon()
-        assert one.claimer.due_at(one.clock.time) == one.clock.time + LOOK_APART
+        assert one.claimer.due_at(one.clock.time) > one.clock.time + LEAST_POLL_GAP
+        one.claimer.poll_soon()
+        assert one.claimer.due_at(one.clock.time) == one.clock.time + LEAST_POLL_GAP

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.unit.notifications.rendered import check_limits
+from workers.notifications.entities import ENTITY_PATHS, Client, Entities, Person, Request
 from workers.notifications.event_data import parse_event_data
-from workers.notifications.plain_line import NAMED_BY_IDS, Wording
+from workers.notifications.plain_line import Wording
 from workers.notifications.rendering import render
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,12 +20,12 @@ PAGE = (ROOT / "docs" / "messages.md").read_text(encoding="utf-8")
 REQUEST = "e0000000-0000-4000-8000-000000000001"
 AVA, CLIENT = "a0000000-0000-4000-8000-000000000001", "c0000000-0000-4000-8000-000000000001"
 WORDING = Wording("https://app.example.com/requests/{id}")
-KNOWN: dict[str, Any] = {
-    "request": {"id": REQUEST, "title": "Spring launch film", "due_date": "2026-12-01"},
-    "client": {"name": "Nordlys Outdoor"},
-    "actor": {"name": "Ava Lindqvist", "slack_id": "U0AVA00000"},
-    "assignee": {"name": "Ben Okafor", "slack_id": "U0BEN00000"},
-}
+ENTITIES = Entities(
+    Request(REQUEST, "Spring launch film", "2026-12-01"),
+    Client("Nordlys Outdoor"),
+    actor=Person("Ava Lindqvist", "U0AVA00000"),
+    assignee=Person("Ben Okafor", "U0BEN00000"),
+)
 OF_A_REQUEST = {"request_id": REQUEST, "request_title": "Spring launch film"}
 OF_A_SYNC = {
     "headline": "Sync failed", "state": "failed", "problem": "refused",
@@ -55,7 +56,7 @@ def blocks(text: str) -> list[str]:
 
 def shown(template: str | None, event: str, wording: Wording = WORDING) -> str:
     data = parse_event_data(json.dumps(EVENTS[event]))
-    message = render(template, data, event_type=event, known=KNOWN, wording=wording)
+    message = render(template, data, event_type=event, entities=ENTITIES, wording=wording)
     check_limits(message)
     assert message.unknown_keys == ()
     return message.text
@@ -100,8 +101,7 @@ def test_the_plain_line_is_as_shown() -> None:
 
 def test_what_every_event_has_is_in_the_table() -> None:
     table = PAGE.partition("## What every event has")[2].partition("\n\nA prefix")[0]
-    named = {f"{name}.{key}" for name, keys in NAMED_BY_IDS.items() for key in keys}
-    assert set(re.findall(r"`(\w+\.\w+)`", table)) == named
+    assert set(re.findall(r"`(\w+\.\w+)`", table)) == set(ENTITY_PATHS)
 
 
 def test_the_forms_are_as_shown() -> None:

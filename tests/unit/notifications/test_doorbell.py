@@ -9,8 +9,8 @@ def test_whoever_is_there_hears_it() -> None:
     heard: list[str] = []
     bell = Doorbell()
     bell.ring()
-    with bell.answered_by(lambda: heard.append("one")):
-        with bell.answered_by(lambda: heard.append("two")):
+    with bell.listening(lambda: heard.append("one")):
+        with bell.listening(lambda: heard.append("two")):
             bell.ring()
         bell.ring()
     bell.ring()

@@ -47,10 +47,10 @@ def test_a_queue_that_is_empty_or_busy_is_never_ready(nothing_to_do: str) -> Non
     one = queue() if nothing_to_do == "empty" else queue(in_doubt())
     one.busy = nothing_to_do == "busy"
     assert one.ready_at(NOW) == one.next_step_at(NOW) == math.inf
-    assert one.to_look_for() == []
+    assert one.to_search_for() == []
 
 
-@pytest.mark.parametrize("state", ["new", "asked"])
+@pytest.mark.parametrize("state", ["new", "requested"])
 def test_what_is_not_announced_does_not_go_on_by_itself(state: str) -> None:
     one = queue(post(state=state), post(state="announced"))
     assert one.ready_at(NOW) == NOW
@@ -69,9 +69,9 @@ def test_one_read_looks_for_all_in_doubt_from_the_same_place() -> None:
     first, other, last = in_doubt("a"), post("b"), in_doubt("c")
     further = in_doubt("d", looked_down_to="1.2")
     one = queue(first, other, last, further)
-    assert one.to_look_for() == [first, last]
+    assert one.to_search_for() == [first, last]
     one.waiting.popleft()
-    assert one.to_look_for() == []
+    assert one.to_search_for() == []
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.5, 1), (1.0, 2), (2.0, 4), (4.0, 7)])

@@ -20,7 +20,7 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
-from workers.notifications.failures import Failure, LookFailure, failure_of, look_failure_of
+from workers.notifications.failures import Failure, SearchFailure, failure_of, search_failure_of
 from workers.notifications.outcomes import SETTLING_TIME, Outcome, outcome_of
 
 LIMITED = RateLimitedError("said", code="x", retry_after=30.0)
@@ -63,20 +63,20 @@ def test_every_failure_has_its_line() -> None:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (LIMITED, LookFailure.LATER),
-        (TransientError("said", code="x"), LookFailure.LATER),
-        (CannotLookError("said", code="x"), LookFailure.NEVER),
-        (CredentialsError("said", code="x"), LookFailure.TOKEN_REFUSED),
+        (LIMITED, SearchFailure.LATER),
+        (TransientError("said", code="x"), SearchFailure.LATER),
+        (CannotLookError("said", code="x"), SearchFailure.NEVER),
+        (CredentialsError("said", code="x"), SearchFailure.TOKEN_REFUSED),
     ],
 )
-def test_what_each_error_means_for_a_look(error: WorkerError, failure: LookFailure) -> None:
-    assert look_failure_of(error) is failure
+def test_what_each_error_means_for_a_look(error: WorkerError, failure: SearchFailure) -> None:
+    assert search_failure_of(error) is failure
 
 
 @pytest.mark.parametrize("kind", [ConfigurationError, TooMuchDataError])
 def test_an_error_that_no_call_of_slacks_can_meet_goes_through(kind: type[WorkerError]) -> None:
     error = kind("said", code="x")
-    for table in (failure_of, look_failure_of):
+    for table in (failure_of, search_failure_of):
         with pytest.raises(kind) as caught:
             table(error)
         assert caught.value is error

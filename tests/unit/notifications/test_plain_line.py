@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.notifications.rendered import check_limits, tokens
+from workers.notifications.entities import NO_ENTITIES, Client, Entities, Person, Request
 from workers.notifications.event_data import NumberLiteral, parse_event_data
 from workers.notifications.locales import LOCALES
 from workers.notifications.plain_line import Wording, in_words
@@ -17,16 +18,18 @@ from workers.notifications.rendering import render
 REQUEST = "e0000000-0000-4000-8000-000000000001"
 WORDING = Wording("https://app.agency.example/requests/{id}")
 LINK = f"<https://app.agency.example/requests/{REQUEST}|Spring &amp; launch>"
-KNOWN: dict[str, Any] = {
-    "request": {"id": REQUEST, "title": "Spring & launch", "due_date": "2026-12-01"},
-    "client": {"name": "Nordlys <Outdoor>"},
-    "actor": {"name": "Ava Lindqvist", "slack_id": "U0AVA00000"},
-    "assignee": {"name": "Carla Mendes", "slack_id": None},
-}
+ENTITIES = Entities(
+    Request(REQUEST, "Spring & launch", "2026-12-01"),
+    Client("Nordlys <Outdoor>"),
+    actor=Person("Ava Lindqvist", "U0AVA00000"),
+    assignee=Person("Carla Mendes"),
+)
 
 
-def line(event_type: str, event: object, known: Any = KNOWN, wording: Wording = WORDING) -> str:
-    return render(None, event, event_type=event_type, known=known, wording=wording).text
+def line(
+    event_type: str, event: object, entities: Entities = ENTITIES, wording: Wording = WORDING
+) -> str:
+    return render(None, event, event_type=event_type, entities=entities, wording=wording).text
 
 
 def test_it_says_all_that_the_event_knows() -> None:
@@ -50,35 +53,38 @@ def test_it_says_all_that_the_event_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "known", "expected"),
+    ("event", "actor", "expected"),
     [
-        ({"author": "Ava & Co"}, {}, "by Ava &amp; Co"),
-        ({"changed_by": "Ava"}, {}, "by Ava"),
-        ({"changed_by": "a0000000-0000-4000-8000-000000000001"}, {}, None),
+        ({"author": "Ava & Co"}, Person(), "by Ava &amp; Co"),
+        ({"changed_by": "Ava"}, Person(), "by Ava"),
+        ({"changed_by": "a0000000-0000-4000-8000-000000000001"}, Person(), None),
         ({"changed_by": "a0000000-0000-4000-8000-000000000001"},
-         {"actor": {"name": "Ava Lindqvist", "slack_id": None}}, "by Ava Lindqvist"),
-        ({"author": "A. L."}, {"actor": {"name": "Ava", "slack_id": None}}, "by A. L."),
-        ({}, {"actor": {"name": "Ava", "slack_id": "channel"}}, "by Ava"),
-        ({}, {"actor": {"name": None, "slack_id": None}}, None),
-        ({"author": "<!channel>"}, {}, "by &lt;!channel&gt;"),
+         Person("Ava Lindqvist"), "by Ava Lindqvist"),
+        ({"author": "A. L."}, Person("Ava"), "by A. L."),
+        ({}, Person("Ava", "channel"), "by Ava"),
+        ({}, Person(), None),
+        ({"author": "<!channel>"}, Person(), "by &lt;!channel&gt;"),
     ],
 )  # fmt: skip
-def test_who_did_it_is_mentioned_or_named(event: Any, known: Any, expected: str | None) -> None:
-    shown = line("comment_added", event, known)
+def test_who_did_it_is_mentioned_or_named(event: Any, actor: Person, expected: str | None) -> None:
+    shown = line("comment_added", event, Entities(actor=actor))
     assert shown == ("Comment added" if expected is None else f"Comment added: {expected}")
 
 
 def test_a_request_is_linked_where_a_setting_says_how() -> None:
     event = {"request_id": REQUEST, "request_title": "Film | cut"}
-    assert line("e", event, {}) == f"E: <https://app.agency.example/requests/{REQUEST}|Film | cut>"
-    assert line("e", event, {}, Wording()) == "E: Film | cut"
-    assert line("e", {"request_id": "../?x=1|<"}, {}) == (
+    assert (
+        line("e", event, NO_ENTITIES)
+        == f"E: <https://app.agency.example/requests/{REQUEST}|Film | cut>"
+    )
+    assert line("e", event, NO_ENTITIES, Wording()) == "E: Film | cut"
+    assert line("e", {"request_id": "../?x=1|<"}, NO_ENTITIES) == (
         "E: <https://app.agency.example/requests/..%2F%3Fx%3D1%7C%3C|Open the request>"
     )
-    assert line("e", {"title": "Film", "request_id": "7"}, {}) == (
+    assert line("e", {"title": "Film", "request_id": "7"}, NO_ENTITIES) == (
         "E: <https://app.agency.example/requests/7|Film>"
     )
-    assert line("e", {"title": "Film"}, {}) == "E: Film"
+    assert line("e", {"title": "Film"}, NO_ENTITIES) == "E: Film"
 
 
 @pytest.mark.parametrize(
@@ -110,26 +116,26 @@ BUDGET = (
 )  # fmt: skip
 def test_numbers_money_and_dates_are_those_of_the_locale(locale: str, expected: str) -> None:
     event = parse_event_data(BUDGET)
-    assert line("budget_alert", event, {}, Wording(locale=locale)) == (
+    assert line("budget_alert", event, NO_ENTITIES, Wording(locale=locale)) == (
         f"Budget alert: Nordlys · {expected}"
     )
 
 
 def test_an_amount_of_no_currency_is_a_number() -> None:
     event = {"spent": NumberLiteral("1250.00")}
-    assert line("e", event, {}) == "E: Spent: 1,250.00"
-    assert line("e", {**event, "currency": "coins"}, {}) == "E: Spent: 1,250.00"
+    assert line("e", event, NO_ENTITIES) == "E: Spent: 1,250.00"
+    assert line("e", {**event, "currency": "coins"}, NO_ENTITIES) == "E: Spent: 1,250.00"
 
 
 def test_an_account_is_named_with_its_platform_and_the_reason() -> None:
     event = {"platform": "google_ads", "account_name": "Nordlys", "account_id": "123-456-7890",
              "error": "token <expired>", "headline": "Sync works again"}  # fmt: skip
-    assert line("sync_failed", event, {}) == (
+    assert line("sync_failed", event, NO_ENTITIES) == (
         "Sync works again: Google ads: Nordlys (123-456-7890) — token &lt;expired&gt;"
     )
-    assert line("sync_failed", {**event, "platform_name": "Google Ads", "headline": ""}, {}) == (
-        "Sync failed: Google Ads: Nordlys (123-456-7890) — token &lt;expired&gt;"
-    )
+    assert line(
+        "sync_failed", {**event, "platform_name": "Google Ads", "headline": ""}, NO_ENTITIES
+    ) == ("Sync failed: Google Ads: Nordlys (123-456-7890) — token &lt;expired&gt;")
 
 
 JSON = st.recursive(

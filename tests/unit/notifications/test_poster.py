@@ -1,4 +1,4 @@
-"""What a run does about each thing that can come of a post or a look."""
+"""What a run does about each possible result of a post or a search."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from workers.errors import (
 from workers.notifications.answers import Delivery
 from workers.notifications.in_flight import PACE_MARGIN, InFlight, Post
 from workers.notifications.outcomes import SETTLING_TIME, Outcome
-from workers.notifications.poster import TROUBLE_PAUSE, Poster
+from workers.notifications.poster import RETRY_PAUSE, Poster
 from workers.notifications.report import Report
 from workers.notifications.slack import ChannelInfo, HistoryPage, Place, Posted, ThreadPage
-from workers.notifications.throttle import TROUBLE_LIMIT, Throttle
+from workers.notifications.throttle import FAILURE_LIMIT, Handover, Throttle
 
 CUTOFF = 2000.0
 
 
 @dataclass
 class FakeSlack:
-    """Does what the test says: an error or an answer for each call."""
+    """Answers as the test says: with an error or an answer for each call."""
 
     posts: list[Any] = field(default_factory=list)
     pages: list[Any] = field(default_factory=list)
@@ -60,7 +60,7 @@ class FakeSlack:
         return self._next(self.threads)  # type: ignore[no-any-return]
 
     def takes_replies(self, channel: str, parent_ts: str) -> bool:
-        self.asked.append(("stands", parent_ts))
+        self.asked.append(("exists", parent_ts))
         if self.unanswered is not None:
             raise self.unanswered
         return parent_ts not in self.gone
@@ -79,19 +79,19 @@ class FakeSlack:
 
 
 @dataclass
-class Heard:
+class Noted:
     """A recorder that only remembers."""
 
-    said: list[tuple[str, Outcome]] = field(default_factory=list)
-    back: list[str] = field(default_factory=list)
+    outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
     parks: list[tuple[str, str]] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)
 
     def note(self, post: Post, outcome: Outcome, posted_at: float | None = None) -> None:
-        self.said.append((post.first.id, outcome))
+        self.outcomes.append((post.first.id, outcome))
 
-    def give_back(self, posts: list[Post]) -> None:
-        self.back += [post.first.id for post in posts]
+    def release(self, posts: list[Post]) -> None:
+        self.released += [post.first.id for post in posts]
 
     def park(self, destination: str, code: str, reason: str) -> None:
         self.parks.append((destination, code))
@@ -102,15 +102,15 @@ class Heard:
 
 class Bench:
     def __init__(self, *deliveries: Delivery, unverifiable: str = "repost") -> None:
-        self.clock, self.slack, self.heard = Clock(), FakeSlack(), Heard()
+        self.clock, self.slack, self.noted = Clock(), FakeSlack(), Noted()
         self.in_flight, self.report, self.jobs = InFlight(1.0), Report(), Held()
         self.throttle = Throttle(
-            rate=0.0, burst=1.0, concurrency=8, handover={}, age=0.0, now=self.clock.time
+            rate=0.0, burst=1.0, concurrency=8, handover=Handover(), now=self.clock.time
         )
         self.poster = Poster(
             slack=self.slack,  # type: ignore[arg-type]
             unverifiable=unverifiable, cutoff=CUTOFF, jitter=lambda: 0.0, in_flight=self.in_flight,
-            recorder=self.heard,  # type: ignore[arg-type]
+            recorder=self.noted,  # type: ignore[arg-type]
             throttle=self.throttle, report=self.report, jobs=self.jobs, clock=self.clock,
         )  # fmt: skip
         for one in deliveries:
@@ -136,7 +136,7 @@ class Bench:
 
     @property
     def results(self) -> list[tuple[str, str]]:
-        return [(id_, outcome.result) for id_, outcome in self.heard.said]
+        return [(id_, outcome.result) for id_, outcome in self.noted.outcomes]
 
 
 def page(*found: str, read_down_to: str | None = None) -> HistoryPage:
@@ -144,7 +144,7 @@ def page(*found: str, read_down_to: str | None = None) -> HistoryPage:
 
 
 def two(**values: Any) -> tuple[Delivery, Delivery]:
-    """One behind the other."""
+    """One queued behind the other."""
     return delivery("a", **values), delivery("b")
 
 
@@ -192,8 +192,8 @@ def test_a_short_wait_keeps_the_message_at_its_place() -> None:
 def test_a_long_wait_gives_the_channel_back() -> None:
     one = Bench(*two()).meets(RateLimitedError("wait", code="x", retry_after=300.0))
     assert one.results == [("a", "wait")]
-    assert one.heard.said[0][1].hold_in == 300.0
-    assert one.heard.back == ["b"]
+    assert one.noted.outcomes[0][1].hold_in == 300.0
+    assert one.noted.released == ["b"]
     assert one.report.outcome is None
 
 
@@ -206,39 +206,39 @@ def test_a_long_wait_for_everything_ends_the_run() -> None:
 
 def test_a_refused_token_stops_everything() -> None:
     one = Bench(*two()).meets(CredentialsError("no", code="invalid_auth"))
-    assert one.heard.stops == ["invalid_auth"]
+    assert one.noted.stops == ["invalid_auth"]
     assert one.results == [("a", "wait")]
     assert one.report.outcome == "token_refused"
     one.step()
-    assert one.heard.back == ["b"]
+    assert one.noted.released == ["b"]
 
 
 def test_in_doubt_holds_the_channel_so_that_order_is_kept() -> None:
     one = Bench(*two()).meets(AmbiguousError("lost", code="x"))
-    (_, outcome), back = one.heard.said[0], one.heard.back
+    (_, outcome), released = one.noted.outcomes[0], one.noted.released
     assert (outcome.result, outcome.in_doubt) == ("unknown", True)
     assert outcome.hold_in == SETTLING_TIME
-    assert back == ["b"]
+    assert released == ["b"]
 
 
 def test_not_sent_is_tried_again_soon() -> None:
     one = Bench(*two()).meets(TransientError("refused", code="x"))
     assert one.results == []
-    assert one.poster.due_at(one.clock.time) == one.clock.time + TROUBLE_PAUSE
+    assert one.poster.due_at(one.clock.time) == one.clock.time + RETRY_PAUSE
 
 
 def test_so_many_failures_in_a_row_are_trouble_at_slack() -> None:
-    channels = [delivery(str(n), destination=f"C{n}") for n in range(TROUBLE_LIMIT)]
-    one = Bench(*channels).meets(*[TransientError("refused", code="x")] * TROUBLE_LIMIT)
+    channels = [delivery(str(n), destination=f"C{n}") for n in range(FAILURE_LIMIT)]
+    one = Bench(*channels).meets(*[TransientError("refused", code="x")] * FAILURE_LIMIT)
     assert one.report.outcome == "slack_unavailable"
 
 
 @pytest.mark.parametrize("seen", [None, "is_archived"])
 def test_a_refused_destination_is_parked_once_that_is_confirmed(seen: str | None) -> None:
     one = Bench(*two(error_code=seen)).meets(DestinationError("no", code="is_archived"))
-    assert one.heard.parks == ([] if seen is None else [("C1", "is_archived")])
+    assert one.noted.parks == ([] if seen is None else [("C1", "is_archived")])
     assert one.results == [("a", "wait")]
-    assert one.heard.back == ["b"]
+    assert one.noted.released == ["b"]
     assert one.report.outcome is None
 
 
@@ -246,7 +246,7 @@ def test_a_refused_message_costs_only_itself() -> None:
     one = Bench(*two()).meets(PermanentError("no", code="no_text"))
     assert one.results == [("a", "dead")]
     assert one.report.counts["dead"] == 1
-    assert one.heard.back == []
+    assert one.noted.released == []
 
 
 @pytest.mark.parametrize(("attempts", "count"), [(0, "retried"), (4, "dead")])
@@ -260,7 +260,7 @@ def test_data_that_cannot_be_read_is_a_refused_message() -> None:
     one = Bench(*two(unreadable=PermanentError("its event_data is odd", code="unreadable")))
     one.step()
     assert one.results == [("a", "dead")]
-    assert one.heard.said[0][1].error == "its event_data is odd"
+    assert one.noted.outcomes[0][1].error == "its event_data is odd"
     assert one.slack.asked == []
 
 
@@ -280,7 +280,7 @@ def test_no_post_starts_after_the_deadlines_margin() -> None:
     assert one.slack.asked == []
     assert one.report.outcome == "deadline"
     one.step()
-    assert one.heard.back == ["a", "b"]
+    assert one.noted.released == ["a", "b"]
 
 
 def test_plain_text_is_not_tried_after_the_deadlines_margin() -> None:
@@ -294,7 +294,7 @@ def test_plain_text_is_not_tried_after_the_deadlines_margin() -> None:
     one.step()
     one.step()
     assert one.results == []
-    assert one.heard.back == ["a", "b"]
+    assert one.noted.released == ["a", "b"]
 
 
 class TestLooking:
@@ -306,12 +306,12 @@ class TestLooking:
     def test_absent_is_posted_as_if_it_were_new(self) -> None:
         one = Bench(unknown("a")).reads(page())
         (post,) = one.in_flight.queues["C1"].waiting
-        assert (post.look_first, post.in_doubt, post.possible_duplicate) == (False, False, False)
+        assert (post.search_first, post.in_doubt, post.possible_duplicate) == (False, False, False)
 
     def test_absent_where_it_no_longer_goes_is_moved(self) -> None:
         one = Bench(unknown("a", moved=True)).reads(page())
         assert one.results == [("a", "moved")]
-        assert not one.heard.said[0][1].in_doubt
+        assert not one.noted.outcomes[0][1].in_doubt
 
     def test_page_by_page_down_to_the_end_of_the_window(self) -> None:
         one = Bench(unknown("a"), unknown("b")).reads(page("b", read_down_to="5.5"), page("a"))
@@ -324,9 +324,9 @@ class TestLooking:
             page("c", read_down_to="5.5"), lost
         )
         assert one.results == [("c", "sent"), ("a", "unknown")]
-        outcome = one.heard.said[1][1]
+        outcome = one.noted.outcomes[1][1]
         assert (outcome.looking, outcome.looked_down_to, outcome.hold_in) == (True, "5.5", 90.0)
-        assert one.heard.back == ["b"]
+        assert one.noted.released == ["b"]
 
     def test_it_resumes_where_it_broke_off(self) -> None:
         one = Bench(unknown("a", looked_down_to="5.5", looked_for=60.0)).reads(page("a"))
@@ -339,24 +339,24 @@ class TestLooking:
     def test_looking_has_an_end(self, error: WorkerError) -> None:
         one = Bench(unknown("a", looked_for=900.0)).reads(error)
         (post,) = one.in_flight.queues["C1"].waiting
-        assert (post.look_first, post.possible_duplicate, post.in_doubt) == (False, True, True)
+        assert (post.search_first, post.possible_duplicate, post.in_doubt) == (False, True, True)
 
     def test_what_cannot_be_looked_for_is_repeated_with_a_mark(self) -> None:
         one = Bench(unknown("a")).reads(CannotLookError("no", code="missing_scope"))
         (post,) = one.in_flight.queues["C1"].waiting
-        assert (post.look_first, post.possible_duplicate) == (False, True)
-        assert one.heard.parks == []
+        assert (post.search_first, post.possible_duplicate) == (False, True)
+        assert one.noted.parks == []
 
     def test_or_its_destination_is_parked_if_so_set(self) -> None:
         one = Bench(unknown("a"), unverifiable="park")
         one.reads(CannotLookError("no", code="missing_scope"))
-        assert one.heard.parks == [("C1", "unverifiable")]
-        assert one.heard.back == ["a"]
+        assert one.noted.parks == [("C1", "unverifiable")]
+        assert one.noted.released == ["a"]
         assert one.in_flight.ready_at(one.clock.time) == math.inf
 
     def test_a_refused_token_stops_everything(self) -> None:
         one = Bench(unknown("a")).reads(CredentialsError("no", code="invalid_auth"))
-        assert one.heard.stops == ["invalid_auth"]
+        assert one.noted.stops == ["invalid_auth"]
         assert one.results == [("a", "unknown")]
 
 
@@ -371,7 +371,7 @@ class TestThreads:
         one.slack.posts = [Posted("C1", "1.2", "", "1.1")]
         one.step()
         assert one.slack.where == [("1.1", False)]
-        (_, outcome), *_ = one.heard.said
+        (_, outcome), *_ = one.noted.outcomes
         assert (outcome.parent_ts, outcome.thread) == ("1.1", "r")
 
     @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ class TestThreads:
         one.step()
         (after,) = queue.waiting
         assert (after.state, queue.parent_of(after)) == ("new", "1.2")
-        assert one.heard.said[0][1].parent_ts is None
+        assert one.noted.outcomes[0][1].parent_ts is None
 
     @pytest.mark.parametrize(
         "code",
@@ -417,7 +417,7 @@ class TestThreads:
         one.step()
         assert [parent for parent, _ in one.slack.where] == ["1.1", None]
         assert one.results == [("a", "sent")]
-        assert one.heard.parks == []
+        assert one.noted.parks == []
 
     def test_what_is_in_doubt_is_looked_for_in_its_thread_first(self) -> None:
         one = Bench(unknown("a", parent_ts="1.1", thread="r"))
@@ -428,7 +428,7 @@ class TestThreads:
         one.reads()
         assert one.slack.asked == [("thread", "1.1", None), ("thread", "1.1", "two")]
         assert one.results == [("a", "sent")]
-        (_, outcome), *_ = one.heard.said
+        (_, outcome), *_ = one.noted.outcomes
         assert (outcome.message_ts, outcome.parent_ts, outcome.thread) == ("1.3", "1.1", "r")
 
     def test_and_then_in_the_channel(self) -> None:
@@ -441,7 +441,7 @@ class TestThreads:
         one.reads(page("a"))
         assert sorted(one.results) == [("a", "sent"), ("b", "sent")]
         (left,) = one.in_flight.queues["C1"].waiting
-        assert (left.first.id, left.look_first) == ("c", False)
+        assert (left.first.id, left.search_first) == ("c", False)
         assert one.in_flight.queues["C1"].threads == {"r": "7.7"}
 
     def test_a_thread_that_cannot_be_read_leaves_all_in_doubt(self) -> None:
@@ -465,8 +465,8 @@ class TestThreads:
         one.clock.time += 2
         one.slack.posts = [Posted("C1", "1.4", "", "1.2")]
         one.step()
-        assert [asked for asked in one.slack.asked if asked[0] == "stands"] == [
-            ("stands", "1.1")
+        assert [asked for asked in one.slack.asked if asked[0] == "exists"] == [
+            ("exists", "1.1")
         ] * 2
 
     @pytest.mark.parametrize(
@@ -490,4 +490,4 @@ class TestThreads:
         one.clock.time += 5
         one.step()
         assert [parent for parent, _ in one.slack.where] == ["1.1", "2.1"]
-        assert [call[1] for call in one.slack.asked if call[0] == "stands"] == asked
+        assert [call[1] for call in one.slack.asked if call[0] == "exists"] == asked

@@ -1,4 +1,4 @@
-"""What is told to the database, when, and what becomes of it when the database does not take it."""
+"""What is recorded, when, and what happens when the database does not accept it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from workers.notifications.recorder import (
     RECORD_EVERY,
     RECORD_FAILURES,
     RENEW_EVERY,
+    Park,
     Record,
     Recorder,
-    Said,
+    Result,
+    Stop,
 )
 from workers.notifications.report import Report
-from workers.notifications.throttle import Throttle
+from workers.notifications.throttle import Handover, Throttle
 
 NOW = 1000.0
 SENT = Outcome("sent", message_ts="1.2")
@@ -50,7 +52,7 @@ class Bench:
 
 def bench(*answers: Any, lingers: bool = False) -> Bench:
     database, in_flight, report, jobs = Answering(*answers), InFlight(1.0), Report(), Held()
-    throttle = Throttle(rate=0.0, burst=1.0, concurrency=4, handover={}, age=0.0, now=NOW)
+    throttle = Throttle(rate=0.0, burst=1.0, concurrency=4, handover=Handover(), now=NOW)
     recorder = Recorder(
         database=database,  # type: ignore[arg-type]
         run_id="r", lingers=lingers, expire_after="24 hours", in_flight=in_flight,
@@ -106,7 +108,7 @@ def test_the_last_outcome_does_not_wait() -> None:
     one = bench(answer())
     one.recorder.note(post("b"), SENT)
     assert one.send(NOW)["outcomes"][0]["id"] == "b"
-    assert not one.recorder.has_unsaid
+    assert not one.recorder.has_unrecorded
 
 
 def test_the_lease_is_renewed_though_nothing_happens() -> None:
@@ -129,7 +131,7 @@ def test_what_was_not_tried_goes_back_as_it_was_or_as_unstarted() -> None:
     one = bench(answer())
     asked = post("b")
     asked.may_be_announced = True
-    one.recorder.give_back([post("a"), asked])
+    one.recorder.release([post("a"), asked])
     sent = one.send(NOW)
     assert sent["released"] == [{"id": "a", "token": "t"}]
     assert [(row["id"], row["result"]) for row in sent["outcomes"]] == [("b", "unstarted")]
@@ -181,7 +183,7 @@ def test_what_a_newer_claim_holds_is_dropped() -> None:
     one.fly("a")
     one.send(NOW)
     assert len(one.in_flight) == 0
-    assert not one.recorder.has_unsaid
+    assert not one.recorder.has_unrecorded
 
 
 def test_what_did_not_arrive_is_sent_again_before_what_came_since() -> None:
@@ -207,7 +209,7 @@ def test_a_database_that_stays_away_ends_the_run() -> None:
         assert one.report.outcome is None
         one.send(NOW + number * RECORD_EVERY)
     assert one.report.outcome == "failed"
-    assert one.recorder.unsaid() == 1
+    assert one.recorder.unrecorded() == 1
 
 
 def test_an_error_that_is_not_the_records_ends_the_run() -> None:
@@ -215,7 +217,7 @@ def test_an_error_that_is_not_the_records_ends_the_run() -> None:
     one.recorder.note(post("b"), SENT)
     one.send(NOW)
     assert isinstance(one.report.failure, CredentialsError)
-    assert not one.recorder.has_unsaid
+    assert not one.recorder.has_unrecorded
 
 
 def test_one_outcome_that_the_database_refuses_costs_only_itself() -> None:
@@ -227,7 +229,7 @@ def test_one_outcome_that_the_database_refuses_costs_only_itself() -> None:
     told = [one.send(NOW)["outcomes"][0]["id"] for _ in range(3)]
     assert told == ["a", "b", "c"]
     assert one.report.outcome is None
-    assert not one.recorder.has_unsaid
+    assert not one.recorder.has_unrecorded
 
 
 def test_while_a_record_is_under_way_nothing_is_sent() -> None:
@@ -238,7 +240,7 @@ def test_while_a_record_is_under_way_nothing_is_sent() -> None:
     one.recorder.step(NOW + 60)
     assert len(one.jobs) == 1
     assert one.recorder.due_at(NOW) == math.inf
-    assert one.recorder.has_unsaid
+    assert one.recorder.has_unrecorded
 
 
 def test_an_ended_run_announces_nothing_and_lets_its_lease_be() -> None:
@@ -253,12 +255,12 @@ def test_an_ended_run_announces_nothing_and_lets_its_lease_be() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        Record(said=[Said(post(), SENT, None)]),
+        Record(results=[Result(post(), SENT, None)]),
         Record(released=[delivery()]),
-        Record(parks=[{"destination": "C1"}]),
-        Record(stop={"code": "x"}),
+        Record(parks=[Park("C1", "x", "y")]),
+        Record(stop=Stop("x", "y")),
     ],
-    ids=["said", "released", "parks", "stop"],
+    ids=["results", "released", "parks", "stop"],
 )
 def test_each_kind_of_news_makes_a_record_of_one_piece(record: Record) -> None:
     assert record

@@ -1,29 +1,29 @@
-"""What a run may send to Slack, by itself and after the run before it."""
+"""What a run may send to Slack, alone and after a previous run."""
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.notifications.throttle import TROUBLE_HOLD, TROUBLE_LIMIT, Throttle
+from workers.notifications.throttle import FAILURE_HOLD, FAILURE_LIMIT, Handover, Throttle
 
 NOW = 1000.0
 
 
 def throttle(**values: Any) -> Throttle:
-    """A run's, at NOW, after one that left nothing behind, but for what is given."""
-    known = {
-        "rate": 5.0, "burst": 10.0, "concurrency": 8, "handover": {}, "age": 0.0, "now": NOW,
+    """The throttle of a first run at NOW, except for what is given."""
+    usual = {
+        "rate": 5.0, "burst": 10.0, "concurrency": 8, "handover": Handover(), "now": NOW,
     }  # fmt: skip
-    return Throttle(**{**known, **values})
+    return Throttle(**{**usual, **values})
 
 
-def in_trouble(**values: Any) -> Throttle:
+def failing(**values: Any) -> Throttle:
     one = throttle(**values)
     while not one.failed(NOW):
         pass
@@ -46,7 +46,7 @@ def test_a_first_run_has_the_whole_burst_and_every_thread() -> None:
     assert one.ready_at(NOW) == pytest.approx(NOW + 0.2)
 
 
-def test_there_is_room_for_what_is_held_and_what_comes_in_meanwhile() -> None:
+def test_there_is_room_for_the_tokens_held_and_those_refilled_meanwhile() -> None:
     one = throttle()
     assert one.room(NOW, 2.0) == 20.0
     one.take(NOW)
@@ -59,40 +59,39 @@ def test_there_is_room_for_what_is_held_and_what_comes_in_meanwhile() -> None:
     st.integers(1, 5),
     st.lists(st.tuples(st.floats(0, 4), st.floats(0, 4)), min_size=1, max_size=8),
 )
-def test_runs_one_after_the_other_send_no_more_than_one_would(
+def test_successive_runs_send_no_more_than_one_run_would(
     rate: float, burst: int, runs: list[tuple[float, float]]
 ) -> None:
-    """Each run goes on for a while and starts a while after the one before."""
+    """Each run lasts a while and starts a while after the one before."""
     start = now = NOW
-    handover: dict[str, Any] = {}
-    age, sent = 0.0, 0
+    handover, sent = Handover(), 0
     for duration, pause in runs:
-        one = throttle(rate=rate, burst=burst, handover=handover, age=age, now=now)
+        one = throttle(rate=rate, burst=burst, handover=handover, now=now)
         sent += takes(one, now) + takes(one, now + duration)
         now += duration
         allowed = burst + rate * (now - start)
-        # What is handed over is rounded to a thousandth.
+        # What is passed on is rounded to a thousandth.
         assert sent <= allowed + 0.001 * len(runs)
-        handover = json.loads(json.dumps(one.handover(now), allow_nan=False))
-        now, age = now + pause, pause
+        handover = replace(one.handover(now), age=pause)
+        now += pause
 
 
-def test_the_next_run_has_what_was_left_and_what_came_in_since() -> None:
+def test_the_next_run_has_the_tokens_left_and_those_refilled_since() -> None:
     one = throttle()
     takes(one, NOW)
     handover = one.handover(NOW + 0.5)
-    assert handover["tokens"] == 2.5
-    assert throttle(handover=handover, age=0.9).room(NOW, 0.0) == 7.0
-    assert throttle(handover=handover, age=60.0).room(NOW, 0.0) == 10.0
+    assert handover.tokens == 2.5
+    assert throttle(handover=replace(handover, age=0.9)).room(NOW, 0.0) == 7.0
+    assert throttle(handover=replace(handover, age=60.0)).room(NOW, 0.0) == 10.0
 
 
-def test_without_a_limit_no_count_is_handed_over() -> None:
+def test_without_a_limit_no_tokens_are_passed_on() -> None:
     one = throttle(rate=0.0)
     assert all(one.take(NOW) for _ in range(1000))
-    assert one.handover(NOW) == {"hold": 0.0, "trouble": False}
+    assert one.handover(NOW) == Handover(tokens=None, hold=0.0, failing=False)
 
 
-def test_one_channel_that_has_to_wait_holds_nobody_else() -> None:
+def test_one_channel_that_has_to_wait_holds_no_other() -> None:
     one = throttle()
     assert not one.limited("C1", NOW + 30, everywhere=False)
     assert not one.limited("C1", NOW + 60, everywhere=False)
@@ -109,7 +108,7 @@ def test_a_second_channel_that_has_to_wait_holds_all() -> None:
     assert one.take(NOW + 20)
 
 
-def test_all_wait_when_slack_says_all() -> None:
+def test_everything_waits_when_slack_says_so() -> None:
     one = throttle()
     assert one.limited("C1", NOW + 30, everywhere=True)
     assert one.ready_at(NOW) == NOW + 30
@@ -124,46 +123,46 @@ def test_a_shorter_wait_never_ends_a_longer_one() -> None:
     assert one.ready_at(NOW) == NOW + 90
 
 
-def test_the_next_run_waits_for_the_rest() -> None:
+def test_the_next_run_waits_for_the_rest_of_a_hold() -> None:
     one = throttle()
     one.limited("C1", NOW + 30, everywhere=True)
     handover = one.handover(NOW + 10.25)
-    assert handover["hold"] == 19.75
-    assert throttle(handover=handover, age=5.0).ready_at(NOW) == NOW + 14.75
-    assert throttle(handover=handover, age=25.0).hold_until == NOW
+    assert handover.hold == 19.75
+    assert throttle(handover=replace(handover, age=5.0)).ready_at(NOW) == NOW + 14.75
+    assert throttle(handover=replace(handover, age=25.0)).hold_until == NOW
 
 
-def test_a_few_failures_are_no_trouble_unless_in_a_row() -> None:
+def test_a_few_failures_do_not_stop_anything_unless_in_a_row() -> None:
     one = throttle()
     for _ in range(3):
-        assert not any(one.failed(NOW) for _ in range(TROUBLE_LIMIT - 1))
-        one.all_well()
+        assert not any(one.failed(NOW) for _ in range(FAILURE_LIMIT - 1))
+        one.succeeded()
     assert one.width == 8
     assert one.ready_at(NOW) == NOW
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 64])
-def test_failures_in_a_row_are_trouble_for_a_run_of_any_width(concurrency: int) -> None:
+def test_failures_in_a_row_hold_a_run_of_any_width(concurrency: int) -> None:
     one = throttle(concurrency=concurrency)
-    told = [one.failed(NOW) for _ in range(TROUBLE_LIMIT)]
-    assert told == [False] * (TROUBLE_LIMIT - 1) + [True]
+    held = [one.failed(NOW) for _ in range(FAILURE_LIMIT)]
+    assert held == [False] * (FAILURE_LIMIT - 1) + [True]
     assert one.width == 1
-    assert one.ready_at(NOW) == NOW + TROUBLE_HOLD
-    assert one.handover(NOW) == {"tokens": 10.0, "hold": TROUBLE_HOLD, "trouble": True}
+    assert one.ready_at(NOW) == NOW + FAILURE_HOLD
+    assert one.handover(NOW) == Handover(tokens=10.0, hold=FAILURE_HOLD, failing=True)
 
 
-def test_a_run_of_one_thread_that_is_well_hands_over_no_trouble() -> None:
-    assert throttle(concurrency=1).handover(NOW)["trouble"] is False
+def test_a_run_of_one_thread_without_failures_passes_on_none() -> None:
+    assert throttle(concurrency=1).handover(NOW).failing is False
 
 
-def test_after_trouble_one_probe_goes_first_and_decides() -> None:
-    handover = in_trouble().handover(NOW)
-    later = throttle(handover=handover, age=60.0)
+def test_after_failures_one_probe_goes_first_and_decides() -> None:
+    handover = failing().handover(NOW)
+    later = throttle(handover=replace(handover, age=60.0))
     assert later.width == 1
     assert later.failed(NOW)
-    assert later.ready_at(NOW) == NOW + TROUBLE_HOLD
+    assert later.ready_at(NOW) == NOW + FAILURE_HOLD
 
-    later.all_well()
+    later.succeeded()
     assert later.width == 8
     assert not later.failed(NOW)
-    assert later.handover(NOW)["trouble"] is False
+    assert later.handover(NOW).failing is False

@@ -39,7 +39,7 @@ def test_without_a_config_there_is_a_plain_line() -> None:
 
 def test_data_that_cannot_be_read_is_named() -> None:
     shown = shown_message(notification("x", "{"), is_repeat=False)
-    assert (shown.html, "no JSON" in (shown.problem or "")) == ("", True)
+    assert (shown.html, "not JSON" in (shown.problem or "")) == ("", True)
 
 
 @pytest.mark.parametrize("secret", ['"hunter2hunter2"', "1234567890"])

@@ -1,1 +1,1 @@
-"""Queued notifications, delivered to Slack."""
+"""Delivers queued notifications to Slack."""

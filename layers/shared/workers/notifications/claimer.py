@@ -1,24 +1,18 @@
-"""When a run takes more deliveries, and when there are none left.
+"""When a run claims more deliveries, and when there are none left.
 
-What took three runs down with it is claimed first, one at a time and alone, so that it harms
-nothing else. Where all delivery stands still for the token's sake, one message at a time tries
-whether it is taken again. A run that lingers goes on looking once its queue is drained.
+A delivery that was being posted when three runs died is claimed first, one at a time and alone, so
+that it harms nothing else. While all delivery is stopped because of the token, one message at a
+time tests whether Slack accepts it again. A run that lingers polls once its queue is drained.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from workers.clock import Clock
 from workers.database import Database
-from workers.notifications.answers import (
-    Claimed,
-    Looked,
-    Started,
-    read_claimed,
-    read_looked,
-)
+from workers.notifications.answers import Claimed, Polled, Started, read_claimed, read_polled
 from workers.notifications.in_flight import InFlight
 from workers.notifications.jobs import Jobs
 from workers.notifications.probes import Probes
@@ -28,19 +22,19 @@ from workers.notifications.report import Report
 MOST_IN_FLIGHT: Final = 1_000
 LARGEST_BATCH: Final = 500
 EMPTY_CLAIM_DELAYS: Final = (1.0, 2.0, 5.0)
-# At most so many suspects a run, and so many tries of a refused token.
+# At most this many suspects in a run, and this many tests of a refused token.
 MOST_SUSPECTS: Final = 20
 TOKEN_TRIALS: Final = 3
-# A lingering run looks once a second, and after half a minute without work every two.
-LOOK_EVERY: Final = 1.0
+# A lingering run polls once a second, and after half a minute without work every two seconds.
+POLL_EVERY: Final = 1.0
 IDLE_AFTER: Final = 30.0
-LOOK_EVERY_IDLE: Final = 2.0
-# However often it is woken, it asks no more often.
-LOOK_APART: Final = 0.2
+POLL_EVERY_IDLE: Final = 2.0
+# The shortest time between two calls, however often the run is woken.
+LEAST_POLL_GAP: Final = 0.2
 
 
 class Claimer:
-    """Fills what is in flight; ends the run as drained when there is nothing left."""
+    """Claims what goes in flight; ends the run as drained when there is nothing left."""
 
     def __init__(
         self,
@@ -77,48 +71,48 @@ class Claimer:
         self._claim_at = 0.0
         self._empty_claims = 0
         self._drained_at: float | None = None
-        self._look_at = math.inf
-        self._asked_at = -math.inf
+        self._poll_at = math.inf
+        self._called_at = -math.inf
         self._is_woken = False
         self.is_busy = False
 
     @property
     def is_idle(self) -> bool:
-        """Whether the run has drained its queue and only looks."""
+        """Whether the run has drained its queue and only polls."""
         return self._drained_at is not None
 
     def due_at(self, now: float) -> float:
-        """When to claim or look next, unless something happens before."""
+        """When to claim or poll next, unless something happens before."""
         if self._drained_at is not None and not self.is_busy and not self._report.has_ended:
-            return max(now, min(self._look_at, self._drained_at + self._linger))
+            return max(now, min(self._poll_at, self._drained_at + self._linger))
         return max(now, self._claim_at) if self._may_claim() else math.inf
 
-    def look_soon(self) -> None:
-        """Claim or look without waiting for the usual time: something was queued."""
+    def poll_soon(self) -> None:
+        """Claim or poll without waiting for the usual time: something was queued."""
         self._is_woken = True
-        soon = max(self._clock.now(), self._asked_at + LOOK_APART)
+        soon = max(self._clock.now(), self._called_at + LEAST_POLL_GAP)
         self._claim_at = min(self._claim_at, soon)
-        self._look_at = min(self._look_at, soon)
+        self._poll_at = min(self._poll_at, soon)
 
     def step(self, now: float) -> None:
-        """Claim or look, if it is time."""
+        """Claim or poll, if it is time."""
         if self._report.has_ended or self.is_busy:
             return
         if self._drained_at is not None:
-            self._go_on_looking(now, self._drained_at)
+            self._linger_on(now, self._drained_at)
         elif self._may_claim() and (now >= self._claim_at or self._nothing_else()):
             self._claim(now)
 
     # --- claims ---
 
     def _nothing_else(self) -> bool:
-        return not (len(self._in_flight) or self._recorder.has_unsaid or self._probes.is_busy)
+        return not (len(self._in_flight) or self._recorder.has_unrecorded or self._probes.is_busy)
 
     def _may_claim(self) -> bool:
         if self._report.has_ended or self.is_busy or self._recorder.is_failing:
             return False
         if self._is_stopped or self._suspects:
-            return not (len(self._in_flight) or self._recorder.has_unsaid)
+            return not (len(self._in_flight) or self._recorder.has_unrecorded)
         return len(self._in_flight) < MOST_IN_FLIGHT
 
     def _claim(self, now: float) -> None:
@@ -138,7 +132,7 @@ class Claimer:
             "expire_after": self._expire_after,
             "threads": self._threads,
         }
-        self._asks(now)
+        self._begin_call(now)
         self._jobs.submit(
             lambda: read_claimed(self._database.call("claim_notifications", **arguments)),
             lambda answer: self._claimed(answer, alone=alone, last=last),
@@ -151,12 +145,12 @@ class Claimer:
         if not answer.held:
             self._report.end("lease_lost")
             return
-        self._report.counts.update(answer.ended)
+        self._report.count_ended(answer.ended)
         self._report.counts["claimed"] += len(answer.deliveries)
         for delivery in answer.deliveries:
             self._report.longest_waited = max(self._report.longest_waited, delivery.waited)
             if self._report.has_ended or self._in_flight.take_in(delivery, now) is None:
-                self._recorder.give_back_delivery(delivery)
+                self._recorder.release_delivery(delivery)
         self._plan_next(answer, now, alone=alone, last=last)
 
     def _plan_next(self, answer: Claimed, now: float, *, alone: bool, last: bool) -> None:
@@ -172,19 +166,19 @@ class Claimer:
         elif answer.more:
             self._empty_claims = 0
         elif last and not count:
-            # it proves the queue empty only as nothing was kept out of it
+            # the queue is empty only if this claim left nothing out
             self._drained(now)
         else:
             self._empty_claims = 0 if count else self._empty_claims
             delay = EMPTY_CLAIM_DELAYS[min(self._empty_claims, len(EMPTY_CLAIM_DELAYS) - 1)]
-            self._claim_at = now + (LOOK_APART if self._is_woken else delay)
+            self._claim_at = now + (LEAST_POLL_GAP if self._is_woken else delay)
             self._empty_claims += 1
 
-    def _asks(self, now: float) -> None:
-        self.is_busy, self._is_woken, self._asked_at = True, False, now
+    def _begin_call(self, now: float) -> None:
+        self.is_busy, self._is_woken, self._called_at = True, False, now
 
     def _failed(self, error: Exception) -> None:
-        """What the call may have claimed unseen is free as soon as this run has ended."""
+        """What the call may have claimed is free again as soon as this run has ended."""
         self.is_busy = False
         self._report.end("failed", error)
 
@@ -195,22 +189,21 @@ class Claimer:
             self._report.end("drained")
             return
         self._drained_at = now
-        self._look_at = now + (LOOK_APART if self._is_woken else LOOK_EVERY)
+        self._poll_at = now + (LEAST_POLL_GAP if self._is_woken else POLL_EVERY)
 
-    def _go_on_looking(self, now: float, drained_at: float) -> None:
+    def _linger_on(self, now: float, drained_at: float) -> None:
         if now >= drained_at + self._linger:
             self._report.end("drained")
-        elif now >= self._look_at:
-            self._asks(now)
-            self._jobs.submit(self._look, self._looked, self._failed)
+        elif now >= self._poll_at:
+            self._begin_call(now)
+            self._jobs.submit(self._poll, self._polled, self._failed)
 
-    def _look(self) -> Looked:
-        answer: Any = self._database.call(
-            "poll_notifications", run_id=self._run_id, lease=DRAINER_LEASE
+    def _poll(self) -> Polled:
+        return read_polled(
+            self._database.call("poll_notifications", run_id=self._run_id, lease=DRAINER_LEASE)
         )
-        return read_looked(answer)
 
-    def _looked(self, answer: Looked) -> None:
+    def _polled(self, answer: Polled) -> None:
         self.is_busy = False
         now = self._clock.now()
         if not answer.held:
@@ -223,10 +216,10 @@ class Claimer:
             self._empty_claims = 0
         else:
             self._recorder.renewed(now)
-            self._look_at = now + self._pause(now)
+            self._poll_at = now + self._pause(now)
 
     def _pause(self, now: float) -> float:
-        if self._is_woken:  # while it looked: that look may have been too early
-            return LOOK_APART
+        if self._is_woken:  # during the poll, which may have been too early
+            return LEAST_POLL_GAP
         is_idle = self._drained_at is not None and now - self._drained_at >= IDLE_AFTER
-        return LOOK_EVERY_IDLE if is_idle else LOOK_EVERY
+        return POLL_EVERY_IDLE if is_idle else POLL_EVERY

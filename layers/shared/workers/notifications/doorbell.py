@@ -7,31 +7,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-# On which Postgres says that something was queued, where `operate listen --on` has it do so.
+# The channel on which Postgres notifies of what was queued, once `operate listen --on` set it up.
 CHANNEL: Final = "agency_dashboard_workers"
 
 
 class Doorbell:
-    """Rung from any thread; each run that is listening hears it in its own way."""
+    """Rung from any thread; each run that is listening reacts in its own way."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._answers: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], None]] = []
 
     def ring(self) -> None:
-        """Those that have looked for the last time hear it, too, and do nothing."""
+        """Runs that have polled for the last time are called too, and do nothing."""
         with self._lock:
-            answers = list(self._answers)
-        for answer in answers:
-            answer()
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
 
     @contextmanager
-    def answered_by(self, answer: Callable[[], None]) -> Iterator[None]:
-        """Within the block each ring calls `answer`, in the thread that rings."""
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Within the block each ring calls `listener`, in the thread that rings."""
         with self._lock:
-            self._answers.append(answer)
+            self._listeners.append(listener)
         try:
             yield
         finally:
             with self._lock:
-                self._answers.remove(answer)
+                self._listeners.remove(listener)

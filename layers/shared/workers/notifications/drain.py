@@ -1,10 +1,10 @@
 """A run of the notification worker: drain the queue into Slack until it is empty or time is up.
 
 A delivery goes: claimed for the run -> announced (`sending`, written ahead of the post) -> posted
--> recorded. The claimer takes, the recorder announces and records, the poster posts; each has its
-turn in one loop, on the caller's thread, and leaves what takes time to others, which report back
-through one inbox. So there is nothing to lock. A run that dies leaves claims, which the next one
-takes over, and announcements, which tell what may have been posted.
+-> recorded. The claimer claims, the recorder announces and records, the poster posts; each has its
+turn in one loop, on the caller's thread, and leaves what takes time to other threads, which report
+back through one inbox. So there is nothing to lock. A run that dies leaves claims, which the next
+one takes over, and announcements, which show what may have been posted.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from workers.telemetry import logger
 
 # Time left for the last records after the last post may have taken its whole timeout.
 SETTLE_MARGIN: Final = 3.0
-# How long the lease may take to be handed back, where the run had no time left for it.
+# How long releasing the lease may take, where the run had no time left for it.
 LEAST_FINISH: Final = 1.0
-# A holder that lingers hands over at its next look: so long, and so often, is it asked.
+# A holder that lingers gives up the lease at its next poll: how long to ask for it, and how often.
 HANDOVER_PATIENCE: Final = 6.0
 ASK_EVERY: Final = 0.5
-# How often a run that has much to tidy up does so before it delivers; claims go on with it.
+# How many calls a run with much to clean up makes before it delivers; claims continue with it.
 MOST_STARTS: Final = 10
 
 
@@ -55,7 +55,7 @@ class Drain:
         jitter: Callable[[], float],
         doorbell: Doorbell | None = None,
     ) -> None:
-        """A ring of `doorbell` has the run look at once."""
+        """A ring of `doorbell` makes the run poll at once."""
         self._database = database
         self._slack = slack
         self._settings = settings
@@ -69,11 +69,11 @@ class Drain:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def run(self, deadline: float) -> Report:
-        """Drain until the queue is empty, or `deadline` (by the clock) is near, or the clock stops.
+        """Drain until the queue is empty, `deadline` (by the clock) is near, or the clock stops.
 
         Raises what made the run as a whole fail: CredentialsError when Slack or Supabase
         refuses us, ConfigurationError, TransientError when the database stays out of reach.
-        What was learnt until then is recorded as far as it can be.
+        What was learnt until then is recorded as far as possible.
         """
         cutoff = deadline - self._slack.timeout - SETTLE_MARGIN
         started = self._begin(cutoff)
@@ -98,20 +98,20 @@ class Drain:
     # --- before ---
 
     def _begin(self, cutoff: float) -> Started:
-        """Take the lease and tidy up what is not to be posted."""
+        """Acquire the lease and end what is not to be posted."""
         ask_until = self._clock.now() + HANDOVER_PATIENCE
         started = self._start()
         while not started.acquired and started.lingers and self._has_time(ask_until):
             self._clock.sleep(ASK_EVERY)
             started = self._start()
-        self._report.counts.update(started.ended)
+        self._report.count_ended(started.ended)
         for _ in range(MOST_STARTS):
             if not started.more or not self._has_time(cutoff):
                 break
             again = self._start()
             if not again.acquired:
                 return again
-            self._report.counts.update(again.ended)
+            self._report.count_ended(again.ended)
             started = again.after(started)
         return started
 
@@ -119,8 +119,8 @@ class Drain:
         return self._clock.now() < min(until, self._clock.stop_at)
 
     def _start(self) -> Started:
-        """Called again when no answer came: a connection that was kept while the container
-        slept may be dead, and to begin twice is to begin once."""
+        """Called again when no answer came: a connection kept while the container was frozen may
+        be dead, and starting twice has the effect of starting once."""
 
         def start() -> Started:
             answer = self._database.call(
@@ -149,7 +149,6 @@ class Drain:
             burst=settings.slack_workspace_burst,
             concurrency=settings.notification_concurrency,
             handover=started.handover,
-            age=started.handover_age,
             now=now,
         )
         in_flight = InFlight(settings.slack_channel_rate)
@@ -176,7 +175,7 @@ class Drain:
             report.end("waiting")
         else:
             probes.begin(started.probes)
-        with self._doorbell.answered_by(lambda: self._inbox.put(claimer.look_soon)):
+        with self._doorbell.listening(lambda: self._inbox.put(claimer.poll_soon)):
             self._loop(poster, claimer, recorder, probes, cutoff, deadline)
         return throttle, recorder
 
@@ -189,7 +188,7 @@ class Drain:
         cutoff: float,
         deadline: float,
     ) -> None:
-        """Each part in its turn, until nothing is left to do or the deadline has come."""
+        """Each part in its turn, until nothing is left to do or the deadline has passed."""
         parts = (poster, claimer, recorder)
         while (now := self._clock.now()) < self._end_by(deadline):
             if not self._has_time(cutoff):
@@ -197,7 +196,7 @@ class Drain:
             for part in parts:
                 part.step(now)
             busy = any(part.is_busy for part in (*parts, probes))
-            if self._report.has_ended and not busy and not recorder.has_unsaid:
+            if self._report.has_ended and not busy and not recorder.has_unrecorded:
                 return
             limit = self._end_by(deadline if self._report.has_ended else min(cutoff, deadline))
             wake_at = max(now, min(limit, *(part.due_at(now) for part in parts)))
@@ -210,11 +209,11 @@ class Drain:
 
     def _finish(self, deadline: float, throttle: Throttle, recorder: Recorder) -> None:
         now = self._clock.now()
-        if recorder.has_unsaid:
+        if recorder.has_unrecorded:
             logger.error(
-                "The run ended before its last outcomes could be recorded; the next one looks "
-                "for them in Slack",
-                extra={"action": "unrecorded", "deliveries": recorder.unsaid()},
+                "The run ended before its last outcomes could be recorded; the next run looks for "
+                "them in Slack",
+                extra={"action": "unrecorded", "deliveries": recorder.unrecorded()},
             )
             return
         try:
@@ -222,11 +221,11 @@ class Drain:
                 "finish_notification_run",
                 min(TIMEOUT, max(LEAST_FINISH, deadline - now)),
                 run_id=self._run_id,
-                handover=throttle.handover(now),
+                handover=throttle.handover(now).as_json(),
             )
         except TransientError as error:
             logger.warning(
-                "The lease could not be handed back and will run out",
+                "The lease could not be released and will expire",
                 extra={"action": "lease_kept", "error": str(error)},
             )
             return

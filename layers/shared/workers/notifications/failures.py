@@ -1,4 +1,4 @@
-"""What a failed call of Slack's means: one table for posts, one for looks into the history."""
+"""What a failed call to Slack means: one table for posts, one for searches of the history."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Failure(Enum):
     """Of a post. All but IN_DOUBT mean that nothing was sent."""
 
     RATE_LIMITED = "rate_limited"
-    """Slack asks to wait with this destination, or with everything."""
+    """Slack asks us to wait before posting to this destination, or anywhere."""
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a kind of failure
-    """Nothing can be posted by anybody."""
+    """Nothing can be posted anywhere."""
     IN_DOUBT = "in_doubt"
     """It may have been posted."""
     NOT_SENT = "not_sent"
@@ -32,20 +32,20 @@ class Failure(Enum):
     DESTINATION_REFUSED = "destination_refused"
     """Nothing can be posted there."""
     MESSAGE_REFUSED = "message_refused"
-    """This message will never be taken."""
+    """This message will never be accepted."""
     UNKNOWN_CODE = "unknown_code"
-    """Refused for a reason that no rule knows."""
+    """Refused with a code that no rule covers."""
 
 
-class LookFailure(Enum):
-    """Of a look for what may have been posted."""
+class SearchFailure(Enum):
+    """Of a search for what may have been posted."""
 
     LATER = "later"
     """The history may be read at another time."""
     NEVER = "never"
     """It cannot be read, now or later."""
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a kind of failure
-    """Nothing can be read by anybody."""
+    """Nothing can be read anywhere."""
 
 
 # In this order: an error is also one of its bases.
@@ -58,26 +58,26 @@ _POST: Final[tuple[tuple[type[WorkerError], Failure], ...]] = (
     (PermanentError, Failure.MESSAGE_REFUSED),
     (UnknownError, Failure.UNKNOWN_CODE),
 )
-_LOOK: Final[tuple[tuple[type[WorkerError], LookFailure], ...]] = (
-    (RateLimitedError, LookFailure.LATER),
-    (TransientError, LookFailure.LATER),
-    (CannotLookError, LookFailure.NEVER),
-    (DestinationError, LookFailure.NEVER),
-    (CredentialsError, LookFailure.TOKEN_REFUSED),
+_SEARCH: Final[tuple[tuple[type[WorkerError], SearchFailure], ...]] = (
+    (RateLimitedError, SearchFailure.LATER),
+    (TransientError, SearchFailure.LATER),
+    (CannotLookError, SearchFailure.NEVER),
+    (DestinationError, SearchFailure.NEVER),
+    (CredentialsError, SearchFailure.TOKEN_REFUSED),
 )
 
 
 def failure_of(error: WorkerError) -> Failure:
-    """What it means for a post. Raises the error itself where the table has no such kind."""
+    """What it means for a post. Raises the error itself where the table does not have it."""
     for kind, failure in _POST:
         if isinstance(error, kind):
             return failure
     raise error
 
 
-def look_failure_of(error: WorkerError) -> LookFailure:
-    """What it means for a look. Raises the error itself where the table has no such kind."""
-    for kind, failure in _LOOK:
+def search_failure_of(error: WorkerError) -> SearchFailure:
+    """What it means for a search. Raises the error itself where the table does not have it."""
+    for kind, failure in _SEARCH:
         if isinstance(error, kind):
             return failure
     raise error

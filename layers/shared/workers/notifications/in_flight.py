@@ -1,7 +1,7 @@
 """What a run has in flight: claimed deliveries as posts, queued by channel until they are settled.
 
-Pure book-keeping, by one thread: no clock is read and nothing is called. A post carries one
-delivery today; whatever is announced, posted, looked for and paced is a post.
+Pure bookkeeping on one thread: no clock is read and nothing is called. A post carries one delivery
+today; what is announced, posted, looked for and paced is a post.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from workers.notifications.pacing import ChannelPace
 from workers.notifications.slack_codes import ts_order
 
 # How far ahead of its start a post is announced to the database: longer than the time from one
-# record to the next, so that a channel need not wait for the announcement.
+# record to the next, so that a channel does not wait for the announcement.
 LOOK_AHEAD: Final = 1.5
-# A destination with this much in flight gets no more; a paced channel takes half a minute for it.
+# A destination with this many in flight gets no more; a paced channel takes half a minute for them.
 DESTINATION_SHARE: Final = 30
 UNPACED_DESTINATION_SHARE: Final = 500
-# Messages do not take the same time to reach Slack: with this much more between their starts they
+# Messages take different times to reach Slack: with their starts this much further apart they
 # arrive at the channel's pace.
 PACE_MARGIN: Final = 1.02
 # A destination that has to wait longer is left to a later claim.
@@ -34,19 +34,20 @@ class Post:
     """One message to one destination, in flight.
 
     Only what is `announced`, that is recorded as `sending`, may be posted. `may_be_announced` stays
-    true once it was asked for, whatever the answer: the database may have heard. `in_doubt`: an
-    earlier try may have posted it, for all that is known; with `look_first` that is still to be
-    found out. `looked_down_to` is the message at which a look broke off. `parent_ts` is the message
-    in whose thread it is announced, or may stand; None for the channel itself.
+    true once the announcement was requested, whatever the answer: the database may have received
+    it. `in_doubt`: as far as is known, an earlier attempt may have posted it; with `search_first`
+    the history is still to be searched. `looked_down_to` is the message at which an earlier search
+    was interrupted. `parent_ts` is the message in whose thread it is announced or may be; None for
+    the channel itself.
     """
 
     deliveries: tuple[Delivery, ...]
-    look_first: bool
+    search_first: bool
     in_doubt: bool
     possible_duplicate: bool
     looked_down_to: str | None = None
     parent_ts: str | None = None
-    state: Literal["new", "asked", "announced"] = "new"
+    state: Literal["new", "requested", "announced"] = "new"
     may_be_announced: bool = False
 
     @classmethod
@@ -54,7 +55,7 @@ class Post:
         """A post of this delivery alone."""
         return cls(
             (delivery,),
-            look_first=delivery.is_unknown,
+            search_first=delivery.is_unknown,
             in_doubt=delivery.is_unknown or delivery.in_doubt,
             possible_duplicate=delivery.possible_duplicate,
             looked_down_to=delivery.looked_down_to,
@@ -96,59 +97,59 @@ class ChannelQueue:
         return self.threads.get(post.first.thread) if post.first.thread else None
 
     def thread_begun(self, thread: str | None, ts: str) -> None:
-        """Take note that a message about that request stands in the channel itself: what is
-        announced for another place is to be announced again, with its thread. Where one was known
-        as the first, the newer one counts: the other takes no replies any more."""
+        """Note that a message about that request is in the channel itself: what is announced for
+        another place is announced again, with its thread. If one was already known, the newer one
+        counts: the older one no longer takes replies."""
         if thread is None or ts_order(ts) <= ts_order(self.threads.get(thread, "")):
             return
         self.threads[thread] = ts
         for post in self.waiting:
-            if post.first.thread == thread and not post.look_first:
+            if post.first.thread == thread and not post.search_first:
                 post.state = "new"
 
     def ready_at(self, now: float) -> float:
-        """When the head may be posted; never while a try is under way or nothing waits."""
+        """When the head may be posted; never while an attempt is under way or nothing waits."""
         if self.busy or not self.waiting:
             return math.inf
         return self.pace.ready_at(now)
 
     def next_step_at(self, now: float) -> float:
-        """When the queue may go on by itself: with a post that is announced, or by looking for what
-        may have been posted; never while it depends on something else."""
+        """When the queue may continue by itself: with a post that is announced, or by searching for
+        what may have been posted; never while it depends on something else."""
         if self.busy or not self.waiting:
             return math.inf
         head = self.waiting[0]
-        if head.look_first:
+        if head.search_first:
             return max(now, self.pace.not_before)
         return self.pace.ready_at(now) if head.state == "announced" else math.inf
 
     def announce_at(self, now: float) -> float:
-        """When the first one that is not announced comes within the look-ahead."""
+        """When the first post that is not announced comes within the look-ahead."""
         for post, time in self._schedule(now):
             if post.state == "new":
                 return max(now, time - LOOK_AHEAD)
         return math.inf
 
     def soon(self, now: float) -> Iterator[Post]:
-        """The posts that may start within the look-ahead, first first."""
+        """The posts that may start within the look-ahead, earliest first."""
         for post, time in self._schedule(now):
             if time > now + LOOK_AHEAD:
                 return
             yield post
 
-    def to_look_for(self) -> list[Post]:
-        """The posts that one read of the history settles, if one of them is next."""
-        if self.busy or not self.waiting or not self.waiting[0].look_first:
+    def to_search_for(self) -> list[Post]:
+        """The posts that one search of the history settles, if one of them is next."""
+        if self.busy or not self.waiting or not self.waiting[0].search_first:
             return []
         place = self.waiting[0].looked_down_to
-        return [p for p in self.waiting if p.look_first and p.looked_down_to == place]
+        return [p for p in self.waiting if p.search_first and p.looked_down_to == place]
 
     def _schedule(self, now: float) -> Iterator[tuple[Post, float]]:
-        """When each may start at the earliest. It ends before one that has to be looked for: what
-        follows depends on what is found. And before one that goes nowhere from here."""
+        """When each may start at the earliest. It ends before a post that has to be searched for:
+        what follows depends on what is found."""
         time = self.pace.ready_at(now)
         for post in self.waiting:
-            if post.look_first:
+            if post.search_first:
                 return
             yield post, time
             if self.pace.rate:
@@ -156,8 +157,8 @@ class ChannelQueue:
 
 
 class InFlight:
-    """Every post taken in leaves by `remove`, `release_all` or from the head of its queue to be
-    tried, and is then `settled` once."""
+    """Every post taken in leaves by `remove`, by `release_all`, or from the head of its queue to be
+    attempted, and is then `settled` once."""
 
     def __init__(self, channel_rate: float) -> None:
         self._channel_rate = channel_rate / PACE_MARGIN
@@ -165,15 +166,15 @@ class InFlight:
         self.queues: dict[str, ChannelQueue] = {}
 
     def __len__(self) -> int:
-        """How many posts are in flight, those that are being tried included."""
+        """How many posts are in flight, including those being attempted."""
         return sum(self._counts.values())
 
     def anything_waits(self) -> bool:
-        """Whether a post is still to be tried."""
+        """Whether a post is still to be attempted."""
         return any(queue.waiting for queue in self.queues.values())
 
     def ready_at(self, now: float) -> float:
-        """When the first queue may go on, as far as its destination is concerned."""
+        """When the first queue may continue, as far as its destination is concerned."""
         return min((queue.next_step_at(now) for queue in self.queues.values()), default=math.inf)
 
     def announce_at(self, now: float) -> float:
@@ -181,12 +182,12 @@ class InFlight:
         return min((queue.announce_at(now) for queue in self.queues.values()), default=math.inf)
 
     def busy_destinations(self) -> list[str]:
-        """Those that have their share in flight."""
+        """The destinations that have their share in flight."""
         share = DESTINATION_SHARE if self._channel_rate else UNPACED_DESTINATION_SHARE
         return [destination for destination, count in self._counts.items() if count >= share]
 
     def take_in(self, delivery: Delivery, now: float) -> Post | None:
-        """Queue a claimed delivery; None where its destination has to wait for too long."""
+        """Queue a claimed delivery; None if its destination has to wait too long."""
         queue = self._queue(delivery, now)
         if queue.pace.ready_at(now) - now > LONGEST_WAIT:
             return None
@@ -196,13 +197,13 @@ class InFlight:
         return post
 
     def settled(self, post: Post) -> None:
-        """Be done with a post that left its queue."""
+        """Finish with a post that left its queue."""
         self._counts[post.destination] -= 1
         if not self._counts[post.destination]:
             del self._counts[post.destination]
 
     def remove(self, post: Post) -> bool:
-        """Take a post out of its queue, to be done with it; False when it is not there."""
+        """Take a post out of its queue and finish with it; False when it is not there."""
         waiting = self.queues[post.destination].waiting
         if post not in waiting:
             return False
@@ -211,17 +212,18 @@ class InFlight:
         return True
 
     def close(self, destination: str, until: float) -> list[Post]:
-        """Leave a destination alone; what is queued there comes out, to keep its place."""
+        """Post nothing to a destination until then; returns what was queued there, which keeps its
+        place in the database."""
         queue = self.queues[destination]
         queue.pace.wait_until(until)
         return self._emptied(queue)
 
     def release_all(self) -> list[Post]:
-        """Everything that was not tried comes out."""
+        """Take out everything that was not attempted."""
         return [post for queue in self.queues.values() for post in self._emptied(queue)]
 
     def to_announce(self, room: float, now: float) -> Iterator[Post]:
-        """What may start soon and is not announced, at most `room` with what is."""
+        """What may start soon and is not announced: at most `room`, counting what is announced."""
         for queue in self.queues.values():
             for post in queue.soon(now):
                 room -= 1

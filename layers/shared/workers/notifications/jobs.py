@@ -1,4 +1,4 @@
-"""Calls that run beside the loop of a run, and come back to it through one inbox."""
+"""Calls that run alongside the loop of a run and report to it through one inbox."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Jobs(Protocol):
-    """Where the parts of a run leave what takes time."""
+    """Runs what takes time for the parts of a run."""
 
     def submit(
         self,
@@ -19,12 +19,12 @@ class Jobs(Protocol):
         done: Callable[[T], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Run `job` elsewhere; the loop then calls `done` or `failed` with what came of it."""
+        """Run `job` elsewhere; the loop then calls `done` or `failed` with its result."""
         ...
 
 
 class Pool:
-    """Threads, whose results the loop takes from its inbox."""
+    """Threads whose results the loop takes from its inbox."""
 
     def __init__(
         self, threads: int, name: str, inbox: queue.SimpleQueue[Callable[[], None]]
@@ -52,5 +52,5 @@ class Pool:
         self._executor.submit(task)
 
     def close(self) -> None:
-        """A call that hangs is left to its timeout: nobody waits for it."""
+        """A call that hangs is left to its timeout; nothing waits for it."""
         self._executor.shutdown(wait=False, cancel_futures=True)

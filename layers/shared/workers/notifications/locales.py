@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
-_NARROW, _WIDE = "\u202f", "\u00a0"  # blanks at which no line is broken
+_NARROW, _WIDE = "\u202f", "\u00a0"  # spaces that do not break a line
 
 _PLAIN_NUMBER: Final = re.compile(r"([+-]?)(\d{1,30})(?:\.(\d{1,30}))?", re.ASCII)
 # ISO 4217: currencies whose minor unit is not a hundredth.
@@ -25,10 +25,10 @@ _MINOR_DIGITS: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True)
 class Locale:
-    """`money` and `percent` are forms of `{amount}`, money's with the `{sign}` of the currency:
-    its symbol where the locale has one, else its code. `day` is a form of {d}, {dd}, {m}, {month}
-    and {y}. A number is grouped from `grouped_from` digits before its decimal mark on.
-    `negative_money` is for where the minus does not come first."""
+    """`money` and `percent` are format strings for `{amount}`, money's with the `{sign}` of the
+    currency: its symbol where the locale has one, else its code. `day` is one for {d}, {dd}, {m},
+    {month} and {y}. A number with at least `grouped_from` digits before its decimal mark is
+    grouped. `negative_money` is for locales in which the minus sign does not come first."""
 
     decimal: str
     group: str
@@ -42,12 +42,12 @@ class Locale:
 
 
 def is_number(written: str) -> bool:
-    """Whether it is a number that is written in a locale's form."""
+    """Whether it is a number that can be written as a locale does."""
     return _PLAIN_NUMBER.fullmatch(written) is not None
 
 
 def number_text(written: str, locale: Locale) -> str:
-    """A number, written as JSON does; one with an exponent or of more digits than anybody reads
+    """A number written as in JSON; one with an exponent, or with more digits than anyone reads,
     stays as it is."""
     found = _PLAIN_NUMBER.fullmatch(written)
     if found is None:
@@ -64,8 +64,8 @@ def percent_text(written: str, locale: Locale) -> str:
 
 
 def money_text(written: str, currency: str, locale: Locale) -> str:
-    """An amount in major units of a currency (ISO 4217), with its minor digits; what it has beyond
-    these stays, for it is not ours to round."""
+    """An amount in major units of a currency (ISO 4217), with its minor digits; further digits
+    stay, because rounding is not up to us."""
     digits = _MINOR_DIGITS.get(currency, 2)
     whole, _, fraction = written.partition(".")
     if is_number(written):
@@ -74,14 +74,14 @@ def money_text(written: str, currency: str, locale: Locale) -> str:
     amount, sign = number_text(written, locale), locale.symbols.get(currency, currency)
     form = locale.money
     if sign == currency and form == _BEFORE:
-        form = _BEFORE_WITH_BLANK  # letters do not touch digits
+        form = _BEFORE_WITH_BLANK  # a code is kept apart from the digits
     if amount.startswith("-"):
         amount, form = amount[1:], locale.negative_money or f"-{form}"
     return form.format(sign=sign, amount=amount)
 
 
 def date_text(day: date, locale: Locale) -> str:
-    """A day, the month in letters where the locale writes it so."""
+    """A day, with the month in letters where the locale writes it so."""
     return locale.day.format(
         d=day.day, dd=f"{day.day:02}", m=f"{day.month:02}", y=day.year,
         month=locale.months[day.month - 1],

@@ -1,6 +1,6 @@
 """Slack's mrkdwn as text: how long it is, where it may be cut, and what a cut leaves open.
 
-All of it is about rendered text, in which every `<` opens a link or mention and every `&`
+All of it deals with rendered text, in which every `<` opens a link or mention and every `&`
 outside of them an entity. https://docs.slack.dev/messaging/formatting-message-text
 """
 
@@ -16,15 +16,15 @@ ELLIPSIS: Final = "…"
 FENCE: Final = "```"
 # The beginning of a quoted line. `&gt;` is what a client sends for a `>` that was typed.
 QUOTE: Final = re.compile(r"[ \t]*(?:>|&gt;)(?!(?:>|&gt;){2})[ \t]?")
-# Quotes all that follows, not only its line.
+# Quotes everything that follows, not only its line.
 _QUOTE_OF_THE_REST = re.compile(r"^[ \t]*(?:>|&gt;){3}[ \t]?", re.MULTILINE)
 
-# How far a cut is moved so that it falls between two things.
+# How far a cut may be moved so that it falls between two elements.
 _REACH: Final = 32
-# How far behind a cut the mark is looked for that would have ended a format.
+# How far after a cut to look for the mark that would have ended a format.
 _AHEAD: Final = 12_000
-# A mark opens beside a blank or the like and before what is visible, and closes the other way
-# round; one that might do both closes what is open.
+# A mark opens after a space or the like and before a visible character, and closes the other way
+# round; one that could do both closes what is open.
 _OPENING: Final = r"(?<![^\W_])[*_~](?=\S)"
 _FORMAT = re.compile(
     r"(?P<fence>```.*?```|```)|(?P<code>(?<!`)`[^`\n]+`(?!`))|<[^<>\n]*>"
@@ -37,7 +37,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """Without control characters (line feed and tab stay) and lone surrogates."""
+    """The text without control characters (line feed and tab stay) and lone surrogates."""
     if text.isprintable():
         return text
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -45,7 +45,7 @@ def clean(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that is to be read as it is.
+    """Text that Slack is to show as it is.
 
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
@@ -53,7 +53,7 @@ def escape(text: str) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a reader would see anything of it."""
+    """Whether a reader would see any of it."""
     return any(
         unicodedata.category(char) not in _INVISIBLE_CATEGORIES and char not in _BLANKS
         for char in text.strip()
@@ -61,21 +61,21 @@ def is_visible(text: str) -> bool:
 
 
 _INVISIBLE_CATEGORIES: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Mn", "Me"})
-# Letters and symbols by category, blank on the screen: Hangul fillers, empty Braille cell.
+# Letters and symbols by category that look blank: Hangul fillers, the empty Braille cell.
 _BLANKS: Final = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 
 
 def units(text: str) -> int:
-    """Length in UTF-16 code units, the largest count that Slack might go by."""
+    """Length in UTF-16 code units, the largest count that Slack might use."""
     return len(text.encode("utf-16-le")) // 2
 
 
 def sections(text: str, limit: int) -> Iterator[str]:
     """The text in parts of at most `limit` units, cut after a line, else after a word, else
-    where it must.
+    anywhere.
 
-    A code fence, bold and the like, or a quote that goes on beyond a cut is closed before it
-    and opened again behind it. Parts of which nothing is visible are left out.
+    A code fence, bold and the like, or a quote that continues beyond a cut is closed before it and
+    reopened after it. Parts of which nothing is visible are left out.
     """
     formats = _formats(text) if units(text) > limit else []
     start, before = 0, _Open()
@@ -87,7 +87,7 @@ def sections(text: str, limit: int) -> Iterator[str]:
 
 
 def shorten(text: str, limit: int, marker: str) -> str:
-    """The text in at most `limit` units, ending in the marker if it was longer. What the cut
+    """The text in at most `limit` units, ending with the marker if it was longer. What the cut
     leaves open is closed."""
     if units(text) <= limit:
         return text
@@ -97,14 +97,14 @@ def shorten(text: str, limit: int, marker: str) -> str:
 
 
 def shorten_value(text: str, limit: int) -> str:
-    """The same for text that is not escaped yet and whose formatting is not looked at."""
+    """The same for text that is not yet escaped and whose formatting is ignored."""
     if units(text) <= limit:
         return text
     return text[: _cluster_start(text, _prefix(text, limit - units(ELLIPSIS)))] + ELLIPSIS
 
 
 class _Format(NamedTuple):  # cheaper than a dataclass, and a text may have thousands
-    """A formatted stretch of a text, its marks included."""
+    """A formatted part of a text, including its marks."""
 
     start: int
     end: int
@@ -116,14 +116,14 @@ class _Format(NamedTuple):  # cheaper than a dataclass, and a text may have thou
 
 @dataclass(frozen=True)
 class _Open:
-    """What is open where a text is cut: the quote, and marks from the outermost inwards."""
+    """What is open where a text is cut: the quote, and the marks from the outermost inwards."""
 
     quote: str = ""
     marks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
-        """Of what opens it again, in units."""
+        """Of what reopens it, in units."""
         return units(self.quote) + self.closing_size
 
     @property
@@ -131,24 +131,24 @@ class _Open:
         return sum(map(len, self.marks))
 
     def close(self, part: str) -> str:
-        """The part with its marks closed: right after a visible character, as Slack wants it."""
+        """The part with its marks closed: right after a visible character, as Slack requires."""
         if FENCE in self.marks:
             return part + FENCE
         body = part.rstrip()
         return body + "".join(reversed(self.marks)) + part[len(body) :]
 
     def reopen(self, part: str) -> str:
-        """What follows, opened again."""
+        """The following part, reopened."""
         body = part if FENCE in self.marks else part.lstrip()
         blank = part[: len(part) - len(body)]
         return self.quote + blank + "".join(self.marks) + body
 
 
 def _formats(text: str, *, is_whole: bool = True) -> list[_Format]:
-    """The formatted stretches by where they start: fences, inline code, `*`, `_` and `~`.
+    """The formatted parts by where they start: fences, inline code, `*`, `_` and `~`.
 
-    A mark without its counterpart is a character like any other; only of a text that goes on
-    after its end (`is_whole` false), a fence without one is open up to there.
+    A mark without its counterpart is a character like any other; only in a text that continues
+    beyond its end (`is_whole` false) a fence without one is open up to there.
     """
     found: list[_Format] = []
     opened: dict[str, int] = {}
@@ -178,7 +178,7 @@ def _open_at(text: str, place: int, formats: Sequence[_Format]) -> _Open:
 
 
 def _quote_at(text: str, place: int, formats: Sequence[_Format]) -> str:
-    """With what the rest of the text has to begin to be quoted as it is now; mostly nothing."""
+    """What the rest of the text must begin with to be quoted as it is now; mostly nothing."""
     rest = _QUOTE_OF_THE_REST.search(text)
     while rest and _in_fence(rest.start(), formats):
         rest = _QUOTE_OF_THE_REST.search(text, rest.end())
@@ -206,19 +206,19 @@ _Cut = Callable[[str, int, int], int]
 def _part_end(
     text: str, start: int, room: int, formats: Sequence[_Format], cut: _Cut
 ) -> tuple[int, _Open]:
-    """Where the part from `start` on ends that has, once closed, at most `room` units; and
-    what is open there. `cut` finds the place for a number of units."""
+    """Where the part that begins at `start` ends, so that it has at most `room` units once closed;
+    and what is open there. `cut` finds the place for a number of units."""
     spare = 0
     while True:
-        end = _beside_marks(text, start, cut(text, start, room - spare), formats)
+        end = _next_to_marks(text, start, cut(text, start, room - spare), formats)
         after = _open_at(text, end, formats)
         if units(text[start:end]) + after.closing_size <= room:
             return end, after
         spare = max(spare + 1, after.closing_size)
 
 
-def _beside_marks(text: str, start: int, end: int, formats: Sequence[_Format]) -> int:
-    """`end`, or the nearest place that leaves no empty formatting on either side of it."""
+def _next_to_marks(text: str, start: int, end: int, formats: Sequence[_Format]) -> int:
+    """`end`, or the nearest place that leaves no empty formatting on either side."""
     if end == len(text):
         return end
     around = [one for one in formats if one.start < end < one.end]
@@ -236,12 +236,12 @@ def _beside_marks(text: str, start: int, end: int, formats: Sequence[_Format]) -
 
 
 def _section_end(text: str, start: int, size: int) -> int:
-    """Where the first section ends: after a line, else after a word, else where it must."""
+    """Where the first section ends: after a line, else after a word, else anywhere."""
     limit = start + _prefix(text[start:], size)
     if limit == len(text):
         return limit
     for separator in ("\n", " "):
-        # Looking at the second half only keeps the sections few.
+        # Searching only the second half keeps the sections few.
         end = text.rfind(separator, (start + limit) // 2, limit) + 1
         if end and _unbroken(text, end) == end:
             return end
@@ -253,13 +253,13 @@ def _hard_end(text: str, start: int, size: int) -> int:
 
 
 def _prefix(text: str, limit: int) -> int:
-    """How many characters from the start take up no more than `limit` UTF-16 units."""
+    """How many characters from the start take up at most `limit` UTF-16 units."""
     head = text[:limit].encode("utf-16-le")
     return len(head[: 2 * limit].decode("utf-16-le", "ignore"))
 
 
 def _unbroken(text: str, end: int) -> int:
-    """The last place up to `end` that cuts no link, mention, entity or character."""
+    """The last place up to `end` that does not cut a link, mention, entity or character."""
     if end >= len(text):
         return end
     end = _cluster_start(text, end)
@@ -271,8 +271,8 @@ def _unbroken(text: str, end: int) -> int:
 
 
 def _cluster_start(text: str, end: int) -> int:
-    """The last place up to `end`, within reason, that does not cut what is one character to
-    a reader: a letter with its accents, a family or flag emoji. `end` is inside the text."""
+    """The last place up to `end`, within reason, that does not cut what a reader sees as one
+    character: a letter with its accents, a family or flag emoji. `end` is inside the text."""
     for place in range(end, max(0, end - _REACH), -1):
         if not _joined(text, place):
             return place

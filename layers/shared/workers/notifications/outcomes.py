@@ -1,18 +1,18 @@
-"""What a try of a post came to, and what follows from it for its deliveries.
+"""The result of an attempt to post, and what follows from it for the post's deliveries.
 
 sent        Slack confirmed it
-retry       the message itself failed in a way that may pass: counts as an attempt
-wait        not the message's fault: later, at no cost
-unknown     it may have been posted: look for it before trying again
+retry       the message itself failed, perhaps temporarily: counts as an attempt
+wait        not the message's fault: later, does not count as an attempt
+unknown     it may have been posted: look for it before posting again
 dead        the message will never be accepted
-moved       it does not stand here, and is to be posted elsewhere
+moved       it was not posted here, and is to be posted elsewhere
 unstarted   it was announced and never posted
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from workers.errors import WorkerError
 from workers.notifications.answers import Delivery
@@ -21,8 +21,8 @@ from workers.notifications.retries import retry_delay
 
 Result = Literal["sent", "retry", "wait", "unknown", "dead", "moved", "unstarted"]
 
-# Slack's history lags behind its posts: not earlier than this is a message looked for, or a
-# refused destination tried a second time.
+# Slack's history lags behind its posts: the wait before a message is looked for, or a refused
+# destination is tried a second time.
 SETTLING_TIME: Final = 60.0
 
 
@@ -30,11 +30,11 @@ SETTLING_TIME: Final = 60.0
 class Outcome:
     """One entry of `record_notification_progress`'s outcomes; durations in seconds.
 
-    `hold_in` is how long its destination is to be left alone, so that what is queued behind
-    it keeps its place. `in_doubt` says that an earlier try may have posted it: while it waits it
-    stays unknown. `looking`: it is being looked for, down to the message `looked_down_to`. What was
-    sent stands in the thread of `parent_ts`, or in the channel itself, and is about the request
-    `thread` where threads are wanted.
+    `hold_in` is how long nothing is posted to its destination, so that what is queued behind it
+    keeps its place. `in_doubt` says that an earlier attempt may have posted it: while it waits it
+    stays unknown. `looking`: it is being looked for, so far down to the message `looked_down_to`.
+    What was sent is in the thread of `parent_ts`, or in the channel itself if that is None, and is
+    about the request `thread` where threads are wanted.
     """
 
     result: Result
@@ -53,7 +53,7 @@ class Outcome:
     looking: bool = False
     looked_down_to: str | None = None
 
-    def as_row(self, delivery: Delivery, posted_ago: float | None) -> dict[str, Any]:
+    def as_row(self, delivery: Delivery, posted_ago: float | None) -> dict[str, object]:
         """The entry for one delivery of the post."""
         return {
             "id": delivery.id, "token": delivery.token, "posted_ago": posted_ago, **asdict(self),
@@ -63,7 +63,7 @@ class Outcome:
 def outcome_of(
     failure: Failure, error: WorkerError, delivery: Delivery, *, jitter: float
 ) -> Outcome:
-    """What a failed try means for a delivery; `jitter` is from 0 to below 1."""
+    """What a failed attempt means for a delivery; `jitter` is from 0 to below 1."""
     outcome = _consequence(failure, delivery, getattr(error, "retry_after", None), jitter)
     return replace(outcome, error_code=error.code, error=str(error))
 

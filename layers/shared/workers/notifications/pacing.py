@@ -1,7 +1,7 @@
 """How fast messages may go out: per workspace and per channel.
 
-https://docs.slack.dev/apis/web-api/rate-limits. Times are seconds on any one clock that
-the caller reads. A rate of 0 means no limit. The objects are not thread-safe.
+https://docs.slack.dev/apis/web-api/rate-limits. Times are seconds on one clock, which the caller
+reads. A rate of 0 means no limit. The objects are not thread-safe.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _NEVER = -math.inf
 
 @dataclass
 class TokenBucket:
-    """Holds up to `burst` tokens, refilled with `rate` a second; a message takes one.
+    """Holds up to `burst` tokens, refilled at `rate` a second; a message takes one.
 
-    `tokens` is what it held at the time `at`. In any span of w seconds no more than
-    burst + rate * w messages pass.
+    `tokens` is what it held at the time `at`. In any span of w seconds at most burst + rate * w
+    messages pass.
     """
 
     rate: float
@@ -32,14 +32,14 @@ class TokenBucket:
         self.tokens = min(self.tokens, self.burst)
 
     def ready_at(self, now: float) -> float:
-        """The earliest time from `now` on at which `take` succeeds."""
+        """The earliest time, not before `now`, at which `take` succeeds."""
         if self.held(now) >= 1:
             return now
         time = max(now, self.at + (1 - self.tokens) / self.rate)
         return _later_until(lambda time: self.held(time) >= 1, time)
 
     def take(self, now: float) -> bool:
-        """Take a token if there is one; False, and nothing taken, if not."""
+        """Take a token; False, and nothing taken, if there is none."""
         held = self.held(now)
         if held < 1:
             return False
@@ -52,15 +52,15 @@ class TokenBucket:
         """How many tokens it holds now; infinitely many at a rate of 0."""
         if not self.rate:
             return math.inf
-        # A clock that went back refills nothing.
+        # A clock that was set back refills nothing.
         return min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
 
 
 @dataclass
 class ChannelPace:
-    """One message after the other in one channel, `rate` a second at most.
+    """One message at a time in one channel, at most `rate` a second.
 
-    `not_before` is the end of a wait that Slack asked for; it holds at a rate of 0 too.
+    `not_before` is the end of a wait that Slack asked for; it applies at a rate of 0 too.
     """
 
     rate: float
@@ -72,7 +72,7 @@ class ChannelPace:
             raise ValueError("a rate cannot be negative")
 
     def ready_at(self, now: float) -> float:
-        """The earliest time from `now` on at which the next message may start."""
+        """The earliest time, not before `now`, at which the next message may start."""
         earliest = max(now, self.not_before)
         if not self.rate or self.last_start == _NEVER:
             return earliest
@@ -83,21 +83,21 @@ class ChannelPace:
         return _later_until(lambda time: time - last >= gap, max(earliest, last + gap))
 
     def start(self, now: float) -> bool:
-        """Note that a message starts now; False, and nothing noted, if it may not yet."""
+        """Note that a message starts now; False, and nothing noted, if it may not start yet."""
         if self.ready_at(now) > now:
             return False
         self.last_start = now
         return True
 
     def wait_until(self, time: float) -> None:
-        """Start nothing before `time`; an earlier end never shortens a wait."""
+        """Start nothing before `time`; a later end that is already set stays."""
         self.not_before = max(self.not_before, time)
 
 
 def _later_until(good: Callable[[float], bool], time: float) -> float:
-    """`time`, or the little later that rounding asks for.
+    """`time`, or slightly later where rounding requires it.
 
-    Steps double, so that it ends soon even where many steps round to nothing.
+    The steps double, so that the loop ends soon even where many steps round to nothing.
     """
     step = math.ulp(time)
     while not good(time):

@@ -1,21 +1,23 @@
-"""The line that stands in for a template: what the event knows, in words.
+"""The line that replaces a missing template: what the event holds, in words.
 
 `Status change: Spring launch film · Nordlys Outdoor · In progress → Needs review · by @ava`
 
-Everything that comes from the event is data: it is escaped, and kept short and on one line. Pure.
+Everything from the event is data: it is escaped, shortened and kept on one line. Pure.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import StrEnum
 from itertools import islice
-from typing import Any, Final
+from typing import Final, assert_never
 from urllib.parse import quote
 
-from workers.notifications.event_data import NumberLiteral, as_text
+from workers.notifications.entities import Entities, Person
+from workers.notifications.event_data import EventValues, NumberLiteral, as_text
 from workers.notifications.locales import (
     LOCALES,
     Locale,
@@ -29,7 +31,7 @@ from workers.notifications.mrkdwn import clean, escape, is_visible, shorten_valu
 from workers.notifications.times import DAY, epoch, time_of
 
 FIELD_LIMIT: Final = 300
-# More would be a table, which is for a template to lay out.
+# More would be a table, which is the job of a template.
 _MOST_FIGURES: Final = 6
 _SEPARATOR: Final = " · "
 _ID: Final = "{id}"
@@ -52,7 +54,7 @@ _MONEY: Final = frozenset(
      "fee", "invoice", "cpc", "cpm")
 )  # fmt: skip
 _SHARE: Final = frozenset(("percent", "percentage", "pct", "ctr"))
-# Numbers that count nothing.
+# Numbers that are not figures.
 _NO_FIGURE: Final = frozenset(("year", "id", "ids", "uuid", "version"))
 _LIKE_AN_ID = re.compile(r"[0-9a-f-]*\d[0-9a-f-]*", re.IGNORECASE | re.ASCII)
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,20}")
@@ -63,8 +65,8 @@ _CODE_FENCE = re.compile(r"`{3,}")
 
 @dataclass(frozen=True)
 class Wording:
-    """How the agency has it: `request_url` is the address of a request in its app, with `{id}`
-    where the request's id goes (none: no link); `locale` a key of LOCALES."""
+    """The agency's settings for texts: `request_url` is the address of a request in its app, with
+    `{id}` where the request's id goes (None: no link); `locale` is a key of LOCALES."""
 
     request_url: str | None = None
     locale: str = "en-US"
@@ -73,69 +75,65 @@ class Wording:
 PLAIN_WORDING: Final = Wording()
 
 
-def named_by(known: Mapping[str, Any], data: Mapping[str, Any], wording: Wording) -> dict[str, Any]:
-    """What the ids of an event stand for, as placeholders may name it; null where it is not known:
-    `request` (id, title, due_date, url), `client` (name), `actor` and `assignee` (name, slack_id).
-
-    `known` is what the database found: any of these, or nothing.
-    """
-    found = {
-        name: dict.fromkeys(keys) | (known.get(name) or {}) for name, keys in NAMED_BY_IDS.items()
-    }
-    request = found["request"]
-    identity = request["id"] or _first(data, ("request_id",))
-    if wording.request_url and identity:
-        request["url"] = wording.request_url.replace(_ID, quote(str(identity), safe=""))
-    return found
+def with_request_url(entities: Entities, data: EventValues, wording: Wording) -> Entities:
+    """The entities, with the address of the request: the one that was found, or at least the one
+    that the event names."""
+    request_id = entities.request.id or _first(data, ("request_id",))
+    if not (wording.request_url and request_id):
+        return entities
+    url = wording.request_url.replace(_ID, quote(request_id, safe=""))
+    return replace(entities, request=replace(entities.request, url=url))
 
 
-NAMED_BY_IDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "request": ("id", "title", "due_date", "url"),
-    "client": ("name",),
-    "actor": ("name", "slack_id"),
-    "assignee": ("name", "slack_id"),
-}
-
-
-def plain_line(
-    event_type: str, data: Mapping[str, Any], named: Mapping[str, Any], wording: Wording
-) -> str:
-    """The line as mrkdwn. `data` are the event's own values, which win over `named`, the answer
-    of `named_by`."""
+def plain_line(event_type: str, data: EventValues, entities: Entities, wording: Wording) -> str:
+    """The line as mrkdwn. `data` are the event's own values, which take precedence over
+    `entities`, as `with_request_url` returns them."""
     headline = _first(data, ("headline",)) or in_words(event_type) or "Notification"
-    parts = [part for part in _parts(data, named, LOCALES[wording.locale]) if part]
+    parts = [part for part in _parts(data, entities, LOCALES[wording.locale]) if part]
     line = escape(headline) + (f": {_SEPARATOR.join(parts)}" if parts else "")
     note = _first(data, _NOTE_KEYS)
     return f"{line}{' — ' if parts else ': '}{escape(note)}" if note else line
 
 
-# Ways to write a value, by the word that stands before its key in a placeholder.
-FORMS: Final = ("words", "number", "percent", "money", "date")
+class Form(StrEnum):
+    """A way to write a value: the word before its key in a placeholder."""
+
+    WORDS = "words"
+    NUMBER = "number"
+    PERCENT = "percent"
+    MONEY = "money"
+    DATE = "date"
 
 
-def written_as(form: str, value: object, data: Mapping[str, Any], wording: Wording) -> object:
-    """A value in one of FORMS, as the plain line would write it; one of which there is no such
-    form stays as it is. Money is of `data`'s `currency`."""
+FORMS: Final = frozenset(Form)
+
+
+def written_as(form: Form, value: object, data: EventValues, wording: Wording) -> object:
+    """A value in that form, as the plain line would write it; a value that does not have the form
+    stays as it is. Money is in `data`'s `currency`."""
     if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
         return value
     locale, text = LOCALES[wording.locale], as_text(value)
-    currency = _first(data, ("currency",)).upper()
-    if form == "words":
-        return in_words(text) if isinstance(value, str) and _CODE_WORD.fullmatch(text) else text
-    if form == "date":
-        time = None if text.isdigit() else time_of(text.strip())
-        return date_text(time.date(), locale) if time else text
-    if not is_number(text):
-        return text
-    if form == "percent":
-        return percent_text(text, locale)
-    if form == "money" and _CURRENCY.fullmatch(currency):
-        return money_text(text, currency, locale)
-    return number_text(text, locale)
+    match form:
+        case Form.WORDS:
+            return in_words(text) if isinstance(value, str) and _CODE_WORD.fullmatch(text) else text
+        case Form.DATE:
+            time = None if text.isdigit() else time_of(text.strip())
+            return date_text(time.date(), locale) if time else text
+        case Form.PERCENT:
+            return percent_text(text, locale) if is_number(text) else text
+        case Form.MONEY:
+            currency = _first(data, ("currency",)).upper()
+            is_money = is_number(text) and _CURRENCY.fullmatch(currency)
+            return money_text(text, currency, locale) if is_money else number_text(text, locale)
+        case Form.NUMBER:
+            return number_text(text, locale)
+        case _:
+            assert_never(form)
 
 
 def in_words(code: str) -> str:
-    """`needs_review` as `Needs review`; what is no such code word stays as it is."""
+    """`needs_review` as `Needs review`; what is not such a code word stays as it is."""
     text = _one_line(code)
     if not _CODE_WORD.fullmatch(text):
         text = _one_line(re.sub(r"[_.-]+", " ", code)) if "_" in text else text
@@ -143,26 +141,26 @@ def in_words(code: str) -> str:
     return re.sub(r"[_-]", " ", text).capitalize()
 
 
-def _parts(data: Mapping[str, Any], named: Mapping[str, Any], locale: Locale) -> Iterator[str]:
-    url = named["request"]["url"]
-    title = _first(data, _REQUEST_KEYS) or _first(named, ("request.title",))
+def _parts(data: EventValues, entities: Entities, locale: Locale) -> Iterator[str]:
+    url = entities.request.url
+    title = _first(data, _REQUEST_KEYS) or _one_line(entities.request.title or "")
     subject = _first(data, _SUBJECT_KEYS)
     if not title and url:
         title, subject = subject or "Open the request", ""
     if subject != title:
         yield escape(subject)
     yield f"<{escape(url)}|{escape(title)}>" if title and url else escape(title)
-    client = _first(data, _CLIENT_KEYS) or _first(named, ("client.name",))
+    client = _first(data, _CLIENT_KEYS) or _one_line(entities.client.name or "")
     yield escape(client)
     yield escape(_account(data))
     yield escape(_change(data))
     yield from islice(_figures(data, locale), _MOST_FIGURES)
     if "assigned_to" in data:
-        yield _person("to", named["assignee"], "")
-    yield _person("by", named["actor"], _actor_name(data))
+        yield _person("to", entities.assignee, "")
+    yield _person("by", entities.actor, _actor_name(data))
 
 
-def _account(data: Mapping[str, Any]) -> str:
+def _account(data: EventValues) -> str:
     """`Meta: Nordlys Outdoor (act_1203300000000001)`"""
     platform = _first(data, _PLATFORM_KEYS)
     if not platform:
@@ -176,20 +174,20 @@ def _account(data: Mapping[str, Any]) -> str:
     return ": ".join(filter(None, (written, account)))
 
 
-def _change(data: Mapping[str, Any]) -> str:
+def _change(data: EventValues) -> str:
     old, new = (in_words(_first(data, (key,))) for key in ("old_status", "new_status"))
     return f"{old} → {new}" if old and new else new or in_words(_first(data, ("status",)))
 
 
-def _person(word: str, person: Mapping[str, Any], name: str) -> str:
-    """A mention where the profile has a Slack id, else a name: of the event, or the profile's."""
-    if _PERSON.fullmatch(person["slack_id"] or ""):
-        return f"{word} <@{person['slack_id']}>"
-    name = name or _first(person, ("name",))
+def _person(word: str, person: Person, name: str) -> str:
+    """A mention if the profile has a Slack id, else a name: the event's, or the profile's."""
+    if person.slack_id and _PERSON.fullmatch(person.slack_id):
+        return f"{word} <@{person.slack_id}>"
+    name = name or _one_line(person.name or "")
     return f"{word} {escape(name)}" if name else ""
 
 
-def _actor_name(data: Mapping[str, Any]) -> str:
+def _actor_name(data: EventValues) -> str:
     names = (_first(data, (key,)) for key in _ACTOR_KEYS)
     return next((name for name in names if name and not _LIKE_AN_ID.fullmatch(name)), "")
 
@@ -197,7 +195,7 @@ def _actor_name(data: Mapping[str, Any]) -> str:
 # --- figures and dates ---
 
 
-def _figures(data: Mapping[str, Any], locale: Locale) -> Iterator[str]:
+def _figures(data: EventValues, locale: Locale) -> Iterator[str]:
     """Numbers and times of the event, each with its key in words: `Spent: $1,250.00`."""
     currency = _first(data, ("currency",)).upper()
     for key, value in data.items():
@@ -226,7 +224,7 @@ def _figure(written: str, words: set[str], currency: str, locale: Locale) -> str
 
 
 def _time(text: str, locale: Locale) -> str:
-    """A day as the locale writes it; a time in the reader's own zone, which Slack knows.
+    """A day as the locale writes it; a time in the reader's own time zone, which Slack knows.
 
     https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     """
@@ -244,10 +242,10 @@ def _time(text: str, locale: Locale) -> str:
 # --- values ---
 
 
-def _first(data: Mapping[str, Any], paths: Iterable[str]) -> str:
-    """The first of these values that is a text or a number of which something is visible."""
+def _first(data: EventValues, paths: Iterable[str]) -> str:
+    """The first of these values that is a text or a number and visible."""
     for path in paths:
-        value: Any = data
+        value: object = data
         for step in path.split("."):
             value = value.get(step) if isinstance(value, Mapping) else None
         known = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
@@ -257,6 +255,6 @@ def _first(data: Mapping[str, Any], paths: Iterable[str]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """The text on one line and short; empty if nothing of it is visible."""
+    """The text on one line, shortened; empty if nothing of it is visible."""
     line = shorten_value(" ".join(_CODE_FENCE.sub("`", clean(text)).split()), FIELD_LIMIT)
     return line if is_visible(line) else ""

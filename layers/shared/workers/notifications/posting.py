@@ -1,4 +1,4 @@
-"""One post's way through Slack: to post it, or to look whether it was posted."""
+"""The calls to Slack for one post: to post it, or to find out whether it was posted."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from workers.notifications.slack_codes import (
 )
 from workers.telemetry import logger
 
-# By how much the clocks of the database and of Slack may differ.
+# How much the clocks of the database and of Slack may differ.
 CLOCK_MARGIN = 120.0
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a try came to: `posted`, or the `error`, or neither where no time was left for it.
+    """The result of an attempt: `posted`, or the `error`, or neither where no time was left for it.
 
     `started` is when the post went out, by the caller's clock. `confirmed` says that an error
-    of the destination was seen twice, so that it is no passing trouble. For `ask_again_in` seconds
-    Slack is not to be asked whether a message still stands.
+    of the destination was seen twice, so that it is not temporary. For `check_again_in` seconds
+    Slack is not to be asked whether a message still exists.
     """
 
     started: float
@@ -44,13 +44,14 @@ class Attempt:
     posted: Posted | None = None
     error: WorkerError | None = None
     confirmed: bool = False
-    ask_again_in: float = 0.0
+    check_again_in: float = 0.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look into the history came to: the `found` posts by id, and whether all was read in
-    which the others may stand; else `read_down_to` and, where it broke off, the `error`."""
+class Search:
+    """The result of a search of the history: the `found` posts by id, and whether it is `complete`,
+    so that the others were not posted; else `read_down_to` and, if it was interrupted, the
+    `error`."""
 
     conversation_id: str | None
     found: Mapping[str, Place] = field(default_factory=dict)
@@ -72,17 +73,17 @@ def attempt_post(
     """Render and post, starting nothing at `start_before` or later by the clock `now`.
     `check_parent`: the message that began its thread may have been deleted since.
 
-    Never raises a WorkerError; what it does not know goes through.
+    Never raises a WorkerError; other exceptions pass through.
     """
     try:
         message = _rendered(post, wording)
     except PermanentError as error:
         return Attempt(now(), error=error)
     channel = conversation_id or post.destination
-    parent_ts, ask_again_in = post.parent_ts, 0.0
+    parent_ts, check_again_in = post.parent_ts, 0.0
     if check_parent and parent_ts is not None:
-        parent_ts, ask_again_in = _still_standing(slack, channel, parent_ts)
-    attempt = Attempt(now(), message.unknown_keys, ask_again_in=ask_again_in)
+        parent_ts, check_again_in = _existing_parent(slack, channel, parent_ts)
+    attempt = Attempt(now(), message.unknown_keys, check_again_in=check_again_in)
     try:
         return _try_forms(slack, post, channel, parent_ts, message, attempt, now, start_before)
     except DestinationError as error:
@@ -102,8 +103,8 @@ def _try_forms(
     now: Callable[[], float],
     start_before: float,
 ) -> Attempt:
-    """As it is, where its form is refused once more as plain text, and where its thread takes no
-    replies once more outside of it."""
+    """Post as it is; if its form is refused, again as plain text; if its thread takes no replies,
+    again outside of it."""
     forms = [message, plain_message(message)]
     broadcast = changes_status(post.first.event_type, post.first.event_data)
     while True:
@@ -125,9 +126,9 @@ def _try_forms(
                 raise
 
 
-def _still_standing(slack: Slack, channel: str, parent_ts: str) -> tuple[str | None, float]:
-    """The message, or None where it was deleted, and for how long not to ask again. Where Slack
-    does not tell, the post will."""
+def _existing_parent(slack: Slack, channel: str, parent_ts: str) -> tuple[str | None, float]:
+    """The parent message, or None if it was deleted, and for how long not to ask again. Where Slack
+    does not say, the post will show it."""
     try:
         return parent_ts if slack.takes_replies(channel, parent_ts) else None, 0.0
     except RateLimitedError as error:
@@ -137,7 +138,7 @@ def _still_standing(slack: Slack, channel: str, parent_ts: str) -> tuple[str | N
 
 
 def _rendered(post: Post, wording: Wording) -> Message:
-    """Raises PermanentError for what cannot be read or shown: that ends this one alone."""
+    """Raises PermanentError for what cannot be read or rendered: only this one ends."""
     delivery = post.first
     if delivery.unreadable is not None:
         raise delivery.unreadable
@@ -146,7 +147,7 @@ def _rendered(post: Post, wording: Wording) -> Message:
             delivery.template,
             delivery.event_data,
             event_type=delivery.event_type,
-            known=delivery.known,
+            entities=delivery.entities,
             wording=wording,
         )
     except Exception as error:
@@ -166,46 +167,46 @@ def open_conversation(slack: Slack, destination: str) -> str:
     return slack.open_dm(destination) if destination.startswith(("U", "W")) else destination
 
 
-def look_for(
+def search_for(
     slack: Slack,
     destination: str,
     conversation_id: str | None,
     posts: Collection[Post],
-    may_go_on: Callable[[], bool],
-) -> Look:
-    """Read the threads in which they may stand, and the history down from where the last look broke
-    off, as long as `may_go_on`. What was to go into a thread may stand outside of it, where the
-    message that began it was deleted.
+    may_continue: Callable[[], bool],
+) -> Search:
+    """Read the threads in which they may be, and the history down from where the last search was
+    interrupted, as long as `may_continue`. What was meant for a thread may be outside of it, if the
+    message that began the thread was deleted.
 
-    The window is bounded on both sides: what was tried first and what was tried last, with a
-    margin for the clocks. Never raises a WorkerError.
+    The window is bounded on both sides: by the first and the last attempt, with a margin for the
+    clocks. Never raises a WorkerError.
     """
     oldest = min(post.first.first_attempt or 0.0 for post in posts) - CLOCK_MARGIN
     newest = max(post.first.last_attempt or 0.0 for post in posts)
     end = newest + CLOCK_MARGIN + slack.timeout
     place: str | float = next(iter(posts)).looked_down_to or end
     found: dict[str, Place] = {}
-    look = Look(conversation_id, found)
+    search = Search(conversation_id, found)
     try:
         channel = conversation_id or open_conversation(slack, destination)
-        look = replace(look, conversation_id=channel)
+        search = replace(search, conversation_id=channel)
         for parent_ts in dict.fromkeys(post.parent_ts for post in posts if post.parent_ts):
-            if not may_go_on():
-                return look
+            if not may_continue():
+                return search
             _read_thread(slack, channel, parent_ts, oldest, end, found)
         if all(post.id in found for post in posts):
-            return replace(look, complete=True)
+            return replace(search, complete=True)
         while True:
             page = slack.history_page(channel, oldest, place)
             _add_earliest(found, page.found)
             if page.read_down_to is None:
-                return replace(look, complete=True)
+                return replace(search, complete=True)
             place = page.read_down_to
-            look = replace(look, read_down_to=place)
-            if not may_go_on():
-                return look
+            search = replace(search, read_down_to=place)
+            if not may_continue():
+                return search
     except WorkerError as error:
-        return replace(look, error=error)
+        return replace(search, error=error)
 
 
 def _read_thread(
@@ -216,7 +217,7 @@ def _read_thread(
     latest: float,
     found: dict[str, Place],
 ) -> None:
-    """Add all of ours in the thread of a message to what was found."""
+    """Add all of our messages in a thread to what was found."""
     cursor = None
     while True:
         page = slack.thread_page(channel, parent_ts, oldest, latest, cursor)
@@ -227,15 +228,15 @@ def _read_thread(
 
 
 def _add_earliest(found: dict[str, Place], more: Mapping[str, Place]) -> None:
-    """Of several copies the earliest stays."""
+    """Of several copies the earliest counts."""
     for post_id, place in more.items():
         known = found.get(post_id, place)
         found[post_id] = min(known, place, key=lambda one: ts_order(one.ts))
 
 
-def is_well(slack: Slack, destination: str) -> bool:
-    """Whether Slack would now take a message for a destination that was refused, as far as
-    can be told without posting one. Raises WorkerError when it cannot be asked."""
+def takes_posts(slack: Slack, destination: str) -> bool:
+    """Whether Slack would now accept a message for a destination that it refused, as far as can be
+    seen without posting one. Raises WorkerError when Slack cannot be asked."""
     try:
         return slack.channel_info(open_conversation(slack, destination)).takes_posts
     except CannotLookError as error:
@@ -245,10 +246,10 @@ def is_well(slack: Slack, destination: str) -> bool:
 
 
 def _is_closed(slack: Slack, channel: str, refusal: DestinationError) -> bool:
-    """Whether Slack says, asked a second way, that the bot cannot post to the channel."""
+    """Whether Slack says, in answer to a second method, that the bot cannot post there."""
     if not is_visible_in_info(refusal.code) or channel.startswith(("U", "W")):
         return False
     try:
-        return not is_well(slack, channel)
+        return not takes_posts(slack, channel)
     except WorkerError:
-        return False  # it could not be asked: the next try will tell
+        return False  # Slack could not be asked: the next attempt will show it

@@ -1,6 +1,7 @@
 """Parked destinations of which one message is to be tried.
 
-Where Slack shows what was wrong there, it is asked first, so that nothing is posted in vain.
+Where Slack can show whether the reason is gone, it is asked first, so that nothing is posted in
+vain.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from collections.abc import Iterable
 from workers.errors import WorkerError
 from workers.notifications.answers import Probe
 from workers.notifications.jobs import Jobs
-from workers.notifications.posting import is_well
+from workers.notifications.posting import takes_posts
 from workers.notifications.report import Report
 from workers.notifications.slack import Slack
 from workers.notifications.slack_codes import is_visible_in_info
 
 
 class Probes:
-    """Of one run: `take` hands out the destinations that are to be tried, each once."""
+    """Of one run: `take` returns the destinations that are to be tried, each once."""
 
     def __init__(self, *, slack: Slack, report: Report, jobs: Jobs) -> None:
         self._slack = slack
@@ -32,7 +33,7 @@ class Probes:
         return self._asking > 0
 
     def begin(self, probes: Iterable[Probe]) -> None:
-        """Ask about those of which Slack can tell; the others are tried at once."""
+        """Ask Slack about those for which it can say; the others are tried at once."""
         for probe in probes:
             if is_visible_in_info(probe.code):
                 self._ask(probe.destination)
@@ -47,18 +48,18 @@ class Probes:
     def _ask(self, destination: str) -> None:
         self._asking += 1
         self._jobs.submit(
-            lambda: is_well(self._slack, destination),
-            lambda well: self._answered(destination, well=well),
+            lambda: takes_posts(self._slack, destination),
+            lambda open_again: self._answered(destination, open_again=open_again),
             lambda error: self._failed(destination, error),
         )
 
-    def _answered(self, destination: str, *, well: bool) -> None:
+    def _answered(self, destination: str, *, open_again: bool) -> None:
         self._asking -= 1
-        if well:
+        if open_again:
             self._trials.append(destination)
 
     def _failed(self, destination: str, error: Exception) -> None:
-        """Slack cannot be asked: then only a post can tell."""
+        """Slack cannot be asked: only a post can show it."""
         self._asking -= 1
         if isinstance(error, WorkerError):
             self._trials.append(destination)

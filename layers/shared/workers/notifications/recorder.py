@@ -1,14 +1,14 @@
-"""What a run has to tell the database, sent in bulk about once a second.
+"""What a run reports to the database, sent in bulk about once a second.
 
-One record carries what came of earlier posts and what is posted next, and renews the run's lease.
+One record holds the outcomes of earlier posts and what is posted next, and renews the run's lease.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from typing import Final
 
 from workers.database import Database
 from workers.errors import PermanentError, TransientError
@@ -24,12 +24,12 @@ DRAINER_LEASE: Final = "30 seconds"
 RECORD_EVERY: Final = 1.0
 RENEW_EVERY: Final = 10.0
 RECORD_FAILURES: Final = 3
-# How often to see whether the workspace's rate has room for announcements again.
+# How often to check whether the workspace's rate has room for announcements again.
 ROOM_POLL: Final = 0.25
 
 
 @dataclass(frozen=True)
-class Said:
+class Result:
     """The outcome of a post; `posted_at` in seconds by the run's clock."""
 
     post: Post
@@ -37,45 +37,62 @@ class Said:
     posted_at: float | None
 
 
+@dataclass(frozen=True)
+class Park:
+    """A destination that Slack refuses."""
+
+    destination: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The token is refused: all delivery stops."""
+
+    code: str
+    reason: str
+
+
 @dataclass
 class Record:
-    """The changing part of one call of `record_notification_progress`."""
+    """The part of a call of `record_notification_progress` that changes from call to call."""
 
-    said: list[Said] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     released: list[Delivery] = field(default_factory=list)
-    parks: list[dict[str, str]] = field(default_factory=list)
-    stop: dict[str, str] | None = None
+    parks: list[Park] = field(default_factory=list)
+    stop: Stop | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.said or self.released or self.parks or self.stop)
+        return bool(self.results or self.released or self.parks or self.stop)
 
     def before(self, later: Record) -> Record:
-        """Both in one, this one's first."""
+        """Both in one, with this one's entries first."""
         return Record(
-            self.said + later.said,
+            self.results + later.results,
             self.released + later.released,
             self.parks + later.parks,
             self.stop or later.stop,
         )
 
     def pieces(self) -> list[Record]:
-        """The same as records of one thing each."""
+        """The same, as records of one entry each."""
         return [
-            *(Record(said=[one]) for one in self.said),
+            *(Record(results=[one]) for one in self.results),
             *(Record(released=[one]) for one in self.released),
             *(Record(parks=[one]) for one in self.parks),
             *([Record(stop=self.stop)] if self.stop else []),
         ]
 
-    def arguments(self, starting: Sequence[Post], now: float) -> dict[str, Any]:
-        """The call's arguments, with the posts that are to be announced."""
+    def arguments(self, starting: Sequence[Post], now: float) -> dict[str, object]:
+        """The arguments of the call, with the posts to be announced."""
         return {
             "outcomes": [
-                said.outcome.as_row(
-                    delivery, None if said.posted_at is None else now - said.posted_at
+                result.outcome.as_row(
+                    delivery, None if result.posted_at is None else now - result.posted_at
                 )
-                for said in self.said
-                for delivery in said.post.deliveries
+                for result in self.results
+                for delivery in result.post.deliveries
             ],
             "starting": [
                 {
@@ -88,20 +105,20 @@ class Record:
                 for delivery in post.deliveries
             ],
             "released": [{"id": one.id, "token": one.token} for one in self.released],
-            "parks": self.parks,
-            "stop": self.stop,
+            "parks": [asdict(park) for park in self.parks],
+            "stop": asdict(self.stop) if self.stop else None,
         }
 
     def only(self, deliveries: frozenset[str]) -> Record:
-        """What of it concerns these deliveries."""
+        """The part that concerns these deliveries."""
         return Record(
-            [one for one in self.said if one.post.first.id in deliveries],
+            [one for one in self.results if one.post.first.id in deliveries],
             [one for one in self.released if one.id in deliveries],
         )
 
 
 class Recorder:
-    """Gathers, announces and sends; of each post it hears once."""
+    """Gathers outcomes, announces posts and sends both; it is told of each post once."""
 
     def __init__(
         self,
@@ -132,11 +149,11 @@ class Recorder:
     # --- what is to be recorded ---
 
     def note(self, post: Post, outcome: Outcome, posted_at: float | None = None) -> None:
-        """What came of a post that is no longer in flight."""
-        self._outbox.said.append(Said(post, outcome, posted_at))
+        """The outcome of a post that is no longer in flight."""
+        self._outbox.results.append(Result(post, outcome, posted_at))
 
-    def give_back(self, posts: Iterable[Post]) -> None:
-        """Posts that were not tried, as they were."""
+    def release(self, posts: Iterable[Post]) -> None:
+        """Give up the claims of posts that were not attempted."""
         for post in posts:
             self._report.counts["released"] += len(post.deliveries)
             if post.may_be_announced:
@@ -144,37 +161,37 @@ class Recorder:
             else:
                 self._outbox.released.extend(post.deliveries)
 
-    def give_back_delivery(self, delivery: Delivery) -> None:
-        """One that did not become a post."""
+    def release_delivery(self, delivery: Delivery) -> None:
+        """Give up the claim of a delivery that did not become a post."""
         self._report.counts["released"] += 1
         self._outbox.released.append(delivery)
 
     def park(self, destination: str, code: str, reason: str) -> None:
-        """Have a destination wait until a post gets through or somebody releases it."""
+        """Make a destination wait until a post succeeds or an operator releases it."""
         self._report.counts["parked"] += 1
-        self._outbox.parks.append({"destination": destination, "code": code, "reason": reason})
+        self._outbox.parks.append(Park(destination, code, reason))
 
     def stop(self, code: str, reason: str) -> None:
-        """Have all delivery wait: the token was refused."""
-        self._outbox.stop = {"code": code, "reason": reason}
+        """Make all delivery wait: the token was refused."""
+        self._outbox.stop = Stop(code, reason)
 
     def renewed(self, now: float) -> None:
         """The lease was renewed by another call."""
         self._renewed_at = now
 
     @property
-    def has_unsaid(self) -> bool:
-        """Whether anything was not recorded yet."""
+    def has_unrecorded(self) -> bool:
+        """Whether anything is not yet recorded."""
         return bool(self._outbox or self._pieces or self.is_busy)
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last record did not arrive."""
+        """Whether the last record failed."""
         return self._failures > 0
 
-    def unsaid(self) -> int:
+    def unrecorded(self) -> int:
         """How many outcomes were not recorded."""
-        return len(self._outbox.said) + sum(len(piece.said) for piece in self._pieces)
+        return len(self._outbox.results) + sum(len(piece.results) for piece in self._pieces)
 
     # --- its turn in the loop ---
 
@@ -187,7 +204,7 @@ class Recorder:
         if not self._report.has_ended:
             times.append(self._renewed_at + RENEW_EVERY)
             announce_at = self._in_flight.announce_at(now)
-            # what is due and was not announced waits for the workspace's rate
+            # what is due and not announced waits for the workspace's rate
             times.append(announce_at if announce_at > now else now + ROOM_POLL)
         return min(times, default=math.inf)
 
@@ -195,7 +212,7 @@ class Recorder:
         """Send what is due."""
         if self.is_busy:
             return
-        # compared as due_at computes it: a difference may round to just below
+        # compared as due_at computes it: a difference might round to just below
         is_time = now >= self._recorded_at + RECORD_EVERY
         if self._pieces and (is_time or not self._failures):
             self._send(self._pieces.pop(0), [], now)
@@ -215,7 +232,7 @@ class Recorder:
         return list(self._in_flight.to_announce(self._throttle.room(now, LOOK_AHEAD), now))
 
     def _is_urgent(self, starting: list[Post], now: float) -> bool:
-        """Whether something stands still for want of a record."""
+        """Whether something waits for a record."""
         if self._outbox and not len(self._in_flight):
             return True
         queues = (self._in_flight.queues[post.destination] for post in starting)
@@ -225,11 +242,11 @@ class Recorder:
 
     def _send(self, record: Record, starting: list[Post], now: float) -> None:
         for post in starting:
-            post.state, post.may_be_announced = "asked", True
+            post.state, post.may_be_announced = "requested", True
             post.parent_ts = self._in_flight.queues[post.destination].parent_of(post)
         arguments = {
             **self._constant,
-            "handover": self._throttle.handover(now),
+            "handover": self._throttle.handover(now).as_json(),
             **record.arguments(starting, now),
         }
         self.is_busy = True
@@ -245,8 +262,8 @@ class Recorder:
         self._failures = 0
         if answer.stale:
             logger.warning(
-                "Outcomes were not written: they were before, though no answer said so, or a newer "
-                "claim holds their deliveries",
+                "Outcomes were not written: either an earlier call wrote them and its answer was "
+                "lost, or a newer claim holds their deliveries",
                 extra={"action": "lost_lease", "deliveries": answer.stale},
             )
         self._outbox = record.only(answer.postponed).before(self._outbox)
@@ -255,10 +272,10 @@ class Recorder:
         elif answer.wanted and self._lingers:
             self._report.end("handed_over")
         for post in starting:
-            self._answered(post, answer)
+            self._announced(post, answer)
 
-    def _answered(self, post: Post, answer: Recorded) -> None:
-        """Announced, or no longer ours, or locked by somebody: then left to a later claim."""
+    def _announced(self, post: Post, answer: Recorded) -> None:
+        """Announced, or no longer ours, or locked by someone: then left to a later claim."""
         if post.first.id in answer.started:
             if post.parent_ts == self._in_flight.queues[post.destination].parent_of(post):
                 post.state = "announced"
@@ -281,17 +298,17 @@ class Recorder:
             self._report.end("failed", error)
 
     def _isolate(self, record: Record, error: PermanentError) -> None:
-        """The database refuses something in it for good: each thing is recorded by itself, and what
-        is refused by itself stays announced, to be looked for by a later run."""
+        """The database will never accept something in it: each entry is recorded separately, and
+        the one that is refused stays announced, for a later run to look for."""
         pieces = record.pieces()
         if len(pieces) > 1:
             self._pieces += pieces
             return
         logger.error(
-            "The database refuses to record an outcome; it stays in doubt",
+            "The database refuses to record an outcome, which stays in doubt",
             extra={
                 "action": "unrecordable",
-                "deliveries": [said.post.first.id for said in record.said],
+                "deliveries": [result.post.first.id for result in record.results],
                 "error": str(error),
             },
         )

@@ -1,9 +1,9 @@
 """Turns a template and the data of an event into a message that is safe to send to Slack.
 
-The template's author may use Slack's markup; the values filled in are data, whoever wrote
-them. So values are escaped, can open no mention and no link, end no formatting of the
-author's, and fit Slack's limits, while what the author wrote stays live. Everything here is
-pure and takes linear time.
+The template's author may use Slack's markup; the values filled in are data, no matter who wrote
+them. So values are escaped, cannot open a mention or a link, cannot end the author's formatting,
+and fit Slack's limits, while the author's markup stays live. Everything here is pure and takes
+linear time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from workers.notifications.event_data import as_text, unquoted
+from workers.notifications.entities import NO_ENTITIES, Entities
+from workers.notifications.event_data import EventValues, as_text, unquoted
 from workers.notifications.mrkdwn import (
     ELLIPSIS,
     FENCE,
@@ -30,22 +30,23 @@ from workers.notifications.mrkdwn import (
 from workers.notifications.plain_line import (
     FORMS,
     PLAIN_WORDING,
+    Form,
     Wording,
-    named_by,
     plain_line,
+    with_request_url,
     written_as,
 )
 from workers.notifications.times import epoch
 
 # A section's text: https://docs.slack.dev/reference/block-kit/blocks/section-block
 SECTION_LIMIT: Final = 3_000
-# All blocks together; undocumented, seen to fail from about 12,000 to 13,200 characters:
+# All blocks together; undocumented, observed to fail from about 12,000 to 13,200 characters:
 # https://github.com/slackapi/bolt-js/issues/2509
 TOTAL_LIMIT: Final = 12_000
 # Slack splits or refuses a longer `text` at about 4,000 characters:
 # https://docs.slack.dev/reference/methods/chat.postMessage
 TEXT_LIMIT: Final = 3_000
-# Leaves room for what is closed and opened again between sections, and for a note below.
+# Leaves room for formatting closed and reopened between sections, and for a note below.
 BODY_LIMIT: Final = TOTAL_LIMIT - 300
 VALUE_LIMIT: Final = 2_000
 # A link or mention is never split, so it has to fit into a section with room to spare.
@@ -60,7 +61,7 @@ _OPENING, _CLOSING = r"\{\{[ \t]*", r"[ \t]*\}\}"
 _PART = re.compile(
     r"<(?P<token>[^<>\n]+)>"
     rf"|(?P<url>https?://(?:{_OPENING}{_KEY}{_CLOSING}|[^\s<>|{{}}\"`])+)"
-    # a value that is all there is in bold or the like: `*{{title}}*`, `*_{{title}}_*`
+    # a value that is formatted on its own: `*{{title}}*`, `*_{{title}}_*`
     r"|(?P<outer>(?<!`)[*_~`])(?P<inner>(?<!`)[*_~`])?"
     rf"{_OPENING}(?P<marked>{_KEY}){_CLOSING}(?(inner)(?P=inner)|)(?P=outer)(?!`)"
     rf"|{_OPENING}(?P<key>{_KEY}){_CLOSING}"
@@ -69,22 +70,22 @@ PLACEHOLDER = re.compile(rf"{_OPENING}({_KEY}){_CLOSING}")
 _INDEX = re.compile(r"\d{1,6}", re.ASCII)
 _STRAY_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt);)")
 _CODE_FENCE = re.compile(r"`{3,}")
-# `>>>` quotes all of the rest of a message, which is for the author to do.
+# `>>>` quotes the whole rest of a message, which only the author may do.
 _QUOTE_OF_THE_REST = re.compile(r"^([ \t]*)(?=>{3})", re.MULTILINE)
 _STEPS = re.compile(r"```|\n|`|[^`\n]+")
 _SENTENCE_END = re.compile(r"[.,;:!?)\]'*_~]*$")
-# What stands between angle brackets and is meant as markup: a mention, a command, an address.
+# What is between angle brackets and meant as markup: a mention, a command, an address.
 _MARKUP = re.compile(r"[@#!]\S|[^\s|]+[:.][^\s|]*(?:\||$)")
 _URL_UNSAFE = re.compile(r"[\s<>|\"\\^`{}]")
 _OPEN_HOST = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-# A host to which a path may be added; after `https://` or `https://www.` there is more to come.
+# A host to which a path may be added; `https://` or `https://www.` alone is incomplete.
 _WHOLE_HOST = re.compile(r"https?://[^/?#]+[.:][^/?#]*[A-Za-z0-9]", re.IGNORECASE)
 _HOST_PART = re.compile(r"[A-Za-z0-9.-]*")
 _HOST_END = re.compile(r"[A-Za-z0-9-]*(?:[/?#].*)?", re.DOTALL)
 _SCHEME = re.compile(r"https?://|mailto:|tel:", re.IGNORECASE)
 _QUERY = re.compile(r"[?#]")
 
-# Which targets may be completed by a value, by how the author's part of them begins.
+# Which targets a value may complete, by how the author's part of them begins.
 _MENTION = re.compile(r"@[UW][A-Z0-9]+")
 _CHANNEL = re.compile(r"#[CG][A-Z0-9]+")
 _GROUP = re.compile(r"!subteam\^S[A-Z0-9]+")
@@ -101,10 +102,10 @@ _TARGETS: Final = (
     ("", _ADDRESS),
 )
 
-# Where markup without a value stood, until the blank beside it goes too. `clean` sees to it that
-# no text holds this character.
+# Marks where markup without a value was, until the space next to it is removed too. `clean`
+# ensures that no text holds this character.
 _GONE: Final = "\0"
-_BLANK_BESIDE = re.compile(r"[ \t]\0(?=[\s.,;:!?)\]]|\Z)|(?:(?<=\n)|\A)\0[ \t]?|\0")
+_BLANK_NEXT_TO_IT = re.compile(r"[ \t]\0(?=[\s.,;:!?)\]]|\Z)|(?:(?<=\n)|\A)\0[ \t]?|\0")
 _ZERO_WIDTH_SPACE: Final = "\u200b"
 _BACKTICK_LOOKALIKE: Final = "\u02cb"
 
@@ -114,9 +115,9 @@ class Message:
     """What is sent to Slack.
 
     `text` is shown in push notifications and wherever blocks are not, `blocks` in the
-    conversation (none: the text is). `unknown_keys` are the placeholders that the event
-    has no value for, each once, as far as the text was rendered; `shortened` says that
-    something did not fit.
+    conversation (if empty, the text is). `unknown_keys` are the placeholders for which the event
+    has no value, each once, as far as the text was rendered; `shortened` says that something did
+    not fit.
     """
 
     text: str
@@ -130,26 +131,26 @@ def render(
     event_data: object,
     *,
     event_type: str,
-    known: Mapping[str, Any] = MappingProxyType({}),
+    entities: Entities = NO_ENTITIES,
     wording: Wording = PLAIN_WORDING,
 ) -> Message:
-    """Fill the template's `{{key}}` and `{{path.to.key}}` placeholders with the event's values,
-    and where it has none with what `known` names (see `named_by`).
+    """Fill the template's `{{key}}` and `{{path.to.key}}` placeholders with the event's values, or
+    if it has none with those of `entities` (see `Entities.as_values`).
 
-    Any JSON value will do as `event_data`, best as `parse_event_data` reads it; only an object,
-    or a string that holds one as JSON, has keys. A template that is missing or renders to
-    nothing visible gives one line of what the event knows. Raises nothing.
+    `event_data` may be any JSON value, best as `parse_event_data` reads it; only an object, or a
+    string that holds one as JSON, has keys. A template that is missing or renders to nothing
+    visible gives one line of what the event holds. Raises nothing.
     """
     data = unquoted(event_data)
     own = data if isinstance(data, dict) else {}
-    named = named_by(known, own, wording)
-    values = _Values(own, named, wording)
-    # Some more than fits, to see whether what is cut was formatted up to a mark behind it.
+    entities = with_request_url(entities, own, wording)
+    values = _Values(own, entities.as_values(), wording)
+    # More than fits, to see whether what is cut was formatted up to a mark after the cut.
     filled = _first(_pieces(clean(template or ""), values), 2 * BODY_LIMIT)
-    whole = _BLANK_BESIDE.sub("", filled)
+    whole = _BLANK_NEXT_TO_IT.sub("", filled)
     body = shorten(whole, BODY_LIMIT, SHORTENED)
     if not is_visible(body.removesuffix(SHORTENED)):
-        whole = plain_line(event_type, own, named, wording)
+        whole = plain_line(event_type, own, entities, wording)
         body = shorten(whole, BODY_LIMIT, SHORTENED)
     parts = list(sections(body, SECTION_LIMIT))
     text = shorten(body.strip(), TEXT_LIMIT, ELLIPSIS)
@@ -164,15 +165,15 @@ def render(
 def plain_message(message: Message) -> Message:
     """The same message without blocks, for Slack to take when it refused them.
 
-    The author's links and mentions stay what they are: Slack refuses a layout for its
-    blocks, never for what a text says.
+    The author's links and mentions stay live: Slack refuses a layout because of its blocks, never
+    because of its text.
     """
     text = shorten(message.text, TEXT_LIMIT, ELLIPSIS)
     return replace(message, text=text, blocks=[])
 
 
 def mark_repeat(message: Message) -> Message:
-    """The message with a note below it that the reader may have seen it already."""
+    """The message with a note below it that the reader may have seen it before."""
     note = f"\n{REPEAT_NOTE}"
     text = shorten(message.text, TEXT_LIMIT - len(note), ELLIPSIS) + note
     blocks = [*message.blocks, _block(REPEAT_NOTE)] if message.blocks else []
@@ -180,11 +181,11 @@ def mark_repeat(message: Message) -> Message:
 
 
 def _block(text: str) -> dict[str, object]:
-    # Without `verbatim` Slack looks for mentions in plain text too, and `@here` in a
-    # client's words rings for a whole channel:
+    # Without `verbatim` Slack finds mentions in plain text too, and `@here` in a client's text
+    # notifies a whole channel:
     # https://docs.slack.dev/reference/block-kit/composition-objects/text-object
     mrkdwn = {"type": "mrkdwn", "text": text, "verbatim": True}
-    # Without `expand` a longer section is folded, behind "see more":
+    # Without `expand` a longer section is folded behind "see more":
     # https://docs.slack.dev/reference/block-kit/blocks/section-block
     return {"type": "section", "text": mrkdwn, "expand": True}
 
@@ -194,17 +195,17 @@ def _block(text: str) -> dict[str, object]:
 
 @dataclass
 class _Values:
-    """The event's values as text, each converted once; `named` are those of its ids."""
+    """The event's values as text, each converted once; `of_entities` are those of its entities."""
 
-    data: Mapping[str, Any]
-    named: Mapping[str, Any]
+    data: EventValues
+    of_entities: Mapping[str, object]
     wording: Wording
     unknown: dict[str, None] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
     _texts: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str) -> str | None:
-        """The value's text, not yet escaped; None (and a note of it) for an unknown key."""
+        """The value's text, not yet escaped; None for an unknown key, which is noted."""
         if path not in self._texts:
             value = self._found(path)
             if value is _UNKNOWN:
@@ -217,22 +218,24 @@ class _Values:
         return self._texts[path]
 
     def _found(self, path: str) -> object:
-        """What the event has there, else what its ids stand for, else one of these in a form:
+        """What the event has there, or else its entities, or else one of these in a form:
         `words.new_status`."""
         value = self._named(path)
         form, _, rest = path.partition(".")
         if value is not _UNKNOWN or form not in FORMS:
             return value
         value = self._named(rest)
-        return value if value is _UNKNOWN else written_as(form, value, self.data, self.wording)
+        return (
+            value if value is _UNKNOWN else written_as(Form(form), value, self.data, self.wording)
+        )
 
     def _named(self, path: str) -> object:
         value = _find(path, self.data)
-        return _find(path, self.named) if value is _UNKNOWN else value
+        return _find(path, self.of_entities) if value is _UNKNOWN else value
 
 
-def _find(path: str, data: Mapping[str, Any]) -> object:
-    """What stands at the key, or else at the path through objects and lists."""
+def _find(path: str, data: Mapping[str, object]) -> object:
+    """The value at the key, or else at the path through objects and lists."""
     if path in data:
         return data[path]
     found: object = data
@@ -251,10 +254,10 @@ _UNKNOWN: Final = object()
 
 
 def _as_text(value: object) -> str:
-    """A value as text that opens and closes neither a fence nor a quote of all the rest."""
+    """A value as text that can open or close neither a code fence nor a quote of the rest."""
     try:
         text = clean(as_text(value))
-    except RecursionError:  # nested beyond what Python will write
+    except RecursionError:  # nested too deeply to be written
         return ELLIPSIS
     return _QUOTE_OF_THE_REST.sub(rf"\1{_ZERO_WIDTH_SPACE}", _CODE_FENCE.sub("`", text))
 
@@ -263,16 +266,16 @@ def _as_text(value: object) -> str:
 
 
 def _authored(text: str) -> str:
-    """The author's text outside links and mentions, which shall stay outside of them.
+    """The author's text outside links and mentions, which must stay outside of them.
 
-    A lone `<` or `&` shows the same when escaped, and cannot join with a value to become
-    a mention or an entity. A `>` stays, for it starts a quotation.
+    A lone `<` or `&` looks the same when escaped, and then cannot join with a value into a mention
+    or an entity. A `>` stays, because it starts a quotation.
     """
     return _STRAY_AMPERSAND.sub("&amp;", text).replace("<", "&lt;")
 
 
 def _pieces(template: str, values: _Values) -> Iterator[str]:
-    """The rendered template piece by piece, so that rendering can stop when it is enough."""
+    """The rendered template piece by piece, so that rendering can stop once there is enough."""
     flow = _Flow()
     end = 0
     for part in _PART.finditer(template):
@@ -290,20 +293,21 @@ def _pieces(template: str, values: _Values) -> Iterator[str]:
 
 
 class _Flow:
-    """Follows the text as it is put together, to keep each value within its surroundings: on
-    a quoted line, with every line of its own; next to a backtick, as no part of a fence."""
+    """Follows the text as it is assembled, to keep each value within its context: on a quoted line
+    every line of a value is quoted, and a value next to a backtick never becomes part of a
+    fence."""
 
     def __init__(self) -> None:
-        # The beginning of the present line; None where no author's `>` can be: in a value, and
-        # in code that no quote holds.
+        # The beginning of the current line; None where the author's `>` cannot be: in a value, and
+        # in code outside of a quote.
         self._line: str | None = ""
-        # The quote, or none, in which the code fence began that is open here.
+        # The quote, if any, in which the code fence that is open here began.
         self._fence: str | None = None
         self._last = ""
         self._last_is_value = False
 
     def author(self, text: str) -> str:
-        """What the author wrote, as it has to follow what came before."""
+        """The author's text, adapted to what came before."""
         return self._add(text, is_value=False)
 
     def value(self, text: str) -> str:
@@ -312,7 +316,7 @@ class _Flow:
         starts_line = self._line == "" or "\n" in text
         text = self._add(text.replace("\n", f"\n{quote}"), is_value=True)
         if text and starts_line and not quote:
-            self._line = None  # a `>` there is the value's, and quotes nothing else
+            self._line = None  # a `>` there belongs to the value, and quotes nothing else
         return text
 
     def _add(self, text: str, *, is_value: bool) -> str:
@@ -334,7 +338,7 @@ class _Flow:
             self._fence = self._quote() if self._fence is None else None
 
     def _quote(self) -> str:
-        """What each line of a value begins with to be quoted here; mostly nothing."""
+        """What each line of a value must begin with to be quoted here; mostly nothing."""
         found = QUOTE.match(self._line or "")
         return found[0] if found else ""
 
@@ -355,8 +359,8 @@ def _first(pieces: Iterable[str], limit: int) -> str:
 
 
 def _parts(template: str, values: _Values) -> Iterator[tuple[str, str | None, str]]:
-    """(author's text, value that follows it or None, key): no value at the end and where
-    the key is unknown."""
+    """(author's text, value that follows it or None, key): no value at the end and if the key is
+    unknown."""
     end = 0
     for found in PLACEHOLDER.finditer(template):
         value = values.get(found[1])
@@ -371,8 +375,8 @@ def _filled(template: str, values: _Values) -> str:
 
 
 def _marked(part: re.Match[str], values: _Values) -> str:
-    """A value in bold or the like, which Slack formats line by line and next to what is
-    visible only; nothing, not even the marks, where the value is blank."""
+    """A value in bold or the like, which Slack formats line by line and only next to visible
+    characters; nothing, not even the marks, if the value is blank."""
     value = values.get(part["marked"])
     if value is None:
         return part[0]
@@ -398,7 +402,7 @@ def _wrapped(line: str, marks: str) -> str:
 def _token(content: str, values: _Values) -> str:
     """What the author wrote between angle brackets: live if it is safe, else as characters.
 
-    Where a value is missing, the label stands for it, or nothing does.
+    If a value is missing, only the label is shown, or nothing.
     """
     if PLACEHOLDER.search(content) is None:
         live = f"<{content}>"
@@ -413,13 +417,13 @@ def _token(content: str, values: _Values) -> str:
     if address is not None and units(live) <= TOKEN_LIMIT:
         return live
     if target.startswith(_DATE_PREFIX) and is_visible(shown):
-        return shown  # what is to be read where Slack cannot show the time
+        return shown  # the text for when Slack cannot show the time
     return f"&lt;{_filled(content, values)}&gt;"
 
 
 def _lacks_value(target: str, values: _Values) -> bool:
-    """Whether there is nothing to complete the target with. In the query of an address an
-    empty value may well be meant."""
+    """Whether a value that would complete the target is missing. In the query of an address an
+    empty value may be intended."""
     may_be_empty = False
     for text, value, key in _parts(target, values):
         may_be_empty |= _kind(target) is _ADDRESS and _QUERY.search(text) is not None
@@ -429,9 +433,9 @@ def _lacks_value(target: str, values: _Values) -> bool:
 
 
 def _bare_url(url: str, values: _Values) -> str:
-    """An address in the author's text, made a link.
+    """An address in the author's text, as a link.
 
-    Slack makes none of it by itself where `verbatim` is set:
+    Slack does not make one by itself where `verbatim` is set:
     https://docs.slack.dev/reference/block-kit/composition-objects/text-object
     """
     body = _SENTENCE_END.sub("", url)
@@ -442,8 +446,8 @@ def _bare_url(url: str, values: _Values) -> str:
 
 
 def _target(template: str, values: _Values) -> str | None:
-    """The address or mention that the template becomes, or None if a value would make it
-    something else than the author meant: another kind, another host, a broken link."""
+    """The address or mention that the template becomes, or None if a value would make it something
+    other than the author meant: another kind, another host, a broken link."""
     pattern = _kind(template)
     done = ""
     for text, value, key in _parts(template, values):

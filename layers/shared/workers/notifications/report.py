@@ -1,10 +1,12 @@
-"""What a run of the notification worker came to."""
+"""The result of a run of the notification worker."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from workers.notifications.answers import Ended
 
 COUNTS: Final = (
     "claimed",
@@ -25,36 +27,53 @@ COUNTS: Final = (
 )
 
 
+# Why a run ended. busy: another run is draining; handed_over: another run asked for the lease;
+# waiting: Slack asked us to wait.
+RunOutcome: TypeAlias = Literal[
+    "drained",
+    "deadline",
+    "busy",
+    "handed_over",
+    "waiting",
+    "slack_unavailable",
+    "token_refused",
+    "lease_lost",
+    "failed",
+]
+
+
 @dataclass
 class Report:
-    """`outcome` says why the run ended, once it has: drained, deadline, busy (another run drains),
-    handed_over (another run asked for it), waiting (Slack asked for it), slack_unavailable,
-    token_refused, lease_lost or failed. With `failure` it failed as a whole.
+    """`outcome` says why the run ended, once it has. With `failure` it failed as a whole.
 
     `longest_waited` and `oldest_due` are seconds: the age of the oldest notification claimed, and
     of the oldest still due at the end. `parked` counts destinations.
     """
 
-    outcome: str | None = None
+    outcome: RunOutcome | None = None
     failure: BaseException | None = None
     counts: Counter[str] = field(default_factory=Counter)
     longest_waited: float = 0.0
     oldest_due: float | None = None
     parked: int = 0
 
-    def end(self, outcome: str, failure: BaseException | None = None) -> None:
-        """Start nothing more; what is under way still comes in. The first reason stays."""
+    def end(self, outcome: RunOutcome, failure: BaseException | None = None) -> None:
+        """Start nothing more; what is under way is still recorded. The first reason stays."""
         if self.outcome is None:
             self.outcome = outcome
         if self.failure is None:
             self.failure = failure
+
+    def count_ended(self, ended: Ended) -> None:
+        """Add what ended without being posted."""
+        self.counts.update(asdict(ended))
 
     @property
     def has_ended(self) -> bool:
         """Whether the run only waits for what is under way."""
         return self.outcome is not None
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """The report as the handler returns it, as JSON."""
         return {
             "outcome": self.outcome,

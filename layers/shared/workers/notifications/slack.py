@@ -1,7 +1,7 @@
 """Slack's Web API: the few calls the workers make, and every way they can fail.
 
-A post has no idempotency key, so the difference between "not sent" and "perhaps sent"
-decides whether somebody reads a message twice. It is drawn here, in one place.
+A post has no idempotency key, so the difference between "not sent" and "perhaps sent" decides
+whether someone reads a message twice. That difference is determined here, in one place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from workers.errors import (
     AmbiguousError,
@@ -48,12 +48,12 @@ METADATA_KEY: Final = "delivery_id"
 # Slack advises no more than 200: https://docs.slack.dev/apis/web-api/pagination. Half of that
 # keeps the answer within the client's bound, however long the messages are.
 _PAGE: Final = 100
-# With `oldest` alone Slack gives the page next to it, not the newest one, so that an end is
-# always named: https://github.com/slackhq/slack-api-docs/issues/4
+# With `oldest` alone Slack returns the page next to it, not the newest one, so an end is always
+# given: https://github.com/slackhq/slack-api-docs/issues/4
 _NO_END: Final = "9999999999.999999"
-# Both ends of a window are left out of what Slack gives; this much further they are in it.
+# Slack excludes both ends of a window; moved outwards by this much, they are included.
 _MICROSECOND: Final = 0.000_001
-# What conversations.open says of a conversation that was open already, as it mostly is.
+# What conversations.open says about a conversation that was already open, as most are.
 _USUAL_WARNINGS: Final = frozenset({"already_open", "no_op"})
 _CODE = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
@@ -65,8 +65,8 @@ _DETAIL_LIMIT: Final = 500
 
 @dataclass(frozen=True)
 class Posted:
-    """A message that Slack has confirmed. It stands in the thread of `parent_ts`; in the channel
-    itself where that is None."""
+    """A message that Slack has confirmed. It is in the thread of `parent_ts`, or in the channel
+    itself if that is None."""
 
     channel: str
     ts: str
@@ -76,7 +76,7 @@ class Posted:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a message stands: its own ts, and in whose thread, if in one."""
+    """Where a message is: its own ts, and the parent of its thread, if it is in one."""
 
     ts: str
     parent_ts: str | None = None
@@ -84,7 +84,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose token it is, and what it may do."""
+    """The owner of the token, and what it may do."""
 
     team_id: str
     bot_id: str
@@ -106,8 +106,8 @@ class ChannelInfo:
 
     @property
     def takes_posts(self) -> bool:
-        """Whether nothing that Slack shows speaks against a post. It does not show everything:
-        see `is_visible_in_info`."""
+        """Whether nothing that Slack shows rules out a post. It does not show everything: see
+        `is_visible_in_info`."""
         return self.is_member and not self.is_archived and not self.is_person_gone
 
 
@@ -115,10 +115,10 @@ class ChannelInfo:
 class HistoryPage:
     """A part of a conversation's history.
 
-    `found`: delivery id → where it stands, of the posts in it that are this bot's own, of several
-    copies the earliest. `read_down_to`: the ts of the oldest message read where there may be older
-    ones within the window, to go on below; None when the window was read to its end. `messages`:
-    how many of anybody's it has.
+    `found`: delivery id → its place, for this bot's own posts, of several copies the earliest.
+    `read_down_to`: the ts of the oldest message read, below which to continue, if there may be
+    older ones within the window; None when the window was read to its end. `messages`: how many
+    messages it has, no matter whose.
     """
 
     found: Mapping[str, Place]
@@ -138,19 +138,20 @@ class ThreadPage:
 class Slack:
     """One workspace, through one bot token. Safe to use from several threads at once.
 
-    Every method raises a `WorkerError` for what the outside world does. Those that change
-    something (`post`, `delete`): `RateLimitedError`, `CredentialsError`, `DestinationError`,
-    `PermanentError`, `TransientError`, `AmbiguousError`, and `UnknownError` for a code that is
-    new to us. Those that read: `RateLimitedError`, `TransientError`, `CredentialsError` for a
-    token that is refused as a whole, and `CannotLookError` for everything else. None holds
-    the token.
+    Every method raises a `WorkerError` for failures outside of this process. Those that change
+    something (`post`, `delete`) raise `RateLimitedError`, `CredentialsError`, `DestinationError`,
+    `PermanentError`, `TransientError`, `AmbiguousError`, and `UnknownError` for an unknown code.
+    Those that read raise `RateLimitedError`, `TransientError`, `CredentialsError` for a token that
+    is refused as a whole, and `CannotLookError` for everything else. None holds the token.
     """
 
     def __init__(self, token: str, api_url: str, timeout: float = 10.0) -> None:
         """`timeout` is for a whole call, in seconds. Raises ConfigurationError for a token that
-        no header can carry."""
+        cannot be sent in a header."""
         if not _TOKEN.fullmatch(token.strip()):
-            raise ConfigurationError("The Slack token holds spaces or characters that none has.")
+            raise ConfigurationError(
+                "The Slack token contains spaces or characters that no token has."
+            )
         self.timeout = timeout
         self._client = SlackClient(token.strip(), api_url, timeout)
         self._own_bot_id = ""
@@ -167,10 +168,10 @@ class Slack:
     ) -> Posted:
         """Post once, marked with the delivery's id. Only Slack's full confirmation counts.
 
-        `channel` is the id of a channel, a direct message or a person; for a person the
-        answer names the direct message. `parent_ts` is the message to whose thread it goes; with
-        `broadcast` it shows in the channel too. Where that message was deleted and had no replies,
-        Slack posts in the channel itself and says so in its answer alone
+        `channel` is the id of a channel, a direct message or a person; for a person the answer
+        names the direct message. `parent_ts` is the message in whose thread it is posted; with
+        `broadcast` it also appears in the channel. If that message was deleted and had no replies,
+        Slack posts in the channel itself, which only its answer shows
         (https://github.com/slack-go/slack/issues/1571).
         """
 
@@ -185,7 +186,7 @@ class Slack:
                     "event_type": METADATA_EVENT,
                     "event_payload": {METADATA_KEY: delivery_id},
                 },
-                # Addresses in `text` stay text, and nothing is shown below the message.
+                # Addresses in `text` stay text, and no previews appear below the message.
                 parse="none",
                 unfurl_links=False,
                 unfurl_media=False,
@@ -199,25 +200,25 @@ class Slack:
         place, ts = _text(answer.get("channel")), _text(answer.get("ts"))
         if not (place and ts):
             raise AmbiguousError(
-                "Slack said ok but named no message; it may have been posted.",
+                "Slack answered ok but named no message; it may have been posted.",
                 code="answer_unusable",
             )
         request_id = _text(answer.headers.get("x-slack-req-id"))
         shown = answer.get("message")
-        # an answer that does not show the message does not contradict what was asked
+        # an answer that does not show the message does not contradict the request
         parent = _parent_of(shown, ts) if isinstance(shown, dict) else parent_ts
         return Posted(place, ts, request_id, parent)
 
     def open_dm(self, user_id: str) -> str:
-        """The id (`D...`) of the bot's conversation with a person; opens it if need be.
+        """The id (`D...`) of the bot's conversation with a person; opens it if necessary.
 
-        Needed to look into its history only: a post goes to the person's id.
+        Needed only to read its history: a post goes to the person's id.
         """
         answer = self._read(OPEN, lambda: self._client.conversations_open(users=user_id))
         return _required(_mapping(answer.get("channel")), "id", OPEN)
 
     def identity(self) -> Identity:
-        """Whose token this is."""
+        """The owner of the token."""
         answer = self._read(AUTH, self._client.auth_test)
         scopes = _text(answer.headers.get("x-oauth-scopes")).split(",")
         return Identity(
@@ -232,12 +233,12 @@ class Slack:
     def history_page(self, channel: str, oldest: float, latest: str | float | None) -> HistoryPage:
         """One call's worth of a conversation's history, the newest part first.
 
-        The window: from `oldest` (Unix time) on, up to `latest`: a Unix time, None for now, or
-        the `read_down_to` of the page before, which itself is no longer part of it. To go on
-        below a message needs nothing that Slack may forget meanwhile, as its cursors are.
+        The window: from `oldest` (Unix time) up to `latest`: a Unix time, None for now, or the
+        `read_down_to` of the page before, which is not part of it. Continuing below a message
+        depends on nothing that Slack may forget in between, as it may forget its cursors.
 
-        Raises TransientError with the code `history_incomplete` when the answer breaks off
-        and says nothing of where.
+        Raises TransientError with the code `history_incomplete` when the answer is incomplete
+        and does not say where to continue.
         """
         bot_id = self._bot_id()
         start = f"{max(oldest - _MICROSECOND, 0.0):.6f}"
@@ -248,7 +249,7 @@ class Slack:
                 oldest=start,
                 latest=_end_of_window(latest),
                 limit=_PAGE,
-                # Without it Slack leaves the metadata out.
+                # Without it Slack leaves out the metadata.
                 include_all_metadata=True,
             ),
         )
@@ -266,11 +267,11 @@ class Slack:
     def thread_page(
         self, channel: str, parent_ts: str, oldest: float, latest: float, cursor: str | None = None
     ) -> ThreadPage:
-        """One call's worth of a message's thread between two Unix times; `cursor` as the page
-        before had it. A thread that does not exist is empty.
+        """One call's worth of a message's thread between two Unix times; `cursor` is that of the
+        page before. A thread that does not exist is empty.
 
-        Raises TransientError with the code `history_incomplete` when the answer breaks off and says
-        nothing of where to go on.
+        Raises TransientError with the code `history_incomplete` when the answer is incomplete and
+        does not say where to continue.
         """
         bot_id = self._bot_id()
         try:
@@ -295,14 +296,14 @@ class Slack:
             raise _incomplete()
         entries = [entry for entry in messages if isinstance(entry, dict)]
         following = _next_cursor(answer) or None
-        comes_to_no_end = following is not None and following == cursor
-        if comes_to_no_end or (following is None and answer.get("has_more")):
+        never_ends = following is not None and following == cursor
+        if never_ends or (following is None and answer.get("has_more")):
             raise _incomplete()
         return ThreadPage(_own_posts(entries, bot_id), following)
 
     def takes_replies(self, channel: str, parent_ts: str) -> bool:
-        """Whether a message still stands, for others to go below it. One that was deleted leaves
-        nothing, or a mark above its replies, a tombstone."""
+        """Whether a message still exists, so that others can be posted in its thread. One that was
+        deleted leaves nothing, or a placeholder above its replies, a tombstone."""
         try:
             answer = self._read(
                 REPLIES,
@@ -321,7 +322,7 @@ class Slack:
         self._perform(DELETE, lambda: self._client.chat_delete(channel=channel, ts=ts))
 
     def channel_info(self, channel: str) -> ChannelInfo:
-        """How the bot stands to a channel."""
+        """What the bot can see of a channel."""
         answer = self._read(INFO, lambda: self._client.conversations_info(channel=channel))
         info = _mapping(answer.get("channel"))
         return ChannelInfo(
@@ -339,14 +340,14 @@ class Slack:
             bot_id = self.identity().bot_id
             if not bot_id:
                 raise CannotLookError(
-                    "The Slack token is not a bot's, so its own messages cannot be told apart.",
+                    "The Slack token is not a bot's, so its own messages cannot be recognised.",
                     code="no_bot_token",
                 )
             self._own_bot_id = bot_id
         return self._own_bot_id
 
     def _read(self, method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
-        """`_perform` for a call that may be repeated at will: nothing about it is ambiguous."""
+        """`_perform` for a call that may be repeated freely: nothing about it is ambiguous."""
         try:
             return self._perform(method, call)
         except AmbiguousError as error:
@@ -355,36 +356,36 @@ class Slack:
             raise CannotLookError(str(error), code=error.code) from error
 
     def _perform(self, method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
-        """Slack's answer to a call, if it says that it is a success."""
+        """Slack's answer to a call that succeeded."""
         try:
             answer = call()
         except SlackApiError as refusal:
             failed: SlackResponse = refusal.response
-        except (RecursionError, ValueError):  # nested too deep, a number too long
-            raise AmbiguousError("Slack's answer is no answer.", code="answer_unusable") from None
+        except (RecursionError, ValueError):  # nested too deeply, a number too long
+            raise AmbiguousError("Slack's answer is not usable.", code="answer_unusable") from None
         else:
             if answer.get("ok") is True:
                 self._log_warnings(method, answer)
                 return answer
             failed = answer
-        # Outside of the handler: the refusal holds the request, and with it the token.
+        # Outside of the handler: the refusal contains the request, and with it the token.
         raise _translated(method, failed)
 
     def _log_warnings(self, method: str, answer: SlackResponse) -> None:
-        """What Slack thinks of a call that it did carry out; each warning is told once."""
+        """Log what Slack warns about in a call that it carried out; each warning once."""
         for code in _text(answer.get("warning")).split(","):
             if not _CODE.fullmatch(code) or code in _USUAL_WARNINGS:
                 continue
             if (method, code) not in self._warned:
                 self._warned.add((method, code))
                 logger.warning(
-                    "Slack did what it was asked, with a warning",
+                    "Slack carried out a call with a warning",
                     extra={"action": "slack_warning", "method": method, "code": code},
                 )
 
 
 def _translated(method: str, failed: SlackResponse) -> WorkerError:
-    """What an answer other than success means; the table says what its code does."""
+    """The error for an answer other than success; the table says what its code means."""
     status, data = failed.status_code, failed.data if isinstance(failed.data, dict) else {}
     code = str(data.get("error") or "")
     if not _CODE.fullmatch(code):
@@ -393,7 +394,7 @@ def _translated(method: str, failed: SlackResponse) -> WorkerError:
     # The status first: a 429 may come as plain text, without a code.
     if status == 429 or kind in (CodeClass.RATE, CodeClass.RATE_WORKSPACE):
         return RateLimitedError(
-            f"Slack asked to wait with {method}.",
+            f"Slack asked us to wait with {method}.",
             code=code or "ratelimited",
             retry_after=retry_after_seconds(failed.headers.get("retry-after")),
             everywhere=kind is CodeClass.RATE_WORKSPACE,
@@ -418,8 +419,8 @@ _ERRORS: Final[Mapping[CodeClass, type[WorkerError]]] = {
 }
 
 
-def _details(data: Mapping[str, Any]) -> str:
-    """What else Slack says: the scopes that are missing, or what is wrong with the message."""
+def _details(data: Mapping[str, object]) -> str:
+    """Slack's further details: missing scopes, or what is wrong with the message."""
     details = [f"{key} {_text(data[key])}" for key in ("needed", "provided") if data.get(key)]
     messages = _mapping(data.get("response_metadata")).get("messages")
     if isinstance(messages, list):
@@ -428,8 +429,8 @@ def _details(data: Mapping[str, Any]) -> str:
     return f" ({text[:_DETAIL_LIMIT]})" if text else ""
 
 
-def _own_posts(entries: Iterable[Mapping[str, Any]], bot_id: str) -> dict[str, Place]:
-    """Delivery id → place of the bot's own posts, of several copies the earliest."""
+def _own_posts(entries: Iterable[Mapping[str, object]], bot_id: str) -> dict[str, Place]:
+    """Delivery id → place, for the bot's own posts; of several copies the earliest."""
     found: dict[str, Place] = {}
     for entry in entries:
         delivery_id, ts = _delivery_of(entry, bot_id), _text(entry.get("ts"))
@@ -440,16 +441,16 @@ def _own_posts(entries: Iterable[Mapping[str, Any]], bot_id: str) -> dict[str, P
     return found
 
 
-def _parent_of(entry: Mapping[str, Any], ts: str) -> str | None:
-    """In whose thread a message stands. The first one of a thread names itself."""
+def _parent_of(entry: Mapping[str, object], ts: str) -> str | None:
+    """The parent of the thread that a message is in. The first message of a thread names itself."""
     parent_ts = _text(entry.get("thread_ts"))
     return parent_ts if _TS.fullmatch(parent_ts) and parent_ts != ts else None
 
 
-def _delivery_of(entry: Mapping[str, Any], bot_id: str) -> str:
-    """The delivery that one of our own messages was posted for; empty for all other messages.
+def _delivery_of(entry: Mapping[str, object], bot_id: str) -> str:
+    """The delivery for which one of our own messages was posted; empty for all other messages.
 
-    The metadata alone proves nothing, for any app can write it.
+    The metadata alone proves nothing: any app can write it.
     """
     metadata = _mapping(entry.get("metadata"))
     if entry.get("bot_id") != bot_id or metadata.get("event_type") != METADATA_EVENT:
@@ -464,18 +465,18 @@ def _end_of_window(latest: str | float | None) -> str:
 
 
 def _read_down_to(
-    answer: SlackResponse, entries: Iterable[Mapping[str, Any]], start: str, end: str | None
+    answer: SlackResponse, entries: Iterable[Mapping[str, object]], start: str, end: str | None
 ) -> str | None:
-    """Below which message the reading goes on; None at the end of the window.
+    """The message below which reading continues; None at the end of the window.
 
-    Raises TransientError when Slack has more and does not say where, or when it would be
-    where this page began: such a reading would not come to its end.
+    Raises TransientError when Slack has more and does not say where, or names the place where this
+    page began: such a search would never end.
     """
     cursor = _next_cursor(answer)
     if not (cursor or answer.get("has_more")):
         return None
     stamps = [ts for entry in entries if _TS.fullmatch(ts := _text(entry.get("ts")))]
-    # A page may be empty, where all that stood there was deleted.
+    # A page may be empty, if all its messages were deleted.
     lowest = min(stamps, key=ts_order) if stamps else _place_of(cursor)
     if lowest is None or (end is not None and ts_order(lowest) >= ts_order(end)):
         raise _incomplete()
@@ -487,10 +488,10 @@ def _next_cursor(answer: SlackResponse) -> str:
 
 
 def _place_of(cursor: str) -> str | None:
-    """The ts to go on below, out of a cursor.
+    """The ts below which to continue, from a cursor.
 
-    Slack's hold the next message's time in microseconds, as the one shown in
-    https://docs.slack.dev/reference/methods/conversations.history does.
+    Slack's cursors contain the next message's time in microseconds, like the one shown in
+    https://docs.slack.dev/reference/methods/conversations.history.
     """
     try:
         found = _CURSOR.fullmatch(base64.b64decode(cursor, validate=True).decode())
@@ -503,20 +504,20 @@ def _place_of(cursor: str) -> str | None:
 
 
 def _incomplete() -> TransientError:
-    return TransientError("Slack gave only a part of the history.", code="history_incomplete")
+    return TransientError("Slack returned only a part of the history.", code="history_incomplete")
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:
-    """A text of Slack's, without what a database or a log would choke on; empty for whatever
-    is no text."""
+    """A text from Slack, without characters that a database or a log cannot hold; empty for
+    anything that is not a text."""
     return " ".join(_CONTROL.sub(" ", value).split()) if isinstance(value, str) else ""
 
 
-def _required(source: Mapping[str, Any] | SlackResponse, key: str, method: str) -> str:
+def _required(source: Mapping[str, object] | SlackResponse, key: str, method: str) -> str:
     value = _text(source.get(key))
     if not value:
         raise TransientError(f"Slack's answer to {method} lacks {key}.", code="answer_unusable")

@@ -1,6 +1,6 @@
-"""How requests reach Slack: one connection each, a deadline, a bound, and no second try.
+"""How requests reach Slack: one connection each, a deadline, a size limit, and no retries.
 
-Whether a request went out decides whether somebody reads a message twice, so it is seen here,
+Whether a request went out decides whether someone reads a message twice, so it is determined here,
 below slack_sdk.
 """
 
@@ -23,16 +23,16 @@ from slack_sdk.web import SlackResponse
 
 from workers.errors import AmbiguousError, TransientError
 
-# What the client's calls return and raise besides.
+# Also exported: what the client's calls return and raise.
 __all__ = ["SlackApiError", "SlackClient", "SlackResponse"]
 
-# A page of history with a hundred of the largest messages that we post is a few MB.
+# A page of history with a hundred of the largest messages that we post takes a few MB.
 _ANSWER_LIMIT: Final = 8 * 1024 * 1024
-# A host that does not answer is tried address by address, each for this long.
+# A host that does not answer is tried address by address, each for this long (seconds).
 _CONNECT_TIMEOUT: Final = 5.0
 
-# slack_sdk logs failures that are reported here anyway, and whole message bodies while
-# debugging; it also formats these on each call unless its logger has a level of its own.
+# slack_sdk logs failures that are reported here anyway, and whole message bodies at debug level; it
+# also formats these on each call unless its logger has its own level.
 _QUIET = logging.getLogger("workers.notifications.slack.sdk")
 _QUIET.setLevel(logging.CRITICAL + 1)
 
@@ -40,14 +40,14 @@ _QUIET.setLevel(logging.CRITICAL + 1)
 class _Until(RawIOBase):
     """The bytes that a socket receives, none later than the deadline.
 
-    A socket's own timeout is for each wait, so an answer in drops would take any time.
+    A socket's own timeout applies to each wait, so an answer that trickles in could take forever.
     """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock, self._deadline = sock, deadline
 
     def makefile(self, _mode: str) -> BufferedReader:
-        """As a file, which is what http.client asks a socket for."""
+        """As a file, which http.client asks a socket for."""
         return BufferedReader(self)
 
     def readable(self) -> bool:
@@ -55,7 +55,7 @@ class _Until(RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """What has arrived. Raises TimeoutError when nothing does in time."""
+        """What has arrived. Raises TimeoutError when nothing arrives in time."""
         self._sock.settimeout(_time_left(self._deadline))
         return self._sock.recv_into(buffer)
 
@@ -63,30 +63,30 @@ class _Until(RawIOBase):
 def _time_left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError("it takes too long")
+        raise TimeoutError("the deadline has passed")
     return left
 
 
 class SlackClient(WebClient):
     """slack_sdk's client with a transport that knows whether a request went out.
 
-    urllib's, which it replaces, reports failures to connect and failures to send alike, and
-    follows a redirect of a POST with a GET that carries the token to wherever it points.
-    This one opens a connection per request, on purpose: a kept one that the other side has
-    just closed fails in a way that cannot be told from a message that was taken.
+    urllib's, which it replaces, reports failures to connect and failures to send in the same way,
+    and follows a redirect of a POST with a GET that sends the token to wherever it points. This one
+    opens a connection per request, on purpose: when the other side has just closed a connection
+    that was kept, the failure looks the same as for a message that was accepted.
     """
 
     def __init__(self, token: str, api_url: str, timeout: float) -> None:
         # Reading the certificates takes as long as dozens of requests: once, not each time, and
-        # not where there are none, which is a fake on this machine.
+        # not for http, which is a fake on this machine.
         context = ssl.create_default_context() if api_url.startswith("https:") else None
         super().__init__(
             token=token,
             base_url=api_url,
-            timeout=timeout,  # type: ignore[arg-type]  # any number, says its use in sockets
+            timeout=timeout,  # type: ignore[arg-type]  # sockets accept any number
             ssl=context,
             logger=_QUIET,
-            # The queue retries; slack_sdk alone would send again after a lost connection.
+            # The queue retries; by default slack_sdk would send again after a lost connection.
             retry_handlers=[],
         )
         self._context = context
@@ -94,9 +94,9 @@ class SlackClient(WebClient):
         self._tunnel = self._find_tunnel()
 
     def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
-        """One request, one answer of any status, no redirects. slack_sdk's own place for it.
+        """One request, one answer of any status, no redirects; slack_sdk calls this method.
 
-        Raises TransientError if nothing was sent, AmbiguousError if no whole answer came.
+        Raises TransientError if nothing was sent, AmbiguousError if no complete answer came.
         """
         deadline = time.monotonic() + self.timeout
         connection = self._connect(deadline)
@@ -154,22 +154,24 @@ class SlackClient(WebClient):
 
 
 def _body(answer: HTTPResponse) -> bytes:
-    """The whole body. Raises AmbiguousError when it is longer than any answer of Slack's."""
+    """The whole body. Raises AmbiguousError when it is longer than any answer from Slack."""
     size = answer.length
-    if size is None:  # in chunks, or up to the end of the connection
+    if size is None:  # in chunks, or until the connection ends
         body = answer.read(_ANSWER_LIMIT + 1)
         size = len(body)
     elif size <= _ANSWER_LIMIT:
         return answer.read()
     if size > _ANSWER_LIMIT:
-        raise AmbiguousError("Slack's answer is too long to be one.", code="answer_unusable")
+        raise AmbiguousError(
+            "Slack's answer is longer than any answer should be.", code="answer_unusable"
+        )
     return body
 
 
 def _object_or_nothing(body: bytes) -> str:
-    """The answer if it may be a JSON object, else an empty one, which no success looks like.
+    """The answer if it may be a JSON object, else an empty one, which never looks like a success.
 
-    slack_sdk assumes objects and fails on a list, say, in ways of its own.
+    slack_sdk assumes objects and fails in other ways on a list, for example.
     """
     text = body.decode("utf-8", "replace")
     return text if text.lstrip().startswith("{") else "{}"

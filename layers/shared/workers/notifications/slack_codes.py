@@ -1,7 +1,7 @@
-"""What each of Slack's error codes means, method by method: the one table of them.
+"""What each of Slack's error codes means, method by method: the only table of them.
 
-A code is no fact of its own: `missing_scope` of chat.postMessage stops everything, that of
-conversations.history only means that one conversation cannot be looked into.
+The meaning of a code depends on the method: `missing_scope` from chat.postMessage stops everything,
+from conversations.history it only means that one conversation cannot be read.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ INFO: Final = "conversations.info"
 AUTH: Final = "auth.test"
 
 WRITES: Final = frozenset({POST, DELETE})
-# conversations.open is among them: a post to a person's id needs no opened conversation, so
-# that it is opened only to look into its history.
+# conversations.open is one of them: a post to a person's id needs no opened conversation, so it is
+# opened only to read its history.
 READS: Final = frozenset({OPEN, HISTORY, REPLIES, INFO, AUTH})
 METHODS: Final = WRITES | READS
 
 
 class CodeClass(Enum):
-    """The consequence of a code. Each but AMBIGUOUS means that nothing was sent."""
+    """The consequence of a code. All except AMBIGUOUS mean that nothing was sent."""
 
     RATE = "rate"
-    """Wait; costs no attempt."""
+    """Wait; does not count as an attempt."""
     RATE_WORKSPACE = "rate_workspace"
-    """Wait with everything that goes to this workspace."""
+    """Wait before posting anything to this workspace."""
     AMBIGUOUS = "ambiguous"
     """It may have been sent: look before sending again."""
     TRANSIENT = "transient"
@@ -41,26 +41,25 @@ class CodeClass(Enum):
     TOKEN = "token"  # noqa: S105 - a class of errors, no secret
     """Slack refuses the token or the app: stop."""
     DESTINATION = "destination"
-    """This channel or person cannot be reached until somebody mends it."""
+    """This channel or person cannot be reached until someone fixes it."""
     THREAD = "thread"
-    """This thread takes no reply: once more outside of it."""
+    """This thread takes no replies: post again outside of it."""
     MESSAGE = "message"
     """This message will be refused each time."""
     MESSAGE_FORMAT = "message_format"
-    """Its form is refused: once more as plain text."""
+    """Its form is refused: post again as plain text."""
     CANNOT_LOOK = "cannot_look"
-    """This conversation cannot be looked into; asking again would not help."""
+    """This conversation cannot be read; asking again would not help."""
     UNKNOWN = "unknown"
-    """Not in the table: of a post, retry like any failure of one message, and tell."""
+    """Not in the table: for a post, retry like any failure of one message, and report it."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Codes (or patterns with `*`) of one class, and where their meaning comes from.
+    """Codes (or patterns with `*`) of one class, and the source of their meaning.
 
-    The class holds for the codes only where they come from one of `methods`.
-    `visible_in_info`: whether conversations.info, asked about the same place, would show the
-    reason too.
+    The class applies only when one of `methods` returns the code. `visible_in_info`: whether
+    conversations.info, asked about the same channel, would also show the reason.
     """
 
     code_class: CodeClass
@@ -77,7 +76,7 @@ _HISTORY: Final = "https://docs.slack.dev/reference/methods/conversations.histor
 _REPLIES: Final = "https://docs.slack.dev/reference/methods/conversations.replies#errors"
 _LIMITS: Final = "https://docs.slack.dev/apis/web-api/rate-limits"
 _REPORTED: Final = "not in Slack's list for the method; reported by other apps"
-_OURS: Final = "ours, for an answer that holds no code of Slack's"
+_OURS: Final = "ours, for an answer without a code from Slack"
 
 RULES: Final = (
     Rule(CodeClass.RATE, _LIMITS, METHODS, ("ratelimited", "rate_limited")),
@@ -89,7 +88,7 @@ RULES: Final = (
         METHODS,
         ("fatal_error", "internal_error", "request_timeout", "service_unavailable"),
     ),
-    # Slack knows, or looked for, an earlier copy of this message.
+    # Slack has found, or searched for, an earlier copy of this message.
     Rule(CodeClass.AMBIGUOUS, _POST, WRITES, ("duplicate_*",)),
     Rule(
         CodeClass.AMBIGUOUS,
@@ -98,7 +97,7 @@ RULES: Final = (
         ("answer_lost", "answer_timeout", "answer_unusable", "http_*"),
     ),
     Rule(CodeClass.TRANSIENT, _OURS, METHODS, ("connect_failed", "history_incomplete")),
-    # About the token as a whole, whichever method says so.
+    # About the token as a whole, whichever method returns it.
     Rule(
         CodeClass.TOKEN,
         _POST,
@@ -264,7 +263,7 @@ RULES: Final = (
         READS,
         ("app_access_restricted", "team_access_not_granted", "team_not_found"),
     ),
-    # How the question is put, which does not change from one time to the next.
+    # About the form of the request, which is the same each time.
     Rule(
         CodeClass.CANNOT_LOOK,
         _HISTORY,
@@ -315,7 +314,7 @@ _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*", re.ASCII)
 
 
 def find_rule(code: str, method: str) -> Rule | None:
-    """The table's rule for a code that `method` answered, or None where it has none."""
+    """The table's rule for a code that `method` returned, or None if it has none."""
     if (method, code) in _EXACT:
         return _EXACT[method, code]
     return next(
@@ -329,8 +328,8 @@ def find_rule(code: str, method: str) -> Rule | None:
 
 
 def classify(code: str, method: str) -> CodeClass:
-    """What the code means where `method` answered it; UNKNOWN for what the table does not
-    hold. Raises nothing."""
+    """What the code means when `method` returns it; UNKNOWN if the table does not have it. Raises
+    nothing."""
     rule = find_rule(code, method)
     return rule.code_class if rule else CodeClass.UNKNOWN
 
@@ -338,28 +337,28 @@ def classify(code: str, method: str) -> CodeClass:
 def is_visible_in_info(code: str) -> bool:
     """Whether conversations.info would show why a destination is refused with this code.
 
-    Where not, that call says that all is well and the next post is refused all the same: only
-    a post can tell whether the reason is gone.
+    If not, that call shows nothing wrong and the next post is refused all the same: only a post can
+    show whether the reason is gone.
     """
     return code in _VISIBLE_IN_INFO
 
 
 def looks_like_channel_id(text: str) -> bool:
-    """Whether a destination has the form of an id (`C0123ABCD`, or a person's `U0123ABCD`),
-    and is not a channel's name, say."""
+    """Whether a destination has the form of an id (`C0123ABCD`, or a person's `U0123ABCD`), and is
+    not, for example, a channel's name."""
     return _CHANNEL_ID.fullmatch(text) is not None
 
 
 def hint_at_id(code: str, channel: str) -> str:
-    """A sentence, with a space before it, for a channel that Slack did not find because what
-    was given is its name or the like; else nothing."""
+    """A sentence, with a space before it, for a channel that Slack did not find because its name or
+    the like was given; else nothing."""
     if code not in ("channel_not_found", "team_not_found") or looks_like_channel_id(channel):
         return ""
     is_name = _CHANNEL_NAME.fullmatch(channel) and not _UPPER_CASE.search(channel)
-    kind = "a channel's name" if is_name else "no channel's id"
+    kind = "a channel's name" if is_name else "not a channel's id"
     shown = " ".join("".join(filter(str.isprintable, channel[:_NAME_SHOWN])).split())
     return (
-        f' "{shown}" is {kind}; put its id (like C0123ABCD), which Slack shows at the end of the '
+        f' "{shown}" is {kind}; use the id (like C0123ABCD), which Slack shows at the end of the '
         "channel's details."
     )
 
@@ -369,15 +368,15 @@ def retry_after_seconds(
 ) -> float:
     """How long to wait after a 429, from its `Retry-After`.
 
-    Slack sends whole seconds, yet has been seen to send none
-    (https://github.com/slackapi/node-slack-sdk/issues/1421). A header that is missing or no
-    number (a date, say) gives the default; a number is kept within the two bounds.
+    Slack sends whole seconds, but sometimes no header
+    (https://github.com/slackapi/node-slack-sdk/issues/1421). If it is missing or not a number (a
+    date, for example), the default applies; a number is kept within the two bounds.
     """
     found = _SECONDS.fullmatch(header or "")
     return min(max(float(found[1]), lowest), highest) if found else default
 
 
 def ts_order(ts: str) -> tuple[int, str]:
-    """A key to sort Slack's timestamps by: decimal numbers of Unix seconds, compared without
+    """A key by which to sort Slack's timestamps: decimal numbers of Unix seconds, compared without
     rounding."""
     return len(ts.partition(".")[0]), ts

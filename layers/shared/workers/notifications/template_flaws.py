@@ -1,16 +1,18 @@
-"""What of a template will not become what its author meant.
+"""The parts of a template that will not become what its author meant.
 
-What a link or mention becomes is asked of the renderer itself, with values as they should be. Pure.
+What a link or mention becomes is found out from the renderer itself, with values as they should be.
+Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from workers.notifications.entities import ENTITY_PATHS
 from workers.notifications.mrkdwn import FENCE
-from workers.notifications.plain_line import FORMS, NAMED_BY_IDS
+from workers.notifications.plain_line import FORMS
 from workers.notifications.rendering import PLACEHOLDER, render
 
 _SHOWN: Final = 60  # characters of the template in a flaw
@@ -27,7 +29,7 @@ _HTML = re.compile(
     r"</?(?:a|b|br|code|div|em|h[1-6]|hr|i|img|li|ol|p|pre|s|span|strong|u|ul)(?:\s[^<>\n]*)?/?>",
     re.IGNORECASE,
 )
-# Markdown that Slack's markup writes in another way, and how.
+# Markdown that Slack writes differently, and how.
 _MARKDOWN: Final = (
     (re.compile(r"\*\*[^*\n]+\*\*"), "bold is *text*"),
     (re.compile(r"(?<!\w)__[^_\n]+__(?!\w)"), "bold is *text*, italics _text_"),
@@ -41,18 +43,18 @@ _LIVE = re.compile(
     r"@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!(?:here|channel|everyone)|!subteam\^S[A-Z0-9]+"
     r"|!date\^\d+\^[^|^]+(?:\^https?://[^\s|]+)?"
 )
-# Values as a link, a mention or a date should get them, at the beginning of the target and later.
+# Values as a link, a mention or a date should get them, by how the target begins.
 _SAMPLES: Final = (("@", "U0AAAAAAA"), ("#", "C0AAAAAAA"), ("!subteam^", "S0AAAAAAA"),
                    ("!date^", "1700000000"))  # fmt: skip
 _MENTION_IDS: Final = {
     "@": "a person is mentioned by Slack's member id: <@U...>",
-    "#": "a channel is named by its id: <#C...>",
-    "!": "there are <!here>, <!channel>, <!everyone>, <!subteam^S...> and <!date^time^form|text>",
+    "#": "a channel is mentioned by its id: <#C...>",
+    "!": "Slack has <!here>, <!channel>, <!everyone>, <!subteam^S...> and <!date^time^form|text>",
 }
 
 
 def flaws_of(template: str) -> list[str]:
-    """What stays as characters, cannot become a link, or is left open; ten at most."""
+    """What would be shown as typed, cannot become a link, or is not closed; at most ten flaws."""
     text = _CODE.sub("", template)
     found = [
         *_placeholders(template), *_foreign_markup(text), *_tokens(text), *_bare_urls(text),
@@ -62,14 +64,14 @@ def flaws_of(template: str) -> list[str]:
 
 
 def never_carried(template: str, carried: Mapping[str, str]) -> list[str]:
-    """The placeholders that no event fills. `carried`: the keys of its events with the JSON type
-    of each, and below an object's the keys in it, as `client.name`."""
+    """The placeholders that no event fills. `carried`: the keys in the template's events with the
+    JSON type of each, and for an object also the keys in it, as `client.name`."""
     keys = dict.fromkeys(found[1] for found in PLACEHOLDER.finditer(template))
     return [key for key in keys if not _is_carried(key, carried)]
 
 
 def _is_carried(path: str, carried: Mapping[str, str]) -> bool:
-    if path in carried or path in _NAMED:
+    if path in carried or path in ENTITY_PATHS:
         return True
     form, _, rest = path.partition(".")
     if form in FORMS and rest and form not in carried:
@@ -77,34 +79,29 @@ def _is_carried(path: str, carried: Mapping[str, str]) -> bool:
     first, _, rest = path.partition(".")
     if not rest or first not in carried:
         return False
-    # below the second step, and in lists, anything may be
+    # below the second step, and in lists, anything is possible
     return carried[first] != "object" or ".".join(path.split(".")[:2]) in carried
-
-
-_NAMED: Final[Collection[str]] = frozenset(
-    f"{name}.{key}" for name, keys in NAMED_BY_IDS.items() for key in keys
-)
 
 
 def _placeholders(template: str) -> Iterator[str]:
     for found in _BRACES.finditer(template):
         if not PLACEHOLDER.fullmatch(found[0]):
-            only = "only {{key}} and {{path.to.key}} are filled"
-            yield f"{_cut(found[0])} stays as it is: {only}"
-    # {date_short} and the like belong into a date
+            only = "only {{key}} and {{path.to.key}} are placeholders"
+            yield f"{_cut(found[0])} is shown as typed: {only}"
+    # {date_short} and the like belong in a date
     outside = PLACEHOLDER.sub("", re.sub(r"<!date\^[^<>\n]*>", "", template))
     for found in _OTHER_BRACES.finditer(outside):
-        yield f"{_cut(found[0])} stays as it is: a placeholder is {{{{key}}}}"
+        yield f"{_cut(found[0])} is shown as typed: a placeholder is {{{{key}}}}"
 
 
 def _foreign_markup(text: str) -> Iterator[str]:
     for found in _HTML.finditer(text):
-        yield f"{_cut(found[0])} stays as it is: Slack takes no HTML"
+        yield f"{_cut(found[0])} is shown as typed: Slack does not support HTML"
     for pattern, instead in _MARKDOWN:
         for found in pattern.finditer(text):
-            yield f"{_cut(found[0])} is Markdown, which Slack shows as it is: {instead}"
+            yield f"{_cut(found[0])} is Markdown, which Slack shows as typed: {instead}"
     for found in _WITHOUT_SCHEME.finditer(_BARE_URL.sub("", _TOKEN.sub("", text))):
-        yield f"{_cut(found[0])} is no link without https:// before it"
+        yield f"{_cut(found[0])} is not a link without https:// before it"
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -114,11 +111,11 @@ def _tokens(text: str) -> Iterator[str]:
         if not _becomes_live(found[0]):
             yield f"{_cut(found[0])} {_why_not(found[1])}"
         elif found[1].startswith("!date^") and "|" not in found[1]:
-            yield f"{_cut(found[0])} needs a text behind a | for where Slack shows no dates"
+            yield f"{_cut(found[0])} needs a text after a | for where Slack cannot show dates"
 
 
 def _becomes_live(token: str) -> bool:
-    """Whether the renderer makes a link, mention or date of it that Slack takes as one."""
+    """Whether the renderer turns it into a link, mention or date that Slack accepts."""
     target = token[1:-1].partition("|")[0]
     first = next((value for prefix, value in _SAMPLES if target.startswith(prefix)), None)
     for value in [first] if first else ["x", "app.example", "https://app.example/x", "/x"]:
@@ -133,8 +130,8 @@ def _becomes_live(token: str) -> bool:
 
 
 def _filled(template: str, first: str) -> tuple[str, dict[str, str]]:
-    """The template with a key of its own for each placeholder, and a value for each: `first` for
-    the first one."""
+    """The template with a separate key for each placeholder, and a value for each: `first` for the
+    first one."""
     values: dict[str, str] = {}
 
     def name(_: re.Match[str]) -> str:
@@ -148,7 +145,7 @@ def _filled(template: str, first: str) -> tuple[str, dict[str, str]]:
 def _why_not(content: str) -> str:
     if content[0] in _MENTION_IDS:
         return f"cannot become a mention: {_MENTION_IDS[content[0]]}"
-    return "cannot become a link: its address starts with https://, and has no blanks"
+    return "cannot become a link: an address starts with https:// and has no spaces"
 
 
 def _bare_urls(text: str) -> Iterator[str]:
@@ -179,8 +176,8 @@ def _left_open(template: str) -> Iterator[str]:
 
 
 def _marks_left_open(line: str) -> list[str]:
-    """Slack formats from a mark that follows no letter to one that no letter follows. `_` is left
-    out: it stands in many names."""
+    """Slack formats from a mark that does not follow a letter to one that no letter follows. `_` is
+    ignored, because many names contain it."""
     opened: dict[str, None] = {}
     for place in re.finditer(r"[*~`]", line):
         mark, before, after = place[0], line[: place.start()][-1:], line[place.end() :][:1]

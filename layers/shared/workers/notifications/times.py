@@ -1,4 +1,4 @@
-"""Times as dashboards write them, and as Slack takes them."""
+"""Times as dashboards write them, and as Slack accepts them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _NUMBER = re.compile(r"(\d{1,16})(?:\.\d*)?", re.ASCII)
-# Seconds have fewer digits for some thousand years; what has more is in milliseconds.
+# For some thousand years seconds have fewer digits; what has more is in milliseconds.
 _SECONDS_LIMIT: Final = 100_000_000_000
 
 
 def time_of(text: str) -> datetime | None:
-    """An ISO 8601 time (UTC, if it names no zone) or date, aware; None of anything else.
+    """An ISO 8601 time (UTC, if it names no zone) or date, aware; None for anything else.
 
-    A date alone becomes noon in UTC, which is on that day nearly everywhere.
+    A date alone becomes noon in UTC, which falls on that day nearly everywhere.
     """
     try:
         time = datetime.fromisoformat(f"{text}T12:00:00" if DAY.fullmatch(text) else text)
@@ -25,7 +25,7 @@ def time_of(text: str) -> datetime | None:
 
 
 def epoch(text: str) -> str | None:
-    """A time in whole Unix seconds, which is all that Slack takes, of: seconds with a fraction,
+    """A time in whole Unix seconds, the only form that Slack accepts, from seconds with a fraction,
     JavaScript's milliseconds, or what `time_of` reads.
 
     https://docs.slack.dev/messaging/formatting-message-text#date-formatting
