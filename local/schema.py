@@ -1,4 +1,4 @@
-"""`python -m local.schema [--check]`: writes `supabase/schema.sql`, the schema that migrations make.
+"""`python -m local.schema [--check]`: writes `supabase/schema.sql`, what the migrations create.
 
 It shows changes of the schema as a diff. The file is SQL that creates the same schema in an empty
 project, which a test does. It is generated here, from `pg_get_functiondef` and the like, because
