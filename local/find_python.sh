@@ -1,18 +1,18 @@
 #!/bin/sh
-# Prints the Python to make .venv with: the one that is named ($1), else python3, else another on
-# PATH. Says on standard error what it passed over and why; fails if none will do.
+# Prints the Python to create .venv with: the one that is named ($1), else python3, else another on
+# PATH. Reports on standard error what it skipped and why; fails if none is suitable.
 #
 # The lock files are checked for these versions (`make check-locks`).
 oldest=11
 newest=14
 
-# Whether the command $1 will do; sets `is` to what it is.
-will_do() {
+# Whether the command $1 is suitable; sets `is` to its description.
+is_suitable() {
     if ! place=$(command -v "$1"); then
         is="$1 is not on PATH"
         return 1
     fi
-    said=$("$1" -c "
+    output=$("$1" -c "
 import sys
 print('Python %d.%d' % sys.version_info[:2])
 if not (3, $oldest) <= sys.version_info[:2] <= (3, $newest):
@@ -23,23 +23,23 @@ except ImportError:
     sys.exit(71)
 " 2>&1)
     case $? in
-    0) is="$1 is $said" ;;
-    70) is="$1 is $said" && return 1 ;;
+    0) is="$1 is $output" ;;
+    70) is="$1 is $output" && return 1 ;;
     71)
-        is="$1 is $said, without the module ensurepip that .venv is made with
+        is="$1 is $output, without the module ensurepip, which creates .venv
   (Debian and Ubuntu have it in the package python3-venv)"
         return 1
         ;;
     *)
-        case $said in
+        case $output in
         *pyenv:*)
             is="$1 is a shim of pyenv ($place) that cannot start:
-$said
-  \`pyenv versions\` lists what is installed, \`pyenv shell 3.13\` chooses for this shell"
+$output
+  \`pyenv versions\` lists what is installed, \`pyenv shell 3.13\` selects one for this shell"
             ;;
         *)
             is="$1 ($place) cannot start:
-$said"
+$output"
             ;;
         esac
         return 1
@@ -48,21 +48,21 @@ $said"
 }
 
 if [ -n "${1-}" ]; then
-    will_do "$1" && echo "$1" && exit
+    is_suitable "$1" && echo "$1" && exit
     first=$is
 else
-    will_do python3 && echo python3 && exit
+    is_suitable python3 && echo python3 && exit
     first=$is
     for version in 13 12 11 14; do
-        will_do "python3.$version" || continue
+        is_suitable "python3.$version" || continue
         echo "$first" >&2
-        echo "$is, and is used instead" >&2
+        echo "$is; it is used instead" >&2
         echo "python3.$version"
         exit
     done
 fi
 {
     echo "$first"
-    echo "Python 3.$oldest to 3.$newest is needed. To name one: make PYTHON=/path/to/python3.13 ..."
+    echo "Python 3.$oldest to 3.$newest is needed. To choose one: make PYTHON=/path/to/python3.13 ..."
 } >&2
 exit 1

@@ -96,8 +96,8 @@ def scheduled_event(function: str) -> Any:
 
 def effect_of(function: str, event: Any, settings: Mapping[str, str]) -> str | None:
     """What an invocation changes in a project, as a phrase; None if it only reads."""
-    told = event if isinstance(event, dict) else {}
-    reads_only = {"health": True, "doctor": "post" not in told, "retention": told == DRY_RUN}
+    given = event if isinstance(event, dict) else {}
+    reads_only = {"health": True, "doctor": "post" not in given, "retention": given == DRY_RUN}
     if reads_only.get(function):
         return None
     if function == "retention" and not settings.get("ARCHIVE_BUCKET_NAME"):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages on a socket, as far as the fakes need them.
+"""HTTP/1.1 messages on a socket, as much of them as the fakes need.
 
 The standard library's server and client parse headers as e-mail does, which costs more than all
 the rest of a small exchange. These few functions do not, and leave every byte of an answer
@@ -21,7 +21,7 @@ BODILESS = frozenset({204, 304})
 
 
 class WireError(ConnectionError):
-    """The peer went away in the middle of a message, or sent something that is not HTTP."""
+    """The peer disconnected in the middle of a message, or sent something that is not HTTP."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Request:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """Named values from the query and from a form or JSON object in the body."""
+        """Named values from the query, and from a form or JSON object in the body."""
         return {**dict(parse_qsl(self.query, keep_blank_values=True)), **self._body_fields()}
 
     def _body_fields(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Response:
         return cls(status, json.dumps(value).encode(), {**kind, **(headers or {})})
 
     def head(self, *, to_head_request: bool = False) -> bytes:
-        """Everything before the body. A HEAD's answer keeps the length that it came with."""
+        """Everything before the body. The answer to HEAD keeps its length."""
         try:
             phrase = HTTPStatus(self.status).phrase
         except ValueError:
@@ -96,8 +96,8 @@ def read_request(
 ) -> Request | None:
     """The next request of a connection, or None when the client closed it.
 
-    `proceed` is called where the client waits to be told to send the body. Raises WireError when
-    the request breaks off or is malformed.
+    `proceed` is called if the client waits for permission to send the body. Raises WireError if
+    the request is incomplete or malformed.
     """
     line = stream.readline(MAX_LINE)
     if not line:
@@ -115,7 +115,7 @@ def read_request(
 
 
 def read_response(stream: BufferedIOBase, method: str) -> Response:
-    """The answer to a request of the given method. Raises WireError when it breaks off."""
+    """The answer to a request of the given method. Raises WireError if it is incomplete."""
     line = stream.readline(MAX_LINE)
     parts = line.split(None, 2)
     if len(parts) < 2 or not parts[1].isdigit():
@@ -127,7 +127,7 @@ def read_response(stream: BufferedIOBase, method: str) -> Response:
 
 
 def read_headers(stream: BufferedIOBase) -> dict[str, str]:
-    """The header fields up to the empty line. Raises WireError when they break off."""
+    """The header fields up to the empty line. Raises WireError if they are incomplete."""
     headers: dict[str, str] = {}
     while (line := stream.readline(MAX_LINE)) not in (b"\r\n", b"\n"):
         if not line:
@@ -138,7 +138,7 @@ def read_headers(stream: BufferedIOBase) -> dict[str, str]:
 
 
 def read_body(stream: BufferedIOBase, headers: Mapping[str, str]) -> bytes:
-    """The body that the headers announce. Raises WireError when it breaks off."""
+    """The body that the headers announce. Raises WireError if it is incomplete."""
     if "chunked" in headers.get("transfer-encoding", "").lower():
         return _read_chunks(stream)
     return _read_exactly(stream, int(headers.get("content-length") or 0))

@@ -1,6 +1,6 @@
 """All the fakes of a stack in one process: `python -m local.fakes`.
 
-Each by itself is `python -m local.fakes.<name>`.
+A single one: `python -m local.fakes.<name>`.
 """
 
 from __future__ import annotations

@@ -1,29 +1,28 @@
-"""What the ads of an account did on which day: one truth, computed, for all ad platforms' fakes.
+"""What the ads of an account did on each day: one computed truth for the fakes of all ad platforms.
 
 Nothing is stored. A hash of account, ad and day gives the figures, so that an account with ten
-thousand ads costs nothing until somebody asks, and a test can work out by itself what a
-fake has to say.
+thousand ads costs nothing until it is read, and a test can compute what a fake has to report.
 
-An account in a fake's state, of which this module reads:
+From an account in a fake's state this module reads:
 
   ads        [{"id", "name", "ad_groups": [...], "is_deleted": true}]; `ad_groups` for Google, and
              optional; `is_deleted` for Meta and TikTok, and optional; `is_reserved` for TikTok;
              `attribution` for Meta ("1d_click")
   ad_count   that many more, with generated ids and names
   campaigns  [{"id", "name", "asset_groups": [...], "is_more": true, "store": "..."}]: those without
-             ads that are reported, for Google and TikTok. For Google it is what its asset groups
-             are, each of an id, and with `is_more` something beyond; for TikTok it is one of GMV
-             Max, of that shop
-  restated   {"<ad>/<YYYY-MM-DD>": {"impressions", "clicks", "spend", "reach"}}: said instead
-  vanished   ["<ad>/<YYYY-MM-DD>"]: days of which nothing is said any more
+             ads that are reported, for Google and TikTok. For Google one has asset groups, each
+             with an id, and with `is_more` activity beyond them; for TikTok one is of GMV Max,
+             of that shop
+  restated   {"<ad>/<YYYY-MM-DD>": {"impressions", "clicks", "spend", "reach"}}: reported instead
+  vanished   ["<ad>/<YYYY-MM-DD>"]: days that are no longer reported
 
 An ad in several ad groups has figures in each. The first has those of the ad alone, the others
-some of their own. What is restated for "<ad>" holds for the ad as a whole and is told in its
+some of their own. What is restated for "<ad>" is for the ad as a whole and is reported in its
 first ad group; "<ad group>~<ad>" means that ad group only. A campaign and an asset group have days
-as an ad of their id has.
+like an ad with their id.
 
-What clicks led to are events: a purchase or a lead some days later, which is known from that day
-on, and counts within the platform's attribution window.
+Clicks lead to events: a purchase or a lead some days later, which is known from that day on and
+counts within the platform's attribution window.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ from zlib import crc32
 
 Platform = Literal["meta", "google", "tiktok", "linkedin"]
 
-# One day in so many has nothing to tell.
+# One day in this many has no activity.
 IDLE_ONE_IN = 9
 _64_BITS = (1 << 64) - 1
-# What was worked out lately: numbered pages are cut from the same rows again and again.
+# Recent results: numbered pages are cut from the same rows repeatedly.
 _REMEMBERED = 100_000
 
 
@@ -63,8 +62,8 @@ NOTHING = Facts(0, 0, 0, 0)
 
 
 class Event(NamedTuple):
-    """What a click led to so many days later: a purchase of so many cents, or a lead. Of some,
-    another ad shares the credit: `halves` is 2 for all of it."""
+    """What a click led to some days later: a purchase, in cents, or a lead. Another ad may share
+    the credit: `halves` is 2 for all of it."""
 
     action: Literal["purchase", "lead"]
     cents: int
@@ -73,7 +72,7 @@ class Event(NamedTuple):
 
 
 class More(NamedTuple):
-    """What else is told of one ad and day, or of several."""
+    """What else is reported for one ad and day, or for several."""
 
     link_clicks: int
     video_views: int
@@ -86,7 +85,7 @@ class More(NamedTuple):
 
     @property
     def half_cents(self) -> int:
-        """What they are worth, in halves of a cent."""
+        """Their value, in halves of a cent."""
         return sum(one.halves * one.cents for one in self.events)
 
 
@@ -95,7 +94,7 @@ WINDOWS: Mapping[Platform, int] = {"meta": 7, "google": 30, "tiktok": 7, "linked
 
 
 class AdRecord(NamedTuple):
-    """One ad, for Google in one of its ad groups, and what is known of its days."""
+    """One ad, for Google in one of its ad groups, and the data of its days."""
 
     id: str
     name: str
@@ -105,7 +104,7 @@ class AdRecord(NamedTuple):
     is_deleted: bool = False
     is_reserved: bool = False
     attribution: str = "7d_click"
-    # other than an ad, it is of that kind, in that campaign, and of that shop
+    # if it is not an ad: its kind, its campaign and its shop
     kind: Literal["ad", "asset_group", "campaign"] = "ad"
     in_campaign: str = ""
     campaign_name: str = ""
@@ -129,8 +128,8 @@ class AdRecord(NamedTuple):
         return _figures(self.seed, ordinal)
 
     def more_on(self, ordinal: int, today: int, window: int) -> More:
-        """What else is told of a day, with the events that are known by the day `today` and count
-        within so many days."""
+        """What else is reported for a day: with the events that are known by the day `today` and
+        count within `window` days."""
         facts = self.on(ordinal)
         if facts is None:
             return More(0, 0, ())
@@ -140,7 +139,7 @@ class AdRecord(NamedTuple):
 
 
 class Several(NamedTuple):
-    """Several records told as one, such as a campaign's or an account's."""
+    """Several records reported as one, such as a campaign's or an account's."""
 
     id: str
     name: str
@@ -166,7 +165,7 @@ def summed_up(several: Iterable[More]) -> More:
 
 
 def facts(account_id: str, ad_id: str, day: date, ad_group: str = "") -> Facts | None:
-    """What an ad did on a day, nothing being restated; None when there was no activity.
+    """What an ad did on a day if nothing is restated; None if there was no activity.
 
     `ad_group` is given for the second and later ad groups of an ad only.
     """
@@ -177,7 +176,7 @@ def truth(account_id: str, account: Mapping[str, Any], ad_id: str, day: date) ->
     """What a fake has to report for that ad and day, summed over its ad groups.
 
     `account` is the account's entry in the fake's state. The reach of several ad groups is
-    added up too, which no platform would do.
+    added up, too, which no platform does.
     """
     described: dict[str, Any] = {"id": ad_id}
     for ad in account.get("ads", []):
@@ -231,7 +230,7 @@ def ad_records(platform: Platform, account_id: str, account: Mapping[str, Any]) 
 
 
 def _groups_of(campaign: Mapping[str, Any]) -> list[str]:
-    """The asset groups of a campaign, and "" where it is something beyond them."""
+    """The asset groups of a campaign, and "" if it has activity beyond them."""
     groups = [str(group) for group in campaign.get("asset_groups") or []]
     return [*groups, ""] if campaign.get("is_more") or not groups else groups
 
@@ -255,7 +254,7 @@ def generated_ad_id(platform: Platform, account_id: str, number: int) -> str:
     return f"{prefix}{crc32(account_id.encode()) % 10**digits:0{digits}d}{number:0{places}d}"
 
 
-# What they begin with, digits for the account, digits for the number.
+# Their prefix, the digits for the account, and the digits for the number.
 _GENERATED_IDS: Mapping[Platform, tuple[str, int, int]] = {
     "meta": ("2385", 6, 7),
     "google": ("7", 5, 6),
@@ -277,7 +276,7 @@ def _in_default_group(record: AdRecord) -> AdRecord:
     return record._replace(ad_group=_numbered(150_000_000_000, record.id))
 
 
-# Of one ad: for each day what is restated, by ad group ("": the ad as a whole).
+# What is restated of one ad: by day and ad group ("": the ad as a whole).
 _Restated = dict[int, dict[str, Mapping[str, Any]]]
 
 
@@ -329,7 +328,7 @@ def _records_of(
 
 
 def _restate(before: Facts | None, figures: Mapping[str, Any]) -> Facts | None:
-    """The figures with some of them replaced; what is all zero is no activity."""
+    """The figures with some of them replaced; all zero means no activity."""
     values = dict(figures)
     if "spend" in values:
         values["cents"] = Decimal(str(values.pop("spend"))) * 100
@@ -344,7 +343,7 @@ def _seed(account_id: str, ad_id: str, ad_group: str) -> int:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _numbered(first: int, name: str) -> str:
-    """An id of its own for each name, from `first` on."""
+    """A distinct id for each name, from `first` on."""
     return str(first + crc32(name.encode()) % 10**9)
 
 

@@ -1,4 +1,4 @@
-"""What the fakes of the ad platforms have in common: settings, state, and the day it is."""
+"""What the fakes of the ad platforms have in common: settings, state, and the current day."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AdPlatform:
     defaults: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        """`state`: the one to start with, instead of the sample agency's."""
+        """`state`: the initial state, instead of the sample agency's."""
         self._first = json.loads(self.first_state.read_text()) if state is None else dict(state)
         self._lock = threading.RLock()
         self._settings: dict[str, Any] = {}
@@ -36,7 +36,7 @@ class AdPlatform:
         self.reset()
 
     def settings(self) -> dict[str, Any]:
-        """The present settings."""
+        """The current settings."""
         return dict(self._settings)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
@@ -53,9 +53,9 @@ class AdPlatform:
             return copy.deepcopy(self._state)
 
     def replace_state(self, state: Any) -> None:
-        """Take over a state of the form that `state` returns.
+        """Replace the state by one in the form that `state` returns.
 
-        Raises ValueError, KeyError or TypeError when an account cannot be read.
+        Raises ValueError, KeyError or TypeError if an account cannot be read.
         """
         taken = copy.deepcopy(state)
         records = {
@@ -65,24 +65,24 @@ class AdPlatform:
             self._state, self._records = taken, records
 
     def reset(self) -> None:
-        """The state and settings of the start."""
+        """Restore the state and settings of the start."""
         with self._lock:
             self._settings = {"now": None, **copy.deepcopy(dict(self.defaults))}
             self.replace_state(self._first)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def now(self) -> datetime:
-        """The time it is, in UTC."""
-        told = self._settings["now"]
-        if told is None:
+        """The current time, in UTC."""
+        given = self._settings["now"]
+        if given is None:
             return datetime.now(UTC)
-        if isinstance(told, int | float):
-            return datetime.fromtimestamp(told, UTC)
-        at = datetime.fromisoformat(str(told))
+        if isinstance(given, int | float):
+            return datetime.fromtimestamp(given, UTC)
+        at = datetime.fromisoformat(str(given))
         return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
 
     def today(self, account: Mapping[str, Any]) -> date:
-        """The day it is where the account is."""
+        """The current day in the account's time zone."""
         return self.now().astimezone(ZoneInfo(account["time_zone"])).date()

@@ -1,4 +1,4 @@
-"""Reads the Google Ads Query Language, as far as the fake for Google Ads answers it."""
+"""Parses the part of the Google Ads Query Language that the fake Google Ads answers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Query:
-    """A query taken apart. `order` holds (field, whether descending)."""
+    """A parsed query. `order` holds (field, whether descending)."""
 
     fields: tuple[str, ...]
     resource: str
@@ -51,7 +51,7 @@ class Query:
 
 
 def parse(text: str) -> Query:
-    """Take a query apart. Raises QueryProblem when it is none."""
+    """Parse a query. Raises QueryProblem if it is not one."""
     found = _QUERY.fullmatch(text)
     if found is None:
         raise QueryProblem("UNEXPECTED_INPUT", "Error in query: unexpected input.")

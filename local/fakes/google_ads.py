@@ -1,9 +1,9 @@
-"""A fake for the part of the Google Ads API that reports, and for Google's token endpoint.
+"""A fake of the reporting part of the Google Ads API, and of Google's token endpoint.
 
-It shares nothing with the client that it is for. What it answers and refuses follows
+It shares no code with the client that it is for. What it answers and refuses follows
 https://developers.google.com/google-ads/api/rest and .../docs/best-practices/error-types; the
-figures are those of `local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for
-which the functions at the end of this module make faults in Google's words.
+figures come from `local.fakes.ad_facts`. Failures on the way come from the fault script, for which
+the functions at the end of this module create faults in Google's format.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ NOT_FOUND = "<!DOCTYPE html><html lang=en><title>Error 404 (Not Found)!!1</title
 
 
 class GoogleRefusal(Exception):
-    """An error as Google Ads tells it; `family` is camelCase as in errorCode."""
+    """An error of Google Ads; `family` is camelCase as in errorCode."""
 
     def __init__(self, status: int, family: str, value: str, message: str) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ class OAuthRefusal(Exception):
 
 
 class _NoSuchPath(Exception):
-    """There is nothing at that path: an HTML page, not an API's answer."""
+    """Nothing exists at that path: answered by an HTML page, not by the API."""
 
 
 def error_body(
@@ -86,7 +86,7 @@ def error_body(
     details: Mapping[str, Any] | None = None,
     request_id: str | None = None,
 ) -> dict[str, Any]:
-    """Google's error object with one error in it; `details` are those of that error."""
+    """Google's error object with one error in it, and that error's `details`."""
     one: dict[str, Any] = {"errorCode": {family: value}, "message": message}
     if details:
         one["details"] = dict(details)
@@ -109,18 +109,18 @@ class FakeGoogleAds(AdPlatform):
     """The application behind an HttpServer: `/token` and `/v<NN>/customers...`.
 
     The state has the accounts, each with `refresh_tokens` that may see it, `manager` (its
-    digits: calls need it as login-customer-id), `is_manager` and `status`, and beside them:
+    digits: calls need it as login-customer-id), `is_manager` and `status`, and also:
     `versions` and `deprecated_versions` ("v26"); `clients`, {client_id: client_secret};
-    `access_tokens`, the tokens given out, {token: {"refresh_token", "expires_at"}}.
+    `access_tokens`, the issued tokens, {token: {"refresh_token", "expires_at"}}.
 
     Settings:
       now             the time; see AdPlatform
       batch_size      rows in an object of searchStream's array
       page_size       rows on a page of search
-      empty_batch     end a stream with an object without results
+      empty_batch     end a stream with an object that has no results
       token_lifetime  seconds that an access token lasts
-      late_error      {"after_batches", "family", "value", "status", "message", "times"}: break a
-                      stream off with an error object; see `late_stream_error`
+      late_error      {"after_batches", "family", "value", "status", "message", "times"}: end a
+                      stream with an error object; see `late_stream_error`
     """
 
     platform = "google"
@@ -131,7 +131,7 @@ class FakeGoogleAds(AdPlatform):
     })  # fmt: skip
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        """`state`: the one to start with, instead of the sample agency's."""
+        """`state`: the initial state, instead of the sample agency's."""
         self._given_out = 0
         super().__init__(state)
 
@@ -161,9 +161,9 @@ class FakeGoogleAds(AdPlatform):
             accounts = self._state["accounts"].values()
             if not any(refresh_token in account["refresh_tokens"] for account in accounts):
                 raise OAuthRefusal(400, "invalid_grant", "Token has been expired or revoked.")
-            return self._give_out(str(refresh_token))
+            return self._issue(str(refresh_token))
 
-    def _give_out(self, refresh_token: str) -> dict[str, Any]:
+    def _issue(self, refresh_token: str) -> dict[str, Any]:
         self._given_out += 1
         token = f"{TOKEN_PREFIX}{self._given_out}"
         lifetime = int(self._settings["token_lifetime"])
@@ -192,10 +192,10 @@ class FakeGoogleAds(AdPlatform):
             body = action(self, request, customer or "", headers["request-id"])
             return Response(200, body, {**kind, **headers})
         except GoogleRefusal as refusal:
-            told: Any = self._error(refusal, version, headers["request-id"])
+            error: Any = self._error(refusal, version, headers["request-id"])
             if method == "searchStream":
-                told = [told]
-            return Response.of_json(told, refusal.status, headers)
+                error = [error]
+            return Response.of_json(error, refusal.status, headers)
 
     def _check_version(self, version: str) -> None:
         if version in self._state["deprecated_versions"]:
@@ -209,17 +209,17 @@ class FakeGoogleAds(AdPlatform):
             refusal.status, refusal.family, refusal.value, str(refusal),
             version=version, request_id=request_id,
         )  # fmt: skip
-        if not refusal.family:  # refused before Google Ads has seen it
+        if not refusal.family:  # refused before it reached Google Ads
             del body["error"]["details"]
         return body
 
     def _refresh_token(self, request: Request) -> str:
-        """On whose behalf the call is. Raises GoogleRefusal when its token is no good."""
+        """The refresh token of the call's user. Raises GoogleRefusal if its token is not valid."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise GoogleRefusal(401, "", "", "")
         given = self._state.get("access_tokens", {}).get(token)
-        if given is None and not self._was_given_out(token):
+        if given is None and not self._was_issued(token):
             raise GoogleRefusal(
                 401, "authenticationError", "OAUTH_TOKEN_INVALID",
                 "OAuth token in the header is not valid.",
@@ -231,13 +231,13 @@ class FakeGoogleAds(AdPlatform):
             )  # fmt: skip
         return str(given["refresh_token"])
 
-    def _was_given_out(self, token: str) -> bool:
-        """Whether it was given out before the state was replaced."""
+    def _was_issued(self, token: str) -> bool:
+        """Whether the token was issued before the state was replaced."""
         number = token.removeprefix(TOKEN_PREFIX)
         return token != number and number.isdigit() and int(number) <= self._given_out
 
     def _open(self, request: Request, customer: str) -> dict[str, Any]:
-        """The account that is called. Raises GoogleRefusal when it may not be."""
+        """The account that is called. Raises GoogleRefusal if it must not be."""
         refresh_token = self._refresh_token(request)
         login = request.headers.get("login-customer-id", "")
         if not re.fullmatch(r"\d*", login):
@@ -331,7 +331,7 @@ class FakeGoogleAds(AdPlatform):
 
 
 _Method = Callable[[FakeGoogleAds, Request, str, str], bytes]
-# By HTTP method, name, and whether it is a method of one customer.
+# By HTTP method and name; whether it is a method of one customer.
 _METHODS: dict[tuple[str, str, bool], _Method] = {
     ("POST", "searchStream", True): FakeGoogleAds._search_stream,
     ("POST", "search", True): FakeGoogleAds._search,
@@ -344,7 +344,7 @@ def _page_token(start: int, key: str) -> str:
 
 
 def _read_page_token(token: str, key: str) -> int:
-    """Where the page begins. Raises GoogleRefusal when the token is not of the query `key`."""
+    """Where the page starts. Raises GoogleRefusal if the token is not of the query `key`."""
     if not token:
         return 0
     try:
@@ -356,7 +356,7 @@ def _read_page_token(token: str, key: str) -> int:
     return start
 
 
-# Faults in Google's words; each takes Fault's other fields as keywords.
+# Faults in Google's format; each takes Fault's other fields as keywords.
 
 
 def google_error(
@@ -372,7 +372,7 @@ def google_error(
 ) -> Fault:
     """An error of that family ("quotaError") and value; in an array, as searchStream has it.
 
-    `retry_delay` ("37.5s") comes in the details of a quota error, for `rate_scope` (ACCOUNT, or
+    `retry_delay` ("37.5s") is in the details of a quota error, for `rate_scope` (ACCOUNT, or
     DEVELOPER for the whole project).
     """
     details = None
@@ -405,9 +405,9 @@ def late_stream_error(
     message: str = "An internal error has occurred.",
     times: int | None = 1,
 ) -> dict[str, Any]:
-    """The setting with which a stream ends in an error object after that many batches.
+    """The setting with which a stream ends in an error object after some batches.
 
-    It is not a fault, because what comes before the error is real: `configure(**setting)`.
+    It is not a fault, because what precedes the error is real: `configure(**setting)`.
     """
     late = {"after_batches": after_batches, "family": family, "value": value, "status": status,
             "message": message, "times": times}  # fmt: skip

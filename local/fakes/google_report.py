@@ -1,6 +1,6 @@
-"""What the fake for Google Ads reports: a query's rows, in Google's units and as JSON text.
+"""What the fake Google Ads reports: a query's rows, in Google's units and as JSON text.
 
-Rows become text here, not at the end: a report of some hundred thousand rows takes seconds.
+Rows are written as text here, not at the end: a report of some hundred thousand rows takes seconds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from local.fakes.gaql import Condition, Query, QueryProblem
 
 @cache
 def _camel(name: str) -> str:
-    """A field's name as JSON has it."""
+    """A field's name in JSON."""
     return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
 
 
 @dataclass(frozen=True)
 class _Thing:
-    """What a row is about: an ad in an ad group, an asset group, a campaign or the customer
+    """The subject of a row: an ad in an ad group, an asset group, a campaign or the customer
     itself, as one of its records and all of them."""
 
     customer: str
@@ -67,7 +67,7 @@ _THING_FIELDS: dict[str, Callable[[_Thing], Any]] = {
     "ad_group_ad.ad.id": lambda of: of.ad.id,
     "ad_group_ad.ad.name": lambda of: of.ad.name,
 }
-# What an undefined average is: it does not come at all.
+# An undefined average is left out.
 _METRICS: dict[str, Callable[[Facts], int | float | None]] = {
     "metrics.impressions": lambda facts: facts.impressions,
     "metrics.clicks": lambda facts: facts.clicks,
@@ -76,14 +76,14 @@ _METRICS: dict[str, Callable[[Facts], int | float | None]] = {
     "metrics.average_cpc": lambda facts: _quotient(facts.cents * 10_000, facts.clicks),
     "metrics.average_cpm": lambda facts: _quotient(facts.cents * 10_000_000, facts.impressions),
 }
-# Doubles, as what is shared between clicks is counted in parts.
+# Doubles, because credit shared between clicks is counted in fractions.
 _FURTHER: dict[str, Callable[[More], int | float]] = {
     "metrics.conversions": lambda more: more.halves / 2,
     "metrics.conversions_value": lambda more: more.half_cents / 200,
     "metrics.video_trueview_views": lambda more: more.video_views,
 }
 _SHOWN = {name: _camel(name.removeprefix("metrics.")) for name in (*_METRICS, *_FURTHER)}
-# What asset groups have no such metric of.
+# Metrics that asset groups do not have.
 _PROHIBITED = {("asset_group", "metrics.video_trueview_views")}
 _DATE = "segments.date"
 _PREFIXES = {
@@ -105,7 +105,7 @@ def _quotient(numerator: int, denominator: int) -> float | None:
 
 @dataclass(frozen=True)
 class Report:
-    """A query that is in order, over the things of one customer."""
+    """A valid query over the data of one customer."""
 
     query: Query
     things: Sequence[_Thing]
@@ -132,9 +132,9 @@ class Report:
         return f'{{{results}"fieldMask":"{mask}"{last}}}'
 
     def _found(self) -> Iterator[tuple[tuple[Any, ...], str]]:
-        """What to sort by, and the JSON text."""
+        """Sort key and JSON text of each row."""
         for thing in self.things:
-            start = json.dumps(self._told(thing))[:-1]
+            start = json.dumps(self._constant(thing))[:-1]
             for first, last in self.slices:
                 facts = _facts(thing.whole, first, last) if first else Facts(0, 0, 0, 0)
                 if facts is None or not self._holds(facts):
@@ -143,20 +143,20 @@ class Report:
                 text = f"{start}{self._figures(facts, more)}{self._day(first)}}}"
                 yield self._sort_key(thing, facts, first), text
 
-    def _told(self, thing: _Thing) -> dict[str, Any]:
-        """What does not change from day to day, nested and in camelCase."""
-        told: dict[str, Any] = {}
+    def _constant(self, thing: _Thing) -> dict[str, Any]:
+        """The fields that do not change from day to day, nested and in camelCase."""
+        nested: dict[str, Any] = {}
         names = [f"{self.query.resource}.resource_name"]
         for name in self.query.fields:
             if name in _THING_FIELDS:
                 names += [f"{name.rpartition('.')[0]}.resource_name", name]
         for name in dict.fromkeys(names):
             *parents, last = _camel(name).split(".")
-            inner = told
+            inner = nested
             for parent in parents:
                 inner = inner.setdefault(parent, {})
             inner[last] = _THING_FIELDS[name](thing)
-        return told
+        return nested
 
     def _more(self, thing: _Thing, first: int, last: int) -> More:
         if not _FURTHER.keys() & set(self.metrics):
@@ -202,7 +202,7 @@ def read_report(
     records: Sequence[AdRecord],
     today: date,
 ) -> Report:
-    """What the query asks for. Raises QueryProblem when it is not in order."""
+    """What the query requests. Raises QueryProblem if it is not valid."""
     if query.resource not in _PREFIXES:
         raise QueryProblem(
             "BAD_RESOURCE_TYPE_IN_FROM_CLAUSE", f"Resource '{query.resource}' is not known."
@@ -234,7 +234,7 @@ def read_report(
 def _things_of(
     resource: str, customer: str, account: Mapping[str, Any], records: Sequence[AdRecord]
 ) -> list[_Thing]:
-    """What of an account a resource has rows of: Performance Max has no ads."""
+    """The subjects of a resource's rows in an account: Performance Max has no ads."""
     if resource == "customer":
         nobody = AdRecord("", "", "", 0, {})
         return [_Thing(customer, account, nobody, Several(customer, "", records))]
@@ -270,7 +270,7 @@ def _check_field(name: str, resource: str) -> None:
 
 
 def _read_slices(query: Query, today: date, *, needed: bool) -> list[tuple[int, int]]:
-    """The ranges of days that make a row each; (0, 0) stands for no days at all."""
+    """The ranges of days with a row each; (0, 0) stands for a row without dates."""
     conditions = [one for one in query.conditions if one.field == _DATE]
     by_day = _DATE in query.fields
     if not conditions and not by_day and not needed:
@@ -285,7 +285,7 @@ def _read_slices(query: Query, today: date, *, needed: bool) -> list[tuple[int, 
         )
     if first > last:
         raise QueryProblem("INVALID_DATE_RANGE", "The start date must precede the end date.")
-    # nothing has happened yet on the days to come
+    # nothing has happened yet in the future
     days = range(first.toordinal(), min(last, today).toordinal() + 1)
     if by_day:
         return [(day, day) for day in days]
@@ -322,7 +322,7 @@ def _facts(ad: AdRecord | Several, first: int, last: int) -> Facts | None:
 
 
 def _compare(value: Any, condition: Condition) -> bool:
-    """Whether a value meets a condition. Raises QueryProblem for an operator it cannot have."""
+    """Whether a value meets a condition. Raises QueryProblem for an invalid operator."""
     if value is None:
         return False
     shown = str(value).upper() if isinstance(value, bool) else str(value)
@@ -350,6 +350,6 @@ def _compare(value: Any, condition: Condition) -> bool:
 
 
 def _sortable(value: Any) -> tuple[int, str]:
-    """Ids as the numbers that they are, before all other text."""
+    """Ids as numbers, before all other text."""
     text = str(value)
     return (int(text), "") if text.isdigit() else (1 << 64, text)

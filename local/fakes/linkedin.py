@@ -1,10 +1,10 @@
-"""A fake for the part of LinkedIn's Marketing API that reports, and for its token endpoint.
+"""A fake of the reporting part of LinkedIn's Marketing API, and of its token endpoint.
 
-It shares nothing with the client that it is for. What it answers and refuses follows
+It shares no code with the client that it is for. What it answers and refuses follows
 https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/ads-reporting and
 https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/error-handling; the figures
-are those of `local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for which the
-functions at the end of this module make faults in LinkedIn's words.
+come from `local.fakes.ad_facts`. Failures on the way come from the fault script, for which the
+functions at the end of this module create faults in LinkedIn's format.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _EXPIRED = "The token used in the request has expired"
 
 
 class LinkedInRefusal(Exception):
-    """An error as LinkedIn tells it: the arguments of `error_body`."""
+    """An error of LinkedIn: the arguments of `error_body`."""
 
     def __init__(
         self, status: int, code: str, message: str, service_code: int | None = None
@@ -73,7 +73,7 @@ def error_body(
 
 
 def reported_cost(facts: Facts) -> str:
-    """Money as LinkedIn tells it: with the tail of a number that was a binary one before."""
+    """Money as LinkedIn reports it: with the digits of a rounded binary number."""
     return f"{facts.spend:.2f}00000000000335346" if facts.cents else "0"
 
 
@@ -81,13 +81,13 @@ class FakeLinkedIn(AdPlatform):
     """The application behind an HttpServer: `/rest/...` and `/token`.
 
     The state has the accounts, each with `tokens` and `refresh_tokens` that may see it and
-    optionally `status`, and beside them: `versions` and `sunset_versions` ("202607"); `clients`,
-    {client_id: client_secret}; `access_tokens`, the tokens given out, {token: {"refresh_token",
+    optionally `status`, and also: `versions` and `sunset_versions` ("202607"); `clients`,
+    {client_id: client_secret}; `access_tokens`, the issued tokens, {token: {"refresh_token",
     "expires_at"}}.
 
     Settings:
       now             the time; see AdPlatform
-      most_elements   elements after which an answer is cut off without a word
+      most_elements   elements after which an answer is silently cut off
       token_lifetime  seconds that an access token lasts
     """
 
@@ -96,7 +96,7 @@ class FakeLinkedIn(AdPlatform):
     defaults = MappingProxyType({"most_elements": MOST_ELEMENTS, "token_lifetime": 60 * 86_400})
 
     def __init__(self, state: Mapping[str, Any] | None = None) -> None:
-        """`state`: the one to start with, instead of the sample agency's."""
+        """`state`: the initial state, instead of the sample agency's."""
         self._given_out = 0
         super().__init__(state)
 
@@ -106,14 +106,14 @@ class FakeLinkedIn(AdPlatform):
                    "x-li-uuid": secrets.token_urlsafe(12)}  # fmt: skip
         try:
             if request.path == "/token":
-                return Response.of_json(self._give_out(request), headers=headers)
+                return Response.of_json(self._issue(request), headers=headers)
             return Response.of_json(self._call(request), headers=headers)
         except OAuthRefusal as refusal:
             return Response.of_json(refusal.body, refusal.status, headers)
         except LinkedInRefusal as refusal:
             return Response.of_json(refusal.body, refusal.status, headers)
 
-    def _give_out(self, request: Request) -> dict[str, Any]:
+    def _issue(self, request: Request) -> dict[str, Any]:
         fields = request.fields
         if request.method != "POST" or fields.get("grant_type") != "refresh_token":
             raise OAuthRefusal(400, "unsupported_grant_type", "grant_type is not supported")
@@ -159,7 +159,7 @@ class FakeLinkedIn(AdPlatform):
             )
 
     def _reached(self, request: Request) -> set[str]:
-        """The ids of the accounts that the token reaches. Raises LinkedInRefusal for a bad one."""
+        """Ids of the accounts that the token may see. Raises LinkedInRefusal for a bad token."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise LinkedInRefusal(401, "EMPTY_ACCESS_TOKEN", "Empty oauth2 access token", 65604)
@@ -205,7 +205,7 @@ class FakeLinkedIn(AdPlatform):
         today = self.now().date()
         for urn in _read_accounts(asked):
             account_id = urn.removeprefix(_ACCOUNT)
-            if account_id in sees:  # of others there is nothing, and no word of it
+            if account_id in sees:  # others are silently left out
                 ads: Sequence[_Subject] = self._records[account_id]
                 if pivots == ["ACCOUNT"]:
                     ads = [Several(account_id, "", self._records[account_id])]
@@ -270,15 +270,15 @@ def _bad_parameter(name: str) -> LinkedInRefusal:
 
 
 def _read_pivots(asked: Mapping[str, Any]) -> list[str]:
-    """The finder for one pivot, or that for up to three of them."""
+    """The pivots of the finder for one pivot, or of the one for up to three."""
     if asked.get("q") == "analytics":
         pivots = [asked.get("pivot")]
     elif asked.get("q") == "statistics":
-        told = asked.get("pivots")
-        pivots = told if isinstance(told, list) and 1 <= len(told) <= MOST_PIVOTS else [None]
+        given = asked.get("pivots")
+        pivots = given if isinstance(given, list) and 1 <= len(given) <= MOST_PIVOTS else [None]
     else:
         raise _bad_parameter("q")
-    # of the others this fake has no truth
+    # this fake has no data for the others
     of_ads = {*_PIVOTS} - {"ACCOUNT"}
     is_known = all(pivot in of_ads for pivot in pivots) and "CREATIVE" in pivots
     if not is_known and pivots != ["ACCOUNT"]:
@@ -289,8 +289,8 @@ def _read_pivots(asked: Mapping[str, Any]) -> list[str]:
 def _read_fields(asked: Mapping[str, Any]) -> list[str]:
     if asked.get("timeGranularity") != "DAILY":
         raise _bad_parameter("timeGranularity")
-    told = asked.get("fields", ["impressions", "clicks"])
-    fields = told if isinstance(told, list) else [told]
+    given = asked.get("fields", ["impressions", "clicks"])
+    fields = given if isinstance(given, list) else [given]
     for name in fields:
         if name not in _METRICS and name not in _FURTHER and name not in _OTHERS:
             raise _bad_parameter("fields")
@@ -319,7 +319,7 @@ def _read_accounts(asked: Mapping[str, Any]) -> list[str]:
     return accounts
 
 
-# Faults in LinkedIn's words; each takes Fault's other fields as keywords.
+# Faults in LinkedIn's format; each takes Fault's other fields as keywords.
 
 
 def linkedin_error(
@@ -335,7 +335,7 @@ def linkedin_error(
 
 
 def token_expired(**rest: Any) -> Fault:
-    """The access token has run out."""
+    """The access token has expired."""
     return linkedin_error(401, "EXPIRED_ACCESS_TOKEN", _EXPIRED, 65602, **rest)
 
 

@@ -1,9 +1,9 @@
-"""A fake for the part of Meta's Graph API that reports on ads.
+"""A fake of the part of Meta's Graph API that reports on ads.
 
-It shares nothing with the client that it is for. What it answers and refuses follows
+It shares no code with the client that it is for. What it answers and refuses follows
 https://developers.facebook.com/docs/marketing-api/insights and .../insights/error-codes; the
-figures are those of `local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for
-which the functions at the end of this module make faults in Meta's words.
+figures come from `local.fakes.ad_facts`. Failures on the way come from the fault script, for which
+the functions at the end of this module create faults in Meta's format.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ REDUCE = "Please reduce the amount of data you're asking for, then retry your re
 
 
 class GraphRefusal(Exception):
-    """An error as Graph tells it: the arguments of `error_body`, and a status."""
+    """An error of Graph: the arguments of `error_body`, and a status."""
 
     def __init__(self, code: int, message: str, *, status: int = 400, **rest: Any) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ def error_body(
     kind: str = "OAuthException",
     is_transient: bool = False,
 ) -> dict[str, Any]:
-    """Graph's error object. As there, a subcode or transience that is not, is left out."""
+    """Graph's error object, where a missing subcode or transience is left out."""
     error: dict[str, Any] = {"message": message, "type": kind}
     if subcode is not None or is_transient:
         error["is_transient"] = is_transient
@@ -73,13 +73,13 @@ class FakeMeta(AdPlatform):
     """The application behind an HttpServer.
 
     The state has the accounts, each with `tokens` that may see it, `app_secret` and
-    `require_proof`, and beside them: `versions` and `deprecated_versions` ("v26.0"); `app` with
-    `id`, `name` and `secret`; `tokens`, with more on a token: `expires_at` (epoch seconds, 0:
+    `require_proof`, and also: `versions` and `deprecated_versions` ("v26.0"); `app` with
+    `id`, `name` and `secret`; `tokens`, with details of a token: `expires_at` (epoch seconds, 0:
     never), `scopes`, `user_id`.
 
     Settings:
       now              the time; see AdPlatform
-      page_limit       most rows on a page, whatever is asked for (None: 500)
+      page_limit       most rows on a page, whatever is requested (None: 500)
       max_rows         ads x days from which a request is "too much data" (None: no limit)
       max_limit        limit from which a request is "reduce the amount of data" (None: no limit)
       empty_pages      put an empty page before each
@@ -121,7 +121,7 @@ class FakeMeta(AdPlatform):
             return
         if version not in self._state["deprecated_versions"]:
             raise _unknown_path(parts)
-        # what has expired is the Marketing API of that version, not all of it
+        # only the Marketing API of that version has expired, not all of it
         if parts[0].startswith("act_") or parts[-1] == "adaccounts":
             newest = self._state["versions"][-1]
             raise GraphRefusal(
@@ -146,7 +146,7 @@ class FakeMeta(AdPlatform):
 
     def _batch(self, request: Request, version: str | None) -> list[dict[str, Any]]:
         """Each operation's answer as text, as https://developers.facebook.com/docs/graph-api/
-        batch-requests has it; all with the token of the whole."""
+        batch-requests has it; all with the batch's token."""
         answers = []
         for operation in json.loads(str(request.fields.get("batch") or "[]")):
             path, _, query = str(operation["relative_url"]).partition("?")
@@ -157,7 +157,7 @@ class FakeMeta(AdPlatform):
         return answers
 
     def _grant(self, token: str) -> dict[str, Any]:
-        """What is known of a token. Raises GraphRefusal when it is none, or no longer."""
+        """The details of a token. Raises GraphRefusal if it is unknown or has expired."""
         if not token:
             raise GraphRefusal(2500, NO_TOKEN)
         known = self._state["tokens"].get(token)
@@ -170,7 +170,7 @@ class FakeMeta(AdPlatform):
         return grant
 
     def _open(self, call: _Call) -> tuple[str, dict[str, Any]]:
-        """The account that is called, its id first. Raises GraphRefusal when it may not be."""
+        """The account that is called, its id first. Raises GraphRefusal if it must not be."""
         grant = self._grant(call.token)
         account_id = call.parts[0].removeprefix("act_")
         account = self._state["accounts"].get(account_id)
@@ -213,16 +213,16 @@ class FakeMeta(AdPlatform):
         app = self._state["app"]
         if call.token != f"{app['id']}|{app['secret']}":
             self._grant(call.token)
-        told = {"app_id": app["id"], "application": app["name"], "type": "SYSTEM_USER"}
+        described = {"app_id": app["id"], "application": app["name"], "type": "SYSTEM_USER"}
         try:
             grant = self._grant(str(call.fields.get("input_token", "")))
         except GraphRefusal as refusal:
             error = refusal.body["error"]
             kept = {name: error[name] for name in ("code", "message") if name in error}
             subcode = {"subcode": error["error_subcode"]} if "error_subcode" in error else {}
-            return {"data": {**told, "is_valid": False, "scopes": [],
+            return {"data": {**described, "is_valid": False, "scopes": [],
                              "error": {**kept, **subcode}}}  # fmt: skip
-        return {"data": {**told, "is_valid": True, "data_access_expires_at": 0, **grant}}
+        return {"data": {**described, "is_valid": True, "data_access_expires_at": 0, **grant}}
 
     def _account(self, call: _Call) -> dict[str, Any]:
         account_id, account = self._open(call)
@@ -277,7 +277,7 @@ def _read_report(
     records: Sequence[AdRecord],
     today: date,
 ) -> Report:
-    """What the parameters ask for. Raises GraphRefusal when they are not in order."""
+    """What the parameters request. Raises GraphRefusal if they are not valid."""
     for name in ("breakdowns", "action_breakdowns", "date_format", "before"):
         if name in call.fields:
             raise GraphRefusal(100, f"(#100) Invalid parameter: {name}")
@@ -293,7 +293,7 @@ def _read_report(
         ad
         for ad in records
         if (wanted is None or ad.id in wanted)
-        # an account has spent what its deleted ads did
+        # an account's figures include its deleted ads'
         and (level == "account" or ("DELETED" if ad.is_deleted else "ACTIVE") in statuses)
     ]
     return Report(
@@ -314,9 +314,9 @@ def _read_range(call: _Call, today: date) -> tuple[date, date]:
             raise GraphRefusal(100, "(#100) Param date_preset must be one of the known presets")
         first, last = _PRESETS[preset]
         return today - timedelta(first), today - timedelta(last)
-    told = call.fields["time_range"]
+    given = call.fields["time_range"]
     try:
-        since, until = (date.fromisoformat(told[name]) for name in ("since", "until"))
+        since, until = (date.fromisoformat(given[name]) for name in ("since", "until"))
     except (TypeError, KeyError, ValueError):
         raise GraphRefusal(
             100, "(#100) Param time_range must be a valid time range with since and until"
@@ -341,30 +341,30 @@ _PRESETS = {
 
 def _months_before(day: date, months: int) -> date:
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
-    # the 31st of a shorter month is its last day
+    # in a shorter month, the 31st becomes its last day
     following = date(year + month // 11, (month + 1) % 12 + 1, 1)
     return min(date(year, month + 1, 1) + timedelta(day.day - 1), following - timedelta(1))
 
 
 def _read_slices(call: _Call, asked: tuple[date, date]) -> list[tuple[int, int]]:
-    """The ranges of days, first and last, that make a row each."""
+    """The ranges of days, first and last, with a row each."""
     first, last = asked[0].toordinal(), asked[1].toordinal()
-    told = call.fields.get("time_increment", "all_days")
-    if told == "all_days":
+    given = call.fields.get("time_increment", "all_days")
+    if given == "all_days":
         return [(first, last)]
-    if not str(told).isdigit() or not 1 <= int(told) <= 90:
+    if not str(given).isdigit() or not 1 <= int(given) <= 90:
         raise GraphRefusal(100, "(#100) time_increment must be all_days or between 1 and 90")
-    step = int(told)
+    step = int(given)
     return [(day, min(day + step - 1, last)) for day in range(first, last + 1, step)]
 
 
-def _read_filtering(told: Any) -> tuple[set[str] | None, set[str], int]:
+def _read_filtering(given: Any) -> tuple[set[str] | None, set[str], int]:
     """Which ads (None: all), in which statuses, and how many impressions at least."""
     wanted: set[str] | None = None
-    # what has been deleted is told of only where it is asked for
+    # deleted ads are reported only on request
     statuses = {"ACTIVE"}
     least = 0
-    for one in told or []:
+    for one in given or []:
         match one:
             case {"field": "ad.impressions" | "impressions", "operator": "GREATER_THAN",
                   "value": value}:  # fmt: skip
@@ -386,7 +386,7 @@ def _token(request: Request) -> str:
 
 
 def _plain(value: str) -> Any:
-    """A parameter that may be JSON text, as the SDK sends all but plain text."""
+    """A parameter that may be JSON text: the SDK sends all but plain text so."""
     if value[:1] in ('"', "[", "{"):
         try:
             return json.loads(value)
@@ -402,10 +402,10 @@ def _read_list(value: Any) -> list[str]:
 
 
 def _read_limit(call: _Call) -> int:
-    told = str(call.fields.get("limit", DEFAULT_LIMIT))
-    if not told.isdigit() or int(told) < 1:
+    given = str(call.fields.get("limit", DEFAULT_LIMIT))
+    if not given.isdigit() or int(given) < 1:
         raise GraphRefusal(100, "(#100) Param limit must be a positive integer")
-    return int(told)
+    return int(given)
 
 
 def _cursor(key: str, position: int) -> str:
@@ -414,7 +414,7 @@ def _cursor(key: str, position: int) -> str:
 
 
 def _read_cursor(call: _Call, key: str) -> int:
-    """The position in `after`. Raises GraphRefusal when it is not of the report `key`."""
+    """The position in `after`. Raises GraphRefusal if it is not of the report `key`."""
     cursor = str(call.fields["after"])
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
@@ -430,7 +430,7 @@ def _paging(call: _Call, key: str, start: int, end: int, more: bool) -> dict[str
     cursors = {"before": _cursor(key, start), "after": _cursor(key, end)}
     paging: dict[str, Any] = {"cursors": cursors}
     if more:
-        # with the token, as Graph writes it: who follows or logs this is found out
+        # with the token, as Graph does: this shows who follows or logs it
         kept = {name: value if isinstance(value, str) else json.dumps(value)
                 for name, value in call.fields.items()}  # fmt: skip
         query = {"access_token": call.token, **kept, "after": cursors["after"]}
@@ -479,9 +479,9 @@ def _session_expired() -> str:
     return "Error validating access token: Session has expired. The session is over."
 
 
-# Faults in Meta's words; each takes Fault's other fields as keywords.
+# Faults in Meta's format; each takes Fault's other fields as keywords.
 
-# Code, subcode, message and status of what Meta says when a report is too large.
+# Code, subcode, message and status of Meta's errors for a report that is too large.
 TOO_MUCH_DATA: dict[str, tuple[int, int | None, str, int]] = {
     "100/1487534": (100, 1487534, "Invalid parameter", 400),
     "100/1504018": (100, 1504018, "Your request timed out. Please try a smaller date range", 400),
@@ -512,7 +512,7 @@ def token_expired(subcode: int = 463, **rest: Any) -> Fault:
 
 
 def business_usage(account_id: str, percent: int = 100, minutes: int = 0) -> str:
-    """The text of X-Business-Use-Case-Usage: how much is used, and when it goes on."""
+    """The text of X-Business-Use-Case-Usage: usage, and how long calls are refused."""
     used = {
         "type": "ads_insights", "call_count": percent, "total_cputime": percent // 2,
         "total_time": percent // 2, "estimated_time_to_regain_access": minutes,
@@ -544,7 +544,7 @@ def app_throttled(subcode: int | None = None, **rest: Any) -> Fault:
 
 
 def too_much_data(shape: str = "100/1487534", **rest: Any) -> Fault:
-    """A report is too large, in one of the ways of TOO_MUCH_DATA."""
+    """A report is too large: one of the errors of TOO_MUCH_DATA."""
     code, subcode, message, status = TOO_MUCH_DATA[shape]
     return graph_error(code, subcode, message, **{"status": status, **rest})
 

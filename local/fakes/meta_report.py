@@ -1,4 +1,4 @@
-"""What the fake for Meta reports: the rows of an insights request, in Graph's units."""
+"""What the fake Meta reports: the rows of an insights request, in Graph's units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.fakes.ad_facts import AdRecord, Facts, More, summed_up, total
 
 
 class Subject(Protocol):
-    """What a row is about: an ad, or the account as a whole."""
+    """The subject of a row: an ad, or the account as a whole."""
 
     @property
     def id(self) -> str: ...
@@ -26,10 +26,10 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Report:
-    """What is asked for: subjects x slices, of which those without activity have no row.
+    """The requested report: subjects x slices; those without activity have no row.
 
-    A position is a number below `size`: all slices of the first subject, then the second's. A
-    page costs what is on it, however many there are.
+    A position is a number below `size`: all slices of the first subject, then the second's. The
+    cost of a page does not depend on how many there are.
     """
 
     account: Mapping[str, str]
@@ -46,7 +46,7 @@ class Report:
 
     @property
     def key(self) -> str:
-        """The same for all pages of a report, another for other days, accounts or levels."""
+        """The same for all pages of a report; differs between days, accounts and levels."""
         return f"{self.account['account_id']}/{self.size}/{self.slices[:1]}/{self.slices[-1:]}"
 
     def page(self, start: int, limit: int) -> tuple[list[dict[str, Any]], int]:
@@ -77,13 +77,13 @@ class Report:
         row: dict[str, Any] = {}
         more = self._more(subject, first, last)
         for name in self.fields:
-            told: str | list[dict[str, str]] | None
+            value: str | list[dict[str, str]] | None
             if name in FURTHER:
-                told = FURTHER[name](more)
+                value = FURTHER[name](more)
             else:
-                told = METRICS[name](found) if name in METRICS else self._dimension(name, subject)
-            if told:  # a list of actions that is empty does not come
-                row[name] = told
+                value = METRICS[name](found) if name in METRICS else self._dimension(name, subject)
+            if value:  # an empty list of actions is left out
+                row[name] = value
         row["date_start"] = date.fromordinal(first).isoformat()
         row["date_stop"] = date.fromordinal(last).isoformat()
         return row
@@ -105,7 +105,7 @@ class Report:
 
 
 def _summed(days: list[Facts]) -> Facts | None:
-    """Several days in one row: fewer people than the days' reach together, as some come again."""
+    """Several days in one row: its reach is less than the days' sum, as some people come again."""
     if not days:
         return None
     summed = total(days)
@@ -143,7 +143,7 @@ _AD_DIMENSIONS: dict[str, Callable[[AdRecord], str]] = {
 
 
 def _actions(more: More) -> list[dict[str, str]]:
-    """Each event by its own type and by those that sum it up, as AdsActionStats."""
+    """Each event by its own type and by the types that include it, as AdsActionStats."""
     counts = {"link_click": more.link_clicks, "video_view": more.video_views}
     for event in more.events:
         for kind in _TYPES[event.action]:

@@ -1,8 +1,8 @@
-"""Rest.li's query syntax, as far as LinkedIn's fake needs it.
+"""The part of Rest.li's query syntax that the fake LinkedIn needs.
 
 https://linkedin.github.io/rest.li/spec/protocol: objects are (key:value,...), arrays are
-List(value,...). Brackets, commas and colons are syntax where they stand plainly, and part of a
-value where they are percent-encoded.
+List(value,...). Plain brackets, commas and colons are syntax; percent-encoded ones are part of a
+value.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 
 class RestliProblem(Exception):
-    """A query that is none."""
+    """An invalid query."""
 
 
 def read_query(query: str) -> dict[str, Any]:
-    """The parameters: texts, lists and objects of such. Raises RestliProblem."""
+    """The parameters: texts, lists and objects of these. Raises RestliProblem."""
     found = {}
     for part in query.split("&") if query else []:
         name, _, value = part.partition("=")
@@ -26,7 +26,7 @@ def read_query(query: str) -> dict[str, Any]:
 
 
 def read_value(text: str) -> Any:
-    """One value. Raises RestliProblem when it is not one, or not only one."""
+    """One value. Raises RestliProblem for anything else."""
     value, rest = _value(text)
     if rest.startswith(","):  # at the top, commas separate as in fields=a,b
         return [value, *(read_value(part) for part in rest[1:].split(","))]

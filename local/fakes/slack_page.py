@@ -1,7 +1,7 @@
-"""What arrived in the fake for Slack, as a page for people: each conversation as Slack shows it.
+"""The messages in the fake Slack as a page for people: each conversation as Slack shows it.
 
-The view of a message is the console's. The page renews itself while it is looked at, and works
-without that, too.
+Messages are rendered by the console's code. The page refreshes itself with a script, and works
+without it, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHIPPED: Final[Mapping[str, str]] = {
     "/style.css": "text/css; charset=utf-8",
     "/htmx.min.js": "text/javascript; charset=utf-8",
 }
-# As many of each conversation are shown, the newest.
+# How many messages of each conversation are shown.
 MOST: Final = 100
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -44,7 +44,7 @@ _PAGE: Final = Markup("""<!doctype html>
 <header class="top"><p class="project"><span class="what">Slack of the local stack:</span>
 <strong>{workspace}</strong></p></header>
 <main>
-<h1>What arrived</h1>
+<h1>Messages</h1>
 <div id="live" data-hx-get="/" data-hx-trigger="every 2s" data-hx-swap="innerMorph"
   data-hx-target="#live">
 {conversations}
@@ -65,11 +65,11 @@ _MESSAGE: Final = Markup("""  <article id="{id}-{ts}">
     <div class="slack-message" dir="auto">{html}</div>
   </article>
 """)
-_NONE: Final = Markup("<p>This workspace has no channel.</p>")
+_NONE: Final = Markup("<p>This workspace has no channels.</p>")
 
 
 def slack_page(request: Request, state: Callable[[], Mapping[str, Any]]) -> Response | None:
-    """The page or a part of it, of the fake's state; None where something else is asked for."""
+    """The page or one of its files, from the fake's state; None for other requests."""
     if request.method not in ("GET", "HEAD"):
         return None
     if request.path in SHIPPED:
@@ -120,7 +120,7 @@ def _about(channel: Mapping[str, Any] | None, count: int) -> str:
     kind = [
         "direct messages" if channel is None else "private" if channel["private"] else "public",
         *(["archived"] if channel and channel["archived"] else []),
-        *(["the bot is no member"] if channel and not channel["member"] else []),
+        *(["the bot is not a member"] if channel and not channel["member"] else []),
         f"{count:,} message{'' if count == 1 else 's'}",
         *([f"the newest {MOST} are shown"] if count > MOST else []),
     ]

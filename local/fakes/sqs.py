@@ -1,8 +1,8 @@
-"""A fake for SQS: one queue, kept in memory, over the JSON protocol that boto3 speaks.
+"""A fake SQS: one queue, kept in memory, over the JSON protocol that boto3 speaks.
 
 boto3 finds it by AWS_ENDPOINT_URL_SQS. What it refuses and how follows
-https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/; what goes wrong on the
-way is the fault script's, and which messages of a batch are not taken is a setting.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/; failures on the
+way come from the fault script, and a setting says which messages of a batch are refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 TARGET = "AmazonSQS."
 KIND = {"Content-Type": "application/x-amz-json-1.0"}
 
-# The codes of the older query protocol, which boto3 shows where it is told them.
+# The codes of the older query protocol, which boto3 shows if they are sent.
 OLDER_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
     "EmptyBatchRequest": "AWS.SimpleQueueService.EmptyBatchRequest",
@@ -89,7 +89,7 @@ class FakeSqs:
             return action(self, request.fields)
 
     def settings(self) -> dict[str, Any]:
-        """The present settings."""
+        """The current settings."""
         with self._lock:
             return copy.deepcopy(self._settings)
 
@@ -102,7 +102,7 @@ class FakeSqs:
             self._settings.update(copy.deepcopy(dict(settings)))
 
     def state(self) -> Any:
-        """The messages in order of arrival, those received and not deleted too.
+        """The messages in order of arrival, including those that were received and not deleted.
 
         Each: `id`, `body`, `sent_at`, `visible_at`, `receive_count`, `receipt`.
         """
@@ -110,18 +110,18 @@ class FakeSqs:
             return copy.deepcopy(self._messages)
 
     def replace_state(self, state: Any) -> None:
-        """Take over messages of the form that `state` returns."""
+        """Replace the messages by those in the form that `state` returns."""
         with self._lock:
             self._messages = copy.deepcopy(state)
 
     def reset(self) -> None:
-        """An empty queue, and the settings of the start."""
+        """Empty the queue, and restore the settings of the start."""
         with self._lock:
             self._messages = []
             self._settings = {"time": None, "visibility": 30.0, "refuse": []}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def _send_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         body = str(fields.get("MessageBody", ""))
@@ -139,12 +139,12 @@ class FakeSqs:
                 failed.append({"Id": entry["Id"], **refusal})
             else:
                 successful.append({"Id": entry["Id"], **self._accept(entry["MessageBody"])})
-        # like the real one, without the key of an empty list
+        # like the real one, without a key for an empty list
         answer = {"Successful": successful, "Failed": failed}
         return {key: listed for key, listed in answer.items() if listed}
 
     def _receive(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """As many visible messages as asked for, at once: it waits for none."""
+        """As many visible messages as requested, without waiting."""
         now = self._now()
         hidden = float(fields.get("VisibilityTimeout", self._settings["visibility"]))
         visible = [message for message in self._messages if message["visible_at"] <= now]
@@ -223,5 +223,5 @@ def _received(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def md5(body: str) -> str:
-    """The digest that SQS tells of a body; boto3 compares it."""
+    """The digest that SQS returns for a body; boto3 compares it."""
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()

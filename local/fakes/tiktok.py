@@ -1,10 +1,10 @@
-"""A fake for the part of TikTok's Business API that reports on ads.
+"""A fake of the part of TikTok's Business API that reports on ads.
 
-It shares nothing with the client that it is for. What it answers and refuses follows
+It shares no code with the client that it is for. What it answers and refuses follows
 https://business-api.tiktok.com/portal/docs?id=1740302848100353 and TikTok's own SDK
-(https://github.com/tiktok/tiktok-business-api-sdk); the figures are those of
-`local.fakes.ad_facts`. What goes wrong on the way is the fault script's, for which the functions at
-the end of this module make faults in TikTok's words.
+(https://github.com/tiktok/tiktok-business-api-sdk); the figures come from
+`local.fakes.ad_facts`. Failures on the way come from the fault script, for which the functions at
+the end of this module create faults in TikTok's format.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TOO_FREQUENT = "Too many requests. Please retry in some seconds."
 
 
 class TikTokRefusal(Exception):
-    """An error as TikTok tells it: a code in an answer of status 200."""
+    """An error of TikTok: a code in an answer with status 200."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -56,13 +56,13 @@ class FakeTikTok(AdPlatform):
     """The application behind an HttpServer, below `/open_api/`.
 
     The state has the accounts, each with `tokens` that may see it and optionally `status`, and
-    beside them `versions` ("v1.3").
+    also `versions` ("v1.3").
 
     Settings:
       now          the time; see AdPlatform
-      page_limit   most rows on a page, whatever is asked for (None: 1000)
-      dashes       metrics that have no value, told as "-"
-      number_ids   tell ids as JSON numbers, as TikTok does here and there
+      page_limit   most rows on a page, whatever is requested (None: 1000)
+      dashes       metrics that have no value, reported as "-"
+      number_ids   report ids as JSON numbers, as TikTok sometimes does
       most_ads     ads beyond which a report leaves some out
     """
 
@@ -86,7 +86,7 @@ class FakeTikTok(AdPlatform):
             return Response.of_json(body_of(refusal.code, str(refusal)))
 
     def _token(self, request: Request) -> str:
-        """Raises TikTokRefusal when there is none, or none that is known."""
+        """The request's token. Raises TikTokRefusal if it is missing or unknown."""
         token = request.headers.get("access-token", "")
         if not token:
             raise TikTokRefusal(40104, "Access token is empty.")
@@ -104,11 +104,11 @@ class FakeTikTok(AdPlatform):
         token = self._token(request)
         fields = _read_list(request, "fields") or list(_ACCOUNT_FIELDS)
         _check_names("fields", fields, _ACCOUNT_FIELDS)
-        told = []
+        listed = []
         for advertiser in _read_list(request, "advertiser_ids", needed=True):
             account = self._open(token, advertiser)
-            told.append({name: _ACCOUNT_FIELDS[name](advertiser, account) for name in fields})
-        return {"list": told}
+            listed.append({name: _ACCOUNT_FIELDS[name](advertiser, account) for name in fields})
+        return {"list": listed}
 
     def _report(self, request: Request) -> dict[str, Any]:
         advertiser = _read(request, "advertiser_id")
@@ -141,8 +141,8 @@ class FakeTikTok(AdPlatform):
         advertiser = _read(request, "advertiser_id")
         self._open(self._token(request), advertiser)
         stores = dict.fromkeys(one.store for one in self._records[advertiser] if one.store)
-        told = [{"store_id": store, "is_gmv_max_available": True} for store in stores]
-        return {"store_list": told} if told else {}
+        listed = [{"store_id": store, "is_gmv_max_available": True} for store in stores]
+        return {"store_list": listed} if listed else {}
 
     def _gmv_max(self, request: Request) -> dict[str, Any]:
         advertiser = _read(request, "advertiser_id")
@@ -159,7 +159,7 @@ class FakeTikTok(AdPlatform):
         today = self.today(account)
         campaigns = [one for one in self._records[advertiser] if one.store == stores[0]]
         rows = _rows(campaigns, first, min(last, today), len(campaigns))
-        told = self._page(
+        page = self._page(
             request,
             [
                 (one, day, {name: _GMV_MAX_METRICS[name](one, found, more, account)
@@ -168,9 +168,9 @@ class FakeTikTok(AdPlatform):
             ],
             "campaign_id",
         )  # fmt: skip
-        if not told["list"]:
-            del told["list"]  # where there are no rows there is no list
-        return told
+        if not page["list"]:
+            del page["list"]  # without rows there is no list
+        return page
 
     def _page(
         self, request: Request, rows: Sequence[tuple[_Subject, date, dict[str, str]]],
@@ -190,7 +190,7 @@ class FakeTikTok(AdPlatform):
         }
 
     def _row(
-        self, subject: _Subject, day: date, told: Mapping[str, str], dimension: str
+        self, subject: _Subject, day: date, fields: Mapping[str, str], dimension: str
     ) -> dict[str, Any]:
         id_ = subject.id
         if isinstance(subject, AdRecord) and subject.kind == "campaign":
@@ -202,7 +202,7 @@ class FakeTikTok(AdPlatform):
             },
             "metrics": {
                 name: "-" if name in self._settings["dashes"] else text
-                for name, text in told.items()
+                for name, text in fields.items()
             },
         }
 
@@ -218,7 +218,7 @@ _ACCOUNT_FIELDS: dict[str, Callable[[str, Mapping[str, Any]], Any]] = {
     "advertiser_id": lambda id_, account: id_,
     "name": lambda id_, account: account["name"],
     "currency": lambda id_, account: account["currency"],
-    # an offset without summer time, with the sign that such names have
+    # an offset without daylight saving time, with the sign of such names
     "timezone": lambda id_, account: "Etc/GMT-1",
     "display_timezone": lambda id_, account: account["time_zone"],
     "status": lambda id_, account: account.get("status", "STATUS_ENABLE"),
@@ -226,7 +226,7 @@ _ACCOUNT_FIELDS: dict[str, Callable[[str, Mapping[str, Any]], Any]] = {
 
 
 def _two_decimals(numerator: int, denominator: int) -> str:
-    """A quotient with two decimals; "0.00" where there is none."""
+    """A quotient with two decimals; "0.00" for a division by zero."""
     if not denominator:
         return "0.00"
     hundredths = (200 * abs(numerator) + denominator) // (2 * denominator)
@@ -249,7 +249,7 @@ _METRICS: dict[str, _Metric] = {
     "cpc": lambda ad, facts, more, account: _two_decimals(facts.cents, 100 * facts.clicks),
     "ctr": lambda ad, facts, more, account: _two_decimals(100 * facts.clicks, facts.impressions),
     "conversion": lambda ad, facts, more, account: str(len(more.events)),
-    # the value of completed payments, whatever it is called
+    # the value of completed payments, despite its name
     "total_complete_payment_rate": lambda ad, facts, more, account: _two_decimals(
         _worth(more), 100
     ),
@@ -281,16 +281,16 @@ def _with_more(
 def _rows(
     ads: Sequence[_Subject], first: date, last: date, most_ads: int
 ) -> Iterator[tuple[_Subject, date, Facts]]:
-    """What the first `most_ads` ads with any activity did on each day."""
-    told = 0
+    """The days of the first `most_ads` ads with any activity."""
+    reported = 0
     for ad in ads:
         days = [
             (ad, date.fromordinal(ordinal), found)
             for ordinal in range(first.toordinal(), last.toordinal() + 1)
             if (found := ad.on(ordinal)) is not None
         ]
-        told += bool(days)
-        if told > most_ads:
+        reported += bool(days)
+        if reported > most_ads:
             return
         yield from days
 
@@ -303,7 +303,7 @@ def _read(request: Request, name: str) -> str:
 
 
 def _read_list(request: Request, name: str, *, needed: bool = False) -> list[str]:
-    """A JSON array of texts; empty when it is not given and not needed."""
+    """A JSON array of texts; empty if it is neither given nor needed."""
     if not needed and name not in request.fields:
         return []
     try:
@@ -360,7 +360,7 @@ _LEVELS = {
 
 
 def _check_report(request: Request) -> _Level:
-    """This fake has basic reports of these levels, by day."""
+    """The level of a report: this fake has basic reports by day."""
     if _read(request, "report_type") != "BASIC":
         raise TikTokRefusal(40002, "report_type: Must be BASIC.")
     level = _LEVELS.get(_read(request, "data_level"))
@@ -381,7 +381,7 @@ def _check_names(parameter: str, names: Sequence[str], known: Collection[str]) -
 
 
 def _wanted(request: Request, ads: Sequence[AdRecord]) -> list[AdRecord]:
-    """Without a filter for all, those that have been deleted are left out."""
+    """The requested ads: deleted ones only with a filter for all."""
     try:
         filters = json.loads(request.fields.get("filtering") or "[]")
         statuses = [
@@ -395,7 +395,7 @@ def _wanted(request: Request, ads: Sequence[AdRecord]) -> list[AdRecord]:
     return [ad for ad in ads if not ad.is_deleted or "STATUS_ALL" in statuses]
 
 
-# Faults in TikTok's words; each takes Fault's other fields as keywords.
+# Faults in TikTok's format; each takes Fault's other fields as keywords.
 
 
 def tiktok_error(code: int, message: str = "An error occurred.", **rest: Any) -> Fault:

@@ -1,4 +1,4 @@
--- What a hosted Supabase project has before the first migration, as far as the workers touch it.
+-- The parts of a hosted Supabase project before the first migration that the workers use.
 -- Run as superuser on an empty database; roles belong to the whole server, so they may exist.
 
 do $$
@@ -70,7 +70,7 @@ create table if not exists auth.users (
   updated_at timestamptz default now()
 );
 
--- Every function in `public` starts out callable by everybody, so that a forgotten revoke fails a
+-- Every function in `public` starts out callable by all roles, so that a forgotten revoke fails a
 -- test. Tables start out closed to all three roles, as on projects made since May 2026, so that a
 -- forgotten grant fails one as well.
 alter default privileges in schema public

@@ -1,6 +1,6 @@
-// The data API of the local stack, made to answer as PostgREST does behind a hosted project's
-// gateway: calls of functions by data_api/rpc.mjs, all else by @supabase/lite, which
-// data_api/tables.mjs adapts. What still differs is in docs/data-api.md.
+// The data API of the local stack. It answers as PostgREST does behind a hosted project's gateway:
+// data_api/rpc.mjs calls functions; @supabase/lite, adapted by data_api/tables.mjs, does the rest.
+// docs/data-api.md lists the differences.
 //
 // Environment: DATABASE_URL (of authenticator), ADMIN_URL (of a superuser), JWT_SECRET,
 // SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY, and optionally PORT (0: any free one), POOL
@@ -29,7 +29,7 @@ const answerByLite = getRequestListener(async (request, { incoming }) =>
   (await loadedTables()).answer(request, incoming.socket.remoteAddress ?? null),
 );
 
-// Most of its start would be to load lite, which calls of functions do without.
+// Loaded on demand: it takes most of the start-up time, and function calls do not need it.
 let tables;
 function loadedTables() {
   tables ??= import("./data_api/tables.mjs").then(

@@ -1,4 +1,4 @@
-"""The API keys of one stack: random, and of both generations that Supabase knows."""
+"""The API keys of one stack: random, of both generations that Supabase has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEN_YEARS = 10 * 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Keys:
-    """What a client may present. `repr` hides them all."""
+    """The keys that a client may present, hidden by `repr`."""
 
     jwt_secret: str
     secret: str
@@ -40,7 +40,7 @@ class Keys:
         )
 
     def user_token(self, user_id: str) -> str:
-        """The access token of a signed-in user, to send beside the publishable key."""
+        """The access token of a signed-in user, to send along with the publishable key."""
         claims = {"sub": user_id, "role": "authenticated", "aud": "authenticated"}
         return sign(claims, self.jwt_secret)
 

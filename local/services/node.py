@@ -28,7 +28,7 @@ MINIMUM_NODE = 22
 
 
 class NodeError(RuntimeError):
-    """Node is missing or its packages could not be installed; the message names the mend."""
+    """Node is missing or its packages could not be installed; the message names the fix."""
 
 
 class Node:
@@ -70,7 +70,7 @@ def find() -> Node:
 
 
 def ensure_installed(*, with_dev: bool = False) -> Node:
-    """Install the pinned packages unless they are there; returns the Node to run them with.
+    """Install the pinned packages unless they are installed; returns the Node to run them with.
 
     `with_dev` adds the Supabase CLI. Raises NodeError when npm fails.
     """
@@ -78,7 +78,7 @@ def ensure_installed(*, with_dev: bool = False) -> Node:
     if _is_installed(with_dev):
         return node
     with _one_at_a_time():
-        if not _is_installed(with_dev):  # another process may have just done it
+        if not _is_installed(with_dev):  # another process may just have done it
             _install(node, with_dev)
     return node
 
@@ -133,7 +133,7 @@ def _install(node: Node, with_dev: bool) -> None:
 
 
 def _restore_symlinks() -> None:
-    """Make the library links that npm packages cannot carry.
+    """Create the library links that npm packages cannot contain.
 
     The Postgres package does it in an install script, which is not run here.
     """
@@ -154,7 +154,7 @@ def _is_installed(with_dev: bool) -> bool:
 
 
 def _stamp_file(with_dev: bool) -> Path:
-    # Inside node_modules, which `npm ci` empties: no stamp can survive what it stands for.
+    # Inside node_modules, which `npm ci` empties, so the stamp cannot outlive the packages.
     return MODULES / (".stamp-with-dev" if with_dev else ".stamp")
 
 

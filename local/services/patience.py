@@ -1,8 +1,8 @@
-"""How long to wait for another process: for as long as it gets somewhere.
+"""How long to wait for another process: for as long as it makes progress.
 
-On a busy machine anything may take many times as long as usual, so that a limit in seconds is
-either too short there or too long everywhere. One that hangs uses no processor time; one that is
-merely slow does. What never ends though it works is given up as well, much later.
+On a busy machine anything may take many times as long as usual, so a limit in seconds is either too
+short there or too long elsewhere. A hanging process uses no processor time; a slow one does. A
+process that works without end is given up as well, much later.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 LONGEST = 20.0
 _TICKS = 100.0
 
 
 class Process(NamedTuple):
-    """What is known of a process: its parent, the letter of its state, and the processor time that
-    it and its ended children have used, in seconds."""
+    """A process: its parent, the letter of its state, and the processor time in seconds that it and
+    its ended children have used."""
 
     parent: int
     state: str
@@ -30,8 +30,8 @@ class Process(NamedTuple):
 
 
 class Patience:
-    """Over once the process `pid` and all below it have used no processor time for `seconds`, or
-    after `LONGEST` times as long, whatever they do."""
+    """Over once the process `pid` and its descendants have used no processor time for `seconds`, or
+    after `LONGEST` times as long in any case."""
 
     def __init__(
         self,
@@ -43,14 +43,14 @@ class Patience:
     ) -> None:
         self._seconds, self._pid, self._now = seconds, pid, now
         self._used = used or used_below
-        self._begun = self._looked = self._moved = now()
+        self._begun = self._polled = self._moved = now()
         self._last = -1.0
 
     @property
     def is_over(self) -> bool:
         now = self._now()
-        if now - self._looked >= LOOK_SECONDS:
-            self._looked = now
+        if now - self._polled >= POLL_SECONDS:
+            self._polled = now
             used = self._used(self._pid)
             if used != self._last:
                 self._last, self._moved = used, now
@@ -69,10 +69,10 @@ def used_below(pid: int) -> float:
 
 def process_table() -> dict[int, Process]:
     """Every process, by its id."""
-    if platform.system() == "Linux":  # where a bare machine may have no ps
+    if platform.system() == "Linux":  # minimal machines may have no ps
         found = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it ended meanwhile
+            with suppress(OSError):  # it has ended in the meantime
                 # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
                 pid, _, rest = stat.read_text().partition(" (")
                 fields = rest.rpartition(") ")[2].split()
@@ -90,7 +90,7 @@ def process_table() -> dict[int, Process]:
 
 
 def _seconds(clock: str) -> float:
-    """Of "[[days-]hours:]minutes:seconds", as ps prints times."""
+    """Seconds of "[[days-]hours:]minutes:seconds", as ps prints times."""
     days, _, rest = clock.rpartition("-")
     total = 0.0
     for part in rest.split(":"):

@@ -45,9 +45,9 @@ def start(
         port = _free_port()
         settings = configuration(environment, port)
         server = tether.start(f"postgrest-{attempt}", [executable], env=settings)
-        told = {**environment, "UPSTREAM": f"http://127.0.0.1:{port}", "NAME": name}
+        gateway_environment = {**environment, "UPSTREAM": f"http://127.0.0.1:{port}", "NAME": name}
         command = [node.executable, GATEWAY]
-        gateway = tether.start(f"postgrest-gateway-{attempt}", command, env=told)
+        gateway = tether.start(f"postgrest-gateway-{attempt}", command, env=gateway_environment)
         try:
             return f"http://127.0.0.1:{_announced(gateway, server)}", gateway
         except TetherError:

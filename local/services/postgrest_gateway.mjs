@@ -1,6 +1,6 @@
-// What a hosted project has in front of PostgREST, as far as it shows: keys, paths, its own errors.
+// The visible parts of a hosted project's gateway to PostgREST: keys, paths, its own errors.
 //
-// Environment: UPSTREAM (PostgREST's URL), NAME (what it calls itself), ADMIN_URL (the database as a
+// Environment: UPSTREAM (PostgREST's URL), NAME (its name and version), ADMIN_URL (the database as a
 // superuser), JWT_SECRET, SUPABASE_SECRET_KEY, SUPABASE_PUBLISHABLE_KEY.
 // It is ready once PostgREST is.
 
@@ -14,12 +14,12 @@ import { NO_ROUTE, serve } from "./data_api/server.mjs";
 
 const env = process.env;
 const keys = Keys.fromEnvironment(env);
-// Idle connections are given up long before PostgREST does that.
+// Idle connections are closed long before PostgREST closes them.
 const agent = new Agent({ keepAlive: true, timeout: 5000 });
 const POLL_MS = 20;
-const POLLS_PER_NOTICE = 50; // a notice that comes while PostgREST connects is lost
+const POLLS_PER_NOTICE = 50; // a notice is lost while PostgREST is connecting
 const MOST_POLLS = 1000;
-// They belong to one connection, or the gateway makes them.
+// They belong to one connection, or the gateway generates them.
 const OWN_HEADERS = ["connection", "keep-alive", "apikey", "host"];
 const UNREACHABLE = { message: "An invalid response was received from the upstream server" };
 
@@ -57,15 +57,15 @@ async function statusOf(path, method = "GET") {
   return upstream?.statusCode;
 }
 
-// PostgREST reads the schema again some time after it was told to. A function that is made for
-// this shows when it has.
+// PostgREST reloads the schema some time after a notice. A function created for this shows when it
+// has done so.
 async function reload() {
-  const marker = `known_again_${randomBytes(6).toString("hex")}`;
+  const marker = `reloaded_${randomBytes(6).toString("hex")}`;
   const sql = postgres(env.ADMIN_URL, { max: 1, onnotice() {} });
   try {
     await sql.unsafe(`create function public.${marker}() returns int language sql as 'select 1'`);
     for (let polls = 0; (await statusOf(`/rpc/${marker}`, "POST")) !== 200; polls++) {
-      if (polls > MOST_POLLS) throw new Error("PostgREST did not read the schema again");
+      if (polls > MOST_POLLS) throw new Error("PostgREST did not reload the schema");
       if (polls % POLLS_PER_NOTICE === 0) await sql.unsafe("notify pgrst, 'reload schema'");
       await sleep(POLL_MS);
     }

@@ -62,7 +62,7 @@ def test_another_on_path_takes_its_place(path: Path, script: str | None, said: s
     found = find(path)
     assert (found.returncode, found.stdout) == (0, "python3.14\n")
     assert said in found.stderr
-    assert found.stderr.endswith(" and is used instead\n")
+    assert found.stderr.endswith("; it is used instead\n")
 
 
 @pytest.mark.parametrize(

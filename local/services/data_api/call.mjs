@@ -1,16 +1,16 @@
-// What a request to /rest/v1/rpc/<name> asks for.
+// Reads a request to /rest/v1/rpc/<name>.
 
 import { isUtf8 } from "node:buffer";
 import { ApiError } from "./errors.mjs";
 
-export const SCHEMA = "public"; // the one that is exposed
+export const SCHEMA = "public"; // the exposed one
 
 const JSON_ANSWER = "application/json";
 const OBJECT_ANSWER = "application/vnd.pgrst.object+json";
 const ARRAY_ANSWER = "application/vnd.pgrst.array+json";
 const STRIPPED = ";nulls=stripped";
 
-// What in a query string is no argument: PostgREST's own words, and filters of the result.
+// What is not an argument in a query string: PostgREST's own parameters, and filters of the result.
 const RESERVED = new Set(["select", "columns", "order", "and", "or", "on_conflict"]);
 const OPERATORS =
   "eq neq gt gte lt lte like ilike match imatch in is isdistinct fts plfts phfts wfts " +
@@ -29,8 +29,8 @@ const PREFERENCES = {
 };
 
 /**
- * The call of the function `name` that a request makes, or null where it asks for more than is
- * answered here: filters, columns, an order, a form, CSV.
+ * The call of the function `name` that a request makes, or null if it needs what is not supported
+ * here: filters, columns, sorting, a form, CSV.
  */
 export function understood({ method, headers, name, query }) {
   const format = answerFormat(headers.accept);
@@ -50,7 +50,7 @@ export function understood({ method, headers, name, query }) {
   return { ...call, prefer: preferences(headers.prefer) };
 }
 
-/** The schema that a request names, if it does. Throws an ApiError for one that is not exposed. */
+/** The schema that a request names, if any. Throws an ApiError for one that is not exposed. */
 export function profileOf({ method, headers }) {
   const isWrite = ["POST", "PATCH", "PUT", "DELETE"].includes(method);
   const profile = headers[isWrite ? "content-profile" : "accept-profile"];
@@ -60,7 +60,7 @@ export function profileOf({ method, headers }) {
   });
 }
 
-/** The rows that a call wants, of those that it may have. Throws an ApiError for none at all. */
+/** The requested rows, within the limit. Throws an ApiError for an empty range. */
 export function rangeOf({ method, headers, limit = Infinity, offset = 0 }, maxRows) {
   if (limit === 0) return { offset: 0, limit: 0, isAll: false };
   const asked = method === "GET" ? /^(\d+)-(\d*)$/.exec(headers.range ?? "") : null;
@@ -78,7 +78,7 @@ export function rangeOf({ method, headers, limit = Infinity, offset = 0 }, maxRo
 
 /**
  * What a body holds: its text, the names of its arguments, and whether it is one object. Throws an
- * ApiError for what is not JSON, and for an array of objects that are not alike.
+ * ApiError for what is not JSON, and for an array of objects with different keys.
  */
 export function payload(body) {
   if (!isUtf8(body)) throw invalidBody();
@@ -104,7 +104,7 @@ function isArgument(key, value) {
   return !RESERVED.has(key) && !key.includes(".") && !FILTER.test(value);
 }
 
-// The first type that is accepted, if it is one of JSON.
+// The first accepted type, if it is a JSON type.
 function answerFormat(accept = "*/*") {
   const type = accept.split(",")[0].toLowerCase().replaceAll(" ", "").replace(/;q=[\d.]+/, "");
   if (type === "*/*" || type.startsWith(JSON_ANSWER)) return { type: JSON_ANSWER };

@@ -1,13 +1,13 @@
-// What PostgREST knows of a database from its catalogue: functions, the names of tables and views,
-// and the settings of roles.
+// What PostgREST reads from a database's catalogue: functions, the names of tables and views, and
+// the settings of roles.
 
 import { ApiError } from "./errors.mjs";
 
-// The settings of a function that are set for the whole transaction (db-hoisted-tx-settings).
+// A function's settings that apply to the whole transaction (db-hoisted-tx-settings).
 const HOISTED = [
   "statement_timeout", "plan_filter.statement_cost_limit", "default_transaction_isolation",
 ];
-// A function may take one argument without a name, if it is of one of these types.
+// A function may have one unnamed argument if it is of one of these types.
 const NAMELESS = ["bytea", "json", "jsonb", "text", "xml"];
 
 const list = (words) => words.map((word) => `'${word}'`).join(", ");
@@ -59,7 +59,7 @@ const FUNCTIONS = `
           or a.nameless = 1 and a.first::regtype::text in (${list(NAMELESS)}))
    order by p.pronargs, p.proargnames, p.proargtypes::oid[]::regtype[]::text[]`;
 
-// Of the roles that authenticator may become: what PostgREST sets when it does.
+// The settings of the roles that authenticator may assume, which PostgREST applies.
 const ROLES = `
   select r.rolname as role, split_part(own, '=', 1) as name,
          substr(own, strpos(own, '=') + 1) as value
@@ -75,7 +75,7 @@ const RELATIONS = `
    where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'f', 'p')
      and not relispartition`;
 
-// What every session of authenticator's has.
+// The settings of every session of authenticator.
 const SESSION = `
   select name, current_setting(name) as value
     from unnest(array['statement_timeout', 'lock_timeout']) name`;
@@ -83,7 +83,7 @@ const SESSION = `
 const ISOLATION = "default_transaction_isolation";
 const ISOLATION_LEVELS = ["serializable", "repeatable read"];
 
-/** Read once, and again after `forget`. */
+/** Read once, and re-read after `forget`. */
 export class Catalogue {
   constructor(database) {
     this.#database = database;
@@ -107,8 +107,8 @@ export class Catalogue {
     } catch (error) {
       if (this.#reading === reading) this.forget();
       console.error(error);
-      const told = "Could not query the database for the schema cache. Retrying.";
-      throw new ApiError(503, "PGRST002", told);
+      const message = "Could not query the database for the schema cache. Retrying.";
+      throw new ApiError(503, "PGRST002", message);
     }
   }
 

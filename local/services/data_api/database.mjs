@@ -7,7 +7,7 @@ const ACQUISITION_MS = 10_000; // PostgREST's db-pool-acquisition-timeout
 const RELISTEN_MS = 100;
 
 export class Database {
-  /** `url` is of authenticator; `statementTimeout` takes the place of that role's own. */
+  /** `url` is authenticator's; `statementTimeout` replaces that role's own. */
   constructor(url, { pool, statementTimeout }) {
     this.#url = url;
     this.#most = pool;
@@ -20,11 +20,11 @@ export class Database {
   #url;
   #most;
   #parameters;
-  #count = 0; // open, and being opened
+  #count = 0; // open or being opened
   #idle = [];
   #waiting = [];
 
-  /** The rows of each query, one transaction for each. */
+  /** The rows of each query, each in its own transaction. */
   async query(texts) {
     return this.#borrowed((connection) =>
       Promise.all(connection.send(texts.map((text) => ({ text })))),
@@ -54,7 +54,7 @@ export class Database {
     }
   }
 
-  /** Call `heard` with each notification on the channel, and whenever listening begins. */
+  /** Call `heard` with each notification on the channel, and whenever listening starts. */
   async listen(channel, heard) {
     const again = () => setTimeout(() => this.listen(channel, heard), RELISTEN_MS).unref();
     try {
@@ -74,8 +74,8 @@ export class Database {
       return await use(connection);
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
-      const told = "Database client error. Retrying the connection.";
-      throw new ApiError(503, "PGRST001", told, { details: error.message });
+      const message = "Database client error. Retrying the connection.";
+      throw new ApiError(503, "PGRST001", message, { details: error.message });
     } finally {
       if (connection.isOpen) this.#free(connection);
     }
@@ -88,8 +88,8 @@ export class Database {
       const waiter = { resolve, reject };
       waiter.timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        const told = "Timed out acquiring connection from connection pool.";
-        reject(new ApiError(504, "PGRST003", told));
+        const message = "Timed out acquiring connection from connection pool.";
+        reject(new ApiError(504, "PGRST003", message));
       }, ACQUISITION_MS);
       this.#waiting.push(waiter);
     });
@@ -124,8 +124,7 @@ export class Database {
   }
 }
 
-// Waits for all of them, and throws what the first that failed failed with: what was sent after it
-// fails as well, for its sake only.
+// Waits for all of them and throws the first error: later statements fail only because of it.
 async function allOf(sent) {
   const settled = await Promise.allSettled(sent);
   const failed = settled.find(({ status }) => status === "rejected");
@@ -133,7 +132,7 @@ async function allOf(sent) {
   return settled.map(({ value }) => value);
 }
 
-// What `work` comes to, committed unless it fails.
+// The result of `work`, committed unless it fails.
 async function ended(connection, work) {
   const end = (text) => allOf(connection.send([{ text }]));
   let result;

@@ -1,4 +1,4 @@
-// How PostgREST words an error and which HTTP status it has.
+// PostgREST's error messages and their HTTP statuses.
 // https://docs.postgrest.org/en/stable/references/errors.html
 
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -13,7 +13,7 @@ const STATUS_OF_CLASS = {
   XX: 500,
 };
 
-/** An answer that is an error: PostgREST's own, or one that it passes on from Postgres. */
+/** An error answer: PostgREST's own, or one that it passes on from Postgres. */
 export class ApiError extends Error {
   constructor(status, code, message, { details = null, hint = null, headers = {}, reason } = {}) {
     super(message);
@@ -25,7 +25,7 @@ export class ApiError extends Error {
     return JSON.stringify({ code, details, hint, message });
   }
 
-  /** What it is answered with, beside the body. */
+  /** The headers of the answer. */
   get allHeaders() {
     return {
       "content-type": JSON_TYPE,
@@ -35,7 +35,7 @@ export class ApiError extends Error {
   }
 }
 
-/** What Postgres said, as PostgREST passes it on. `authenticated`: the role is not anon. */
+/** A Postgres error as PostgREST passes it on. `authenticated`: the role is not anon. */
 export function fromPostgres({ code, message, detail, hint }, authenticated) {
   if (code === "PGRST") return fromRaise(message, detail);
   const status = statusOf(code, message, authenticated);
@@ -49,14 +49,14 @@ export function fromPostgres({ code, message, detail, hint }, authenticated) {
 
 export function statusOf(code, message, authenticated) {
   if (code === "42501") return authenticated ? 403 : 401;
-  // what safeupdate refuses is the client's mistake, any other of this code is the function's
+  // the client's error if safeupdate refuses, otherwise the function's
   if (code === "21000") return message.endsWith("requires a WHERE clause") ? 400 : 500;
   if (code === "22023") return /^role .* does not exist$/.test(message) ? 401 : 400;
   if (code.startsWith("PT")) return /^[1-9]\d\d$/.test(code.slice(2)) ? Number(code.slice(2)) : 500;
   return STATUS_OF_CODE[code] ?? STATUS_OF_CLASS[code.slice(0, 2)] ?? 400;
 }
 
-// `raise sqlstate 'PGRST'` lets a function write the whole answer.
+// With `raise sqlstate 'PGRST'` a function determines the whole answer.
 function fromRaise(message, detail) {
   const said = object(message);
   if (said?.code === undefined || said.message === undefined) {

@@ -1,10 +1,10 @@
-// "Perhaps you meant ...": the nearest of some names, found as PostgREST's fuzzy sets find it.
-// Candidates share pieces of two or three letters with what was asked for. Among those, the one
-// with the fewest letters to change is nearest.
+// "Perhaps you meant ...": the nearest of some names, as PostgREST's fuzzy sets find it.
+// Candidates share pieces of two or three letters with the requested name. The nearest of them is
+// the one with the fewest letters to change.
 
 const CANDIDATES = 50;
 
-/** The nearest name, unless it is less like `wanted` than `least` (0 to 1). */
+/** The nearest name, unless its similarity to `wanted` is below `least` (0 to 1). */
 export function nearest(names, wanted, least) {
   const asked = wanted.toLowerCase();
   for (const size of [3, 2]) {

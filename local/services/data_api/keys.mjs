@@ -1,11 +1,11 @@
-// Who calls: what a hosted project's gateway makes of an API key, and PostgREST of a token.
+// Who calls: how a hosted project's gateway reads an API key, and PostgREST a token.
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { ApiError } from "./errors.mjs";
 
-// PostgREST lets clocks differ by this much.
+// The clock skew that PostgREST tolerates.
 const SKEW_SECONDS = 30;
-// Until when the tokens are valid that the gateway puts in the place of a key: 2100-01-01.
+// The expiry of the tokens with which the gateway replaces a key: 2100-01-01.
 const FAR_AWAY = 4102444800;
 
 const UNREGISTERED = {
@@ -48,19 +48,19 @@ export class Keys {
 
   #roles;
 
-  /** The claims of whoever sends these headers. Throws a Refusal, or an ApiError of PostgREST's. */
+  /** The claims of the sender of these headers. Throws a Refusal, or an ApiError as PostgREST. */
   claims(headers, query) {
     const { role, token } = this.#admit(headers, query);
     return role ? claimsOf(role) : this.#verified(token);
   }
 
-  /** The token that the gateway sends on to PostgREST. Throws a Refusal. */
+  /** The token that the gateway forwards to PostgREST. Throws a Refusal. */
   token(headers, query) {
     const { role, token } = this.#admit(headers, query);
     return role ? this.#signed(claimsOf(role)) : token;
   }
 
-  /** What @supabase/lite wants to know of a key, or null. */
+  /** What @supabase/lite needs to know about a key, or null. */
   resolved(key) {
     try {
       const claims = this.claims({ apikey: key }, new URLSearchParams());
@@ -71,7 +71,7 @@ export class Keys {
     }
   }
 
-  // Either the role that the key stands for, or a token that is still to be verified.
+  // Either the key's role, or a token that has yet to be verified.
   #admit(headers, query) {
     const key = headers.apikey ?? query.get("apikey");
     if (!key) throw new Refusal(401, MISSING);

@@ -1,10 +1,10 @@
-// Which function a call means: the one of its name that takes the arguments it has.
+// Which function a call means: the one of that name that accepts its arguments.
 
 import { SCHEMA } from "./call.mjs";
 import { ApiError } from "./errors.mjs";
 import { nearest } from "./hints.mjs";
 
-// How much alike names have to be for a hint; a function's own arguments less so.
+// The similarity of names for a hint; for the arguments of a function less.
 const LIKE_NAME = 0.75;
 const LIKE_ARGUMENTS = 0.33;
 
@@ -19,12 +19,12 @@ export function chosen(functions, call, given) {
   throw fitting.length ? ambiguous(fitting) : missing(functions, name, [...keys].sort(), call);
 }
 
-/** Whether the function's one argument has no name, and is the whole body. */
+/** Whether the function's one argument is unnamed, so that it is the whole body. */
 export function isNameless({ parameters }) {
   return parameters.length === 1 && parameters[0].name === "";
 }
 
-/** A name as it stands in a path. */
+/** A name from a path. */
 export function decodedName(encoded) {
   try {
     return decodeURIComponent(encoded);
@@ -78,8 +78,8 @@ function hint(functions, name, keys) {
   const found = overloads
     ? nearest(signatures, signature(keys), LIKE_ARGUMENTS)
     : nearest([...functions.keys()], name, LIKE_NAME);
-  const told = `Perhaps you meant to call the function ${SCHEMA}.${overloads ? name : ""}${found}`;
-  return found && told;
+  const hint = `Perhaps you meant to call the function ${SCHEMA}.${overloads ? name : ""}${found}`;
+  return found && hint;
 }
 
 function signature(names) {

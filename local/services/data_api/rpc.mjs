@@ -1,5 +1,5 @@
-// Calls of functions, answered as PostgREST answers them: the JSON that came goes to Postgres as it
-// is, and the JSON that Postgres makes of the result goes out as it is.
+// Calls of functions, answered as by PostgREST: JSON goes to Postgres unchanged, and the JSON of
+// the result is returned unchanged.
 
 import { payload, profileOf, rangeOf } from "./call.mjs";
 import { ApiError } from "./errors.mjs";
@@ -8,7 +8,7 @@ import { query, settings } from "./statements.mjs";
 
 /** Answers calls over one database. */
 export class Calls {
-  /** `maxRows`: how many rows a result may have; what is beyond is left out without a word. */
+  /** `maxRows`: the most rows of a result; the others are silently left out. */
   constructor(database, catalogue, maxRows) {
     this.#database = database;
     this.#catalogue = catalogue;
@@ -66,7 +66,7 @@ function checkPreferences(prefer, routine) {
   }
 }
 
-// What has to be so before the transaction is committed, if anything has.
+// What is checked before the transaction is committed, if anything.
 function approval({ single, prefer }) {
   const most = prefer.handling === "strict" ? Number(prefer["max-affected"]) : NaN;
   if (!single && Number.isNaN(most)) return undefined;

@@ -10,9 +10,9 @@ const EXPOSED = "Content-Range, Content-Location, Preference-Applied";
 
 /**
  * Serve on a port of 127.0.0.1 until SIGINT or SIGTERM; 0 is any free one. `answer` gets request,
- * response and the URL, and returns { status, headers, body, reason }, or nothing when it has seen
- * to the response itself. `reload` does what POST /__control/reload asks for. On stdout are then
- * "Data API: <name>" and "ready <port>".
+ * response and the URL, and returns { status, headers, body, reason }, or nothing if it has sent the
+ * response itself. `reload` is called for POST /__control/reload. Prints "Data API: <name>" and
+ * "ready <port>" on stdout.
  */
 export function serve({ port, name, answer, reload }) {
   async function handle(request, response) {
@@ -47,7 +47,7 @@ export async function whole(request) {
 function refusal(error) {
   let known = error;
   if (!(error instanceof ApiError || error instanceof Refusal)) {
-    if (error.code === "ECONNRESET") return null; // the client is gone
+    if (error.code === "ECONNRESET") return null; // the client has disconnected
     console.error(error);
     known = new Refusal(500, UNEXPECTED);
   }

@@ -1,4 +1,4 @@
-// The SQL of a call: the settings of its transaction, and the query that makes JSON of the result.
+// The SQL of a call: the settings of its transaction, and the query for its result as JSON.
 
 import { SCHEMA } from "./call.mjs";
 import { isNameless } from "./routines.mjs";
@@ -8,8 +8,8 @@ const SEARCH_PATH = '"public", "public", "extensions"'; // the schema, then what
 const quoted = (identifier) => `"${identifier.replaceAll('"', '""')}"`;
 
 /**
- * What is set for the transaction, as { text, values }. The role's own settings come before the
- * role, which need not be allowed to set them.
+ * The settings of the transaction, as { text, values }. The role's own settings precede the role,
+ * which may not be allowed to set them.
  */
 export function settings(call, claims, role, own, routine) {
   const { cookie, ...headers } = call.headers;
@@ -73,8 +73,8 @@ function written(routine, call, parameters, { source, counted, cut }, count) {
       ) rows`;
 }
 
-// Where the arguments come from, and how the function gets them: from the body's JSON by their
-// types, and from an array by its first object; or each as text.
+// The source of the arguments and how they are passed: from the body's JSON by their types (from an
+// array: by its first object), or each as text.
 function passing(parameters, source) {
   if (!parameters.length) return ["", ""];
   const list = (shown) => parameters.map(shown).join(", ");

@@ -1,12 +1,12 @@
-// All but plain calls of functions: tables, users and the rest, by @supabase/lite. It is made to
-// answer as PostgREST where plain lite does not (checked with lite 0.10.0 and postgres 3.4.9).
+// Everything except plain function calls: tables, users and the rest, by @supabase/lite, adapted to
+// answer as PostgREST where lite itself does not (checked with lite 0.10.0 and postgres 3.4.9).
 
 import { App } from "@supabase/lite";
 import { PostgresConnection } from "@supabase/lite/postgres";
 import { statusOf } from "./errors.mjs";
 
-// lite turns JSON arguments into text itself; encoding them once more would make every jsonb
-// argument a JSON string.
+// lite encodes JSON arguments itself; encoding them twice would turn every jsonb argument into a
+// JSON string.
 function encodeJson(value) {
   if (typeof value === "string") {
     try {
@@ -39,7 +39,7 @@ const types = {
   timestamptz: { to: 1184, from: [1184], serialize: asIs, parse: decodeTimestamp },
 };
 
-// lite maps these by itself; everything else it would call an internal error.
+// lite maps these itself; it would report all others as internal errors.
 const MAPPED_BY_LITE = new Set(["42501", "42P01", "42883", "42703", "42P17"]);
 
 function isPlainSqlState(code) {
@@ -47,7 +47,7 @@ function isPlainSqlState(code) {
   return !MAPPED_BY_LITE.has(code) && code !== "PGRST" && !code.startsWith("PT");
 }
 
-// lite passes an error with code PGRST through as it is: message is the body, detail the status.
+// lite passes errors with code PGRST through: message is the body, detail the status.
 function passThrough(error) {
   const { code, message, detail: details, hint } = error;
   return Object.assign(new Error(), {
@@ -58,7 +58,7 @@ function passThrough(error) {
 }
 
 class Connection extends PostgresConnection {
-  // Says "roles are set up", or lite would grant every table to anon on the first request.
+  // Reports that roles are set up; otherwise lite grants every table to anon on the first request.
   rlsState = "active";
 
   constructor(options, catalogue) {
@@ -71,7 +71,7 @@ class Connection extends PostgresConnection {
     return isPlainSqlState(normal?.code) ? passThrough(normal) : normal;
   }
 
-  // As PostgREST: a session of authenticator's, with its settings, then those of the role.
+  // As PostgREST: a session of authenticator with its settings, then those of the role.
   async applyJwtSessionContext(transaction, context, ...rest) {
     const { roles, session } = await this.catalogue.read();
     const set = (text, parameters = []) =>
@@ -90,7 +90,7 @@ class Connection extends PostgresConnection {
   }
 }
 
-/** lite's application over the database; `url` is of a superuser, who alone sees all its tables. */
+/** lite's application over the database; `url` is a superuser's, who alone sees all its tables. */
 export class Tables {
   constructor({ url, catalogue, keys, maxRows, pool }) {
     const postgresOptions = { max: pool, onnotice() {}, types };
@@ -117,7 +117,7 @@ export class Tables {
     return this.#app.fetch(request, { peerAddress });
   }
 
-  /** Read the tables again before the next request. */
+  /** Re-read the tables before the next request. */
   forget() {
     this.#connection.clearSchemaCache();
   }

@@ -1,4 +1,4 @@
-// One connection to Postgres, by its own protocol: several statements in one round trip, values in
+// One connection to Postgres, in its own protocol: several statements in one round trip, values in
 // and out as text, prepared statements, notifications.
 // https://www.postgresql.org/docs/current/protocol-flow.html
 
@@ -9,14 +9,14 @@ const CONNECT_MS = 10_000;
 const PROTOCOL = 196608; // 3.0
 const ERROR_FIELDS = { C: "code", M: "message", D: "detail", H: "hint", V: "severity" };
 
-/** What Postgres says is wrong: `code` is the SQLSTATE. */
+/** An error of Postgres: `code` is the SQLSTATE. */
 export class PostgresError extends Error {}
 
-/** The connection is gone, or never came to be. */
+/** The connection is lost, or could not be made. */
 export class ConnectionError extends Error {}
 
 export class Connection {
-  /** Connect as the URL says; `parameters` are settings of the session. */
+  /** Connect to the URL; `parameters` are settings of the session. */
   static open(url, parameters = {}) {
     const connection = new Connection(url);
     return new Promise((resolve, reject) => {
@@ -38,7 +38,7 @@ export class Connection {
   #socket;
   #chunks = [];
   #size = 0;
-  #waiting = []; // who asked, in the order of the answers
+  #waiting = []; // pending statements, in the order of the answers
   #prepared = new Map();
   #scram = null;
   #end = null;
@@ -52,7 +52,7 @@ export class Connection {
 
   /**
    * Send statements at once; each is { text, values }, and one without values is not prepared.
-   * Returns what becomes of them: a promise of rows for each.
+   * Returns a promise of rows for each.
    */
   send(statements) {
     const messages = [];
@@ -108,7 +108,7 @@ export class Connection {
       });
   }
 
-  // Nothing will be answered any more.
+  // There will be no more answers.
   #fail(error) {
     this.#end ??= error;
     for (const { reject } of this.#waiting.splice(0)) reject(this.#end);
@@ -130,7 +130,7 @@ export class Connection {
     this.#size = all.length - at;
   }
 
-  // How many bytes the next message has, as far as that is known.
+  // The length of the next message, as far as it is known.
   #needed() {
     const [first] = this.#chunks;
     if (first.length >= 5) return 1 + first.readInt32BE(1);
@@ -161,18 +161,18 @@ export class Connection {
   }
 
   #authenticate(body) {
-    const way = body.readInt32BE(0);
+    const method = body.readInt32BE(0);
     const rest = body.subarray(4);
     const password = decodeURIComponent(this.#url.password);
-    if (way === 0) return; // let in
-    if (way === 10) {
+    if (method === 0) return; // accepted
+    if (method === 10) {
       this.#scram = new Scram(password);
       const first = Buffer.from(this.#scram.first());
       this.#send(message("p", text("SCRAM-SHA-256"), int32(first.length), first));
-    } else if (way === 11) {
+    } else if (method === 11) {
       this.#send(message("p", Buffer.from(this.#scram.final(rest.toString()))));
-    } else if (way !== 12) {
-      this.#fail(new ConnectionError("the server asks for the password in an unknown way"));
+    } else if (method !== 12) {
+      this.#fail(new ConnectionError("the server requests an unknown authentication method"));
       this.#socket.destroy();
     }
   }
@@ -238,7 +238,7 @@ function columns(body) {
   for (let count = body.readInt16BE(0); count > 0; count--) {
     const end = body.indexOf(0, at);
     names.push(body.toString("utf8", at, end));
-    at = end + 19; // the name is followed by what is not looked at
+    at = end + 19; // skips the fields after the name
   }
   return names;
 }
