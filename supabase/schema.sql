@@ -416,25 +416,25 @@ CREATE INDEX notification_deliveries_place_idx ON public.notification_deliveries
 CREATE INDEX notification_deliveries_ready_idx ON public.notification_deliveries USING btree (destination, due_at, queued_at, notification_id) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (claim_token IS NULL) AND (next_attempt_at IS NULL));
 CREATE INDEX notification_deliveries_suspect_idx ON public.notification_deliveries USING btree (due_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (lost_claims >= 3));
 CREATE INDEX notification_deliveries_thread_idx ON public.notification_deliveries USING btree (destination, parent_ts, message_ts) WHERE (parent_ts IS NOT NULL);
-comment on table public.notification_deliveries is 'One notification to one destination: the unit that is tried, recorded and redriven.';
+comment on table public.notification_deliveries is 'One notification to one destination: the unit that is attempted, recorded and redriven.';
 comment on column public.notification_deliveries.destination is 'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
-comment on column public.notification_deliveries.state is 'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have been posted and is looked for first; sent, skipped, expired, dead: final.';
-comment on column public.notification_deliveries.due_at is 'When it was first due: its place among those of its destination, whatever waits came since.';
-comment on column public.notification_deliveries.queued_at is 'created_at of its notification, or when it was routed where that is null; orders those that were due at the same moment.';
-comment on column public.notification_deliveries.ages_from is 'due_at by its destination''s own clock, which stands still while the destination does.';
-comment on column public.notification_deliveries.next_attempt_at is 'Not before this; null when it only waits for its turn.';
-comment on column public.notification_deliveries.claimed_by is 'The run that has it in flight; it holds while that run holds the drainer''s lease.';
+comment on column public.notification_deliveries.state is 'pending: to be posted; sending: announced, a worker may be posting it; unknown: it may have been posted and is looked for first; sent, skipped, expired, dead: final.';
+comment on column public.notification_deliveries.due_at is 'When it was first due: its place among those of its destination, regardless of later waits.';
+comment on column public.notification_deliveries.queued_at is 'created_at of its notification, or when it was routed if that is null; orders those that were due at the same moment.';
+comment on column public.notification_deliveries.ages_from is 'due_at by its destination''s own clock, which is paused while the destination is parked.';
+comment on column public.notification_deliveries.next_attempt_at is 'Not to be posted before this; null when it only waits for its turn.';
+comment on column public.notification_deliveries.claimed_by is 'The run that has it in flight; valid while that run holds the drainer''s lease.';
 comment on column public.notification_deliveries.claim_token is 'Fencing token of that claim.';
-comment on column public.notification_deliveries.lost_claims is 'How many runs died with it announced.';
-comment on column public.notification_deliveries.post_id is 'The post that carries it, named by its first delivery: travels in the Slack message as metadata, so that the message can be found again.';
-comment on column public.notification_deliveries.parent_ts is 'The message in whose thread it stands, which the first one of a thread names itself; until it is sent, the thread that it was announced for. Null outside of threads.';
-comment on column public.notification_deliveries.looked_since is 'Since when it is looked for in the history; looked_down_to is the message read last.';
+comment on column public.notification_deliveries.lost_claims is 'How many runs died while it was announced.';
+comment on column public.notification_deliveries.post_id is 'The post that carries it, identified by its first delivery: stored in the Slack message as metadata, so that the message can be found again.';
+comment on column public.notification_deliveries.parent_ts is 'The message in whose thread it is; the first message of a thread refers to itself. Until it is sent, the thread for which it was announced. Null outside of threads.';
+comment on column public.notification_deliveries.looked_since is 'Since when it is being looked for in the history; looked_down_to is the last message read.';
 comment on column public.notification_deliveries.conversation_id is 'Where Slack put it: the channel, or the D... conversation of a direct message.';
 comment on column public.notification_deliveries.request_id is 'Slack''s own id of the request (x-slack-req-id), for their support.';
-comment on column public.notification_deliveries.in_doubt is 'An earlier try may have posted it, and nobody found out; stays when it ends so.';
-comment on column public.notification_deliveries.possible_duplicate is 'A copy may stand already: it is, or was, posted with a mark that says so.';
-comment on column public.notification_deliveries.history is 'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
-comment on column public.notification_deliveries.tries is 'The latest 50 tries and looks that did not end well: [{at, result, code, error}].';
+comment on column public.notification_deliveries.in_doubt is 'An earlier attempt may have posted it, and this was never resolved; stays set when it ends.';
+comment on column public.notification_deliveries.possible_duplicate is 'A copy may already exist: it is, or was, posted with a note that says so.';
+comment on column public.notification_deliveries.history is 'Earlier outcomes, before a redrive: [{ended_at, state, attempts, error_code, error}].';
+comment on column public.notification_deliveries.tries is 'The latest 50 failed attempts and searches: [{at, result, code, error}].';
 alter table public.notification_deliveries enable row level security;
 grant delete, insert, select, update on public.notification_deliveries to service_role;
 
@@ -479,11 +479,11 @@ CREATE INDEX notification_queue_undelivered_idx ON public.notification_queue USI
 CREATE INDEX notification_queue_unrouted_idx ON public.notification_queue USING btree (COALESCE(next_attempt_at, '-infinity'::timestamp with time zone), created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)) AND (routed_at IS NULL));
 CREATE INDEX notification_queue_waiting_idx ON public.notification_queue USING btree (created_at, id) WHERE ((COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
 CREATE UNIQUE INDEX notification_queue_enqueue_key ON public.notification_queue USING btree (enqueue_key) WHERE ((enqueue_key IS NOT NULL) AND (COALESCE(is_processed, false) = false) AND (COALESCE(attempts, 0) < COALESCE(max_attempts, 5)));
-comment on column public.notification_queue.routed_at is 'When its destinations were looked up; null until then, and again once it has ended, so that a row that somebody makes wait again is found.';
-comment on column public.notification_queue.claim_token is 'Of the claim by lock_and_get_notifications that last held the row.';
-comment on column public.notification_queue.claimed_until is 'End of the lease of that claim.';
+comment on column public.notification_queue.routed_at is 'When its destinations were looked up; null until then, and again once it has ended, so that a row that is reset to waiting is found.';
+comment on column public.notification_queue.claim_token is 'Token of the last claim of the row by lock_and_get_notifications.';
+comment on column public.notification_queue.claimed_until is 'When the lease of that claim ends.';
 comment on column public.notification_queue.outcome is 'How it ended: sent, skipped, expired or dead; null while it waits.';
-comment on column public.notification_queue.enqueue_key is 'The producer''s own name for the notification: while one of that name waits, a second is refused, so that a producer may safely try again.';
+comment on column public.notification_queue.enqueue_key is 'The producer''s own key for the notification: while one with that key waits, a second is refused, so that a producer may safely try again.';
 alter table public.notification_queue enable row level security;
 grant delete, insert, select, update on public.notification_queue to service_role;
 
@@ -502,10 +502,10 @@ create table public.notification_unrouted (
 CREATE INDEX notification_unrouted_ageing_idx ON public.notification_unrouted USING btree (ages_from);
 CREATE INDEX notification_unrouted_config_idx ON public.notification_unrouted USING btree (config_id, due_at, queued_at);
 CREATE INDEX notification_unrouted_lookup_idx ON public.notification_unrouted USING btree (lookup_at, due_at, queued_at);
-comment on table public.notification_unrouted is 'Notifications that wait for a destination, out of the way of all others.';
-comment on column public.notification_unrouted.ages_from is 'due_at by the clock of all delivery, which stands still while everything does.';
+comment on table public.notification_unrouted is 'Notifications that wait for a destination, separate from all others.';
+comment on column public.notification_unrouted.ages_from is 'due_at by the clock of all delivery, which is paused while delivery is stopped.';
 comment on column public.notification_unrouted.in_doubt is 'It may have been posted to a destination that it no longer goes to.';
-comment on column public.notification_unrouted.reason is 'What it lacks, in words that name the fix.';
+comment on column public.notification_unrouted.reason is 'What is missing, in words that name the fix.';
 comment on column public.notification_unrouted.lookup_at is 'When its destinations are looked up again: after 1 minute, growing to 10.';
 alter table public.notification_unrouted enable row level security;
 grant delete, insert, select, update on public.notification_unrouted to service_role;
@@ -652,10 +652,10 @@ create table public.slack_destinations (
   constraint slack_destinations_pkey PRIMARY KEY (destination)
 );
 CREATE INDEX slack_destinations_parked_idx ON public.slack_destinations USING btree (probe_at) WHERE (parked_at IS NOT NULL);
-comment on table public.slack_destinations is 'What is known of a destination between runs: the opened direct message, the pace, the wait that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
-comment on column public.slack_destinations.probe_at is 'When one message is next tried where it is parked; a post that gets through ends the park.';
-comment on column public.slack_destinations.paused_since is 'When its clock stopped, by the clock of all delivery; null while it runs.';
-comment on column public.slack_destinations.paused_for is 'How long its clock stood in all, before paused_since; paused_from and paused_to are the last time.';
+comment on table public.slack_destinations is 'What is kept about a destination between runs: the opened direct message, the pace, the wait that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
+comment on column public.slack_destinations.probe_at is 'When one message is next tried while it is parked; a successful post ends the park.';
+comment on column public.slack_destinations.paused_since is 'When its clock was paused, by the clock of all delivery; null while it runs.';
+comment on column public.slack_destinations.paused_for is 'How long its clock was paused in total, before paused_since; paused_from and paused_to are the last time.';
 alter table public.slack_destinations enable row level security;
 grant insert, select, update on public.slack_destinations to service_role;
 
@@ -667,9 +667,9 @@ create table public.slack_threads (
   constraint slack_threads_pkey PRIMARY KEY (destination, request_id)
 );
 CREATE INDEX slack_threads_last_post_idx ON public.slack_threads USING btree (last_post_at);
-comment on table public.slack_threads is 'Where threads are wanted: in whose thread the next message about a request goes.';
-comment on column public.slack_threads.request_id is 'The dashboard''s request; it need not exist any more.';
-comment on column public.slack_threads.parent_ts is 'The newest message about it that stands in the channel itself and began a thread.';
+comment on table public.slack_threads is 'Where threads are wanted: the thread for the next message about a request.';
+comment on column public.slack_threads.request_id is 'The dashboard''s request, which may no longer exist.';
+comment on column public.slack_threads.parent_ts is 'The newest message about it that is in the channel itself and began a thread.';
 alter table public.slack_threads enable row level security;
 grant delete, insert, select, update on public.slack_threads to service_role;
 
@@ -684,7 +684,7 @@ create table public.slack_workspace (
   constraint slack_workspace_pkey PRIMARY KEY (only_one),
   constraint slack_workspace_only_one_check CHECK (only_one)
 );
-comment on table public.slack_workspace is 'Whether all delivery stands still, because Slack refuses the token, and the clock by which notifications age. One row.';
+comment on table public.slack_workspace is 'Whether all delivery is stopped, because Slack refuses the token, and the clock by which notifications age. One row.';
 alter table public.slack_workspace enable row level security;
 grant insert, select, update on public.slack_workspace to service_role;
 
@@ -1117,7 +1117,7 @@ begin
            queued.entity_type, queued.entity_id
       from unnest(delivery_ids) with ordinality place (id, number)
      cross join lateral (
-             -- a config that was deleted meanwhile leaves what is in doubt to be looked for
+             -- what is in doubt is looked for even if its config was deleted in the meantime
              select coalesce(config.event_type, '') as event_type, config.template,
                     held.event_data, held.entity_type, held.entity_id
                from public.notification_deliveries delivery
@@ -1380,7 +1380,7 @@ begin
     chosen := public.fair_deliveries(places, trials, least(greatest(batch_size, 1), 500));
   end if;
 
-  -- The locks say that nobody else has these rows now, and are taken in one order.
+  -- The locks ensure that no one else has these rows now, and are taken in one order.
   free := array(
     select held.id
       from (select unnest(chosen) as id order by 1) place
@@ -1426,7 +1426,7 @@ begin
     free := array(select unnest(free) except select unnest(old));
   end if;
 
-  -- What no longer goes there is routed again, unless it may stand there already.
+  -- What no longer goes there is routed again, unless it may already have been posted there.
   select coalesce(array_agg(delivery.id) filter (where delivery.state = 'pending'), '{}'),
          coalesce(array_agg(delivery.id) filter (where delivery.state = 'unknown'), '{}')
     into astray, moved
@@ -1478,7 +1478,7 @@ begin
         'post_id', delivery.post_id,
         'parent_ts', delivery.parent_ts,
         'thread', case
-          -- a direct message is about one thing after the other, for one reader
+          -- a direct message is one conversation with one reader
           when threads and delivery.destination !~ '^[DUW]'
             then public.request_of(queued.entity_type, queued.entity_id, queued.event_data)
         end,
@@ -4915,8 +4915,8 @@ declare
   deepest bigint;
   chosen uuid[];
 begin
-  -- Of a thousand destinations each gives one or two; only if that does not fill the batch, and
-  -- some had more to give, are they asked for more.
+  -- With a thousand destinations each gives one or two; more are read only if that does not fill
+  -- the batch and some have more.
   loop
     select coalesce(
              (array_agg(next.id order by next.turn, next.due_at, next.queued_at,
@@ -5476,7 +5476,7 @@ CREATE OR REPLACE FUNCTION public.list_parked()
  SET enable_incremental_sort TO 'off'
  SET jit TO 'off'
 AS $function$
-  with recursive lacking (config_id) as (
+  with recursive unrouted (config_id) as (
     (
       select waiting.config_id
         from public.notification_unrouted waiting
@@ -5487,14 +5487,14 @@ AS $function$
     select (
              select waiting.config_id
                from public.notification_unrouted waiting
-              where waiting.config_id > lacking.config_id
+              where waiting.config_id > unrouted.config_id
               order by waiting.config_id
               limit 1
            )
-      from lacking
-     where lacking.config_id is not null
+      from unrouted
+     where unrouted.config_id is not null
   ),
-  standing as (
+  paused as (
     select null::text as destination, null::uuid as config_id, workspace.stop_code as code,
            workspace.stop_reason as reason, workspace.stopped_at as since,
            null::timestamptz as next_probe, null::bigint as waiting
@@ -5516,35 +5516,35 @@ AS $function$
       from public.slack_destinations known
      where known.parked_at is not null
     union all
-    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.lookup_at,
+    select null, unrouted.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.lookup_at,
            (
              select count(*)
                from (
                  select
                    from public.notification_unrouted waiting
-                  where waiting.config_id = lacking.config_id
+                  where waiting.config_id = unrouted.config_id
                   limit 10000
                ) counted
            )
-      from lacking
+      from unrouted
      cross join lateral (
              select waiting.reason, waiting.due_at, waiting.lookup_at
                from public.notification_unrouted waiting
-              where waiting.config_id = lacking.config_id
+              where waiting.config_id = unrouted.config_id
               order by waiting.due_at, waiting.queued_at
               limit 1
            ) oldest
-     where lacking.config_id is not null
+     where unrouted.config_id is not null
   )
   select coalesce(
            jsonb_agg(
-             to_jsonb(standing) || jsonb_build_object('event_type', config.event_type)
-             order by standing.since, standing.destination, standing.config_id
+             to_jsonb(paused) || jsonb_build_object('event_type', config.event_type)
+             order by paused.since, paused.destination, paused.config_id
            ),
            '[]'
          )
-    from standing
-    left join public.notification_config config on config.id = standing.config_id;
+    from paused
+    left join public.notification_config config on config.id = paused.config_id;
 $function$;
 revoke all on function public.list_parked() from public, anon, authenticated, service_role;
 grant execute on function public.list_parked() to service_role;
@@ -5732,7 +5732,7 @@ begin
      limit least(greatest(coalesce(batch_size, 50), 1), 500)
        for no key update skip locked
   );
-  -- A run announces under the same lock: looked at once more, now that it is held.
+  -- A run announces under the same lock, so this is checked again now that the lock is held.
   return query
     update public.notification_queue queued
        set claim_token = gen_random_uuid(),
@@ -7027,7 +7027,7 @@ CREATE OR REPLACE FUNCTION public.ready_destinations(busy text[], trials text[],
  STABLE
  SET search_path TO ''
 AS $function$
-  -- from one destination to the next, whatever waits at each
+  -- from one destination to the next, however much waits for each
   with recursive waiting (destination) as (
     (
       select delivery.destination
@@ -7077,10 +7077,10 @@ CREATE OR REPLACE FUNCTION public.record_notification_progress(run_id uuid, outc
  SET jit TO 'off'
 AS $function$
 declare
-  standing constant jsonb := public.renew_worker_lease(
+  renewed constant jsonb := public.renew_worker_lease(
     'notifications', run_id, lease, handover, as_of => as_of
   );
-  told uuid[];
+  named uuid[];
   locked uuid[];
   reachable jsonb;
   settled uuid[];
@@ -7088,14 +7088,14 @@ declare
   started jsonb := '[]';
   aside uuid[];
 begin
-  told := array(
+  named := array(
     select (item ->> 'id')::uuid from jsonb_array_elements(outcomes || starting || released) item
   );
-  -- Somebody's claim of these rows, or their hand in psql, comes before or after all this. What is
-  -- locked costs only itself.
+  -- Another claim of these rows, or someone's change in psql, takes effect before or after all of
+  -- this. A locked row postpones only itself.
   locked := array(
     select held.id
-      from (select distinct unnest(told) as id order by 1) place
+      from (select distinct unnest(named) as id order by 1) place
      cross join lateral (
              select delivery.id
                from public.notification_deliveries delivery
@@ -7152,7 +7152,7 @@ begin
     );
   end if;
 
-  if (standing ->> 'held')::boolean and starting <> '[]' then
+  if (renewed ->> 'held')::boolean and starting <> '[]' then
     with begun as (
       update public.notification_deliveries delivery
          set state = 'sending',
@@ -7177,7 +7177,7 @@ begin
     )
     select coalesce(jsonb_agg(begun.id), '[]') into started from begun;
 
-    -- somebody else ended it, or the one-argument call holds it: not this run's any more
+    -- someone else ended it, or lock_and_get_notifications holds it: no longer this run's
     with refused as (
       update public.notification_deliveries delivery
          set claimed_by = null, claim_token = null
@@ -7194,12 +7194,12 @@ begin
     end if;
   end if;
 
-  return standing || jsonb_build_object(
+  return renewed || jsonb_build_object(
     'started', started,
     'postponed', (
       select coalesce(jsonb_agg(delivery.id), '[]')
         from public.notification_deliveries delivery
-       where delivery.id = any (told)
+       where delivery.id = any (named)
          and delivery.id <> all (locked)
     ),
     'stale', jsonb_array_length(reachable) - cardinality(settled)
@@ -7601,7 +7601,7 @@ begin
          attempts = 0,
          next_attempt_at = null,
          lost_claims = 0,
-         -- what was sent once is another message now, and must not be taken for the first one
+         -- what was sent before is a different message now, not to be confused with the first one
          id = case when delivery.state = 'sent' then gen_random_uuid() else delivery.id end,
          post_id = null,
          parent_ts = case when delivery.in_doubt then delivery.parent_ts end,
@@ -8001,9 +8001,9 @@ begin
            queued.is_reset and waiting.due_at is null as is_reset,
            coalesce(waiting.due_at, queued.due_at) as due_at,
            coalesce(waiting.queued_at, queued.queued_at) as queued_at,
-           waiting.due_at is not null as was_aside,
+           waiting.due_at is not null as was_unrouted,
            coalesce(waiting.in_doubt, false) as in_doubt,
-           -- as old as it got apart, by the clock of all delivery
+           -- it keeps the age that it reached unrouted, by the clock of all delivery
            coalesce(clock.shows - (now_by_clock - waiting.ages_from), clock.first_due) as ages_from,
            clock.shows
       from public.notification_routes(chosen) route
@@ -8017,8 +8017,8 @@ begin
                     coalesce(known.created_at, as_of) as queued_at
                from public.notification_queue known
               cross join lateral (
-                      -- it ended once, and somebody made it wait again: that is how dashboards
-                      -- ask for another try
+                      -- it ended before and was reset to waiting: that is how dashboards ask for
+                      -- another attempt
                       select known.outcome is not null
                              or known.processed_at is not null
                              or (coalesce(known.attempts, 0) = 0 and known.last_error is not null)
@@ -8028,9 +8028,9 @@ begin
               limit 1
            ) queued
       left join lateral (
-             select apart.due_at, apart.queued_at, apart.ages_from, apart.in_doubt
-               from public.notification_unrouted apart
-              where apart.notification_id = route.notification_id
+             select unrouted.due_at, unrouted.queued_at, unrouted.ages_from, unrouted.in_doubt
+               from public.notification_unrouted unrouted
+              where unrouted.notification_id = route.notification_id
               limit 1
            ) waiting on true
       left join lateral (
@@ -8054,7 +8054,7 @@ begin
                     ) as first_due
            ) clock
   ),
-  fate as materialized (
+  decision as materialized (
     select found.*,
            case
              when found.verdict in ('orphan', 'off') then found.verdict
@@ -8064,7 +8064,7 @@ begin
            end as name
       from found
   )
-  select coalesce(jsonb_agg(to_jsonb(fate)) filter (where name in ('route', 'lost')), '[]'),
+  select coalesce(jsonb_agg(to_jsonb(decision)) filter (where name in ('route', 'lost')), '[]'),
          coalesce(array_agg(distinct notification_id) filter (where is_reset), '{}'),
          coalesce(array_agg(distinct notification_id) filter (where name = 'orphan'), '{}'),
          coalesce(array_agg(distinct notification_id) filter (where name = 'off'), '{}'),
@@ -8072,25 +8072,25 @@ begin
          coalesce(array_agg(distinct notification_id) filter (where name = 'expired'), '{}'),
          coalesce(array_agg(distinct notification_id) filter (where name = 'route'), '{}')
     into waits, reset, orphans, inactive, gone, expired, routed
-    from fate;
+    from decision;
 
   delete from public.notification_unrouted waiting
    where waiting.notification_id = any (array(
-           select (fate ->> 'notification_id')::uuid
-             from jsonb_array_elements(waits) fate
-            where fate ->> 'name' = 'route' and (fate ->> 'was_aside')::boolean
+           select (decision ->> 'notification_id')::uuid
+             from jsonb_array_elements(waits) decision
+            where decision ->> 'name' = 'route' and (decision ->> 'was_unrouted')::boolean
          ));
   update public.notification_queue queued
      set routed_at = as_of,
          outcome = null,
          processed_at = null,
-         last_error = coalesce(fate.reason, queued.last_error)
+         last_error = coalesce(decision.reason, queued.last_error)
     from (
            select distinct waiting.notification_id, waiting.reason
              from jsonb_to_recordset(waits) as waiting (notification_id uuid, reason text)
-         ) fate
-   where queued.id = fate.notification_id
-     and (queued.routed_at is null or fate.reason is distinct from queued.last_error);
+         ) decision
+   where queued.id = decision.notification_id
+     and (queued.routed_at is null or decision.reason is distinct from queued.last_error);
   perform public.store_decisions(waits, as_of);
 
   perform public.restart_deliveries(reset, as_of);
@@ -8104,7 +8104,7 @@ begin
   perform public.end_notifications(
     expired, 'expired', format('it waited longer than %s', expire_after), as_of
   );
-  -- where all that it goes to has had it already
+  -- if all of its destinations already have it
   perform public.settle_notifications(
     array(
       select unnest(routed)
@@ -8165,7 +8165,7 @@ CREATE OR REPLACE FUNCTION public.route_unrouted(expire_after interval, row_limi
 AS $function$
 declare
   chosen uuid[];
-  looked jsonb;
+  routed jsonb;
 begin
   chosen := public.lock_unrouted(
     array(
@@ -8177,8 +8177,8 @@ begin
     ),
     as_of
   );
-  looked := public.route_chosen(chosen, expire_after, as_of);
-  if (looked ->> 'routed')::integer > 0 then
+  routed := public.route_chosen(chosen, expire_after, as_of);
+  if (routed ->> 'routed')::integer > 0 then
     update public.notification_unrouted waiting
        set lookup_at = as_of
      where waiting.notification_id = any (array(
@@ -8198,7 +8198,7 @@ begin
               limit row_limit
            ));
   end if;
-  return looked || jsonb_build_object('looked', cardinality(chosen));
+  return routed || jsonb_build_object('looked_up', cardinality(chosen));
 end
 $function$;
 revoke all on function public.route_unrouted(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
@@ -8223,7 +8223,7 @@ begin
                 and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
        for no key update of delivery, queued skip locked
   );
-  perform public.end_deliveries(over, 'skipped', 'somebody else ended its notification', as_of);
+  perform public.end_deliveries(over, 'skipped', 'someone else ended its notification', as_of);
   update public.notification_deliveries delivery
      set next_attempt_at = queued.claimed_until
     from public.notification_queue queued
@@ -8319,8 +8319,8 @@ declare
   reached text[];
 begin
   with outcome as materialized (
-    select said.*, coalesce(queued.max_attempts, 5) as max_attempts
-      from jsonb_to_recordset(outcomes) as said (
+    select result.*, coalesce(queued.max_attempts, 5) as max_attempts
+      from jsonb_to_recordset(outcomes) as result (
              id uuid,
              token uuid,
              result text,
@@ -8341,8 +8341,8 @@ begin
              hold_in double precision
            )
       join public.notification_deliveries delivery
-        on delivery.id = said.id
-       and delivery.claim_token = said.token
+        on delivery.id = result.id
+       and delivery.claim_token = result.token
       join public.notification_queue queued on queued.id = delivery.notification_id
   ),
   written as (
@@ -8401,7 +8401,7 @@ begin
               outcome.posted_ago, outcome.hold_in, outcome.thread, delivery.parent_ts
   ),
   threaded as (
-    -- the newest message that began one: what was found late begins none again
+    -- the newest message that began a thread: what is found late does not replace it
     insert into public.slack_threads as begun (destination, request_id, parent_ts, last_post_at)
     select written.destination, written.thread, max(written.parent_ts collate "C"), as_of
       from written
@@ -8413,7 +8413,7 @@ begin
           last_post_at = as_of
   ),
   known as (
-    insert into public.slack_destinations as standing
+    insert into public.slack_destinations as stored
       (destination, conversation_id, last_post_at, not_before)
     select written.destination,
            max(written.conversation_id),
@@ -8426,12 +8426,12 @@ begin
      group by written.destination
      order by written.destination
     on conflict (destination) do update
-      set conversation_id = coalesce(excluded.conversation_id, standing.conversation_id),
-          last_post_at = greatest(excluded.last_post_at, standing.last_post_at),
-          not_before = greatest(excluded.not_before, standing.not_before)
+      set conversation_id = coalesce(excluded.conversation_id, stored.conversation_id),
+          last_post_at = greatest(excluded.last_post_at, stored.last_post_at),
+          not_before = greatest(excluded.not_before, stored.not_before)
   )
   select coalesce(array_agg(written.id), '{}'),
-         -- found in the history is no proof of today
+         -- a message found in the history does not show that posting works now
          coalesce(
            array_agg(distinct written.destination)
              filter (where written.result = 'sent' and written.posted_ago is not null),
@@ -8440,7 +8440,7 @@ begin
     into settled, reached
     from written;
 
-  -- a post that got through ends what stood still
+  -- a successful post ends a park and a stop
   if cardinality(reached) > 0 then
     perform public.release_destinations(reached, as_of);
     perform public.resume_delivery(as_of);
@@ -8478,7 +8478,7 @@ begin
       from public.notification_deliveries delivery
      cross join lateral (
              select delivery.state in ('pending', 'sending', 'unknown')
-                    -- not "exists", for which Postgres may read all that wait apart
+                    -- not "exists", for which Postgres may read all of notification_unrouted
                     or (
                          select waiting.notification_id
                            from public.notification_unrouted waiting
@@ -8495,7 +8495,7 @@ begin
          processed_at = case when tally.outcome <> 'dead' then as_of end,
          attempts = case
            when tally.outcome = 'dead' then coalesce(queued.max_attempts, 5)
-           -- dead only when all of it is over, whatever one of its deliveries came to
+           -- dead only when all of its deliveries have ended, whatever the outcome of one of them
            else least(tally.attempts, coalesce(queued.max_attempts, 5) - 1)
          end,
          next_attempt_at = case
@@ -8517,7 +8517,7 @@ begin
           or tally.next_attempt_at is not null
           or tally.error is distinct from queued.last_error);
 
-  -- ended by somebody else meanwhile: if it is made to wait again, it begins anew
+  -- ended by someone else in the meantime: if it is reset to waiting, it starts from the beginning
   update public.notification_queue queued
      set routed_at = null,
          outcome = coalesce(
@@ -8646,7 +8646,7 @@ CREATE OR REPLACE FUNCTION public.start_notification_run(run_id uuid, lease inte
  SET jit TO 'off'
 AS $function$
 declare
-  goes_on constant boolean := exists (
+  continues constant boolean := exists (
     select
       from public.worker_leases lease
      where lease.name = 'notifications' and lease.holder = run_id
@@ -8656,7 +8656,7 @@ declare
   died integer;
   expired integer;
   followed jsonb;
-  looked jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "looked": 0}';
+  unrouted jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "looked_up": 0}';
   routed jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "more": true}';
   probes jsonb := '[]';
 begin
@@ -8676,15 +8676,15 @@ begin
   room := room - expired;
   followed := public.follow_configs(expire_after, room, as_of);
   room := room - (followed ->> 'skipped')::integer - (followed ->> 'routed')::integer;
-  if not goes_on then
-    looked := public.route_unrouted(expire_after, room, as_of);
-    room := room - (looked ->> 'looked')::integer;
+  if not continues then
+    unrouted := public.route_unrouted(expire_after, room, as_of);
+    room := room - (unrouted ->> 'looked_up')::integer;
   end if;
   if room > 0 then
     routed := public.route_notifications(expire_after, room, as_of);
   end if;
 
-  -- where nothing waits, nothing is parked
+  -- a destination for which nothing waits is not parked
   perform public.release_destinations(
     array(
       select known.destination
@@ -8708,16 +8708,16 @@ begin
     ),
     as_of
   );
-  if not goes_on then
+  if not continues then
     probes := public.due_probes(20, as_of);
   end if;
 
   return jsonb_build_object(
     'acquired', true,
-    'dead', died + (looked ->> 'dead')::integer + (routed ->> 'dead')::integer,
-    'skipped', (followed ->> 'skipped')::integer + (looked ->> 'skipped')::integer
+    'dead', died + (unrouted ->> 'dead')::integer + (routed ->> 'dead')::integer,
+    'skipped', (followed ->> 'skipped')::integer + (unrouted ->> 'skipped')::integer
                + (routed ->> 'skipped')::integer,
-    'expired', expired + (looked ->> 'expired')::integer + (routed ->> 'expired')::integer,
+    'expired', expired + (unrouted ->> 'expired')::integer + (routed ->> 'expired')::integer,
     'more', (routed ->> 'more')::boolean,
     'handover', held.handover,
     'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
@@ -8754,7 +8754,7 @@ $function$;
 revoke all on function public.stop_delivery(text,text,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.stop_delivery(text,text,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.store_decisions(fates jsonb, as_of timestamp with time zone)
+CREATE OR REPLACE FUNCTION public.store_decisions(decisions jsonb, as_of timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO ''
@@ -8764,25 +8764,25 @@ begin
   insert into public.notification_deliveries
     (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
      possible_duplicate, created_at)
-  select fate.notification_id, fate.config_id, fate.destination, fate.due_at, fate.queued_at,
-         fate.ages_from, fate.attempts, fate.in_doubt, as_of
-    from jsonb_to_recordset(fates) as fate (
+  select decision.notification_id, decision.config_id, decision.destination, decision.due_at,
+         decision.queued_at, decision.ages_from, decision.attempts, decision.in_doubt, as_of
+    from jsonb_to_recordset(decisions) as decision (
            notification_id uuid, config_id uuid, destination text, due_at timestamptz,
            queued_at timestamptz, ages_from timestamptz, attempts integer, in_doubt boolean,
            name text
          )
-   where fate.name = 'route'
+   where decision.name = 'route'
   on conflict on constraint notification_deliveries_destination_key do nothing;
 
   insert into public.notification_unrouted as waiting
     (notification_id, config_id, due_at, queued_at, ages_from, reason, lookups, lookup_at)
-  select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
-         fate.reason, 1, as_of + interval '1 minute'
-    from jsonb_to_recordset(fates) as fate (
+  select decision.notification_id, decision.config_id, decision.due_at, decision.queued_at,
+         decision.ages_from, decision.reason, 1, as_of + interval '1 minute'
+    from jsonb_to_recordset(decisions) as decision (
            notification_id uuid, config_id uuid, due_at timestamptz, queued_at timestamptz,
            ages_from timestamptz, reason text, name text
          )
-   where fate.name = 'lost'
+   where decision.name = 'lost'
   on conflict on constraint notification_unrouted_pkey do update
     set reason = excluded.reason,
         lookups = waiting.lookups + 1,

@@ -4,8 +4,8 @@
 -- grants of service_role: no column, row, policy or privilege of anybody else. On an empty
 -- project it creates them in the dashboard's shape, closed to everyone but service_role.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 do $$

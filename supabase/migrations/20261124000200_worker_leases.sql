@@ -3,8 +3,8 @@
 -- A successor that finds the lease taken may leave its wish in the row; a holder that can hand over
 -- reads it with its next renewal.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 create table if not exists public.worker_leases (

@@ -1,11 +1,12 @@
--- Notifications, part 1: what the workers remember of each delivery and each destination.
+-- Notifications, part 1: what the workers store about each delivery and each destination.
 --
--- The dashboard's columns of notification_queue stay the truth for the dashboard: done is
--- `is_processed`, dead is `attempts` at its maximum. What is new there is nullable and derived.
--- A row that is neither waits: that predicate stands word for word in each index and query here.
+-- The dashboard's columns of notification_queue stay authoritative for the dashboard: done is
+-- `is_processed`, dead is `attempts` at its maximum. New columns there are nullable and derived. A
+-- row that is neither is waiting: that predicate is repeated word for word in each index and query
+-- here.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 do $$
@@ -27,18 +28,18 @@ $$;
 
 comment on column public.notification_queue.routed_at is
   'When its destinations were looked up; null until then, and again once it has ended, so that a '
-  'row that somebody makes wait again is found.';
+  'row that is reset to waiting is found.';
 comment on column public.notification_queue.claim_token is
-  'Of the claim by lock_and_get_notifications that last held the row.';
+  'Token of the last claim of the row by lock_and_get_notifications.';
 comment on column public.notification_queue.claimed_until is
-  'End of the lease of that claim.';
+  'When the lease of that claim ends.';
 comment on column public.notification_queue.outcome is
   'How it ended: sent, skipped, expired or dead; null while it waits.';
 comment on column public.notification_queue.enqueue_key is
-  'The producer''s own name for the notification: while one of that name waits, a second is '
+  'The producer''s own key for the notification: while one with that key waits, a second is '
   'refused, so that a producer may safely try again.';
 
--- What waits and was not routed yet, by when it is due.
+-- What waits and is not yet routed, by when it is due.
 do $$
 begin
   if to_regclass('public.notification_queue_unrouted_idx') is null then
@@ -67,7 +68,8 @@ begin
 end
 $$;
 
--- Dead letters and what expired: looked for by people, newest first, of all or of one config.
+-- Dead letters and expired notifications: for people to list, newest first, of all or of one
+-- config.
 do $$
 begin
   if to_regclass('public.notification_queue_ended_idx') is null then
@@ -130,49 +132,49 @@ create table if not exists public.notification_deliveries (
 );
 
 comment on table public.notification_deliveries is
-  'One notification to one destination: the unit that is tried, recorded and redriven.';
+  'One notification to one destination: the unit that is attempted, recorded and redriven.';
 comment on column public.notification_deliveries.destination is
   'A Slack channel (C..., G...) or, for a direct message, a Slack user (U...).';
 comment on column public.notification_deliveries.state is
-  'pending: to be tried; sending: announced, a worker may be posting it; unknown: it may have '
+  'pending: to be posted; sending: announced, a worker may be posting it; unknown: it may have '
   'been posted and is looked for first; sent, skipped, expired, dead: final.';
 comment on column public.notification_deliveries.due_at is
-  'When it was first due: its place among those of its destination, whatever waits came since.';
+  'When it was first due: its place among those of its destination, regardless of later waits.';
 comment on column public.notification_deliveries.queued_at is
-  'created_at of its notification, or when it was routed where that is null; orders those that '
-  'were due at the same moment.';
+  'created_at of its notification, or when it was routed if that is null; orders those that were '
+  'due at the same moment.';
 comment on column public.notification_deliveries.ages_from is
-  'due_at by its destination''s own clock, which stands still while the destination does.';
+  'due_at by its destination''s own clock, which is paused while the destination is parked.';
 comment on column public.notification_deliveries.next_attempt_at is
-  'Not before this; null when it only waits for its turn.';
+  'Not to be posted before this; null when it only waits for its turn.';
 comment on column public.notification_deliveries.claimed_by is
-  'The run that has it in flight; it holds while that run holds the drainer''s lease.';
+  'The run that has it in flight; valid while that run holds the drainer''s lease.';
 comment on column public.notification_deliveries.claim_token is
   'Fencing token of that claim.';
 comment on column public.notification_deliveries.lost_claims is
-  'How many runs died with it announced.';
+  'How many runs died while it was announced.';
 comment on column public.notification_deliveries.post_id is
-  'The post that carries it, named by its first delivery: travels in the Slack message as '
+  'The post that carries it, identified by its first delivery: stored in the Slack message as '
   'metadata, so that the message can be found again.';
 comment on column public.notification_deliveries.parent_ts is
-  'The message in whose thread it stands, which the first one of a thread names itself; until it is '
-  'sent, the thread that it was announced for. Null outside of threads.';
+  'The message in whose thread it is; the first message of a thread refers to itself. Until it is '
+  'sent, the thread for which it was announced. Null outside of threads.';
 comment on column public.notification_deliveries.looked_since is
-  'Since when it is looked for in the history; looked_down_to is the message read last.';
+  'Since when it is being looked for in the history; looked_down_to is the last message read.';
 comment on column public.notification_deliveries.conversation_id is
   'Where Slack put it: the channel, or the D... conversation of a direct message.';
 comment on column public.notification_deliveries.request_id is
   'Slack''s own id of the request (x-slack-req-id), for their support.';
 comment on column public.notification_deliveries.in_doubt is
-  'An earlier try may have posted it, and nobody found out; stays when it ends so.';
+  'An earlier attempt may have posted it, and this was never resolved; stays set when it ends.';
 comment on column public.notification_deliveries.possible_duplicate is
-  'A copy may stand already: it is, or was, posted with a mark that says so.';
+  'A copy may already exist: it is, or was, posted with a note that says so.';
 comment on column public.notification_deliveries.history is
-  'Earlier lives, ended and redriven: [{ended_at, state, attempts, error_code, error}].';
+  'Earlier outcomes, before a redrive: [{ended_at, state, attempts, error_code, error}].';
 comment on column public.notification_deliveries.tries is
-  'The latest 50 tries and looks that did not end well: [{at, result, code, error}].';
+  'The latest 50 failed attempts and searches: [{at, result, code, error}].';
 
--- Ready to be claimed, destination by destination in the order of delivery.
+-- Ready to be claimed, by destination and in the order of delivery.
 do $$
 begin
   if to_regclass('public.notification_deliveries_ready_idx') is null then
@@ -182,7 +184,7 @@ begin
   end if;
 end
 $$;
--- To be made ready at a time.
+-- To become ready at a given time.
 do $$
 begin
   if to_regclass('public.notification_deliveries_delayed_idx') is null then
@@ -211,7 +213,7 @@ begin
   end if;
 end
 $$;
--- Which configs have something under way where.
+-- Which configs have something waiting for which destinations.
 do $$
 begin
   if to_regclass('public.notification_deliveries_config_idx') is null then
@@ -221,7 +223,7 @@ begin
   end if;
 end
 $$;
--- A thread's messages.
+-- The messages of a thread.
 do $$
 begin
   if to_regclass('public.notification_deliveries_thread_idx') is null then
@@ -231,7 +233,7 @@ begin
   end if;
 end
 $$;
--- Those that took runs down with them.
+-- Those that were being posted when runs died.
 do $$
 begin
   if to_regclass('public.notification_deliveries_suspect_idx') is null then
@@ -264,13 +266,13 @@ create table if not exists public.notification_unrouted (
 );
 
 comment on table public.notification_unrouted is
-  'Notifications that wait for a destination, out of the way of all others.';
+  'Notifications that wait for a destination, separate from all others.';
 comment on column public.notification_unrouted.ages_from is
-  'due_at by the clock of all delivery, which stands still while everything does.';
+  'due_at by the clock of all delivery, which is paused while delivery is stopped.';
 comment on column public.notification_unrouted.in_doubt is
   'It may have been posted to a destination that it no longer goes to.';
 comment on column public.notification_unrouted.reason is
-  'What it lacks, in words that name the fix.';
+  'What is missing, in words that name the fix.';
 comment on column public.notification_unrouted.lookup_at is
   'When its destinations are looked up again: after 1 minute, growing to 10.';
 
@@ -316,15 +318,15 @@ create table if not exists public.slack_destinations (
 );
 
 comment on table public.slack_destinations is
-  'What is known of a destination between runs: the opened direct message, the pace, the wait '
+  'What is kept about a destination between runs: the opened direct message, the pace, the wait '
   'that Slack asked for, and whether it is parked: Slack refuses everything posted there.';
 comment on column public.slack_destinations.probe_at is
-  'When one message is next tried where it is parked; a post that gets through ends the park.';
+  'When one message is next tried while it is parked; a successful post ends the park.';
 comment on column public.slack_destinations.paused_since is
-  'When its clock stopped, by the clock of all delivery; null while it runs.';
+  'When its clock was paused, by the clock of all delivery; null while it runs.';
 comment on column public.slack_destinations.paused_for is
-  'How long its clock stood in all, before paused_since; paused_from and paused_to are the last '
-  'time.';
+  'How long its clock was paused in total, before paused_since; paused_from and paused_to are the '
+  'last time.';
 
 do $$
 begin
@@ -345,11 +347,11 @@ create table if not exists public.slack_threads (
 );
 
 comment on table public.slack_threads is
-  'Where threads are wanted: in whose thread the next message about a request goes.';
+  'Where threads are wanted: the thread for the next message about a request.';
 comment on column public.slack_threads.request_id is
-  'The dashboard''s request; it need not exist any more.';
+  'The dashboard''s request, which may no longer exist.';
 comment on column public.slack_threads.parent_ts is
-  'The newest message about it that stands in the channel itself and began a thread.';
+  'The newest message about it that is in the channel itself and began a thread.';
 
 do $$
 begin
@@ -370,7 +372,7 @@ create table if not exists public.slack_workspace (
 );
 
 comment on table public.slack_workspace is
-  'Whether all delivery stands still, because Slack refuses the token, and the clock by which '
+  'Whether all delivery is stopped, because Slack refuses the token, and the clock by which '
   'notifications age. One row.';
 
 do $$

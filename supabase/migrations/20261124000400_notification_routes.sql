@@ -1,24 +1,24 @@
--- Notifications, part 2: by which clock each ages, and where it goes.
+-- Notifications, part 2: the clocks by which they age, and where they go.
 --
 --   trim_invisible       an id as people paste it
---   clock_time           a moment by a clock that stood still at times
---   delivery_time        a moment by the clock of all delivery, which stands with everything
+--   clock_time           a moment by a clock that was paused at times
+--   delivery_time        a moment by the clock of all delivery, which is paused while it is stopped
 --   destination_time     a moment by one destination's clock
 --   request_of           the request that a notification is about
 --   notification_routes  where notifications go, or why they have nowhere to go
 --
--- A connection that is kept has plans from when the tables were small, and statistics are older
--- still. So what a run calls is planned at each call, and by index: nested loops from a batch to
--- rows by their key, `lateral (... limit 1)` where that is one row, and the order that an index has,
--- so that no plan costs more than its batch. The functions that a run calls set this for all those
--- that they call. What is computed for each row is PL/pgSQL of one expression, which costs a
--- hundredth of a query.
+-- A connection that is kept has plans from when the tables were small, and statistics are even
+-- older. So what a run calls is planned at each call, and by index: nested loops from a batch to
+-- rows by their key, `lateral (... limit 1)` if that is one row, and the order of an index, so that
+-- no plan costs more than its batch. The functions that a run calls set this for all those that
+-- they call. What is computed for each row is PL/pgSQL of one expression, which costs a hundredth
+-- of a query.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The text without blanks and invisible characters round it; null when nothing is left.
+-- The text without surrounding spaces and invisible characters; null when nothing is left.
 create or replace function public.trim_invisible(pasted text)
 returns text
 language plpgsql
@@ -38,8 +38,8 @@ begin
 end
 $$;
 
--- A moment by a clock that stood still for `paused_for` in all, last from `paused_from` to
--- `paused_to`, and that stands since `paused_since`; null where it never stood, or not then.
+-- A moment by a clock that was paused for `paused_for` in total, last from `paused_from` to
+-- `paused_to`, and is paused since `paused_since`; these are null if it never was, or is not now.
 create or replace function public.clock_time(
   moment timestamptz,
   paused_for interval,
@@ -99,7 +99,7 @@ end
 $$;
 
 -- The request that a notification is about: the one that its data names, else its own entity; null
--- without one.
+-- if there is none.
 create or replace function public.request_of(entity_type text, entity_id uuid, event_data jsonb)
 returns uuid
 language plpgsql
@@ -121,11 +121,11 @@ end
 $$;
 
 -- Where notifications go: the config's channel; else its user's direct message; else the connected
--- channels of the request's type (without a request: of every type) that take the event.
+-- channels for the request's type (without a request: for every type) that accept the event.
 --
 -- One row each, more for several channels, with the `verdict`: route | lost (no destination, for
 -- the `reason`) | gone (no destination, and its request no longer exists) | off (its config is not
--- active) | orphan (it has none). Ids that no notification has are left out.
+-- active) | orphan (it has no config). Ids of no notification are left out.
 create or replace function public.notification_routes(notification_ids uuid[])
 returns table (notification_id uuid, config_id uuid, destination text, verdict text, reason text)
 language plpgsql

@@ -1,17 +1,17 @@
--- Notifications, part 3: how deliveries and notifications end, and begin again.
+-- Notifications, part 3: how deliveries and notifications end, and start again.
 --
 --   settle_notifications  ends those whose deliveries have all ended
 --   end_deliveries        ends deliveries that are not to be posted
---   end_notifications     ends notifications of which nothing is under way
---   restart_deliveries    another life for what ended
---   withdraw_deliveries   takes deliveries back to be routed again
+--   end_notifications     ends notifications of which nothing is in flight
+--   restart_deliveries    restarts deliveries that ended
+--   withdraw_deliveries   withdraws deliveries to be routed again
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Writes to the dashboard's rows what came of their deliveries. One whose deliveries have all ended
--- ends: dead before expired before sent before skipped.
+-- Writes the outcomes of deliveries to the dashboard's rows. A notification whose deliveries have
+-- all ended ends: dead before expired before sent before skipped.
 create or replace function public.settle_notifications(
   notification_ids uuid[],
   as_of timestamptz
@@ -42,7 +42,7 @@ begin
       from public.notification_deliveries delivery
      cross join lateral (
              select delivery.state in ('pending', 'sending', 'unknown')
-                    -- not "exists", for which Postgres may read all that wait apart
+                    -- not "exists", for which Postgres may read all of notification_unrouted
                     or (
                          select waiting.notification_id
                            from public.notification_unrouted waiting
@@ -59,7 +59,7 @@ begin
          processed_at = case when tally.outcome <> 'dead' then as_of end,
          attempts = case
            when tally.outcome = 'dead' then coalesce(queued.max_attempts, 5)
-           -- dead only when all of it is over, whatever one of its deliveries came to
+           -- dead only when all of its deliveries have ended, whatever the outcome of one of them
            else least(tally.attempts, coalesce(queued.max_attempts, 5) - 1)
          end,
          next_attempt_at = case
@@ -81,7 +81,7 @@ begin
           or tally.next_attempt_at is not null
           or tally.error is distinct from queued.last_error);
 
-  -- ended by somebody else meanwhile: if it is made to wait again, it begins anew
+  -- ended by someone else in the meantime: if it is reset to waiting, it starts from the beginning
   update public.notification_queue queued
      set routed_at = null,
          outcome = coalesce(
@@ -100,7 +100,7 @@ begin
 end
 $$;
 
--- Ends deliveries that wait, in one state; what may have been posted stays in doubt.
+-- Ends deliveries that wait, all in one state; what may have been posted stays in doubt.
 create or replace function public.end_deliveries(
   delivery_ids uuid[],
   final_state text,
@@ -133,8 +133,8 @@ begin
 end
 $$;
 
--- Ends notifications of which nothing is under way; `final_outcome` is dead, skipped or expired. Of
--- one that had some of its deliveries these decide.
+-- Ends notifications of which nothing is in flight; `final_outcome` is dead, skipped or expired. If
+-- some deliveries of a notification had already ended, their outcomes count too.
 create or replace function public.end_notifications(
   notification_ids uuid[],
   final_outcome text,
@@ -182,8 +182,8 @@ begin
 end
 $$;
 
--- Another life for what ended: of each notification the deliveries that were not sent, or where all
--- were, all of them. What is in doubt is looked for first; the ended life is kept.
+-- Restarts what ended: of each notification the deliveries that were not sent, or all of them if
+-- all were. What is in doubt is looked for first; the earlier outcome is kept.
 create or replace function public.restart_deliveries(notification_ids uuid[], as_of timestamptz)
 returns void
 language plpgsql
@@ -209,7 +209,7 @@ begin
          attempts = 0,
          next_attempt_at = null,
          lost_claims = 0,
-         -- what was sent once is another message now, and must not be taken for the first one
+         -- what was sent before is a different message now, not to be confused with the first one
          id = case when delivery.state = 'sent' then gen_random_uuid() else delivery.id end,
          post_id = null,
          parent_ts = case when delivery.in_doubt then delivery.parent_ts end,
@@ -231,8 +231,8 @@ begin
 end
 $$;
 
--- Takes deliveries that are not under way back to be routed again, with the age that they have.
--- Those named in `doubtful` may have been posted where they were.
+-- Withdraws deliveries that are not in flight, to be routed again; they keep their age. Those in
+-- `doubtful` may have been posted to their old destination.
 create or replace function public.withdraw_deliveries(
   delivery_ids uuid[],
   doubtful uuid[],

@@ -1,17 +1,18 @@
--- Notifications, part 4: giving notifications their deliveries.
+-- Notifications, part 4: creating the deliveries of notifications.
 --
---   store_decisions          writes what came of a look
+--   store_decisions      writes the result of routing
 --   route_chosen         looks up where notifications go
---   route_again          does so for deliveries that are taken back
+--   route_again          does so for deliveries that are withdrawn
 --   route_notifications  does so for what is new and due
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Enters what route_chosen found: deliveries to be made, and what has nowhere to go. The checks of
--- foreign keys keep their plans here: to plan them for each row would cost more than all the rest.
-create or replace function public.store_decisions(fates jsonb, as_of timestamptz)
+-- Stores what route_chosen decided: deliveries to be created, and what has nowhere to go. The
+-- checks of foreign keys keep their plans here: planning them for each row would cost more than all
+-- the rest.
+create or replace function public.store_decisions(decisions jsonb, as_of timestamptz)
 returns void
 language plpgsql
 set search_path = ''
@@ -21,25 +22,25 @@ begin
   insert into public.notification_deliveries
     (notification_id, config_id, destination, due_at, queued_at, ages_from, attempts,
      possible_duplicate, created_at)
-  select fate.notification_id, fate.config_id, fate.destination, fate.due_at, fate.queued_at,
-         fate.ages_from, fate.attempts, fate.in_doubt, as_of
-    from jsonb_to_recordset(fates) as fate (
+  select decision.notification_id, decision.config_id, decision.destination, decision.due_at,
+         decision.queued_at, decision.ages_from, decision.attempts, decision.in_doubt, as_of
+    from jsonb_to_recordset(decisions) as decision (
            notification_id uuid, config_id uuid, destination text, due_at timestamptz,
            queued_at timestamptz, ages_from timestamptz, attempts integer, in_doubt boolean,
            name text
          )
-   where fate.name = 'route'
+   where decision.name = 'route'
   on conflict on constraint notification_deliveries_destination_key do nothing;
 
   insert into public.notification_unrouted as waiting
     (notification_id, config_id, due_at, queued_at, ages_from, reason, lookups, lookup_at)
-  select fate.notification_id, fate.config_id, fate.due_at, fate.queued_at, fate.ages_from,
-         fate.reason, 1, as_of + interval '1 minute'
-    from jsonb_to_recordset(fates) as fate (
+  select decision.notification_id, decision.config_id, decision.due_at, decision.queued_at,
+         decision.ages_from, decision.reason, 1, as_of + interval '1 minute'
+    from jsonb_to_recordset(decisions) as decision (
            notification_id uuid, config_id uuid, due_at timestamptz, queued_at timestamptz,
            ages_from timestamptz, reason text, name text
          )
-   where fate.name = 'lost'
+   where decision.name = 'lost'
   on conflict on constraint notification_unrouted_pkey do update
     set reason = excluded.reason,
         lookups = waiting.lookups + 1,
@@ -47,8 +48,9 @@ begin
 end
 $$;
 
--- Gives notifications that wait, locked by the caller, their deliveries. What has nowhere to go
--- waits apart, and what is not to be posted ends. Returns {dead, skipped, expired, routed}.
+-- Creates the deliveries of notifications that wait, locked by the caller. What has nowhere to go
+-- waits in notification_unrouted, and what is not to be posted ends. Returns {dead, skipped,
+-- expired, routed}.
 create or replace function public.route_chosen(
   chosen uuid[],
   expire_after interval,
@@ -85,9 +87,9 @@ begin
            queued.is_reset and waiting.due_at is null as is_reset,
            coalesce(waiting.due_at, queued.due_at) as due_at,
            coalesce(waiting.queued_at, queued.queued_at) as queued_at,
-           waiting.due_at is not null as was_aside,
+           waiting.due_at is not null as was_unrouted,
            coalesce(waiting.in_doubt, false) as in_doubt,
-           -- as old as it got apart, by the clock of all delivery
+           -- it keeps the age that it reached unrouted, by the clock of all delivery
            coalesce(clock.shows - (now_by_clock - waiting.ages_from), clock.first_due) as ages_from,
            clock.shows
       from public.notification_routes(chosen) route
@@ -101,8 +103,8 @@ begin
                     coalesce(known.created_at, as_of) as queued_at
                from public.notification_queue known
               cross join lateral (
-                      -- it ended once, and somebody made it wait again: that is how dashboards
-                      -- ask for another try
+                      -- it ended before and was reset to waiting: that is how dashboards ask for
+                      -- another attempt
                       select known.outcome is not null
                              or known.processed_at is not null
                              or (coalesce(known.attempts, 0) = 0 and known.last_error is not null)
@@ -112,9 +114,9 @@ begin
               limit 1
            ) queued
       left join lateral (
-             select apart.due_at, apart.queued_at, apart.ages_from, apart.in_doubt
-               from public.notification_unrouted apart
-              where apart.notification_id = route.notification_id
+             select unrouted.due_at, unrouted.queued_at, unrouted.ages_from, unrouted.in_doubt
+               from public.notification_unrouted unrouted
+              where unrouted.notification_id = route.notification_id
               limit 1
            ) waiting on true
       left join lateral (
@@ -138,7 +140,7 @@ begin
                     ) as first_due
            ) clock
   ),
-  fate as materialized (
+  decision as materialized (
     select found.*,
            case
              when found.verdict in ('orphan', 'off') then found.verdict
@@ -148,7 +150,7 @@ begin
            end as name
       from found
   )
-  select coalesce(jsonb_agg(to_jsonb(fate)) filter (where name in ('route', 'lost')), '[]'),
+  select coalesce(jsonb_agg(to_jsonb(decision)) filter (where name in ('route', 'lost')), '[]'),
          coalesce(array_agg(distinct notification_id) filter (where is_reset), '{}'),
          coalesce(array_agg(distinct notification_id) filter (where name = 'orphan'), '{}'),
          coalesce(array_agg(distinct notification_id) filter (where name = 'off'), '{}'),
@@ -156,25 +158,25 @@ begin
          coalesce(array_agg(distinct notification_id) filter (where name = 'expired'), '{}'),
          coalesce(array_agg(distinct notification_id) filter (where name = 'route'), '{}')
     into waits, reset, orphans, inactive, gone, expired, routed
-    from fate;
+    from decision;
 
   delete from public.notification_unrouted waiting
    where waiting.notification_id = any (array(
-           select (fate ->> 'notification_id')::uuid
-             from jsonb_array_elements(waits) fate
-            where fate ->> 'name' = 'route' and (fate ->> 'was_aside')::boolean
+           select (decision ->> 'notification_id')::uuid
+             from jsonb_array_elements(waits) decision
+            where decision ->> 'name' = 'route' and (decision ->> 'was_unrouted')::boolean
          ));
   update public.notification_queue queued
      set routed_at = as_of,
          outcome = null,
          processed_at = null,
-         last_error = coalesce(fate.reason, queued.last_error)
+         last_error = coalesce(decision.reason, queued.last_error)
     from (
            select distinct waiting.notification_id, waiting.reason
              from jsonb_to_recordset(waits) as waiting (notification_id uuid, reason text)
-         ) fate
-   where queued.id = fate.notification_id
-     and (queued.routed_at is null or fate.reason is distinct from queued.last_error);
+         ) decision
+   where queued.id = decision.notification_id
+     and (queued.routed_at is null or decision.reason is distinct from queued.last_error);
   perform public.store_decisions(waits, as_of);
 
   perform public.restart_deliveries(reset, as_of);
@@ -188,7 +190,7 @@ begin
   perform public.end_notifications(
     expired, 'expired', format('it waited longer than %s', expire_after), as_of
   );
-  -- where all that it goes to has had it already
+  -- if all of its destinations already have it
   perform public.settle_notifications(
     array(
       select unnest(routed)
@@ -209,8 +211,8 @@ begin
 end
 $$;
 
--- Takes deliveries back that no longer go where they were to go, and routes their notifications
--- again. Those in `doubtful` may have been posted where they were.
+-- Withdraws deliveries that no longer go to their destination, and routes their notifications
+-- again. Those in `doubtful` may have been posted to their old destination.
 create or replace function public.route_again(
   delivery_ids uuid[],
   doubtful uuid[],
@@ -234,7 +236,7 @@ end
 $$;
 
 -- Routes what is new and due, oldest first, at most `row_limit`. Returns route_chosen's counts and
--- `more`: there may be more.
+-- `more`: whether there may be more.
 create or replace function public.route_notifications(
   expire_after interval,
   row_limit integer,

@@ -1,15 +1,15 @@
 -- Notifications, part 5: what is next.
 --
---   ready_destinations          where something waits that may go out now
---   fair_deliveries             the next ones of each, in turn
---   lock_and_get_notifications  the dashboard's own call, of before there were destinations
+--   ready_destinations          destinations with something that may be posted now
+--   fair_deliveries             the next deliveries of each, in turn
+--   lock_and_get_notifications  the dashboard's own function, older than destinations
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The destinations that have something ready and are neither held back nor busy; parked ones only
--- as `trials`.
+-- The destinations that have something ready and are neither on hold nor busy; parked ones only if
+-- they are among the `trials`.
 create or replace function public.ready_destinations(
   busy text[],
   trials text[],
@@ -20,7 +20,7 @@ language sql
 stable
 set search_path = ''
 as $$
-  -- from one destination to the next, whatever waits at each
+  -- from one destination to the next, however much waits for each
   with recursive waiting (destination) as (
     (
       select delivery.destination
@@ -54,9 +54,9 @@ as $$
      and (known.parked_at is null or waiting.destination = any (trials));
 $$;
 
--- The next deliveries of these destinations, at most `wanted`: each in turn gives its oldest, then
--- each its second oldest, so that none fills a batch while another waits. A trial gives one. Those
--- that took runs down with them stay out.
+-- The next deliveries of these destinations, at most `wanted`: the oldest of each, then the second
+-- oldest of each, and so on, so that none fills a batch while another waits. A trial gives one.
+-- Those that were being posted when three runs died are left out.
 create or replace function public.fair_deliveries(
   places text[],
   trials text[],
@@ -72,8 +72,8 @@ declare
   deepest bigint;
   chosen uuid[];
 begin
-  -- Of a thousand destinations each gives one or two; only if that does not fill the batch, and
-  -- some had more to give, are they asked for more.
+  -- With a thousand destinations each gives one or two; more are read only if that does not fill
+  -- the batch and some have more.
   loop
     select coalesce(
              (array_agg(next.id order by next.turn, next.due_at, next.queued_at,
@@ -106,9 +106,9 @@ begin
 end
 $$;
 
--- The dashboard's own call, kept for workers of before: up to `batch_size` rows that wait, oldest
--- first, leased for 170 seconds. Nothing of them is announced, so that whoever calls posts at once
--- or lets the lease run out; what a run has announced, or may have posted, it does not give.
+-- The dashboard's own function, kept for its earlier workers: up to `batch_size` rows that wait,
+-- oldest first, leased for 170 seconds. Nothing of them is announced, so a caller posts at once or
+-- lets the lease expire; it does not return what a run has announced or may have posted.
 drop function if exists public.lock_and_get_notifications(integer);
 create or replace function public.lock_and_get_notifications(
   batch_size integer default 50,
@@ -146,7 +146,7 @@ begin
      limit least(greatest(coalesce(batch_size, 50), 1), 500)
        for no key update skip locked
   );
-  -- A run announces under the same lock: looked at once more, now that it is held.
+  -- A run announces under the same lock, so this is checked again now that the lock is held.
   return query
     update public.notification_queue queued
        set claim_token = gen_random_uuid(),

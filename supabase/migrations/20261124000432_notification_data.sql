@@ -1,15 +1,16 @@
--- Notifications, part 6: what travels with a claim.
+-- Notifications, part 6: the data that a claim returns.
 --
---   carried_value  event_data, at a size that fits
---   known_of_event what the ids in it stand for
---   carried_data   what deliveries are rendered from, bounded in bytes
+--   carried_value   event_data, at a size that fits
+--   known_of_event  what the ids in it refer to
+--   carried_data    what deliveries are rendered from, bounded in bytes
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- A value as it travels, in about `most` bytes: what is longer is cut, as rendering would cut it in
--- the end. No value in an object gets more than a third of that, and the longest go first.
+-- A value as a claim returns it, in about `most` bytes: what is longer is cut, as rendering would
+-- cut it anyway. No value in an object gets more than a third of that, and the longest are left out
+-- first.
 create or replace function public.carried_value(
   carried jsonb,
   levels integer default 3,
@@ -68,10 +69,10 @@ begin
 end
 $$;
 
--- What the ids of an event stand for: {request: {id, title, due_date}, client: {name}, actor,
--- assignee: {name, slack_id}}, null each where it names none that exists. The request is the one of
--- event_data.request_id, or the notification's own entity; the client and the assignee are the
--- event's, or the request's. Asked for each delivery, so in few steps.
+-- What the ids of an event refer to: {request: {id, title, due_date}, client: {name}, actor,
+-- assignee: {name, slack_id}}, each null if the event names none that exists. The request is that
+-- of event_data.request_id, or the notification's own entity; the client and the assignee are the
+-- event's, or the request's. Called for each delivery, so in few steps.
 create or replace function public.known_of_event(
   event_data jsonb,
   entity_type text,
@@ -151,8 +152,8 @@ end
 $$;
 
 -- What deliveries are rendered from, numbered in this order, until `byte_limit` is reached. As
--- text, so that no number, depth or letter in one row can spoil an answer of many. One by one: what
--- comes after the limit is not even read, whatever somebody queued.
+-- text, so that no number, depth or character in one row can spoil an answer with many. One at a
+-- time, so that what comes after the limit is not even read, however large it is.
 create or replace function public.carried_data(delivery_ids uuid[], byte_limit integer)
 returns table (
   number integer, id uuid, event_type text, template text, event_data text, known jsonb
@@ -171,7 +172,7 @@ begin
            queued.entity_type, queued.entity_id
       from unnest(delivery_ids) with ordinality place (id, number)
      cross join lateral (
-             -- a config that was deleted meanwhile leaves what is in doubt to be looked for
+             -- what is in doubt is looked for even if its config was deleted in the meantime
              select coalesce(config.event_type, '') as event_type, config.template,
                     held.event_data, held.entity_type, held.entity_id
                from public.notification_deliveries delivery

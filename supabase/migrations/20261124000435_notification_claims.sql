@@ -1,17 +1,17 @@
 -- Notifications, part 7: claims.
 --
---   set_aside           what was chosen and cannot be taken
---   claim_notifications  takes a fair batch for the run that drains
+--   set_aside            removes what was chosen and cannot be claimed
+--   claim_notifications  claims a fair batch for the run that drains
 --
--- A claim names its run, and holds while that run holds the drainer's lease: what another run
+-- A claim names its run, and is valid while that run holds the drainer's lease: what another run
 -- claimed and did not announce is free.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Has what was chosen and cannot be taken step aside: rows that somebody ended take their
--- deliveries with them, and those that the one-argument call holds wait for the end of its lease.
+-- Sets aside what was chosen and cannot be claimed: the deliveries of rows that someone else ended
+-- end too, and those held by lock_and_get_notifications wait until its lease ends.
 create or replace function public.set_aside(chosen uuid[], as_of timestamptz)
 returns void
 language plpgsql
@@ -31,7 +31,7 @@ begin
                 and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
        for no key update of delivery, queued skip locked
   );
-  perform public.end_deliveries(over, 'skipped', 'somebody else ended its notification', as_of);
+  perform public.end_deliveries(over, 'skipped', 'someone else ended its notification', as_of);
   update public.notification_deliveries delivery
      set next_attempt_at = queued.claimed_until
     from public.notification_queue queued
@@ -43,22 +43,21 @@ begin
 end
 $$;
 
--- Takes up to `batch_size` deliveries for a run, new notifications being routed first.
+-- Claims up to `batch_size` deliveries for a run, after routing new notifications.
 --
 --   busy     destinations that have enough in flight
 --   trials   parked destinations of which one delivery each is tried
---   alone    only the one, if any is ready, that took three runs down with it
---   threads  each says of which thread it is: `thread`, the request that it is about, and the
+--   alone    only one delivery, if any is ready, that was being posted when three runs died
+--   threads  each delivery has its thread: `thread`, the request that it is about, and the
 --            `thread_ts` of the message that began it there, if one did
 --
 -- Returns {held, more, ended: {dead, skipped, expired}, deliveries}. `held` is false, and nothing
--- is taken, unless the run has the drainer's lease; `more` says that the next claim may find
+-- is claimed, unless the run has the drainer's lease; `more` says that the next claim may find
 -- something though this one did not. A delivery:
 --   {id, token, notification_id, destination, state, attempts, max_attempts, in_doubt,
 --    possible_duplicate, moved, lost_claims, error_code, post_id, parent_ts, thread, thread_ts,
 --    event_type, template, event_data (text), known (known_of_event), waited, first_attempt,
---    last_attempt, looked_for, looked_down_to,
---    conversation_id, ready_in, idle_for}
+--    last_attempt, looked_for, looked_down_to, conversation_id, ready_in, idle_for}
 -- waited (since it was first due), looked_for, ready_in (the destination's own wait) and idle_for
 -- (since its last post) are seconds; first_attempt and last_attempt are in epoch seconds. `moved`:
 -- it may have been posted to a destination to which its notification no longer goes.
@@ -138,7 +137,7 @@ begin
     chosen := public.fair_deliveries(places, trials, least(greatest(batch_size, 1), 500));
   end if;
 
-  -- The locks say that nobody else has these rows now, and are taken in one order.
+  -- The locks ensure that no one else has these rows now, and are taken in one order.
   free := array(
     select held.id
       from (select unnest(chosen) as id order by 1) place
@@ -184,7 +183,7 @@ begin
     free := array(select unnest(free) except select unnest(old));
   end if;
 
-  -- What no longer goes there is routed again, unless it may stand there already.
+  -- What no longer goes there is routed again, unless it may already have been posted there.
   select coalesce(array_agg(delivery.id) filter (where delivery.state = 'pending'), '{}'),
          coalesce(array_agg(delivery.id) filter (where delivery.state = 'unknown'), '{}')
     into astray, moved
@@ -236,7 +235,7 @@ begin
         'post_id', delivery.post_id,
         'parent_ts', delivery.parent_ts,
         'thread', case
-          -- a direct message is about one thing after the other, for one reader
+          -- a direct message is one conversation with one reader
           when threads and delivery.destination !~ '^[DUW]'
             then public.request_of(queued.entity_type, queued.entity_id, queued.event_data)
         end,

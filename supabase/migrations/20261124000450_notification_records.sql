@@ -1,14 +1,14 @@
--- Notifications, part 9: what came of deliveries, and which are about to be posted.
+-- Notifications, part 9: the outcomes of deliveries, and which are about to be posted.
 --
 --   settle_deliveries             writes outcomes
---   record_notification_progress  all that a run has to say, about once a second
+--   record_notification_progress  everything that a run reports, about once a second
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Writes outcomes to deliveries whose claim stands, and to what is known of their destinations.
--- Returns the ids of those that were written.
+-- Writes outcomes to deliveries whose claim is still valid, and to their destinations. Returns the
+-- ids of those that were written.
 create or replace function public.settle_deliveries(outcomes jsonb, as_of timestamptz)
 returns uuid[]
 language plpgsql
@@ -19,8 +19,8 @@ declare
   reached text[];
 begin
   with outcome as materialized (
-    select said.*, coalesce(queued.max_attempts, 5) as max_attempts
-      from jsonb_to_recordset(outcomes) as said (
+    select result.*, coalesce(queued.max_attempts, 5) as max_attempts
+      from jsonb_to_recordset(outcomes) as result (
              id uuid,
              token uuid,
              result text,
@@ -41,8 +41,8 @@ begin
              hold_in double precision
            )
       join public.notification_deliveries delivery
-        on delivery.id = said.id
-       and delivery.claim_token = said.token
+        on delivery.id = result.id
+       and delivery.claim_token = result.token
       join public.notification_queue queued on queued.id = delivery.notification_id
   ),
   written as (
@@ -101,7 +101,7 @@ begin
               outcome.posted_ago, outcome.hold_in, outcome.thread, delivery.parent_ts
   ),
   threaded as (
-    -- the newest message that began one: what was found late begins none again
+    -- the newest message that began a thread: what is found late does not replace it
     insert into public.slack_threads as begun (destination, request_id, parent_ts, last_post_at)
     select written.destination, written.thread, max(written.parent_ts collate "C"), as_of
       from written
@@ -113,7 +113,7 @@ begin
           last_post_at = as_of
   ),
   known as (
-    insert into public.slack_destinations as standing
+    insert into public.slack_destinations as stored
       (destination, conversation_id, last_post_at, not_before)
     select written.destination,
            max(written.conversation_id),
@@ -126,12 +126,12 @@ begin
      group by written.destination
      order by written.destination
     on conflict (destination) do update
-      set conversation_id = coalesce(excluded.conversation_id, standing.conversation_id),
-          last_post_at = greatest(excluded.last_post_at, standing.last_post_at),
-          not_before = greatest(excluded.not_before, standing.not_before)
+      set conversation_id = coalesce(excluded.conversation_id, stored.conversation_id),
+          last_post_at = greatest(excluded.last_post_at, stored.last_post_at),
+          not_before = greatest(excluded.not_before, stored.not_before)
   )
   select coalesce(array_agg(written.id), '{}'),
-         -- found in the history is no proof of today
+         -- a message found in the history does not show that posting works now
          coalesce(
            array_agg(distinct written.destination)
              filter (where written.result = 'sent' and written.posted_ago is not null),
@@ -140,7 +140,7 @@ begin
     into settled, reached
     from written;
 
-  -- a post that got through ends what stood still
+  -- a successful post ends a park and a stop
   if cardinality(reached) > 0 then
     perform public.release_destinations(reached, as_of);
     perform public.resume_delivery(as_of);
@@ -149,26 +149,27 @@ begin
 end
 $$;
 
--- Records what came of deliveries and what is about to be posted, and renews the run's lease.
+-- Records the outcomes of deliveries and what is about to be posted, and renews the run's lease.
 --
 --   outcomes  [{id, token, result, attempts, retry_in, conversation_id, message_ts, parent_ts,
 --               thread, request_id, error_code, error, possible_duplicate, in_doubt, looking,
 --               looked_down_to, posted_ago, hold_in}], one for each delivery of a post
---             result: sent | retry (a failure of its own; dead at the maximum) | wait (not its
---             fault) | unknown (it may have been posted) | dead | unstarted (never posted) |
---             moved (not posted here, and to be posted elsewhere); `in_doubt`: an earlier try may
---             have posted it, so what waits is unknown; `parent_ts`: in whose thread it stands,
+--             result: sent | retry (its own failure; dead at the maximum) | wait (not its fault) |
+--             unknown (it may have been posted) | dead | unstarted (never posted) | moved (not
+--             posted here, and to be posted elsewhere); `in_doubt`: an earlier attempt may have
+--             posted it, so while it waits it is unknown; `parent_ts`: the parent of its thread,
 --             null in the channel itself; `thread`: the request that the thread is about
---   starting  [{id, token, post_id, parent_ts}]: deliveries that may be posted, in that thread, once
---             they come back as started
---   released  [{id, token}]: given back as they were
+--   starting  [{id, token, post_id, parent_ts}]: deliveries that may be posted, in that thread,
+--             once they are returned as started
+--   released  [{id, token}]: whose claims the run gives up
 --   parks     [{destination, code, reason}]
---   stop      {code, reason}: Slack refuses the token, all delivery stands still
+--   stop      {code, reason}: Slack refuses the token, all delivery stops
 --
 -- Returns {held, wanted, started, postponed, stale}. `held` is false when another run took over or
--- the run had ended: then nothing is started. `postponed` are deliveries whose rows somebody else
--- has locked: nothing of them was written, and the run may say it again. `stale` counts outcomes
--- whose claim no longer stands. Calling it again with the same arguments changes nothing more.
+-- the run had ended: then nothing is started. `postponed` are deliveries whose rows someone else
+-- has locked: nothing was written for them, and the run may report them again. `stale` counts
+-- outcomes whose claim is no longer valid. Calling it again with the same arguments changes nothing
+-- more.
 create or replace function public.record_notification_progress(
   run_id uuid,
   outcomes jsonb default '[]',
@@ -194,10 +195,10 @@ set enable_incremental_sort = off
 set jit = off
 as $$
 declare
-  standing constant jsonb := public.renew_worker_lease(
+  renewed constant jsonb := public.renew_worker_lease(
     'notifications', run_id, lease, handover, as_of => as_of
   );
-  told uuid[];
+  named uuid[];
   locked uuid[];
   reachable jsonb;
   settled uuid[];
@@ -205,14 +206,14 @@ declare
   started jsonb := '[]';
   aside uuid[];
 begin
-  told := array(
+  named := array(
     select (item ->> 'id')::uuid from jsonb_array_elements(outcomes || starting || released) item
   );
-  -- Somebody's claim of these rows, or their hand in psql, comes before or after all this. What is
-  -- locked costs only itself.
+  -- Another claim of these rows, or someone's change in psql, takes effect before or after all of
+  -- this. A locked row postpones only itself.
   locked := array(
     select held.id
-      from (select distinct unnest(told) as id order by 1) place
+      from (select distinct unnest(named) as id order by 1) place
      cross join lateral (
              select delivery.id
                from public.notification_deliveries delivery
@@ -269,7 +270,7 @@ begin
     );
   end if;
 
-  if (standing ->> 'held')::boolean and starting <> '[]' then
+  if (renewed ->> 'held')::boolean and starting <> '[]' then
     with begun as (
       update public.notification_deliveries delivery
          set state = 'sending',
@@ -294,7 +295,7 @@ begin
     )
     select coalesce(jsonb_agg(begun.id), '[]') into started from begun;
 
-    -- somebody else ended it, or the one-argument call holds it: not this run's any more
+    -- someone else ended it, or lock_and_get_notifications holds it: no longer this run's
     with refused as (
       update public.notification_deliveries delivery
          set claimed_by = null, claim_token = null
@@ -311,12 +312,12 @@ begin
     end if;
   end if;
 
-  return standing || jsonb_build_object(
+  return renewed || jsonb_build_object(
     'started', started,
     'postponed', (
       select coalesce(jsonb_agg(delivery.id), '[]')
         from public.notification_deliveries delivery
-       where delivery.id = any (told)
+       where delivery.id = any (named)
          and delivery.id <> all (locked)
     ),
     'stale', jsonb_array_length(reachable) - cardinality(settled)

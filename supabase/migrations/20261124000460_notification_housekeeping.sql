@@ -1,17 +1,19 @@
--- Notifications, part 10: what a run tidies up before it delivers.
+-- Notifications, part 10: what a run cleans up before it delivers.
 --
---   take_over_claims        of runs that died
---   end_expired_deliveries  and what waits apart for too long
+--   take_over_claims        takes over the claims of runs that died
+--   lock_unrouted           locks unrouted notifications that still wait
+--   end_expired_deliveries  ends what has waited too long, unrouted notifications too
 --
--- Each step, here and in the next part, takes at most `row_limit` rows, and none looks back at
--- what has happened before.
+-- Each step, here and in the next part, handles at most `row_limit` rows, and none reads what ended
+-- earlier.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- What other runs had in flight: what they did not announce is free at once; what they did may have
--- been posted, and holds its destination until it can be looked for. Returns how many died for it.
+-- Takes over what other runs had in flight: what they did not announce is free at once; what they
+-- did announce may have been posted, and holds its destination until it can be looked for. Returns
+-- how many deliveries died because five runs died while posting them.
 create or replace function public.take_over_claims(
   run_id uuid,
   row_limit integer,
@@ -91,8 +93,8 @@ begin
 end
 $$;
 
--- Of notifications that wait apart those that still do, locked. What somebody ended meanwhile is
--- forgotten, and what the one-argument call holds is left to it.
+-- Of unrouted notifications those that still wait, locked. Those that someone ended in the meantime
+-- are removed, and those held by lock_and_get_notifications are left alone.
 create or replace function public.lock_unrouted(notification_ids uuid[], as_of timestamptz)
 returns uuid[]
 language plpgsql

@@ -1,15 +1,15 @@
 -- Notifications, part 11: what changes while something waits.
 --
---   follow_configs  what was switched off or goes elsewhere now
---   route_unrouted      for destinations of what has none
+--   follow_configs  what was switched off or now goes elsewhere
+--   route_unrouted  looks up destinations again for what has none
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Has what waits follow its config: ended where that was switched off, routed again where it goes
--- elsewhere now. What may have been posted stays to be settled where it was, unless nothing can be
--- found out there. Returns {skipped, routed}.
+-- Applies changes of configs to what waits: it ends if its config was switched off, and is routed
+-- again if it now goes elsewhere. What may have been posted is settled at its old destination
+-- first, unless that is parked. Returns {skipped, routed}.
 create or replace function public.follow_configs(
   expire_after interval,
   row_limit integer,
@@ -122,9 +122,9 @@ begin
 end
 $$;
 
--- Looks up destinations again for what had none, those that waited longest for it first. Where a
--- config's notifications have somewhere to go again, its oldest ones follow at the next start.
--- Returns route_chosen's counts and how many were `looked` at.
+-- Looks up destinations again for what had none, those whose lookup was due first. If a config's
+-- notifications have somewhere to go again, its oldest ones follow at the next start. Returns
+-- route_chosen's counts and how many were `looked_up`.
 create or replace function public.route_unrouted(
   expire_after interval,
   row_limit integer,
@@ -136,7 +136,7 @@ set search_path = ''
 as $$
 declare
   chosen uuid[];
-  looked jsonb;
+  routed jsonb;
 begin
   chosen := public.lock_unrouted(
     array(
@@ -148,8 +148,8 @@ begin
     ),
     as_of
   );
-  looked := public.route_chosen(chosen, expire_after, as_of);
-  if (looked ->> 'routed')::integer > 0 then
+  routed := public.route_chosen(chosen, expire_after, as_of);
+  if (routed ->> 'routed')::integer > 0 then
     update public.notification_unrouted waiting
        set lookup_at = as_of
      where waiting.notification_id = any (array(
@@ -169,7 +169,7 @@ begin
               limit row_limit
            ));
   end if;
-  return looked || jsonb_build_object('looked', cardinality(chosen));
+  return routed || jsonb_build_object('looked_up', cardinality(chosen));
 end
 $$;
 

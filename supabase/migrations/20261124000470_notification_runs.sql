@@ -1,23 +1,24 @@
--- Notifications, part 12: the beginning, the looks and the end of a run.
+-- Notifications, part 12: the start, the polls and the end of a run.
 --
 --   start_notification_run   one drainer at a time
---   poll_notifications   whether anything is due, for a run that lingers
---   oldest_due_notification  how long the oldest one waits
---   finish_notification_run  hands the lease back
+--   poll_notifications       whether anything is due, for a run that lingers
+--   oldest_due_notification  how long the oldest one has waited
+--   finish_notification_run  releases the lease
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Begins or goes on with a run. While another run drains: {acquired: false, lingers}; one that
--- lingers hands over within seconds, now that it is asked. Else {acquired: true, dead, skipped,
--- expired, more, handover, handover_age, stopped, probes, suspects}.
+-- Starts or continues a run. While another run drains: {acquired: false, lingers}; one that lingers
+-- gives up the lease within seconds of this request. Else {acquired: true, dead, skipped, expired,
+-- more, handover, handover_age, stopped, probes, suspects}.
 --
--- It handles at most `row_limit` notifications; `more` says that there may be more, for another call
--- of the same run. `handover_age` is in seconds; `stopped` is the code for which all delivery
--- stands still, or null; `probes` are parked destinations of which one message is to be tried,
+-- It handles at most `row_limit` notifications; `more` says that there may be more, for another
+-- call of the same run. `handover_age` is in seconds; `stopped` is the code for which all delivery
+-- is stopped, or null; `probes` are parked destinations of which one message is to be tried,
 -- [{destination, code}], at most 20 a run: first after 10 minutes, then at intervals that double up
--- to 6 hours; `suspects`: something took three runs down with it and is to be handled alone.
+-- to 6 hours; `suspects`: a delivery was being posted when three runs died, and is to be handled
+-- alone.
 create or replace function public.start_notification_run(
   run_id uuid,
   lease interval default '30 seconds',
@@ -39,7 +40,7 @@ set enable_incremental_sort = off
 set jit = off
 as $$
 declare
-  goes_on constant boolean := exists (
+  continues constant boolean := exists (
     select
       from public.worker_leases lease
      where lease.name = 'notifications' and lease.holder = run_id
@@ -49,7 +50,7 @@ declare
   died integer;
   expired integer;
   followed jsonb;
-  looked jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "looked": 0}';
+  unrouted jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "looked_up": 0}';
   routed jsonb := '{"dead": 0, "skipped": 0, "expired": 0, "more": true}';
   probes jsonb := '[]';
 begin
@@ -69,15 +70,15 @@ begin
   room := room - expired;
   followed := public.follow_configs(expire_after, room, as_of);
   room := room - (followed ->> 'skipped')::integer - (followed ->> 'routed')::integer;
-  if not goes_on then
-    looked := public.route_unrouted(expire_after, room, as_of);
-    room := room - (looked ->> 'looked')::integer;
+  if not continues then
+    unrouted := public.route_unrouted(expire_after, room, as_of);
+    room := room - (unrouted ->> 'looked_up')::integer;
   end if;
   if room > 0 then
     routed := public.route_notifications(expire_after, room, as_of);
   end if;
 
-  -- where nothing waits, nothing is parked
+  -- a destination for which nothing waits is not parked
   perform public.release_destinations(
     array(
       select known.destination
@@ -101,16 +102,16 @@ begin
     ),
     as_of
   );
-  if not goes_on then
+  if not continues then
     probes := public.due_probes(20, as_of);
   end if;
 
   return jsonb_build_object(
     'acquired', true,
-    'dead', died + (looked ->> 'dead')::integer + (routed ->> 'dead')::integer,
-    'skipped', (followed ->> 'skipped')::integer + (looked ->> 'skipped')::integer
+    'dead', died + (unrouted ->> 'dead')::integer + (routed ->> 'dead')::integer,
+    'skipped', (followed ->> 'skipped')::integer + (unrouted ->> 'skipped')::integer
                + (routed ->> 'skipped')::integer,
-    'expired', expired + (looked ->> 'expired')::integer + (routed ->> 'expired')::integer,
+    'expired', expired + (unrouted ->> 'expired')::integer + (routed ->> 'expired')::integer,
     'more', (routed ->> 'more')::boolean,
     'handover', held.handover,
     'handover_age', greatest(0, extract(epoch from as_of - held.renewed_at)),
@@ -130,8 +131,8 @@ begin
 end
 $$;
 
--- One cheap look for a run that lingers, which renews its lease: {held, wanted, due}. `due` says
--- that a claim would find something; `wanted`, that another run waits for the lease.
+-- A cheap poll by a run that lingers, which renews its lease: {held, wanted, due}. `due` says that
+-- a claim would find something; `wanted`, that another run waits for the lease.
 create or replace function public.poll_notifications(
   run_id uuid,
   lease interval default '30 seconds',
@@ -178,8 +179,8 @@ begin
 end
 $$;
 
--- The age in seconds of the oldest notification that is due; null when none is. What is parked, or
--- has nowhere to go, waits for a reason and does not count.
+-- The age in seconds of the oldest notification that is due; null when none is. What is parked or
+-- has nowhere to go waits for a reason and does not count.
 create or replace function public.oldest_due_notification(as_of timestamptz default now())
 returns double precision
 language plpgsql
@@ -233,7 +234,7 @@ begin
 end
 $$;
 
--- Hands the lease back. Returns {oldest_due, parked}: oldest_due_notification, and how many
+-- Releases the lease. Returns {oldest_due, parked}: oldest_due_notification, and how many
 -- destinations are parked.
 create or replace function public.finish_notification_run(
   run_id uuid,

@@ -1,7 +1,7 @@
--- Notifications, part 13: dead letters, which people list, look at and redrive.
+-- Notifications, part 13: dead letters, which people list, inspect and redrive.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- What ended without being posted, dead or expired: the newest ones, of all, of a config or of an
@@ -57,7 +57,7 @@ begin
 end
 $$;
 
--- These, newest first, as one JSON array, which no row cap of the data API cuts.
+-- The same, newest first, as one JSON array, to which the data API's row cap does not apply.
 create or replace function public.list_dead_notifications(
   config_id uuid default null,
   error_code text default null,
@@ -108,8 +108,8 @@ as $$
     from ended;
 $$;
 
--- One notification with its config, its delivery log, what its destinations stand still for and,
--- where it has none, what it lacks, as JSON; null when there is none of that id.
+-- One notification with its config, its delivery log, the state of its destinations and, if it has
+-- none, what is missing, as JSON; null when there is none with that id.
 create or replace function public.show_notification(id uuid)
 returns jsonb
 language sql
@@ -147,7 +147,7 @@ $$;
 -- Has these delivered after all, as far as they are dead or expired. Returns how many.
 --
 -- Only what was not delivered is repeated; what may have been is looked for in Slack first.
--- The ended life is kept in the delivery's history, and the clock of expiry starts anew.
+-- The earlier outcome is kept in the delivery's history, and the time until expiry starts again.
 create or replace function public.redrive_chosen(
   notification_ids uuid[],
   as_of timestamptz default now()

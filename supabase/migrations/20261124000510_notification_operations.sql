@@ -1,12 +1,12 @@
--- Notifications, part 14: what people do besides. Single notifications are skipped; what stands
--- still is listed and released; producers enqueue by a key.
+-- Notifications, part 14: other operations. People skip single notifications, and list and release
+-- what is parked; producers enqueue with a key.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Ends notifications that wait, so that they are not posted; what is being posted at the moment
--- stays. Returns how many ended.
+-- Ends notifications that wait, so that they are not posted; what is being posted at the moment is
+-- not affected. Returns how many ended.
 create or replace function public.skip_notifications(
   notification_ids uuid[],
   as_of timestamptz default now()
@@ -47,9 +47,9 @@ begin
 end
 $$;
 
--- What stands still, longest first, as a JSON array: with no destination and no config all
--- delivery; parked destinations; configs of which something has nowhere to go. `waiting` counts up
--- to 10,000.
+-- What is stopped or parked, longest first, as a JSON array: all delivery, with neither destination
+-- nor config; parked destinations; configs of which something has nowhere to go. `waiting` counts
+-- up to 10,000.
 create or replace function public.list_parked()
 returns jsonb
 language sql
@@ -64,7 +64,7 @@ set enable_sort = off
 set enable_incremental_sort = off
 set jit = off
 as $$
-  with recursive lacking (config_id) as (
+  with recursive unrouted (config_id) as (
     (
       select waiting.config_id
         from public.notification_unrouted waiting
@@ -75,14 +75,14 @@ as $$
     select (
              select waiting.config_id
                from public.notification_unrouted waiting
-              where waiting.config_id > lacking.config_id
+              where waiting.config_id > unrouted.config_id
               order by waiting.config_id
               limit 1
            )
-      from lacking
-     where lacking.config_id is not null
+      from unrouted
+     where unrouted.config_id is not null
   ),
-  standing as (
+  paused as (
     select null::text as destination, null::uuid as config_id, workspace.stop_code as code,
            workspace.stop_reason as reason, workspace.stopped_at as since,
            null::timestamptz as next_probe, null::bigint as waiting
@@ -104,38 +104,38 @@ as $$
       from public.slack_destinations known
      where known.parked_at is not null
     union all
-    select null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.lookup_at,
+    select null, unrouted.config_id, 'no_route', oldest.reason, oldest.due_at, oldest.lookup_at,
            (
              select count(*)
                from (
                  select
                    from public.notification_unrouted waiting
-                  where waiting.config_id = lacking.config_id
+                  where waiting.config_id = unrouted.config_id
                   limit 10000
                ) counted
            )
-      from lacking
+      from unrouted
      cross join lateral (
              select waiting.reason, waiting.due_at, waiting.lookup_at
                from public.notification_unrouted waiting
-              where waiting.config_id = lacking.config_id
+              where waiting.config_id = unrouted.config_id
               order by waiting.due_at, waiting.queued_at
               limit 1
            ) oldest
-     where lacking.config_id is not null
+     where unrouted.config_id is not null
   )
   select coalesce(
            jsonb_agg(
-             to_jsonb(standing) || jsonb_build_object('event_type', config.event_type)
-             order by standing.since, standing.destination, standing.config_id
+             to_jsonb(paused) || jsonb_build_object('event_type', config.event_type)
+             order by paused.since, paused.destination, paused.config_id
            ),
            '[]'
          )
-    from standing
-    left join public.notification_config config on config.id = standing.config_id;
+    from paused
+    left join public.notification_config config on config.id = paused.config_id;
 $$;
 
--- Has a parked destination tried again at once; without one, all of them. Returns how many.
+-- Makes the next run try a parked destination again; without one, all of them. Returns how many.
 create or replace function public.release_parked(
   destination text default null,
   as_of timestamptz default now()
@@ -164,8 +164,8 @@ as $$
   );
 $$;
 
--- Queues a notification and returns its id. While one of the same key waits, nothing is queued
--- and that one's id is returned, so that a producer may call again when no answer came.
+-- Queues a notification and returns its id. While one with the same key waits, nothing is queued
+-- and the id of that one is returned, so that a producer may call again when no answer came.
 create or replace function public.enqueue_notification(
   config_id uuid,
   entity_id uuid,

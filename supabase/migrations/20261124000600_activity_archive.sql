@@ -5,8 +5,8 @@
 --   moving_statements       for take_rows, which runs them
 --   archive_old_activities  the dashboard's own call, kept by name and signature
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- What activity_log has and archived_activity_log cannot hold, as "name type". A generated column

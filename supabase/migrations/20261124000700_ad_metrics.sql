@@ -15,8 +15,8 @@
 -- metric_account_id), whichever connections lead to it and however these spell it.
 -- performance_metrics, the dashboard's table, holds the figures derived from the ledger.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- Figures derived from the ledger are marked, so that their key can be unique regardless of what

@@ -7,8 +7,8 @@
 --   metric_backfills                    past ranges that an operator asked for
 --   metric_connections                  the connections, each with its account
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The platform's main name. The aliases are those of the platforms' files.

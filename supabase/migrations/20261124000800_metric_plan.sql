@@ -6,8 +6,8 @@
 --
 -- Durations are passed as intervals, so that only the database's clock is compared with its rows.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- Logs that say in_progress although their sync has ended: of killed workers, and of older ones.

@@ -4,8 +4,8 @@
 --   begin_metric_sync      turns a plan into at most one sync, with its log
 --   begin_metric_backfill  the same for a past range that an operator asked for
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The connections that may read an account now, the one that last read it first:

@@ -5,8 +5,8 @@
 --   park_connection    a connection's credentials were refused
 --   connection_worked  its credentials, the same or new ones, have worked
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- A platform as people write it.

@@ -4,8 +4,8 @@
 --   read_by_connection  another connection of the account takes over
 --   end_metric_sync     how it ended: log, last_synced_at, what to do next
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The account that the sync `token` still holds, with its lease renewed; nothing when another sync

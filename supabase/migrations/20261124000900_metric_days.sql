@@ -7,8 +7,8 @@
 -- Each takes the sync's token, and does nothing and returns null once another sync holds the
 -- account.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- `days` has for each day that was read what mark_metric_days takes, `kinds` are the kinds of rows

@@ -9,8 +9,8 @@
 -- have no statistics: without nested loops, no wrong guess at their number costs more than a hash
 -- table.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 create or replace function public.stage_metric_rows(

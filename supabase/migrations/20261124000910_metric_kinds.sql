@@ -7,8 +7,8 @@
 --   naming_requests      which requests a fact belongs to
 --   differing_requests   which requests have figures that differ from the ledger
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- Each figure is a sum over the day's facts, or such a sum times `factor` over another one.

@@ -5,8 +5,8 @@
 -- Correct figures are not touched, so that deriving a day again costs little and restores what
 -- someone deleted or changed manually.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- Which days of requests (by their figures) are to be left as they are: retention removed their

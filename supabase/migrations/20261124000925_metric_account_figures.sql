@@ -4,8 +4,8 @@
 --   derive_account_days   their figures on days that changed
 --   check_account_days    their figures on unchanged days, in case someone changed the figures
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The requests whose ads the account has, in order, at most `most` after `after`.

@@ -1,7 +1,7 @@
 -- Metrics, part 6a: the ids of ads as people paste them into requests.metadata.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The ids in one value: a text, a number or a list of them. A text may hold an id, or several with

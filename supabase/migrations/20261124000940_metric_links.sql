@@ -5,8 +5,8 @@
 --
 -- Neither is part of a sync: whatever a mapping costs, no account waits for it.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- A step over requests in order, at most `most` after `after`. `mapping_keys` has the keys of

@@ -3,8 +3,8 @@
 --   load_named_ads                         what is to be stored, for a sync
 --   store_unnamed_ads, forget_unnamed_ads  what an account reports and no request names
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The ids of what is to be stored, in order, at most `most` after `after` ({"level", "id"}; null

@@ -6,8 +6,8 @@
 --   list_connections     every connection with its last sync and what it waits for
 --   release_connections  lets one that is parked or waiting continue
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- Returns the connection's id. An existing one of the same platform and account becomes active and

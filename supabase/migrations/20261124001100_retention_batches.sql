@@ -14,8 +14,8 @@
 -- rows in its next call: they are the oldest that are left. Cutoffs are exclusive: a row exactly as
 -- old as the cutoff stays, and so does one without a time.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- Serves a step whose rows lie among many that are kept longer: only what is past its time is

@@ -5,8 +5,8 @@
 --   retention_hazards          what else goes, or keeps rows from going, by the tables' own rules
 --   complete_retention_policies, record_retention_progress
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 create table if not exists public.retention_progress (

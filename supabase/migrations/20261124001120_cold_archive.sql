@@ -4,8 +4,8 @@
 --   purge_archived_lines       those of them that are stored, and still the same, go
 --   restore_archived_activity  rows back from such texts, into the table as it is by then
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- What restored rows had in columns that the table has lost or renamed since.

@@ -1,8 +1,8 @@
 -- Retention of the metrics' ledger: what is older than the policy for ad_metrics allows is deleted,
 -- with its history of restatements; the figures stay.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The ledger has days, not times: those that ended before the cutoff in every time zone.

@@ -1,8 +1,8 @@
 -- What people do from the console: who, when, what, and what came of it. Retention deletes the rows
 -- with those of worker_runs, after a year.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 create table if not exists public.console_actions (

@@ -4,8 +4,8 @@
 --   worker_health      when each worker last did its work, and what is waiting
 --   purge_worker_runs  old rows, by retention, what restores have left over, and the console's record
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 create table if not exists public.worker_runs (

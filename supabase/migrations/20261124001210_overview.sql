@@ -6,8 +6,8 @@
 --   list_waiting_notifications
 --                        what is to be delivered, and when next
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 create or replace function public.list_worker_runs(row_limit integer, worker text default null)

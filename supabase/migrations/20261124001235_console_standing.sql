@@ -3,8 +3,8 @@
 --   console_parked    what of the queue waits for a person, and why
 --   console_standing  how the ad accounts stand, counted
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- [{"what": stopped, destination or config, "destination", "config_id", "event_type", "code",

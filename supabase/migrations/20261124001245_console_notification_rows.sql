@@ -1,7 +1,7 @@
 -- What the console's list of notifications shows of each, and the names of where they go.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The names of people and channels of Slack, by their ids, as far as the dashboard knows them.

@@ -15,8 +15,8 @@
 -- indexes hold for every row: they keep all other queries away from them, which would else be planned
 -- with them where the planner knows the tables as they were when they were small.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 do $$

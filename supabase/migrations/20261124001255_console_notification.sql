@@ -1,7 +1,7 @@
 -- One notification as the console shows it, and by what its list may be narrowed.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- {configs: [{id, event_type, entity_type, destination}], destinations: [id], names: {<id>: name}}:

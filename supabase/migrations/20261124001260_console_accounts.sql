@@ -7,8 +7,8 @@
 -- Each reads as many rows as its page shows, however many there are: every lookup is one by an index,
 -- also while statistics are old or a table is short. A page goes on after the key of the row before.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The days of an account that are known, oldest first, each [<date>, <read_at>, <is restated>,

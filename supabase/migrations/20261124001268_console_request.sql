@@ -6,8 +6,8 @@
 -- Figures are those that the workers derived: what people entered is not found by any index.
 -- Values are texts, so that no digit is lost on the way. `platforms` are all that there are.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- What a request names, with the account and the day of its newest fact, and its name there.

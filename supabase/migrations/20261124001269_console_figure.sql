@@ -4,8 +4,8 @@
 --   console_name     what something is called
 --   console_figure   what makes up a request's figures of one platform and day
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The narrowest level at which a request names a fact.

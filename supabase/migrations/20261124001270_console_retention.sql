@@ -3,8 +3,8 @@
 --   console_retention   the policies as they stand, with what the last run did
 --   console_due_days    what a policy would take now, by day
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- {"now", "policies": [{"id", "entity_type", "active_days", "archive_days", "last_archived_at",

@@ -3,8 +3,8 @@
 --   console_chosen  the notifications that redrive or skip would touch
 --   console_scope   what an action would touch now, in numbers
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The notifications that redrive or skip would touch: of {"ids"}, or of {"filter"}, the newest 1,000

@@ -7,8 +7,8 @@
 --   list_console_actions  the newest ones
 --   console_action        one
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- {"outcome"}: done; repeated, where this confirmation has acted before; stale, where what would be

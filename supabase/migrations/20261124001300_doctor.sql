@@ -1,7 +1,7 @@
 -- What the doctor asks of the database, and by what it knows that the migrations are applied.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- The newest migration that is applied; each new one replaces this.

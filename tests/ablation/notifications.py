@@ -59,7 +59,7 @@ ABLATIONS = (
         (
             Cut(
                 RECORDS,
-                "if (standing ->> 'held')::boolean and starting <> '[]' then",
+                "if (renewed ->> 'held')::boolean and starting <> '[]' then",
                 "if starting <> '[]' then",
             ),
         ),
@@ -87,7 +87,7 @@ ABLATIONS = (
         "fenced-outcomes",
         "fencing token: outcomes of an older claim",
         f"{CLAIM_TESTS}::TestWhose::test_a_stale_token_changes_nothing",
-        (Cut(RECORDS, "\n       and delivery.claim_token = said.token"),),
+        (Cut(RECORDS, "\n       and delivery.claim_token = result.token"),),
     ),
     Ablation(
         "fenced-announcements",

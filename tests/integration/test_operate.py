@@ -184,8 +184,8 @@ def test_what_stands_still_is_listed(run: Run, stack: LocalStack) -> None:
     config = one(
         stack,
         "insert into notification_unrouted (notification_id, config_id, due_at, queued_at, "
-        "ages_from, reason, lookup_at) select id, config_id, now() - interval '1 hour', now(), now(),"
-        " 'no channel takes creative requests', now() + interval '1 minute' "
+        "ages_from, reason, lookup_at) select id, config_id, now() - interval '1 hour', now(), "
+        "now(), 'no channel takes creative requests', now() + interval '1 minute' "
         "from notification_queue order by id limit 1 returning config_id",
     )
     everything, parked, unrouted = json.loads(run("parked", "list", "--json")[1])

@@ -1,16 +1,16 @@
--- Notifications, part 8: what stands still, and since when.
+-- Notifications, part 8: what is parked or stopped, and since when.
 --
 --   park_destinations     Slack refuses what is posted there
---   release_destinations  it takes it again, or somebody wants it tried
+--   release_destinations  Slack accepts it again, or an operator wants it tried
 --   due_probes            of which one message is to be tried
 --   stop_delivery         Slack refuses the token
---   resume_delivery       it took a post
+--   resume_delivery       Slack accepted a post
 --
--- A clock that stops is noted once and its time added up when it goes on: what happened before
--- costs nothing later.
+-- When a clock is paused, that is noted once, and the pause is added up when it continues: earlier
+-- pauses cost nothing later.
 
--- Rather than make the dashboard wait, it gives up, and nothing of this file is applied. Try again
--- when less is going on: docs/deploy.md, Large tables.
+-- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
+-- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- `parks`: [{destination, code, reason}]. A first probe is due after 10 minutes.
@@ -60,8 +60,8 @@ as $$
   select count(*)::integer from released;
 $$;
 
--- Of parked destinations those whose time has come, [{destination, code}], at most `most`. The next
--- probe of each is then due after an interval that doubles, up to 6 hours.
+-- The parked destinations whose probe is due, [{destination, code}], at most `most`. The next probe
+-- of each is then due after an interval that doubles, up to 6 hours.
 create or replace function public.due_probes(most integer, as_of timestamptz)
 returns jsonb
 language sql
