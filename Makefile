@@ -36,12 +36,12 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up console serve reset invoke test test-long soak soak-serve check \
-	check-python check-template check-deploy check-sql check-locks schema doctor bench screenshots \
+	check-python check-template check-deploy check-sql check-locks schema freeze doctor bench screenshots \
 	mutate ablate build deploy image lock clean
 
 # A first run says which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
-ifneq ($(call only,demo up console serve reset invoke schema),)
+ifneq ($(call only,demo up console serve reset invoke schema freeze),)
 PARTS := 1/3 - 2/3 3/3
 else ifneq ($(call only,build deploy),)
 PARTS := 1/2 2/2
@@ -135,6 +135,9 @@ check-sql: .venv/.installed .venv/.node-dev
 
 schema: .venv/.installed .venv/.node ## Write supabase/schema.sql again, after a change of a migration
 	$(PY) -m local.schema
+
+freeze: .venv/.installed .venv/.node ## Record this version's migrations as released, with sample rows: before its tag
+	@$(PY) -m tests.database.releases
 
 doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS="--post CHANNEL"
 	@$(PY) -m workers.operate doctor $(ARGS)
