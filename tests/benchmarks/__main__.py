@@ -1,4 +1,4 @@
-"""`make bench`: how fast it is, how fast it could be, and how fast the original's way was."""
+"""`make bench`: its speed, the best possible speed, and that of the original design."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from local.environment import isolate
 from local.services.node import ensure_installed
 from tests.benchmarks.figures import show
-from tests.benchmarks.running import BENCHMARKS, one_by_one, side_by_side
+from tests.benchmarks.running import BENCHMARKS, in_parallel, one_by_one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 when all targets are met, 1 when one is missed."""
+    """The exit status: 0 if all targets are met, else 1."""
     parser = _parser()
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+        parser.error(f"unknown: {', '.join(unknown)}; available: {', '.join(BENCHMARKS)}")
     isolate()
     ensure_installed()
     names = list(options.names or BENCHMARKS)
-    figures = side_by_side(names) if options.short else one_by_one(names)
+    figures = in_parallel(names) if options.short else one_by_one(names)
     if options.json:
         print(json.dumps({"machine": _machine(), "figures": [one.as_json() for one in figures]}))
     else:
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
     parser.add_argument(
-        "--short", action="store_true", help="small sizes, to see that all works and nothing else"
+        "--short", action="store_true", help="small sizes, only to check that everything works"
     )
     parser.add_argument(
         "names",

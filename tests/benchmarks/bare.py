@@ -1,15 +1,15 @@
-"""The least that a sync or a plan has to do, in a process of its own, timed from within.
+"""The minimum that a sync or a plan has to do, in its own process, timed from within.
 
-`python -m tests.benchmarks.bare` reads one JSON object from stdin: `kind`, and what that needs.
+`python -m tests.benchmarks.bare` reads one JSON object from stdin: `kind`, and its inputs.
 
   reader   {"platform", "credentials", "account_id", "settings", "since", "until",
-           "days_at_once"}: the workers' own reading, without what they do with the rows
-  fetch    the same, by a bare loop with `requests`
+           "days_at_once"}: the workers' own reader, without processing the rows
+  fetch    the same with a bare loop over `requests`
   put      {"url", "key", "chunk", "tables": [[SQL function, file of rows], ...]}
   plan     {"url", "key", "arguments": those of plan_metric_syncs, "queue_url"}: the statement,
-           and the messages one batch after the other
+           and the messages, batch after batch
 
-It prints {"seconds", "rows"}. Clients are made within the time, modules loaded before.
+It prints {"seconds", "rows"}. The time includes creating clients, but not loading modules.
 """
 
 from __future__ import annotations
@@ -58,46 +58,48 @@ TIKTOK_PAGE = 1000
 MESSAGES = 10
 
 
-def read_with_reader(order: Mapping[str, Any]) -> int:
-    """The workers' reading of the whole range."""
-    row = {**order, "id": "", "account_name": ""}
-    settings = Settings(**order["settings"])
-    platform = PLATFORMS[order["platform"]].open(Connection.from_answer(Answer("f", row)), settings)
+def read_with_reader(request: Mapping[str, Any]) -> int:
+    """Read the whole range with the workers' reader."""
+    row = {**request, "id": "", "account_name": ""}
+    settings = Settings(**request["settings"])
+    platform = PLATFORMS[request["platform"]].open(
+        Connection.from_answer(Answer("f", row)), settings
+    )
     clock = SystemClock()
     with requests.Session() as session:
         reader = Reader(platform, session, clock, clock.now() + 300, random.random)
         return sum(
             len(page.rows)
-            for since, until in _windows(order)
+            for since, until in _windows(request)
             for page in reader.pages(Window(since, until), platform.page_size)
         )
 
 
-def fetch(order: Mapping[str, Any]) -> int:
-    """The same by the shortest loop."""
+def fetch(request: Mapping[str, Any]) -> int:
+    """Read it with the shortest possible loop."""
     with requests.Session() as session:
-        ask = _FETCHES[order["platform"]](session, order)
-        return sum(ask(since, until) for since, until in _windows(order))
+        ask = _FETCHES[request["platform"]](session, request)
+        return sum(ask(since, until) for since, until in _windows(request))
 
 
-def _windows(order: Mapping[str, Any]) -> Iterator[tuple[date, date]]:
-    """The range in pieces of so many days as the platform gives at once."""
-    since, until = (date.fromisoformat(order[name]) for name in ("since", "until"))
+def _windows(request: Mapping[str, Any]) -> Iterator[tuple[date, date]]:
+    """The range in pieces of as many days as the platform returns at once."""
+    since, until = (date.fromisoformat(request[name]) for name in ("since", "until"))
     while since <= until:
-        last = min(until, since + timedelta(days=order["days_at_once"] - 1))
+        last = min(until, since + timedelta(days=request["days_at_once"] - 1))
         yield since, last
         since = last + timedelta(days=1)
 
 
-def _meta(session: requests.Session, order: Mapping[str, Any]) -> Ask:
-    url = f"{order['settings']['meta_graph_url']}/v26.0/act_{order['account_id']}/insights"
+def _meta(session: requests.Session, request: Mapping[str, Any]) -> Ask:
+    url = f"{request['settings']['meta_graph_url']}/v26.0/act_{request['account_id']}/insights"
 
     def ask(since: date, until: date) -> int:
         days = {"since": f"{since}", "until": f"{until}"}
         params = {
             "level": "ad", "time_increment": "1", "time_range": json.dumps(days),
             "fields": META_FIELDS, "limit": str(META_PAGE),
-            "access_token": order["credentials"]["access_token"],
+            "access_token": request["credentials"]["access_token"],
         }  # fmt: skip
         rows = 0
         while True:
@@ -110,10 +112,10 @@ def _meta(session: requests.Session, order: Mapping[str, Any]) -> Ask:
     return ask
 
 
-def _google(session: requests.Session, order: Mapping[str, Any]) -> Ask:
-    _sign_in(session, order["settings"]["google_token_url"], order)
+def _google(session: requests.Session, request: Mapping[str, Any]) -> Ask:
+    _sign_in(session, request["settings"]["google_token_url"], request)
     url = (
-        f"{order['settings']['google_ads_url']}/v26/customers/{order['account_id']}"
+        f"{request['settings']['google_ads_url']}/v26/customers/{request['account_id']}"
         "/googleAds:searchStream"
     )
 
@@ -124,13 +126,13 @@ def _google(session: requests.Session, order: Mapping[str, Any]) -> Ask:
     return ask
 
 
-def _tiktok(session: requests.Session, order: Mapping[str, Any]) -> Ask:
-    session.headers["Access-Token"] = order["credentials"]["access_token"]
-    url = f"{order['settings']['tiktok_api_url']}/v1.3/report/integrated/get/"
+def _tiktok(session: requests.Session, request: Mapping[str, Any]) -> Ask:
+    session.headers["Access-Token"] = request["credentials"]["access_token"]
+    url = f"{request['settings']['tiktok_api_url']}/v1.3/report/integrated/get/"
 
     def ask(since: date, until: date) -> int:
         params = {
-            "advertiser_id": order["account_id"], "service_type": "AUCTION",
+            "advertiser_id": request["account_id"], "service_type": "AUCTION",
             "report_type": "BASIC", "data_level": "AUCTION_AD",
             "dimensions": json.dumps(["ad_id", "stat_time_day"]),
             "metrics": json.dumps(["ad_name", "adgroup_id", "adgroup_name", "campaign_id",
@@ -149,23 +151,23 @@ def _tiktok(session: requests.Session, order: Mapping[str, Any]) -> Ask:
     return ask
 
 
-def _linkedin(session: requests.Session, order: Mapping[str, Any]) -> Ask:
-    _sign_in(session, order["settings"]["linkedin_token_url"], order)
+def _linkedin(session: requests.Session, request: Mapping[str, Any]) -> Ask:
+    _sign_in(session, request["settings"]["linkedin_token_url"], request)
     session.headers["LinkedIn-Version"] = "202607"
     session.headers["X-Restli-Protocol-Version"] = "2.0.0"
 
     def ask(since: date, until: date) -> int:
         query = LINKEDIN_QUERY.format(
-            since=_restli(since), until=_restli(until), account_id=order["account_id"]
+            since=_restli(since), until=_restli(until), account_id=request["account_id"]
         )
-        answer = session.get(f"{order['settings']['linkedin_api_url']}/{query}").json()
+        answer = session.get(f"{request['settings']['linkedin_api_url']}/{query}").json()
         return len(answer["elements"])
 
     return ask
 
 
-def _sign_in(session: requests.Session, url: str, order: Mapping[str, Any]) -> None:
-    form = {"grant_type": "refresh_token", **order["credentials"]}
+def _sign_in(session: requests.Session, url: str, request: Mapping[str, Any]) -> None:
+    form = {"grant_type": "refresh_token", **request["credentials"]}
     token = session.post(url, data=form).json()["access_token"]
     session.headers["Authorization"] = f"Bearer {token}"
 
@@ -174,7 +176,7 @@ def _restli(day: date) -> str:
     return f"(year:{day.year},month:{day.month},day:{day.day})"
 
 
-# Tells how many rows it read of the days between the two.
+# Returns how many rows it read between the two days.
 Ask = Callable[[date, date], int]
 
 _FETCHES: dict[str, Callable[[requests.Session, Mapping[str, Any]], Ask]] = {
@@ -185,22 +187,22 @@ _FETCHES: dict[str, Callable[[requests.Session, Mapping[str, Any]], Ask]] = {
 }
 
 
-def put(order: Mapping[str, Any]) -> int:
-    """Rows into their tables, in chunks."""
-    with data_api(order["url"], order["key"]) as supabase:
+def put(request: Mapping[str, Any]) -> int:
+    """Write rows into their tables, in chunks."""
+    with data_api(request["url"], request["key"]) as supabase:
         sent = 0
-        for function, rows in order["tables"]:
-            for chunk in _chunks(iter(rows), order["chunk"]):
+        for function, rows in request["tables"]:
+            for chunk in _chunks(iter(rows), request["chunk"]):
                 supabase.rpc(function, {"rows": chunk}).execute()
                 sent += len(chunk)
         return sent
 
 
-def plan(order: Mapping[str, Any]) -> int:
-    """What is due, leased by the database and sent."""
+def plan(request: Mapping[str, Any]) -> int:
+    """Have the database lease what is due, and send it."""
     sqs = boto3.client("sqs")
-    with data_api(order["url"], order["key"]) as supabase:
-        found: Any = supabase.rpc("plan_metric_syncs", order["arguments"]).execute().data
+    with data_api(request["url"], request["key"]) as supabase:
+        found: Any = supabase.rpc("plan_metric_syncs", request["arguments"]).execute().data
         planned = iter(found["planned"])
         sent = 0
         for chunk in _chunks(planned, MESSAGES):
@@ -208,14 +210,14 @@ def plan(order: Mapping[str, Any]) -> int:
                 {"Id": str(number), "MessageBody": json.dumps(one)}
                 for number, one in enumerate(chunk)
             ]
-            sqs.send_message_batch(QueueUrl=order["queue_url"], Entries=entries)
+            sqs.send_message_batch(QueueUrl=request["queue_url"], Entries=entries)
             sent += len(chunk)
         return sent
 
 
 @contextmanager
 def data_api(url: str, key: str) -> Iterator[Client]:
-    """A client of the data API, and nothing around it."""
+    """A bare client of the data API."""
     with httpx.Client(timeout=60) as http:
         options = ClientOptions(httpx_client=http, persist_session=False, auto_refresh_token=False)
         yield create_client(url, key, options)
@@ -235,14 +237,14 @@ KINDS: dict[str, Callable[[Mapping[str, Any]], int]] = {
 
 
 def main() -> None:
-    """Do what stdin says."""
-    order = json.load(sys.stdin)
-    if "tables" in order:  # they are large, and reading them is no part of the work
-        order["tables"] = [
-            (function, json.loads(Path(file).read_text())) for function, file in order["tables"]
+    """Do what stdin requests."""
+    request = json.load(sys.stdin)
+    if "tables" in request:  # they are large, and reading them is not part of the work
+        request["tables"] = [
+            (function, json.loads(Path(file).read_text())) for function, file in request["tables"]
         ]
     started = time.monotonic()
-    rows = KINDS[order["kind"]](order)
+    rows = KINDS[request["kind"]](request)
     print(json.dumps({"seconds": time.monotonic() - started, "rows": rows}))
 
 

@@ -1,4 +1,4 @@
-"""A run's steps in SQL, by how much waits: begun, claimed from, recorded.
+"""The steps of a run in SQL, by the length of the queue: start, claim, record.
 
 The connection has its plans from when the tables were next to empty, and measures twice: with the
 statistics of that time, and with fresh ones.
@@ -24,9 +24,9 @@ from tests.benchmarks.sizes import Progress, Sizes
 
 BATCH: Final = 100
 CONFIGS, DESTINATIONS = 2_000, 300
-# Of what waits so much has nowhere to go, and so much is new.
+# The shares of waiting notifications that are unrouted and that are new.
 LOST, NEW = 1 / 6, 1 / 10
-# The original's way reads and sorts the whole queue, so a few times are enough.
+# The original design reads and sorts the whole queue, so a few runs are enough.
 ORIGINAL_ROUNDS = 3
 MOST_MILLISECONDS = 250
 SLICE = 100_000
@@ -41,7 +41,7 @@ STEPS: Final = {
     "finish": "select public.finish_notification_run(%(run)s)",
 }
 
-# The original's function, as far as an existing dashboard's is known.
+# The original function, as far as an existing dashboard's is known.
 ORIGINAL_CLAIM = """
     select id, config_id, entity_id, entity_type, event_data, attempts
       from public.notification_queue
@@ -51,7 +51,7 @@ ORIGINAL_CLAIM = """
        for update skip locked
 """
 
-# The least that a claim has to do, when it knows already which deliveries to take.
+# The minimum that a claim has to do if it already knows which deliveries to take.
 FLOOR = """
     with claimed as (
       update public.notification_deliveries
@@ -67,12 +67,12 @@ FLOOR = """
 
 
 def claims(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """With troubled pasts: every destination and everything stood still for days."""
+    """Queues with a difficult history: each destination and all delivery were paused for days."""
     times: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     with _queues(sizes.queues, progress) as queues:
         for age in ("stale", "fresh"):
             progress(f"{sizes.claims} runs in each, {age} statistics")
-            # in turns, so that what else the machine does disturbs all alike
+            # in turns, so that other load on the machine affects all equally
             for _ in range(sizes.claims):
                 for length, queue in queues.items():
                     for step, seconds in _run(queue).items():
@@ -82,7 +82,7 @@ def claims(progress: Progress, sizes: Sizes) -> list[Figure]:
                 queue.execute("vacuum (analyze) notification_queue, notification_deliveries")
                 queue.execute("analyze")
                 queue.execute("set role service_role")
-        progress("the original's claim")
+        progress("the original claim")
         for _ in range(min(sizes.claims, ORIGINAL_ROUNDS)):
             for length, queue in queues.items():
                 with queue.transaction(force_rollback=True):
@@ -107,21 +107,21 @@ def _figures(sizes: Sizes, medians: Mapping[tuple[str, str, int], float]) -> Ite
                     target=f"at most {MOST_MILLISECONDS} ms",
                     met=ours <= MOST_MILLISECONDS,
                     note=f"Steps: medians of {sizes.claims} runs of one claim of {BATCH}, each "
-                    "rolled back, without network; start and claim give up to 500 new "
-                    "notifications their deliveries besides. Floor: the same deliveries claimed by "
+                    "rolled back, without network; start and claim also create the deliveries "
+                    "of up to 500 new notifications. Floor: the same deliveries claimed by "
                     "a statement that knows their ids. Original: without lease, routes and turns.",
                 )
 
 
 def _run(queue: psycopg.Connection[Any], *, keep: bool = False) -> dict[str, float]:
-    """The seconds of each step."""
+    """Seconds of each step."""
     run = str(uuid.uuid4())
     seconds = {}
     with queue.transaction(force_rollback=not keep):
         seconds["start"], _ = _timed(queue, STEPS["start"], run=run)
         seconds["claim"], claimed = _timed(queue, STEPS["claim"], run=run, batch=BATCH)
         rows = claimed[0][0]["deliveries"]
-        assert keep or len(rows) == BATCH, "the queue holds too little"
+        assert keep or len(rows) == BATCH, "the queue is too short"
         starting = [{"id": row["id"], "token": row["token"], "post_id": row["id"]} for row in rows]
         sent = [
             {
@@ -156,7 +156,7 @@ def _timed(
 def _queues(
     lengths: tuple[int, ...], progress: Progress
 ) -> Iterator[dict[int, psycopg.Connection[Any]]]:
-    """Connections by the length of their queue, in databases of their own."""
+    """Connections by the length of their queue, each in its own database."""
     with Tether(postgres.server_directory()) as tether, ExitStack() as connections:
         server = postgres.start(tether)
         migrated = server.create_database("migrated")
@@ -174,7 +174,7 @@ def _queues(
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
-    """Channels with a past, and plans of a queue that is next to empty."""
+    """Channels with a history, and query plans of a nearly empty queue."""
     for table in ("notification_queue", "notification_deliveries", "notification_unrouted"):
         connection.execute(f"alter table {table} set (autovacuum_enabled = false)")
     connection.execute(

@@ -1,5 +1,5 @@
-"""The console's pages over a large project: how long each takes, and each question to the database
-that it asks; how much a first visit brings."""
+"""The console's pages over a large project: the time of each page and of its database calls, and
+the bytes of a first visit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from workers.settings import load_settings
 PAGE_SECONDS = 0.3
 SQL_SECONDS = 0.025
 FIRST_VISIT_BYTES = 200_000
-# What is loaded without its indexes, which are built afterwards.
+# Tables that are filled before their indexes are built.
 LARGEST = ("notification_queue", "notification_deliveries", "ad_metrics", "performance_metrics")
 _NOTE = (
     "Console: server and database on this machine, no latency added; a page's 95th percentile. Of "
@@ -48,7 +48,7 @@ Call = tuple[str, dict[str, Any]]
 
 
 class Recorded(Database):
-    """Keeps what it was asked."""
+    """Records its calls."""
 
     def __init__(self, url: str, key: str) -> None:
         super().__init__(url, key)
@@ -60,7 +60,7 @@ class Recorded(Database):
 
 
 def console(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """Every page that asks the database."""
+    """Every page that uses the database."""
     amounts, now = sizes.console, utc_now()
     with Stack(seed=False) as stack, _connected(stack) as connection:
         connection.execute("set maintenance_work_mem = '512MB'")
@@ -89,23 +89,23 @@ def _connected(stack: Running) -> Iterator[psycopg.Connection[Any]]:
 
 @contextmanager
 def _serving(stack: Running) -> Iterator[tuple[httpx.Client, Recorded]]:
-    """A console, and a client with a session there."""
+    """A console and a client with a session."""
     settings = load_settings(stack.environment())
     url, key = settings.supabase_url, settings.supabase_service_role_key
-    told: list[str] = []
+    lines: list[str] = []
     with closing(Recorded(url, key)) as database:
         project = Project(lambda: settings, lambda: database)
-        server = ConsoleServer(project, "127.0.0.1", 0, told.append)
+        server = ConsoleServer(project, "127.0.0.1", 0, lines.append)
         server.start()
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
             server.announce()
-            client.get(told[-1].rpartition(": ")[2])
+            client.get(lines[-1].rpartition(": ")[2])
             yield client, database
         server.close()
 
 
 def _paths(connection: psycopg.Connection[Any]) -> list[str]:
-    """Of each page one, of lists some choices and a page further on."""
+    """One of each page; of lists also some filters and a later page."""
     platform, account = first_account()
     request = _value(
         connection, "select request_id from metric_ad_links where id = %s", f"{account}a0"
@@ -147,7 +147,7 @@ def _page(
     path: str,
     count: int,
 ) -> tuple[list[Figure], int]:
-    """Its figures, and the bytes of a first visit to it."""
+    """Its figures, and the bytes of a first visit."""
     database.calls.clear()
     first = client.get(path)
     if first.status_code != 200:
@@ -171,7 +171,7 @@ def _page(
 
 
 def _sizes(client: httpx.Client, page: str) -> Iterator[int]:
-    """Of what the page needs besides itself."""
+    """The sizes of what the page needs in addition to itself."""
     for address in set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page)):
         yield len(client.get(unescape(address)).content)
 
@@ -190,7 +190,7 @@ def _first_visit(size: int) -> Figure:
 def _asked(
     count: int, connection: psycopg.Connection[Any], function: str, arguments: Mapping[str, Any]
 ) -> float:
-    """How long the database works for the answer."""
+    """How long the database works on the answer."""
     given = sql.SQL(", ").join(
         sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder()) for name in arguments
     )
@@ -212,7 +212,7 @@ def _asked(
 def _times(
     count: int, work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
-    """In order, of so many times after one that warms up, by that clock."""
+    """Sorted times of some calls, after one to warm up, measured by that clock."""
     work()
     took: list[float] = []
     for _ in range(count):

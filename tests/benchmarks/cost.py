@@ -1,7 +1,7 @@
 """What a month costs, computed from what was measured, at AWS's list prices.
 
-A deployment with the template's defaults. The prices are those of us-east-1 as of November 2026, in
-dollars and without any free tier.
+A deployment with the template's defaults. Prices are list prices of us-east-1 in November 2026, in
+dollars, without free tier.
 https://aws.amazon.com/lambda/pricing/ https://aws.amazon.com/eventbridge/pricing/
 https://aws.amazon.com/sqs/pricing/ https://aws.amazon.com/cloudwatch/pricing/
 https://aws.amazon.com/secrets-manager/pricing/ https://aws.amazon.com/xray/pricing/
@@ -24,22 +24,22 @@ MILLION_TRACES = 5.00
 GB_OF_LOGS = 0.50
 ALARM_METRIC = 0.10
 CUSTOM_METRIC = 0.30
-# tests/template/test_alarms.py holds the workers to it.
+# Checked by tests/template/test_alarms.py.
 CUSTOM_METRICS = 10
 DASHBOARD = 3.00
 SECRET = 0.40
 TEN_THOUSAND_SECRET_READS = 0.05
 
-# Lambda gives a whole core to a function of so much memory, to others in proportion.
+# Lambda gives a function with this much memory a whole core, others in proportion.
 MB_OF_A_CORE = 1769
-# Lambda asks an empty queue with five requests at once, each of which waits 20 seconds.
+# Lambda polls an empty queue with five requests at a time, each of which waits 20 seconds.
 QUEUE_REQUESTS_A_MINUTE = 15
 SECRET_READ_MINUTES = 5
 
 MINUTES = 30 * 24 * 60
 NOTIFICATIONS = 200 * 30
 ACCOUNTS = 10
-# Their usual sync_frequency is a day.
+# The usual sync_frequency is a day.
 SYNCS = ACCOUNTS * 30
 PLANS = MINUTES // 10
 RETENTIONS = 30 / 7
@@ -55,21 +55,21 @@ ASSUMED = (
 
 @dataclass(frozen=True)
 class Invocation:
-    """One measured run: how long it took, how much of that was CPU, and the bytes it logged."""
+    """One measured run: its duration, its CPU time, and the bytes that it logged."""
 
     seconds: float
     cpu: float
     log_bytes: int
 
     def billed(self, memory: int) -> float:
-        """Seconds on Lambda, with that much memory in MB."""
+        """Seconds on Lambda with that much memory, in MB."""
         waiting = max(0.0, self.seconds - self.cpu)
         return waiting + self.cpu * max(1.0, MB_OF_A_CORE / memory)
 
 
 @dataclass(frozen=True)
 class Load:
-    """A function's month: how often it does what was measured, and with how many cold starts."""
+    """A function's month: how often the measured run occurs, and how many cold starts."""
 
     function: str
     runs: tuple[tuple[float, Invocation], ...]
@@ -83,19 +83,19 @@ class Load:
 
 
 def month(loads: list[Load]) -> list[Figure]:
-    """The figures of a month in dollars, the last of which is the sum."""
+    """The figures of a month in dollars; the last is the sum."""
     stack = deployed()
     parts = [*_functions(loads, stack), *_around(loads), *_watching(stack)]
     total = sum(dollars for _, dollars in parts)
     return [
-        Figure("month in all", total, "$", note=ASSUMED),
+        Figure("month in total", total, "$", note=ASSUMED),
         *(Figure(f"  {name}", dollars, "$") for name, dollars in parts),
-        Figure("lingering, if it is on: a month in all besides", _lingering(stack), "$"),
+        Figure("lingering, if it is on: added to a month", _lingering(stack), "$"),
     ]
 
 
 def _lingering(stack: Deployed) -> float:
-    """One run is always there, whatever comes; what it does then is in the other figures."""
+    """One run is always active; the cost of its work is in the other figures."""
     return MINUTES * 60 * _memory(stack, "notifications") / 1024 * GB_SECOND_ARM
 
 

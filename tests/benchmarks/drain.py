@@ -24,19 +24,19 @@ from workers.settings import Settings
 CHANNEL_GAP = 1.0
 CONCURRENCY = Settings.notification_concurrency
 TIMEOUT = 120.0
-# The original's way takes the same for each notification, so a sample is enough.
+# The original design takes the same time for each notification, so a sample is enough.
 ORIGINAL_SAMPLE = 100
 
 TIMES_FASTER = 15.0
 PACE_RATIO = 1.15
 REQUESTS_PER_NOTIFICATION = 1 / 6
-# What the fake's own clock and threads may be off by.
+# The tolerance for the fake's clock and threads.
 CLOCK_ERROR = 0.003
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the worker and what the fakes saw of it."""
+    """One run of the worker, and what the fakes saw of it."""
 
     process_seconds: float
     seconds: float
@@ -47,7 +47,7 @@ class Run:
 
 
 class Network:
-    """A stack whose parts are processes of their own and as far away as in the cloud."""
+    """A stack whose parts are separate processes with the latency of the cloud."""
 
     def __init__(self, running: Running, proxy_url: str) -> None:
         self._running = running
@@ -55,7 +55,7 @@ class Network:
         self.environment = {**running.environment(), "SUPABASE_URL": proxy_url}
 
     def queue(self, count: int, channels: int) -> None:
-        """Begin anew with `count` due notifications."""
+        """Start over with `count` due notifications."""
         self._running.reset()
         with psycopg.connect(self._running.database_url, autocommit=True) as connection:
             LocalStack(self._running, connection).queue_notifications(count, channels)
@@ -64,33 +64,33 @@ class Network:
         self._proxy.clear_journal()
 
     def run(self, count: int, channels: int, **settings: object) -> Run:
-        """Queue `count` notifications over the channels and have one run drain them."""
+        """Queue `count` notifications over the channels and drain them in one run."""
         self.queue(count, channels)
         texts = {name.upper(): str(value) for name, value in settings.items()}
         started = time.monotonic()
         environment = {**self.environment, "SLACK_WORKSPACE_RATE": "0", **texts}
-        told = run_function("notifications", TIMEOUT, environment)
+        ended = run_function("notifications", TIMEOUT, environment)
         process_seconds = time.monotonic() - started
         messages = self._running.slack.state()["messages"]
         arrivals = [[one["arrived"] for one in lane] for lane in messages.values()]
         return Run(
             process_seconds=process_seconds,
-            seconds=told["seconds"],
+            seconds=ended["seconds"],
             api_requests=self._proxy.count(),
             smallest_gap=min(b - a for lane in arrivals for a, b in pairwise(lane)),
             wrong=_wrong(messages, count, channels),
-            peak=told["peak"],
+            peak=ended["peak"],
         )
 
-    def original_way(self, count: int, channels: int) -> float:
-        """The seconds that the original's way would take for `count` notifications."""
+    def original(self, count: int, channels: int) -> float:
+        """The seconds that the original design would take for `count` notifications."""
         sample = min(count, ORIGINAL_SAMPLE)
         self.queue(sample, min(channels, sample))
         return original.drain(self.environment, sample) * count / sample
 
 
 def drains(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """One for what posting side by side is worth, the others for how near the pace it comes."""
+    """One shows what posting in parallel gains, the others how close it comes to the pace."""
     with _network(progress) as network:
         figures = _wide(network, *sizes.wide, progress)
         for count, channels in sizes.paced:
@@ -102,19 +102,19 @@ def _wide(network: Network, count: int, channels: int, progress: Progress) -> li
     run = network.run(count, channels)
     progress(f"{count:,} drained in {run.seconds:.2f} s; now with NOTIFICATION_CONCURRENCY=1")
     alone = network.run(count, channels, notification_concurrency=1)
-    progress(f"drained in {alone.seconds:.2f} s; now the original's way")
-    way = network.original_way(count, channels)
+    progress(f"drained in {alone.seconds:.2f} s; now the original design")
+    way = network.original(count, channels)
     slower = min(alone.seconds, way)
     times = slower / run.seconds
     return [
         _drain(
             run, count, channels, way,
-            target=f"{TIMES_FASTER:g} x faster than the faster of one after the other "
+            target=f"{TIMES_FASTER:g} x faster than the faster of one at a time "
             f"({slower:.1f} s): {times:.1f}",
             met=times >= TIMES_FASTER,
         ),
         Figure(
-            "  ours one after the other",
+            "  ours one at a time",
             alone.seconds,
             "s",
             floor=count * SLACK_LATENCY,
@@ -126,8 +126,8 @@ def _wide(network: Network, count: int, channels: int, progress: Progress) -> li
 
 def _paced(network: Network, count: int, channels: int, progress: Progress) -> list[Figure]:
     run = network.run(count, channels)
-    progress(f"{count:,} drained in {run.seconds:.2f} s; now the original's way")
-    way = network.original_way(count, channels)
+    progress(f"{count:,} drained in {run.seconds:.2f} s; now the original design")
+    way = network.original(count, channels)
     ratio = run.seconds / _floor(count, channels)
     return [
         _drain(
@@ -158,7 +158,7 @@ _NOTE = (
     "its return in a fresh process. Floor: computed from the channels' pace (1 a second) or "
     f"{CONCURRENCY} posts at a time, whichever is longer. Original: a claim of {original.BATCH}, "
     "then for each notification a read of its config, a post and an update; measured on "
-    f"{ORIGINAL_SAMPLE} and scaled; it keeps no pace."
+    f"{ORIGINAL_SAMPLE} and scaled; it does not pace."
 )
 
 
@@ -169,7 +169,7 @@ def _floor(count: int, channels: int) -> float:
 
 
 def _record(run: Run, count: int, channels: int, way: float) -> list[Figure]:
-    """What the run's record must show, whatever its speed."""
+    """What the run's record must show, regardless of speed."""
     requests = run.api_requests / count
     return [
         Figure(
@@ -197,19 +197,19 @@ def _record(run: Run, count: int, channels: int, way: float) -> list[Figure]:
             at_any_size=True,
         ),
         Figure(
-            "  messages lost, doubled or out of order",
+            "  messages lost, duplicated or out of order",
             run.wrong,
             "",
             target="none",
             met=run.wrong == 0,
             at_any_size=True,
         ),
-        Figure("  its most memory", run.peak, "MB"),
+        Figure("  its peak memory", run.peak, "MB"),
     ]
 
 
 def _wrong(messages: Mapping[str, list[dict[str, Any]]], count: int, channels: int) -> int:
-    """How many places in the channels' histories do not hold what was queued for them."""
+    """How many positions in the channels' histories differ from what was queued."""
     wanted = [str(number) for number in range(1, count // channels + 1)]
     wrong = len(wanted) * max(0, channels - len(messages))
     for lane in messages.values():

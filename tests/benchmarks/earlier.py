@@ -1,7 +1,7 @@
-"""Whole accounts synced, beside the same by the workers of an earlier commit, in turns.
+"""Whole accounts synced, in turns with the workers of an earlier commit.
 
-That one kept facts per connection, rewrote what had not changed and read one page after the other.
-Its tree and what its local stack needs are kept in `.venv-bench`; its Python packages are ours.
+That commit kept facts per connection, rewrote unchanged rows and read one page at a time. Its tree
+and what its local stack needs are kept in `.venv-bench`; it uses our Python packages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.benchmarks.sizes import Progress, Sizes
 COMMIT = "d0081de"
 SLOW = 0.5
 TITLES = {"meta": "Meta", "google_ads": "Google Ads", "tiktok": "TikTok", "linkedin": "LinkedIn"}
-# Times as quick as the earlier one, at least: the first sync, and another one with nothing new.
+# The least speed-up over the earlier commit: for a first sync, and for one with nothing new.
 LEAST = {
     ("meta", PLATFORM_LATENCY): (1.6, 2.0),
     ("tiktok", PLATFORM_LATENCY): (1.6, 2.0),
@@ -42,50 +42,50 @@ SYNCS_A_DAY = 24
 
 
 def syncs(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """Every platform as far away as it usually is; those that are paged also as a slow one."""
+    """Every platform with its usual latency; paged ones also with a high latency."""
     tree = _earlier_tree(progress) if sizes.beside else None
     figures: list[Figure] = []
-    # one does, to see that it works
+    # one is enough to check that it works
     for (platform, latency), least in islice(LEAST.items(), None if tree else 1):
-        order = {"platform": platform, "latency": latency, "days": sizes.days}
-        order |= {"ads": sizes.ads[-1], "more": platform == "meta" and latency != SLOW}
+        request = {"platform": platform, "latency": latency, "days": sizes.days}
+        request |= {"ads": sizes.ads[-1], "more": platform == "meta" and latency != SLOW}
         what = f"{TITLES[platform]} with {latency * 1000:.0f} ms"
         progress(f"{what}: ours")
-        ours = _run(ROOT, order)
+        ours = _run(ROOT, request)
         earlier = None
         if tree is not None:
             progress(f"{what}: {COMMIT}'s")
-            earlier = _run(tree, {**order, "more": False})
+            earlier = _run(tree, {**request, "more": False})
         figures += _compared(what, sizes, ours, earlier, least)
-        if order["more"]:
+        if request["more"]:
             figures += _more(ours)
     return figures
 
 
-def _run(tree: Path, order: dict[str, Any]) -> dict[str, Any]:
-    """What whole_account.py tells of that tree. Raises RuntimeError when it fails."""
+def _run(tree: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """What whole_account.py reports for that tree. Raises RuntimeError if it fails."""
     ended = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("whole_account.py"))],
         env=_environment(tree),
         cwd=tree,
-        input=json.dumps(order),
+        input=json.dumps(request),
         capture_output=True,
         text=True,
     )
     if ended.returncode != 0:
         raise RuntimeError(f"the syncs failed:\n{ended.stdout}{ended.stderr}")
-    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return told
+    result: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return result
 
 
 def _environment(tree: Path) -> dict[str, str]:
-    """Its modules, and not those beside the file that is run."""
+    """An environment with its modules instead of those next to the file that runs."""
     paths = os.pathsep.join(map(str, (tree, tree / "layers" / "shared")))
     return {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
 
 
 def _earlier_tree(progress: Progress) -> Path:
-    """The files of that commit, ready to run. Raises RuntimeError where the clone lacks it."""
+    """The files of that commit, ready to run. Raises RuntimeError if the clone lacks it."""
     tree = ROOT / ".venv-bench" / COMMIT
     if tree.exists():
         return tree
@@ -130,7 +130,7 @@ def _compared(
             ours[turn]["seconds"],
             "s",
             original=before,
-            target=f"{times:g} x as quick as {COMMIT}'s",
+            target=f"{times:g} x as fast as {COMMIT}'s",
             met=None if before is None else before >= times * ours[turn]["seconds"],
             note=_NOTE,
         )
@@ -179,8 +179,8 @@ def _more(ours: dict[str, Any]) -> Iterator[Figure]:
 
 
 _NOTE = (
-    f"Whole accounts: every ad is named by a request; the data API is as far away as above. "
-    f"In place of the original's way: the workers of {COMMIT} with their own local stack, run just "
-    "after. Floor of the deriving: one insert of the same rows into the same table, with all its "
+    f"Whole accounts: every ad is named by a request; the data API has the latency above. "
+    f"In place of the original design: the workers of {COMMIT} with their own local stack, run "
+    "just after. Floor of the deriving: one insert of the same rows into the same table, with all its "
     "indexes."
 )

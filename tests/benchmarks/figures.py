@@ -16,10 +16,10 @@ COLUMNS = ("figure", "ours", "floor", "ratio", "original", "times faster", "targ
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table; None where a column says nothing about it.
+    """One line of the table; None where a column does not apply.
 
     `floor`: the least that pace, network or database allow, measured or computed in the same
-    run. `original`: what the original design's way takes, one notification after the other.
+    run. `original`: the original design's value, one notification at a time.
     """
 
     name: str
@@ -39,15 +39,15 @@ class Figure:
 
     @property
     def times_faster(self) -> float | None:
-        """The original's way over ours."""
+        """The original design's value over ours."""
         return self.original / self.ours if self.original is not None and self.ours else None
 
     def at_small_size(self) -> Figure:
-        """Without a target that says nothing at this size."""
+        """Without a target that is meaningless at this size."""
         return self if self.at_any_size else replace(self, target="", met=None)
 
     def as_json(self) -> dict[str, Any]:
-        """For keeping, to compare later runs with."""
+        """For comparing with later runs."""
         return {**asdict(self), "ratio": self.ratio, "times_faster": self.times_faster}
 
     def row(self) -> tuple[str, ...]:

@@ -30,15 +30,15 @@ from tests.conftest import LocalStack
 from tests.e2e.emulator import REGION, Emulator, LambdaRuntime, lambda_runtime
 from tests.metrics.accounts import connect_account, sync_event
 
-# Of what importing the third-party packages alone takes.
+# Times the duration of importing only the third-party packages.
 MOST = 1.2
-# What an idle run takes is the middle one of so many.
+# The duration of an idle run is the median of this many.
 IDLE_RUNS = 5
 # Lambda's own three lines about an invocation.
 PLATFORM_LOG_BYTES = 350
 TICKS = os.sysconf("SC_CLK_TCK")
 
-# Says which modules of the layer and of the runtime a function loads, in their order.
+# Prints which modules of the layer and the runtime a function loads, in order.
 _LOADED = """
 import json, sys
 before = set(sys.modules)
@@ -53,7 +53,7 @@ print(json.dumps([
 
 
 def functions(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """The layer as it would be shipped, in Lambda's Python where this machine has it."""
+    """The layer as deployed, in Lambda's Python if this machine has it."""
     runtime = lambda_runtime()
     with _without_bytecode(runtime) as slow:
         starts = [
@@ -63,7 +63,7 @@ def functions(progress: Progress, sizes: Sizes) -> list[Figure]:
         ]
         loads, peaks = _runs(runtime, sizes, progress)
     memory = [
-        Figure(f"most memory of {function}", peak, "MB", note=_NOTE)
+        Figure(f"peak memory of {function}", peak, "MB", note=_NOTE)
         for function, peak in peaks.items()
     ]
     return [*starts, *memory, *cost.month(loads)]
@@ -75,12 +75,12 @@ def _cold_start(
     folder = ROOT / "functions" / function
     with _packages_alone(folder, runtime) as packages:
         progress(f"{times} cold starts of {function}")
-        # in turns, so that what else the machine does disturbs all alike
+        # in turns, so that other load on the machine affects all equally
         rounds = [
             (_init(folder, runtime), _init(packages, runtime), _init(folder, slow))
             for _ in range(times)
         ]
-    # what is above the quickest is other work on the machine
+    # anything above the fastest is other load on the machine
     ours, floor, compiling = (min(column) for column in zip(*rounds, strict=True))
     yield Figure(
         f"cold start of {function}",
@@ -96,9 +96,9 @@ def _cold_start(
 
 _NOTE = (
     "Cold starts: the emulator's INIT phase, from the start of the process until it is ready for "
-    "an event; the quickest of several. Floor: a function that imports the same third-party "
-    "packages and does nothing. Memory: the most that the runtime's process had at once, after a "
-    "run with something to do and idle ones."
+    "an event; the fastest of several. Floor: a function that imports the same third-party "
+    "packages and does nothing. Memory: the runtime process's peak, after a "
+    "run with work and idle ones."
 )
 
 
@@ -110,8 +110,8 @@ def _init(folder: Path, runtime: LambdaRuntime) -> float:
 
 @contextmanager
 def _packages_alone(folder: Path, runtime: LambdaRuntime) -> Iterator[Path]:
-    """The folder of a function that loads what the one in `folder` loads of others' packages."""
-    told = subprocess.run(
+    """The folder of a function that loads the third-party packages of the one in `folder`."""
+    listed = subprocess.run(
         [runtime.python, "-c", _LOADED, runtime.layer],
         cwd=folder,
         env={"PYTHONPATH": f"{folder}:{runtime.layer}", "AWS_DEFAULT_REGION": REGION},
@@ -120,7 +120,7 @@ def _packages_alone(folder: Path, runtime: LambdaRuntime) -> Iterator[Path]:
         text=True,
         timeout=60,
     )
-    imports = [f"import {name}" for name in json.loads(told.stdout)]
+    imports = [f"import {name}" for name in json.loads(listed.stdout)]
     handler = "def lambda_handler(event, context):\n    return None\n"
     with tempfile.TemporaryDirectory() as made:
         (Path(made) / "app.py").write_text("\n".join([*imports, "", "", handler]))
@@ -137,7 +137,7 @@ def _without_bytecode(runtime: LambdaRuntime) -> Iterator[LambdaRuntime]:
 
 @dataclass(frozen=True)
 class _Ground:
-    """A stack as far away as in the cloud, and what the functions need to use it."""
+    """A stack with the latency of the cloud, and what the functions need to use it."""
 
     stack: LocalStack
     environment: Mapping[str, str]
@@ -145,13 +145,13 @@ class _Ground:
 
 
 class _Running:
-    """A function in the emulator, started, with the time and CPU that its runs take."""
+    """A function started in the emulator, with the time and CPU of its runs."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
 
     def run(self, event: Any) -> Invocation:
-        """One invocation. Raises RuntimeError when it failed."""
+        """One invocation. Raises RuntimeError if it fails."""
         logged = self._log_bytes()
         cpu, started = self._cpu(), time.monotonic()
         answer = self._emulator.invoke(event)
@@ -163,7 +163,7 @@ class _Running:
         )
 
     def idle(self, event: Any) -> Invocation:
-        """The middle one of several runs with nothing to do."""
+        """The median of several runs with nothing to do."""
         runs = [self.run(event) for _ in range(IDLE_RUNS)]
         return sorted(runs, key=lambda run: run.seconds)[IDLE_RUNS // 2]
 
@@ -173,7 +173,7 @@ class _Running:
         return Invocation(seconds, seconds, 0)
 
     def peak(self) -> float:
-        """The most memory that it had so far, in MB."""
+        """Its peak memory so far, in MB."""
         status = Path(f"/proc/{self._emulator.runtime_pid}/status").read_text()
         (kilobytes,) = re.findall(r"VmHWM:\s*(\d+) kB", status)
         return int(kilobytes) / 1024
@@ -194,7 +194,7 @@ class _Running:
 def _runs(
     runtime: LambdaRuntime, sizes: Sizes, progress: Progress
 ) -> tuple[list[Load], dict[str, float]]:
-    """The month's load of each function, and its peak memory in MB."""
+    """Each function's load in a month, and its peak memory in MB."""
     loads, peaks = [], {}
     with _ground() as ground:
         for function, measure in _LOADS.items():
@@ -229,7 +229,7 @@ def _plan(running: _Running, ground: _Ground, sizes: Sizes) -> Load:
 def _sync(running: _Running, ground: _Ground, sizes: Sizes) -> Load:
     ads = sizes.ads[0]
     connect_account(ground.stack.running, ground.stack.connection, "meta", ads, ads // 2)
-    # the first one is a new account's, as few of a month are
+    # the first one is for a new account, as few in a month are
     running.run(sync_event(ground.stack.connection))
     again = running.run(sync_event(ground.stack.connection))
     return Load("connection_sync", ((cost.SYNCS, again),), cost.SYNCS, running.init())
@@ -245,7 +245,7 @@ def _retention(running: _Running, ground: _Ground, sizes: Sizes) -> Load:
 
 
 def _health(running: _Running, ground: _Ground, sizes: Sizes) -> Load:
-    # for a while it repeats what it said, so that only the first run asks the database
+    # it repeats its answer for a while, so that only the first run asks the database
     first, init = running.run(read_event("health", None)), running.init()
     asked = replace(first, seconds=first.seconds - init.seconds, cpu=max(0, first.cpu - init.cpu))
     return Load("health", ((cost.HEALTH_CHECKS, asked),))

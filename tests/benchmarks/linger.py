@@ -1,4 +1,4 @@
-"""How soon a message is in Slack while a run lingers, and what an idle minute costs."""
+"""How soon a message is in Slack while a run lingers, and the cost of an idle minute."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EVERY = 3.0
 CHANNEL = "C0LINGER0"
 MEDIAN_SECONDS = 1.2
 P95_SECONDS = 2.5
-# With one run a minute a message waits for half of one, on average.
+# With one run per minute, a message waits half a minute on average.
 WITHOUT = 30.0
 IDLE_SECONDS = 60.0
 
 
 def lingering(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """Messages at steady intervals into the queue of a run that lingers; then none."""
+    """Messages at regular intervals for a lingering run; then none."""
     with Stack(seed=False) as running, distant(running.api_url) as proxy_url:
         progress("the stack is up")
         waits = _waits(running, proxy_url, sizes.messages)
@@ -70,7 +70,7 @@ def _waits(running: Running, proxy_url: str, messages: int) -> list[float]:
         assert row is not None
         ended = _start_lingering(running, proxy_url, EVERY * messages + 10)
         while ended.is_alive() and not connection.execute("table worker_leases").fetchone():
-            time.sleep(0.1)  # a cold start is another figure
+            time.sleep(0.1)  # a cold start is a separate figure
         for _ in range(messages):
             time.sleep(EVERY)
             connection.execute(
@@ -80,12 +80,12 @@ def _waits(running: Running, proxy_url: str, messages: int) -> list[float]:
             )
         ended.join()
     arrived = running.slack.state()["messages"].get(CHANNEL, [])
-    # the fake tells time by its own clock: its ts is that of the machine
+    # the fake uses the machine's clock for its ts
     return [float(message["ts"]) - float(message["text"]) for message in arrived]
 
 
 def _idle_calls(running: Running, proxy_url: str, seconds: float) -> float:
-    """Calls of the data API in a minute in which nothing comes."""
+    """Data-API calls in a minute without messages."""
     proxy = Control(proxy_url)
     proxy.clear_journal()
     _start_lingering(running, proxy_url, seconds).join()
@@ -98,7 +98,7 @@ def _start_lingering(running: Running, proxy_url: str, seconds: float) -> thread
         "SUPABASE_URL": proxy_url,
         "NOTIFICATION_LINGER_SECONDS": str(seconds),
     }
-    # the handler keeps a margin before its deadline, and lingers that much less
+    # the handler stops some time before its deadline, so it lingers that much less
     run = threading.Thread(target=run_function, args=("notifications", seconds + 15, environment))
     run.start()
     return run

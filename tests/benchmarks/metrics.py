@@ -39,11 +39,11 @@ from workers.metrics.platforms import PLATFORMS
 
 TIMEOUT = 300.0
 CHUNK = 1000
-# The original's way takes the same for each row, so a sample is enough.
+# The original design takes the same time for each row, so a sample is enough.
 ORIGINAL_SAMPLE = 20
-# As many syncs side by side as let all of them be planned at once.
+# Enough concurrent syncs for all to be planned at once.
 PLAN_CONCURRENCY = 30
-# A bare loop that asks for more rows at once than these platforms give would not get all.
+# A bare loop must not request more rows at once than these platforms return.
 MOST_ROWS = {"meta": None, "google_ads": None, "tiktok": 9_900, "linkedin": 14_900}
 
 # What identifies a row of the ledger and a figure.
@@ -57,7 +57,7 @@ _COLUMNS = (
 )
 _ROWS = "select json_agg(one)::text from {table} one"
 _COUNT = "select count(*) from {table}"
-# What PostgREST makes of an upsert. The local data API would take one several times as long.
+# The SQL of an upsert by PostgREST; the local data API would take several times as long.
 _COPY = """
     drop table if exists bare_{table} cascade;
     create table bare_{table} (like {table} including defaults, unique ({key}));
@@ -69,7 +69,7 @@ _COPY = """
     $$;
 """
 
-# By what a request for another report than that by ad is known.
+# How requests for reports other than by ad are recognized.
 BESIDE = {
     "meta": ("level=account",),
     "google_ads": ("FROM campaign ", "FROM asset_group ", "cost_micros FROM customer "),
@@ -79,9 +79,9 @@ BESIDE = {
 MOST = 1.5
 REQUESTS_PER_ROW = 1 / 500
 REQUESTS_BESIDES = 15
-# A fourth of the data API's statement timeout.
+# A quarter of the data API's statement timeout.
 LONGEST_REQUEST = 2.0
-# Which ads requests name, a step of settling, the plan, the look at the other workers' health, and
+# Which ads requests name, a step of settling, the plan, the check of the other workers' health, and
 # the record of the run.
 PLAN_REQUESTS = 5
 
@@ -90,7 +90,7 @@ SDK_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 
 @dataclass(frozen=True)
 class Sync:
-    """One run of the sync and what was seen of it."""
+    """One run of the sync, and what was observed."""
 
     seconds: float
     api_requests: int
@@ -100,9 +100,9 @@ class Sync:
 
 @dataclass(frozen=True)
 class Bare:
-    """Seconds of what is measured beside the sync: reading in three ways, the rows put into
-    empty tables, those of the ledger put there once more, and the original's way. `rows` is how
-    many the platform reports."""
+    """Seconds of what is measured in addition to the sync: reading in three ways, writing the rows
+    to empty tables, writing the ledger's again, and the original design. `rows` is how many the
+    platform reports."""
 
     rows: int
     fetch: float
@@ -114,7 +114,7 @@ class Bare:
 
 
 class Ground:
-    """A stack whose parts are processes of their own and as far away as in the cloud."""
+    """A stack whose parts are separate processes with the latency of the cloud."""
 
     def __init__(
         self, running: Running, proxy_url: str, connection: psycopg.Connection[Any], scratch: Path
@@ -128,21 +128,20 @@ class Ground:
             platform.configure(latency=PLATFORM_LATENCY)
 
     def sync(self, days: int) -> Sync:
-        """The one connection that there is, synced by the handler. Raises RuntimeError when
-        that did not succeed."""
+        """Sync the only connection through the handler. Raises RuntimeError if that fails."""
         event = sync_event(self.connection)
         self.proxy.clear_journal()
         for control in self.running.ad_platforms.values():
             control.clear_journal()
         environment = {**self.environment, "METRICS_LOOK_BACK_DAYS": str(days - 1)}
-        told = run_function("connection_sync", TIMEOUT, environment, event)
+        ended = run_function("connection_sync", TIMEOUT, environment, event)
         self._check_success()
         seen = [one["seconds"] for one in self.proxy.journal()]
-        return Sync(told["seconds"], len(seen), max(seen) - API_LATENCY, told["peak"])
+        return Sync(ended["seconds"], len(seen), max(seen) - API_LATENCY, ended["peak"])
 
-    def beside(self, platform: str) -> tuple[int, int]:
-        """What the last sync asked the platform beside its reports by ad: how many requests, and
-        how many it may take, one for each window and report."""
+    def further_requests(self, platform: str) -> tuple[int, int]:
+        """The last sync's requests in addition to reports by ad: how many there were, and how many
+        are allowed, one for each window and report."""
         log = self.connection.execute(
             "select jsonb_array_length(details -> 'windows') from metric_sync_logs "
             "order by start_time desc limit 1"
@@ -160,10 +159,10 @@ class Ground:
             "select status, error_message from metric_sync_logs order by start_time desc limit 1"
         ).fetchone()
         if found is None or found[0] != "success":
-            raise RuntimeError(f"the sync ended otherwise than with success: {found}")
+            raise RuntimeError(f"the sync did not succeed: {found}")
 
     def bare(self, account: Account, ads: int, today: date, days: int, *, with_sdk: bool) -> Bare:
-        """The floor's parts and the other ways for the account, after it was synced."""
+        """The parts of the floor and the alternatives for the account, after it was synced."""
         read = self._reading(account, ads, today, days)
         write = {
             "url": self.environment["SUPABASE_URL"],
@@ -205,7 +204,7 @@ class Ground:
         }
 
     def _original(self, account: Account, ads: int, rows: int) -> float:
-        """Every second of the account's ads is named, so the sample is drawn likewise."""
+        """Half of the account's ads are named, so half of the sample is, too."""
         named = account.named_ads[: ORIGINAL_SAMPLE // 2]
         sample = [*named, *(f"9{number}" for number in range(len(named)))]
         found = self.connection.execute(
@@ -217,8 +216,8 @@ class Ground:
         return seconds * rows / len(sample)
 
     def _copies(self) -> list[tuple[str, str]]:
-        """For the ledger and for the figures a function that puts rows into an empty table like
-        it, with nothing but its key, and a file of what the sync wrote."""
+        """For the ledger and the figures: a function that writes rows to an empty copy of the table
+        with only its key, and a file of what the sync wrote."""
         made = []
         for table, key in KEYS.items():
             columns = self._all(_COLUMNS, table)
@@ -242,16 +241,16 @@ class Ground:
     def _sdk(self, read: Mapping[str, Any]) -> float:
         if not SDK_PYTHON.exists():
             raise RuntimeError("the SDK to compare with is missing: make bench installs it")
-        order = {
+        request = {
             "graph": self.running.meta_url,
             "token": read["credentials"]["access_token"],
             **{name: read[name] for name in ("account_id", "since", "until")},
         }
-        told = run_module("tests.benchmarks.sdk_read", [], {}, json.dumps(order), SDK_PYTHON)
-        return float(told["seconds"])
+        ended = run_module("tests.benchmarks.sdk_read", [], {}, json.dumps(request), SDK_PYTHON)
+        return float(ended["seconds"])
 
     def plan(self, queue: HttpServer) -> dict[str, Any]:
-        """One pass of the plan by its handler."""
+        """One plan by its handler."""
         self.proxy.clear_journal()
         environment = LocalQueue(queue).environment(
             {**self.environment, "AWS_REGION": REGION,
@@ -260,8 +259,8 @@ class Ground:
         return run_function("metrics_sync", TIMEOUT, environment, {})
 
     def bare_plan(self, queue: HttpServer) -> float:
-        """The seconds of the least that does the same."""
-        order = {
+        """The seconds of the minimum that does the same."""
+        request = {
             "url": self.environment["SUPABASE_URL"],
             "key": self.running.keys.secret,
             "queue_url": queue_url(queue),
@@ -272,18 +271,18 @@ class Ground:
             },
         }
         environment = LocalQueue(queue).environment({"AWS_REGION": REGION})
-        return float(_bare("plan", order, environment)["seconds"])
+        return float(_bare("plan", request, environment)["seconds"])
 
 
 def _bare(
-    kind: str, order: Mapping[str, Any], environment: Mapping[str, str] | None = None
+    kind: str, request: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    told = json.dumps({"kind": kind, **order})
-    return run_module("tests.benchmarks.bare", [], environment or {}, told)
+    stdin = json.dumps({"kind": kind, **request})
+    return run_module("tests.benchmarks.bare", [], environment or {}, stdin)
 
 
 def syncs(platform: str) -> Callable[[Progress, Sizes], list[Figure]]:
-    """The benchmark of a platform's syncs: accounts of the usual size and large ones."""
+    """The benchmark of a platform's syncs: accounts of the usual size, and large ones."""
 
     def measure(progress: Progress, sizes: Sizes) -> list[Figure]:
         with _ground(progress) as ground:
@@ -304,9 +303,9 @@ def _sync(ground: Ground, platform: str, ads: int, days: int, progress: Progress
     account = connect_account(ground.running, ground.connection, platform, ads, ads // 2)
     first = ground.sync(days)
     progress(f"{ads:,} ads synced in {first.seconds:.2f} s; now again")
-    beside, allowed_beside = ground.beside(platform)
+    beside, allowed_further = ground.further_requests(platform)
     again = ground.sync(days)
-    progress(f"synced in {again.seconds:.2f} s; now the floor and the original's way")
+    progress(f"synced in {again.seconds:.2f} s; now the floor and the original design")
     bare = ground.bare(account, ads, today, days, with_sdk=platform == "meta" and ads == 200)
     rows = account.rows(today, days)
     stored = ground.count("ad_metrics")
@@ -326,7 +325,7 @@ def _sync(ground: Ground, platform: str, ads: int, days: int, progress: Progress
             note=_NOTE,
         ),
         Figure("  again, nothing changed", again.seconds, "s", floor=bare.fetch + bare.update),
-        Figure("  its reading alone", bare.reader, "s", floor=bare.fetch, original=bare.sdk),
+        Figure("  only its reading", bare.reader, "s", floor=bare.fetch, original=bare.sdk),
         Figure(
             f"  its data-API requests, of {bare.rows:,} rows read",
             first.api_requests,
@@ -343,14 +342,14 @@ def _sync(ground: Ground, platform: str, ads: int, days: int, progress: Progress
             met=first.longest <= LONGEST_REQUEST,
         ),
         Figure(
-            "  its requests to the platform beside reports by ad",
+            "  its requests to the platform in addition to reports by ad",
             beside,
             "",
-            target=f"at most one for each window and report: {allowed_beside}",
-            met=beside <= allowed_beside,
+            target=f"at most one for each window and report: {allowed_further}",
+            met=beside <= allowed_further,
             at_any_size=True,
         ),
-        Figure("  its most memory", first.peak, "MB"),
+        Figure("  its peak memory", first.peak, "MB"),
         Figure(
             f"  rows lost or too many, of {rows:,} ({figures:,} figures)",
             abs(stored - rows),
@@ -370,25 +369,25 @@ _NOTE = (
     f"leaves to the database, {CHUNK:,} a request into tables with nothing but their keys; the "
     "second time the ledger's rows only. Original: for each row that is read a search for the "
     "requests that name its ad, and for each of those seven upserts; without the reading, measured "
-    f"on {ORIGINAL_SAMPLE} rows and scaled; for the reading alone it is Meta's Python SDK."
+    f"on {ORIGINAL_SAMPLE} rows and scaled; for reading alone it is Meta's Python SDK."
 )
 
 
 def plan_connections(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """Many connections that are all due."""
+    """Many connections, all of them due."""
     count = sizes.connections
     with _ground(progress) as ground, HttpServer(FakeSqs(), latency=QUEUE_LATENCY) as queue:
         _connect_many(ground.connection, count)
-        told = ground.plan(queue)
+        ran = ground.plan(queue)
         requests = ground.proxy.count()
-        progress(f"planned in {told['seconds']:.2f} s; now the floor")
+        progress(f"planned in {ran['seconds']:.2f} s; now the floor")
         _connect_many(ground.connection, count)
         floor = ground.bare_plan(queue)
-    planned = told["summary"]["planned"]
+    planned = ran["summary"]["planned"]
     return [
         Figure(
             f"plan of {count:,} connections",
-            told["seconds"],
+            ran["seconds"],
             "s",
             floor=floor,
             note=f"Plan: all due, sent in tens to a queue with {QUEUE_LATENCY * 1000:.0f} ms "

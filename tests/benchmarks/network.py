@@ -1,4 +1,4 @@
-"""What the benchmarks put between the workers and the world, and how they run a worker."""
+"""The network between the workers and other services, and how a worker is run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_SECONDS = 30.0
 
 @contextmanager
 def distant(api_url: str) -> Iterator[str]:
-    """The URL of a proxy that makes the data API as far away as in the cloud."""
+    """The URL of a proxy that adds the cloud's latency to the data API."""
     with Tether() as tether:
         proxy = tether.start(
             "proxy",
@@ -42,10 +42,10 @@ def distant(api_url: str) -> Iterator[str]:
 def run_function(
     function: str, timeout: float, environment: Mapping[str, str], event: Any = None
 ) -> dict[str, Any]:
-    """One run in a process of its own; what one_run.py says of it.
+    """One run in its own process; returns what one_run.py reports.
 
-    Without an event it gets its sample. Raises RuntimeError, with the process's output, when
-    the run failed.
+    Without an event the function gets its sample. Raises RuntimeError, with the process's output,
+    if the run fails.
     """
     return run_module(
         "tests.benchmarks.one_run",
@@ -59,11 +59,11 @@ def run_module(
     module: str,
     arguments: list[str],
     environment: Mapping[str, str],
-    told: str | None = None,
+    stdin: str | None = None,
     python: str | Path = sys.executable,
 ) -> dict[str, Any]:
-    """A module in a process of its own, away from any .env, with `told` on its stdin: the JSON
-    of the last line that it prints. Raises RuntimeError, with its output, when it fails."""
+    """Run a module in its own process, away from any .env, with `stdin` as its input; returns the
+    JSON of its last line. Raises RuntimeError, with its output, if it fails."""
     with tempfile.TemporaryDirectory() as elsewhere:
         ended = subprocess.run(
             [str(python), "-m", module, *arguments],
@@ -73,7 +73,7 @@ def run_module(
                 **environment,
             },
             cwd=elsewhere,
-            input=told or "",
+            input=stdin or "",
             capture_output=True,
             text=True,
         )

@@ -1,9 +1,9 @@
-"""One run of a function in a process of its own, timed from within.
+"""One run of a function in its own process, timed from within.
 
-`python -m tests.benchmarks.one_run FUNCTION TIMEOUT` reads the event from stdin: nothing stands
-for the function's sample. The last line on stdout is {"imported", "seconds", "peak", "summary"}:
+`python -m tests.benchmarks.one_run FUNCTION TIMEOUT` reads the event from stdin; empty means
+the function's sample. The last line on stdout is {"imported", "seconds", "peak", "summary"}:
 the seconds from the start of this module until the function's modules were loaded, those from
-the handler's call to its return, and the most memory that the process had by then, in MB.
+the handler's call to its return, and the process's peak memory by then, in MB.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KILOBYTES_PER_MB = 1024
 
 
 def main(function: str, timeout: float) -> None:
-    """Call the handler, as cold as Lambda would, with `timeout` seconds to go."""
+    """Call the handler as in a cold start on Lambda, with `timeout` seconds left."""
     given = sys.stdin.read()
     event = json.loads(given) if given else read_event(function, None)
     started = time.monotonic()
@@ -35,15 +35,15 @@ def main(function: str, timeout: float) -> None:
     started = time.monotonic()
     summary = handler(event, context)
     seconds = time.monotonic() - started
-    told = {"imported": imported, "seconds": seconds, "peak": most_memory(), "summary": summary}
-    print(json.dumps(told))
+    result = {"imported": imported, "seconds": seconds, "peak": peak_memory(), "summary": summary}
+    print(json.dumps(result))
 
 
-def most_memory() -> float:
-    """The most that this process has had in memory at once, in MB."""
+def peak_memory() -> float:
+    """The peak memory of this process, in MB."""
     if STATUS.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())):
         return int(found[1]) / KILOBYTES_PER_MB
-    # on Linux this is never less than what the process that started this one had
+    # on Linux this is at least the memory of the process that started this one
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KILOBYTES_PER_MB
 
 

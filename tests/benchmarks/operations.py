@@ -1,4 +1,4 @@
-"""Purging among rows that are kept longer, and what operators ask with a million sync logs."""
+"""Purging among rows that are kept longer, and operators' queries with a million sync logs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST_RATE = 50_000
 LONGEST_CALL = 0.5
 LONGEST_ANSWER = 0.25
 BATCH = 10_000
-# Of the earlier way only so many batches are timed: with many rows kept it takes minutes.
+# Only this many batches of the earlier code are timed: with many rows kept it takes minutes.
 EARLIER_BATCHES = 2
 
 _FILL = """
@@ -36,7 +36,7 @@ _FILL = """
     select id, gen_random_uuid(), 'C0BENCH000', created_at, created_at, created_at, 'sent', '1'
       from notification_queue where outcome = 'sent';
 """
-# As it was: each kept row is looked at, through a function that the planner cannot see into.
+# The earlier code: it reads each kept row, through a function that is opaque to the planner.
 _EARLIER = """
     create index if not exists earlier_created_at_idx on notification_queue (created_at);
     create or replace function pg_temp.is_past(queued public.notification_queue,
@@ -69,7 +69,7 @@ _LOGS = """
 
 
 def operations(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """Purges with few and many rows kept, then the answers; no latency added."""
+    """Purges with few and many rows kept, then the queries; no latency added."""
     with Stack(seed=False) as stack, psycopg.connect(stack.database_url, autocommit=True) as sql:
         purges = [
             figure for kept in sizes.kept for figure in _purge(sql, progress, sizes.rows, kept)
@@ -89,7 +89,7 @@ def _purge(
         f"now() - interval '365 days', {BATCH})")):  # fmt: skip
         purged += taken
     rate = purged / sum(took)
-    progress("the same in the earlier way")
+    progress("the same with the earlier code")
     sql.execute(_EARLIER.encode())
     _fill(sql, due, kept)
     earlier: list[float] = []
@@ -116,14 +116,14 @@ def _purge(
             target=f"at most {LONGEST_CALL:g} s",
             met=max(took) <= LONGEST_CALL,
         ),
-        Figure("  rows left of them", due - purged, "", target="none", met=purged == due,
+        Figure("  rows left", due - purged, "", target="none", met=purged == due,
                at_any_size=True),
     ]  # fmt: skip
 
 
 _NOTE = (
-    "Purges and answers: straight from the database. The original's way: the statements and the "
-    "index of before, the purge timed for two batches of 10,000."
+    "Purges and answers: straight from the database. Original: the earlier statements and "
+    "index; the purge is timed for two batches of 10,000."
 )
 
 

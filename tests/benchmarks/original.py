@@ -1,8 +1,8 @@
-"""The original design's ways, for scale: one after the other.
+"""The original design, for comparison: one thing at a time.
 
-Notifications: for each batch a claim; for each notification a read of its config, a post and an
-update. Metrics: for each row that a platform reports a search for the requests that name its ad;
-for each of these seven upserts.
+Notifications: per batch a claim; per notification a read of its config, a post and an update.
+Metrics: per row that a platform reports a search for the requests that name its ad, and for each of
+these seven upserts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIGURES = ("impressions", "clicks", "spend", "reach", "cpm", "cpc", "ctr")
 
 
 def drain(environment: Mapping[str, str], count: int) -> float:
-    """Deliver the next `count` notifications; the seconds that it took."""
+    """Deliver the next `count` notifications; returns the seconds that it took."""
     with data_api(
         environment["SUPABASE_URL"], environment["SUPABASE_SERVICE_ROLE_KEY"]
     ) as supabase:
@@ -34,7 +34,7 @@ def drain(environment: Mapping[str, str], count: int) -> float:
         while delivered < count:
             claim: Any = supabase.rpc("lock_and_get_notifications", {"batch_size": BATCH})
             claimed = claim.execute().data
-            assert claimed, "the queue holds too little"
+            assert claimed, "the queue is too short"
             for notification in claimed:
                 _process(supabase, slack, notification)
             delivered += len(claimed)
@@ -48,7 +48,7 @@ def store(
     put: str,
     figure: Mapping[str, Any],
 ) -> float:
-    """Store one reported row of each ad; the seconds that it took.
+    """Store one reported row of each ad; returns the seconds that it took.
 
     `put` is the SQL function that upserts figures, `figure` an example of one.
     """

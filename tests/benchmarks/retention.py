@@ -1,4 +1,4 @@
-"""Archiving and purging through the worker, against one statement that does it all at once."""
+"""Archiving and purging by the worker, compared with one statement for all rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.operate.output import quiet_logger
 from workers.retention.run import Retention
 
 TIMEOUT = 800.0
-# At least half of the rate of one unbounded statement, and no call longer than that.
+# At least half the rate of one unbounded statement, and no call longer than this.
 MOST_TIMES_AS_LONG = 2.0
 LONGEST_CALL = 2.0
 
@@ -45,7 +45,7 @@ _PURGED_AT_ONCE = "delete from archived_activity_log where created_at < now() - 
 
 
 def archive_and_purge(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """Rows archived, then purged; no latency added."""
+    """Archive rows, then purge them; no latency added."""
     rows = sizes.rows
     with Stack(seed=False) as stack, psycopg.connect(stack.database_url, autocommit=True) as sql:
         progress(f"archiving {rows:,} rows at once")
@@ -104,7 +104,7 @@ def archive_and_purge(progress: Progress, sizes: Sizes) -> list[Figure]:
 
 _NOTE = (
     "Archive and purge: no latency. Floor: one statement for all rows, which is also the "
-    "original's way; where the API's statement timeout (8 s) ends that, nothing is archived."
+    "original design; where the API's statement timeout (8 s) ends that, nothing is archived."
 )
 
 
@@ -120,7 +120,7 @@ def _timed(work: Callable[[], Any]) -> float:
 
 @dataclass(frozen=True)
 class _Run:
-    """A whole run, and its longest request, in seconds; how many requests it made."""
+    """A whole run and its longest request, in seconds, and its number of requests."""
 
     seconds: float
     longest: float
@@ -128,7 +128,7 @@ class _Run:
 
 
 class _Timed(Database):
-    """Keeps how long its calls took."""
+    """Records how long its calls took."""
 
     def __init__(self, url: str, key: str) -> None:
         super().__init__(url, key)

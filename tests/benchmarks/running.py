@@ -1,6 +1,6 @@
-"""The benchmarks by name, run one after the other or, in their short form, side by side.
+"""The benchmarks by name, run one after another or, in their short form, in parallel.
 
-A module of its own: what another process is to call must not stand in `__main__`.
+A separate module, because what another process calls must not be in `__main__`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BENCHMARKS: dict[str, Callable[[Progress, Sizes], list[Figure]]] = {
 
 
 def one_by_one(names: Sequence[str]) -> list[Figure]:
-    """At full size."""
+    """Run them at full size."""
     return [figure for name in names for figure in BENCHMARKS[name](_progress_of(name), FULL)]
 
 
@@ -54,11 +54,11 @@ def _short(name: str) -> list[Figure]:
     return [one.at_small_size() for one in BENCHMARKS[name](_progress_of(name), SHORT)]
 
 
-def side_by_side(names: Sequence[str]) -> list[Figure]:
-    """Short ones say nothing of speed and mostly wait."""
+def in_parallel(names: Sequence[str]) -> list[Figure]:
+    """Run them in short form: those do not measure speed and mostly wait."""
     if len(names) == 1:
         return _short(names[0])
-    # no process that is forked while threads run
+    # no process is forked while threads run
     with ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context("spawn")) as processes:
         return [figure for figures in processes.map(_short, names) for figure in figures]
 

@@ -1,7 +1,7 @@
-"""An account read with Meta's own SDK, in the environment that has it, timed from within.
+"""Reads an account with Meta's SDK, in the environment that has it, timed from within.
 
 It reads {"graph", "token", "account_id", "since", "until"} from stdin and prints
-{"seconds", "rows"}. Modules are loaded before.
+{"seconds", "rows"}. Modules are loaded before the time starts.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ FIELDS = ["ad_id", "ad_name", "impressions", "clicks", "spend", "reach", "accoun
 
 def main() -> None:
     """Page through the insights of every ad and day."""
-    order = json.load(sys.stdin)
-    FacebookSession.GRAPH = order["graph"]
+    request = json.load(sys.stdin)
+    FacebookSession.GRAPH = request["graph"]
     started = time.monotonic()
-    api = FacebookAdsApi.init(access_token=order["token"], crash_log=False)
+    api = FacebookAdsApi.init(access_token=request["token"], crash_log=False)
     params = {
         "level": "ad",
         "time_increment": 1,
-        "time_range": {"since": order["since"], "until": order["until"]},
+        "time_range": {"since": request["since"], "until": request["until"]},
         "limit": 500,
     }
-    account = AdAccount(f"act_{order['account_id']}", api=api)
+    account = AdAccount(f"act_{request['account_id']}", api=api)
     rows = sum(1 for _ in account.get_insights(fields=FIELDS, params=params))
     print(json.dumps({"seconds": time.monotonic() - started, "rows": rows}))
 

@@ -1,4 +1,4 @@
-"""What a server costs: memory, processor time at rest, and what LISTEN brings and takes."""
+"""The cost of a server: memory, idle processor time, and the benefit and cost of LISTEN."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MEGABYTES = 110.0
 MEGABYTES_WITH_ALL = 130.0
 CPU_PERCENT = 0.5
 REST_SECONDS = 300.0
-# Until the clients are made and the first half minute, with its looks every second, is over.
+# Until clients are created and the first half minute, with a poll every second, is over.
 SETTLING_SECONDS = 35.0
 P95_SECONDS = 0.5
 EVERY = 0.7
 COMMITS = 2_000
 CLIENTS = (1, 8)
 BUCKET = "archive-of-the-benchmark"
-# All three as often as it goes.
+# All three as often as possible.
 BUSY = {
     "NOTIFICATIONS_SCHEDULE": "rate(1 second)",
     "METRICS_SCHEDULE": "rate(1 second)",
@@ -47,7 +47,7 @@ ALONE = {"METRICS_SCHEDULE": NEVER, "RETENTION_SCHEDULE": NEVER}
 
 
 def serving(progress: Progress, sizes: Sizes) -> list[Figure]:
-    """A server with and without its extras, at work, at rest and woken."""
+    """A server with and without its extras: busy, idle and woken up."""
     is_small = sizes.messages < 10
     runs = 5 if is_small else RUNS
     with Stack() as running:
@@ -56,8 +56,8 @@ def serving(progress: Progress, sizes: Sizes) -> list[Figure]:
         with _extras(running) as extras:
             whole = _megabytes(running, extras, runs)
         progress(f"{runs} runs of each worker with all extras")
-        percent = _percent_at_rest(running, 3.0 if is_small else REST_SECONDS, is_small=is_small)
-        progress("a while at rest")
+        percent = _idle_percent(running, 3.0 if is_small else REST_SECONDS, is_small=is_small)
+        progress("idle for a while")
     with Stack(seed=False) as running:
         waits = _waits(running, sizes.messages)
         progress(f"{len(waits)} of {sizes.messages} messages after LISTEN")
@@ -73,7 +73,7 @@ def serving(progress: Progress, sizes: Sizes) -> list[Figure]:
             target=f"at most {MEGABYTES_WITH_ALL:g} MB", met=whole <= MEGABYTES_WITH_ALL,
         ),
         Figure(
-            "  processor time at rest, of one core", percent, "%",
+            "  processor time when idle, of one core", percent, "%",
             target=f"at most {CPU_PERCENT:g} %", met=percent <= CPU_PERCENT,
         ),
         Figure(
@@ -96,7 +96,7 @@ _NOTE = (
 
 @contextmanager
 def _extras(running: Running) -> Iterator[Mapping[str, str]]:
-    """The settings with which a server loads all that it may need."""
+    """The settings with which a server loads all its extras."""
     moto = HttpServer(MotoS3())
     moto.start()
     try:
@@ -118,7 +118,7 @@ def _megabytes(running: Running, extras: Mapping[str, str], runs: int) -> float:
     running.reset()
     with server({**running.environment(), **BUSY, **extras}) as started:
         for action in ("notifications_run", "metrics_plan", "retention"):
-            for count in range(1, runs + 1):  # patient with each of them
+            for count in range(1, runs + 1):  # wait for each of them
                 started.wait_for(action, count)
         return _resident(started)
 
@@ -130,7 +130,7 @@ def _resident(started: ServerProcess) -> float:
     return int(found[1]) / 1024
 
 
-def _percent_at_rest(running: Running, seconds: float, *, is_small: bool) -> float:
+def _idle_percent(running: Running, seconds: float, *, is_small: bool) -> float:
     with server(running.environment()) as started:
         started.wait_for("ready")
         time.sleep(1.0 if is_small else SETTLING_SECONDS)
@@ -189,7 +189,7 @@ def _insert(connection: psycopg.Connection[Any], config: Any) -> None:
 
 def _commits(running: Running, count: int) -> dict[tuple[int, str], float]:
     """The median seconds of an insert, by how many insert at once, without and with NOTIFY while
-    somebody listens."""
+    a client listens."""
     found: dict[tuple[int, str], float] = {}
     with psycopg.connect(running.database_url, autocommit=True) as connection:
         config = _config(connection)

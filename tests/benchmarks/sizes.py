@@ -1,4 +1,4 @@
-"""How much the benchmarks measure: for docs/performance.md, or just enough to see it all work."""
+"""The sizes of the benchmarks: for docs/performance.md, or just enough to check that all works."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from dataclasses import dataclass
 
 from tests.server.console.large import Amounts
 
-# Told what goes on.
+# Called with what is going on.
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """`paced` and `wide` are drains, as (notifications, channels): the former are bound by the
-    channels' pace, the latter by how much is posted side by side. `queues` are rows, the first
-    of which the others are compared with; `claims` out of each are timed. `messages` come one by
-    one to a run that lingers. `ads` are those of an account, `days` how many of them a sync reads.
-    `rows` are archived and purged, among so many that are `kept`. `logs` are sync logs. So many
-    functions (None: all) are started cold, each `starts` times. `beside`: an
-    earlier commit is measured as well, where there is one to compare with. `console` is what its
-    pages are shown of, each of them `visits` times.
+    """`paced` and `wide` are drains, as (notifications, channels): the former are limited by
+    the channels' pace, the latter by the number of parallel posts. `queues` are rows; the others
+    are compared with the first, and `claims` from each are timed. `messages` arrive one by one at a
+    lingering run. `ads` are those of an account, `days` how many days a sync reads. `rows` are
+    archived and purged, among those `kept`. `logs` are sync logs. `functions` (None: all) are
+    cold-started, each `starts` times. `beside`: an earlier commit is measured as well, if there is
+    one to compare with. `console` is the data of its pages, each shown `visits` times.
     """
 
     wide: tuple[int, int]
@@ -63,7 +62,7 @@ FULL = Sizes(
     visits=20,
 )  # fmt: skip
 
-# Says nothing of speed.
+# Does not measure speed.
 SHORT = Sizes(
     wide=(40, 20),
     paced=((20, 10),),

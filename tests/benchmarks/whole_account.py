@@ -1,6 +1,6 @@
-"""Syncs of one account, all of whose ads are named, timed: of the tree that PYTHONPATH names.
+"""Timed syncs of one account, all of whose ads are named, with the tree that PYTHONPATH names.
 
-It is run as a file, so that it also does for a tree that has no such module. It reads {"platform",
+It is run as a file, so that it also works for a tree without this module. It reads {"platform",
 "latency", "ads", "days", "more"} from stdin, with the platform's latency in seconds. The last line
 on stdout is
 
@@ -8,7 +8,7 @@ on stdout is
    "derived", "inserted"}
 
 with the requests to the platform, the rows that it reported, bytes of WAL and of growth of the
-ledger and the figures, and the most memory in MB. Only with `more`: `recent`, a third sync, once
+ledger and the figures, and the peak memory in MB. Only with `more`: `recent`, a third sync, once
 the account is synced hourly; `derived`, the seconds that the database takes to derive all figures,
 in the sync's steps, and `inserted`, those of one plain insert of the same rows.
 """
@@ -28,7 +28,7 @@ from tests.benchmarks.network import PLATFORM_LATENCY
 from tests.metrics.accounts import connect_account
 
 TOKEN = "00000000-0000-4000-8000-000000000017"
-# As a sync of 2,000 ads: the days of a window, and the days of requests in a step.
+# As in a sync of 2,000 ads: the days of a window, and the days of requests in a step.
 WINDOW = 2
 DERIVE_DAYS = 2000
 
@@ -40,27 +40,27 @@ _SIZE = (
 )
 _LOG = (
     "select (details ->> 'requests')::integer, (details ->> 'rows')::integer "
-    "from metric_sync_logs order by start_time desc limit 1"
+    "from metric_sync_logs request by start_time desc limit 1"
 )
 
 
 def main() -> None:
     """See above."""
-    order = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     with metrics._ground(lambda what: None) as ground:
         connect_account(
-            ground.running, ground.connection, order["platform"], order["ads"], order["ads"]
+            ground.running, ground.connection, request["platform"], request["ads"], request["ads"]
         )
-        latency = order["latency"] or PLATFORM_LATENCY
-        ground.running.ad_platforms[order["platform"]].configure(latency=latency)
-        told = {
-            "first": _sync(ground, order["days"]),
-            "again": _sync(ground, order["days"]),
+        latency = request["latency"] or PLATFORM_LATENCY
+        ground.running.ad_platforms[request["platform"]].configure(latency=latency)
+        result = {
+            "first": _sync(ground, request["days"]),
+            "again": _sync(ground, request["days"]),
         }
-        if order["more"]:
-            told["recent"] = _hourly(ground, order["days"])
-            told["inserted"], told["derived"] = _deriving(ground.connection)
-    print(json.dumps(told))
+        if request["more"]:
+            result["recent"] = _hourly(ground, request["days"])
+            result["inserted"], result["derived"] = _deriving(ground.connection)
+    print(json.dumps(result))
 
 
 def _sync(ground: metrics.Ground, days: int) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def _deriving(connection: psycopg.Connection[Any]) -> tuple[float, float]:
 def _derive(connection: psycopg.Connection[Any], days: list[date]) -> None:
     after = None
     while True:
-        (told,) = connection.execute(_STEP, (TOKEN, days, after, DERIVE_DAYS // WINDOW)).fetchone()
-        after = told["after"]
+        (step,) = connection.execute(_STEP, (TOKEN, days, after, DERIVE_DAYS // WINDOW)).fetchone()
+        after = step["after"]
         if after is None:
             return
 
