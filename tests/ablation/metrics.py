@@ -237,11 +237,15 @@ ABLATIONS = (
         "reported-once",
         "a lasting failure is reported once",
         f"{NOTICE_TESTS}::test_failing_for_a_day",
-        (Cut(FAILURES, "if problem is not distinct from reported then", "if problem is null then"),),
+        (
+            Cut(
+                FAILURES, "if problem is not distinct from reported then", "if problem is null then"
+            ),
+        ),
     ),
     Ablation(
         "last-of-a-token",
-        "of connections that share a token the last one reports that all work",
+        "of connections that share a token the last reports that all work",
         f"{NOTICE_TESTS}::test_of_connections_that_share_a_token_the_last_one_tells_that_all_work",
         (Cut(FAILURES, "and state.parked_token = parked.parked_token", "and false"),),
     ),

@@ -1,4 +1,4 @@
-"""Every platform opened without a server, and what each may answer when it refuses."""
+"""Every platform opened without a server, and what each may response when it refuses."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from workers.errors import (
     UnknownError,
     WorkerError,
 )
+from workers.metrics.facts import AdDay
 from workers.metrics.platforms import PLATFORMS
-from workers.metrics.platforms.protocol import Answer, Connection, Platform
+from workers.metrics.platforms.protocol import Connection, Platform, Response
 from workers.metrics.windows import Window
 from workers.settings import Settings
 
@@ -55,14 +56,18 @@ def opened(name: str, **credentials: Any) -> Platform:
     return PLATFORMS[name].open(Connection.from_answer(SqlAnswer("f", row)), SETTINGS)
 
 
-def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+def response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     def chunks() -> Iterator[bytes]:
         for start in range(0, len(raw), 7):
             yield raw[start : start + 7]
 
-    return Answer(status, headers or {}, chunks())
+    return Response(status, headers or {}, chunks())
+
+
+def rows_of(platform: Platform, body: Any) -> list[AdDay]:
+    return [row for page in platform.read_pages(response(body), WINDOW) for row in page.rows]
 
 
 def graph(code: int, subcode: int = 0, message: str = "", **more: Any) -> dict[str, Any]:
@@ -131,8 +136,8 @@ def failure(
     family: str, value: str, delay: str | None = None, scope: str | None = None
 ) -> list[Any]:
     quota = {"retryDelay": delay, "rateScope": scope}
-    told = {name: one for name, one in quota.items() if one is not None}
-    details = {"quotaErrorDetails": told} if told else {}
+    given = {name: one for name, one in quota.items() if one is not None}
+    details = {"quotaErrorDetails": given} if given else {}
     one = {"errorCode": {family: value}, "message": "No.", "details": details}
     return [{"error": {"code": 400, "details": [{"requestId": "R1", "errors": [one]}]}}]
 
@@ -287,7 +292,7 @@ LINKEDIN_ERRORS = [
     ("<html>", 418, UnknownError),
 ]  # fmt: skip
 
-# What each platform may answer, with its status, and the error that it has to become.
+# What each platform may response, with its status, and the error that it has to become.
 ERRORS: dict[str, list[tuple[Any, int, type[WorkerError]]]] = {
     "meta": META_ERRORS,
     "google_ads": GOOGLE_ERRORS,

@@ -38,7 +38,7 @@ def iter_findings(world: World, connection_id: str) -> Iterator[Finding]:
     connection = Connection.from_answer(Answer("f", row))
     platform = PLATFORMS[connection.platform].open(connection, world.settings)
     reader = Reader(platform, world.session, world.clock, 60.0, lambda: 0.5)
-    return platform.check(reader.answer)
+    return platform.check(reader.fetch_json)
 
 
 def test_a_meta_account(world: World) -> None:
@@ -120,7 +120,7 @@ def test_metas_token_with_its_scopes_and_expiry(world: World) -> None:
     known = {META_TOKEN: {"expires_at": later, "scopes": ["ads_read"], "user_id": "1"}}
     world.meta.app.replace_state({**world.meta.app.state(), "tokens": known})
     token, _ = findings(world, connection)
-    assert (token.level, token.text) == ("warning", "the access token ends on 2025-03-31")
+    assert (token.level, token.text) == ("warning", "the access token expires on 2025-03-31")
     for exchange in world.meta.journal.listing():
         assert META_TOKEN not in exchange["path"] + exchange["query"]
 
@@ -145,7 +145,7 @@ def test_the_earlier_end_of_metas_token_counts(
         assert token.text == "the access token does not expire"
     else:
         day = world.now.date() + timedelta(days=ends)
-        assert token.text == f"the access token ends on {day}"
+        assert token.text == f"the access token expires on {day}"
 
 
 def test_an_invalid_token_is_explained_in_metas_words(world: World) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from local import faults
 from local.fakes.ad_facts import truth
-from tests.metrics.catalogue import ERRORS, answer, opened
+from tests.metrics.catalogue import ERRORS, opened, response
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.world import LOOK_BACK, TODAY, World
 from workers.answers import Answer
@@ -166,7 +166,7 @@ def test_a_second_sync_stores_nothing_new_and_a_restated_day_changes(
 @every_platform
 def test_every_catalogued_error_has_its_class(side: Side) -> None:
     for body, status, kind in ERRORS[side.name]:
-        error = opened(side.name).classify(answer(body, status))
+        error = opened(side.name).classify(response(body, status))
         assert type(error) is kind, (body, status)
         assert error.code
         assert str(error)

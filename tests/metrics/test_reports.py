@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.metrics.catalogue import ACCOUNTS, CREDENTIALS, SETTINGS, WINDOW, answer
+from tests.metrics.catalogue import ACCOUNTS, CREDENTIALS, SETTINGS, WINDOW, response
 from workers.errors import MalformedAnswerError
 from workers.metrics.platforms import PLATFORMS
 from workers.metrics.platforms.protocol import Connection, Platform
@@ -78,11 +78,11 @@ def test_what_the_account_spent_in_all(name: str) -> None:
     if name == "linkedin":
         assert "q=analytics&pivot=ACCOUNT&" in request["url"]
         assert request["url"].endswith("&fields=dateRange,costInLocalCurrency")
-    (page,) = platform.read_pages(answer(body), WINDOW, None, "total")
+    (page,) = platform.read_pages(response(body), WINDOW, None, "total")
     assert (page.rows, page.spent) == ([], {DAY: Decimal(spend)})
     for wrong in ("nothing", None, 5):
         with pytest.raises(MalformedAnswerError):
-            list(platform.read_pages(answer(_with_row(body, wrong)), WINDOW, None, "total"))
+            list(platform.read_pages(response(_with_row(body, wrong)), WINDOW, None, "total"))
 
 
 def _with_row(body: Any, row: Any) -> Any:
@@ -109,18 +109,18 @@ def test_google_goes_on_with_asset_groups_only_where_there_are_any() -> None:
     campaign = {"id": "250", "name": "Sale", "advertisingChannelType": "SEARCH"}
     row = {"campaign": campaign, "segments": {"date": f"{DAY}"},
            "metrics": {"costMicros": "1500000", "clicks": "2", "conversions": 1.5}}  # fmt: skip
-    (page,) = platform.read_pages(answer([{"results": [row]}]), WINDOW, None, "campaigns")
+    (page,) = platform.read_pages(response([{"results": [row]}]), WINDOW, None, "campaigns")
     (found,) = page.rows
     assert (found.kind, found.place, found.spend) == ("campaign", ("250", "", ""), Decimal("1.5"))
     assert found.measures["conversions"] == Decimal("1.5")
     assert found.attribution == "conversion_action"
     assert page.cursor is None
     campaign["advertisingChannelType"] = "PERFORMANCE_MAX"
-    *_, last = platform.read_pages(answer([{"results": [row]}]), WINDOW, None, "campaigns")
+    *_, last = platform.read_pages(response([{"results": [row]}]), WINDOW, None, "campaigns")
     assert (last.rows, last.cursor) == ([], "asset_groups")
     group = {**row, "assetGroup": {"id": "180", "name": "Shoes"}}
     (page,) = platform.read_pages(
-        answer([{"results": [group]}]), WINDOW, "asset_groups", "campaigns"
+        response([{"results": [group]}]), WINDOW, "asset_groups", "campaigns"
     )
     assert (page.rows[0].kind, page.rows[0].place) == ("asset_group", ("250", "180", ""))
     assert page.cursor is None
@@ -130,7 +130,7 @@ def test_google_goes_on_with_asset_groups_only_where_there_are_any() -> None:
     ):  # fmt: skip
         less = {name: one for name, one in group.items() if name != lacking}
         with pytest.raises(MalformedAnswerError):
-            list(platform.read_pages(answer([{"results": [less]}]), WINDOW, cursor, report))
+            list(platform.read_pages(response([{"results": [less]}]), WINDOW, cursor, report))
 
 
 def gmv_max_page(row: Any, page: int, pages: int) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def test_tiktok_asks_for_gmv_max_shop_by_shop_and_page_by_page() -> None:
         "advertiser_id": ACCOUNTS["tiktok"],
     }
     shops = {"code": 0, "data": {"store_list": [{"store_id": 74001}, {"store_id": "74002"}]}}
-    (page,) = platform.read_pages(answer(shops), WINDOW, None, "gmv_max")
+    (page,) = platform.read_pages(response(shops), WINDOW, None, "gmv_max")
     row = {
         "dimensions": {"campaign_id": 185, "stat_time_day": f"{DAY} 00:00:00"},
         "metrics": {"campaign_name": "Shop", "currency": "EUR", "cost": "1.50", "orders": "2",
@@ -159,7 +159,7 @@ def test_tiktok_asks_for_gmv_max_shop_by_shop_and_page_by_page() -> None:
         assert cursor is not None
         request = asked(platform, "gmv_max", cursor)
         cursors.append((json.loads(request["store_ids"]), request["page"]))
-        (page,) = platform.read_pages(answer(body), WINDOW, cursor, "gmv_max")
+        (page,) = platform.read_pages(response(body), WINDOW, cursor, "gmv_max")
         cursor = page.cursor
     assert cursor is None
     assert cursors == [(["74001"], "1"), (["74001"], "2"), (["74002"], "1")]
@@ -177,7 +177,7 @@ def test_tiktok_asks_for_gmv_max_shop_by_shop_and_page_by_page() -> None:
 @pytest.mark.parametrize("data", [{}, {"store_list": []}])
 def test_without_a_shop_there_is_no_report_of_gmv_max(data: Any) -> None:
     body = {"code": 0, "data": data}
-    (page,) = opened("tiktok").read_pages(answer(body), WINDOW, None, "gmv_max")
+    (page,) = opened("tiktok").read_pages(response(body), WINDOW, None, "gmv_max")
     assert (page.rows, page.cursor) == ([], None)
 
 
@@ -192,7 +192,7 @@ def test_without_a_shop_there_is_no_report_of_gmv_max(data: Any) -> None:
 def test_what_is_no_report_of_gmv_max_is_refused(cursor: str | None, data: Any) -> None:
     body = {"code": 0, "data": data}
     with pytest.raises(MalformedAnswerError):
-        list(opened("tiktok").read_pages(answer(body), WINDOW, cursor, "gmv_max"))
+        list(opened("tiktok").read_pages(response(body), WINDOW, cursor, "gmv_max"))
 
 
 def test_tiktoks_reservations_have_a_report_of_their_own() -> None:
@@ -212,17 +212,17 @@ def test_meta_counts_the_action_types_that_were_chosen() -> None:
     row = {"ad_id": "1", "date_start": f"{DAY}", "date_stop": f"{DAY}", "spend": "1",
            "actions": actions, "action_values": [{"action_type": "purchase", "value": "9.99"}],
            "inline_link_clicks": "5", "attribution_setting": "7d_click_1d_view"}  # fmt: skip
-    (page,) = platform.read_pages(answer({"data": [row]}), WINDOW)
+    (page,) = platform.read_pages(response({"data": [row]}), WINDOW)
     assert page.rows[0].measures == {
         "spend": Decimal(1), "conversions": Decimal(3), "conversion_value": Decimal("9.99"),
         "video_views": Decimal(40), "link_clicks": 5,
     }  # fmt: skip
     assert page.rows[0].attribution == "7d_click_1d_view"
     bare = {name: row[name] for name in ("ad_id", "date_start", "date_stop")}
-    (page,) = platform.read_pages(answer({"data": [bare]}), WINDOW)
+    (page,) = platform.read_pages(response({"data": [bare]}), WINDOW)
     assert page.rows[0].measures == dict.fromkeys(
         ("conversions", "conversion_value", "video_views"), Decimal(0)
     )
     for wrong in ("3", [3], [{"action_type": "lead", "value": "many"}], {"lead": 1}):
         with pytest.raises(MalformedAnswerError):
-            list(platform.read_pages(answer({"data": [{**row, "actions": wrong}]}), WINDOW))
+            list(platform.read_pages(response({"data": [{**row, "actions": wrong}]}), WINDOW))

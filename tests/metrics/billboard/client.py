@@ -20,12 +20,12 @@ from workers.metrics.facts import AdDay, Level
 from workers.metrics.platforms.protocol import (
     ADS,
     Account,
-    Answer,
     Ask,
     Connection,
     Page,
     Report,
     Request,
+    Response,
     account_digits,
     amount,
     day_within,
@@ -76,18 +76,18 @@ class Billboard:
     def sign_in(self) -> Request | None:
         return None
 
-    def signed_in(self, answer: Answer) -> None:
+    def signed_in(self, response: Response) -> None:
         """Billboard's tokens need no exchange."""
 
     def ask_account(self) -> Request:
         return self._get("")
 
-    def read_account(self, answer: Answer) -> Account:
-        told = _object(answer)
+    def read_account(self, response: Response) -> Account:
+        account = _object(response)
         try:
-            return Account(**{name: str(told[name]) for name in Account.__dataclass_fields__})
+            return Account(**{name: str(account[name]) for name in Account.__dataclass_fields__})
         except KeyError as missing:
-            raise malformed(f"the account's answer lacks {missing}") from None
+            raise malformed(f"the account's response lacks {missing}") from None
 
     def ask_page(
         self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
@@ -96,29 +96,29 @@ class Billboard:
         return self._get("/days", **days, size=str(page_size), page=cursor or "1")
 
     def read_pages(
-        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+        self, response: Response, window: Window, cursor: str | None = None, report: str = ADS.name
     ) -> Iterator[Page]:
-        told = _object(answer)
-        if not isinstance(told.get("rows"), list):
-            raise malformed("the answer has no rows")
-        yield Page([_row(row, window) for row in told["rows"]], told.get("next"), told["total"])
+        body = _object(response)
+        if not isinstance(body.get("rows"), list):
+            raise malformed("the response has no rows")
+        yield Page([_row(row, window) for row in body["rows"]], body.get("next"), body["total"])
 
-    def classify(self, answer: Answer) -> WorkerError:
-        code = f"http_{answer.status}"
+    def classify(self, response: Response) -> WorkerError:
+        code = f"http_{response.status}"
         try:
-            said = json.loads(answer.body())["error"]
+            said = json.loads(response.body())["error"]
         except (ValueError, LookupError, TypeError):
             said = "nothing"
-        told = f"Billboard answered with {answer.status}: {said}"
-        if answer.status == 401:
-            return ConnectionCredentialsError(told, code=code)
-        if answer.status in (400, 403, 404):
-            return PermanentError(told, code=code)
-        if answer.status == 429:
-            return RateLimitedError(told, code=code, retry_after=5.0)
-        if answer.status >= 500:
-            return TransientError(told, code=code)
-        return UnknownError(told, code=code)
+        message = f"Billboard answered with {response.status}: {said}"
+        if response.status == 401:
+            return ConnectionCredentialsError(message, code=code)
+        if response.status in (400, 403, 404):
+            return PermanentError(message, code=code)
+        if response.status == 429:
+            return RateLimitedError(message, code=code, retry_after=5.0)
+        if response.status >= 500:
+            return TransientError(message, code=code)
+        return UnknownError(message, code=code)
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
         return None
@@ -134,14 +134,14 @@ class Billboard:
         return Request("GET", f"{self._url}{path}", params=params, headers=headers)
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(response: Response) -> dict[str, Any]:
     try:
-        told = json.loads(answer.body(), parse_float=Decimal)
+        body = json.loads(response.body(), parse_float=Decimal)
     except ValueError:
-        raise TransientError("Billboard's answer is not JSON", code="not_json") from None
-    if not isinstance(told, dict):
-        raise malformed("Billboard's answer is not an object")
-    return told
+        raise TransientError("Billboard's response is not JSON", code="not_json") from None
+    if not isinstance(body, dict):
+        raise malformed("Billboard's response is not an object")
+    return body
 
 
 def _row(row: Mapping[str, Any], window: Window) -> AdDay:

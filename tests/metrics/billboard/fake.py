@@ -27,8 +27,8 @@ class FakeBillboard(AdPlatform):
         if account is None or token not in account["tokens"]:
             return Response.of_json({"error": "who are you?"}, 401)
         if not rest:
-            told = {name: account[name] for name in ("name", "currency", "time_zone")}
-            return Response.of_json({"id": id_, **told})
+            fields = {name: account[name] for name in ("name", "currency", "time_zone")}
+            return Response.of_json({"id": id_, **fields})
         rows = self._rows(id_, account, request.fields)
         size, page = int(request.fields["size"]), int(request.fields["page"])
         following = str(page + 1) if page * size < len(rows) else None

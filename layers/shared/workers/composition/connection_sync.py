@@ -20,7 +20,7 @@ from workers.composition.runs import recorded_run
 from workers.errors import SharedCredentialsError
 from workers.metrics.outcomes import SyncReport
 from workers.metrics.platforms.fetching import Session
-from workers.metrics.platforms.sockets import break_off
+from workers.metrics.platforms.sockets import interrupt_reads
 from workers.metrics.sync import ConnectionSync
 from workers.metrics.sync_requests import SyncRequest
 from workers.telemetry import emit_metrics, logger
@@ -80,7 +80,7 @@ def run_connection_sync(
 def break_syncs_off() -> None:
     """Have every sync of this process end now, whatever it is waiting for: its clock has stopped,
     which it sees once its read has ended."""
-    break_off()
+    interrupt_reads()
 
 
 def _tell(report: SyncReport) -> None:

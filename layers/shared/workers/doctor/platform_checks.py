@@ -135,7 +135,7 @@ def _connection(
         platform = kind.open(connection, settings)
         secrets += platform.secrets
         reader = Reader(platform, session, clock, deadline, random_fraction)
-        for finding in platform.check(reader.answer):
+        for finding in platform.check(reader.fetch_json):
             yield Finding(finding.level, f"{name}: {finding.text}", finding.fix)
     except ConnectionCredentialsError as error:
         yield failed(

@@ -104,7 +104,7 @@ def _is_well(platform: Platform) -> bool:
     with closing(Session()) as session:
         reader = Reader(platform, session, clock, clock.now() + 60, random.random)
         try:
-            findings = list(platform.check(reader.answer))
+            findings = list(platform.check(reader.fetch_json))
         except WorkerError as error:
             say(str(error))
             return False

@@ -16,12 +16,12 @@ PLATFORMS: Mapping[str, type[Platform]] = MappingProxyType(
     {"meta": Meta, "google_ads": GoogleAds, "tiktok": TikTok, "linkedin": LinkedIn}
 )
 
-# Every name, aliases included, to the main one.
+# The main name for every name, aliases included.
 NAMES: Mapping[str, str] = MappingProxyType(
     {name: main for main, platform in PLATFORMS.items() for name in (main, *platform.aliases)}
 )
 
-# The keys of requests.metadata that name what is each platform's, by level.
+# The keys of requests.metadata that hold each platform's ids, by level.
 MAPPING_KEYS: Mapping[str, Mapping[Level, str]] = MappingProxyType(
     {main: platform.mapping_keys for main, platform in PLATFORMS.items()}
 )

@@ -1,4 +1,4 @@
-"""The one loop that talks to the ad platforms: sends, waits, tries again, follows pages."""
+"""Sends all requests to the ad platforms: waits, retries, follows pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from http.client import HTTPException
 from threading import Event, Lock, RLock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import requests
 from requests.auth import AuthBase
@@ -35,13 +35,14 @@ from workers.metrics.facts import AdDay
 from workers.metrics.platforms.protocol import (
     ADS,
     Account,
-    Answer,
     Page,
     Platform,
+    RawJson,
     Report,
     Request,
-    answer_too_large,
+    Response,
     malformed,
+    response_too_large,
 )
 from workers.metrics.platforms.sockets import answered_until, timely
 from workers.metrics.windows import Window
@@ -50,52 +51,53 @@ from workers.redaction import remember
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 60.0
 TRIES = 3
-# Waits of minutes do not belong into a function that is paid by its duration.
+# Waits of minutes do not belong in a function billed by duration.
 LONGEST_WAIT = 20.0
 MOST_PAGES = 100_000
-# The most that is read of one answer, however it is read: a stream holds its objects one by one.
+# The most that is read of any response, even of a stream, which holds one object at a time.
 MOST_STREAMED = 256 << 20
 _CHUNK = 1 << 16
 
 T = TypeVar("T")
 
-# One per platform and container: it keeps connections open.
+# One per platform and container; it keeps connections open.
 Session = requests.Session
 
 
 class OutOfTime(Exception):
-    """The deadline came before the work was done."""
+    """The deadline passed before the work was done."""
 
 
 class _Pages:
-    """Holds the pages of a window to each row once, and to the number of rows that they
-    announce, where they do.
+    """Ensures that the pages of a window have each row once, and as many rows as they announce,
+    where they do.
 
-    Pages move when rows come or go meanwhile: one row is then told twice, or never.
+    When rows are added or removed meanwhile, others shift between pages: a row is then returned
+    twice, or never.
     """
 
     def __init__(self) -> None:
         self._total: int | None = None
-        self._told = 0
+        self._count = 0
         self._seen: dict[tuple[date, str, str, str], int] = {}
 
     def take(self, page: Page) -> Page:
-        """The page without rows that were told before.
+        """The page without rows that were returned before.
 
-        Raises BrokenStreamError when it does not go with those before it, MalformedAnswerError
-        where two different rows have one key.
+        Raises BrokenStreamError when it does not match the pages before it, MalformedAnswerError
+        where two different rows have the same key.
         """
-        if self._told and self._total != page.total:
-            raise _moved()
+        if self._count and self._total != page.total:
+            raise _shifted()
         self._total = page.total
-        self._told += len(page.rows)
+        self._count += len(page.rows)
         rows = [row for row in page.rows if self._is_new(row)]
         return page if len(rows) == len(page.rows) else replace(page, rows=rows)
 
     def end(self) -> None:
         """Raises BrokenStreamError when there were not as many rows as announced."""
-        if self._total is not None and self._told != self._total:
-            raise _moved()
+        if self._total is not None and self._count != self._total:
+            raise _shifted()
 
     def _is_new(self, row: AdDay) -> bool:
         key, content = row.key, hash((*row.measures.items(), row.currency))
@@ -110,13 +112,15 @@ class _Pages:
         return False
 
 
-def _moved() -> BrokenStreamError:
-    return BrokenStreamError("the rows moved while their pages were read", code="pages_moved")
+def _shifted() -> BrokenStreamError:
+    return BrokenStreamError(
+        "rows shifted between pages while they were being read", code="pages_moved"
+    )
 
 
 class _Headers(AuthBase):
-    """The request's own headers as its authentication, which keeps requests from replacing
-    them by an entry of ~/.netrc."""
+    """The request's own headers as its authentication, which keeps the library from replacing
+    them with an entry of ~/.netrc."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -127,14 +131,14 @@ class _Headers(AuthBase):
 
 
 class GivenUp(Exception):
-    """Nobody wants to know any more."""
+    """The result is no longer wanted."""
 
 
 class Reader:
     """Reads one connection's account and reports, until `deadline` (of `clock`, in seconds).
 
     Several threads may read at once: they sign in once, wait together where the platform asks for
-    it, and none sends anything once it has refused one of them.
+    it, and stop sending once the platform has refused one of them.
     """
 
     def __init__(
@@ -150,30 +154,30 @@ class Reader:
         self._clock = clock
         self._deadline = deadline
         self._random = random_fraction
-        # held while a thread waits or signs in, so that all do
+        # held while a thread waits or signs in, so that all threads wait
         self._gate = RLock()
-        self._count = Lock()
+        self._counting = Lock()
         self._limit_near: RateLimitedError | None = None
         remember(platform.secrets)
         self._refusal: WorkerError | None = None
         self._sign_ins = 0
-        # requests sent so far, for the log
+        # how many requests were sent, for the log
         self.requests = 0
         # what the platform says about the version in use, for the log
         self.version_warning: str | None = None
 
     @property
     def reports(self) -> tuple[Report, ...]:
-        """What a window is read by."""
+        """What a window consists of."""
         return self._platform.reports
 
     def account(self) -> Account:
         """Signs in where needed. Raises the workers' errors, and OutOfTime."""
         return self._ask(self._platform.ask_account, self._platform.read_account)
 
-    def answer(self, build: Callable[[], Request]) -> Any:
-        """The JSON of any request's answer, for checks."""
-        return self._ask(build, lambda answer: json.loads(answer.body()))
+    def fetch_json(self, build: Callable[[], Request]) -> RawJson:
+        """The JSON of any request's response, for checks."""
+        return self._ask(build, lambda response: json.loads(response.body()))
 
     def pages(
         self,
@@ -184,9 +188,9 @@ class Reader:
     ) -> Iterator[Page]:
         """All pages of a window's report, in the platform's order.
 
-        Raises BrokenStreamError where an answer takes too long, breaks off after its first page
-        or does not go with those before it, the workers' errors for what the platform refuses,
-        OutOfTime, and GivenUp once `given_up` is set. Nothing is complete before the iterator
+        Raises BrokenStreamError where a response takes too long, breaks off after its first page
+        or does not match those before it, the workers' errors for what the platform refuses,
+        OutOfTime, and GivenUp once `given_up` is set. The window is complete only when the iterator
         ends.
         """
         seen: set[str] = set()
@@ -209,8 +213,8 @@ class Reader:
     def _pages_of_one_answer(
         self, report: Report, window: Window, page_size: int, cursor: str | None
     ) -> Iterator[Page]:
-        def first(answer: Answer) -> tuple[Page, Iterator[Page]]:
-            rest = self._platform.read_pages(answer, window, cursor, report.name)
+        def first(response: Response) -> tuple[Page, Iterator[Page]]:
+            rest = self._platform.read_pages(response, window, cursor, report.name)
             return next(rest, Page([])), rest
 
         try:
@@ -220,7 +224,7 @@ class Reader:
                 keep_open=True,
             )
         except (RateLimitedError, ConnectionCredentialsError, SharedCredentialsError) as error:
-            # of every window, so that the other threads stop as well
+            # it applies to every window, so the other threads stop as well
             self._refusal = self._refusal or error
             raise
         except MalformedAnswerError:
@@ -228,7 +232,7 @@ class Reader:
         except PermanentError as error:
             if cursor is None:
                 raise
-            # the first page was granted: what is refused is where it was to go on
+            # the first page was granted: only the continuation is refused
             raise BrokenStreamError(str(error), code=error.code) from None
         yield page
         try:
@@ -241,11 +245,11 @@ class Reader:
     def _ask(
         self,
         build: Callable[[], Request],
-        read: Callable[[Answer], T],
+        read: Callable[[Response], T],
         *,
         keep_open: bool = False,
     ) -> T:
-        """`_try` with a sign-in before it where one is needed, and anew where it ran out."""
+        """`_try` with a sign-in before it where one is needed, and again where it expired."""
         signed_in = self._sign_in(0)
         try:
             return self._try(build, read, keep_open=keep_open)
@@ -256,7 +260,7 @@ class Reader:
         return self._try(build, read, keep_open=keep_open)
 
     def _sign_in(self, known: int) -> int:
-        """Signs in unless that was done since the `known` time: how often it was done by now."""
+        """Signs in unless another thread has since the `known` count; returns the new count."""
         with self._gate:
             if self._sign_ins == known:
                 request = self._platform.sign_in()
@@ -269,11 +273,11 @@ class Reader:
     def _try(
         self,
         build: Callable[[], Request],
-        read: Callable[[Answer], T],
+        read: Callable[[Response], T],
         *,
         keep_open: bool = False,
     ) -> T:
-        """Sends what `build` makes until `read` takes the answer, or no further try helps."""
+        """Sends what `build` makes until `read` accepts the response, or no further try helps."""
         for failed in range(1, TRIES):
             self._heed_limits()
             try:
@@ -288,13 +292,13 @@ class Reader:
         self._heed_limits()
         return self._send(build(), read, keep_open=keep_open)
 
-    def _send(self, request: Request, read: Callable[[Answer], T], *, keep_open: bool) -> T:
-        with self._count:
+    def _send(self, request: Request, read: Callable[[Response], T], *, keep_open: bool) -> T:
+        with self._counting:
             self.requests += 1
         left = max(1.0, self._deadline - self._clock.now())
         try:
             with answered_until(left):
-                response = self._session.request(
+                sent = self._session.request(
                     request.method,
                     request.url,
                     params=dict(request.params),
@@ -302,7 +306,7 @@ class Reader:
                     json=request.json,
                     auth=_Headers(request.headers),
                     timeout=(min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)),
-                    allow_redirects=False,  # it would take the token along to wherever it leads
+                    allow_redirects=False,  # a redirect would take the token along
                     stream=True,
                 )
         except requests.ReadTimeout:
@@ -313,35 +317,35 @@ class Reader:
         except (requests.RequestException, HTTPException, HTTPError, OSError, ValueError) as error:
             self._heed_stop()
             raise _unsent(error) from None
-        answer = Answer(response.status_code, response.headers, self._chunks(response.raw))
+        response = Response(sent.status_code, sent.headers, self._chunks(sent.raw))
         with ExitStack() as until_read:
-            until_read.callback(response.close)
-            taken = self._take(answer, read)
-            if keep_open:  # there is more to read; the end of it frees the connection
+            until_read.callback(sent.close)
+            result = self._take(response, read)
+            if keep_open:  # there is more to read; reading to its end frees the connection
                 until_read.pop_all()
-            return taken
+            return result
 
-    def _take(self, answer: Answer, read: Callable[[Answer], T]) -> T:
-        self._limit_near = self._platform.usage(answer.headers) or self._limit_near
+    def _take(self, response: Response, read: Callable[[Response], T]) -> T:
+        self._limit_near = self._platform.usage(response.headers) or self._limit_near
         self.version_warning = (
-            self._platform.version_warning(answer.headers) or self.version_warning
+            self._platform.version_warning(response.headers) or self.version_warning
         )
-        if 300 <= answer.status < 400:
+        if 300 <= response.status < 400:
             raise UnknownError(
                 f"{self._platform.name} answered with a redirect, which is not followed",
-                code=f"http_{answer.status}",
+                code=f"http_{response.status}",
             )
-        if 200 <= answer.status < 300:
-            return read(answer)
+        if 200 <= response.status < 300:
+            return read(response)
         try:
-            refusal = self._platform.classify(answer)
-        except TooMuchDataError:  # a page without end says no more than its status
-            refusal = self._platform.classify(Answer(answer.status, answer.headers, iter(())))
+            refusal = self._platform.classify(response)
+        except TooMuchDataError:  # an endless page says no more than its status
+            refusal = self._platform.classify(Response(response.status, response.headers, iter(())))
         raise refusal
 
     def _heed_limits(self) -> None:
-        """Before a request: the time left, what refused another thread, and limits that the last
-        answers said are near."""
+        """Before a request: the deadline, a refusal that another thread met, and limits that the
+        last responses said are near."""
         with self._gate:
             self._heed_deadline()
             if self._refusal is not None:
@@ -351,16 +355,16 @@ class Reader:
                 self._wait(near.retry_after, near)
 
     def _chunks(self, body: HTTPResponse) -> Iterator[bytes]:
-        """The body as it comes: the socket's timeout is for each wait, so that one in drops
-        could take any time. Raises OutOfTime, GeneralError where it breaks off, TooMuchDataError
-        for one without end."""
+        """The body as it arrives: the socket's timeout applies to each read, so that a trickling
+        body could take any time. Raises OutOfTime, GeneralError where it breaks off,
+        TooMuchDataError for an endless one."""
         size = 0
         try:
-            # what has arrived, in place of waiting until there is a whole chunk
+            # what has arrived, instead of waiting for a whole chunk
             while chunk := body.read1(_CHUNK, decode_content=True):
                 size += len(chunk)
                 if size > MOST_STREAMED:
-                    raise answer_too_large(MOST_STREAMED)
+                    raise response_too_large(MOST_STREAMED)
                 yield chunk
                 self._heed_deadline()
         except (HTTPError, HTTPException, OSError, ValueError) as error:
@@ -373,7 +377,7 @@ class Reader:
             raise OutOfTime
 
     def _heed_stop(self) -> None:
-        """An answer that was broken off for that says nothing of the platform."""
+        """A response that was interrupted by the clock says nothing about the platform."""
         if self._clock.now() >= self._clock.stop_at:
             raise OutOfTime from None
 
@@ -386,7 +390,8 @@ class Reader:
 
 
 def _unsent(error: Exception) -> WorkerError:
-    """What no library sends stays so; its text may quote a header, and with it the token."""
+    """A request that the library refuses never succeeds; its text may quote a header, and so the
+    token."""
     if isinstance(error, ValueError):  # of an address, a header or a body
         kind = type(error).__name__
         return PermanentError(f"the request cannot be sent: {kind}", code=kind)
@@ -394,11 +399,11 @@ def _unsent(error: Exception) -> WorkerError:
 
 
 def _unreachable(error: Exception) -> TransientError:
-    """A connection that ends without a whole answer may have been asked for too much; one that
-    never came about was not."""
-    # only its kind: the text of it holds the URL
+    """A connection that ends before the response does may have been asked for too much; one that
+    was never established was not."""
+    # only its kind: its text holds the URL
     kind = type(error).__name__
-    said = f"the platform could not be reached or broke off: {kind}"
+    said = f"the platform could not be reached or the connection broke: {kind}"
     cause = error.args[0] if error.args else None
     if isinstance(error, HTTPError | HTTPException) or isinstance(cause, ProtocolError):
         return GeneralError(said, code=kind)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType, ModuleType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import ijson
 from ijson.backends import python as plain_ijson  # type: ignore[import-untyped]
@@ -34,12 +34,14 @@ from workers.metrics.platforms.protocol import (
     ADS,
     TOTAL,
     Account,
-    Answer,
     Ask,
     Connection,
     Page,
+    RawJson,
+    RawObject,
     Report,
     Request,
+    Response,
     account_digits,
     amount,
     chosen,
@@ -52,23 +54,23 @@ from workers.metrics.windows import Window
 from workers.settings import Settings
 
 _CUSTOMER = "customers/"
-# A stream up to this long is read as a whole, which is several times as quick.
+# A stream up to this size is read as a whole, which is several times as fast.
 _READ_WHOLE = 8 << 20
 
 
-def _money(value: Any, what: str) -> Decimal | None:
+def _money(value: RawJson, what: str) -> Decimal | None:
     micros = amount(value, what)
     return None if micros is None else micros.scaleb(-6)
 
 
-# By the names that they have in JSON. cpm, cpc and ctr are computed from these sums; Google reports
-# no reach that could be used.
+# By their names in JSON. cpm, cpc and ctr are computed from these sums; Google reports no usable
+# reach.
 _MEASURES = {
     "impressions": ("impressions", whole),
     "clicks": ("clicks", whole),
     "spend": ("costMicros", _money),
 }
-# Where they are wanted. Conversions are fractions where several clicks share one.
+# Optional. Conversions are fractions where several clicks share one.
 _FURTHER = {
     "conversions": ("conversions", amount),
     "conversion_value": ("conversionsValue", amount),
@@ -77,11 +79,11 @@ _FURTHER = {
 # Each conversion action has a window and a model of its own.
 _ATTRIBUTION = "conversion_action"
 _CAMPAIGNS = Report("campaigns", frozenset({"campaign", "asset_group"}))
-# These follow where there is a campaign that has them.
+# These follow if a campaign has them.
 _ASSET_GROUPS = "asset_groups"
 _WITH_ASSET_GROUPS = "PERFORMANCE_MAX"
 _CAMPAIGN_FIELDS = ("segments.date", "campaign.id", "campaign.name", "customer.currency_code")
-# What a report is of, its fields, and the measures that it does not have.
+# The resource of a report, its fields, and the measures that it lacks.
 # https://developers.google.com/google-ads/api/fields/v26/overview
 _RESOURCES: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     ADS.name: (
@@ -104,12 +106,12 @@ _ACCOUNT = (
     "customer.time_zone, customer.manager, customer.status FROM customer LIMIT 1"
 )
 
-# The sliding day of the quota; used where Google names no time.
+# For a quota over a sliding day; used where Google gives no time.
 _LONG_WAIT = 3600.0
 _SHORT_WAIT = 60.0
-# The codes of the quotas that are used up for long.
+# The codes of quotas that stay used up for hours.
 _LONG_QUOTAS = frozenset({"RESOURCE_EXHAUSTED", "EXCESSIVE_LONG_TERM_QUERY_RESOURCE_CONSUMPTION"})
-# What a status means that comes with an unknown error, and one that comes with none at all.
+# What a status means with an unknown error, and without any error of Google Ads.
 _OF_STATUS = {401: Meaning.SIGN_IN, 403: Meaning.PERMISSION}
 _OF_PAGE = {401: Meaning.SIGN_IN, 404: Meaning.VERSION}
 
@@ -123,7 +125,7 @@ class GoogleAds:
         "ad": "google_ad_id", "ad_group": "google_ad_group_id",
         "asset_group": "google_asset_group_id", "campaign": "google_campaign_id",
     })  # fmt: skip
-    # The campaigns' first: Performance Max has no ads that are reported.
+    # Campaigns first: Performance Max reports no ads.
     # https://developers.google.com/google-ads/api/docs/performance-max/reporting
     reports: ClassVar[tuple[Report, ...]] = (_CAMPAIGNS, ADS, TOTAL)
     # The longest window that a conversion action may have.
@@ -150,7 +152,7 @@ class GoogleAds:
         self._login_customer = connection.optional_account("login_customer_id", _CUSTOMER)
         own_developer_token = connection.optional_credential("developer_token")
         self._developer_token = own_developer_token or settings.google_developer_token
-        # what of this is the deployment's: a refusal of it is no single connection's matter
+        # which of these are the deployment's: their refusal concerns all connections
         self._shared_settings = [
             setting
             for setting, own, value in (
@@ -176,7 +178,7 @@ class GoogleAds:
         customer = account_digits(connection.account_id, _CUSTOMER)
         if not customer:
             raise PermanentError(
-                f"account_id {connection.account_id!r:.60} is no customer id (123-456-7890)",
+                f"account_id {connection.account_id!r:.60} is not a customer id (123-456-7890)",
                 code="malformed_account_id",
             )
         return cls(connection, customer, settings)
@@ -198,19 +200,19 @@ class GoogleAds:
             },
         )
 
-    def signed_in(self, answer: Answer) -> None:
-        token = _object(answer).get("access_token")
+    def signed_in(self, response: Response) -> None:
+        token = _object(response).get("access_token")
         if not isinstance(token, str) or not token:
-            raise malformed("Google's answer to the refresh token holds no access token")
+            raise malformed("Google's response to the refresh token has no access token")
         self._access_token = token
 
     def ask_account(self) -> Request:
         return self._search(_ACCOUNT)
 
-    def read_account(self, answer: Answer) -> Account:
-        rows = [row for batch in self._batches(answer) for row in batch.get("results", [])]
+    def read_account(self, response: Response) -> Account:
+        rows = [row for batch in self._batches(response) for row in batch.get("results", [])]
         if len(rows) != 1 or not isinstance(rows[0], dict):
-            raise malformed(f"{len(rows)} rows describe the account, not one")
+            raise malformed(f"{len(rows)} rows describe the account instead of one")
         customer = _object_at(rows[0], "customer")
         if customer.get("manager"):
             raise PermanentError(
@@ -218,7 +220,7 @@ class GoogleAds:
                 code="REQUESTED_METRICS_FOR_MANAGER",
             )
         if not customer.get("currencyCode") or not customer.get("timeZone"):
-            raise malformed("the account's answer lacks its currency or time zone")
+            raise malformed("the account's response lacks its currency or time zone")
         return Account(
             id=self._customer,
             name=str(customer.get("descriptiveName") or ""),
@@ -239,10 +241,10 @@ class GoogleAds:
         )
 
     def read_pages(
-        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+        self, response: Response, window: Window, cursor: str | None = None, report: str = ADS.name
     ) -> Iterator[Page]:
         has_asset_groups = False
-        for batch in self._batches(answer):
+        for batch in self._batches(response):
             results = batch.get("results", [])
             if report == TOTAL.name:
                 yield Page([], spent=dict(_spent(row, window) for row in results))
@@ -253,11 +255,11 @@ class GoogleAds:
         if has_asset_groups:
             yield Page([], _ASSET_GROUPS)
 
-    def _row(self, report: str, row: Any, window: Window) -> AdDay:
+    def _row(self, report: str, row: RawJson, window: Window) -> AdDay:
         try:
             day, metrics = row["segments"]["date"], row.get("metrics") or {}
             campaign, group = _object_at(row, "campaign"), _object_at(row, "adGroup")
-            ad: Mapping[str, Any] = {}
+            ad: RawObject = {}
             kind: Kind = "campaign"
             if report == ADS.name:
                 kind, ad = "ad", row["adGroupAd"]["ad"]
@@ -266,7 +268,7 @@ class GoogleAds:
                 kind, group = "asset_group", row["assetGroup"]
                 str(group["id"])
             if not isinstance(metrics, dict):
-                raise malformed("a row's metrics are no object")
+                raise malformed("a row's metrics are not an object")
         except (KeyError, TypeError, AttributeError):
             raise malformed(f"a row of {report} lacks its id or its date") from None
         if kind != "ad" and not campaign.get("id"):
@@ -285,30 +287,30 @@ class GoogleAds:
             attribution=self._attribution,
         )
 
-    def classify(self, answer: Answer) -> WorkerError:
-        body = answer.body()
+    def classify(self, response: Response) -> WorkerError:
+        body = response.body()
         try:
             decoded = json.loads(body)
         except ValueError:
-            return _without_code(answer.status)
+            return _without_code(response.status)
         if isinstance(decoded, list):
             decoded = next((part for part in _objects(decoded) if "error" in part), {})
         error = decoded.get("error") if isinstance(decoded, dict) else None
         if isinstance(error, str):  # of the token endpoint, RFC 6749 section 5.2
-            return self._sign_in_error(error, decoded, answer.status)
+            return self._sign_in_error(error, decoded, response.status)
         if not isinstance(error, dict):
-            return _without_code(answer.status)
-        return self._meaning(error, answer.status)
+            return _without_code(response.status)
+        return self._meaning(error, response.status)
 
-    def _sign_in_error(self, error: str, body: Mapping[str, Any], status: int) -> WorkerError:
+    def _sign_in_error(self, error: str, body: RawObject, status: int) -> WorkerError:
         """https://developers.google.com/identity/protocols/oauth2#expiration"""
         meaning = codes.meaning_of_grant(error)
         if meaning is Meaning.UNKNOWN:
             meaning = meaning_of_status(status)
         fix = (
-            "look at client_id and client_secret"
+            "check client_id and client_secret"
             if meaning is Meaning.CLIENT
-            else "if it stays, connect the account again"
+            else "if that persists, connect the account again"
         )
         return error_of(
             meaning,
@@ -320,15 +322,15 @@ class GoogleAds:
         )
 
     def _shared_fix(self, names: str) -> str:
-        """Which of the deployment's settings to look at, of those with such names; empty where
-        the connection has its own."""
+        """Which of the deployment's settings with such names to correct; empty where the
+        connection has its own."""
         shared = [setting for setting in self._shared_settings if setting.startswith(names)]
         return f"Correct the deployment's {' or '.join(shared)}" if shared else ""
 
-    def _meaning(self, error: Any, status: int) -> WorkerError:
+    def _meaning(self, error: RawJson, status: int) -> WorkerError:
         """https://developers.google.com/google-ads/api/docs/best-practices/understand-api-errors"""
         if not isinstance(error, dict):
-            return malformed("Google's error is no object")
+            return malformed("Google's error is not an object")
         details = _objects(error.get("details"))
         errors = [one for detail in details for one in _objects(detail.get("errors"))]
         quota = _quota(errors)
@@ -340,7 +342,7 @@ class GoogleAds:
         request_id = next((one["requestId"] for one in details if one.get("requestId")), "none")
         return error_of(
             meaning,
-            f"Google Ads refused it with {code}: {said} (request id {request_id})",
+            f"Google Ads refused the request with {code}: {said} (request id {request_id})",
             code=code,
             wait=_retry_delay(quota),
             usual_wait=_LONG_WAIT if code in _LONG_QUOTAS else _SHORT_WAIT,
@@ -351,11 +353,11 @@ class GoogleAds:
         )
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
-        """Google tells of its quotas only when they are used up."""
+        """Google reports its quotas only when they are used up."""
         return None
 
     def version_warning(self, headers: Mapping[str, str]) -> str | None:
-        """Google tells nothing in headers; a version that has ended is refused."""
+        """Google's headers say nothing about it; a version that has ended is refused."""
         return None
 
     def check(self, ask: Ask) -> Iterator[Finding]:
@@ -399,81 +401,83 @@ class GoogleAds:
             json={"query": query},
         )
 
-    def _batches(self, answer: Answer) -> Iterator[dict[str, Any]]:
-        """The stream's batches as they come. Raises what an error among them means, and
-        TransientError where the stream breaks off."""
+    def _batches(self, response: Response) -> Iterator[RawObject]:
+        """The stream's batches as they arrive. Raises what an error among them means, and
+        TransientError where the stream is truncated."""
         try:
-            for part in _parts(answer.chunks, self._json):
+            for part in _parts(response.chunks, self._json):
                 if not isinstance(part, dict) or not isinstance(part.get("results", []), list):
-                    raise malformed("a part of Google's answer is no object with results")
+                    raise malformed("a part of Google's response is not an object with results")
                 if "error" in part:
-                    raise self._meaning(part["error"], answer.status)
+                    raise self._meaning(part["error"], response.status)
                 if part.get("nextPageToken"):
                     raise malformed("Google's stream has further pages")
                 yield part
         except UnicodeDecodeError:
-            # the usual reader stops at half of a surrogate pair: the next try goes by the slow one
+            # the usual reader fails at half of a surrogate pair: the next try uses the slow one
             self._json = plain_ijson
-            raise GeneralError("Google's answer holds half a letter", code="not_json") from None
+            raise GeneralError(
+                "Google's response has half of a surrogate pair", code="not_json"
+            ) from None
         except (ijson.JSONError, ValueError):
             raise GeneralError(
-                "Google's answer breaks off, or is no JSON", code="not_json"
+                "Google's response is truncated or not JSON", code="not_json"
             ) from None
 
 
-def _parts(chunks: Iterator[bytes], reader: ModuleType) -> Iterator[Any]:
-    """The elements of a JSON array, or a single object. Raises ValueError, or one of ijson's,
-    where it is no JSON or breaks off."""
+def _parts(chunks: Iterator[bytes], reader: ModuleType) -> Iterator[RawJson]:
+    """The elements of a JSON array, or a single object. Raises ValueError, or one of ijson's
+    errors, where it is not JSON or is truncated."""
     begun = bytearray()
     for chunk in chunks:
         begun += chunk
         if len(begun) > _READ_WHOLE:
             break
     else:
-        told = json.loads(begun, parse_float=Decimal)
-        yield from told if isinstance(told, list) else [told]
+        body = json.loads(begun, parse_float=Decimal)
+        yield from body if isinstance(body, list) else [body]
         return
     prefix = "item" if begun.lstrip()[:1] == b"[" else ""
-    # by item, so that memory holds one batch however long the stream
+    # by item, so that memory holds only one batch of however long a stream
     yield from reader.items(ijson.from_iter(itertools.chain([bytes(begun)], chunks)), prefix)
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(response: Response) -> RawObject:
     try:
-        body = json.loads(answer.body())
+        body = json.loads(response.body())
     except ValueError:
-        raise GeneralError("Google's answer is no JSON", code="not_json") from None
+        raise GeneralError("Google's response is not JSON", code="not_json") from None
     if not isinstance(body, dict):
-        raise malformed("Google's answer is no object")
+        raise malformed("Google's response is not an object")
     return body
 
 
 def _part(report: str, cursor: str | None) -> str:
-    """Which of the resources: the campaigns' report goes on with their asset groups."""
+    """Which of the resources: the campaigns' report continues with their asset groups."""
     return _ASSET_GROUPS if report == _CAMPAIGNS.name and cursor else report
 
 
 def _snake(place: str) -> str:
-    """A field's name in a query, of that in JSON."""
+    """A field's name in a query, from its name in JSON."""
     return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", place)
 
 
-def _spent(row: Any, window: Window) -> tuple[date, Decimal]:
+def _spent(row: RawJson, window: Window) -> tuple[date, Decimal]:
     """The day of an account's row, and what it spent."""
     try:
-        day, told = row["segments"]["date"], row["metrics"].get("costMicros")
+        day, cost = row["segments"]["date"], row["metrics"].get("costMicros")
     except (KeyError, TypeError, AttributeError):
         raise malformed("a row lacks its metrics or its date") from None
-    return day_within(day, window), _money(told, "costMicros") or Decimal()
+    return day_within(day, window), _money(cost, "costMicros") or Decimal()
 
 
-def _has_asset_groups(row: Mapping[str, Any]) -> bool:
-    channel: Any = _object_at(row, "campaign").get("advertisingChannelType")
+def _has_asset_groups(row: RawObject) -> bool:
+    channel: RawJson = _object_at(row, "campaign").get("advertisingChannelType")
     return bool(channel == _WITH_ASSET_GROUPS)
 
 
-def _ad_group(row: Mapping[str, Any]) -> str:
-    """Its id; the resource name holds it as well: customers/1/adGroupAds/<group>~<ad>."""
+def _ad_group(row: RawObject) -> str:
+    """Its id, which is also in the resource name: customers/1/adGroupAds/<group>~<ad>."""
     group = _object_at(row, "adGroup").get("id")
     if group is None:
         name = str(row["adGroupAd"].get("resourceName", ""))
@@ -482,13 +486,13 @@ def _ad_group(row: Mapping[str, Any]) -> str:
 
 
 def _meaning_of(
-    error: Mapping[str, Any],
-    details: list[dict[str, Any]],
-    errors: list[dict[str, Any]],
+    error: RawObject,
+    details: list[RawObject],
+    errors: list[RawObject],
     rate_scope: str,
 ) -> tuple[Meaning, str]:
-    """What an error means and its code's name: by the first of its errors that is known, else by
-    the reason or the status that it has in their place."""
+    """What an error means and its code's name: by the first of its known errors, otherwise by the
+    reason or the status that it has instead."""
     found = [
         (codes.meaning_of(family, str(value), rate_scope), str(value))
         for one in errors
@@ -507,24 +511,24 @@ def _meaning_of(
     )
 
 
-def _quota(errors: list[dict[str, Any]]) -> dict[str, Any]:
-    """The details of the first quota among the errors; empty where there are none."""
+def _quota(errors: list[RawObject]) -> RawObject:
+    """The details of the first quota among the errors; empty where there is none."""
     quotas = (_object_at(_object_at(one, "details"), "quotaErrorDetails") for one in errors)
     return next(filter(None, quotas), {})
 
 
-def _retry_delay(quota: Mapping[str, Any]) -> float | None:
+def _retry_delay(quota: RawObject) -> float | None:
     """Seconds of "37s" or "37.5s"."""
     seconds = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s", str(quota.get("retryDelay", "")))
     return float(seconds[1]) if seconds else None
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in a list, which an error's body need not be."""
+def _objects(value: RawJson) -> list[RawObject]:
+    """The objects in a list; none in anything else, which an error may have instead."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _object_at(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _object_at(value: RawObject, key: str) -> RawObject:
     inner = value.get(key)
     return inner if isinstance(inner, dict) else {}
 

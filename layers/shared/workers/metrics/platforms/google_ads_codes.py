@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from workers.metrics.platforms.meanings import Meaning
 
-# Values that mean something else than the rest of their family; a name means the same in each.
+# Values whose meaning differs from their family's; a name means the same in every family.
 VALUES: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     {
         Meaning.SIGN_IN: ("OAUTH_TOKEN_EXPIRED",),
@@ -28,7 +28,7 @@ VALUES: Mapping[Meaning, Iterable[str]] = MappingProxyType(
             "ORGANIZATION_NOT_APPROVED", "ORGANIZATION_NOT_ASSOCIATED_WITH_DEVELOPER_TOKEN",
             "ORGANIZATION_NOT_RECOGNIZED", "PROJECT_DISABLED",
         ),
-        # families say "authentication" and "quota" of these, but no token and no wait mends them
+        # their families are about authentication and quotas, but no token and no wait fixes these
         Meaning.PERMISSION: (
             "ACCESS_PROHIBITED", "CLIENT_CUSTOMER_ID_INVALID", "CUSTOMER_NOT_FOUND",
             "CANNOT_BE_EXECUTED_BY_MANAGER_ACCOUNT", "INVALID_LOGIN_CUSTOMER_ID",
@@ -38,7 +38,7 @@ VALUES: Mapping[Meaning, Iterable[str]] = MappingProxyType(
         Meaning.TOO_MUCH: (
             "DATE_RANGE_TOO_WIDE", "RESPONSE_ROW_LIMIT_EXCEEDED", "RESPONSE_SIZE_LIMIT_EXCEEDED",
         ),
-        # a page token that ran out: the window is read from its beginning
+        # an expired page token: the window is read from its beginning
         Meaning.GENERAL: ("EXPIRED_PAGE_TOKEN", "INVALID_PAGE_TOKEN", "RPC_DEADLINE_TOO_SHORT"),
         Meaning.UNAVAILABLE: ("CONCURRENT_MODIFICATION", "YOU_TUBE_SERVICE_UNAVAILABLE"),
         # where Google does not say whose limit it is (`rateScope`)
@@ -62,7 +62,7 @@ FAMILIES: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     }
 )  # fmt: skip
 
-# What a change, or a kind of object that is never read, can be refused for.
+# Reasons to refuse changes, and objects that are never read.
 OF_CHANGES = frozenset(
     {
         "accessInvitationError", "accountBudgetProposalError", "accountLinkError", "actionError",
@@ -111,7 +111,7 @@ OF_CHANGES = frozenset(
     }
 )  # fmt: skip
 
-# Reasons of an ErrorInfo, where the error is not of Google Ads but of what stands before it.
+# Reasons of an ErrorInfo, where the error comes from the layers in front of Google Ads.
 REASONS: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     {
         Meaning.SIGN_IN: ("ACCESS_TOKEN_EXPIRED",),
@@ -128,7 +128,7 @@ REASONS: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     }
 )  # fmt: skip
 
-# The canonical status, where nothing else is said.
+# The canonical status, where there is nothing else.
 # https://cloud.google.com/apis/design/errors#handling_errors
 STATUSES: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     {
@@ -169,13 +169,13 @@ _OF_REASON = _inverse(REASONS)
 _OF_STATUS = _inverse(STATUSES)
 _OF_GRANT = _inverse(GRANTS)
 
-# Whose a quota is, as `rateScope` says it: https://developers.google.com/google-ads/api/reference/
+# Whose quota it is, according to `rateScope`: https://developers.google.com/google-ads/api/reference/
 # rpc/v26/QuotaErrorDetails
 _SCOPES = {"ACCOUNT": Meaning.ACCOUNT_LIMIT, "DEVELOPER": Meaning.APP_LIMIT}
 
 
 def meaning_of(family: str, value: str, rate_scope: str = "") -> Meaning:
-    """What a value of a family means; UNKNOWN for a family of no table."""
+    """What a value of a family means; UNKNOWN for a family in no table."""
     meaning = _OF_VALUE.get(value) or _OF_FAMILY.get(family, Meaning.UNKNOWN)
     if meaning in (Meaning.ACCOUNT_LIMIT, Meaning.APP_LIMIT):
         return _SCOPES.get(rate_scope, meaning)
@@ -183,7 +183,7 @@ def meaning_of(family: str, value: str, rate_scope: str = "") -> Meaning:
 
 
 def meaning_of_reason(reason: str) -> Meaning:
-    """What an ErrorInfo's reason means; UNKNOWN for one of no table."""
+    """What an ErrorInfo's reason means; UNKNOWN for one in no table."""
     return _OF_REASON.get(reason, Meaning.UNKNOWN)
 
 
@@ -193,5 +193,5 @@ def meaning_of_status(status: str) -> Meaning:
 
 
 def meaning_of_grant(error: str) -> Meaning:
-    """What the token endpoint's `error` means; UNKNOWN for one of no table."""
+    """What the token endpoint's `error` means; UNKNOWN for one in no table."""
     return _OF_GRANT.get(error, Meaning.UNKNOWN)

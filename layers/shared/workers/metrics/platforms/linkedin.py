@@ -15,7 +15,7 @@ from datetime import UTC, date, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 from workers.errors import (
@@ -33,12 +33,14 @@ from workers.metrics.platforms.protocol import (
     ADS,
     TOTAL,
     Account,
-    Answer,
     Ask,
     Connection,
     Page,
+    RawJson,
+    RawObject,
     Report,
     Request,
+    Response,
     account_digits,
     amount,
     chosen,
@@ -56,14 +58,14 @@ _MEASURES = {
     "spend": ("costInLocalCurrency", amount),
     "reach": ("approximateMemberReach", whole),
 }
-# Where they are wanted.
+# Optional.
 _FURTHER = {
     "conversions": ("externalWebsiteConversions", whole),
     "conversion_value": ("conversionValueInLocalCurrency", amount),
     "link_clicks": ("landingPageClicks", whole),
     "video_views": ("videoViews", whole),
 }
-# Each conversion has windows of its own, after a click and after a view.
+# Each conversion has its own windows, after a click and after a view.
 _ATTRIBUTION = "conversion"
 # What other platforms call campaign, ad group and ad.
 _PIVOTS = ("CAMPAIGN_GROUP", "CAMPAIGN", "CREATIVE")
@@ -73,19 +75,19 @@ _URNS = (
     "urn:li:sponsoredCampaign",
     "urn:li:sponsoredCreative",
 )
-# Days are those of UTC for every account, as campaigns begin and end in UTC:
+# Every account's days are in UTC, as campaigns begin and end in UTC:
 # https://www.linkedin.com/help/lms/answer/a427004
 _TIME_ZONE = "UTC"
 
-# There are no pages: an answer is cut off here, and does not say so.
+# There are no pages: a response is silently truncated here.
 _MOST_ELEMENTS = 15_000
-# The limit on the amount of data is one of five minutes.
+# The limit on the amount of data covers five minutes.
 _LONG_WAIT = 330.0
 # A version is served for a year, and ends in the middle of a month.
 _LAST_DAY = 15
 _NOTICE = timedelta(days=60)
 
-# A quota of the day, and one of a single member's token, in LinkedIn's words for them:
+# A daily quota, and one of a single member's token, as LinkedIn words them:
 # "Resource level throttle MEMBER DAY limit for calls to this resource is reached."
 _DAILY = re.compile(r"\bDAY\b")
 _OF_MEMBER = re.compile(r"\bMEMBER\b")
@@ -101,11 +103,11 @@ class LinkedIn:
         "campaign": "linkedin_campaign_group_id",
     })  # fmt: skip
     reports: ClassVar[tuple[Report, ...]] = (ADS, TOTAL)
-    # The longest usual window after a click.
+    # The longest common window after a click.
     attribution_days: ClassVar[int] = 90
-    # Beyond, there is no approximateMemberReach.
+    # Beyond that, there is no approximateMemberReach.
     longest_window: ClassVar[int | None] = 92
-    # An answer is not paged.
+    # A response is not paged.
     page_size: ClassVar[int] = 1
     smallest_page: ClassVar[int] = 1
     daily_allowance: ClassVar[tuple[int, str] | None] = None
@@ -133,7 +135,7 @@ class LinkedIn:
         digits = account_digits(connection.account_id, _ACCOUNT)
         if not digits:
             raise PermanentError(
-                f"account_id {connection.account_id!r:.60} is no sponsored account id, which is "
+                f"account_id {connection.account_id!r:.60} is not a sponsored account id, which is "
                 "digits",
                 code="malformed_account_id",
             )
@@ -144,24 +146,24 @@ class LinkedIn:
         return (*self._connection.secrets, self._token)
 
     def sign_in(self) -> Request | None:
-        """The access token lasts for 60 days, so that a stored one is old sooner or later."""
+        """The access token lasts for 60 days, so a stored one expires sooner or later."""
         return Request("POST", self._token_url, form=self._refresh) if self._refresh else None
 
-    def signed_in(self, answer: Answer) -> None:
-        token = _object(answer).get("access_token")
+    def signed_in(self, response: Response) -> None:
+        token = _object(response).get("access_token")
         if not isinstance(token, str) or not token:
-            raise malformed("LinkedIn's answer to the refresh token holds no access token")
+            raise malformed("LinkedIn's response to the refresh token has no access token")
         self._token = token
 
     def ask_account(self) -> Request:
         return self._get(f"adAccounts/{self._account}")
 
-    def read_account(self, answer: Answer) -> Account:
-        """This tells an account without activity from one that the token does not reach, for
-        which the analytics are empty as well."""
-        body = _object(answer)
+    def read_account(self, response: Response) -> Account:
+        """This distinguishes an account without activity from one that the token does not reach,
+        for which the analytics are empty as well."""
+        body = _object(response)
         if not body.get("currency"):
-            raise malformed("the account's answer lacks its currency")
+            raise malformed("the account's response lacks its currency")
         return Account(
             id=self._account,
             name=str(body.get("name") or ""),
@@ -173,7 +175,7 @@ class LinkedIn:
         self, window: Window, page_size: int, cursor: str | None, report: str = ADS.name
     ) -> Request:
         days = f"(start:{_restli_date(window.since)},end:{_restli_date(window.until)})"
-        # brackets, commas and colons are Rest.li's own syntax and stay; those of a value do not:
+        # brackets, commas and colons of Rest.li's syntax stay; those in a value are encoded:
         # https://linkedin.github.io/rest.li/spec/protocol#url-encoding
         account = quote(f"{_ACCOUNT}{self._account}", safe="")
         if report == TOTAL.name:
@@ -188,14 +190,14 @@ class LinkedIn:
         )
 
     def read_pages(
-        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+        self, response: Response, window: Window, cursor: str | None = None, report: str = ADS.name
     ) -> Iterator[Page]:
-        elements = _object(answer).get("elements")
+        elements = _object(response).get("elements")
         if not isinstance(elements, list):
-            raise malformed("the answer has no list of elements")
+            raise malformed("the response has no list of elements")
         if len(elements) >= _MOST_ELEMENTS:
             raise TooMuchDataError(
-                f"LinkedIn gives at most {_MOST_ELEMENTS} rows at once, and there may be more "
+                f"LinkedIn returns at most {_MOST_ELEMENTS} rows at once, and there may be more "
                 f"for {window}",
                 code="too_many_elements",
                 smaller_pages_help=False,
@@ -205,13 +207,13 @@ class LinkedIn:
         else:
             yield Page([self._row(element, window) for element in elements])
 
-    def _row(self, element: Any, window: Window) -> AdDay:
+    def _row(self, element: RawJson, window: Window) -> AdDay:
         if not isinstance(element, dict):
-            raise malformed("an element is no object")
+            raise malformed("an element is not an object")
         campaign, ad_group, ad = _ids(element.get("pivotValues"))
         return AdDay(
             ad_id=ad,
-            # names would take a request for each creative, campaign and group
+            # names would need a request for each creative, campaign and group
             ad_name=None,
             day=_day(element.get("dateRange"), window),
             measures=measured(self._measures, element),
@@ -220,24 +222,24 @@ class LinkedIn:
             attribution=self._attribution,
         )
 
-    def classify(self, answer: Answer) -> WorkerError:
+    def classify(self, response: Response) -> WorkerError:
         try:
-            body = json.loads(answer.body())
+            body = json.loads(response.body())
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            return _meaning(str(answer.status), {}, answer)
+            return _meaning(str(response.status), {}, response)
         if isinstance(body.get("error"), str):
-            return _sign_in_error(body["error"], body, answer.status)
-        name = body.get("code") or body.get("serviceErrorCode") or answer.status
-        return _meaning(str(name), body, answer)
+            return _sign_in_error(body["error"], body, response.status)
+        name = body.get("code") or body.get("serviceErrorCode") or response.status
+        return _meaning(str(name), body, response)
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
-        """LinkedIn tells of its limits only when they are reached."""
+        """LinkedIn reports its limits only when they are reached."""
         return None
 
     def version_warning(self, headers: Mapping[str, str]) -> str | None:
-        """From two months before the version in use ends, going by LinkedIn's own clock."""
+        """From two months before the version in use ends, by LinkedIn's own clock."""
         try:
             today = parsedate_to_datetime(headers["Date"]).astimezone(UTC).date()
         except (KeyError, ValueError, TypeError):
@@ -256,7 +258,7 @@ class LinkedIn:
         yield Finding(
             "ok" if active else "warning",
             f"account {account.get('name')}: {account.get('currency')}, {account.get('status')}",
-            "" if active else "The ad account is not active: look at it in Campaign Manager",
+            "" if active else "The ad account is not active: check it in Campaign Manager",
         )
         if self._warning:
             yield Finding(
@@ -276,7 +278,7 @@ class LinkedIn:
 
 
 def _refresh_form(connection: Connection) -> dict[str, str] | None:
-    """What exchanges the refresh token; None where the credentials do not suffice for that."""
+    """The form that exchanges the refresh token; None where the credentials lack it."""
     names = ("refresh_token", "client_id", "client_secret")
     values = {name: connection.optional_credential(name) for name in names}
     form = {name: value for name, value in values.items() if value is not None}
@@ -287,27 +289,27 @@ def _restli_date(day: date) -> str:
     return f"(year:{day.year},month:{day.month},day:{day.day})"
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(response: Response) -> RawObject:
     try:
-        body = json.loads(answer.body(), parse_float=Decimal)
+        body = json.loads(response.body(), parse_float=Decimal)
     except ValueError:
-        raise GeneralError("LinkedIn's answer is no JSON", code="not_json") from None
+        raise GeneralError("LinkedIn's response is not JSON", code="not_json") from None
     if not isinstance(body, dict):
-        raise malformed("LinkedIn's answer is no object")
+        raise malformed("LinkedIn's response is not an object")
     return body
 
 
-def _spent(element: Any, window: Window) -> tuple[date, Decimal]:
+def _spent(element: RawJson, window: Window) -> tuple[date, Decimal]:
     """The day of an account's element, and what it spent."""
     if not isinstance(element, dict):
-        raise malformed("an element is no object")
+        raise malformed("an element is not an object")
     cost = amount(element.get("costInLocalCurrency"), "costInLocalCurrency")
     return _day(element.get("dateRange"), window), cost or Decimal()
 
 
-def _ids(pivots: Any) -> tuple[str, ...]:
+def _ids(pivots: RawJson) -> tuple[str, ...]:
     """The ids of the campaign group, the campaign and the creative that an element is about, by
-    their kind: LinkedIn says nothing of their order. The creative is always told."""
+    their type: LinkedIn does not document their order. The creative is always present."""
     ids = dict.fromkeys(_URNS, "")
     for urn in pivots if isinstance(pivots, list) else []:
         kind, _, id_ = urn.rpartition(":") if isinstance(urn, str) else ("", "", "")
@@ -319,7 +321,7 @@ def _ids(pivots: Any) -> tuple[str, ...]:
     return tuple(ids.values())
 
 
-def _day(value: Any, window: Window) -> date:
+def _day(value: RawJson, window: Window) -> date:
     """The day of {"start": {"year", "month", "day"}, "end": the same}."""
     start, end = (value.get("start"), value.get("end")) if isinstance(value, dict) else (None, 0)
     if not isinstance(start, dict) or start != end:
@@ -327,21 +329,21 @@ def _day(value: Any, window: Window) -> date:
     try:
         day = date(start["year"], start["month"], start["day"])
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise malformed(f"an element's day is no date: {start!r:.60}") from None
+        raise malformed(f"an element's day is not a date: {start!r:.60}") from None
     return day_within(day.isoformat(), window)
 
 
-def _meaning(name: str, body: Mapping[str, Any], answer: Answer) -> WorkerError:
+def _meaning(name: str, body: RawObject, response: Response) -> WorkerError:
     message = str(body.get("message", ""))
-    meaning = meaning_of(answer.status, name)
+    meaning = meaning_of(response.status, name)
     if meaning is Meaning.APP_LIMIT and _OF_MEMBER.search(message):
         meaning = Meaning.ACCOUNT_LIMIT
-    wait = _retry_after(answer.headers)
+    wait = _retry_after(response.headers)
     return error_of(
         meaning,
-        f"LinkedIn answered with status {answer.status} ({name}): {message} "
-        f"(request id {answer.headers.get('x-li-uuid', 'none')})",
-        code=name if body else f"http_{answer.status}",
+        f"LinkedIn answered with status {response.status} ({name}): {message} "
+        f"(request id {response.headers.get('x-li-uuid', 'none')})",
+        code=name if body else f"http_{response.status}",
         wait=wait,
         usual_wait=_LONG_WAIT,
         until_midnight=wait is None and _DAILY.search(message) is not None,
@@ -351,15 +353,15 @@ def _meaning(name: str, body: Mapping[str, Any], answer: Answer) -> WorkerError:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """In seconds, where LinkedIn says it."""
-    told = headers.get("Retry-After", "")
-    return float(told) if re.fullmatch(r"[0-9]{1,6}", told) else None
+    seconds = headers.get("Retry-After", "")
+    return float(seconds) if re.fullmatch(r"[0-9]{1,6}", seconds) else None
 
 
-def _sign_in_error(error: str, body: Mapping[str, Any], status: int) -> WorkerError:
+def _sign_in_error(error: str, body: RawObject, status: int) -> WorkerError:
     return error_of(
         meaning_of_grant(error, status),
         f"LinkedIn refused the refresh token with {error}: {body.get('error_description', '')}. "
-        "If it stays, connect the account again",
+        "If that persists, connect the account again",
         code=error,
         usual_wait=_LONG_WAIT,
     )

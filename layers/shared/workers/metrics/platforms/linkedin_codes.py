@@ -1,4 +1,4 @@
-"""LinkedIn's errors, and what each means: by HTTP status, and by `code` where that tells more.
+"""LinkedIn's errors, and what each means: by HTTP status, and by `code` where that says more.
 
 https://learn.microsoft.com/en-us/linkedin/shared/api-guide/concepts/error-handling
 https://learn.microsoft.com/en-us/linkedin/marketing/error-responses
@@ -15,7 +15,7 @@ from workers.metrics.platforms.meanings import Meaning, meaning_of_status
 
 STATUSES: Mapping[Meaning, Iterable[int]] = MappingProxyType(
     {
-        # its token ran out, was revoked or is none: a refresh token gets another
+        # the token expired, was revoked or is invalid: a refresh token gets another
         Meaning.SIGN_IN: (401,),
         Meaning.APP_LIMIT: (429,),
         Meaning.PERMISSION: (403, 404),
@@ -40,8 +40,8 @@ CODES: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     }
 )  # fmt: skip
 
-# Of the token endpoint: RFC 6749, section 5.2. LinkedIn says invalid_request of a refresh token
-# that has ended as well.
+# Of the token endpoint: RFC 6749, section 5.2. LinkedIn also returns invalid_request for an expired
+# refresh token.
 GRANTS: Mapping[Meaning, Iterable[str]] = MappingProxyType(
     {
         Meaning.CREDENTIALS: (
@@ -61,10 +61,10 @@ _OF_GRANT = {error: meaning for meaning, errors in GRANTS.items() for error in e
 
 
 def meaning_of(status: int, code: str) -> Meaning:
-    """What an answer of that status and `code` means; UNKNOWN where neither tells."""
+    """What a response of that status and `code` means; UNKNOWN where neither says."""
     return _OF_CODE.get(code) or _OF_STATUS.get(status) or meaning_of_status(status)
 
 
 def meaning_of_grant(error: str, status: int) -> Meaning:
-    """What the token endpoint's `error` means; by its status where it is of no table."""
+    """What the token endpoint's `error` means; by its status where it is in no table."""
     return _OF_GRANT.get(error) or meaning_of_status(status)

@@ -1,14 +1,13 @@
-"""What the error codes of the ad platforms lead to: a few meanings, whatever a platform calls them.
+"""What the error codes of the ad platforms mean to the workers: a few meanings for all platforms.
 
-Each platform has a table from its codes to these (`<name>_codes.py`); docs/metrics.md shows all of
-them side by side.
+Each platform has a table from its codes to these (`<name>_codes.py`); docs/metrics.md shows them
+side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from types import MappingProxyType
+from typing import assert_never
 
 from workers.errors import (
     ConnectionCredentialsError,
@@ -25,7 +24,7 @@ from workers.errors import (
 
 
 class Meaning(Enum):
-    """The consequence of a code; the value is its name in the documentation."""
+    """What a code leads to; the value is its name in the documentation."""
 
     ACCOUNT_LIMIT = "limit of the account"
     APP_LIMIT = "limit of the app"
@@ -42,25 +41,8 @@ class Meaning(Enum):
     UNKNOWN = "unknown"
 
 
-_ERRORS: Mapping[Meaning, type[WorkerError]] = MappingProxyType(
-    {
-        Meaning.GENERAL: GeneralError,
-        Meaning.UNAVAILABLE: TransientError,
-        Meaning.TOO_MUCH: TooMuchDataError,
-        Meaning.SIGN_IN: ExpiredSignInError,
-        Meaning.CREDENTIALS: ConnectionCredentialsError,
-        Meaning.CLIENT: ConnectionCredentialsError,
-        Meaning.APP: PermanentError,
-        Meaning.PERMISSION: PermanentError,
-        Meaning.VERSION: PermanentError,
-        Meaning.REFUSED: PermanentError,
-        Meaning.UNKNOWN: UnknownError,
-    }
-)
 # In seconds: no limit lasts longer than the day that its quota is for.
 _LONGEST_WAIT = 86_400.0
-_LIMITS = frozenset({Meaning.ACCOUNT_LIMIT, Meaning.APP_LIMIT})
-_SHARED = frozenset({Meaning.CLIENT, Meaning.APP})
 
 
 def error_of(
@@ -76,29 +58,45 @@ def error_of(
 ) -> WorkerError:
     """The workers' error for what a platform `said`, of that `meaning`.
 
-    `wait` is what the platform says of a limit, in seconds; `usual_wait` holds where it says
-    nothing. `version` names the setting of the API's version. `shared`
-    says where the refused client or app is put right, if it is one that many connections share;
-    empty where it is the connection's own.
+    `wait` is how long the platform says that a limit lasts, in seconds; `usual_wait` applies where
+    it does not say. `version` names the setting of the API's version. `shared` says where to
+    correct the refused client or app, if it is one that many connections share; empty where it is
+    the connection's own.
     """
-    if meaning in _LIMITS:
-        return RateLimitedError(
-            said,
-            code=code,
-            retry_after=min(wait or usual_wait, _LONGEST_WAIT),
-            everywhere=meaning is Meaning.APP_LIMIT,
-            until_midnight=until_midnight,
-            is_guess=not wait,
-        )
-    if meaning in _SHARED and shared:
-        return SharedCredentialsError(f"{said}. {shared}", code=code)
-    if meaning is Meaning.VERSION:
-        said = f"{said}. Set {version} to one that is still served"
-    return _ERRORS[meaning](said, code=code)
+    match meaning:
+        case Meaning.ACCOUNT_LIMIT | Meaning.APP_LIMIT:
+            return RateLimitedError(
+                said,
+                code=code,
+                retry_after=min(wait or usual_wait, _LONGEST_WAIT),
+                everywhere=meaning is Meaning.APP_LIMIT,
+                until_midnight=until_midnight,
+                is_guess=not wait,
+            )
+        case Meaning.CLIENT | Meaning.APP if shared:
+            return SharedCredentialsError(f"{said}. {shared}", code=code)
+        case Meaning.CREDENTIALS | Meaning.CLIENT:
+            return ConnectionCredentialsError(said, code=code)
+        case Meaning.VERSION:
+            return PermanentError(f"{said}. Set {version} to one that is still served", code=code)
+        case Meaning.APP | Meaning.PERMISSION | Meaning.REFUSED:
+            return PermanentError(said, code=code)
+        case Meaning.GENERAL:
+            return GeneralError(said, code=code)
+        case Meaning.UNAVAILABLE:
+            return TransientError(said, code=code)
+        case Meaning.TOO_MUCH:
+            return TooMuchDataError(said, code=code)
+        case Meaning.SIGN_IN:
+            return ExpiredSignInError(said, code=code)
+        case Meaning.UNKNOWN:
+            return UnknownError(said, code=code)
+        case _:
+            assert_never(meaning)
 
 
 def meaning_of_status(status: int) -> Meaning:
-    """What is left to go by where an answer holds no code: a gateway's, or half of one."""
+    """By the status alone, where a response has no code: a gateway's, or a truncated one."""
     if status == 401:
         return Meaning.CREDENTIALS
     if status == 429:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 from workers.errors import (
@@ -36,13 +36,15 @@ from workers.metrics.platforms.protocol import (
     ADS,
     TOTAL,
     Account,
-    Answer,
     Ask,
     Connection,
     Measure,
     Page,
+    RawJson,
+    RawObject,
     Report,
     Request,
+    Response,
     account_digits,
     amount,
     chosen,
@@ -60,7 +62,7 @@ _MEASURES = {
     "spend": ("spend", amount),
     "reach": ("reach", whole),
 }
-# What stands in lists by action type; a type that is not in them did not happen.
+# Measures in lists by action type; a type that is not listed did not happen.
 _ACTIONS = {"conversions": "actions", "conversion_value": "action_values", "video_views": "actions"}
 _VIDEO_VIEWS = ("video_view",)
 _NAMES = (
@@ -69,7 +71,7 @@ _NAMES = (
 )  # fmt: skip
 _LEVELS = {"ads": "ad", "total": "account"}
 
-# Without this, ads that have been archived or deleted lose their past: all statuses that there are.
+# Without this, archived or deleted ads lose their past: all statuses that exist.
 # https://developers.facebook.com/docs/marketing-api/best-practices/manage-your-ad-object-status
 _ALL_ADS = [
     {
@@ -83,12 +85,12 @@ _ALL_ADS = [
     }
 ]  # fmt: skip
 
-# No further request is made for a scope that has used up this share of its limit.
+# No further request is sent for a scope that has used up this share of its limit, in percent.
 _NEARLY_USED = 90
-# The longest block of an app with limited access; used where Meta names no time.
+# The longest block of an app with limited access; used where Meta gives no time.
 _USUAL_BLOCK = 300.0
-# Where a limit's use is told by kind of request, that of what is asked for here; beside it, for an
-# error that is about another, that one's.
+# The use case of the requests made here, where a limit's usage is reported by use case; and the use
+# cases of errors that are about another one.
 _USE_CASE = "ads_insights"
 _OTHER_USE_CASES = {80004: "ads_management"}
 
@@ -140,7 +142,7 @@ class Meta:
     def sign_in(self) -> Request | None:
         return None
 
-    def signed_in(self, answer: Answer) -> None:
+    def signed_in(self, response: Response) -> None:
         """Meta's tokens need no exchange."""
 
     def ask_account(self) -> Request:
@@ -149,10 +151,10 @@ class Meta:
             fields="account_id,name,currency,timezone_name,account_status",
         )
 
-    def read_account(self, answer: Answer) -> Account:
-        body = _object(answer)
+    def read_account(self, response: Response) -> Account:
+        body = _object(response)
         if not body.get("currency") or not body.get("timezone_name"):
-            raise malformed("the account's answer lacks its currency or time zone")
+            raise malformed("the account's response lacks its currency or time zone")
         return Account(
             id=self._account_id,
             name=str(body.get("name") or ""),
@@ -172,7 +174,7 @@ class Meta:
             time_range=days,
             limit=str(page_size),
             **(of_ads if report == ADS.name else {"fields": "spend"}),
-            # paging.next is not followed: it may lead elsewhere and hold the token
+            # paging.next is not followed: it may lead elsewhere and contain the token
             **({} if cursor is None else {"after": cursor}),
         )
 
@@ -182,16 +184,16 @@ class Meta:
         return [*_NAMES, *places, *(["attribution_setting"] if self._is_attributed else [])]
 
     def read_pages(
-        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+        self, response: Response, window: Window, cursor: str | None = None, report: str = ADS.name
     ) -> Iterator[Page]:
-        body = _object(answer)
+        body = _object(response)
         rows = body.get("data")
         if not isinstance(rows, list):
-            raise malformed("the answer has no list of rows")
+            raise malformed("the response has no list of rows")
         paging = body.get("paging") or {}
         following = None
         if not isinstance(paging, dict):
-            raise malformed("the answer's paging is no object")
+            raise malformed("the response's paging is not an object")
         if paging.get("next"):
             cursors = paging.get("cursors")
             following = cursors.get("after") if isinstance(cursors, dict) else None
@@ -202,7 +204,7 @@ class Meta:
         else:
             yield Page([self._row(row, window) for row in rows], following)
 
-    def _row(self, row: Any, window: Window) -> AdDay:
+    def _row(self, row: RawJson, window: Window) -> AdDay:
         if not isinstance(row, dict) or not row.get("ad_id"):
             raise malformed("a row lacks its ad_id")
         return AdDay(
@@ -218,24 +220,24 @@ class Meta:
             attribution=row.get("attribution_setting") if self._is_attributed else None,
         )
 
-    def classify(self, answer: Answer) -> WorkerError:
-        body = answer.body()
+    def classify(self, response: Response) -> WorkerError:
+        body = response.body()
         try:
             error = json.loads(body)["error"]
             code, subcode = int(error["code"]), int(error.get("error_subcode") or 0)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            return _without_code(answer.status)
+            return _without_code(response.status)
         name = f"{code}/{subcode}" if subcode else str(code)
         message = str(error.get("message", ""))
         meaning = meaning_of(code, subcode, message)
         if meaning is Meaning.UNKNOWN:
-            meaning = _meaning_without_table(error, answer.status)
+            meaning = _meaning_without_table(error, response.status)
         return error_of(
             meaning,
-            f"Meta refused it with {name}: {message} "
+            f"Meta refused the request with {name}: {message} "
             f"(fbtrace_id {error.get('fbtrace_id', 'none')})",
             code=name,
-            wait=self._usage(answer.headers, _OTHER_USE_CASES.get(code)).wait,
+            wait=self._usage(response.headers, _OTHER_USE_CASES.get(code)).wait,
             usual_wait=_USUAL_BLOCK,
             version="META_API_VERSION",
         )
@@ -254,9 +256,9 @@ class Meta:
         return None
 
     def _usage(self, headers: Mapping[str, str], use_case: str | None = None) -> _Usage:
-        """What concerns insights, or that other use case, of this account.
+        """The usage that concerns insights, or that other use case, of this account.
 
-        Graph's own X-App-Usage does not count what the Marketing API is asked:
+        Graph's own X-App-Usage does not count requests to the Marketing API:
         https://developers.facebook.com/docs/graph-api/overview/rate-limiting
         """
         used = _Usage()
@@ -287,20 +289,20 @@ class Meta:
             "ok" if active else "warning",
             f"account {account.get('name')}: {account.get('currency')}, "
             f"{account.get('timezone_name')}, status {account.get('account_status')}",
-            "" if active else "The ad account is not active: look at it in Meta's Ads Manager",
+            "" if active else "The ad account is not active: check it in Meta's Ads Manager",
         )
         if self._warning:
             yield Finding("warning", self._warning, "Set META_API_VERSION to a newer one")
 
     def _check_version(self, ask: Ask) -> Iterator[Finding]:
-        """Asked without a token, a version that exists asks for one."""
+        """To a request without a token, a version that exists answers that it needs one."""
         try:
             ask(lambda: Request("GET", f"{self._graph}/me"))
         except ConnectionCredentialsError:
             return
         except PermanentError as error:
             if error.code not in ("2500", "2635"):
-                return  # not about the version; the account's own answer will say it
+                return  # not about the version; the account's own response reports it
             yield Finding(
                 "failed",
                 f"Meta does not serve version {self.api_version}: {error}",
@@ -308,8 +310,7 @@ class Meta:
             )
 
     def _check_token(self, ask: Ask) -> Iterator[Finding]:
-        # debug_token takes the token that it is asked about in the address; in a batch, that
-        # address is part of the body
+        # debug_token takes the inspected token in the URL; in a batch, that URL is part of the body
         # https://developers.facebook.com/docs/graph-api/batch-requests
         inner = {"method": "GET", "relative_url": f"debug_token?input_token={quote(self._token)}"}
         form = {
@@ -318,13 +319,13 @@ class Meta:
             "include_headers": "false",
         }
         try:
-            answers = ask(lambda: Request("POST", f"{self._graph}/", form=form))
-            token = json.loads(answers[0]["body"])["data"]
+            responses = ask(lambda: Request("POST", f"{self._graph}/", form=form))
+            token = json.loads(responses[0]["body"])["data"]
         except (WorkerError, ValueError, LookupError, TypeError):
             yield Finding(
                 "warning",
-                "Meta did not tell the token's scopes and expiry",
-                "Are app_id and app_secret in the credentials those of the token's app?",
+                "Meta did not report the token's scopes and expiry",
+                "Check that app_id and app_secret in the credentials are those of the token's app",
             )
             return
         yield from _token_findings(token)
@@ -349,9 +350,9 @@ class Meta:
 
 
 class _Usage:
-    """The largest shares, in percent, that the usage headers name, and the wait in seconds.
+    """The largest shares, in percent, that the usage headers have, and the wait in seconds.
 
-    They are read with care: their content is JSON that Meta changes at times.
+    They are read leniently: their content is JSON that Meta changes at times.
     """
 
     def __init__(self) -> None:
@@ -359,19 +360,19 @@ class _Usage:
         self.account = 0.0
         self.wait = 0.0
 
-    def add_account(self, values: Mapping[str, Any]) -> None:
+    def add_account(self, values: RawObject) -> None:
         """Of X-Ad-Account-Usage."""
         self.account = max(self.account, _share(values, "acc_id_util_pct"))
         self.wait = max(self.wait, _share(values, "reset_time_duration"))
 
-    def add_use_case(self, entry: Mapping[str, Any]) -> None:
+    def add_use_case(self, entry: RawObject) -> None:
         """Of an entry of X-Business-Use-Case-Usage."""
         shares = (_share(entry, key) for key in ("call_count", "total_cputime", "total_time"))
         self.account = max(self.account, *shares)
         self.wait = max(self.wait, _share(entry, "estimated_time_to_regain_access") * 60)
 
 
-def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
+def _json_header(headers: Mapping[str, str], name: str) -> RawObject:
     try:
         value = json.loads(headers.get(name) or "{}")
     except ValueError:
@@ -379,25 +380,25 @@ def _json_header(headers: Mapping[str, str], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _share(values: Mapping[str, Any], key: str) -> float:
+def _share(values: RawObject, key: str) -> float:
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0.0
-    # what is no number, or beyond any, says nothing
+    # NaN and absurd numbers say nothing
     return float(value) if 0 <= value < 1e9 else 0.0
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(response: Response) -> RawObject:
     try:
-        body = json.loads(answer.body(), parse_float=Decimal)
+        body = json.loads(response.body(), parse_float=Decimal)
     except ValueError:
-        raise GeneralError("Meta's answer is no JSON", code="not_json") from None
+        raise GeneralError("Meta's response is not JSON", code="not_json") from None
     if not isinstance(body, dict) or "error" in body:
-        raise malformed("Meta's answer is no object, or an error with a status of success")
+        raise malformed("Meta's response is not an object, or is an error with a success status")
     return body
 
 
-def _day(row: Mapping[str, Any], window: Window) -> date:
+def _day(row: RawObject, window: Window) -> date:
     if row.get("date_start") != row.get("date_stop"):
         raise malformed(
             f"a row spans {row.get('date_start')!r:.20} to {row.get('date_stop')!r:.20}, not a day"
@@ -405,15 +406,15 @@ def _day(row: Mapping[str, Any], window: Window) -> date:
     return day_within(row.get("date_start"), window)
 
 
-def _spent(row: Any, window: Window) -> tuple[date, Decimal]:
+def _spent(row: RawJson, window: Window) -> tuple[date, Decimal]:
     """The day of an account's row, and what it spent."""
     if not isinstance(row, dict):
-        raise malformed("a row is no object")
+        raise malformed("a row is not an object")
     return _day(row, window), amount(row.get("spend"), "spend") or Decimal()
 
 
 def _in_actions(settings: Settings) -> dict[str, Measure]:
-    """The measures that stand in lists by action type."""
+    """The measures in lists by action type."""
     types = {"video_views": _VIDEO_VIEWS}
     return {
         name: (place, _sum_of(types.get(name, settings.meta_conversion_actions)))
@@ -421,24 +422,24 @@ def _in_actions(settings: Settings) -> dict[str, Measure]:
     }
 
 
-def _sum_of(types: Collection[str]) -> Callable[[Any, str], Decimal]:
+def _sum_of(types: Collection[str]) -> Callable[[RawJson, str], Decimal]:
     """Reads the sum over these types of [{"action_type", "value"}]; zero where there is no list,
-    which is how Meta tells that nothing happened.
+    which is how Meta reports that nothing happened.
 
     https://developers.facebook.com/docs/marketing-api/reference/ads-action-stats/
     """
 
-    def read(value: Any, what: str) -> Decimal:
-        told = [] if value is None else value
-        if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
-            raise malformed(f"{what} is no list of actions: {value!r:.60}")
-        found = (one.get("value") for one in told if one.get("action_type") in types)
+    def read(value: RawJson, what: str) -> Decimal:
+        actions = [] if value is None else value
+        if not isinstance(actions, list) or not all(isinstance(one, dict) for one in actions):
+            raise malformed(f"{what} is not a list of actions: {value!r:.60}")
+        found = (one.get("value") for one in actions if one.get("action_type") in types)
         return sum((amount(one, what) or Decimal() for one in found), Decimal())
 
     return read
 
 
-def _meaning_without_table(error: Mapping[str, Any], status: int) -> Meaning:
+def _meaning_without_table(error: RawObject, status: int) -> Meaning:
     """Of a code that is in no table."""
     if status == 401:
         return Meaning.CREDENTIALS
@@ -448,8 +449,8 @@ def _meaning_without_table(error: Mapping[str, Any], status: int) -> Meaning:
 
 
 def _without_code(status: int) -> WorkerError:
-    """A gateway's answer, or half of one."""
-    # of the account, for all one knows: only a code says that it is the app's limit
+    """A gateway's response, or a truncated one."""
+    # assumed to be the account's: only a code says that it is the app's limit
     meaning = Meaning.ACCOUNT_LIMIT if status == 429 else meaning_of_status(status)
     return error_of(
         meaning,
@@ -459,7 +460,7 @@ def _without_code(status: int) -> WorkerError:
     )
 
 
-def _token_findings(token: Mapping[str, Any]) -> Iterator[Finding]:
+def _token_findings(token: RawObject) -> Iterator[Finding]:
     """https://developers.facebook.com/docs/graph-api/reference/debug_token"""
     if not token.get("is_valid"):
         error = token.get("error")
@@ -474,16 +475,16 @@ def _token_findings(token: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(
             "failed",
             "the access token lacks the scope ads_read",
-            "Make a token with ads_read and connect the account anew",
+            "Create a token with ads_read and connect the account again",
         )
-    # 0 or absent: this one does not end; without access to the data a token is of no use
+    # 0 or absent: it does not expire; without access to the data a token is useless
     ends = [int(token.get(name) or 0) for name in ("expires_at", "data_access_expires_at")]
     if any(ends):
         day = datetime.fromtimestamp(min(filter(None, ends)), UTC).date()
         yield Finding(
             "warning",
-            f"the access token ends on {day}",
-            "A system user's token can be made so that it does not expire",
+            f"the access token expires on {day}",
+            "A system user's token can be created without an expiry",
         )
     else:
         yield Finding("ok", "the access token does not expire")

@@ -1,7 +1,7 @@
-"""What an ad platform is to the workers: requests to build, answers to read, errors to name.
+"""What the workers need of an ad platform: building requests, reading responses, naming errors.
 
-A platform's file knows nothing of HTTP libraries, time or the database; `fetching.Reader` sends
-what it builds. To add a platform: write its file, add a line to `PLATFORMS`.
+A platform's file depends on no HTTP library, clock or database; `fetching.Reader` sends what it
+builds. To add a platform: write its file, add a line to `PLATFORMS`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from workers.metrics.windows import Window
 from workers.redaction import remember
 from workers.settings import Settings
 
-# Whatever people paste along without seeing it: blanks and controls of any kind, marks without
-# width or form. The database's ad_ids_in leaves out the same.
+# Invisible characters that people paste along: whitespace and controls of any kind, zero-width
+# marks. The database's ad_ids_in ignores the same.
 _UNSEEN = (
     "\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f"
     "\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
@@ -37,11 +37,11 @@ _UNSEEN = (
 )
 _ANY_UNSEEN = re.compile(f"[{_UNSEEN}]+")
 _UNSEEN_AROUND = re.compile(f"^[{_UNSEEN}]+|[{_UNSEEN}]+$")
-# Of the texts among credentials, those that are public.
+# The texts among credentials that are public.
 _NO_SECRETS = re.compile(r".*_id|scopes?|token_type|currency|time_?zone|(account_)?name|email")
 
-# The most that one answer may weigh when it is held as a whole: a few times what the longest has,
-# and what still fits beside its objects in the memory of a function.
+# The largest response that is held as a whole: a few times the size of the longest one, and small
+# enough for a function's memory to hold it next to its objects.
 MOST_BYTES = 32 << 20
 
 
@@ -81,8 +81,8 @@ class Connection:
         return value
 
     def optional_credential(self, name: str) -> str | None:
-        """Its text without what surrounds it unseen; None when missing or empty. Raises
-        ConnectionCredentialsError when it holds what no credential does: it is never sent then."""
+        """Its text without invisible characters around it; None when missing or empty. Raises
+        ConnectionCredentialsError when it has what no credential has: it is never sent then."""
         value = self._text(name)
         flaw = flaw_of(value)
         if flaw is not None:
@@ -93,7 +93,7 @@ class Connection:
 
     def optional_account(self, name: str, prefix: str) -> str:
         """The digits of an account id among the credentials; empty when missing. Raises
-        ConnectionCredentialsError when it is none."""
+        ConnectionCredentialsError when it is not one."""
         value = self._text(name)
         digits = account_digits(value, prefix)
         if value and not digits:
@@ -124,7 +124,7 @@ class Connection:
 
 def account_digits(text: str, prefix: str) -> str:
     """The digits of an account id as people paste it: with the platform's `prefix` (`act_`, a
-    URN, a resource name) or without, in quotes, with dashes and blanks. Empty for anything else."""
+    URN, a resource name) or without, in quotes, with dashes and spaces. Empty for anything else."""
     plain = _ANY_UNSEEN.sub("", text).strip("\"'").removeprefix(prefix)
     plain = re.sub(r"[-\u2010-\u2015]", "", plain)
     return plain if re.fullmatch(r"[0-9]+", plain) else ""
@@ -134,8 +134,8 @@ def account_digits(text: str, prefix: str) -> str:
 class Request:
     """One HTTP request. Headers and body, which hold secrets, are hidden from its repr.
 
-    `params` are percent-encoded as forms are. A query that must be encoded otherwise stands in
-    `url`, which is sent as it is.
+    `params` are percent-encoded as forms are. A query that must be encoded differently is part of
+    `url`, which is sent unchanged.
     """
 
     method: Literal["GET", "POST"]
@@ -143,12 +143,17 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
-    json: Any = field(default=None, repr=False)
+    json: Mapping[str, object] | None = field(default=None, repr=False)
+
+
+# JSON of a response, and an object of it, before its platform's file reads them into rows.
+RawJson = Any
+RawObject = Mapping[str, RawJson]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One HTTP answer; `headers` is case-insensitive, `chunks` gives the body once."""
+class Response:
+    """One HTTP response; `headers` is case-insensitive, `chunks` yields the body once."""
 
     status: int
     headers: Mapping[str, str]
@@ -162,7 +167,7 @@ class Answer:
             parts.append(chunk)
             size += len(chunk)
             if size > MOST_BYTES:
-                raise answer_too_large(MOST_BYTES)
+                raise response_too_large(MOST_BYTES)
         return b"".join(parts)
 
 
@@ -178,12 +183,13 @@ class Account:
 
 @dataclass(frozen=True)
 class Report:
-    """One of the reports that a window is read by, in their order; `kinds` are those of its rows.
+    """One of the reports that a window consists of; `kinds` are those of its rows.
 
-    A row of kind campaign is the whole of that campaign and comes before those of its ads and asset
-    groups, so that what these spend later does not look as if they lacked something. `is_total`:
-    it has no rows, but what the account spent in all, and may fail. `is_in_total`: that includes
-    its rows. `may_be_refused`: a token need not reach it, and the window is read without it then.
+    A row of kind campaign is the whole of that campaign and is read before those of its ads and
+    asset groups, so that what these spend in between does not look like a missing part. `is_total`:
+    it has no rows, but what the account spent altogether, and may fail. `is_in_total`: that sum
+    includes its rows. `may_be_refused`: a token may lack access to it; the window is then read
+    without it.
     """
 
     name: str
@@ -199,11 +205,12 @@ TOTAL = Report("total", kinds=frozenset(), is_total=True)
 
 @dataclass(frozen=True)
 class Page:
-    """Rows, and where the next ones are: None when these are the last of their answer's.
+    """Rows, and the cursor of the next page: None where there is none, or where more of the same
+    response follows.
 
-    `total` is how many rows the report has on all its pages, where the platform says that. The
-    reader holds the pages to it, so that none is lost or told twice. `spent` is what the account
-    spent in all, by day, in a report of totals.
+    `total` is how many rows the report has on all its pages, where the platform says so. The reader
+    checks the pages against it, so that none is lost or returned twice. `spent` is what the account
+    spent altogether, by day, in a report of totals.
     """
 
     rows: Sequence[AdDay]
@@ -212,8 +219,8 @@ class Page:
     spent: Mapping[date, Decimal] = field(default_factory=dict)
 
 
-# Sends what a builder builds, signed in by then, and returns its JSON; raises the workers' errors.
-Ask = Callable[[Callable[[], Request]], Any]
+# Sends what a builder builds, after signing in, and returns its JSON; raises the workers' errors.
+Ask = Callable[[Callable[[], Request]], RawJson]
 
 
 class Platform(Protocol):
@@ -223,22 +230,22 @@ class Platform(Protocol):
     aliases: ClassVar[tuple[str, ...]]
     # The keys of requests.metadata that hold this platform's ids, for each level that it has.
     mapping_keys: ClassVar[Mapping[Level, str]]
-    # What a window is read by.
+    # What a window consists of, in this order.
     reports: ClassVar[tuple[Report, ...]]
-    # Days for which conversions may still come in, which are read again where these are wanted.
+    # Days for which conversions may still be added, which are read again where these are wanted.
     attribution_days: ClassVar[int]
     # Days that one request may span; None: no limit.
     longest_window: ClassVar[int | None]
-    # Rows asked for in one page, and the fewest that it makes sense to ask for.
+    # Rows requested per page, and the smallest useful number.
     page_size: ClassVar[int]
     smallest_page: ClassVar[int]
-    # Requests a day that the lowest level of access allows, and its name; None: not counted so.
+    # Requests per day that the lowest access level allows, and its name; None: no such limit.
     daily_allowance: ClassVar[tuple[int, str] | None]
 
     @classmethod
     def open(cls, connection: Connection, settings: Settings) -> Self:
         """Raises ConnectionCredentialsError for incomplete credentials, PermanentError for an
-        account id that cannot be one."""
+        invalid account id."""
         ...
 
     @property
@@ -248,22 +255,22 @@ class Platform(Protocol):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not appear in any text, derived secrets included."""
+        """What must not appear in any text, including derived secrets."""
         ...
 
     def sign_in(self) -> Request | None:
-        """Where an access token has to be got first: the request for it."""
+        """The request for an access token, where one is needed first."""
         ...
 
-    def signed_in(self, answer: Answer) -> None:
-        """Keeps the access token of the answer to `sign_in`."""
+    def signed_in(self, response: Response) -> None:
+        """Keeps the access token from the response to `sign_in`."""
         ...
 
     def ask_account(self) -> Request: ...
 
-    def read_account(self, answer: Answer) -> Account:
-        """Raises what an error means that comes with a status of success, and PermanentError
-        for an answer that is none."""
+    def read_account(self, response: Response) -> Account:
+        """Raises what an error with a success status means, and PermanentError for a malformed
+        response."""
         ...
 
     def ask_page(
@@ -271,38 +278,39 @@ class Platform(Protocol):
     ) -> Request: ...
 
     def read_pages(
-        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+        self, response: Response, window: Window, cursor: str | None = None, report: str = ADS.name
     ) -> Iterator[Page]:
-        """The pages of the answer to `ask_page`; the last one's cursor leads to the next answer.
+        """The pages of the response to `ask_page`; the last cursor leads to the next response.
 
-        Raises TransientError where it breaks off, PermanentError for a row that is not as
-        asked for, TooMuchDataError where the platform may have left rows out, and what an error
-        means that comes with a status of success.
+        Raises TransientError where it is truncated, PermanentError for a malformed row,
+        TooMuchDataError where the platform may have left rows out, and what an error with a
+        success status means.
         """
         ...
 
-    def classify(self, answer: Answer) -> WorkerError:
-        """What an answer that is not a success means."""
+    def classify(self, response: Response) -> WorkerError:
+        """What an unsuccessful response means."""
         ...
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
-        """Where the answer's headers say that a limit is near: the wait that keeps below it."""
+        """An error with the wait that avoids a limit, where the response's headers say that one is
+        near."""
         ...
 
     def version_warning(self, headers: Mapping[str, str]) -> str | None:
-        """What an answer's headers tell of the end of the API version in use."""
+        """What a response's headers say about the end of the API version in use."""
         ...
 
     def check(self, ask: Ask) -> Iterator[Finding]:
-        """What the doctor wants to know of the connection."""
+        """What the doctor reports about the connection."""
         ...
 
 
-# More than any account can spend or show, and less than the ledger's columns hold.
+# More digits than any account needs, and fewer than the ledger's columns can hold.
 _MOST_DIGITS = 17
-# The longest tail seen is LinkedIn's, of some twenty.
+# The longest fractions seen, about twenty digits, are LinkedIn's.
 _MOST_DECIMALS = 60
-# What nearly all numbers look like, of which a sync reads many: in range without a further look.
+# What nearly all of a sync's many numbers look like: in range without a further check.
 _MOST_COUNTED = 10**_MOST_DIGITS
 _is_plain_count = re.compile(rf"[0-9]{{1,{_MOST_DIGITS}}}").fullmatch
 _is_plain_amount = re.compile(
@@ -311,16 +319,18 @@ _is_plain_amount = re.compile(
 
 
 def malformed(message: str) -> MalformedAnswerError:
-    """An answer that is not what was asked for: never stored, never taken for a success."""
+    """A response that is not what was asked for: never stored, never treated as a success."""
     return MalformedAnswerError(message, code="malformed_answer")
 
 
-def answer_too_large(most: int) -> TooMuchDataError:
-    """An answer that goes on beyond `most` bytes."""
-    return TooMuchDataError(f"the answer is longer than {most >> 20} MiB", code="answer_too_large")
+def response_too_large(most: int) -> TooMuchDataError:
+    """A response of more than `most` bytes."""
+    return TooMuchDataError(
+        f"the response is longer than {most >> 20} MiB", code="answer_too_large"
+    )
 
 
-def whole(value: Any, what: str) -> int | None:
+def whole(value: RawJson, what: str) -> int | None:
     """A count: None when absent. Raises MalformedAnswerError naming `what` for anything else."""
     if type(value) is int and 0 <= value < _MOST_COUNTED:
         return value
@@ -332,26 +342,26 @@ def whole(value: Any, what: str) -> int | None:
     if number < 0:
         raise malformed(f"{what} is below zero: {value!r:.40}")
     if number != number.to_integral_value():
-        raise malformed(f"{what} is no whole number: {value!r:.40}")
+        raise malformed(f"{what} is not a whole number: {value!r:.40}")
     return int(number)
 
 
-def amount(value: Any, what: str) -> Decimal | None:
-    """A number of any JSON form, exactly: None when absent. One below zero is a correction.
+def amount(value: RawJson, what: str) -> Decimal | None:
+    """A number in any JSON form, exactly: None when absent. A negative one is a correction.
 
-    Raises MalformedAnswerError naming `what` for what is no number, or one that no account has.
+    Raises MalformedAnswerError naming `what` for anything else, or a number out of range.
     """
     if value is None:
         return None
     if type(value) is str and _is_plain_amount(value):
         return Decimal(value)
-    if isinstance(value, bool | float):  # floats have lost digits: answers are read without
-        raise malformed(f"{what} is no decimal: {value!r:.40}")
+    if isinstance(value, bool | float):  # floats lose digits: responses are read without
+        raise malformed(f"{what} is not a decimal: {value!r:.40}")
     try:
         number = Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
-        raise malformed(f"{what} is no number: {value!r:.40}") from None
-    exponent = number.as_tuple().exponent  # text for what is infinite, or no number at all
+        raise malformed(f"{what} is not a number: {value!r:.40}") from None
+    exponent = number.as_tuple().exponent  # a text for infinity and NaN
     if not isinstance(exponent, int) or exponent < -_MOST_DECIMALS:
         raise malformed(f"{what} is out of range: {value!r:.40}")
     if number.adjusted() > _MOST_DIGITS:
@@ -359,8 +369,8 @@ def amount(value: Any, what: str) -> Decimal | None:
     return number
 
 
-# Where an answer has a measure, and what reads it (whole or amount).
-Measure = tuple[str, Callable[[Any, str], int | Decimal | None]]
+# The field of a measure in a row, and what reads it (whole or amount).
+Measure = tuple[str, Callable[[RawJson, str], int | Decimal | None]]
 
 
 def chosen(
@@ -370,23 +380,23 @@ def chosen(
     return {**usual, **{name: one for name, one in further.items() if name in wanted}}
 
 
-def measured(measures: Mapping[str, Measure], told: Mapping[str, Any]) -> dict[str, int | Decimal]:
-    """The measures of a row by their names, those without a value left out. Raises
-    MalformedAnswerError naming one that is no number."""
+def measured(measures: Mapping[str, Measure], fields: RawObject) -> dict[str, int | Decimal]:
+    """The measures of a row by name, without those that have no value. Raises
+    MalformedAnswerError naming one that is not a number."""
     found = {}
     for name, (place, read) in measures.items():
-        value = read(told.get(place), place)
+        value = read(fields.get(place), place)
         if value is not None:
             found[name] = value
     return found
 
 
-def day_within(value: Any, window: Window) -> date:
+def day_within(value: RawJson, window: Window) -> date:
     """An ISO date inside `window`. Raises MalformedAnswerError for anything else."""
     try:
         day = date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise malformed(f"a row's day is no date: {value!r:.40}") from None
+        raise malformed(f"a row's day is not a date: {value!r:.40}") from None
     if day not in window:
         raise malformed(f"a row's day, {day}, is outside of {window}")
     return day

@@ -1,8 +1,8 @@
-"""Connections on which an answer's first lines come within a time, all of them together.
+"""Connections on which a response's status line and headers have one deadline together.
 
-A socket's timeout is for each wait. What requests and urllib3 read by themselves (the status line
-and the headers) could so take any time, if it comes in drops; what follows is read piece by piece
-by `fetching.Reader`, which looks at the clock in between.
+A socket's timeout applies to each read. What requests and urllib3 read themselves (the status line
+and the headers) could take any time if it arrives byte by byte; the body is read piece by piece by
+`fetching.Reader`, which checks the clock in between.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 _limits = threading.local()
-# Of connections in use or kept, for `break_off`.
+# Of connections in use or kept open, for `interrupt_reads`.
 _open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 _open_lock = threading.Lock()
 _NO_LIMIT: Final = float("inf")
@@ -33,8 +33,8 @@ _NO_LIMIT: Final = float("inf")
 
 @contextmanager
 def answered_until(seconds: float) -> Iterator[None]:
-    """Within the block, in this thread: an answer's headers that are not complete that many
-    seconds from now end in a timeout."""
+    """Within the block, in this thread: headers that are not complete that many seconds from now
+    end in a timeout."""
     _limits.until = time.monotonic() + seconds
     try:
         yield
@@ -43,30 +43,30 @@ def answered_until(seconds: float) -> Iterator[None]:
 
 
 def timely(session: requests.Session) -> requests.Session:
-    """The session, with connections that heed `answered_until`."""
+    """The session, with connections that respect `answered_until`."""
     for scheme, adapter in list(session.adapters.items()):
         if not isinstance(adapter, _Adapter):
             session.mount(scheme, _Adapter())
     return session
 
 
-def break_off() -> None:
-    """End every read that is under way, for a process that is asked to end: an answer may take a
-    minute. Whoever reads finds the connection closed."""
+def interrupt_reads() -> None:
+    """End every read in progress, for a process that is asked to end: a response may take a minute.
+    The reader finds the connection closed."""
     with _open_lock:
         sockets = list(_open)
     for each in sockets:
         with suppress(OSError):  # closed meanwhile
-            # of the plain socket: that of TLS would forget its state under the reader's hands
+            # the plain socket's: TLS's own would drop its state while another thread reads
             socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 class _Received(RawIOBase):
-    """The bytes that a socket receives; those of the headers none later than the limit."""
+    """The bytes that a socket receives; those of the headers not after the limit."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # as http.client does it: the socket closes when both it and its file are
+        # as in http.client: the socket closes once both it and its file are closed
         self._file = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -75,7 +75,7 @@ class _Received(RawIOBase):
     def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
         left = getattr(_limits, "until", _NO_LIMIT) - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer's headers take too long")
+            raise TimeoutError("the response's headers take too long")
         wait = self._sock.gettimeout()
         if wait is not None and left < wait:
             self._sock.settimeout(left)
@@ -87,7 +87,7 @@ class _Received(RawIOBase):
 
 
 class _Socket:
-    """What http.client asks of a socket for an answer: itself as a file."""
+    """What http.client needs of a socket for a response: the socket as a file."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -146,6 +146,6 @@ class _Adapter(HTTPAdapter):
 
 
 def _use_pools(manager: PoolManager) -> None:
-    """urllib3's own place for it:
+    """As urllib3 documents it:
     https://urllib3.readthedocs.io/en/stable/reference/urllib3.poolmanager.html"""
     manager.pool_classes_by_scheme = dict(_POOLS)

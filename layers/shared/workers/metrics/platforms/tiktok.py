@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from workers.errors import (
     GeneralError,
@@ -30,12 +30,14 @@ from workers.metrics.platforms.protocol import (
     ADS,
     TOTAL,
     Account,
-    Answer,
     Ask,
     Connection,
     Page,
+    RawJson,
+    RawObject,
     Report,
     Request,
+    Response,
     account_digits,
     amount,
     chosen,
@@ -54,8 +56,8 @@ _MEASURES = {
     "spend": ("spend", amount),
     "reach": ("reach", whole),
 }
-# Where they are wanted. Clicks are those that lead to the destination. The value of completed
-# payments goes by the name of a rate.
+# Optional. Clicks are those that lead to the destination. The value of completed payments has the
+# name of a rate.
 _FURTHER = {
     "conversions": ("conversion", whole),
     "conversion_value": ("total_complete_payment_rate", amount),
@@ -67,7 +69,7 @@ _OF_GMV_MAX = {"spend": ("cost", amount)}
 _FURTHER_OF_GMV_MAX = {
     "conversions": ("orders", whole), "conversion_value": ("gross_revenue", amount),
 }  # fmt: skip
-# The windows are set for each ad group; of GMV Max, TikTok attributes all of a shop's sales.
+# The windows are set for each ad group; GMV Max is attributed all of a shop's sales.
 _ATTRIBUTION = "ad_group"
 _ATTRIBUTION_OF_GMV_MAX = "gmv_max"
 _NAMES = (
@@ -83,20 +85,20 @@ _LEVELS = {
     _RESERVATION.name: ("RESERVATION", "RESERVATION_AD"),
     TOTAL.name: ("AUCTION", "AUCTION_ADVERTISER"),
 }
-# Without this, ads that have been deleted lose their past.
+# Without this, deleted ads lose their past.
 _ALL_ADS = [{"field_name": "ad_status", "filter_type": "IN", "filter_value": '["STATUS_ALL"]'}]
 _ACCOUNT_FIELDS = ("advertiser_id", "name", "currency", "timezone", "display_timezone", "status")
 
-# A synchronous report tells of at most so many ads. The rows are more than the ads, so that a
-# report of fewer rows holds all of them.
+# A synchronous report covers at most that many ads. There are at least as many rows as ads, so a
+# report with fewer rows has all of them.
 _MOST_ADS = 10_000
 
 # The limits are per second, minute and day; TikTok does not say which was reached.
 _SHORT_WAIT = 10.0
-# An app that the tokens of all connections come from, and that no setting names.
+# The app of all connections' tokens, which no setting names.
 _APP_FIX = (
-    "It is the app that the access tokens were given to: look at it in TikTok's developer portal "
-    "(My Apps). Syncs go on by themselves once it may call again"
+    "It concerns the app that the access tokens were issued to: check it in TikTok's developer "
+    "portal (My Apps). Syncs continue automatically once it may call again"
 )
 _NO_VALUE = (None, "-")
 
@@ -134,7 +136,8 @@ class TikTok:
         advertiser = account_digits(connection.account_id, "")
         if not advertiser:
             raise PermanentError(
-                f"account_id {connection.account_id!r:.60} is no advertiser id, which is digits",
+                f"account_id {connection.account_id!r:.60} is not an advertiser id, which is "
+                "digits",
                 code="malformed_account_id",
             )
         return cls(connection, advertiser, settings)
@@ -146,8 +149,8 @@ class TikTok:
     def sign_in(self) -> Request | None:
         return None
 
-    def signed_in(self, answer: Answer) -> None:
-        """TikTok's tokens hold until they are revoked."""
+    def signed_in(self, response: Response) -> None:
+        """TikTok's tokens are valid until they are revoked."""
 
     def ask_account(self) -> Request:
         return self._get(
@@ -156,12 +159,12 @@ class TikTok:
             fields=json.dumps(_ACCOUNT_FIELDS),
         )
 
-    def read_account(self, answer: Answer) -> Account:
-        account = self._account_in(_body(answer), answer.status)
-        # the other one is a mere offset (Etc/GMT-1), which knows no summer time
+    def read_account(self, response: Response) -> Account:
+        account = self._account_in(_body(response), response.status)
+        # the other one is a plain offset (Etc/GMT-1), without daylight saving time
         time_zone = account.get("display_timezone") or account.get("timezone")
         if not account.get("currency") or not time_zone:
-            raise malformed("the account's answer lacks its currency or time zone")
+            raise malformed("the account's response lacks its currency or time zone")
         return Account(
             id=self._advertiser,
             name=str(account.get("name") or ""),
@@ -193,8 +196,8 @@ class TikTok:
         )
 
     def _ask_gmv_max(self, days: Mapping[str, str], page_size: int, cursor: str | None) -> Request:
-        """The shops first, then the report of each; `cursor` is the shops to come, of which the
-        first is under way, and its page."""
+        """The shops first, then the report of each; `cursor` has the shops that are left, the first
+        of which is being read, and its page."""
         if cursor is None:
             return self._get("gmv_max/store/list/", advertiser_id=self._advertiser)
         stores, _, page = cursor.rpartition("/")
@@ -211,20 +214,20 @@ class TikTok:
         )
 
     def read_pages(
-        self, answer: Answer, window: Window, cursor: str | None = None, report: str = ADS.name
+        self, response: Response, window: Window, cursor: str | None = None, report: str = ADS.name
     ) -> Iterator[Page]:
-        data = _data(_body(answer), answer.status)
+        data = _data(_body(response), response.status)
         if report == _GMV_MAX.name:
             yield self._gmv_max_page(data, window, cursor)
             return
         rows, info = data.get("list"), data.get("page_info")
         if not isinstance(rows, list) or not isinstance(info, dict):
-            raise malformed("the answer has no list of rows, or no page_info")
+            raise malformed("the response has no list of rows, or no page_info")
         page, pages, total = (
             whole(info.get(name), name) for name in ("page", "total_page", "total_number")
         )
         if page is None or pages is None or total is None:
-            raise malformed("the answer's page_info is not complete")
+            raise malformed("the response's page_info is incomplete")
         if total >= _MOST_ADS:
             raise TooMuchDataError(
                 f"TikTok has {total} rows for {window}, and may leave out ads beyond {_MOST_ADS}",
@@ -238,18 +241,18 @@ class TikTok:
             kind: Kind = "ad" if report == ADS.name else "reservation_ad"
             yield Page([self._row(row, window, kind) for row in rows], following, total)
 
-    def _gmv_max_page(self, data: Mapping[str, Any], window: Window, cursor: str | None) -> Page:
-        """A page of the shop under way leads to its next one, or to the next shop."""
+    def _gmv_max_page(self, data: RawObject, window: Window, cursor: str | None) -> Page:
+        """A page of a shop leads to its next one, or to the next shop."""
         if cursor is None:
             stores = _stores(data)
             return Page([], f"{','.join(stores)}/1" if stores else None)
-        # where there are none, there is no list at all
+        # where there are no rows, there is no list at all
         rows, info = data.get("list", []), data.get("page_info")
         if not isinstance(rows, list) or not isinstance(info, dict):
-            raise malformed("the answer has no list of rows, or no page_info")
+            raise malformed("the response has no list of rows, or no page_info")
         page, pages = (whole(info.get(name), name) for name in ("page", "total_page"))
         if page is None or pages is None:
-            raise malformed("the answer's page_info is not complete")
+            raise malformed("the response's page_info is incomplete")
         left = cursor.rpartition("/")[0]
         following: str | None = f"{left}/{page + 1}"
         if page >= pages:
@@ -257,50 +260,50 @@ class TikTok:
             following = f"{left}/1" if left else None
         return Page([self._gmv_max_row(row, window) for row in rows], following)
 
-    def _gmv_max_row(self, row: Any, window: Window) -> AdDay:
-        dimensions, told = _halves(row)
+    def _gmv_max_row(self, row: RawJson, window: Window) -> AdDay:
+        dimensions, metrics = _halves(row)
         return AdDay(
             ad_id="",
             ad_name=None,
             day=_day(dimensions.get("stat_time_day"), window),
-            measures=measured(self._measures_of_gmv_max, told),
-            currency=_text(told.get("currency")),
+            measures=measured(self._measures_of_gmv_max, metrics),
+            currency=_text(metrics.get("currency")),
             campaign_id=_id(dimensions.get("campaign_id"), "campaign_id"),
-            campaign_name=_text(told.get("campaign_name")),
+            campaign_name=_text(metrics.get("campaign_name")),
             kind="campaign",
             attribution=_ATTRIBUTION_OF_GMV_MAX if self._is_attributed else None,
         )
 
-    def _row(self, row: Any, window: Window, kind: Kind) -> AdDay:
-        dimensions, told = _halves(row)
+    def _row(self, row: RawJson, window: Window, kind: Kind) -> AdDay:
+        dimensions, metrics = _halves(row)
         return AdDay(
             ad_id=_id(dimensions.get("ad_id"), "ad_id"),
-            ad_name=_text(told.get("ad_name")),
+            ad_name=_text(metrics.get("ad_name")),
             day=_day(dimensions.get("stat_time_day"), window),
-            measures=measured(self._measures, told),
-            currency=_text(told.get("currency")),
-            campaign_id=str(told.get("campaign_id") or ""),
-            campaign_name=_text(told.get("campaign_name")),
-            ad_group_id=str(told.get("adgroup_id") or ""),
-            ad_group_name=_text(told.get("adgroup_name")),
+            measures=measured(self._measures, metrics),
+            currency=_text(metrics.get("currency")),
+            campaign_id=str(metrics.get("campaign_id") or ""),
+            campaign_name=_text(metrics.get("campaign_name")),
+            ad_group_id=str(metrics.get("adgroup_id") or ""),
+            ad_group_name=_text(metrics.get("adgroup_name")),
             kind=kind,
             attribution=_ATTRIBUTION if self._is_attributed else None,
         )
 
-    def classify(self, answer: Answer) -> WorkerError:
+    def classify(self, response: Response) -> WorkerError:
         try:
-            body = json.loads(answer.body())
+            body = json.loads(response.body())
             code = int(body["code"])
         except (ValueError, KeyError, TypeError, OverflowError):
-            return _without_code(answer.status)
-        return _meaning(code, body, answer.status)
+            return _without_code(response.status)
+        return _meaning(code, body, response.status)
 
     def usage(self, headers: Mapping[str, str]) -> RateLimitedError | None:
-        """TikTok tells of its limits only when they are reached."""
+        """TikTok reports its limits only when they are reached."""
         return None
 
     def version_warning(self, headers: Mapping[str, str]) -> str | None:
-        """TikTok tells nothing of it."""
+        """TikTok says nothing about it."""
         return None
 
     def check(self, ask: Ask) -> Iterator[Finding]:
@@ -312,11 +315,11 @@ class TikTok:
             f"account {account.get('name')}: {account.get('currency')}, "
             f"{account.get('display_timezone') or account.get('timezone')}, "
             f"{account.get('status')}",
-            "" if enabled else "The account is not enabled: look at it in TikTok Ads Manager",
+            "" if enabled else "The account is not enabled: check it in TikTok Ads Manager",
         )
 
-    def _account_in(self, body: Any, status: int) -> dict[str, Any]:
-        """This one of the accounts that an answer tells of."""
+    def _account_in(self, body: RawJson, status: int) -> RawObject:
+        """This account, out of those in the response."""
         accounts = _data(body, status).get("list")
         for account in accounts if isinstance(accounts, list) else []:
             if isinstance(account, dict) and str(account.get("advertiser_id")) == self._advertiser:
@@ -330,28 +333,28 @@ class TikTok:
         return Request("GET", f"{self._api}/{path}", params=params, headers=headers)
 
 
-def _body(answer: Answer) -> Any:
+def _body(response: Response) -> RawJson:
     try:
-        return json.loads(answer.body(), parse_float=Decimal)
+        return json.loads(response.body(), parse_float=Decimal)
     except ValueError:
-        raise GeneralError("TikTok's answer is no JSON", code="not_json") from None
+        raise GeneralError("TikTok's response is not JSON", code="not_json") from None
 
 
-def _data(body: Any, status: int) -> dict[str, Any]:
-    """What an answer holds. Raises what its code means: errors come with status 200."""
+def _data(body: RawJson, status: int) -> RawObject:
+    """A response's data. Raises what its code means: errors come with status 200."""
     code = body.get("code") if isinstance(body, dict) else None
     if not isinstance(code, int):
-        raise malformed("TikTok's answer is no object with a code")
+        raise malformed("TikTok's response is not an object with a code")
     if code != 0:
         raise _meaning(code, body, status)
     data = body.get("data")
     if not isinstance(data, dict):
-        raise malformed("TikTok's answer holds no data")
+        raise malformed("TikTok's response has no data")
     return data
 
 
-def _halves(row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The dimensions and the metrics of a row; None for what has no value."""
+def _halves(row: RawJson) -> tuple[RawObject, RawObject]:
+    """The dimensions and the metrics of a row; None for metrics without a value."""
     dimensions = row.get("dimensions") if isinstance(row, dict) else None
     metrics = row.get("metrics") if isinstance(row, dict) else None
     if not isinstance(dimensions, dict) or not isinstance(metrics, dict):
@@ -361,30 +364,30 @@ def _halves(row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     }
 
 
-def _spent(row: Any, window: Window) -> tuple[date, Decimal]:
+def _spent(row: RawJson, window: Window) -> tuple[date, Decimal]:
     """The day of an account's row, and what it spent."""
-    dimensions, told = _halves(row)
-    spend = amount(told.get("spend"), "spend")
+    dimensions, metrics = _halves(row)
+    spend = amount(metrics.get("spend"), "spend")
     return _day(dimensions.get("stat_time_day"), window), spend or Decimal()
 
 
-def _stores(data: Mapping[str, Any]) -> list[str]:
+def _stores(data: RawObject) -> list[str]:
     """The ids of the shops that the advertiser sees; where there are none, there is no list."""
     stores = data.get("store_list", [])
     if not isinstance(stores, list) or not all(isinstance(one, dict) for one in stores):
-        raise malformed("the answer has no list of shops")
+        raise malformed("the response has no list of shops")
     return [_id(one.get("store_id"), "store_id") for one in stores]
 
 
-def _id(value: Any, what: str) -> str:
+def _id(value: RawJson, what: str) -> str:
     """Digits, which come as text or as a number."""
     text = str(value) if isinstance(value, int | str) else ""
     if not re.fullmatch(r"[0-9]+", text):
-        raise malformed(f"a row's {what} is no id: {value!r:.40}")
+        raise malformed(f"a row's {what} is not an id: {value!r:.40}")
     return text
 
 
-def _day(value: Any, window: Window) -> date:
+def _day(value: RawJson, window: Window) -> date:
     """The day of "2026-03-01 00:00:00"."""
     day, _, time = value.partition(" ") if isinstance(value, str) else (value, "", "")
     if time not in ("", "00:00:00"):
@@ -392,11 +395,11 @@ def _day(value: Any, window: Window) -> date:
     return day_within(day, window)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: RawJson) -> str | None:
     return value or None if isinstance(value, str) else None
 
 
-def _meaning(code: int, body: Mapping[str, Any], status: int) -> WorkerError:
+def _meaning(code: int, body: RawObject, status: int) -> WorkerError:
     meaning = meaning_of(code)
     if status == 429:
         meaning = Meaning.APP_LIMIT
@@ -404,7 +407,7 @@ def _meaning(code: int, body: Mapping[str, Any], status: int) -> WorkerError:
         meaning = meaning_of_status(status)
     return error_of(
         meaning,
-        f"TikTok refused it with {code}: {body.get('message', '')} "
+        f"TikTok refused the request with {code}: {body.get('message', '')} "
         f"(request_id {body.get('request_id', 'none')})",
         code=str(code),
         usual_wait=_SHORT_WAIT,
@@ -414,7 +417,7 @@ def _meaning(code: int, body: Mapping[str, Any], status: int) -> WorkerError:
 
 
 def _without_code(status: int) -> WorkerError:
-    """A gateway's answer, or half of one."""
+    """A gateway's response, or a truncated one."""
     return error_of(
         Meaning.VERSION if status == 404 else meaning_of_status(status),
         f"TikTok answered with status {status} and no code of its own",
