@@ -53,7 +53,7 @@ ABLATIONS = (
     Ablation(
         "connection-lease-backfill",
         "a backfill waits for a sync",
-        f"{SYNC_TESTS}::test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one",
+        f"{SYNC_TESTS}::test_a_backfill_does_not_run_during_a_sync_nor_a_sync_during_it",
         (
             Cut(
                 BEGIN,
@@ -65,19 +65,19 @@ ABLATIONS = (
     Ablation(
         "sync-request-token",
         "a sync request is carried out once",
-        f"{TAKEOVER_TESTS}::test_of_two_at_once_one_works",
+        f"{TAKEOVER_TESTS}::test_of_two_identical_requests_at_once_one_syncs",
         (Cut(BEGIN, "held.token = begin_metric_sync.plan_token\n     and "),),
     ),
     Ablation(
         "fenced-syncs",
         "a sync that was taken over writes nothing",
-        f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_writes_nothing_more",
+        f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_no_longer_writes",
         (Cut(END, "where account.token = hold_account.token", "where account.token is not null"),),
     ),
     Ablation(
         "fenced-ends",
         "a sync that was taken over ends nothing",
-        f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_at_its_end_is_no_success",
+        f"{TAKEOVER_TESTS}::test_a_sync_that_was_taken_over_at_its_end_is_not_a_success",
         (Cut(END, "where held.token = end_metric_sync.token", "where held.token is not null"),),
     ),
     Ablation(
@@ -107,7 +107,7 @@ ABLATIONS = (
     Ablation(
         "whole-days",
         "no figure of half a day",
-        f"{LEDGER_TESTS}::test_half_of_a_day_is_in_no_figure",
+        f"{LEDGER_TESTS}::test_no_figure_has_half_of_a_day",
         (
             Cut(
                 STORE,
@@ -137,7 +137,7 @@ ABLATIONS = (
     Ablation(
         "unchanged-facts",
         "rows that did not change are not written",
-        f"{LEDGER_TESTS}::test_what_did_not_change_is_not_written",
+        f"{LEDGER_TESTS}::test_unchanged_rows_are_not_written",
         (
             Cut(
                 STORE,
@@ -149,7 +149,7 @@ ABLATIONS = (
     Ablation(
         "second-try",
         "an answer that lacks most of what is stored is asked for again",
-        "tests/metrics/test_history.py::test_an_answer_that_lacks_most_is_asked_once_more",
+        "tests/metrics/test_history.py::test_a_response_that_lacks_most_rows_is_requested_again",
         (
             Cut(
                 f"{WORKERS}/metrics/sync_run.py",
@@ -162,7 +162,7 @@ ABLATIONS = (
         "manual-changes",
         "figures that someone changed or deleted manually are restored",
         "tests/metrics/test_history.py::"
-        "test_what_somebody_deleted_or_changed_comes_back[sync-meta]",
+        "test_what_someone_deleted_or_changed_is_restored[sync-meta]",
         (
             Cut(
                 f"{WORKERS}/metrics/sync_run.py",
@@ -186,13 +186,13 @@ ABLATIONS = (
     Ablation(
         "queued-pauses",
         "what is queued heeds a pause",
-        "tests/metrics/test_accounts.py::test_what_is_queued_heeds_a_pause",
+        "tests/metrics/test_accounts.py::test_a_queued_sync_respects_a_pause",
         (Cut(BEGIN, " and candidate.paused_until is null;", ";"),),
     ),
     Ablation(
         "aged-figures",
         "figures of days that retention purged stay",
-        "tests/metrics/test_history.py::test_what_retention_purged_is_aged_and_not_gone",
+        "tests/metrics/test_history.py::test_figures_outlive_the_facts_that_retention_purged",
         (
             Cut(
                 FIGURES,
@@ -205,7 +205,7 @@ ABLATIONS = (
         "repeated-rows",
         "a row that a later page tells again is not counted twice",
         "tests/metrics/test_moving_pages.py::"
-        "test_a_row_that_a_later_page_tells_again_is_not_counted_twice",
+        "test_a_row_that_a_later_page_repeats_is_not_counted_twice",
         (
             Cut(
                 f"{WORKERS}/metrics/platforms/fetching.py",
@@ -217,7 +217,7 @@ ABLATIONS = (
     Ablation(
         "days-that-were-not-over",
         "a day that was not over when it was read is read again",
-        f"{SYNC_TESTS}::test_a_day_that_was_not_over_is_read_again_by_a_sync_that_goes_on_after_it",
+        f"{SYNC_TESTS}::test_a_day_that_was_not_over_is_read_again_by_a_sync_that_continues_after_it",
         (
             Cut(
                 f"{WORKERS}/metrics/windows.py",
@@ -246,7 +246,7 @@ ABLATIONS = (
     Ablation(
         "last-of-a-token",
         "of connections that share a token the last reports that all work",
-        f"{NOTICE_TESTS}::test_of_connections_that_share_a_token_the_last_one_tells_that_all_work",
+        f"{NOTICE_TESTS}::test_of_connections_that_share_a_token_the_last_one_reports_the_recovery",
         (Cut(FAILURES, "and state.parked_token = parked.parked_token", "and false"),),
     ),
 )

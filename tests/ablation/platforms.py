@@ -12,32 +12,32 @@ ABLATIONS = (
     Ablation(
         "refused-letters",
         "letters that cannot be stored are replaced",
-        f"{ODD_TESTS}::test_letters_that_cannot_be_stored_end_no_sync[meta]",
+        f"{ODD_TESTS}::test_characters_that_cannot_be_stored_end_no_sync[meta]",
         (Cut(f"{WORKERS}/database.py", "_storable(arguments))", "arguments)"),),
     ),
     Ablation(
         "headers-deadline",
         "an answer's headers end at the deadline",
-        f"{ODD_TESTS}::test_headers_in_drops_end_at_the_deadline[meta]",
+        f"{ODD_TESTS}::test_trickling_headers_end_at_the_deadline[meta]",
         (Cut(f"{PLATFORMS}/fetching.py", "answered_until(left)", "answered_until(1e9)"),),
     ),
     Ablation(
         "longest-answer",
         "no answer is held that is longer than memory allows",
-        f"{ODD_TESTS}::test_an_answer_without_end_is_asked_for_in_smaller_pieces[meta]",
+        f"{ODD_TESTS}::test_an_endless_response_is_requested_in_smaller_pieces[meta]",
         (Cut(f"{PLATFORMS}/protocol.py", "if size > MOST_BYTES:", "if size < 0:"),),
     ),
     Ablation(
         "longest-stream",
         "no stream goes on for ever",
-        f"{ODD_TESTS}::test_an_answer_without_end_is_asked_for_in_smaller_pieces[google_ads]",
+        f"{ODD_TESTS}::test_an_endless_response_is_requested_in_smaller_pieces[google_ads]",
         (Cut(f"{PLATFORMS}/fetching.py", "if size > MOST_STREAMED:", "if size < 0:"),),
     ),
     Ablation(
         "shared-credentials",
         "the deployment's client refused parks nobody",
         f"{SHARED_TESTS}::"
-        "test_the_deployments_client_refused_names_its_setting_and_parks_nobody[invalid_client-401]",
+        "test_a_refused_client_of_the_deployment_names_its_setting_and_parks_no_connection[invalid_client-401]",
         (Cut(f"{PLATFORMS}/google_ads.py", 'shared=self._shared_fix("GOOGLE_CLIENT_"),', ""),),
     ),
     Ablation(
@@ -63,7 +63,7 @@ ABLATIONS = (
         "apps-pause",
         "the limit of one app holds no other",
         "tests/metrics/test_throttling.py::"
-        "test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_nobody_else",
+        "test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_no_others",
         (
             Cut(
                 f"{MIGRATIONS}/20261124000750_metric_accounts.sql",
@@ -75,7 +75,7 @@ ABLATIONS = (
         "quota-of-the-day",
         "a quota of the day is waited for",
         "tests/metrics/test_throttling.py::"
-        "test_a_daily_quota_of_linkedin_is_waited_for_until_midnight_utc[app]",
+        "test_after_a_daily_quota_of_linkedin_the_next_sync_is_at_midnight_utc[app]",
         (Cut(f"{WORKERS}/metrics/outcomes.py", "if error.until_midnight:", "if False:"),),
     ),
     Ablation(

@@ -134,7 +134,7 @@ SECRETS = (
     Ablation(
         "redaction-sync-logs",
         "redaction: what a platform said, in sync logs",
-        f"{SYNC_LOG_TESTS}::test_no_secret_is_told_anywhere",
+        f"{SYNC_LOG_TESTS}::test_no_secret_is_shown_anywhere",
         (
             Cut(
                 f"{WORKERS}/metrics/sync.py",

@@ -71,7 +71,7 @@ def test_several_ids_in_one_text_are_all_named(db: psycopg.Connection[Any], past
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(before=st.text(UNSEEN, max_size=4), after=st.text(UNSEEN, max_size=4))
-def test_what_nobody_sees_counts_for_nothing(
+def test_invisible_characters_are_ignored(
     db: psycopg.Connection[Any], before: str, after: str
 ) -> None:
     pasted = f"{before}{ID}{after}"
@@ -118,7 +118,7 @@ def test_a_mapping_value_of_any_kind(
         ([], None),
     ],
 )
-def test_the_doctor_is_told_what_cannot_match(
+def test_the_doctor_reports_what_cannot_match(
     db: psycopg.Connection[Any], value: Any, problem: str | None
 ) -> None:
     db.execute("delete from requests")

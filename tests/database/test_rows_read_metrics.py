@@ -92,7 +92,9 @@ def step(agency: Agency, function: str) -> Any:
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
 @pytest.mark.parametrize("level", ["ad", "ad_group", "campaign"])
-def test_a_step_reads_what_its_requests_name(grown: Agency, level: str, statistics: str) -> None:
+def test_a_step_reads_only_what_its_requests_name(
+    grown: Agency, level: str, statistics: str
+) -> None:
     figures = BATCH * DAYS * FIGURES
     for size in SIZES:
         fill(grown, size, level)

@@ -62,7 +62,7 @@ def aws_error(code: str, status: int = 400) -> Fault:
     return Fault("answer", status=status, body=body, headers=kind, times=None)
 
 
-def test_moto_takes_them_in_batches_of_ten() -> None:
+def test_moto_accepts_messages_in_batches_of_ten() -> None:
     with mock_aws():
         sqs = boto3.client("sqs")
         url = sqs.create_queue(QueueName="syncs")["QueueUrl"]
@@ -75,7 +75,7 @@ def test_moto_takes_them_in_batches_of_ten() -> None:
         assert sorted(received) == sorted(numbered(25))
 
 
-def test_all_are_sent_in_order_by_as_few_calls_as_can_be(peer: Peer) -> None:
+def test_all_are_sent_in_order_with_as_few_calls_as_possible(peer: Peer) -> None:
     assert peer.queue.send(numbered(25)) == []
     assert peer.bodies() == numbered(25)
     assert peer.calls() == 3
@@ -86,13 +86,13 @@ def test_without_messages_nothing_is_called(peer: Peer) -> None:
     assert peer.calls() == 0
 
 
-def test_the_calls_do_not_wait_for_long(peer: Peer) -> None:
+def test_calls_do_not_wait_long(peer: Peer) -> None:
     config = peer.queue._client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (3, 10)
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
 
 
-def test_what_sqs_did_not_take_is_sent_once_more(peer: Peer) -> None:
+def test_what_sqs_did_not_accept_is_sent_again(peer: Peer) -> None:
     peer.control.configure(
         refuse=[{"contains": "<3>", "times": 1}, {"contains": "<14>", "times": 1}]
     )
@@ -101,13 +101,13 @@ def test_what_sqs_did_not_take_is_sent_once_more(peer: Peer) -> None:
     assert peer.calls() == 4
 
 
-def test_what_is_not_taken_twice_is_told_and_the_rest_goes_on(peer: Peer) -> None:
+def test_what_sqs_refuses_twice_is_returned_and_the_rest_is_sent(peer: Peer) -> None:
     peer.control.configure(refuse=[{"contains": "<3>"}, {"contains": "<14>", "times": 2}])
     assert peer.queue.send(numbered(30)) == [3, 14]
     assert len(peer.bodies()) == 28
 
 
-def test_what_is_our_own_fault_is_not_sent_again(peer: Peer) -> None:
+def test_what_sqs_refuses_for_good_is_not_sent_again(peer: Peer) -> None:
     peer.control.configure(
         refuse=[{"contains": "<0>", "sender_fault": True}, {"contains": "<1>", "times": 1}]
     )
@@ -115,14 +115,14 @@ def test_what_is_our_own_fault_is_not_sent_again(peer: Peer) -> None:
     assert peer.bodies() == ["<2>", "<1>"]
 
 
-def test_a_retry_that_fails_as_a_whole_loses_only_its_own(peer: Peer) -> None:
+def test_a_retry_that_fails_as_a_whole_loses_only_its_own_messages(peer: Peer) -> None:
     peer.control.configure(refuse=[{"contains": "<1>"}])
     peer.fails(failing(503, skip=1, times=2))
     assert peer.queue.send(numbered(12)) == [1]
     assert len(peer.bodies()) == 11
 
 
-def test_an_answer_that_leaves_some_out_did_not_take_them() -> None:
+def test_messages_that_a_response_leaves_out_were_not_accepted() -> None:
     class Forgetful:
         def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> Any:  # noqa: N803
             return {"Successful": [{"Id": entry["Id"]} for entry in Entries if entry["Id"] != "1"]}
@@ -144,37 +144,37 @@ def test_an_answer_that_leaves_some_out_did_not_take_them() -> None:
     ],
     ids=lambda fault: f"{fault.how} {fault.status} {fault.body[28:50]}",
 )
-def test_trouble_that_passes_is_transient_after_one_more_call(peer: Peer, fault: Fault) -> None:
+def test_a_passing_failure_is_transient_after_one_more_call(peer: Peer, fault: Fault) -> None:
     peer.fails(fault)
     with pytest.raises(TransientError):
         peer.queue.send(numbered(15))
     assert peer.calls() == 2
 
 
-def test_what_an_answer_that_breaks_off_would_have_said_is_not_believed(peer: Peer) -> None:
+def test_a_truncated_response_is_not_believed(peer: Peer) -> None:
     peer.fails(truncate(times=None))
     assert peer.queue.send(numbered(3)) == [0, 1, 2]
 
 
-def test_trouble_that_passes_at_once_is_not_noticed(peer: Peer) -> None:
+def test_a_failure_that_passes_quickly_goes_unnoticed(peer: Peer) -> None:
     peer.fails(failing(503))
     assert peer.queue.send(numbered(15)) == []
 
 
-def test_nobody_there_is_transient(peer: Peer) -> None:
+def test_an_unreachable_host_is_transient(peer: Peer) -> None:
     peer.server.stop()
     with pytest.raises(TransientError, match="cannot be reached"):
         peer.queue.send(["x"])
 
 
-def test_a_name_that_dns_does_not_know_is_transient() -> None:
+def test_a_name_that_dns_does_not_resolve_is_transient() -> None:
     impatient = Config(retries={"total_max_attempts": 1})
     elsewhere = boto3.client("sqs", config=impatient, endpoint_url="http://sqs.invalid")
     with pytest.raises(TransientError, match="EndpointConnectionError"):
         SyncQueue("http://sqs.invalid/1/syncs", elsewhere).send(["x"])
 
 
-def test_no_answer_in_time_is_transient(peer: Peer) -> None:
+def test_a_timeout_is_transient(peer: Peer) -> None:
     impatient = Config(read_timeout=0.2, retries={"total_max_attempts": 1})
     queue = SyncQueue(queue_url(peer.server), boto3.client("sqs", config=impatient))
     peer.fails(hang(30))
@@ -183,32 +183,32 @@ def test_no_answer_in_time_is_transient(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "AccessDeniedException", "InvalidClientTokenId"])
-def test_a_refusal_is_a_matter_of_configuration(peer: Peer, code: str) -> None:
+def test_a_refusal_is_a_configuration_error(peer: Peer, code: str) -> None:
     peer.fails(aws_error(code, 403))
     with pytest.raises(ConfigurationError, match=f"{code}.*SYNC_QUEUE_URL"):
         peer.queue.send(["x"])
     assert peer.calls() == 1
 
 
-def test_a_queue_that_does_not_exist_is_a_matter_of_configuration(peer: Peer) -> None:
+def test_a_queue_that_does_not_exist_is_a_configuration_error(peer: Peer) -> None:
     queue = SyncQueue(f"{peer.server.url}/1/other")
     with pytest.raises(ConfigurationError, match="NonExistentQueue"):
         queue.send(["x"])
 
 
-def test_a_redirect_is_a_matter_of_configuration_and_not_followed(peer: Peer) -> None:
+def test_a_redirect_is_a_configuration_error_and_not_followed(peer: Peer) -> None:
     peer.fails(redirect(f"{peer.server.url}/elsewhere"))
     with pytest.raises(ConfigurationError, match=r"302.*SYNC_QUEUE_URL"):
         peer.queue.send(["x"])
     assert peer.calls() == 1
 
 
-def test_moto_too_says_that_a_queue_does_not_exist() -> None:
+def test_moto_reports_a_missing_queue_too() -> None:
     with mock_aws(), pytest.raises(ConfigurationError, match="NonExistentQueue"):
         SyncQueue("https://sqs.eu-west-1.amazonaws.com/123456789012/none").send(["x"])
 
 
-def test_missing_credentials_are_a_matter_of_configuration(
+def test_missing_credentials_are_a_configuration_error(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -220,7 +220,7 @@ def test_missing_credentials_are_a_matter_of_configuration(
         SyncQueue(queue_url(peer.server)).send(["x"])
 
 
-def test_a_missing_region_is_a_matter_of_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
@@ -228,13 +228,13 @@ def test_a_missing_region_is_a_matter_of_configuration(monkeypatch: pytest.Monke
         SyncQueue("https://sqs.eu-west-1.amazonaws.com/123456789012/q")
 
 
-def test_what_is_new_to_us_goes_through(peer: Peer) -> None:
+def test_unknown_errors_pass_unchanged(peer: Peer) -> None:
     peer.fails(aws_error("SomethingOfNextYear"))
     with pytest.raises(ClientError, match="SomethingOfNextYear"):
         peer.queue.send(["x"])
 
 
-def test_a_failure_after_some_were_sent_is_told_by_their_indices(peer: Peer) -> None:
+def test_after_a_partial_failure_the_unsent_indices_are_returned(peer: Peer) -> None:
     peer.control.configure(refuse=[{"contains": "<4>"}])
     # two calls for the first batch, of which one repeats <4>; then nothing gets through
     peer.fails(failing(503, skip=2, times=None))
@@ -243,7 +243,7 @@ def test_a_failure_after_some_were_sent_is_told_by_their_indices(peer: Peer) -> 
     assert peer.calls() == 4, "no further batch is tried"
 
 
-def test_no_error_holds_a_body_or_a_key(peer: Peer) -> None:
+def test_no_error_contains_a_body_or_a_key(peer: Peer) -> None:
     peer.fails(aws_error("AccessDenied", 403))
     with pytest.raises(ConfigurationError) as caught:
         peer.queue.send(["the body"])

@@ -41,7 +41,7 @@ def test_a_day_begins_by_this_years_rules(zone: str, now: datetime, today: date)
 
 
 @pytest.mark.parametrize("environment", [functions_environment(), bare()], ids=["AWS", "local"])
-def test_python_looks_for_no_files_of_the_system(environment: dict[str, str]) -> None:
+def test_python_reads_no_time_zone_files_of_the_system(environment: dict[str, str]) -> None:
     only = {"PYTHONTZPATH": environment["PYTHONTZPATH"]}
     told = subprocess.run(
         [sys.executable, "-c", SHOW], env=only, capture_output=True, text=True, check=True
@@ -49,7 +49,9 @@ def test_python_looks_for_no_files_of_the_system(environment: dict[str, str]) ->
     assert told.strip() == "()"
 
 
-def test_nor_do_the_commands_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operators_commands_ignore_differences_in_form_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     zoneinfo.reset_tzpath()  # as Python starts
     try:
         monkeypatch.delenv("SUPABASE_URL", raising=False)

@@ -48,7 +48,7 @@ def test_an_account_has_one_name(
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20))
-def test_a_name_in_that_form_stays_as_it_is(world: World, written: str) -> None:
+def test_a_name_in_canonical_form_is_unchanged(world: World, written: str) -> None:
     (row,) = world.rows(
         "select metric_account_id(%s) as once, metric_account_id(metric_account_id(%s)) as twice",
         written, written,
@@ -85,7 +85,7 @@ def test_of_two_connections_one_reads_and_both_are_up_to_date(world: World) -> N
 
 
 @pytest.mark.parametrize("refusal", ["credentials", "permission"])
-def test_where_one_connection_is_refused_another_stands_in(world: World, refusal: str) -> None:
+def test_where_one_connection_is_refused_another_takes_over(world: World, refusal: str) -> None:
     served = film(world)
     first = world.connect_meta("1001", credentials=REFUSED if refusal == "credentials" else {
         "access_token": META_TOKEN, "app_secret": META_SECRET})  # fmt: skip
@@ -133,7 +133,7 @@ def test_thirty_connections_of_one_token_make_one_notification(world: World) -> 
     assert other in {row["entity_id"] for row in queued}
 
 
-def test_what_is_queued_heeds_a_pause(world: World) -> None:
+def test_a_queued_sync_respects_a_pause(world: World) -> None:
     for number in range(8):
         world.meta_account(f"100{number}", ads=[])
         world.connect_meta(f"100{number}")
@@ -146,7 +146,7 @@ def test_what_is_queued_heeds_a_pause(world: World) -> None:
     assert held == [], "the next plan after the pause may take them"
 
 
-def test_a_pause_of_one_app_holds_back_no_other(world: World) -> None:
+def test_a_pause_of_one_app_does_not_affect_others(world: World) -> None:
     world.meta_account("1001")
     world.meta_account("1002")
     world.connect_meta("1001")
@@ -179,7 +179,7 @@ def test_a_short_pause_is_waited_out(world: World) -> None:
     assert world.last_synced_at(connection) is not None
 
 
-def test_a_sync_in_the_future_is_none(world: World) -> None:
+def test_a_last_sync_in_the_future_is_ignored(world: World) -> None:
     connection, _ = one_account(world)
     world.sync_all()
     world.connection.execute(

@@ -63,7 +63,7 @@ def put(world: World, side: Side) -> None:
 
 
 @every_platform
-def test_what_is_read_is_what_the_account_spent(world: World, side: Side) -> None:
+def test_all_spend_of_the_account_is_read(world: World, side: Side) -> None:
     put(world, side)
     connection = side.connect(world)
     world.request(**{side.mapping_key: [side.ad_id(1), ADS[0]["id"]]})
@@ -102,7 +102,7 @@ def test_a_sync_without_such_campaigns_takes_one_request_for_each_report(
 
 
 @every_platform
-def test_a_total_that_differs_is_told(world: World, side: Side) -> None:
+def test_a_differing_total_is_reported(world: World, side: Side) -> None:
     """An ad that the reports by ad lack, as where a platform leaves some out."""
     put(world, side)
     connection = side.connect(world)
@@ -140,7 +140,7 @@ def test_a_total_that_differs_is_told(world: World, side: Side) -> None:
 
 
 @every_platform
-def test_a_total_that_fails_keeps_no_day_from_being_read(world: World, side: Side) -> None:
+def test_a_failing_total_does_not_prevent_reading_the_days(world: World, side: Side) -> None:
     put(world, side)
     connection = side.connect(world)
     request = world.request(**{side.mapping_key: side.ad_id(1)})
@@ -204,7 +204,7 @@ def test_tiktoks_reservations_and_gmv_max_are_figures(world: World) -> None:
     assert details["requests"] == 1 + len(details["windows"]) * (REPORTS["tiktok"] + 2)
 
 
-def test_without_access_to_gmv_max_the_rest_is_read_and_what_stands_stays(world: World) -> None:
+def test_without_access_to_gmv_max_the_rest_is_read_and_stored_rows_stay(world: World) -> None:
     put(world, TIKTOK)
     connection = TIKTOK.connect(world)
     campaign = SHOPS[0]["id"]

@@ -129,7 +129,7 @@ def test_metas_token_with_its_scopes_and_expiry(world: World) -> None:
     ("expires", "data_access", "ends"),
     [(20, 0, 20), (0, 20, 20), (20, 5, 5), (5, 20, 5), (20, 20, 20), (0, 0, None)],
 )
-def test_the_earlier_end_of_metas_token_counts(
+def test_the_earlier_expiry_of_metas_token_counts(
     world: World, expires: int, data_access: int, ends: int | None
 ) -> None:
     def moment(days: int) -> int:
@@ -173,7 +173,9 @@ def test_a_version_that_meta_does_not_serve(world: World) -> None:
 @pytest.mark.parametrize(
     ("connections", "frequency", "level"), [(20, 1440, "ok"), (20, 10, "warning")]
 )
-def test_what_the_syncs_need_of_googles_quota(connections: int, frequency: int, level: str) -> None:
+def test_how_much_of_googles_quota_the_syncs_need(
+    connections: int, frequency: int, level: str
+) -> None:
     row = {"platform": "google", "sync_frequency": frequency, "requests": None}
     other = {"platform": "snapchat", "sync_frequency": 10, "requests": None}
     (found,) = check_allowances([row] * connections + [other])

@@ -49,7 +49,7 @@ def test_today_is_complete_once_it_is_over(world: World, side: Side) -> None:
     assert [row["updated_at"] for row in rows] == [world.now - timedelta(days=1)]
 
 
-def test_a_day_is_over_when_it_is_so_for_every_account(world: World) -> None:
+def test_a_day_is_over_once_it_is_over_for_every_account(world: World) -> None:
     world.meta_account("1001", ads=[{"id": "23851", "name": "East"}],
                        time_zone="Pacific/Kiritimati")  # fmt: skip
     world.meta_account("1002", ads=[{"id": "23852", "name": "West"}], time_zone="Pacific/Honolulu")

@@ -70,7 +70,7 @@ def keys_of(rows: list[AdDay]) -> list[tuple[date, str, str, str]]:
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(ads=st.integers(0, 9), page=st.integers(1, 300), width=st.integers(1, 30))
-def test_pages_end_and_hold_each_row_once_however_they_are_split(
+def test_pages_end_and_have_each_row_once_however_they_are_split(
     world: World, side: Side, ads: int, page: int, width: int
 ) -> None:
     side.put_account(world, ad_count=ads)
@@ -183,7 +183,7 @@ def test_every_catalogued_error_has_its_class(side: Side) -> None:
 
 @every_platform
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 429, 500, 503])
-def test_no_web_page_is_taken_for_rows(world: World, side: Side, status: int) -> None:
+def test_a_web_page_is_never_rows(world: World, side: Side, status: int) -> None:
     side.put_account(world, ad_count=1)
     found = reader(world, side.connect(world))
     found.account()
@@ -197,7 +197,7 @@ def test_no_web_page_is_taken_for_rows(world: World, side: Side, status: int) ->
     "fault", [faults.failing(503), faults.reset(), faults.close(), faults.truncate()],
     ids=lambda fault: fault.how,
 )  # fmt: skip
-def test_a_passing_trouble_costs_nothing(world: World, side: Side, fault: faults.Fault) -> None:
+def test_a_passing_failure_costs_nothing(world: World, side: Side, fault: faults.Fault) -> None:
     side.put_account(world, ad_count=2)
     connection = side.connect(world)
     served = {world.request(**{side.mapping_key: side.ad_id(1)}): [side.served(1)]}
@@ -207,7 +207,7 @@ def test_a_passing_trouble_costs_nothing(world: World, side: Side, fault: faults
 
 
 @every_platform
-def test_no_token_is_told_anywhere(
+def test_no_token_is_shown_anywhere(
     world: World, side: Side, capfd: pytest.CaptureFixture[str]
 ) -> None:
     side.put_account(world, ad_count=2)
@@ -235,7 +235,7 @@ def test_no_token_is_told_anywhere(
 
 @pytest.mark.parametrize("how", ["refused", "reset", "server error"])
 @every_platform
-def test_one_that_is_broken_leaves_the_others_complete(world: World, side: Side, how: str) -> None:
+def test_a_broken_connection_leaves_the_others_complete(world: World, side: Side, how: str) -> None:
     served: dict[str, dict[str, Any]] = {}
     connections = {}
     for name, one in SIDES.items():
@@ -278,7 +278,7 @@ def test_one_that_is_broken_leaves_the_others_complete(world: World, side: Side,
 
 
 @every_platform
-def test_a_name_that_dns_does_not_know_is_trouble_that_passes(world: World, side: Side) -> None:
+def test_a_name_that_dns_does_not_resolve_is_transient(world: World, side: Side) -> None:
     side.put_account(world, ad_count=1)
     connection = side.connect(world)
     world.request(**{side.mapping_key: side.ad_id(1)})

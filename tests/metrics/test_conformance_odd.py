@@ -40,7 +40,7 @@ def stored_text(world: World) -> str:
 
 
 @every_platform
-def test_letters_that_cannot_be_stored_end_no_sync(world: World, side: Side) -> None:
+def test_characters_that_cannot_be_stored_end_no_sync(world: World, side: Side) -> None:
     letters = "".join(REFUSED_LETTERS)
     ads = [
         {"id": side.ad_id(number), "name": f"Sale {letter}!"}
@@ -72,7 +72,7 @@ def test_an_account_id_in_any_form_is_that_account(world: World, side: Side) -> 
 
 
 @every_platform
-def test_what_is_no_account_id_is_said_to_be_none(world: World, side: Side) -> None:
+def test_an_invalid_account_id_is_reported(world: World, side: Side) -> None:
     connection = side.connect_as(world, "my account")
     report = world.sync_all()[connection]
     assert (report.code, report.is_parked) == ("malformed_account_id", False)
@@ -94,7 +94,7 @@ def test_an_ad_id_in_any_form_is_that_ad(world: World, side: Side) -> None:
 
 
 @every_platform
-def test_one_refusal_of_good_credentials_parks_nobody(world: World, side: Side) -> None:
+def test_one_refusal_of_good_credentials_parks_no_connection(world: World, side: Side) -> None:
     side.put_account(world, ad_count=1)
     connection = side.connect(world)
     served = {world.request(**{side.mapping_key: side.ad_id(1)}): [side.served(1)]}
@@ -112,7 +112,7 @@ def test_one_refusal_of_good_credentials_parks_nobody(world: World, side: Side) 
 
 
 @every_platform
-def test_a_credential_that_no_header_can_carry_is_neither_sent_nor_told(
+def test_a_credential_that_no_header_can_carry_is_neither_sent_nor_shown(
     world: World, side: Side, capfd: pytest.CaptureFixture[str]
 ) -> None:
     side.put_account(world, ad_count=1)
@@ -134,7 +134,7 @@ def test_a_credential_that_no_header_can_carry_is_neither_sent_nor_told(
 
 
 @every_platform
-def test_blanks_around_a_credential_are_none_of_it(world: World, side: Side) -> None:
+def test_whitespace_around_a_credential_is_ignored(world: World, side: Side) -> None:
     side.put_account(world, ad_count=1)
     connection = side.connect(world)
     (row,) = world.rows("select credentials from platform_connections where id = %s", connection)
@@ -148,7 +148,7 @@ def test_blanks_around_a_credential_are_none_of_it(world: World, side: Side) -> 
 
 
 @every_platform
-def test_money_below_zero_is_stored_as_it_is_reported(world: World, side: Side) -> None:
+def test_negative_money_is_stored_as_reported(world: World, side: Side) -> None:
     day = TODAY - timedelta(days=3)
     correction = {"impressions": 40, "clicks": 2, "spend": "-12.34", "reach": 30}
     side.put_account(world, ad_count=1, restated={f"{side.ad_id(1)}/{day}": correction})
@@ -161,7 +161,7 @@ def test_money_below_zero_is_stored_as_it_is_reported(world: World, side: Side) 
 
 
 @every_platform
-def test_an_answer_without_end_is_asked_for_in_smaller_pieces(
+def test_an_endless_response_is_requested_in_smaller_pieces(
     world: World, side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most(monkeypatch, side, 16_000)
@@ -177,7 +177,7 @@ def test_an_answer_without_end_is_asked_for_in_smaller_pieces(
 
 
 @every_platform
-def test_an_error_without_end_says_no_more_than_its_status(
+def test_an_endless_error_says_no_more_than_its_status(
     world: World, side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     side.put_account(world, ad_count=1)
@@ -192,7 +192,7 @@ def test_an_error_without_end_says_no_more_than_its_status(
 
 
 @every_platform
-def test_headers_in_drops_end_at_the_deadline(world: World, side: Side) -> None:
+def test_trickling_headers_end_at_the_deadline(world: World, side: Side) -> None:
     side.put_account(world, ad_count=1)
     found = reader(world, side.connect(world))
     found.account()
@@ -215,7 +215,7 @@ def test_headers_in_drops_end_at_the_deadline(world: World, side: Side) -> None:
 
 @every_platform
 @pytest.mark.parametrize("fault", [faults.close, faults.reset, faults.truncate])
-def test_a_connection_that_ends_without_a_whole_answer_may_have_been_asked_for_too_much(
+def test_a_connection_that_ends_before_its_response_may_have_been_asked_for_too_much(
     world: World, side: Side, fault: Callable[..., faults.Fault]
 ) -> None:
     side.put_account(world, ad_count=1)
@@ -229,7 +229,7 @@ def test_a_connection_that_ends_without_a_whole_answer_may_have_been_asked_for_t
 
 
 @every_platform
-def test_a_connection_that_never_came_about_was_not_asked_for_anything(
+def test_a_connection_that_was_never_established_was_not_asked_for_too_much(
     world: World, side: Side
 ) -> None:
     side.put_account(world, ad_count=1)

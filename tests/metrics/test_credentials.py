@@ -13,7 +13,7 @@ from tests.metrics.sessions import Between
 from tests.metrics.world import SECRETS, World
 
 
-def test_refused_credentials_are_told_once_and_tried_again_when_changed(world: World) -> None:
+def test_refused_credentials_are_reported_once_and_tried_again_when_changed(world: World) -> None:
     world.meta_account("1001", ads=[{"id": META_AD, "name": "Film"}])
     connection = world.connect_meta(
         "1001", credentials={"access_token": "EAALOCALofYesterday000001"}
@@ -41,7 +41,7 @@ def test_refused_credentials_are_told_once_and_tried_again_when_changed(world: W
     assert len(world.rows("select 1 from notification_queue")) == 2, "and that it works again"
 
 
-def test_credentials_that_come_during_a_refused_sync_are_not_parked(world: World) -> None:
+def test_credentials_that_are_stored_during_a_refused_sync_are_not_parked(world: World) -> None:
     world.meta_account("1001")
     connection = world.connect_meta("1001")
     world.meta.faults.add(token_expired(**INSIGHTS))

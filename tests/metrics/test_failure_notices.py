@@ -68,7 +68,7 @@ def test_refused_credentials(world: World) -> None:
     assert told(world)[2:] == [WELL]
 
 
-def test_of_connections_that_share_a_token_the_last_one_tells_that_all_work(world: World) -> None:
+def test_of_connections_that_share_a_token_the_last_one_reports_the_recovery(world: World) -> None:
     first = account(world, credentials=REFUSED)
     world.meta_account("1002", ads=[])
     second = world.connect_meta("1002", credentials=REFUSED, account_name="Café")
@@ -86,7 +86,7 @@ def test_of_connections_that_share_a_token_the_last_one_tells_that_all_work(worl
     assert len(told(world)) == 2
 
 
-def test_what_was_released_by_command_is_told_when_it_works(world: World) -> None:
+def test_the_recovery_of_a_released_connection_is_reported(world: World) -> None:
     connection = account(world)
     world.meta.faults.add(token_expired(path=PATH, times=None))
     assert world.sync_all()[connection].is_parked
@@ -121,7 +121,7 @@ def test_failing_for_a_day(world: World) -> None:
     assert last["event_data"]["failed_since"] is not None
 
 
-def test_syncs_that_die_for_a_day(world: World) -> None:
+def test_syncs_that_are_killed_for_a_day(world: World) -> None:
     connection = account(world)
     for _ in range(6):
         (sync_request,), _ = world.plan()
@@ -138,7 +138,7 @@ def test_syncs_that_die_for_a_day(world: World) -> None:
     assert told(world)[1:] == [WELL]
 
 
-def test_a_short_failure_is_told_by_nobody(world: World) -> None:
+def test_a_short_failure_is_not_reported(world: World) -> None:
     connection = account(world)
     for _ in range(3):
         world.meta.faults.add(DOWN)
@@ -168,7 +168,7 @@ def test_days_that_cannot_be_read(world: World) -> None:
     assert told(world)[1:] == [WELL]
 
 
-def test_a_config_for_what_works_again_hears_it_alone(world: World, config: str) -> None:
+def test_recoveries_go_to_their_own_config_where_there_is_one(world: World, config: str) -> None:
     other = world.agency.config(
         "C0OPERATORS", entity_type="platform_connection", event_type="sync_recovered"
     )

@@ -144,7 +144,7 @@ def test_one_failure_is_recorded_and_the_others_are_complete(world: World, case:
     ],
     ids=lambda fault: f"{fault.how} {fault.status} {fault.body[:20]}",
 )
-def test_a_passing_trouble_is_tried_again(world: World, fault: faults.Fault) -> None:
+def test_a_passing_failure_is_retried(world: World, fault: faults.Fault) -> None:
     world.meta_account("1001", ads=[{"id": META_AD, "name": "Film"}])
     connection = world.connect_meta("1001")
     request = world.request(meta_ad_id=META_AD)
@@ -153,7 +153,7 @@ def test_a_passing_trouble_is_tried_again(world: World, fault: faults.Fault) -> 
     assert world.figures() == world.expected({request: [Served("meta", "1001", META_AD)]})
 
 
-def test_what_a_connection_waits_for_is_told(world: World) -> None:
+def test_the_list_shows_what_a_connection_waits_for(world: World) -> None:
     connections = meta_and_google(world)
 
     def told(account: str) -> tuple[Any, ...]:
@@ -211,7 +211,7 @@ def test_failures_in_a_row_are_tried_less_often(world: World) -> None:
         ({"account_id": None}, "malformed_account_id"),
     ],
 )
-def test_a_connection_that_cannot_work_is_recorded_by_name(
+def test_a_connection_that_cannot_work_is_recorded_with_its_error(
     world: World, values: dict[str, object], code: str
 ) -> None:
     connections = meta_and_google(world)
@@ -236,7 +236,7 @@ def test_a_connection_that_cannot_work_is_recorded_by_name(
     ],
     ids=lambda value: value.body[9:14] if isinstance(value, faults.Fault) else None,
 )
-def test_a_tiktok_error_of_status_200_is_no_success(
+def test_a_tiktok_error_with_status_200_is_not_a_success(
     world: World, fault: faults.Fault, is_parked: bool
 ) -> None:
     connection, _ = tiktok_ads(world)
@@ -255,7 +255,7 @@ def test_an_advertiser_that_the_token_does_not_reach_is_named(world: World) -> N
     assert (report.status, report.code) == ("failed", "40001")
 
 
-def test_a_linkedin_account_without_access_is_told_from_one_without_activity(
+def test_a_linkedin_account_without_access_is_distinguished_from_one_without_activity(
     world: World,
 ) -> None:
     idle = world.connect_linkedin(LINKEDIN)
@@ -271,7 +271,7 @@ def test_a_linkedin_account_without_access_is_told_from_one_without_activity(
     assert world.linkedin.journal.count("adAnalytics") > 0
 
 
-def test_a_version_that_has_ended_is_named_with_its_mend(world: World) -> None:
+def test_an_ended_version_is_named_with_its_fix(world: World) -> None:
     connection, _ = linkedin_ads(world)
     state = world.linkedin.app.state()
     world.linkedin.app.replace_state({**state, "versions": ["202801"]})
@@ -280,7 +280,7 @@ def test_a_version_that_has_ended_is_named_with_its_mend(world: World) -> None:
     assert "LINKEDIN_API_VERSION" in world.last_log(connection)["error_message"]
 
 
-def test_a_version_that_is_about_to_end_is_told_in_the_log(world: World) -> None:
+def test_a_version_that_is_about_to_end_is_in_the_log(world: World) -> None:
     connection, _ = linkedin_ads(world)
     world.sync_all()
     assert "version_warning" not in world.last_log(connection)["details"]
@@ -295,7 +295,7 @@ def test_a_version_that_is_about_to_end_is_told_in_the_log(world: World) -> None
 @pytest.mark.parametrize(
     ("status", "code"), [(400, "PARAM_INVALID"), (500, "INTERNAL_SERVER_ERROR"), (409, "CONFLICT")]
 )
-def test_what_linkedin_refuses_is_recorded_by_its_own_name(
+def test_what_linkedin_refuses_is_recorded_with_its_own_code(
     world: World, status: int, code: str
 ) -> None:
     connection, _ = linkedin_ads(world)

@@ -74,7 +74,7 @@ def test_a_second_sync_creates_nothing_and_updates_what_changed(world: World) ->
     assert log["metrics_updated"] >= len(changed) - log["metrics_created"]
 
 
-def test_a_vanished_day_goes(world: World) -> None:
+def test_a_vanished_day_is_deleted(world: World) -> None:
     world.meta_account("1001", ads=many_ads(1))
     world.connect_meta("1001")
     (ad,) = (ad["id"] for ad in many_ads(1))
@@ -146,7 +146,7 @@ def test_a_moved_mapping_moves_all_its_history(world: World) -> None:
     )
 
 
-def test_names_currency_and_account_are_told(world: World) -> None:
+def test_names_currency_and_account_are_with_each_figure(world: World) -> None:
     world.meta_account("1001", ads=many_ads(2))
     connection = world.connect_meta("1001", platform="facebook")
     one, two = (ad["id"] for ad in many_ads(2))

@@ -67,7 +67,9 @@ def test_history_outlives_its_connection(world: World, side: Side) -> None:
 
 
 @every_platform
-def test_an_account_that_was_left_keeps_its_figures(world: World, side: Side) -> None:
+def test_an_account_that_requests_no_longer_name_keeps_its_figures(
+    world: World, side: Side
+) -> None:
     connection, request = connected(world, side)
     world.sync_all()
     before = world.figures(side.name)
@@ -87,7 +89,7 @@ def test_an_account_that_was_left_keeps_its_figures(world: World, side: Side) ->
 
 
 @pytest.mark.parametrize("how", ["forgotten", "request deleted"])
-def test_an_ad_that_is_named_again_has_no_hole(world: World, how: str) -> None:
+def test_an_ad_that_is_named_again_has_no_gap(world: World, how: str) -> None:
     side = SIDES["meta"]
     _, request = connected(world, side)
     world.sync_all()
@@ -126,7 +128,7 @@ def test_a_newly_named_ad_gets_its_whole_look_back_at_once(world: World) -> None
 
 @every_platform
 @pytest.mark.parametrize("how", ["sync", "backfill"])
-def test_what_somebody_deleted_or_changed_comes_back(world: World, side: Side, how: str) -> None:
+def test_what_someone_deleted_or_changed_is_restored(world: World, side: Side, how: str) -> None:
     connection, _ = connected(world, side)
     world.sync_all()
     before = world.figures(side.name)
@@ -166,7 +168,7 @@ class Forgetful(requests.Session):
             self._world.change_account(self._world.meta, "1001", ads=self._ads)
 
 
-def test_an_answer_that_lacks_most_is_asked_once_more(world: World) -> None:
+def test_a_response_that_lacks_most_rows_is_requested_again(world: World) -> None:
     connection, served = one_account(world)
     world.sync_all()
     world.remember(connection, window_days=31)
@@ -182,7 +184,7 @@ def test_an_answer_that_lacks_most_is_asked_once_more(world: World) -> None:
     assert world.rows("select 1 from ad_metrics") == []
 
 
-def test_what_retention_purged_is_aged_and_not_gone(world: World) -> None:
+def test_figures_outlive_the_facts_that_retention_purged(world: World) -> None:
     side = SIDES["meta"]
     connection, request = connected(world, side)
     world.sync_all()
@@ -221,7 +223,7 @@ def test_what_retention_purged_is_aged_and_not_gone(world: World) -> None:
     assert 777 in world.figures().values()
 
 
-def test_restatements_are_told_with_what_was_read_first(world: World) -> None:
+def test_restatements_are_recorded_with_the_first_value(world: World) -> None:
     connection, served = one_account(world, 1)
     world.sync_all()
     (request,) = served

@@ -81,7 +81,7 @@ def test_a_report_that_may_leave_ads_out_is_asked_for_in_smaller_pieces(
     assert pages == {"1000"}, "smaller pages are not tried: the report is too large, not a page"
 
 
-def test_an_answer_that_may_be_cut_off_is_asked_for_in_smaller_pieces(
+def test_a_response_that_may_be_truncated_is_requested_in_smaller_pieces(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.metrics.platforms.linkedin._MOST_ELEMENTS", 40)

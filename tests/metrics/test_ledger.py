@@ -148,7 +148,7 @@ def expected(
     st.integers(0, 2**32),
     st.integers(1, 9),
 )
-def test_figures_are_the_sums_whatever_the_order_and_the_pieces(
+def test_figures_are_sums_in_any_order_and_any_pieces(
     world: World,
     first: dict[tuple[str, str, date], dict[str, Any]],
     changes: dict[tuple[str, str, date], dict[str, Any]],
@@ -247,7 +247,7 @@ def shared_request(world: World) -> tuple[str, list[str]]:
     return request, tokens
 
 
-def test_half_of_a_day_is_in_no_figure(world: World) -> None:
+def test_no_figure_has_half_of_a_day(world: World) -> None:
     """A day in two parts: nobody sees the first before the second is there."""
     request, tokens = shared_request(world)
     rows = [row("b", group=f"{number}", clicks=10) for number in range(2)]
@@ -409,7 +409,7 @@ def test_the_history_of_restatements_is_kept_and_bounded(world: World) -> None:
     assert world.rows("select 1 from ad_metrics") == []
 
 
-def test_what_did_not_change_is_not_written(world: World) -> None:
+def test_unchanged_rows_are_not_written(world: World) -> None:
     connection = world.connect_meta("1")
     world.request(meta_ad_id=["a", "b"])
     refresh(world)

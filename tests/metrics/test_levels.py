@@ -82,7 +82,7 @@ def test_a_name_at_any_level_stands_for_all_that_it_has(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_what_several_names_of_a_request_lead_to_counts_once(
+def test_what_several_names_of_a_request_match_counts_once(
     world: World, side: Side, data: st.DataObject
 ) -> None:
     world.connection.execute("truncate platform_connections, requests, ad_metrics cascade")
@@ -113,7 +113,9 @@ def test_what_several_names_of_a_request_lead_to_counts_once(
 
 
 @every_platform
-def test_names_that_move_between_levels_take_their_figures_along(world: World, side: Side) -> None:
+def test_names_that_move_between_levels_take_their_figures_with_them(
+    world: World, side: Side
+) -> None:
     side.put_account(world, ad_count=12)
     side.connect(world)
     keys = levels_of(side)
@@ -165,7 +167,7 @@ def test_a_newly_named_campaign_gets_its_whole_look_back_at_once(world: World) -
                 } == expected  # fmt: skip
 
 
-def test_restated_spend_of_a_campaign_is_told_once(world: World) -> None:
+def test_restated_spend_of_a_campaign_is_recorded_once(world: World) -> None:
     side = SIDES["meta"]
     side.put_account(world, ad_count=3)
     side.connect(world)

@@ -143,7 +143,7 @@ def all_expected(world: World, accounts: list[Account]) -> dict[str, Figures]:
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_at_the_end_every_figure_is_the_truth(
+def test_at_the_end_every_figure_is_correct(
     world: World, accounts: list[Account], seed: int
 ) -> None:
     rng = Random(seed)  # noqa: S311 - of a test

@@ -22,7 +22,7 @@ from tests.metrics.world import TODAY, Served, World
 
 
 @pytest.mark.parametrize("change", ["vanished", "restated"])
-def test_pages_that_move_while_they_are_read_are_read_again(world: World, change: str) -> None:
+def test_pages_that_shift_while_they_are_read_are_read_again(world: World, change: str) -> None:
     connection, served = tiktok_ads(world, 8)
     world.tiktok.app.configure({"page_limit": 7})
     first = "1790000000000000"
@@ -63,7 +63,7 @@ class Again(requests.Session):
         return response
 
 
-def test_a_row_that_a_later_page_tells_again_is_not_counted_twice(world: World) -> None:
+def test_a_row_that_a_later_page_repeats_is_not_counted_twice(world: World) -> None:
     ads = [{"id": f"{META_AD}{number}", "name": "Film"} for number in range(8)]
     world.meta_account("1001", ads=ads)
     world.meta.app.configure({"page_limit": 7})
@@ -75,7 +75,7 @@ def test_a_row_that_a_later_page_tells_again_is_not_counted_twice(world: World) 
     assert world.figures() == world.expected(served)
 
 
-def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
+def test_pages_that_keep_shifting_are_not_a_success(world: World) -> None:
     connection, _ = tiktok_ads(world, 8)
     world.tiktok.app.configure({"page_limit": 2})
     state = world.tiktok.app.state()["accounts"][TIKTOK]
@@ -106,9 +106,7 @@ def test_pages_that_never_come_to_rest_are_no_success(world: World) -> None:
         ("tiktok", tiktok_error(40002, "page: Not a valid page.")),
     ],
 )
-def test_a_cursor_that_ran_out_is_no_end_of_the_sync(
-    world: World, name: str, refusal: Fault
-) -> None:
+def test_an_expired_cursor_does_not_end_the_sync(world: World, name: str, refusal: Fault) -> None:
     side = SIDES[name]
     side.put_account(world, ad_count=8)
     side.server(world).app.configure({side.small_pages: 7})

@@ -34,7 +34,7 @@ def metric_kinds(connection: psycopg.Connection[object], *lines: str) -> None:
     connection.execute(found[0].replace(LAST, f"{more}\n").encode())
 
 
-def test_a_figure_is_a_line_in_sql_and_one_in_a_platform(
+def test_a_new_figure_takes_a_line_in_sql_and_one_in_a_platform(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, served = one_account(world, 2)

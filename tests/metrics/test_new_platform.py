@@ -126,7 +126,7 @@ def listed() -> set[str]:
     return {name.replace("<name>", "billboard") for name in names}
 
 
-def test_contributing_lists_exactly_the_files_that_it_takes() -> None:
+def test_contributing_lists_exactly_the_files_of_a_platform() -> None:
     assert listed() - NOT_FOR_A_TOY == {*NEW, *ADDED}
 
 
@@ -144,7 +144,7 @@ def copy_with_billboard(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-def test_what_holds_for_every_platform_holds_for_the_new_one(copy_with_billboard: Copy) -> None:
+def test_the_new_platform_passes_the_conformance_tests(copy_with_billboard: Copy) -> None:
     names = ("test_conformance.py", "test_conformance_odd.py", "test_sync_kills.py")
     tests = [f"tests/metrics/{name}" for name in names]
     chosen = "billboard or every_platform_is_tested or one_request_may_have"

@@ -47,7 +47,7 @@ def test_the_settings_name_what_the_database_derives(world: World) -> None:
 
 
 @every_platform
-def test_every_figure_is_what_the_events_make_of_it(world: World, side: Side) -> None:
+def test_every_figure_is_derived_from_its_events(world: World, side: Side) -> None:
     world.chosen(*OPTIONAL_FIGURES)
     put(world, side)
     connection = side.connect(world)
@@ -76,7 +76,7 @@ def test_every_figure_is_what_the_events_make_of_it(world: World, side: Side) ->
 
 
 @every_platform
-def test_conversions_that_come_in_later_restate_their_day(world: World, side: Side) -> None:
+def test_later_conversions_restate_their_day(world: World, side: Side) -> None:
     world.chosen("conversions", "conversion_value")
     put(world, side)
     side.connect(world)
@@ -120,7 +120,7 @@ def test_figures_come_and_go_with_the_setting(world: World, side: Side) -> None:
     assert kept == usual
 
 
-def test_what_counts_as_a_conversion_on_meta_is_chosen(world: World) -> None:
+def test_what_counts_as_a_conversion_on_meta_is_a_setting(world: World) -> None:
     side = SIDES["meta"]
     world.chosen("conversions", "conversion_value")
     world.settings = replace(world.settings, meta_conversion_actions=("lead",))

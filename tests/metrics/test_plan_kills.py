@@ -183,7 +183,7 @@ def test_after_a_kill_each_connection_is_synced_once(
     agency.assert_each_is_synced_once()
 
 
-def test_what_a_killed_plan_holds_is_planned_by_nobody_before_the_lease_is_over(
+def test_what_a_killed_plan_leased_is_not_planned_before_the_lease_is_over(
     agency: Agency,
 ) -> None:
     agency.killed_plan("after plan_metric_syncs 1")
@@ -193,7 +193,7 @@ def test_what_a_killed_plan_holds_is_planned_by_nobody_before_the_lease_is_over(
     assert agency.plan() == CONNECTIONS
 
 
-def test_what_was_given_back_is_planned_at_once_though_its_message_may_arrive(
+def test_what_was_released_is_planned_at_once_though_its_message_may_arrive(
     agency: Agency,
 ) -> None:
     agency.lose_the_second_answer()

@@ -42,7 +42,7 @@ def test_only_what_is_due_is_planned(world: World) -> None:
     assert {one.account_id for one in world.plan()[0]} == {"1002"}
 
 
-def test_a_thousand_connections_are_planned_as_they_can_be_done(world: World) -> None:
+def test_a_thousand_connections_are_planned_as_fast_as_they_can_be_synced(world: World) -> None:
     world.connection.execute(
         "insert into platform_connections (platform, account_id, credentials) "
         "select 'meta', 'act_' || number, '{}' from generate_series(1, 1000) number"

@@ -69,7 +69,7 @@ TOTALS: dict[str, tuple[dict[str, str], Any, str]] = {
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_what_the_account_spent_in_all(name: str) -> None:
+def test_the_total_is_what_the_account_spent(name: str) -> None:
     platform = opened(name)
     words, body, spend = TOTALS[name]
     request = asked(platform, "total")
@@ -94,7 +94,7 @@ def _with_row(body: Any, row: Any) -> Any:
     return json.loads(text.replace(json.dumps(rows), json.dumps([row])))
 
 
-def test_google_goes_on_with_asset_groups_only_where_there_are_any() -> None:
+def test_google_continues_with_asset_groups_only_where_there_are_any() -> None:
     platform = opened("google_ads", *OPTIONAL_FIGURES)
     assert asked(platform, "campaigns")["query"].startswith(
         "SELECT segments.date, campaign.id, campaign.name, customer.currency_code, "
@@ -189,7 +189,7 @@ def test_without_a_shop_there_is_no_report_of_gmv_max(data: Any) -> None:
         ("1/1", {"list": [{}], "page_info": {"page": 1, "total_page": 1}}),
     ],
 )  # fmt: skip
-def test_what_is_no_report_of_gmv_max_is_refused(cursor: str | None, data: Any) -> None:
+def test_a_malformed_report_of_gmv_max_is_refused(cursor: str | None, data: Any) -> None:
     body = {"code": 0, "data": data}
     with pytest.raises(MalformedAnswerError):
         list(opened("tiktok").read_pages(response(body), WINDOW, cursor, "gmv_max"))

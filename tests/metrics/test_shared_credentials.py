@@ -62,7 +62,7 @@ def config(world: World) -> None:
 
 
 @pytest.mark.parametrize(("error", "status"), CLIENT_REFUSALS)
-def test_the_deployments_client_refused_names_its_setting_and_parks_nobody(
+def test_a_refused_client_of_the_deployment_names_its_setting_and_parks_no_connection(
     world: World, error: str, status: int
 ) -> None:
     connections = google_connections(world)
@@ -90,7 +90,7 @@ def test_the_deployments_client_refused_names_its_setting_and_parks_nobody(
     assert len(world.rows("select distinct request_id from performance_metrics")) == 3
 
 
-def test_a_client_of_the_connections_own_is_the_connections_matter(world: World) -> None:
+def test_a_refusal_of_a_connections_own_client_concerns_that_connection_only(world: World) -> None:
     world.google_account("5000000001")
     connection = world.connect_google("5000000001")
     world.google.faults.add(client_refused(times=None))
@@ -98,7 +98,7 @@ def test_a_client_of_the_connections_own_is_the_connections_matter(world: World)
     assert (report.is_parked, report.misconfigured) == (True, None)
 
 
-def test_no_client_anywhere_is_a_setting_that_is_missing(world: World) -> None:
+def test_no_client_anywhere_is_a_missing_setting(world: World) -> None:
     (connection,) = google_connections(world, 1)
     report = world.sync_all()[connection]
     assert (report.code, report.is_parked) == ("credentials_incomplete", False)
@@ -135,7 +135,7 @@ def test_a_project_or_developer_token_refused_names_its_setting(
 
 
 @pytest.mark.parametrize("code", [40101, 40113, 40118, 40124, 40125])
-def test_a_tiktok_app_refused_parks_nobody(world: World, code: int) -> None:
+def test_a_refused_tiktok_app_parks_no_connection(world: World, code: int) -> None:
     connections = []
     for account in ("7000000000000000001", "7000000000000000002"):
         world.tiktok_account(account, tokens=[TIKTOK_TOKEN])

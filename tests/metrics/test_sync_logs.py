@@ -33,7 +33,9 @@ class LambdaContext:
         return 300_000
 
 
-def test_a_log_line_names_no_sync_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_does_not_name_an_earlier_sync(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("supabase_url", "supabase_service_role_key", "slack_bot_token"):
         monkeypatch.setenv(name.upper(), getattr(world.settings, name))
     connection, _ = one_account(world)
@@ -50,7 +52,7 @@ def test_a_log_line_names_no_sync_before(world: World, monkeypatch: pytest.Monke
     assert not {"sync_id", "connection_id"} & set(kept)
 
 
-def test_no_secret_is_told_anywhere(
+def test_no_secret_is_shown_anywhere(
     world: World, meta_server: HttpServer, google_server: HttpServer,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip

@@ -104,7 +104,7 @@ class DropSession(requests.Session):
         return response
 
 
-def test_an_answer_in_drops_does_not_keep_a_sync_beyond_its_deadline(world: World) -> None:
+def test_a_trickling_response_does_not_keep_a_sync_beyond_its_deadline(world: World) -> None:
     connection, served = one_account(world)
     sync_request = sync_request_for(world, connection)
     before = world.clock.now()
@@ -119,7 +119,7 @@ def test_an_answer_in_drops_does_not_keep_a_sync_beyond_its_deadline(world: Worl
     assert world.figures() == world.expected(served)
 
 
-def test_a_day_that_was_not_over_is_read_again_by_a_sync_that_goes_on_after_it(
+def test_a_day_that_was_not_over_is_read_again_by_a_sync_that_continues_after_it(
     world: World,
 ) -> None:
     connection, served = one_account(world, 40)
@@ -170,7 +170,7 @@ def test_the_range_is_in_the_accounts_own_days(world: World) -> None:
     )
 
 
-def test_a_backfill_reaches_back_and_goes_on_where_it_stopped(world: World) -> None:
+def test_a_backfill_reaches_back_and_continues_where_it_stopped(world: World) -> None:
     connection, served = one_account(world, 20)
     world.sync_all()
     world.later(timedelta(minutes=1))
@@ -194,7 +194,7 @@ def test_a_backfill_reaches_back_and_goes_on_where_it_stopped(world: World) -> N
     assert world.last_synced_at(connection) == NOW, "a backfill is no sync of today"
 
 
-def test_a_backfill_waits_for_no_sync_and_is_not_disturbed_by_one(world: World) -> None:
+def test_a_backfill_does_not_run_during_a_sync_nor_a_sync_during_it(world: World) -> None:
     connection, _ = one_account(world)
     asked = Backfill(Window(TODAY - timedelta(days=60), TODAY), lambda window, left: None)
     sync_request_for(world, connection)

@@ -63,7 +63,7 @@ def test_a_repeated_message_does_nothing(world: World) -> None:
     assert len(world.logs()) == 1
 
 
-def test_of_two_at_once_one_works(world: World) -> None:
+def test_of_two_identical_requests_at_once_one_syncs(world: World) -> None:
     connection, served = one_account(world)
     sync_request = sync_request_for(world, connection)
     with ThreadPoolExecutor(4) as pool:
@@ -73,7 +73,7 @@ def test_of_two_at_once_one_works(world: World) -> None:
     assert world.figures() == world.expected(served)
 
 
-def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
+def test_a_sync_that_was_taken_over_no_longer_writes(world: World) -> None:
     connection, _ = one_account(world)
     sync_request = sync_request_for(world, connection)
 
@@ -93,7 +93,7 @@ def test_a_sync_that_was_taken_over_writes_nothing_more(world: World) -> None:
     assert world.last_synced_at(connection) is None
 
 
-def test_a_sync_that_was_taken_over_at_its_end_is_no_success(world: World) -> None:
+def test_a_sync_that_was_taken_over_at_its_end_is_not_a_success(world: World) -> None:
     connection, _ = one_account(world)
     sync_request = sync_request_for(world, connection)
     call = world.database.call
@@ -183,7 +183,7 @@ def test_after_a_kill_the_next_plan_after_the_lease_finishes_it(world: World, st
 
 
 @pytest.mark.parametrize("step", RARE_STEPS)
-def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: str) -> None:
+def test_after_a_kill_at_a_rare_step_the_next_sync_is_complete(world: World, step: str) -> None:
     connection, served = one_account(world)
     unusual: dict[str, Any] = {}
     pause = "insert into metric_platform_pauses values ('meta', '42', %s, 'an hour')"
@@ -217,7 +217,7 @@ def test_nor_does_a_kill_matter_at_what_only_some_syncs_do(world: World, step: s
     assert world.rows("select 1 from metric_staged_rows") == []
 
 
-def test_a_failing_database_is_the_error_that_comes_out(world: World) -> None:
+def test_a_database_failure_is_raised(world: World) -> None:
     connection, _ = one_account(world)
     sync_request = sync_request_for(world, connection)
     call = world.database.call

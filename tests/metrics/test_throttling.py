@@ -23,7 +23,7 @@ from tests.metrics.platform_calls import ANALYTICS, INSIGHTS, REPORT, STREAM
 from tests.metrics.world import GOOGLE_REFRESH, GOOGLE_SECRET, World
 
 
-def test_an_app_throttle_pauses_the_platform_and_no_other(world: World) -> None:
+def test_an_app_throttle_pauses_that_platform_only(world: World) -> None:
     connections = meta_and_google(world)
     world.meta.faults.add(app_throttled(**INSIGHTS))
     world.sync_all()
@@ -49,7 +49,7 @@ def exhausted(scope: str) -> Fault:
     )
 
 
-def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_nobody_else(world: World) -> None:
+def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_no_others(world: World) -> None:
     connections = meta_and_google(world)
     # the number of the Cloud project stands before the dash
     other_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000043-a.apps.example"}
@@ -69,7 +69,7 @@ def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_nobody_else(wor
     assert planned == {"5000000003", "1001", "1002"}
 
 
-def test_a_quota_of_one_account_holds_no_other(world: World) -> None:
+def test_a_quota_of_one_account_does_not_affect_others(world: World) -> None:
     connections = meta_and_google(world)
     world.google.faults.add(exhausted("ACCOUNT"))
     world.sync(sync_request_for(world, connections["5000000001"]))
@@ -78,7 +78,7 @@ def test_a_quota_of_one_account_holds_no_other(world: World) -> None:
     assert state["not_before"] > world.now + timedelta(seconds=8900)
 
 
-def test_what_meta_says_of_other_requests_and_accounts_holds_nobody(world: World) -> None:
+def test_metas_limits_of_other_requests_and_accounts_are_ignored(world: World) -> None:
     world.meta_account("1001", ads=[{"id": META_AD, "name": "Film"}])
     connection = world.connect_meta("1001")
     management = {"type": "ads_management", "call_count": 100, "estimated_time_to_regain_access": 9}
@@ -99,7 +99,7 @@ def test_what_meta_says_of_other_requests_and_accounts_holds_nobody(world: World
 @pytest.mark.parametrize(
     ("who", "paused"), [("APPLICATION", {"linkedin"}), ("MEMBER", set())], ids=["app", "member"]
 )
-def test_a_daily_quota_of_linkedin_is_waited_for_until_midnight_utc(
+def test_after_a_daily_quota_of_linkedin_the_next_sync_is_at_midnight_utc(
     world: World, who: str, paused: set[str]
 ) -> None:
     connection, _ = linkedin_ads(world)

@@ -86,7 +86,7 @@ def hours_around(*expected: int) -> list[int]:
     return sorted(hour for hour in {0, *near, 22, 45, 90} if hour >= 0)
 
 
-def test_it_is_tried_again_at_growing_intervals(world: World) -> None:
+def test_a_left_out_day_is_tried_again_at_growing_intervals(world: World) -> None:
     side = SIDES["meta"]
     connection, _ = connected(world, side)
     tries: list[float] = []
@@ -112,7 +112,7 @@ def test_it_is_tried_again_at_growing_intervals(world: World) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
-def test_a_row_that_is_not_as_it_should_be_costs_its_day(world: World, side: Side) -> None:
+def test_a_malformed_row_costs_only_its_day(world: World, side: Side) -> None:
     connection, request = connected(world, side)
     # an empty list is an answer of Google's
     body = '[{"results": [{}]}]' if side.name == "google_ads" else "[]"
@@ -137,7 +137,7 @@ def test_an_outage_costs_a_bounded_number_of_requests(world: World, side: Side) 
     assert world.rows("select 1 from metric_days where failures > 0") == [], "it is no day's fault"
 
 
-def test_a_tiktok_day_of_too_many_ads_is_asked_for_once(
+def test_a_tiktok_day_with_too_many_ads_is_requested_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.metrics.platforms.tiktok._MOST_ADS", 20)

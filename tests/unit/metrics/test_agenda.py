@@ -94,7 +94,7 @@ def test_a_day_that_cannot_be_read_costs_only_that_day(
 
 
 @pytest.mark.parametrize("error", NARROWED)
-def test_while_everything_fails_little_is_asked(error: WorkerError) -> None:
+def test_while_everything_fails_few_requests_are_sent(error: WorkerError) -> None:
     one = agenda(400, 31)
     assert fail_all(one, error) <= MOST_FAILURES + 5, "with five sizes of pages"
     assert one.left_out == {}, "it is the platform and no day"
@@ -117,7 +117,7 @@ def test_an_outage_that_begins_in_the_middle_blames_no_day() -> None:
         PermanentError("t", code="200"),
     ],
 )
-def test_what_holds_for_every_window_is_not_narrowed(error: WorkerError) -> None:
+def test_an_error_of_every_window_is_not_narrowed(error: WorkerError) -> None:
     one = agenda()
     with pytest.raises(type(error)):
         one.failed(one.following(1)[0], error)

@@ -131,7 +131,7 @@ def named_meanings() -> Iterable[tuple[str, Meaning]]:
 
 
 @pytest.mark.parametrize(("meanings", "words"), WORDS, ids=[words for _, words in WORDS])
-def test_what_a_name_says_is_what_it_means(meanings: set[Meaning], words: str) -> None:
+def test_the_words_of_a_codes_name_match_its_meaning(meanings: set[Meaning], words: str) -> None:
     said = [(name, meaning) for name, meaning in named_meanings() if re.search(words, name)]
     assert said
     for name, meaning in said:
@@ -150,7 +150,7 @@ def test_what_a_name_says_is_what_it_means(meanings: set[Meaning], words: str) -
         (59999, Meaning.GENERAL),
     ],
 )  # fmt: skip
-def test_tiktoks_codes_that_are_easily_taken_for_others(code: int, expected: Meaning) -> None:
+def test_tiktoks_codes_that_are_easily_confused(code: int, expected: Meaning) -> None:
     assert tiktok_codes.meaning_of(code) is expected
 
 
@@ -168,7 +168,7 @@ def test_tiktoks_codes_that_are_easily_taken_for_others(code: int, expected: Mea
         ("internalError", "DEADLINE_EXCEEDED", Meaning.GENERAL),
     ],
 )
-def test_googles_values_that_are_not_what_their_family_is(
+def test_googles_values_whose_meaning_differs_from_their_familys(
     family: str, value: str, expected: Meaning
 ) -> None:
     assert google_ads_codes.meaning_of(family, value) is expected
@@ -196,7 +196,7 @@ def test_googles_rate_scope_says_whose_limit_it_is(value: str) -> None:
         ("Componentes de ruta desconocidos: /act_1001", Meaning.VERSION),
     ],
 )
-def test_metas_2500_in_whatever_language(message: str, expected: Meaning) -> None:
+def test_metas_2500_in_any_language(message: str, expected: Meaning) -> None:
     assert meta_meaning("2500", message) is expected
 
 
@@ -236,7 +236,7 @@ def test_no_table_has_a_code_twice(platform: str) -> None:
     assert not families & google_ads_codes.OF_CHANGES
 
 
-def test_what_a_client_or_app_means_depends_on_whose_it_is() -> None:
+def test_a_refused_client_or_app_concerns_those_who_share_it() -> None:
     kinds: dict[Meaning, tuple[type[WorkerError], type[WorkerError]]] = {
         Meaning.CLIENT: (ConnectionCredentialsError, SharedCredentialsError),
         Meaning.APP: (PermanentError, SharedCredentialsError),
@@ -249,7 +249,7 @@ def test_what_a_client_or_app_means_depends_on_whose_it_is() -> None:
         assert ("THE_SETTING" in str(error)) == (shared is SharedCredentialsError)
 
 
-def test_a_limit_is_waited_for_no_longer_than_a_day() -> None:
+def test_a_limit_never_means_a_wait_of_more_than_a_day() -> None:
     for meaning in LIMITS:
         error = error_of(meaning, "No", code="x", wait=1e300)
         assert isinstance(error, RateLimitedError)
@@ -311,7 +311,7 @@ def documented_meaning(platform: str, code: str) -> Meaning:
     return meaning
 
 
-def test_the_documentation_names_every_meaning_and_its_codes_rightly() -> None:
+def test_the_documentation_names_every_meaning_with_its_codes() -> None:
     told = documented()
     assert list(told) == [meaning.value for meaning in Meaning]
     for name, examples in told.items():

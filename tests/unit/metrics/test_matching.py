@@ -36,7 +36,7 @@ def read(rows: list[AdDay], *ours: str) -> WindowRows:
 
 
 @given(st.lists(ROWS, max_size=30), st.sets(st.sampled_from(["1", "2"])))
-def test_every_row_is_ours_or_counted(rows: list[AdDay], ours: set[str]) -> None:
+def test_every_row_is_stored_or_counted(rows: list[AdDay], ours: set[str]) -> None:
     found = read(rows, *ours)
     assert [row for day in WINDOW.days for row in found.days[day].rows] == [
         row for day in WINDOW.days for row in rows if row.day == day and row.ad_id in ours
@@ -52,7 +52,7 @@ def test_every_row_is_ours_or_counted(rows: list[AdDay], ours: set[str]) -> None
 
 @given(st.lists(ROWS, max_size=20, unique_by=lambda row: row.key),
        st.randoms(use_true_random=False))  # fmt: skip
-def test_a_day_has_the_same_digest_in_whatever_order_it_is_told(
+def test_the_digest_of_a_day_does_not_depend_on_the_order_of_its_rows(
     rows: list[AdDay], random: Random
 ) -> None:
     shuffled = rows[:]
@@ -76,7 +76,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_whatever_is_stored_makes_another_digest(change: dict[str, object]) -> None:
+def test_every_stored_value_changes_the_digest(change: dict[str, object]) -> None:
     row = AdDay("1", "Ad", FIRST, {"impressions": 10, "spend": Decimal("1.50")}, "EUR", "5")
     known = Day([row]).as_json("EUR")["digest"]
     assert Day([row._replace(**change)]).as_json("EUR")["digest"] != known  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_the_log_counts_every_page() -> None:
 
 
 @given(st.lists(ROWS, max_size=20))
-def test_amounts_lose_no_digit_on_their_way(rows: list[AdDay]) -> None:
+def test_amounts_lose_no_digit(rows: list[AdDay]) -> None:
     sent = list(read(rows, "1", "2", "3").rows_of(WINDOW.days))
     assert len(sent) == len(rows)
     for row, told in zip(sorted(rows, key=lambda row: row.day), sent, strict=True):
@@ -134,7 +134,7 @@ def test_amounts_lose_no_digit_on_their_way(rows: list[AdDay]) -> None:
             assert Decimal(told["measures"]["spend"]) == row.measures["spend"]
 
 
-def test_names_are_told_once() -> None:
+def test_names_are_sent_once() -> None:
     row = AdDay("1", "Ad", FIRST, {}, None, "5", "Sale", "7", "Group")
     group = row._replace(ad_id="", kind="asset_group", ad_group_id="9", ad_group_name="Assets")
     known: dict[tuple[str, str], str | None] = {}
@@ -208,7 +208,7 @@ def test_parts_that_are_ahead_of_their_campaign_leave_nothing() -> None:
     assert [row.kind for row in found.days[FIRST].rows] == ["ad"]
 
 
-def test_what_is_not_known_of_a_part_is_not_known_of_the_rest() -> None:
+def test_what_is_unknown_of_a_part_is_unknown_of_the_rest() -> None:
     found = WindowRows(WINDOW, Named(campaigns=frozenset("5")))
     whole = {"clicks": 3, "video_views": 9, "spend": Decimal(5)}
     found.add([AdDay("", None, FIRST, whole, None, "5", kind="campaign")])

@@ -60,7 +60,7 @@ def test_no_number_of_failures_is_too_large(one: int, other: int) -> None:
 
 @pytest.mark.parametrize("kind", [ConnectionCredentialsError, ExpiredSignInError])
 @pytest.mark.parametrize("has_progress", [False, True])
-def test_refused_credentials_fail_the_sync_and_make_nobody_wait(
+def test_refused_credentials_fail_the_sync_without_a_wait(
     kind: type[WorkerError], has_progress: bool
 ) -> None:
     outcome = outcome_of(kind("secret", code="190"), "told", 3, NOW, has_progress=has_progress)
@@ -69,7 +69,7 @@ def test_refused_credentials_fail_the_sync_and_make_nobody_wait(
 
 @pytest.mark.parametrize(("has_progress", "status"), [(False, "failed"), (True, "partial")])
 @pytest.mark.parametrize(("everywhere", "pause"), [(False, None), (True, 90.0)])
-def test_a_wait_that_was_asked_for_is_kept_whatever_failed_before(
+def test_a_requested_wait_is_kept_whatever_failed_before(
     has_progress: bool, status: Any, everywhere: bool, pause: float | None
 ) -> None:
     error = RateLimitedError("secret", code="17", retry_after=90.0, everywhere=everywhere)
@@ -85,7 +85,7 @@ def test_a_wait_that_was_asked_for_is_kept_whatever_failed_before(
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(("failures", "wait"), [(0, None), (1, 1200.0), (3, 4800.0)])
-def test_any_other_error_fails_and_waits_by_how_often_it_failed(
+def test_any_other_error_fails_and_waits_longer_each_time(
     kind: type[WorkerError], failures: int, wait: float | None
 ) -> None:
     error = kind("secret", code="x")
@@ -105,7 +105,7 @@ def test_any_other_error_fails_and_waits_by_how_often_it_failed(
         (datetime(2024, 12, 31, 18, 0, tzinfo=UTC), 6.0),
     ],
 )
-def test_a_quota_of_the_day_is_back_at_midnight_utc(
+def test_a_daily_quota_is_restored_at_midnight_utc(
     now: datetime, hours: float, everywhere: bool
 ) -> None:
     error = RateLimitedError(
@@ -119,7 +119,7 @@ def test_a_quota_of_the_day_is_back_at_midnight_utc(
 @pytest.mark.parametrize(
     ("failures", "wait"), [(0, 10.0), (1, FIRST_WAIT), (2, 2 * FIRST_WAIT), (9, LONGEST_WAIT)]
 )
-def test_a_wait_that_is_a_guess_grows_until_it_is_long_enough(failures: int, wait: float) -> None:
+def test_a_guessed_wait_grows_until_it_is_long_enough(failures: int, wait: float) -> None:
     error = RateLimitedError(
         "secret", code="40100", retry_after=10.0, everywhere=True, is_guess=True
     )

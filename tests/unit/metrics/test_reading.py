@@ -78,7 +78,7 @@ def test_four_windows_are_read_at_once_and_come_in_order() -> None:
     assert sorted(platform.ended) == WINDOWS, "each once"
 
 
-def test_meanwhile_steps_are_taken_until_the_first_window_is_there() -> None:
+def test_steps_are_taken_until_the_first_window_is_there() -> None:
     platform, taken = Platform(), 0
 
     def steps() -> Iterator[None]:
@@ -97,7 +97,7 @@ def test_meanwhile_steps_are_taken_until_the_first_window_is_there() -> None:
     assert taken >= 3
 
 
-def test_a_failure_comes_when_it_is_its_turn() -> None:
+def test_a_failure_is_raised_when_its_turn_comes() -> None:
     platform = Platform()
 
     def pages(window: Window, page_size: int, given_up: Event, report: Report) -> Iterator[Page]:
@@ -113,7 +113,7 @@ def test_a_failure_comes_when_it_is_its_turn() -> None:
         assert ahead.read(WINDOWS[2:3], 500, iter(())).window == WINDOWS[2]
 
 
-def test_what_is_under_way_ends_with_it() -> None:
+def test_reads_in_flight_end_with_it() -> None:
     platform = Platform()
     platform.let_go[WINDOWS[0]].set()
     with platform.ahead() as ahead:
@@ -124,7 +124,7 @@ def test_what_is_under_way_ends_with_it() -> None:
 
 
 @given(st.integers(0, 10 * ROWS_PER_WINDOW))
-def test_no_more_rows_are_held_than_of_windows_of_the_usual_size(rows: int) -> None:
+def test_no_more_rows_are_held_than_windows_of_the_usual_size_have(rows: int) -> None:
     held = most_held(rows)
     assert 1 <= held <= AT_ONCE + 1
     assert held == 1 or held * rows <= (AT_ONCE + 1) * ROWS_PER_WINDOW

@@ -42,7 +42,7 @@ def test_the_look_back_is_whole_days_and_today_in_any_zone(
     assert window.width == days + 1
 
 
-def test_a_zone_that_nobody_knows_is_named() -> None:
+def test_an_unknown_time_zone_is_named() -> None:
     with pytest.raises(PermanentError, match="Mars/Olympus"):
         look_back(datetime(2025, 1, 1, tzinfo=UTC), "Mars/Olympus", 30)
     with pytest.raises(PermanentError, match="etc") as caught:
@@ -50,7 +50,7 @@ def test_a_zone_that_nobody_knows_is_named() -> None:
     assert caught.value.code == "unknown_time_zone"
 
 
-def test_a_window_holds_its_first_and_its_last_day() -> None:
+def test_a_window_includes_its_first_and_its_last_day() -> None:
     window = Window(date(2025, 1, 1), date(2025, 1, 3))
     days = [date(2024, 12, 31) + timedelta(days=number) for number in range(5)]
     assert [day in window for day in days] == [False, True, True, True, False]
@@ -67,9 +67,7 @@ def test_a_day_that_was_not_over_when_it_was_read_counts_until_it_is(
 
 
 @given(WINDOWS, st.data())
-def test_unread_windows_are_exactly_the_days_that_are_missing(
-    whole: Window, data: st.DataObject
-) -> None:
+def test_unread_windows_are_exactly_the_missing_days(whole: Window, data: st.DataObject) -> None:
     read = set(data.draw(st.lists(st.sampled_from(whole.days))))
     found = unread(whole, read)
     days = [day for window in found for day in reversed(window.days)]
@@ -79,7 +77,7 @@ def test_unread_windows_are_exactly_the_days_that_are_missing(
 
 
 @given(WINDOWS, st.integers(1, 200))
-def test_reading_newest_parts_covers_everything_once(whole: Window, width: int) -> None:
+def test_reading_the_newest_part_first_covers_everything_once(whole: Window, width: int) -> None:
     read: list[date] = []
     missing = unread(whole, read)
     while missing:
@@ -93,7 +91,7 @@ def test_reading_newest_parts_covers_everything_once(whole: Window, width: int) 
 
 @given(st.none() | st.integers(1, 400), st.none() | st.integers(1, 90), st.lists(
     st.one_of(st.integers(0, 100_000), st.just("narrow")), max_size=8), st.booleans())  # fmt: skip
-def test_a_width_is_never_nothing_nor_more_than_allowed(
+def test_a_width_is_never_zero_nor_more_than_allowed(
     known: int | None, longest: int | None, steps: list[int | str], succeeded: bool
 ) -> None:
     width = Width(known, longest)
@@ -109,7 +107,7 @@ def test_a_width_is_never_nothing_nor_more_than_allowed(
     assert learnt is None or 1 <= learnt <= (longest or 400)
 
 
-def test_a_small_account_is_read_at_once_after_a_first_look() -> None:
+def test_a_small_account_is_read_in_one_window_after_the_first() -> None:
     width = Width(None, None)
     assert width.days == 2
     width.read(200)
@@ -124,14 +122,14 @@ def test_a_width_is_whole_days_that_fit() -> None:
     assert isinstance(width.days, int)
 
 
-def test_a_width_that_is_known_is_not_measured_anew() -> None:
+def test_a_known_width_is_not_measured_again() -> None:
     width = Width(3, None)
     width.read(1)
     assert width.days == 3
     assert width.for_next_sync(succeeded=True) == 6
 
 
-def test_what_was_too_slow_grows_by_degrees() -> None:
+def test_a_width_that_was_too_slow_grows_gradually() -> None:
     width = Width(31, None)
     width.narrow(31)
     width.narrow(15)
@@ -146,7 +144,7 @@ def test_a_window_that_ends_before_it_begins_is_refused() -> None:
         Window(date(2025, 1, 2), date(2025, 1, 1))
 
 
-def test_what_is_read_each_time_is_the_newest_days() -> None:
+def test_each_sync_reads_the_newest_days() -> None:
     whole = Window(date(2025, 1, 1), date(2025, 1, 31))
     assert recent(whole, 3) == Window(date(2025, 1, 29), date(2025, 1, 31))
     assert recent(whole, 0) == recent(whole, 90) == whole
