@@ -1,8 +1,8 @@
-"""`make ablate`: each safety mechanism taken out in turn, which its test should notice.
+"""`make ablate`: removes each safety mechanism in turn, which its test should notice.
 
-Works on a copy of the tree, in a temporary directory and with an environment of its own, so that
-no test there can import from the tree itself. All tests have to pass in the copy as it is; then
-each ablation is made, has to fail its test, and is undone.
+Works on a copy of the tree, in a temporary directory with its own environment, so that no test
+there can import from the tree itself. All tests have to pass in the unchanged copy; then each
+ablation is applied, has to fail its test, and is undone.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tests.ablation.cuts import Ablation
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("mechanism", "file", "test", "result", "seconds", "how it failed")
 PATIENCE = 180.0
-# For all the tests together, in the copy as it is.
+# For all tests together, in the unchanged copy.
 LONG_PATIENCE = 900.0
 PYTEST = ("-m", "pytest", "-q", "-x", "--no-header", "--tb=short", "-rfE", "-p", "no:cacheprovider")
-# Of a test's report, where it has to be looked at.
+# The end of a test's report that is shown when it needs attention.
 LAST_LINES = 40
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".build", ".aws-sam", ".env", "node_modules", "__pycache__", ".*_cache",
@@ -42,15 +42,15 @@ _LEFT_OUT = shutil.ignore_patterns(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 when every ablation was noticed."""
+    """The exit status: 0 if every ablation was noticed."""
     names = [ablation.name for ablation in ABLATIONS]
     parser = argparse.ArgumentParser(prog="python -m tests.ablation", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
-    parser.add_argument("--list", action="store_true", help="name them, and do nothing")
+    parser.add_argument("--list", action="store_true", help="only list them")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in names]
     if unknown:
-        parser.error(f"there is no {', '.join(unknown)}; there are: {', '.join(names)}")
+        parser.error(f"unknown: {', '.join(unknown)}; available: {', '.join(names)}")
     chosen = [one for one in ABLATIONS if not options.names or one.name in options.names]
     if options.list:
         for one in chosen:
@@ -69,14 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Copy:
-    """The project in `directory`, with an environment that knows only it and the packages."""
+    """The project in `directory`, with an environment of only it and the packages."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "project"
         copy_project(self.root)
         venv.create(directory / "venv", symlinks=True)
         self.python = directory / "venv" / "bin" / "python"
-        # Not by PYTHONPATH, which a test may keep from the processes that it starts. What is
+        # Not by PYTHONPATH, which a test may not pass to the processes that it starts. What is
         # added here is not searched for further .pth files, so the tree's own stays out.
         paths = [f"{self.root / 'layers' / 'shared'}", sysconfig.get_path("purelib")]
         (packages,) = (directory / "venv" / "lib").glob("*/site-packages")
@@ -84,13 +84,13 @@ class Copy:
         self._check_imports()
 
     def pytest(self, tests: Sequence[str], patience: float) -> tuple[int | None, str]:
-        """Runs tests up to the first that fails: pytest's exit status, None where it had to be
-        stopped, and what it said."""
+        """Run tests up to the first failure: pytest's exit status, or None if it had to be stopped,
+        and its output."""
         return self._run([*PYTEST, *tests], patience)
 
     @contextmanager
     def without(self, ablation: Ablation) -> Iterator[None]:
-        """The copy without a mechanism, for as long as the block takes."""
+        """Remove a mechanism from the copy within the block."""
         texts = {cut.file: (self.root / cut.file).read_text() for cut in ablation.cuts}
         try:
             for file, whole in texts.items():
@@ -101,35 +101,35 @@ class Copy:
                 (self.root / file).write_text(whole)
 
     def _run(self, arguments: Sequence[str], patience: float) -> tuple[int | None, str]:
-        # CI has hypothesis draw the same examples in each run, and pytest keep its lines whole.
+        # CI makes hypothesis draw the same examples in each run, and pytest not truncate lines.
         # A file that changes back within the same second must not be taken from a cache.
         environment = {
             **bare(), "CI": "true", "PYTHONDONTWRITEBYTECODE": "1", "PROPERTY_EXAMPLES": "100"
         }  # fmt: skip
         environment.pop("PYTHONPATH", None)
-        # into a file: a pipe would also wait for the processes that a stopped test leaves
-        with tempfile.TemporaryFile("w+") as told:
+        # into a file: a pipe would also wait for processes that a stopped test leaves behind
+        with tempfile.TemporaryFile("w+") as output:
             try:
                 status = subprocess.run(
                     [self.python, *arguments],
                     cwd=self.root, env=environment, timeout=patience,
-                    stdout=told, stderr=subprocess.STDOUT
+                    stdout=output, stderr=subprocess.STDOUT
                 ).returncode  # fmt: skip
             except subprocess.TimeoutExpired:
                 status = None
-            told.seek(0)
-            return status, told.read()
+            output.seek(0)
+            return status, output.read()
 
     def _check_imports(self) -> None:
         names = ("workers", "local", "tests")
-        told = f"import {', '.join(names)}\nfor one in {', '.join(names)}: print(*one.__path__)"
-        found = self._run(["-c", told], PATIENCE)[1].splitlines()
+        probe = f"import {', '.join(names)}\nfor one in {', '.join(names)}: print(*one.__path__)"
+        found = self._run(["-c", probe], PATIENCE)[1].splitlines()
         expected = [f"{self.root / place}" for place in ("layers/shared/workers", "local", "tests")]
         assert found == expected, f"the copy imports from elsewhere: {found}"
 
 
 def copy_project(to: Path) -> None:
-    """What git has or would take; without git all but caches. JavaScript packages are linked."""
+    """Copy what git has or would add; without git, all but caches. Links JavaScript packages."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
         cwd=ROOT, capture_output=True, text=True
@@ -138,7 +138,7 @@ def copy_project(to: Path) -> None:
         shutil.copytree(ROOT, to, ignore=_LEFT_OUT)
     else:
         for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file():  # and not deleted since
+            if (ROOT / name).is_file():  # not deleted since
                 (to / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, to / name)
     modules = Path("local", "services", "node_modules")
@@ -152,14 +152,14 @@ def _all_pass(copy: Copy, chosen: Sequence[Ablation]) -> bool:
     seconds = time.monotonic() - begun
     if status != 0:
         print(report, file=sys.stderr)
-        print("With everything in place the tests have to pass, and do not.", file=sys.stderr)
+        print("The tests have to pass in the unchanged copy, but do not.", file=sys.stderr)
         return False
-    print(f"With everything in place {len(tests)} tests pass ({seconds:.0f} s).\n", flush=True)
+    print(f"In the unchanged copy {len(tests)} tests pass ({seconds:.0f} s).\n", flush=True)
     return True
 
 
 def _is_noticed(copy: Copy, ablation: Ablation, show: _Lines) -> bool:
-    """A test that does not come to an end has noticed nothing."""
+    """Whether the test failed; one that does not end has noticed nothing."""
     begun = time.monotonic()
     with copy.without(ablation):
         status, report = copy.pytest([ablation.test], PATIENCE)
@@ -171,8 +171,8 @@ def _is_noticed(copy: Copy, ablation: Ablation, show: _Lines) -> bool:
 
 
 def failure(report: str, test: str) -> str | None:
-    """How the test failed, in pytest's words; None where it did not, or where something else
-    kept it from running."""
+    """How the test failed, in pytest's words; None if it passed, or if something else kept it from
+    running."""
     summary = report.rpartition(" short test summary info ")[2]
     if re.search(r"^ERROR ", summary, re.MULTILINE):
         return None
@@ -181,7 +181,7 @@ def failure(report: str, test: str) -> str | None:
 
 
 class _Lines:
-    """The table, line by line as it comes: coloured in a terminal, plain elsewhere."""
+    """The table, printed line by line: coloured in a terminal, plain elsewhere."""
 
     def __init__(self, chosen: Sequence[Ablation]) -> None:
         self._console = Console() if sys.stdout.isatty() else None
@@ -190,7 +190,7 @@ class _Lines:
         self._print(COLUMNS, "bold")
 
     def line(self, ablation: Ablation, reason: str | None, seconds: float) -> None:
-        """One ablation, and how it was noticed, if it was."""
+        """One ablation, and how it was noticed, if at all."""
         result = "NOT NOTICED" if reason is None else "noticed"
         cells = self._cells(ablation, result, seconds, reason or "")
         self._print(cells, "red" if reason is None else "")
@@ -208,7 +208,7 @@ class _Lines:
             padded = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
             print("  ".join(padded).rstrip()[:250], flush=True)
             return
-        # one table a line, so that it shows as it comes; with shares of the width they align
+        # one table per line, so that each shows at once; relative widths align them
         table = Table.grid(padding=(0, 2), expand=True)
         for share in (5, 5, 7, 2, 2, 5):
             table.add_column(ratio=share, overflow="fold")

@@ -1,7 +1,7 @@
-"""The safety mechanisms, each with what takes it out and the test that has to fail then.
+"""The safety mechanisms, each with what removes it and the test that then has to fail.
 
-What a piece is replaced by is the same code without the mechanism: it still runs. Where two
-places guard the same, either alone would do, and both are taken out at once; `remark` says so.
+A piece is replaced by the same code without the mechanism, which still runs. Where two places guard
+the same, either is enough, so both are removed together; `remark` says so.
 """
 
 from __future__ import annotations

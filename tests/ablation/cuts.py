@@ -1,4 +1,4 @@
-"""A safety mechanism, and what takes it out: pieces of files, named by their paths."""
+"""A safety mechanism and what removes it: pieces of files, named by their paths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLD_SQL = f"{MIGRATIONS}/20261124001120_cold_archive.sql"
 
 @dataclass(frozen=True)
 class Cut:
-    """A piece of a file, which is there once, and what stands there without the mechanism."""
+    """A piece of a file, which occurs once, and its replacement without the mechanism."""
 
     file: str
     piece: str
@@ -37,7 +37,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A mechanism, what takes it out, and the test (a pytest node id) that has to fail."""
+    """A mechanism, what removes it, and the test (a pytest node id) that has to fail."""
 
     name: str
     mechanism: str

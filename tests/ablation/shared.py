@@ -1,4 +1,4 @@
-"""The safety mechanisms that are common to the workers: redirects, redaction, access."""
+"""The safety mechanisms that are common to all workers: redirects, redaction, access."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REDIRECTS = (
                 "def _not_called(",
             ),
         ),
-        "the client's own transport is taken out, and with it what it does not do",
+        "removes the client's own transport, which does not follow them",
     ),
     Ablation(
         "redirects-platforms",
@@ -65,7 +65,7 @@ REDIRECTS = (
             Cut(f"{WORKERS}/database.py", "follow_redirects=False", "follow_redirects=True"),
             Cut(f"{WORKERS}/database.py", "if response.is_redirect:", "if False:"),
         ),
-        "not followed, and refused before it could be",
+        "they are not followed, and refused before that",
     ),
 )
 
@@ -96,7 +96,7 @@ SECRETS = (
     ),
     Ablation(
         "redaction-remembered",
-        "redaction: what was read is remembered",
+        "redaction: secrets that were read are remembered",
         "tests/unit/test_redaction.py::test_what_is_remembered_goes_from_every_text",
         (
             Cut(
@@ -133,7 +133,7 @@ SECRETS = (
     ),
     Ablation(
         "redaction-sync-logs",
-        "redaction: what a platform said, in sync logs",
+        "redaction: platforms' messages in sync logs",
         f"{SYNC_LOG_TESTS}::test_no_secret_is_shown_anywhere",
         (
             Cut(
@@ -145,7 +145,7 @@ SECRETS = (
     ),
     Ablation(
         "redaction-sync-failures",
-        "redaction: a sync's own failure, in sync logs",
+        "redaction: a sync's own failure in sync logs",
         f"{SYNC_LOG_TESTS}::test_a_failure_that_quotes_a_secret_is_recorded_without_it",
         (
             Cut(
@@ -181,7 +181,7 @@ SECRETS = (
     ),
     Ablation(
         "redaction-sentry",
-        "redaction: what Sentry is told",
+        "redaction: what Sentry receives",
         "tests/integration/test_error_tracking.py::test_an_error_is_told_once_and_without_secrets",
         (
             Cut(

@@ -1,5 +1,5 @@
-"""The list of ablations fits the tree: else one of them would take out nothing, or be noticed by
-no test. That each is noticed is for `make ablate` to show."""
+"""The list of ablations fits the tree: otherwise one of them would remove nothing, or no test would
+notice it. `make ablate` shows that each is noticed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ each = pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablat
 
 
 @each
-def test_each_piece_stands_once_in_its_file(ablation: Ablation) -> None:
+def test_each_piece_occurs_once_in_its_file(ablation: Ablation) -> None:
     for cut in ablation.cuts:
         text = (ROOT / cut.file).read_text()
         assert text.count(cut.piece) == 1, cut.piece
@@ -38,12 +38,12 @@ def test_each_test_exists(ablation: Ablation) -> None:
     assert re.search(rf"^{indent}def {test.partition('[')[0]}\(", text, re.MULTILINE)
 
 
-def test_names_are_given_once() -> None:
+def test_names_are_unique() -> None:
     names = Counter(ablation.name for ablation in ABLATIONS)
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_two_places_are_taken_out_for_a_reason() -> None:
+def test_removing_two_places_has_a_reason() -> None:
     assert [one.name for one in ABLATIONS if len(one.cuts) > 1 and not one.remark] == []
 
 

@@ -179,8 +179,7 @@ def _more(ours: dict[str, Any]) -> Iterator[Figure]:
 
 
 _NOTE = (
-    f"Whole accounts: every ad is named by a request; the data API has the latency above. "
-    f"In place of the original design: the workers of {COMMIT} with their own local stack, run "
-    "just after. Floor of the deriving: one insert of the same rows into the same table, with all its "
-    "indexes."
+    "Whole accounts: every ad is named by a request; the data API has the latency above. In place "
+    f"of the original design: the workers of {COMMIT} with their own local stack, run just after. "
+    "Floor of the deriving: one insert of the same rows into the same table, with all its indexes."
 )

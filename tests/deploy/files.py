@@ -1,4 +1,4 @@
-"""The files of deploy/, parsed: what each has a server run, with which settings, how it ends."""
+"""The parsed files of deploy/: which workers each runs, with which settings, and how it stops."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SYSTEMD = DEPLOY / "systemd"
 
 @dataclass(frozen=True)
 class Run:
-    """One way in which a file runs a server."""
+    """A server that a file runs."""
 
     file: str
     command: list[str]
-    # What the file sets, values of CloudFormation's functions as they are.
+    # The settings of the file, with the values of CloudFormation's functions unresolved.
     variables: dict[str, Any]
-    # Seconds between the signal that ends it and SIGKILL; None where it ends by itself.
+    # Seconds between the signal that stops it and SIGKILL; None if it ends by itself.
     grace: float | None = None
 
     @property
     def arguments(self) -> list[str]:
-        """Those of `python -m server`."""
+        """The arguments of `python -m server`."""
         program, *words = self.command
         assert Path(program).name == "python", self
         assert words[:2] == ["-m", "server"], self
@@ -42,7 +42,7 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """All of them."""
+    """Every server that the files run."""
     return [
         *_of_dockerfile(),
         *_of_compose(),
@@ -57,24 +57,24 @@ def runs() -> list[Run]:
 
 
 def parsed(name: str) -> Any:
-    """A YAML or JSON file of one document."""
+    """A YAML or JSON file with one document."""
     return yaml.safe_load((DEPLOY / name).read_text(encoding="utf-8"))
 
 
 def documents(name: str) -> list[Any]:
-    """A YAML file of several."""
+    """A YAML file with several documents."""
     return list(yaml.safe_load_all((DEPLOY / name).read_text(encoding="utf-8")))
 
 
 def dockerfile() -> dict[str, str]:
-    """The last of each of its instructions, on one line."""
+    """The last of each of the Dockerfile's instructions, on one line."""
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line.split(maxsplit=1) for line in text.splitlines() if re.match("[A-Z]", line)]
     return {instruction: " ".join(rest.split()) for instruction, rest in lines}
 
 
 class _CloudFormation(yaml.SafeLoader):
-    """Takes !Ref, !Sub and the like for what they are applied to."""
+    """Reads !Ref, !Sub and the like as their arguments."""
 
 
 def _applied_to(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:
@@ -98,7 +98,7 @@ def ecs() -> dict[str, Any]:
 
 
 def ecs_containers() -> list[dict[str, Any]]:
-    """Those of its task definitions."""
+    """The containers of its task definitions."""
     return [
         container
         for resource in ecs().values()
@@ -108,7 +108,7 @@ def ecs_containers() -> list[dict[str, Any]]:
 
 
 def pods() -> list[dict[str, Any]]:
-    """The specs of Kubernetes' pods."""
+    """The specs of the Kubernetes pods."""
     found = []
     for document in documents("kubernetes.yaml"):
         if document["kind"] == "Deployment":
@@ -119,7 +119,7 @@ def pods() -> list[dict[str, Any]]:
 
 
 def unit(name: str) -> configparser.ConfigParser:
-    """A unit of systemd; of a key that comes more than once the last."""
+    """A systemd unit, with the last value of each key."""
     found = configparser.ConfigParser(interpolation=None, strict=False, delimiters="=")
     found.optionxform = str  # type: ignore[assignment,method-assign]
     found.read(SYSTEMD / name)
@@ -127,7 +127,7 @@ def unit(name: str) -> configparser.ConfigParser:
 
 
 def ecosystem(environment: dict[str, str]) -> list[dict[str, Any]]:
-    """PM2's apps, as Node makes them of that environment."""
+    """PM2's apps, as Node evaluates them in that environment."""
     script = (
         f"console.log(JSON.stringify(require({json.dumps(str(DEPLOY / 'ecosystem.config.cjs'))})))"
     )
@@ -142,7 +142,7 @@ def ecosystem(environment: dict[str, str]) -> list[dict[str, Any]]:
 def _of_dockerfile() -> Iterator[Run]:
     found = dockerfile()
     variables = dict(pair.split("=", 1) for pair in found["ENV"].split())
-    # what `docker stop` waits by default
+    # the default of `docker stop`
     yield Run("Dockerfile", json.loads(found["CMD"]), variables, 10)
 
 
@@ -201,7 +201,7 @@ def _of_cloud_run() -> Iterator[Run]:
 def _of_render() -> Iterator[Run]:
     for service in parsed("render.yaml")["services"]:
         variables = {each["key"]: each.get("value") for each in service["envVars"]}
-        # of a cron job no time can be set: https://render.com/docs/deploys#graceful-shutdown
+        # not configurable for a cron job: https://render.com/docs/deploys#graceful-shutdown
         grace = service.get("maxShutdownDelaySeconds", 30)
         yield Run("render.yaml", shlex.split(service["dockerCommand"]), variables, grace)
 

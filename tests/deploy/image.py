@@ -1,8 +1,8 @@
-"""The container image, built and run: `make image`, since it takes minutes.
+"""The container image, built and run by `make image`, because that takes minutes.
 
-There is no registry where this runs, so the base is a Debian made by debootstrap from apt's own
-mirror. buildah builds the image; podman, which works on the same store, runs it as the files in
-deploy/ ask for: with a root file system that nobody can write to, and as nobody.
+It needs no registry: the base is a Debian made by debootstrap from apt's own mirror. buildah builds
+the image; podman, which uses the same store, runs it as the files in deploy/ do: with a read-only
+root file system and as an unprivileged user.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tests.integration.processes import LONG, eventually
 
 PROGRAMS = ("buildah", "podman", "runc", "catatonit", "debootstrap")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
-# The debootstrap of a release, kept for the next time.
+# The debootstrap of a release, kept for later runs.
 BASES = ROOT / ".build" / "image"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-# What the image adds to its base, in bytes: packages, and our code.
+# The most bytes that the image may add to its base: packages and our code.
 SIZE = 130_000_000
 SECRETS = ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
-# As docker-compose.yml has it.
+# The limits of docker-compose.yml.
 LIMITS = (
     "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--memory=256m",
     "--pids-limit=256", "--network=host",
@@ -50,7 +50,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class File:
-    """What makes a file what it is."""
+    """A file's properties."""
 
     mode: int
     owner: int
@@ -72,7 +72,7 @@ class Engine:
     store: Path
 
     def do(self, program: str, *arguments: object, check: bool = True) -> str:
-        """What it prints."""
+        """Run a command; returns its output."""
         options = [f"--root={self.store}/images", f"--runroot={self.store}/run"]
         done = subprocess.run(
             [program, *options, "--storage-driver=overlay", *map(str, arguments)],
@@ -83,18 +83,18 @@ class Engine:
         return done.stdout.strip()
 
     def build(self, name: str, base: str) -> str:
-        """The id of an image of this clone, all made from nothing."""
+        """Build an image of this clone without caches; returns its id."""
         return self.do(
             "buildah", "build", "--quiet", "--isolation=chroot", "--format=docker", "--pull-never",
             "--layers=false", "--timestamp=0",
-            # a company's proxy is known to this machine's certificates
+            # this machine's certificates may include a company's proxy
             *([f"--volume={CERTIFICATES}:{CERTIFICATES}:ro", f"--env=PIP_CERT={CERTIFICATES}"]
               if CERTIFICATES.exists() else []),
             f"--build-arg=PYTHON_IMAGE={base}", "--file=deploy/Dockerfile", f"--tag={name}", ".",
         ).splitlines()[-1]  # fmt: skip
 
     def files(self, image: str) -> dict[str, File]:
-        """Every file in it."""
+        """Every file in the image."""
         container = self.do("buildah", "from", "--pull-never", image)
         root = Path(self.do("buildah", "mount", container))
         found = {
@@ -114,7 +114,7 @@ class Engine:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     store = tmp_path_factory.mktemp("store")
-    # runc for machines with the cgroups of old; limits that a container may be given there, too
+    # runc, which supports machines with cgroups v1; limits that work there, too
     (store / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
         '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
@@ -128,7 +128,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def mirror() -> tuple[str, str]:
-    """Address and release of the Debian that apt gets its packages from."""
+    """Address and release of the Debian that apt uses."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(RELEASE)",
          "Created-By: Packages", "Origin: Debian", "Component: main"],
@@ -138,12 +138,12 @@ def mirror() -> tuple[str, str]:
         address, codename, release = line.split()
         if release == codename:  # neither its updates nor its backports
             return address, codename
-    raise AssertionError("apt knows no Debian: apt-get update")
+    raise AssertionError("apt has no list of Debian packages: apt-get update")
 
 
 @pytest.fixture(scope="module")
 def base(engine: Engine) -> str:
-    """The name of a Debian with Python, as small as it can be."""
+    """The name of a minimal Debian image with Python."""
     address, codename = mirror()
     archive = BASES / f"{codename}.tar"
     if not archive.exists():
@@ -171,9 +171,7 @@ def test_the_same_clone_makes_the_same_files(engine: Engine, base: str, image: s
     assert engine.files(engine.build("localhost/again", base)) == engine.files(image)
 
 
-def test_it_adds_what_is_locked_and_nothing_that_builds(
-    engine: Engine, base: str, image: str
-) -> None:
+def test_it_adds_locked_packages_and_no_build_tools(engine: Engine, base: str, image: str) -> None:
     old, new = engine.files(base), engine.files(image)
     added = {path: file for path, file in new.items() if old.get(path) != file}
     assert all(path.startswith("opt/agency-workers/") for path in added), added.keys()
@@ -182,7 +180,7 @@ def test_it_adds_what_is_locked_and_nothing_that_builds(
         file.owner or file.mode & 0o022
         for path, file in added.items()
         if not stat.S_ISLNK(file.mode)
-    ), "the user could change it"
+    ), "the user could change files"
     installed = {path.split("/")[-2] for path in added if path.endswith(".dist-info/METADATA")}
     lock = (ROOT / "server" / "requirements-all.txt").read_text(encoding="utf-8")
     pinned = {line.split("==")[0] for line in lock.splitlines() if line[:1].isalnum()}
@@ -198,12 +196,12 @@ def test_it_adds_what_is_locked_and_nothing_that_builds(
         path.removesuffix(".cpython-311.pyc").replace("__pycache__/", "") + ".py"
         for path in ours
         if path.endswith(".pyc")
-    }, "each has its bytecode"
+    }, "some have no bytecode"
 
 
 @pytest.fixture
 def secrets(stack: LocalStack, tmp_path: Path) -> Path:
-    """A folder with the keys, each for the container's user alone."""
+    """A folder with the keys, readable only by the container's user."""
     folder = tmp_path / "secrets"
     folder.mkdir()
     for name in SECRETS:
@@ -223,7 +221,7 @@ def others(stack: LocalStack) -> dict[str, str]:
 
 @pytest.fixture
 def settings(secrets: Path, others: dict[str, str]) -> list[str]:
-    """Options that hand a container what it needs to know."""
+    """Options that pass the settings to a container."""
     return [
         f"--volume={secrets}:/run/secrets:ro",
         *(f"--env={name}_FILE=/run/secrets/{name.lower()}" for name in SECRETS),
@@ -232,24 +230,24 @@ def settings(secrets: Path, others: dict[str, str]) -> list[str]:
 
 
 def lines(engine: Engine, container: str) -> list[dict[str, Any]]:
-    """What it has logged."""
+    """The lines that it has logged."""
     logs = engine.do("podman", "logs", container)
     return [json.loads(line) for line in logs.splitlines() if line.startswith("{")]
 
 
 def address(engine: Engine, container: str) -> str:
-    """Where it serves, once it does."""
+    """The address that it serves at, once it does."""
     found: list[str] = []
 
     def is_ready() -> bool:
         found[:] = [line["address"] for line in lines(engine, container) if "address" in line]
         return bool(found)
 
-    eventually(is_ready, f"{engine.do('podman', 'logs', container)} is all it says")
-    return found[0].replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - that is what it says
+    eventually(is_ready, f"{engine.do('podman', 'logs', container)} is its whole log")
+    return found[0].replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - only read
 
 
-def test_it_serves_as_nobody_on_what_it_cannot_write_to(
+def test_it_serves_as_an_unprivileged_user_on_a_read_only_root(
     engine: Engine, image: str, settings: list[str]
 ) -> None:
     container = engine.do("podman", "run", "--detach", *LIMITS, *settings, image)
@@ -265,7 +263,7 @@ def test_it_serves_as_nobody_on_what_it_cannot_write_to(
         check=False,
     )  # fmt: skip
     assert written.count("Read-only file system") == 2
-    # the port of a test is not 3001
+    # in a test the port is not 3001
     check = engine.inspect(container)["Config"]["Healthcheck"]["Test"]
     assert check[0] == "CMD"
     engine.do("podman", "exec", f"--env=PORT={port}", container, *check[1:])
@@ -274,24 +272,24 @@ def test_it_serves_as_nobody_on_what_it_cannot_write_to(
     assert [line["action"] for line in lines(engine, container)][-1] == "stopped"
 
 
-def test_it_makes_one_pass(engine: Engine, image: str, settings: list[str]) -> None:
+def test_it_runs_once(engine: Engine, image: str, settings: list[str]) -> None:
     command = ("python", "-m", "server", "notifications", "retention", "--once")
     engine.do("podman", "run", "--rm", *LIMITS, *settings, image, *command)
 
 
-def test_it_says_what_is_missing(engine: Engine, image: str) -> None:
+def test_it_reports_missing_settings(engine: Engine, image: str) -> None:
     container = engine.do("podman", "create", *LIMITS, image)
-    told = engine.do("podman", "start", "--attach", container, check=False)
+    log = engine.do("podman", "start", "--attach", container, check=False)
     assert engine.inspect(container)["State"]["ExitCode"] == 2
-    assert "SUPABASE_URL" in told
+    assert "SUPABASE_URL" in log
 
 
 def test_the_kubernetes_manifest_serves(
     engine: Engine, image: str, secrets: Path, others: dict[str, str], tmp_path: Path
 ) -> None:
-    """Its ConfigMap, with this machine's stack, and its Deployment as podman 4.3 can play them: the
-    keys from a folder, since it hands secrets on undecoded; no port and no probes, for which it has
-    no use in the network of the machine."""
+    """Play its ConfigMap, with the local stack's settings, and its Deployment as podman 4.3 can: the
+    keys come from a folder, because it passes on secrets undecoded, and it has no port and no probes,
+    which it does not support in the host's network."""
     known, deployment = (
         next(each for each in documents("kubernetes.yaml") if each["kind"] == kind)
         for kind in ("ConfigMap", "Deployment")

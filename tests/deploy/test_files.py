@@ -1,5 +1,5 @@
-"""Each file of deploy/ runs a server as it wants to be run; that the programs which read these
-files take them is for `make check` (check-deploy) and the tests beside this one."""
+"""Each file of deploy/ runs a server correctly. `make check` (check-deploy) and the other tests in
+this folder check that the programs which read these files accept them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.server.process import GONE_WITHIN
 from workers.settings import Settings
 
 RUNS = runs()
-# Python's own, and what names the metrics in CloudWatch and the secret.
+# Python's own variables, and the names of CloudWatch's namespace and of the secret.
 NO_SETTINGS = {
     "PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONTZPATH", "LOG_LEVEL",
     "POWERTOOLS_METRICS_NAMESPACE", "WORKERS_SECRET_NAME",
@@ -43,24 +43,24 @@ def workers_of(run: Run) -> list[str]:
     return _parser().parse_args(run.arguments).workers or list(WORKERS)
 
 
-def test_every_file_that_runs_a_server_is_among_them() -> None:
+def test_every_file_that_runs_a_server_is_covered() -> None:
     others = {name for name in files() if name.endswith((".timer", ".conf"))}
     assert {run.file for run in RUNS} == files() - others - {"cloud-run/schedule.yaml"}
 
 
 @each_run
-def test_it_asks_a_server_for_workers_that_there_are(run: Run) -> None:
+def test_it_runs_existing_workers(run: Run) -> None:
     assert set(workers_of(run)) <= set(WORKERS)
 
 
 @pytest.mark.parametrize("place", sorted({run.file.partition("/")[0] for run in RUNS}))
-def test_no_place_leaves_a_worker_out(place: str) -> None:
+def test_every_place_runs_all_workers(place: str) -> None:
     here = [run for run in RUNS if run.file.startswith(place)]
     assert {worker for run in here for worker in workers_of(run)} == set(WORKERS)
 
 
 @each_run
-def test_what_it_sets_are_settings(run: Run) -> None:
+def test_it_sets_existing_settings(run: Run) -> None:
     known = [*fields(Settings), *fields(ServerSettings)]
     names = {one.name.upper() for one in known} | NO_SETTINGS
     names |= {f"{one.name.upper()}_FILE" for one in known if one.metadata["secret"]}
@@ -68,13 +68,13 @@ def test_what_it_sets_are_settings(run: Run) -> None:
 
 
 @each_run
-def test_it_is_killed_only_after_it_is_gone(run: Run) -> None:
+def test_its_grace_period_is_longer_than_a_shutdown(run: Run) -> None:
     assert STOP_WITHIN < GONE_WITHIN
     assert run.grace is not None
     assert run.grace > GONE_WITHIN
 
 
-def test_what_restarts_a_container_asks_whether_it_lives() -> None:
+def test_restarts_depend_on_the_liveness_endpoint() -> None:
     assert "/live" in dockerfile()["HEALTHCHECK"]
     asked = [container["HealthCheck"]["Command"] for container in ecs_containers()[:1]]
     assert all(command[0] == "CMD" and "/live" in command[-1] for command in asked)
@@ -85,7 +85,7 @@ def test_what_restarts_a_container_asks_whether_it_lives() -> None:
     assert parsed("railway.json")["deploy"]["healthcheckPath"] == "/live"
 
 
-def test_containers_run_as_nobody_on_what_they_cannot_write_to() -> None:
+def test_containers_run_unprivileged_on_a_read_only_root() -> None:
     user, group = dockerfile()["USER"].split(":")
     assert user == group == "10001"
     for pod in pods():
@@ -111,7 +111,7 @@ def test_containers_run_as_nobody_on_what_they_cannot_write_to() -> None:
         assert service["restart"] == "unless-stopped"
 
 
-def test_compose_starts_the_originals_three_services_or_one() -> None:
+def test_compose_starts_three_services_or_one() -> None:
     services = parsed("docker-compose.yml")["services"]
     started = {name for name, service in services.items() if "profiles" not in service}
     assert started == set(WORKERS)
@@ -119,21 +119,21 @@ def test_compose_starts_the_originals_three_services_or_one() -> None:
     assert services[other]["command"] != services["retention"]["command"]
 
 
-def test_keys_stand_in_no_file() -> None:
+def test_no_file_contains_a_key() -> None:
     for run in RUNS:
         assert not {"SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN"} & {
             name for name, value in run.variables.items() if value is not None
         }, run
 
 
-def test_what_deletes_waits_until_it_is_asked_for() -> None:
+def test_retention_is_off_until_it_is_enabled() -> None:
     (cron,) = [each for each in documents("kubernetes.yaml") if each["kind"] == "CronJob"]
     assert cron["spec"]["suspend"] is True
     template = (DEPLOY / "ecs.yaml").read_text(encoding="utf-8")
     assert "RetentionState:\n    Type: String\n    Default: DISABLED" in template
 
 
-def test_no_more_goes_into_an_image_than_it_copies() -> None:
+def test_the_build_context_has_only_what_the_image_copies() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     taken = [line for line in lines if line and not line.startswith("#")]
     assert taken == ["*", "!layers/shared/workers", "!server", "**/__pycache__"]

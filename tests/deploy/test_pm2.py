@@ -1,4 +1,4 @@
-"""The PM2 file under PM2 itself: started, reloaded, killed and stopped."""
+"""The PM2 file under PM2: started, reloaded, killed and stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRETS = ("SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN")
 
 
 class Pm2:
-    """A daemon of PM2's with a home of its own, and what it is told."""
+    """A PM2 daemon with its own home directory."""
 
     def __init__(self, home: Path, tree: Path, environment: dict[str, str]) -> None:
         self.home = home
@@ -49,29 +49,29 @@ class Pm2:
         self.do("start", "deploy/ecosystem.config.cjs")
 
     def app(self) -> dict[str, Any]:
-        """What it knows of the one app."""
+        """What PM2 reports about the app."""
         (app,) = json.loads(self.do("jlist").splitlines()[-1])
         assert isinstance(app, dict)
         return app
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the servers have logged, one after the other."""
+        """The lines that the servers have logged."""
         log = self.home / "logs" / f"{APP}-out.log"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def ready(self, count: int) -> dict[str, Any]:
-        """The line that the server with that number has logged, once it serves."""
+        """The line that the server of that number logs once it serves."""
         found: list[dict[str, Any]] = []
 
         def is_ready() -> bool:
             found[:] = [line for line in self.lines() if line.get("action") == "ready"]
             return len(found) >= count
 
-        eventually(is_ready, f"server {count} did not get ready: {self.log()}")
+        eventually(is_ready, f"server {count} was not ready: {self.log()}")
         return found[count - 1]
 
     def exits(self) -> list[str]:
-        """How the servers ended, as PM2 saw it: `code [0] via signal [SIGINT]`."""
+        """How the servers ended according to PM2: `code [0] via signal [SIGINT]`."""
         return re.findall(r"exited with (code \[\d+\] via signal \[\w+\])", self.log())
 
     def log(self) -> str:
@@ -80,7 +80,7 @@ class Pm2:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A clone with its environment, as docs/deploy/pm2.md has it, with nobody's .env."""
+    """A clone with its environment, as in docs/deploy/pm2.md, without a .env."""
     made = tmp_path / "clone"
     (made / "deploy").mkdir(parents=True)
     shutil.copy(DEPLOY / "ecosystem.config.cjs", made / "deploy")
@@ -96,7 +96,7 @@ def pm2(tree: Path, tmp_path: Path, stack: LocalStack) -> Iterator[Pm2]:
     secrets.mkdir()
     for name in SECRETS:
         (secrets / name.lower()).write_text(environment.pop(name) + "\n")
-    # an AF_UNIX path, which PM2 keeps in its home, may have 107 bytes
+    # PM2 has Unix sockets in its home, whose paths are limited to 107 bytes
     home = Path("/tmp") / f"pm2-{os.getpid()}-{tmp_path.name[-20:]}"  # noqa: S108
     made = Pm2(home, tree, {**environment, "SECRETS": str(secrets), "PORT": "0"})
     try:
@@ -134,9 +134,9 @@ def test_it_starts_saves_reloads_restarts_and_stops_a_server(pm2: Pm2, stack: Lo
     assert "still alive" not in pm2.log(), "PM2 had to kill one"
 
 
-def test_settings_that_cannot_work_are_not_tried_again(pm2: Pm2, tmp_path: Path) -> None:
+def test_invalid_settings_are_not_retried(pm2: Pm2, tmp_path: Path) -> None:
     (tmp_path / "secrets" / "slack_bot_token").write_text("xapp-1-not-a-bot-token\n")
     pm2.start()
-    eventually(lambda: pm2.app()["pm2_env"]["status"] == "stopped", "it is tried again and again")
+    eventually(lambda: pm2.app()["pm2_env"]["status"] == "stopped", "it is retried again and again")
     assert pm2.exits() == ["code [2] via signal [SIGINT]"]
     assert pm2.app()["pm2_env"]["restart_time"] == 0

@@ -1,4 +1,4 @@
-"""systemd's own opinion of the units: that it takes them, and what they leave a process to do."""
+"""systemd accepts the units, and rates what they allow a process to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANALYZE = shutil.which("systemd-analyze")
 UNITS = Path("/usr/lib/systemd/system")
 TIMERS = sorted(path.name for path in SYSTEMD.glob("*.timer"))
 SERVICES = ["agency-workers-serve.service", "agency-workers-once@metrics.service"]
-# Of 10, as `systemd-analyze security` counts. Most of what is left is the network.
+# Of 10, by `systemd-analyze security`. Most of the rest is the network.
 EXPOSURE = 1.5
 
 pytestmark = pytest.mark.skipif(
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree with systemd's own units and ours, installed as docs/deploy/systemd.md says."""
+    """A tree with systemd's units and ours, installed as in docs/deploy/systemd.md."""
     tree = tmp_path_factory.mktemp("root")
     shutil.copytree(UNITS, tree / "usr/lib/systemd/system", symlinks=True)
     shutil.copytree(SYSTEMD, tree / "etc/systemd/system")
@@ -49,13 +49,13 @@ def verify(root: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_takes_the_units_without_a_word(root: Path) -> None:
+def test_systemd_accepts_the_units_without_warnings(root: Path) -> None:
     verified = verify(root)
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("mistake", ["MemoryMaximum=1G", "MemoryMax=much", "RestartSecs=5"])
-def test_it_would_name_a_mistake(root: Path, mistake: str, tmp_path: Path) -> None:
+def test_systemd_reports_mistakes(root: Path, mistake: str, tmp_path: Path) -> None:
     tree = tmp_path / "root"
     shutil.copytree(root, tree, symlinks=True)
     with (tree / "etc/systemd/system/agency-workers-.service.d/hardening.conf").open("a") as file:
@@ -66,18 +66,18 @@ def test_it_would_name_a_mistake(root: Path, mistake: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_they_leave_a_process_little_to_do(root: Path, service: str) -> None:
+def test_the_units_confine_the_process(root: Path, service: str) -> None:
     rated = analyze("security", "--offline=true", f"--root={root}", service)
     (exposure,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", rated.stdout)
     assert float(exposure) <= EXPOSURE, rated.stdout
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-def test_it_understands_when_a_timer_starts(timer: str) -> None:
+def test_systemd_reads_the_timers(timer: str) -> None:
     assert analyze("calendar", unit(timer)["Timer"]["OnCalendar"]).returncode == 0
 
 
-def test_a_timer_starts_each_worker() -> None:
+def test_each_worker_has_a_timer() -> None:
     assert [timer.partition("@")[2] for timer in TIMERS] == [
         "metrics.timer", "notifications.timer", "retention.timer",
     ]  # fmt: skip

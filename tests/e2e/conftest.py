@@ -15,6 +15,6 @@ def runtime() -> LambdaRuntime:
 
 @pytest.fixture
 def hanging_api() -> Iterator[str]:
-    """The URL of a server that takes requests and never answers."""
+    """The URL of a server that accepts requests and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -1,11 +1,11 @@
 """Runs a function as Lambda does, without Docker and without AWS.
 
-The function's folder, the layer as `sam deploy` would ship it (built for this machine's
+The function's folder, the layer as deployed by `sam deploy` (built for this machine's
 processor) and AWS's own runtime client run behind the Lambda Runtime Interface Emulator, which
 comes with sam. Only Linux can run the emulator.
 
-The emulator answers failures with a body, mostly under HTTP status 200, so the body is what tells
-success from failure.
+The emulator reports failures in the body, mostly with HTTP status 200, so only the body shows
+whether an invocation succeeded.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ REPORT_TIMEOUT_SECONDS = 600
 STOP_TIMEOUT_SECONDS = 20
 DAY_SECONDS = 24 * 3600
 
-# `make test` hands its own options down; the layer's recipe is to see none of them.
+# `make test` passes its options on; the layer's recipe must not see them.
 MAKE_VARIABLES = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
 
 
@@ -57,9 +57,9 @@ class LambdaRuntime:
 
 
 def lambda_runtime() -> LambdaRuntime:
-    """The layer as it is now, and a runtime for it: Lambda's Python where this machine has it.
+    """The current layer and a runtime for it: Lambda's Python if this machine has it.
 
-    What was built once from the same files is used again, also by tests that run beside these.
+    A build from the same files is reused, also by tests in parallel processes.
     """
     interpreter, version = find_interpreter()
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def lambda_runtime() -> LambdaRuntime:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not artifacts.exists():
             for layer in BUILD.glob("layer-*"):
-                # a younger one may be in use
+                # a newer one may be in use
                 if time.time() - layer.stat().st_mtime > DAY_SECONDS:
                     shutil.rmtree(layer)
             with tempfile.TemporaryDirectory(prefix="building-", dir=BUILD) as folder:
@@ -78,7 +78,7 @@ def lambda_runtime() -> LambdaRuntime:
 
 
 def _digest_of_layer(interpreter: Path) -> str:
-    """Tells one state of all that the layer is built from from another."""
+    """A digest of everything that the layer is built from."""
     digest = hashlib.sha256(str(interpreter).encode())
     for file in sorted(LAYER.rglob("*")):
         if file.is_file() and "__pycache__" not in file.parts:
@@ -90,7 +90,7 @@ def _digest_of_layer(interpreter: Path) -> str:
 def find_interpreter() -> tuple[Path, str]:
     """Lambda's version of Python if one runs here, else the one that runs this.
 
-    A command of the right name proves nothing: pyenv leaves shims that run no interpreter.
+    A command of that name is not enough: pyenv leaves shims that run no interpreter.
     """
     name = f"python{LAMBDA_PYTHON}"
     candidates = [Path(folder) / name for folder in os.get_exec_path()]
@@ -104,7 +104,7 @@ def find_interpreter() -> tuple[Path, str]:
 
 
 def build_layer(artifacts: Path, interpreter: Path, version: str) -> None:
-    """Builds the layer by the recipe that sam uses, for this machine."""
+    """Build the layer for this machine, by the recipe that sam uses."""
     folders = [str(VENV_BIN), str(interpreter.parent), os.environ["PATH"]]
     command = [
         "make",
@@ -128,7 +128,7 @@ def build_layer(artifacts: Path, interpreter: Path, version: str) -> None:
 
 
 def runtime_environment(interpreter: Path, version: str) -> Path:
-    """The Python of a virtual environment with what Lambda's runtime has besides the layer."""
+    """The Python of a virtual environment with the packages of Lambda's runtime."""
     digest = hashlib.sha256(RUNTIME_REQUIREMENTS.read_bytes() + str(interpreter).encode())
     folder = BUILD / f"runtime-{version}-{digest.hexdigest()[:12]}"
     python = folder / "bin" / "python"
@@ -139,7 +139,7 @@ def runtime_environment(interpreter: Path, version: str) -> Path:
         create = [uv, "venv", "--quiet", "--python", interpreter, folder]
         install = [uv, "pip", "install", "--quiet", "--python", python]
         locked_only = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
-        install += [*locked_only, "--compile-bytecode"]  # as AWS has them, and they do not change
+        install += [*locked_only, "--compile-bytecode"]  # as in AWS; they do not change
         for command in (create, [*install, "--requirement", RUNTIME_REQUIREMENTS]):
             subprocess.run(command, check=True, timeout=3000)
         ready.touch()
@@ -150,7 +150,7 @@ class Emulator:
     """One function in its own emulator, from entering the context to leaving it.
 
     `function` is the folder with app.py. Nothing of this process's environment reaches it:
-    `environment` is all that it has besides what Lambda itself sets.
+    it has only `environment` and what Lambda itself sets.
     """
 
     def __init__(
@@ -210,21 +210,23 @@ class Emulator:
 
     @property
     def runtime_pid(self) -> int:
-        """The process in which the function is, which there is from the first invocation on."""
+        """The process of the function, which exists from the first invocation on."""
         (runtime,) = child_processes(self._process.pid)
         return runtime
 
     def init_seconds(self) -> float:
-        """How long the start of the runtime took, up to where it was ready for an event.
+        """How long the runtime took to start, until it was ready for an event.
 
-        The emulator starts it at the first invocation, and tells a duration that is none in the
-        line REPORT.
+        The emulator starts it at the first invocation; the init duration in its line REPORT is
+        not valid.
         """
-        (told,) = re.findall(r"INIT REPORT\(durationMs: ([0-9.]+)\)", "\n".join(self.log_lines()))
-        return float(told) / 1000
+        (duration,) = re.findall(
+            r"INIT REPORT\(durationMs: ([0-9.]+)\)", "\n".join(self.log_lines())
+        )
+        return float(duration) / 1000
 
     def invoke(self, event: object) -> Any:
-        """Sends the event; returns the parsed body, or its text where it is no JSON."""
+        """Send the event; returns the parsed body, or its text if it is not JSON."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._port}/2015-03-31/functions/function/invocations",
             data=json.dumps(event).encode(),
@@ -243,11 +245,11 @@ class Emulator:
             return body
 
     def log_lines(self) -> list[str]:
-        """All that the function and the emulator wrote so far."""
+        """All that the function and the emulator have written so far."""
         return self._output.read_text(errors="replace").splitlines()
 
     def json_log_lines(self) -> list[dict[str, Any]]:
-        """The lines among them that are JSON objects: the workers' own."""
+        """The lines that are JSON objects: the workers' own."""
         return [json.loads(line) for line in self.log_lines() if line.startswith("{")]
 
     def worker_lines(self) -> list[dict[str, Any]]:
@@ -266,7 +268,7 @@ class Emulator:
             "TZ": ":UTC",
             "LAMBDA_TASK_ROOT": str(self._function),
             "PYTHONPATH": f"{self._function}:{self._runtime.layer}",
-            # Lambda's /var/task and /opt cannot be written to.
+            # Lambda's /var/task and /opt are read-only.
             "PYTHONDONTWRITEBYTECODE": "1",
             "_HANDLER": "app.lambda_handler",
             "AWS_LAMBDA_FUNCTION_NAME": self._function.name,
@@ -290,7 +292,7 @@ class Emulator:
         raise RuntimeError("The emulator did not start:\n" + "\n".join(self.log_lines()))
 
     def _await_report(self) -> None:
-        """Waits for the line that ends an invocation: what the function wrote stands before it."""
+        """Wait for the line that ends an invocation, after what the function wrote."""
         deadline = time.monotonic() + REPORT_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             ends = [
@@ -303,7 +305,7 @@ class Emulator:
             time.sleep(0.02)
 
     def _stop(self) -> None:
-        """Ends the emulator and the runtime, which the emulator puts in a group of its own."""
+        """End the emulator and the runtime, which the emulator puts in its own process group."""
         runtimes = child_processes(self._process.pid)
         self._process.terminate()
         try:

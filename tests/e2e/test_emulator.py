@@ -1,4 +1,4 @@
-"""The emulator itself: what comes back when a function works, fails, hangs or cannot start."""
+"""The emulator: its answers when a function works, fails, hangs or cannot start."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def lambda_handler(event, context):
     assert all(file.startswith(str(runtime.layer)) for file in files)
 
 
-def test_the_layer_holds_bytecode_and_nothing_of_the_development_environment(
+def test_the_layer_has_bytecode_and_nothing_of_the_development_environment(
     runtime: LambdaRuntime,
 ) -> None:
     layer = runtime.layer
@@ -80,14 +80,14 @@ def test_the_layer_holds_bytecode_and_nothing_of_the_development_environment(
     assert not (layer / "boto3").exists()
 
 
-def test_the_layer_holds_no_server(runtime: LambdaRuntime) -> None:
+def test_the_layer_does_not_contain_the_server(runtime: LambdaRuntime) -> None:
     found = {path.name for path in runtime.layer.iterdir()}
     assert {"workers", "supabase"} <= found
     foreign = ("server", "apscheduler", "prometheus_client", "psycopg", "local", "boto3")
     assert not [name for name in found if name.partition("-")[0].lower() in foreign]
 
 
-def test_a_raised_error_is_told_by_the_body(tmp_path: Path, runtime: LambdaRuntime) -> None:
+def test_a_raised_error_is_in_the_body(tmp_path: Path, runtime: LambdaRuntime) -> None:
     source = """
 def lambda_handler(event, context):
     raise ValueError("no such thing")
@@ -99,7 +99,7 @@ def lambda_handler(event, context):
     assert body["errorMessage"] == "no such thing"
 
 
-def test_an_import_error_is_told_by_the_body(tmp_path: Path, runtime: LambdaRuntime) -> None:
+def test_an_import_error_is_in_the_body(tmp_path: Path, runtime: LambdaRuntime) -> None:
     with Emulator(function(tmp_path, "import nothing_of_that_name"), runtime) as emulator:
         body = emulator.invoke({})
 
@@ -107,9 +107,7 @@ def test_an_import_error_is_told_by_the_body(tmp_path: Path, runtime: LambdaRunt
     assert "nothing_of_that_name" in body["errorMessage"]
 
 
-def test_a_function_that_outstays_its_timeout_is_ended(
-    tmp_path: Path, runtime: LambdaRuntime
-) -> None:
+def test_a_function_is_ended_at_its_timeout(tmp_path: Path, runtime: LambdaRuntime) -> None:
     source = """
 import time
 
@@ -136,9 +134,7 @@ def lambda_handler(event, context):
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_json_log_lines_are_kept_apart_from_the_rest(
-    tmp_path: Path, runtime: LambdaRuntime
-) -> None:
+def test_json_log_lines_are_separated_from_others(tmp_path: Path, runtime: LambdaRuntime) -> None:
     source = """
 from aws_lambda_powertools import Logger
 

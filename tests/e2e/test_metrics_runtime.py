@@ -1,5 +1,5 @@
-"""The functions of the metrics sync as Lambda runs them: the layer as shipped, AWS's runtime
-client, the local Supabase, and fakes for SQS and the ad platforms."""
+"""The functions of the metrics sync as Lambda runs them: with the deployed layer, AWS's runtime
+client, the local Supabase, and fakes of SQS and the ad platforms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sqs() -> Iterator[HttpServer]:
 
 
 def emulated(function: str, runtime: LambdaRuntime, environment: dict[str, str]) -> Emulator:
-    """With what the template sets for every function and for this one."""
+    """With the template's settings for every function and for this one."""
     template = {
         "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers/some-stack",
         "POWERTOOLS_SERVICE_NAME": function,
@@ -53,7 +53,7 @@ def sync(runtime: LambdaRuntime, stack: LocalStack) -> Emulator:
 
 
 def events(sqs: HttpServer) -> list[dict[str, Any]]:
-    """What Lambda makes of the messages that were sent."""
+    """The events that Lambda makes of the sent messages."""
     return [sqs_event(message, REGION) for message in sqs.app.state()]
 
 
@@ -62,7 +62,7 @@ def column(stack: LocalStack, query: str) -> list[Any]:
 
 
 def secrets(stack: LocalStack) -> set[str]:
-    """The keys, and all that is in the credentials of the connections and looks like one."""
+    """The keys, and whatever looks like one in the connections' credentials."""
     found = {stack.environment()["SUPABASE_SERVICE_ROLE_KEY"]}
     for credentials in column(stack, "select credentials from platform_connections"):
         found |= {
@@ -119,7 +119,7 @@ def test_planned_messages_are_synced_and_acknowledged(
     assert not [secret for secret in secrets(stack) if secret in output]
 
 
-def test_a_message_that_comes_twice_is_synced_once(
+def test_a_repeated_message_is_synced_once(
     runtime: LambdaRuntime, stack: LocalStack, sqs: HttpServer
 ) -> None:
     with plan(runtime, stack, sqs) as emulator:
@@ -147,7 +147,7 @@ def test_the_sample_message_is_acknowledged_and_does_nothing(
     assert column(stack, "select count(*) from metric_sync_logs") == before
 
 
-def test_the_logs_of_the_plan_are_json_and_hold_no_secret(
+def test_the_logs_of_the_plan_are_json_without_secrets(
     runtime: LambdaRuntime, stack: LocalStack, sqs: HttpServer
 ) -> None:
     with plan(runtime, stack, sqs) as emulator:
@@ -162,20 +162,18 @@ def test_the_logs_of_the_plan_are_json_and_hold_no_secret(
     assert not [secret for secret in secrets(stack) if secret in output]
 
 
-def test_a_message_that_nobody_can_read_comes_back(
+def test_an_unreadable_message_returns_to_the_queue(
     runtime: LambdaRuntime, stack: LocalStack
 ) -> None:
     (record,) = SAMPLE["Records"]
     with sync(runtime, stack) as emulator:
         body = emulator.invoke({"Records": [{**record, "body": "no JSON"}]})
 
-    # with one message a batch a raised error brings it back, and Lambda counts it
+    # with one message per batch a raised error returns it, and Lambda counts the error
     assert body["errorType"] == "BatchProcessingError"
 
 
-def test_one_bad_message_of_several_comes_back_alone(
-    runtime: LambdaRuntime, stack: LocalStack
-) -> None:
+def test_only_the_bad_message_of_several_returns(runtime: LambdaRuntime, stack: LocalStack) -> None:
     (record,) = SAMPLE["Records"]
     bad = {**record, "messageId": "bad", "body": "no JSON"}
     with sync(runtime, stack) as emulator:
@@ -184,7 +182,7 @@ def test_one_bad_message_of_several_comes_back_alone(
     assert body == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
 
 
-def test_an_event_that_is_not_of_sqs_is_refused_in_words(
+def test_an_event_that_is_not_from_sqs_is_refused_with_a_message(
     runtime: LambdaRuntime, stack: LocalStack
 ) -> None:
     with sync(runtime, stack) as emulator:

@@ -43,7 +43,7 @@ def runs(stack: LocalStack, *workers: str) -> None:
         )
 
 
-def test_health_is_told_with_status_and_json(runtime: LambdaRuntime, stack: LocalStack) -> None:
+def test_health_returns_status_and_json(runtime: LambdaRuntime, stack: LocalStack) -> None:
     with emulator("health", runtime, stack.environment()) as function:
         before = function.invoke(event("health"))
         assert before["statusCode"] == 503
@@ -67,7 +67,7 @@ def test_health_answers_when_the_database_hangs(
     runtime: LambdaRuntime, stack: LocalStack, hanging_api: str
 ) -> None:
     environment = {**stack.environment(), "SUPABASE_URL": hanging_api}
-    # one that waited for the database would be ended by the function's own timeout
+    # waiting for the database would run into the function's timeout
     with emulator("health", runtime, environment, timeout=10) as function:
         answer = function.invoke(event("health"))
     assert answer["statusCode"] == 503
@@ -81,6 +81,6 @@ def test_the_doctor_reports(runtime: LambdaRuntime, stack: LocalStack) -> None:
         output = "\n".join(function.log_lines())
     assert report["status"] == "ok", report
     assert [one["section"] for one in report["sections"]][:3] == ["Settings", "Database", "Access"]
-    told = json.dumps(report) + output
+    text = json.dumps(report) + output
     for secret in ("EAALOCAL", "GOCSPX", "xoxb-", stack.running.keys.secret):
-        assert secret not in told
+        assert secret not in text

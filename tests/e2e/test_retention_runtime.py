@@ -1,5 +1,5 @@
-"""The retention function as Lambda runs it: the layer as shipped, AWS's runtime client, the local
-Supabase and moto's S3."""
+"""The retention function as Lambda runs it: with the deployed layer, AWS's runtime client, the
+local Supabase and moto's S3."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rows(stack: LocalStack) -> LocalStack:
 def retention(
     runtime: LambdaRuntime, stack: LocalStack, s3: HttpServer | None = None, timeout: int = 120
 ) -> Emulator:
-    """With what the template sets; without `s3` there is no archive."""
+    """With the template's settings; without `s3` there is no archive."""
     environment = {
         "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers/some-stack",
         "POWERTOOLS_SERVICE_NAME": "retention",
@@ -69,7 +69,7 @@ def retention(
 
 
 def ages(stack: LocalStack, table: str) -> list[int]:
-    """How many rows the fixture's three ages have in a table."""
+    """How many rows of each of the fixture's three ages a table has."""
     found = stack.connection.execute(
         f"""
         select count(*) filter (where age < '90 days'),
@@ -77,7 +77,7 @@ def ages(stack: LocalStack, table: str) -> list[int]:
                count(*) filter (where age > '365 days')
           from (select now() - created_at as age from {table} where action = 'updated'
                    and user_id is null and details = '{{"n": 1.50}}') aged
-        """.encode()  # noqa: S608 - tables of the test's own
+        """.encode()  # noqa: S608 - the test's own tables
     ).fetchone()
     assert found is not None
     return list(found)
@@ -112,7 +112,7 @@ def test_a_dry_run_counts_and_changes_nothing(runtime: LambdaRuntime, rows: Loca
     assert ages(rows, "archived_activity_log") == [0, 0, 0]
 
 
-def test_with_an_archive_what_is_purged_lies_there_and_can_be_restored(
+def test_with_an_archive_purged_rows_are_kept_and_can_be_restored(
     runtime: LambdaRuntime,
     rows: LocalStack,
     s3: HttpServer,
@@ -139,7 +139,7 @@ def test_with_an_archive_what_is_purged_lies_there_and_can_be_restored(
     assert ages(rows, "archived_activity_log") == [0, 20, 20]
 
 
-def test_without_the_bucket_nothing_is_purged_and_the_rest_goes_on(
+def test_without_the_bucket_nothing_is_purged_and_the_rest_continues(
     runtime: LambdaRuntime, rows: LocalStack, s3: HttpServer
 ) -> None:
     client(s3).delete_bucket(Bucket=BUCKET)
@@ -150,7 +150,7 @@ def test_without_the_bucket_nothing_is_purged_and_the_rest_goes_on(
     assert summary["outcome"] == "failed"
     assert activity["status"] == "failed"
     assert "NoSuchBucket" in activity["error"]
-    assert ages(rows, "archived_activity_log") == [0, 20, 20], "archived, and not purged"
+    assert ages(rows, "archived_activity_log") == [0, 20, 20], "archived but not purged"
     others = [one for one in summary["policies"] if one["entity_type"] != "activity_log"]
     assert all(one["status"] == "complete" for one in others), summary
 
@@ -170,7 +170,7 @@ def test_logs_are_json_lines_that_name_the_service_and_the_request(
         assert line["function_request_id"]
 
 
-def test_an_event_with_another_kind_of_dry_run_is_refused_in_words(
+def test_an_event_with_an_invalid_dry_run_is_refused_with_a_message(
     runtime: LambdaRuntime, rows: LocalStack
 ) -> None:
     with retention(runtime, rows) as emulator:

@@ -1,4 +1,4 @@
-"""The notifications function as Lambda runs it: the layer as shipped, AWS's runtime client, the
+"""The notifications function as Lambda runs it: with the deployed layer, AWS's runtime client, the
 local Supabase and the fake Slack."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTIFICATIONS = ROOT / "functions" / "notifications"
 EVENT = json.loads((ROOT / "events" / "notifications.json").read_text())
 
-# What the template sets for every function and for this one.
+# The template's settings for every function and for this one.
 TEMPLATE_VARIABLES = {
     "POWERTOOLS_METRICS_NAMESPACE": "AgencyDashboardWorkers/some-stack",
     "POWERTOOLS_SERVICE_NAME": "notifications",
@@ -64,7 +64,7 @@ def test_logs_are_json_lines_that_name_the_service_and_the_request(
         assert line["function_request_id"]
 
 
-def test_logs_hold_no_secret(runtime: LambdaRuntime, stack: Any) -> None:
+def test_logs_contain_no_secret(runtime: LambdaRuntime, stack: Any) -> None:
     environment = stack.environment()
     with notifications(runtime, environment) as emulator:
         emulator.invoke(EVENT)
@@ -100,7 +100,7 @@ def test_missing_settings_fail_the_invocation_and_are_all_named(runtime: LambdaR
 def test_a_run_ends_before_its_timeout_and_leaves_the_rest(
     runtime: LambdaRuntime, stack: Any
 ) -> None:
-    # One channel takes one message per second: 120 of them cannot go out within 20 seconds.
+    # One channel takes one message per second, so 120 cannot be sent within 20 seconds.
     stack.queue_notifications(count=120, channels=1)
 
     with notifications(runtime, stack.environment(), timeout=20) as emulator:
@@ -109,7 +109,7 @@ def test_a_run_ends_before_its_timeout_and_leaves_the_rest(
     assert isinstance(summary, dict), summary
     assert "errorType" not in summary
     assert 0 < summary["sent"] < 120
-    # What was not sent is free for the next run, not held by the leases of this one.
+    # What was not sent is free for the next run, not kept by this run's leases.
     with notifications(runtime, stack.environment(), timeout=20) as emulator:
-        # a busy machine may not come to hand the drainer's lease back: then it runs out first
-        eventually(lambda: emulator.invoke(EVENT)["sent"] > 0, "nothing goes on")
+        # on a busy machine the drainer's lease may not be released: then it has to expire
+        eventually(lambda: emulator.invoke(EVENT)["sent"] > 0, "nothing continues")

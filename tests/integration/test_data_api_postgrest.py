@@ -144,7 +144,7 @@ def test_which_one_is_taken(executable: Path, monkeypatch: pytest.MonkeyPatch) -
     assert data_api.chosen(on_path) == executable
     assert data_api.chosen({**on_path, "POSTGREST": "none"}) is None
     assert data_api.chosen({"PATH": "/nowhere", "POSTGREST": str(executable)}) == executable
-    with pytest.raises(TetherError, match="not a program"):
+    with pytest.raises(TetherError, match="not an executable program"):
         data_api.chosen({**on_path, "POSTGREST": "/nowhere/postgrest"})
     assert data_api.description() == "Data API: PostgREST 99.1"
     monkeypatch.setenv("POSTGREST", "none")

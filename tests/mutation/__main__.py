@@ -1,8 +1,8 @@
 """`make mutate`: small changes to the core, one at a time, that a test should notice.
 
-mutmut works on a copy in `.build/mutation`; the score and what went unnoticed are printed, and
-`.build/mutation/mutants` is left to look at. What no unit test reaches is counted apart: the
-tests with a database are too slow for this.
+mutmut works on a copy in `.build/mutation`. The score and the unnoticed changes are printed, and
+`.build/mutation/mutants` is kept for inspection. Code that no unit test reaches is counted
+separately: tests with a database are too slow for this.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ ROOT = Path(__file__).parent.parent.parent
 LAYER = ROOT / "layers" / "shared"
 COPY = ROOT / ".build" / "mutation"
 MUTMUT = ROOT / ".venv-mutation" / "bin" / "mutmut"
-# mutmut's numbers: a test failed, or took too long; no test gets there.
+# mutmut's exit codes: a test failed or took too long; no test reaches the code.
 NOTICED = {1, 3, 24, 36, 152, 255, -24}
 UNREACHED = 33
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 when the run came to its end, whatever the score."""
+    """The exit status: 0 if the run was completed, whatever the score."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument(
         "modules", nargs="*", metavar="MODULE", help="such as workers/metrics/windows.py"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: each core")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="default: one per core"
+    )
     options = parser.parse_args(arguments)
     core = pure_core()
     unknown = [name for name in options.modules if name not in core]
     if unknown:
-        parser.error(f"not in the core: {', '.join(unknown)}; there are: {', '.join(core)}")
+        parser.error(f"not in the core: {', '.join(unknown)}; available: {', '.join(core)}")
     modules = options.modules or core
     _copy(modules)
     done = subprocess.run(
@@ -54,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pure_core() -> list[str]:
-    """What the import contract `pure` holds without exception, as paths; no platform among it,
-    for their tests talk to servers."""
+    """The paths of what the import contract `pure` covers without exception; not the platforms,
+    whose tests use servers."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     contracts = {one["id"]: one for one in project["tool"]["importlinter"]["contracts"]}
     excepted = contracts["core-below-edges"]["protected_modules"]
@@ -80,7 +82,7 @@ def _copy(modules: Sequence[str]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The tests' packages come from .venv."""
+    """An environment with the tests' packages from .venv."""
     return {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
 
 
@@ -120,7 +122,7 @@ def _without_spinner(output: str) -> str:
 
 
 def _essence(shown: str) -> str:
-    """The name, what became of it, and the lines that differ."""
+    """The name, its result, and the lines that differ."""
     return "\n".join(line for line in shown.splitlines() if re.match(r"# |[-+](?!--|\+\+)", line))
 
 
