@@ -40,7 +40,7 @@ _SIZE = (
 )
 _LOG = (
     "select (details ->> 'requests')::integer, (details ->> 'rows')::integer "
-    "from metric_sync_logs request by start_time desc limit 1"
+    "from metric_sync_logs order by start_time desc limit 1"
 )
 
 

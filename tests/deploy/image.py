@@ -287,9 +287,9 @@ def test_it_reports_missing_settings(engine: Engine, image: str) -> None:
 def test_the_kubernetes_manifest_serves(
     engine: Engine, image: str, secrets: Path, others: dict[str, str], tmp_path: Path
 ) -> None:
-    """Play its ConfigMap, with the local stack's settings, and its Deployment as podman 4.3 can: the
-    keys come from a folder, because it passes on secrets undecoded, and it has no port and no probes,
-    which it does not support in the host's network."""
+    """Play its ConfigMap, with the local stack's settings, and its Deployment as podman 4.3
+    can: keys come from a folder, because it passes on secrets undecoded; port and probes, which it
+    does not support in the host's network, are left out."""
     known, deployment = (
         next(each for each in documents("kubernetes.yaml") if each["kind"] == kind)
         for kind in ("ConfigMap", "Deployment")

@@ -9,13 +9,13 @@ import httpx
 
 from local.stack import Running
 
-# In seconds, of one answer, however busy the machine is: on its first table the API loads much.
+# Seconds to wait for an answer on a busy machine; the first request for a table loads much.
 PATIENCE = 300.0
 
 
 def local_client(**options: Any) -> httpx.Client:
-    """For a server on this machine. It trusts nobody: to read the usual certificates takes longer
-    than what a test asks."""
+    """A client for servers on this machine. It trusts no certificates, because reading the usual
+    ones takes longer than a test's request."""
     nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx.Client(verify=nobody, trust_env=False, timeout=PATIENCE, **options)
 

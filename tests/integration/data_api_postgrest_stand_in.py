@@ -1,8 +1,8 @@
-"""A program in PostgREST's place, for the tests of what starts it: `test_data_api_postgrest.py`.
+"""A stand-in for PostgREST, for the tests of what starts it: `test_data_api_postgrest.py`.
 
-It takes PostgREST's settings, notes them and its process id in files beside itself, and answers
-GET / and calls of functions without arguments. As PostgREST, it answers 503 until it knows the
-functions, and knows new ones some time after a notice.
+It accepts PostgREST's settings, writes them and its process id to files next to it, and answers
+GET / and calls of functions without arguments. Like PostgREST, it answers 503 until it has read the
+functions, and reads new ones some time after a notice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ known: list[set[str]] = []  # the newest last
 
 
 def learn() -> None:
-    """Read the names of the functions, and again after each notice, whatever happens."""
+    """Read the names of the functions, and re-read them after each notice, whatever happens."""
     while True:
         try:
             with psycopg.connect(URI, autocommit=True) as connection:
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, connection.execute(call).fetchone()[0])  # type: ignore[index]
 
     def role(self) -> str | None:
-        """Of the token, if it is signed."""
+        """The token's role, if it is signed."""
         token = self.headers.get("authorization", "").removeprefix("Bearer ")
         signed, _, signature = token.rpartition(".")
         secret = os.environ["PGRST_JWT_SECRET"].encode()

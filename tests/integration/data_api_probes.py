@@ -1,10 +1,9 @@
-"""Asks a data API what PostgREST was asked once, and compares: `data_api_probes.json`.
+"""Compares a data API with recorded answers of PostgREST: `data_api_probes.json`.
 
-Each probe is a request. `recorded` is what PostgREST 16.2 answered to it, in front of Postgres 17
-without `safeupdate`. `documented` is what the documentation says that a hosted project answers,
-where PostgREST was not asked, or where hosted projects have more than it had. `local` is what the
-local API answers where that is something else, and `difference` is the id of the reason: a row of
-the table in docs/data-api.md.
+Each probe is a request. `recorded` is the answer of PostgREST 16.2 in front of Postgres 17 without
+`safeupdate`. `documented` is the documented answer of a hosted project, where PostgREST was not
+asked or lacks what hosted projects have. `local` is the local API's answer if it differs, and
+`difference` is the id of the reason: a row of the table in docs/data-api.md.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ HERE = Path(__file__).resolve().parent
 FUNCTIONS = HERE / "data_api_probes.sql"
 DATA = HERE / "data_api_probes.json"
 
-# Of the answer's headers, what a client may come to depend on.
+# The headers that a client may depend on.
 KEPT = ("content-range", "content-type", "location", "preference-applied", "retry-after")
 USER = "a0000000-0000-4000-8000-000000000001"
 HOUR = 3600
 
-# Status, headers and body; the body's numbers digit by digit.
+# Status, headers and body, with the body's numbers as written.
 Answer = dict[str, Any]
 
 
@@ -47,18 +46,18 @@ class Probe:
 
     @property
     def hosted(self) -> Answer:
-        """What a hosted project answers."""
+        """A hosted project's answer."""
         return _first(self.documented, self.recorded)
 
     @property
     def alone(self) -> Answer:
-        """What PostgREST answers behind our own gateway, without `safeupdate`."""
+        """PostgREST's answer behind our own gateway, without `safeupdate`."""
         return _first(self.recorded, self.documented)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """All probes, and the differences that they show."""
+    """All probes, and the differences between the answers."""
 
     version: str
     probes: list[Probe]
@@ -66,7 +65,7 @@ class Recording:
 
     @classmethod
     def read(cls) -> Recording:
-        """From the file beside this one."""
+        """Read the file next to this one."""
         data = json.loads(DATA.read_text(encoding="utf-8"))
         probes = [
             Probe(
@@ -86,7 +85,7 @@ class Asker:
     """A client that sends probes to one API."""
 
     def __init__(self, url: str, keys: Keys) -> None:
-        """`keys` are those of the API at `url`."""
+        """`keys` are the API's."""
         self._http = local_client(base_url=f"{url}/rest/v1/")
         self._tokens = _tokens(keys)
 
@@ -97,7 +96,7 @@ class Asker:
         self._http.close()
 
     def ask(self, request: Mapping[str, Any]) -> Answer:
-        """The answer, as far as it is compared."""
+        """The compared parts of the answer."""
         key, bearer = request.get("key", "secret"), request.get("bearer", "secret")
         headers = {"accept": "*/*", "content-type": "application/json"}
         if key:
@@ -116,7 +115,7 @@ class Asker:
 
 
 def agrees(expected: Answer, answer: Answer) -> bool:
-    """Whether a client would see the same: JSON is read, its numbers are kept as written.
+    """Whether a client would see the same: JSON is parsed, with numbers as written.
 
     In place of the body, `expected` may say how many `rows` there are, or how the text `starts`.
     """
@@ -128,7 +127,7 @@ def _first(*answers: Answer | None) -> Answer:
 
 
 def _tokens(keys: Keys) -> dict[str, str]:
-    """What a probe may present, by the names that the data file has for them."""
+    """The tokens that a probe may send, by their names in the data file."""
     now = int(time.time())
     secret = keys.jwt_secret
     later = {"iat": now + HOUR, "nbf": now + HOUR}
@@ -169,7 +168,7 @@ def _body(answer: Answer, like: Answer) -> Any:
     if "starts" in like:
         return answer["body"][: len(like["starts"])]
     try:
-        # an object as its pairs, because a name may be there twice; their order says nothing
+        # an object as its pairs, because a name may occur twice; their order does not matter
         read: Any = json.loads(
             answer["body"],
             object_pairs_hook=lambda pairs: {"object": sorted(pairs, key=repr)},

@@ -1,6 +1,6 @@
-"""`python -m local ...` as `tests.forked` runs it: a process of its own with its imports behind it.
+"""`python -m local ...`, run by `tests.forked` in its own process with its imports already done.
 
-The order has `arguments`, and `root`: the clone that it is run in.
+The request has `arguments`, and `root`: the clone to run in.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ def main() -> None:
         module.ROOT = root  # type: ignore[attr-defined]
     invoke.FUNCTIONS = root / "functions"
     os.chdir(root)
-    tempfile.tempdir = None  # as TMPDIR says here
+    tempfile.tempdir = None  # so that TMPDIR is used
     sys.exit(command.main(order["arguments"]))

@@ -1,4 +1,4 @@
-"""Starting the project's commands as processes, and seeing what they leave behind."""
+"""Starts the project's commands as processes, and checks what they leave behind."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from local.services.postgres import server_directory
 from local.stack import ROOT
 from tests import forked
 
-# Without a sign of life; see local.services.patience.
+# Seconds without activity; see local.services.patience.
 PATIENCE = 60.0
-# For what only shows in its effect.
+# Seconds to wait for an effect.
 LONG = 300.0
 
 
 def eventually(is_so: Callable[[], bool], what: str) -> None:
-    """Wait for another process to have done something; fails with `what` when it never does."""
+    """Wait until another process has done something; fails with `what` if it never does."""
     deadline = time.monotonic() + LONG
     while not is_so():
         assert time.monotonic() < deadline, what
@@ -38,11 +38,11 @@ def children_of(pid: int) -> set[int]:
 
 def is_running(pid: int) -> bool:
     found = process_table().get(pid)
-    return found is not None and found.state != "Z"  # nobody has waited yet for one that is over
+    return found is not None and found.state != "Z"  # a zombie has ended, but was not waited for
 
 
 def communicate(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """The rest of its stdout and stderr, once it has ended. Raises TimeoutExpired when it hangs."""
+    """The rest of its stdout and stderr, once it has ended. Raises TimeoutExpired if it hangs."""
     patience = Patience(PATIENCE, process.pid)
     while True:
         try:
@@ -54,8 +54,8 @@ def communicate(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 @contextmanager
 def temporary_directory(place: Path | None = None) -> Iterator[Path]:
-    """For temporary files: anyone may use it, Postgres's user too; its name has a space."""
-    # not pytest's tmp_path: only its owner may enter that
+    """A directory for temporary files that anyone may use, even Postgres's user; with a space."""
+    # not pytest's tmp_path, which only its owner may enter
     directory = Path(tempfile.mkdtemp(prefix="scratch of ", dir=place or server_directory()))
     directory.chmod(0o1777)
     yield directory
@@ -73,7 +73,7 @@ def python(
 ) -> Iterator[subprocess.Popen[str]]:
     """A Python process at the root of the project, with `scratch` for temporary files.
 
-    It is killed when the block fails, so that a failed test does not wait for it for ever.
+    It is killed if the block fails, so that a failed test does not wait for it forever.
     """
     with subprocess.Popen(
         **{
@@ -105,15 +105,15 @@ def run_command(
 def forked_command(
     scratch: Path, clone: Path, *arguments: str, env: dict[str, str] | None = None
 ) -> tuple[int, str, str]:
-    """As `run_command` in this clone, in a tenth of the time; its stdin is no terminal."""
-    order = {"root": str(clone), "arguments": arguments}
+    """As `run_command` in this clone, in a tenth of the time; stdin is not a terminal."""
+    request = {"root": str(clone), "arguments": arguments}
     environment = {"TMPDIR": str(scratch), **(env or {})}
-    ended = forked.Run("tests.integration.forked_command", order, environment).ended()
+    ended = forked.Run("tests.integration.forked_command", request, environment).ended()
     return ended.status, ended.out, ended.err
 
 
 def copy_project(to: Path) -> None:
-    """A clone as `git` would make it, as far as the local stack goes; nothing installed in it."""
+    """A clone as by `git`, with the files of the local stack and nothing installed."""
     ignored = shutil.ignore_patterns("node_modules", "__pycache__")
     for name in ("local", "functions", "layers", "events", "supabase"):
         shutil.copytree(ROOT / name, to / name, ignore=ignored)
@@ -121,7 +121,7 @@ def copy_project(to: Path) -> None:
 
 
 def copy_installed(source: Path, to: Path) -> None:
-    """A copy of installed files, by hard links where the file system lets it."""
+    """A copy of installed files, by hard links where the file system supports them."""
     shutil.copytree(source, to, symlinks=True, copy_function=_link)
 
 

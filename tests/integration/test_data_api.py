@@ -1,4 +1,4 @@
-"""The local stack's data API: keys, values, errors, limits, and what befalls its connections."""
+"""The local stack's data API: keys, values, errors, limits and lost connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.processes import eventually
 
 @contextmanager
 def own_api(stack: LocalStack, **settings: Any) -> Iterator[LocalStack]:
-    """A local API of the test's own over the stack's database."""
+    """The test's own local API over the stack's database."""
     running = stack.running
     with Tether() as tether:
         url, _ = data_api.start(
@@ -33,7 +33,7 @@ def own_api(stack: LocalStack, **settings: Any) -> Iterator[LocalStack]:
 
 @pytest.fixture
 def local(stack: LocalStack) -> Iterator[LocalStack]:
-    """The stack with the local API, also where it has PostgREST."""
+    """The stack with the local API, even if it has PostgREST."""
     if data_api.chosen() is None:
         yield stack
     else:
@@ -50,7 +50,7 @@ def define(stack: LocalStack, statements: str) -> None:
     data_api.reload_schema(stack.running.api_url)
 
 
-def test_both_kinds_of_secret_key_are_the_service(local: LocalStack) -> None:
+def test_both_kinds_of_secret_key_have_the_service_role(local: LocalStack) -> None:
     keys = local.running.keys
     for key in (keys.secret, keys.legacy_service_role):
         answer = ask(local.running, "notification_queue?select=id", key)
@@ -58,7 +58,7 @@ def test_both_kinds_of_secret_key_are_the_service(local: LocalStack) -> None:
         assert len(answer.json()) > 3
 
 
-def test_public_keys_and_users_get_what_is_granted_to_them(local: LocalStack) -> None:
+def test_public_keys_and_users_have_their_own_grants(local: LocalStack) -> None:
     keys = local.running.keys
     user_id = "a0000000-0000-4000-8000-000000000001"
     user = keys.user_token(user_id)
@@ -81,7 +81,7 @@ def test_public_keys_and_users_get_what_is_granted_to_them(local: LocalStack) ->
 
 
 @pytest.mark.parametrize("path", ["profiles?select=id", "rpc/worker_health"])
-def test_keys_that_nobody_gave_out(local: LocalStack, path: str) -> None:
+def test_unknown_keys_are_refused(local: LocalStack, path: str) -> None:
     secret = local.running.keys.jwt_secret
     forged = sign({"role": "service_role"}, "another secret")
     expired = sign({"role": "service_role"}, secret, lifetime=-60)
@@ -97,7 +97,7 @@ def test_keys_that_nobody_gave_out(local: LocalStack, path: str) -> None:
         assert ("code" in answer.json()) == ("JWT" in message or "suitable" in message)
 
 
-def test_clocks_may_differ_a_little(local: LocalStack) -> None:
+def test_small_clock_skew_is_tolerated(local: LocalStack) -> None:
     claims = {"role": "service_role"}
     just_expired = sign(claims, local.running.keys.jwt_secret, lifetime=-5)
     assert ask(local.running, "rpc/worker_health", just_expired, body={}).status_code == 200
@@ -123,7 +123,7 @@ def test_an_error_of_a_table_has_postgrests_form(local: LocalStack) -> None:
     assert (refused.status_code, refused.json()["code"]) == (409, "23505")
 
 
-def test_tables_are_read_in_a_session_of_authenticators(local: LocalStack) -> None:
+def test_tables_are_read_in_a_session_of_authenticator(local: LocalStack) -> None:
     define(
         local,
         """
@@ -138,7 +138,7 @@ def test_tables_are_read_in_a_session_of_authenticators(local: LocalStack) -> No
     assert answer.json() == [{"told": "service_role authenticator 8s 8s"}]
 
 
-def test_a_statement_that_takes_too_long_is_ended(stack: LocalStack) -> None:
+def test_a_slow_statement_is_ended(stack: LocalStack) -> None:
     stack.connection.execute(
         "create function slow() returns void language sql as 'select pg_sleep(60)'"
     )
@@ -147,7 +147,7 @@ def test_a_statement_that_takes_too_long_is_ended(stack: LocalStack) -> None:
     assert (refused.status_code, refused.json()["code"]) == (500, "57014")
 
 
-def test_the_settings_of_a_role_are_read_again(local: LocalStack) -> None:
+def test_the_settings_of_a_role_are_reloaded(local: LocalStack) -> None:
     keys = local.running.keys
     body = {"name": "statement_timeout"}
     define(
@@ -164,7 +164,7 @@ def test_the_settings_of_a_role_are_read_again(local: LocalStack) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 20, 100, 1000])
-def test_no_answer_has_more_rows_than_it_may(stack: LocalStack, most: int) -> None:
+def test_results_are_limited_to_max_rows(stack: LocalStack, most: int) -> None:
     stack.connection.execute(
         """
         create table many as select generate_series(1, 1500) as id;
@@ -181,7 +181,7 @@ def test_no_answer_has_more_rows_than_it_may(stack: LocalStack, most: int) -> No
         assert len(call(own, "in_one").json()) == 1500
 
 
-def test_a_function_may_write_its_own_status_and_headers(local: LocalStack) -> None:
+def test_a_function_can_set_status_and_headers(local: LocalStack) -> None:
     define(
         local,
         """
@@ -200,7 +200,7 @@ def test_a_function_may_write_its_own_status_and_headers(local: LocalStack) -> N
     assert (refused.status_code, refused.json()["code"]) == (500, "PGRST111")
 
 
-def test_what_is_refused_afterwards_is_not_committed(local: LocalStack) -> None:
+def test_a_refused_answer_is_not_committed(local: LocalStack) -> None:
     define(
         local,
         """
@@ -235,7 +235,7 @@ def test_a_deferred_constraint_is_an_error_of_the_call(local: LocalStack) -> Non
     assert call(local, "worker_health").status_code == 200
 
 
-def test_megabytes_go_in_and_out(local: LocalStack) -> None:
+def test_megabytes_are_sent_and_received(local: LocalStack) -> None:
     define(local, "create function same(value jsonb) returns jsonb language sql as 'select value'")
     rows = [{"id": number, "text": "ü" * 200, "none": None} for number in range(10_000)]
     assert call(local, "same", value=rows).json() == rows
@@ -250,14 +250,14 @@ def test_calls_wait_for_a_connection(stack: LocalStack) -> None:
     assert answers == [1] * 20
 
 
-def test_a_call_whose_session_is_ended_says_so(local: LocalStack) -> None:
+def test_a_call_whose_session_is_ended_is_an_error(local: LocalStack) -> None:
     define(local, "create function nap() returns void language sql as 'select pg_sleep(60)'")
     answers: list[httpx.Response] = []
     calling = threading.Thread(target=lambda: answers.append(call(local, "nap")))
     calling.start()
 
     def is_ended() -> bool:
-        # only what runs it: the others of the API are waited for by nobody
+        # only the session that runs it; nothing waits for the API's others
         return bool(
             local.connection.execute(
                 """
@@ -274,7 +274,7 @@ def test_a_call_whose_session_is_ended_says_so(local: LocalStack) -> None:
     assert call(local, "worker_health").status_code == 200
 
 
-def test_a_database_that_is_gone_and_comes_back(stack: LocalStack) -> None:
+def test_it_reconnects_after_the_database_is_recreated(stack: LocalStack) -> None:
     server = stack.running.maintenance_url
     postgres.create_database(server, "passing", "sample")
     url = stack.running.database_url.rpartition("/")[0] + "/passing"
@@ -290,9 +290,9 @@ def test_a_database_that_is_gone_and_comes_back(stack: LocalStack) -> None:
     postgres.drop_database(server, "passing")
 
 
-def test_a_new_table_is_known_once_it_is_notified_of(local: LocalStack) -> None:
-    # The stack was reset for this test: the API may be about to listen again, and then it reads
-    # its tables again without a notice. So nothing is said of the time before one.
+def test_a_new_table_is_found_after_a_notice(local: LocalStack) -> None:
+    # The stack was reset for this test, so the API may just be about to listen again, and then
+    # reloads its tables without a notice. So the time before a notice is not tested.
     key = local.running.keys.secret
     assert ask(local.running, "profiles", key).status_code == 200  # knows its tables from now on
     local.connection.execute("create table later (id int); grant select on later to service_role")
@@ -304,7 +304,7 @@ def test_a_new_table_is_known_once_it_is_notified_of(local: LocalStack) -> None:
     eventually(is_known, "the API never heard of the new table")
 
 
-def test_a_new_function_is_known_once_it_is_notified_of(local: LocalStack) -> None:
+def test_a_new_function_is_found_after_a_notice(local: LocalStack) -> None:
     assert call(local, "worker_health").status_code == 200  # knows its functions from now on
     local.connection.execute("create function later() returns int language sql as 'select 1'")
 
@@ -322,7 +322,7 @@ def test_several_apis_over_one_server_share_the_role(stack: LocalStack) -> None:
         assert call(stack, "worker_health").status_code == 200
 
 
-def test_the_gateway_knows_no_other_paths(local: LocalStack) -> None:
+def test_other_paths_are_not_found(local: LocalStack) -> None:
     headers = {"apikey": local.running.keys.secret}
     with local_client(base_url=local.running.api_url, headers=headers) as client:
         for path in ("/", "/rest/v1", "/storage/v1/object"):

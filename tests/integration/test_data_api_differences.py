@@ -1,4 +1,4 @@
-"""In what the local data API differs from PostgREST: in what docs/data-api.md lists, no more."""
+"""The local data API differs from PostgREST only in what docs/data-api.md lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECORDING = Recording.read()
 
 @pytest.fixture
 def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
-    """A migrated database with what the probes need."""
+    """A migrated database with what the probes use."""
     url = postgres.create_database("probed", template=migrated)
     apply_files(url, [FUNCTIONS])
     yield url
@@ -30,7 +30,7 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
 
 
 def answers(database_url: str, *, local_only: bool) -> dict[str, Answer]:
-    """What an API over the database says to each probe, in their order."""
+    """The answer of an API over the database to each probe, in order."""
     keys = Keys.generate()
     with Tether() as tether:
         url, _ = data_api.start(
@@ -53,8 +53,8 @@ def test_only_what_is_listed_differs(database_url: str) -> None:
 
 REAL = data_api.chosen()
 if REAL is not None and postgrest.version(REAL) == RECORDING.version:
-    # only there where it can be asked, as a skipped test counts as failed in CI
-    def test_postgrest_itself_answers_as_recorded(database_url: str) -> None:
+    # only defined if PostgREST is installed, because a skipped test fails CI
+    def test_postgrest_answers_as_recorded(database_url: str) -> None:
         found = answers(database_url, local_only=False)
         differing = {
             probe.name: found[probe.name]
@@ -91,7 +91,7 @@ HEADINGS = {
 }
 
 
-# What safeupdate would refuse on a hosted project, and nothing refuses here.
+# What safeupdate refuses on a hosted project, but nothing refuses here.
 
 
 def test_no_function_updates_or_deletes_without_where(db: psycopg.Connection[Any]) -> None:
@@ -121,12 +121,12 @@ def test_no_function_updates_or_deletes_without_where(db: psycopg.Connection[Any
         ("select id from things for update skip locked; select 1 for no key update", []),
     ],
 )
-def test_what_is_without_where_is_found(body: str, found: list[str]) -> None:
+def test_statements_without_where_are_found(body: str, found: list[str]) -> None:
     assert unguarded(body) == found
 
 
 def unguarded(body: str) -> list[str]:
-    """The UPDATE and DELETE statements of a function that have no WHERE of their own."""
+    """The UPDATE and DELETE statements of a function without their own WHERE."""
     code = re.sub(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|(\$\w*\$).*?\1", " ", body, flags=re.DOTALL)
     words = ["", *re.findall(r"\w+|[();]", code.lower())]
     return [

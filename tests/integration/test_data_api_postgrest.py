@@ -1,4 +1,4 @@
-"""PostgREST in the local API's place, as far as a stand-in for it can show."""
+"""PostgREST in place of the local API, as far as a stand-in can test it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHO = """
 
 @pytest.fixture
 def executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program called postgrest, which is the one to be taken."""
+    """A program called postgrest, which has to be used."""
     program = tmp_path / "postgrest"
     program.write_text(f"#!{sys.executable}\n{STAND_IN.read_text(encoding='utf-8')}")
     program.chmod(0o755)
@@ -99,7 +99,7 @@ def test_postgrest_is_started_and_used(executable: Path, database_url: str) -> N
     }
 
 
-def test_a_function_is_known_once_the_schema_was_read_again(
+def test_a_function_is_found_after_the_schema_was_reloaded(
     executable: Path, database_url: str
 ) -> None:
     keys = Keys.generate()
@@ -113,32 +113,30 @@ def test_a_function_is_known_once_the_schema_was_read_again(
         assert left.fetchall() == []
 
 
-def test_the_stack_says_so_and_can_be_reset(executable: Path) -> None:
-    told: list[str] = []
-    with Stack(seed=False, progress=lambda what, seconds: told.append(what)) as running:
-        assert told[0] == "Data API: PostgREST 99.1; Postgres 17"
+def test_the_stack_reports_it_and_can_be_reset(executable: Path) -> None:
+    reported: list[str] = []
+    with Stack(seed=False, progress=lambda what, seconds: reported.append(what)) as running:
+        assert reported[0] == "Data API: PostgREST 99.1; Postgres 17"
         running.reset()
         assert call(running.api_url, "worker_health", running.keys.secret)[0] == 200
 
 
-def test_a_postgrest_that_is_gone_is_the_gateways_error(
-    executable: Path, database_url: str
-) -> None:
+def test_the_gateway_reports_that_postgrest_has_ended(executable: Path, database_url: str) -> None:
     keys = Keys.generate()
     with Tether() as tether:
         url, _ = data_api.start(tether, node.find(), database_url, keys)
         os.kill(int((executable.parent / "pid").read_text()), signal.SIGKILL)
-        told = {"message": "An invalid response was received from the upstream server"}
-        assert call(url, "who", keys.secret) == (502, told)
+        reported = {"message": "An invalid response was received from the upstream server"}
+        assert call(url, "who", keys.secret) == (502, reported)
 
 
-def test_a_postgrest_that_does_not_start_says_why(executable: Path, database_url: str) -> None:
+def test_a_failed_start_of_postgrest_is_explained(executable: Path, database_url: str) -> None:
     (executable.parent / "refuses").touch()
     with Tether() as tether, pytest.raises(TetherError, match="something is wrong with the set"):
         data_api.start(tether, node.find(), database_url, Keys.generate())
 
 
-def test_which_one_is_taken(executable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_of_postgrest(executable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_path = {"PATH": str(executable.parent)}
     assert data_api.chosen({"PATH": "/nowhere"}) is None
     assert data_api.chosen(on_path) == executable
@@ -151,7 +149,7 @@ def test_which_one_is_taken(executable: Path, monkeypatch: pytest.MonkeyPatch) -
     assert data_api.description() == "Data API: local"
 
 
-def test_what_is_not_postgrest_is_refused(executable: Path) -> None:
+def test_another_program_is_refused(executable: Path) -> None:
     executable.write_text("#!/bin/sh\necho something else\n")
     with pytest.raises(TetherError, match="is not PostgREST: it printed 'something else'"):
         data_api.description()

@@ -1,5 +1,4 @@
-"""Every command and query that README and docs/ show is run here, or has its reason for not being
-run."""
+"""Every command and query in README and docs/ is run here, or has a reason for not being run."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 WALKTHROUGHS = ROOT / "docs" / "architecture"
 OPERATE = ".venv/bin/python -m workers.operate "
 
-# What is not run here, by how it begins, and why.
+# What is not run here, by its start, and why.
 NOT_RUN = {
     "make demo": "CI's first step on a clean clone; the scenes are tested as invocations",
     "make test": "this is it",
@@ -56,18 +55,18 @@ NOT_RUN = {
         "changes the machine; tests/deploy/test_systemd.py has the units in a tree of their own",
     ),
 }  # fmt: skip
-# What stands for an id, and where such a row is.
+# Placeholders for ids, and where to find such a row.
 IDS = {
     "ENTITY-ID": "select entity_id from notification_queue limit 1",
     "REQUEST-ID": "select request_id from metric_ad_links limit 1",
     "CONNECTION-ID": "select id from platform_connections limit 1",
 }
-# The doctor finds what the fixture has broken, and no worker has run.
+# The doctor reports what the fixture broke, and that no worker has run.
 EXPECTED_STATUS = {"doctor": 1, "status": 1}
 
 
 def blocks(language: str) -> list[str]:
-    """What stands between such fences, on all pages."""
+    """The code blocks of a language, on all pages."""
     return [
         block
         for page in PAGES
@@ -85,9 +84,9 @@ def shown() -> list[str]:
 
 
 def operations() -> list[str]:
-    """Those of the operator, without what is said about them, each once."""
-    told = [line.removeprefix(OPERATE) for line in shown() if line.startswith(OPERATE)]
-    return list(dict.fromkeys(line.partition(" #")[0].strip() for line in told))
+    """The operator's commands without their comments, each once."""
+    commands = [line.removeprefix(OPERATE) for line in shown() if line.startswith(OPERATE)]
+    return list(dict.fromkeys(line.partition(" #")[0].strip() for line in commands))
 
 
 def test_each_command_is_run_or_has_its_reason() -> None:
@@ -96,7 +95,7 @@ def test_each_command_is_run_or_has_its_reason() -> None:
         assert command.startswith(OPERATE) or len(reasons) == 1, command
 
 
-def test_no_reason_is_left_over() -> None:
+def test_no_reason_is_unused() -> None:
     for start in NOT_RUN:
         assert any(command.startswith(start) for command in shown()), start
 
@@ -105,7 +104,7 @@ def test_no_reason_is_left_over() -> None:
 def operating(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[LocalStack]:
-    """The sample agency with something dead, something parked, and a bucket."""
+    """The sample agency with a dead notification, a parked destination, and a bucket."""
     stack.connection.execute(
         "update notification_queue set attempts = 5 "
         "where id = (select min(id::text)::uuid from notification_queue);"
@@ -132,7 +131,7 @@ def operating(
 
 
 def one_id(stack: LocalStack, command: str) -> str:
-    """The id that stands where the page says ID."""
+    """The id for the page's placeholder ID."""
     query = {
         "dead": "select id from notification_queue where attempts = 5",
         "skip": "select id from notification_queue where not is_processed and attempts < 5",
@@ -148,19 +147,19 @@ def one_id(stack: LocalStack, command: str) -> str:
 def test_an_operators_command_works_as_shown(
     command: str, operating: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, _, from_file = command.partition("<")
-    arguments = shlex.split(told)
+    line, _, from_file = command.partition("<")
+    arguments = shlex.split(line)
     if "ID" in arguments:
-        arguments[arguments.index("ID")] = one_id(operating, told)
+        arguments[arguments.index("ID")] = one_id(operating, line)
     if from_file:
         row = operating.connection.execute(
             "select account_id, credentials::text from platform_connections where platform='meta'"
         ).fetchone()
         assert row is not None
-        arguments[3] = row[0]  # the account of the example is nobody's
+        arguments[3] = row[0]  # the example's account does not exist
         monkeypatch.setattr("sys.stdin", io.StringIO(row[1]))
     if arguments in (["retention"], ["migrate"], ["connections", "remove", *arguments[2:]]):
-        arguments.append("--yes")  # where nobody is there to be asked
+        arguments.append("--yes")  # there is no terminal to confirm at
     if arguments[0] == "backfill":  # the platforms keep three years
         today = datetime.now(UTC).date()
         arguments[3], arguments[5] = f"{today - timedelta(60)}", f"{today - timedelta(50)}"
@@ -169,7 +168,7 @@ def test_an_operators_command_works_as_shown(
 
 
 def queries() -> list[str]:
-    """Those that look something up; test_migrations.py runs those that build indexes."""
+    """The queries that only read; test_migrations.py runs those that build indexes."""
     return list(dict.fromkeys(block for block in blocks("sql") if block.startswith("select")))
 
 

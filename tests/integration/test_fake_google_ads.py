@@ -1,4 +1,4 @@
-"""The fake for Google Ads and Google's token endpoint, seen over HTTP as a client sees it."""
+"""The fake of Google Ads and Google's token endpoint, over HTTP as a client uses it."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class Caller:
         return [row for batch in self(query, account) for row in batch.get("results", [])]
 
     def refusal(self, query: str = QUERY, account: str = ACCOUNT, **more: Any) -> tuple[int, Any]:
-        """Status and error code, after a look at the error's form."""
-        (told,) = self(query, account, **more)
-        return self.read_error(told)
+        """Status and error code, after checking the error's form."""
+        (body,) = self(query, account, **more)
+        return self.read_error(body)
 
-    def read_error(self, told: Any) -> tuple[int, Any]:
-        error = told["error"]
+    def read_error(self, body: Any) -> tuple[int, Any]:
+        error = body["error"]
         assert error["code"] == self.answer.status_code
         assert set(error) >= {"code", "message", "status"}
         if "details" not in error:
@@ -86,7 +86,7 @@ class Caller:
         return error["code"], failure["errors"][0]["errorCode"]
 
     def change(self, account: str = ACCOUNT, /, **values: Any) -> None:
-        """Change one account, or make one with what every account has."""
+        """Change an account, or create one with the usual properties."""
         state = self.control.state()
         made = {"name": "More", "currency": "USD", "time_zone": "UTC", "refresh_tokens": [REFRESH]}
         state["accounts"][account] = {**state["accounts"].get(account, made), **values}
@@ -103,7 +103,7 @@ def google() -> Iterator[Caller]:
             yield caller
 
 
-def test_each_sign_in_gives_another_token(google: Caller) -> None:
+def test_each_sign_in_issues_a_new_token(google: Caller) -> None:
     first, second = google.sign_in(), google.sign_in()
     assert first["expires_in"] == 3599
     assert first["token_type"] == "Bearer"
@@ -128,7 +128,7 @@ def test_refused_sign_ins(google: Caller, changed: dict[str, str], status: int, 
     assert google.answer.status_code == status
 
 
-def test_access_tokens_end(google: Caller) -> None:
+def test_access_tokens_expire(google: Caller) -> None:
     google.control.configure(now="2026-11-24T13:00:00+00:00")
     expired = {"authenticationError": "OAUTH_TOKEN_EXPIRED"}
     assert google.refusal() == (401, expired)
@@ -144,7 +144,7 @@ def test_access_tokens_end(google: Caller) -> None:
 
 def test_a_report_is_the_truth_in_googles_units(google: Caller) -> None:
     account = google.control.state()["accounts"][ACCOUNT]
-    told: dict[tuple[str, str], list[int]] = {}
+    body: dict[tuple[str, str], list[int]] = {}
     for row in google.rows():
         ad, metrics = row["adGroupAd"]["ad"], row["metrics"]
         assert row["customer"] == {
@@ -158,7 +158,7 @@ def test_a_report_is_the_truth_in_googles_units(google: Caller) -> None:
         assert metrics["ctr"] == clicks / impressions
         assert metrics["averageCpm"] == 1000 * cost / impressions
         assert metrics.get("averageCpc") == (cost / clicks if clicks else None)
-        sums = told.setdefault((ad["id"], row["segments"]["date"]), [0, 0, 0])
+        sums = body.setdefault((ad["id"], row["segments"]["date"]), [0, 0, 0])
         sums[:] = sums[0] + impressions, sums[1] + clicks, sums[2] + cost
     expected = {
         (ad["id"], str(day)): [found.impressions, found.clicks, found.cents * 10_000]
@@ -166,7 +166,7 @@ def test_a_report_is_the_truth_in_googles_units(google: Caller) -> None:
         for day in DAYS
         if (found := truth(ACCOUNT, account, ad["id"], day)) is not None
     }
-    assert told == expected
+    assert body == expected
     assert len(google.rows()) > len(expected)  # one ad is in two ad groups
 
 
@@ -176,16 +176,16 @@ def test_an_ad_has_a_row_for_each_of_its_ad_groups(google: Caller) -> None:
     assert names == {
         f"customers/{ACCOUNT}/adGroupAds/15000000000{number}~{TWICE}" for number in (1, 2)
     }
-    told = {
+    body = {
         (name, row["segments"]["date"])
         for row in rows
         for name in [row["adGroupAd"]["resourceName"]]
     }
-    assert len(told) == len(rows)
+    assert len(body) == len(rows)
     assert facts(ACCOUNT, TWICE, DAYS[0], "150000000002") != facts(ACCOUNT, TWICE, DAYS[0])
 
 
-def test_only_what_is_selected_comes(google: Caller) -> None:
+def test_only_selected_fields_are_returned(google: Caller) -> None:
     query = (
         "select metrics.clicks from ad_group_ad where segments.date >= '2026-11-01' "
         "and segments.date <= '2026-11-07' limit 1"
@@ -218,7 +218,7 @@ def test_conditions_order_and_limit(google: Caller) -> None:
     assert google.answer.text == "[]"
 
 
-def test_days_are_the_accounts(google: Caller) -> None:
+def test_days_are_in_the_accounts_time_zone(google: Caller) -> None:
     google.control.configure(now="2026-11-23T23:30:00+00:00")  # the 24th in Oslo
     google.token = google.sign_in()["access_token"]
     during = QUERY.replace("BETWEEN '2026-10-25' AND '2026-11-23'", "DURING LAST_30_DAYS")
@@ -228,7 +228,7 @@ def test_days_are_the_accounts(google: Caller) -> None:
     assert days == {"2026-11-23", "2026-11-24"}
 
 
-def test_days_are_restated_and_vanish(google: Caller) -> None:
+def test_days_can_be_restated_and_vanish(google: Caller) -> None:
     google.change(
         restated={
             f"{TWICE}/2026-11-01": {"impressions": 5, "clicks": 0, "spend": "0.02"},
@@ -262,7 +262,7 @@ def test_a_big_account_in_batches(google: Caller) -> None:
     assert more[-1]["requestId"]
 
 
-def test_search_gives_objects_and_pages(google: Caller) -> None:
+def test_search_returns_objects_and_pages(google: Caller) -> None:
     whole = google(QUERY, method="search")
     assert "nextPageToken" not in whole
     assert whole["results"] == google.rows()
@@ -279,8 +279,8 @@ def test_search_gives_objects_and_pages(google: Caller) -> None:
     for wrong, value in (
         ({"pageToken": "x"}, "INVALID_PAGE_TOKEN"), ({"pageSize": 5}, "PAGE_SIZE_NOT_SUPPORTED")
     ):  # fmt: skip
-        told = google.read_error(google(QUERY, method="search", **wrong))
-        assert told == (400, {"requestError": value})
+        body = google.read_error(google(QUERY, method="search", **wrong))
+        assert body == (400, {"requestError": value})
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_queries_that_are_refused(google: Caller, query: str, value: str) -> Non
     assert google.refusal(query) == (400, {"queryError": value})
 
 
-def test_through_the_manager_or_not_at_all(google: Caller) -> None:
+def test_access_only_through_the_manager(google: Caller) -> None:
     denied = (403, {"authorizationError": "USER_PERMISSION_DENIED"})
     for login in ("", "1111111111"):
         google.login = login
@@ -346,8 +346,8 @@ def test_which_customers_are_accessible(google: Caller) -> None:
     answer = google.client.get(path, headers=headers)
     assert answer.json() == {"resourceNames": [f"customers/{MANAGER}"]}
     google.answer = google.client.get(path, headers={"Authorization": "Bearer x"})
-    told = google.read_error(google.answer.json())
-    assert told == (401, {"authenticationError": "OAUTH_TOKEN_INVALID"})
+    body = google.read_error(google.answer.json())
+    assert body == (401, {"authenticationError": "OAUTH_TOKEN_INVALID"})
 
 
 def test_versions(google: Caller) -> None:
@@ -361,24 +361,24 @@ def test_versions(google: Caller) -> None:
     assert google.rows(QUERY)
 
 
-def test_faults_are_in_googles_words(google: Caller) -> None:
+def test_faults_have_googles_format(google: Caller) -> None:
     google.control.add_faults(
         google_error("quotaError", "RESOURCE_TEMPORARILY_EXHAUSTED", 429, "Wait.", "37.5s"),
         google_error("internalError", "INTERNAL_ERROR", 500, stream=False),
         invalid_grant(),
     )
-    (told,) = google(QUERY)
-    assert google.read_error(told) == (429, {"quotaError": "RESOURCE_TEMPORARILY_EXHAUSTED"})
-    details = told["error"]["details"][0]["errors"][0]["details"]["quotaErrorDetails"]
+    (body,) = google(QUERY)
+    assert google.read_error(body) == (429, {"quotaError": "RESOURCE_TEMPORARILY_EXHAUSTED"})
+    details = body["error"]["details"][0]["errors"][0]["details"]["quotaErrorDetails"]
     assert (details["retryDelay"], details["rateScope"]) == ("37.5s", "ACCOUNT")
-    told = google.read_error(google(QUERY, method="search"))
-    assert told == (500, {"internalError": "INTERNAL_ERROR"})
+    body = google.read_error(google(QUERY, method="search"))
+    assert body == (500, {"internalError": "INTERNAL_ERROR"})
     assert google.sign_in()["error"] == "invalid_grant"
     assert google.rows()
     assert "access_token" in google.sign_in()
 
 
-def test_a_stream_may_end_in_an_error(google: Caller) -> None:
+def test_a_stream_can_end_in_an_error(google: Caller) -> None:
     google.control.configure(batch_size=50)
     whole = google(QUERY)
     google.control.configure(**late_stream_error(2))
@@ -391,7 +391,7 @@ def test_a_stream_may_end_in_an_error(google: Caller) -> None:
     assert len(google(QUERY)) == len(whole)
 
 
-def test_a_stream_may_break(google: Caller) -> None:
+def test_a_stream_can_break(google: Caller) -> None:
     google.control.add_faults(faults.truncate(path="googleAds:searchStream"))
     with pytest.raises(httpx.RemoteProtocolError):
         google(QUERY)
@@ -402,12 +402,12 @@ def test_secrets_stay_out_of_the_journal(google: Caller) -> None:
     journal = google.control.journal()
     assert [one["path"].rpartition(":")[2] for one in journal] == ["/token", "searchStream"]
     assert "refresh_token=..." in journal[0]["body"]
-    told = json.dumps(journal)
+    body = json.dumps(journal)
     for secret in (SECRET, REFRESH[3:], google.token):
-        assert secret not in told
+        assert secret not in body
 
 
-def test_settings_and_state_come_back(google: Caller) -> None:
+def test_settings_and_state_are_restored(google: Caller) -> None:
     google.change(ad_count=3)
     google.control.configure(batch_size=1)
     google.control.reset()

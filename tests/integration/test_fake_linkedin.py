@@ -1,4 +1,4 @@
-"""The fake for LinkedIn's Marketing API, seen over HTTP as a client sees it."""
+"""The fake of LinkedIn's Marketing API, over HTTP as a client uses it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Caller:
         return found
 
     def refusal(self, body: Any) -> tuple[int, str]:
-        """Status and code of an error, after a look at its form."""
+        """Status and code of an error, after checking its form."""
         assert {"status", "code", "message"} <= set(body)
         assert body["status"] == self.answer.status_code
         return self.answer.status_code, body["code"]
@@ -112,7 +112,7 @@ def key_of(element: Any) -> tuple[str, date]:
     return urn.removeprefix("urn:li:sponsoredCreative:"), date(**start)
 
 
-def test_a_report_is_the_truth_in_linkedins_words(linkedin: Caller) -> None:
+def test_a_report_is_the_truth_in_linkedins_format(linkedin: Caller) -> None:
     expected = linkedin.expected()
     elements = linkedin.elements()
     assert sorted(map(key_of, elements)) == sorted(expected)
@@ -124,17 +124,17 @@ def test_a_report_is_the_truth_in_linkedins_words(linkedin: Caller) -> None:
         assert abs(Decimal(element["costInLocalCurrency"]) - facts.spend) < Decimal("1e-12")
 
 
-def test_only_the_fields_that_are_asked_for_come(linkedin: Caller) -> None:
+def test_only_requested_fields_are_returned(linkedin: Caller) -> None:
     assert all(set(one) == {"clicks"} for one in linkedin.elements(fields="clicks"))
     assert set(linkedin.elements(fields="")[0]) == {"impressions", "clicks"}
 
 
-def test_days_are_those_of_utc_and_end_today(linkedin: Caller) -> None:
+def test_days_are_in_utc_and_end_today(linkedin: Caller) -> None:
     linkedin.control.configure(now="2026-11-20T23:30:00+00:00")
     assert max(key_of(one)[1] for one in linkedin.elements()) == date(2026, 11, 20)
 
 
-def test_days_are_restated_and_vanish(linkedin: Caller) -> None:
+def test_days_can_be_restated_and_vanish(linkedin: Caller) -> None:
     ad = "330000001"
     figures = {"impressions": 10, "clicks": 1, "spend": "0.50", "reach": 9}
     linkedin.change(restated={f"{ad}/2026-11-20": figures}, vanished=[f"{ad}/2026-11-21"])
@@ -144,7 +144,7 @@ def test_days_are_restated_and_vanish(linkedin: Caller) -> None:
     assert set(found) == set(linkedin.expected())
 
 
-def test_an_answer_is_cut_off_without_a_word(linkedin: Caller) -> None:
+def test_an_answer_is_silently_cut_off(linkedin: Caller) -> None:
     whole = linkedin.elements()
     linkedin.control.configure(most_elements=10)
     assert linkedin.elements() == whole[:10]
@@ -152,8 +152,8 @@ def test_an_answer_is_cut_off_without_a_word(linkedin: Caller) -> None:
 
 
 def test_the_account(linkedin: Caller) -> None:
-    told = linkedin(f"adAccounts/{ACCOUNT}")
-    assert (told["id"], told["currency"], told["status"]) == (507000001, "EUR", "ACTIVE")
+    account = linkedin(f"adAccounts/{ACCOUNT}")
+    assert (account["id"], account["currency"], account["status"]) == (507000001, "EUR", "ACTIVE")
     assert linkedin.answer.headers["Date"] == "Tue, 24 Nov 2026 12:00:00 GMT"
 
 
@@ -179,7 +179,7 @@ def test_parameters_that_are_refused(linkedin: Caller, changed: dict[str, str]) 
     assert (status, code) in {(400, "PARAM_INVALID"), (400, "ILLEGAL_ARGUMENT")}
 
 
-def test_what_the_token_does_not_reach_is_empty_or_denied(linkedin: Caller) -> None:
+def test_accounts_out_of_the_tokens_reach_are_empty_or_denied(linkedin: Caller) -> None:
     linkedin.change("507000002", refresh_tokens=["another"], ad_count=3)
     assert linkedin.analytics("507000002")["elements"] == []
     assert linkedin.refusal(linkedin("adAccounts/507000002")) == (403, "ACCESS_DENIED")
@@ -231,7 +231,7 @@ def test_versions_and_protocol(linkedin: Caller) -> None:
     assert linkedin.refusal(linkedin("adCampaigns")) == (404, "RESOURCE_NOT_FOUND")
 
 
-def test_faults_in_linkedins_words(linkedin: Caller) -> None:
+def test_faults_have_linkedins_format(linkedin: Caller) -> None:
     linkedin.control.add_faults(
         throttled(), token_expired(), linkedin_error(500, "INTERNAL_SERVER_ERROR")
     )
@@ -250,6 +250,6 @@ def test_the_query_syntax() -> None:
 
 
 @pytest.mark.parametrize("value", ["(a:1", "List(1", "(a)", "(a:1)b", "List(a:b)", "a:b", "(:1)"])
-def test_what_is_no_rest_li(value: str) -> None:
+def test_invalid_rest_li(value: str) -> None:
     with pytest.raises(RestliProblem):
         read_query(f"x={value}")

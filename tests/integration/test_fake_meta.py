@@ -1,4 +1,4 @@
-"""The fake for Meta's Graph API, seen over HTTP as a client sees it."""
+"""The fake of Meta's Graph API, over HTTP as a client uses it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Caller:
         return self.answer.json()
 
     def insights(self, account: str = ACCOUNT, **parameters: Any) -> Any:
-        """A page of a daily report per ad, but for what is given otherwise (None: left out)."""
+        """A page of a daily report by ad, with other parameters if given (None: left out)."""
         defaults = {
             "level": "ad", "time_increment": 1, "limit": 500, "fields": FIELDS,
             "time_range": json.dumps({"since": str(FIRST), "until": str(LAST)}),
@@ -75,7 +75,7 @@ class Caller:
             parameters["after"] = page["paging"]["cursors"]["after"]
 
     def refusal(self, path: str, **parameters: Any) -> tuple[int, int, int | None]:
-        """Status, code and subcode of an error, after a look at its form."""
+        """Status, code and subcode of an error, after checking its form."""
         error = self(path, **parameters)["error"]
         assert set(error) >= {"message", "type", "code", "fbtrace_id"}
         assert set(error) <= {
@@ -84,14 +84,14 @@ class Caller:
         return self.answer.status_code, error["code"], error.get("error_subcode")
 
     def change(self, account: str = ACCOUNT, /, **values: Any) -> None:
-        """Change one account, or make one with what every account has."""
+        """Change an account, or create one with the usual properties."""
         state = self.control.state()
         made = {"name": "More", "currency": "USD", "time_zone": "UTC", "tokens": [TOKEN]}
         state["accounts"][account] = {**state["accounts"].get(account, made), **values}
         self.control.replace_state(state)
 
     def expected(self, account: str = ACCOUNT) -> dict[tuple[str, str], Facts]:
-        """What each ad did on each day, worked out apart from the fake."""
+        """What each ad did on each day, computed independently of the fake."""
         described = self.control.state()["accounts"][account]
         found = {
             (ad["id"], str(day)): truth(account, described, ad["id"], day)
@@ -149,14 +149,14 @@ def test_pages_of_any_size_hold_each_row_once(meta: Caller, limit: int) -> None:
     assert pages == -(-len(rows) // limit)
 
 
-def test_the_default_is_25_and_the_server_may_grant_less(meta: Caller) -> None:
+def test_the_default_is_25_and_the_server_may_return_less(meta: Caller) -> None:
     assert len(meta.insights(limit=None)["data"]) == 25
     meta.control.configure(page_limit=10)
     assert len(meta.insights()["data"]) == 10
     assert meta.all_rows()[1] > 10
 
 
-def test_next_is_a_whole_address_with_the_token(meta: Caller) -> None:
+def test_next_is_a_full_url_with_the_token(meta: Caller) -> None:
     page = meta.insights(limit=10)
     address = urlsplit(page["paging"]["next"])
     assert address.netloc == meta.client.base_url.netloc.decode()
@@ -194,7 +194,7 @@ def test_without_an_increment_there_is_one_row_per_ad(meta: Caller) -> None:
         assert Decimal(row["spend"]) * 100 == sums[row["ad_id"]]
 
 
-def test_only_what_is_asked_for_comes(meta: Caller) -> None:
+def test_only_requested_fields_are_returned(meta: Caller) -> None:
     rows = meta.insights(fields="spend,ad_name")["data"]
     assert list(rows[0]) == ["spend", "ad_name", "date_start", "date_stop"]
     (row,) = meta.insights(level=None, time_increment=None)["data"]
@@ -205,13 +205,13 @@ def test_only_what_is_asked_for_comes(meta: Caller) -> None:
     assert [one["date_stop"] for one in slices][-2:] == ["2026-11-21", "2026-11-23"]
 
 
-def test_the_preset_excludes_today_and_days_are_the_accounts(meta: Caller) -> None:
+def test_the_preset_excludes_today_in_the_accounts_time_zone(meta: Caller) -> None:
     meta.control.configure(now="2026-11-23T23:30:00+00:00")  # the 24th in Oslo
     days = {row["date_start"] for row in meta.all_rows(time_range=None)[0]}
     assert days == {str(day) for day in DAYS}
     until = json.dumps({"since": "2026-11-23", "until": "2026-12-24"})
     days = {row["date_start"] for row in meta.all_rows(time_range=until)[0]}
-    assert days == {"2026-11-23", "2026-11-24"}  # nothing of the days to come
+    assert days == {"2026-11-23", "2026-11-24"}  # nothing of future days
 
 
 def test_filtering(meta: Caller) -> None:
@@ -227,7 +227,7 @@ def test_filtering(meta: Caller) -> None:
     assert meta.refusal(path, filtering=json.dumps(filtering))[:2] == (400, 100)
 
 
-def test_days_are_restated_and_vanish(meta: Caller) -> None:
+def test_days_can_be_restated_and_vanish(meta: Caller) -> None:
     (ad_id, day), facts = next(iter(meta.expected().items()))
     restated = {"impressions": 7, "clicks": 1, "spend": "0.05", "reach": 6}
     gone = f"{ad_id}/{list(meta.expected())[1][1]}"
@@ -239,7 +239,7 @@ def test_days_are_restated_and_vanish(meta: Caller) -> None:
     assert rows[ad_id, day]["impressions"] == "7" != str(facts.impressions)
 
 
-def test_a_page_of_a_big_account_is_whole_and_like_any_other(meta: Caller) -> None:
+def test_a_page_of_a_big_account_is_complete(meta: Caller) -> None:
     meta.change("55", ad_count=10_000)
     last = generated_ad_id("meta", "55", 10_000)
     assert (len(last), last[:4]) == (17, "2385")
@@ -281,13 +281,13 @@ def test_parameters_as_the_sdk_sends_them(meta: Caller) -> None:
         ({"date_format": "U"}, 100),
     ],
 )
-def test_what_is_not_in_order_is_refused(
+def test_invalid_parameters_are_refused(
     meta: Caller, parameters: dict[str, str], code: int
 ) -> None:
     assert meta.refusal(f"/v26.0/act_{ACCOUNT}/insights", **parameters)[:2] == (400, code)
 
 
-def test_37_months_are_history(meta: Caller) -> None:
+def test_data_older_than_37_months_is_refused(meta: Caller) -> None:
     time_range = '{"since": "2023-10-24", "until": "2023-10-30"}'
     assert meta.insights(time_range=time_range)["data"]
 
@@ -401,7 +401,7 @@ def test_usage_headers(meta: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "expected"),
     [
         (token_expired(), (400, 190, 463)),
         (token_expired(460), (400, 190, 460)),
@@ -414,15 +414,15 @@ def test_usage_headers(meta: Caller) -> None:
         (graph_error(2, 1504043, "x", status=503, is_transient=True), (503, 2, 1504043)),
     ],
 )
-def test_faults_are_in_metas_words(
-    meta: Caller, fault: Fault, told: tuple[int, int, int | None]
+def test_faults_have_metas_format(
+    meta: Caller, fault: Fault, expected: tuple[int, int, int | None]
 ) -> None:
     meta.control.add_faults(fault)
-    assert meta.refusal(f"/v26.0/act_{ACCOUNT}") == told
+    assert meta.refusal(f"/v26.0/act_{ACCOUNT}") == expected
     assert "id" in meta(f"/v26.0/act_{ACCOUNT}")
 
 
-def test_a_throttled_account_says_for_how_long(meta: Caller) -> None:
+def test_a_throttled_account_reports_for_how_long(meta: Caller) -> None:
     meta.control.add_faults(account_throttled(7, path="insights"), app_throttled())
     assert "error" in meta.insights()
     usage = json.loads(meta.answer.headers["X-Business-Use-Case-Usage"])
@@ -438,7 +438,7 @@ def test_every_shape_of_too_much_data_can_be_made() -> None:
     assert set(error_body(1, "x")["error"]) == {"message", "type", "code", "fbtrace_id"}
 
 
-def test_what_breaks_on_the_way(meta: Caller) -> None:
+def test_connection_faults(meta: Caller) -> None:
     meta.control.add_faults(faults.truncate(path="insights"), faults.failing(502, path="insights"))
     with pytest.raises(httpx.RemoteProtocolError):
         meta.insights()
@@ -446,7 +446,7 @@ def test_what_breaks_on_the_way(meta: Caller) -> None:
     assert (answer.status_code, answer.text[:6]) == (502, "<html>")
 
 
-def test_secrets_stay_out_of_the_journal_but_their_place_shows(meta: Caller) -> None:
+def test_secrets_stay_out_of_the_journal_but_their_names_are_shown(meta: Caller) -> None:
     meta.token = ""
     meta("/v26.0/me", access_token=TOKEN, appsecret_proof="c0ffee" * 9)
     (exchange,) = meta.control.journal("/me")
@@ -455,7 +455,7 @@ def test_secrets_stay_out_of_the_journal_but_their_place_shows(meta: Caller) -> 
     assert "c0ffeec0ffee" not in json.dumps(exchange)
 
 
-def test_settings_and_state_come_back(meta: Caller) -> None:
+def test_settings_and_state_are_restored(meta: Caller) -> None:
     before = meta.control.state()
     meta.change(ad_count=3)
     with pytest.raises(ControlError, match="unknown settings: mood"):

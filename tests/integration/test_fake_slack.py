@@ -1,4 +1,4 @@
-"""The fake for Slack, seen over HTTP as a client sees it: its methods and what they refuse."""
+"""The fake Slack, over HTTP as a client uses it: its methods and what they refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def header(text: str, **more: Any) -> dict[str, Any]:
     return {"type": "header", "text": {"type": "plain_text", "text": text, **more}}
 
 
-def test_auth_test_says_who_and_which_scopes(slack: Caller) -> None:
+def test_auth_test_returns_the_bot_and_its_scopes(slack: Caller) -> None:
     answer = slack("auth.test")
     assert answer["ok"]
     assert answer["team_id"] == "T0AGENCY00"
@@ -93,7 +93,7 @@ def test_conversations_that_cannot_be_posted_to(slack: Caller) -> None:
 @pytest.mark.parametrize(
     "code", ["restricted_action", "ekm_access_denied", "access_denied", "no_permission"]
 )
-def test_a_refusal_that_nothing_but_a_post_shows(slack: Caller, code: str) -> None:
+def test_a_refusal_that_only_a_post_shows(slack: Caller, code: str) -> None:
     slack.change("channels", CREATIVE, refuses={"chat.postMessage": code})
     assert slack.post()["error"] == code
     info = slack("conversations.info", channel=CREATIVE)["channel"]
@@ -124,17 +124,17 @@ def test_a_success_may_come_with_a_warning(slack: Caller) -> None:
     assert "warning" not in slack("auth.test")
 
 
-def test_a_person_is_reached_in_a_conversation_of_their_own(slack: Caller) -> None:
+def test_a_person_is_reached_in_direct_messages(slack: Caller) -> None:
     conversation = slack.post(AVA)["channel"]
     assert conversation == slack("conversations.open", users=AVA)["channel"]["id"] == "D0AVA00000"
     assert slack.post(conversation, "again")["channel"] == conversation
     assert slack.texts(conversation) == ["hello", "again"]
-    # history takes the conversation's id only
+    # history accepts only the conversation's id
     assert slack("conversations.history", channel=AVA)["error"] == "channel_not_found"
     assert len(slack("conversations.history", channel=conversation)["messages"]) == 2
 
 
-def test_a_person_who_is_not_there(slack: Caller) -> None:
+def test_an_unknown_person(slack: Caller) -> None:
     slack.change("users", AVA, deactivated=True)
     assert slack.post("U0NOBODY00")["error"] == "user_not_found"
     assert slack("conversations.open", users=AVA)["error"] == "user_disabled"
@@ -145,7 +145,7 @@ def test_a_person_who_is_not_there(slack: Caller) -> None:
     assert slack.control.state()["messages"] == {}
 
 
-def test_any_channel_will_do_if_so_set(slack: Caller) -> None:
+def test_any_channel_is_accepted_if_configured(slack: Caller) -> None:
     assert slack.post("C0UNHEARD00")["error"] == "channel_not_found"
     slack.control.replace_state({**slack.control.state(), "any_channel": True})
     assert slack.post("C0UNHEARD00")["ok"]
@@ -210,13 +210,13 @@ def test_messages_that_are_refused(slack: Caller, message: dict[str, Any], code:
         [{"type": "context", "elements": [{"type": "mrkdwn", "text": "x"}] * 10}],
     ],
 )
-def test_messages_at_the_limits_are_taken(slack: Caller, blocks: list[Any]) -> None:
+def test_messages_at_the_limits_are_accepted(slack: Caller, blocks: list[Any]) -> None:
     assert slack.post(text="x" * 40_000, blocks=blocks)["ok"]
     assert slack.post(text="", blocks=blocks)["ok"]
     assert slack("blocks.validate", blocks=blocks)["ok"]
 
 
-def test_a_form_carries_blocks_and_metadata_as_json_text(slack: Caller) -> None:
+def test_a_form_has_blocks_and_metadata_as_json_text(slack: Caller) -> None:
     metadata = {"event_type": "delivery", "event_payload": {"id": "7"}}
     answer = slack.form(
         "chat.postMessage",
@@ -261,7 +261,7 @@ def test_an_unknown_method(slack: Caller) -> None:
     assert slack("chat.shout")["error"] == "unknown_method"
 
 
-def test_a_person_looks_at_what_arrived(slack: Caller) -> None:
+def test_messages_are_shown_as_a_page(slack: Caller) -> None:
     section = {"type": "mrkdwn", "text": "*Launch* by <@U0AVA00000> &lt;b&gt;", "verbatim": True}
     slack.post(text="x", blocks=[{"type": "section", "text": section}])
     slack.post(AVA, text="<b>you</b>")

@@ -1,4 +1,4 @@
-"""The fake for Slack under a test's control: rate limit, faults, journal, reset."""
+"""The fake Slack under a test's control: rate limit, faults, journal, reset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.integration.processes import eventually
 from tests.integration.slack_caller import AVA, CREATIVE, LEADERS, TOKEN, Caller
 
 
-def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
+def test_a_channel_accepts_one_message_a_second_if_configured(slack: Caller) -> None:
     slack.control.configure(rate_limit=True, time=1_800_000_000)
     assert slack.post()["ok"]
     assert slack.post()["error"] == "ratelimited"
@@ -35,7 +35,7 @@ def test_a_channel_takes_one_message_a_second_if_so_set(slack: Caller) -> None:
     slack.control.configure(time=1_800_000_001)
     assert slack.post()["ok"]
     assert slack.texts() == ["hello", "hello"]
-    slack.control.configure(time=None)  # another clock: what it says is not compared
+    slack.control.configure(time=None)  # another clock: their times are not compared
     assert slack.post()["ok"]
 
 
@@ -48,7 +48,7 @@ def test_a_method_has_its_own_limit_a_minute(slack: Caller) -> None:
     assert slack("conversations.open", users=AVA)["error"] == "ratelimited"
     assert (slack.status, slack.headers["Retry-After"]) == (429, "11")
     assert slack("conversations.info", channel=CREATIVE)["ok"]
-    assert slack.post(AVA)["ok"]  # posting has no such limit, nor does it open anything
+    assert slack.post(AVA)["ok"]  # posting has no such limit, and does not open a conversation
     slack.control.configure(time=now + 60)
     assert slack("conversations.open", users=AVA)["ok"]
     slack.control.configure(method_limits={"conversations.info": 0})
@@ -90,7 +90,7 @@ def test_answers_instead_of_slacks(
 @pytest.mark.parametrize(
     "spoil", [failing, partial(slack_error, "fatal_error"), rate_limited, partial(redirect, "/")]
 )
-def test_a_spoilt_answer_before_and_after_the_post(
+def test_a_disturbed_answer_before_and_after_the_post(
     slack: Caller, spoil: Any, when: str, arrived: list[str]
 ) -> None:
     slack.control.add_faults(spoil(when=when, path="chat.postMessage"))
@@ -102,7 +102,7 @@ def test_a_spoilt_answer_before_and_after_the_post(
 
 
 @pytest.mark.parametrize(("when", "arrived"), [("before", []), ("after", ["hello"])])
-def test_a_hanging_call_is_left_by_its_client(slack: Caller, when: Any, arrived: list[str]) -> None:
+def test_a_client_gives_up_a_hanging_call(slack: Caller, when: Any, arrived: list[str]) -> None:
     slack.control.add_faults(hang(60, when=when))
     body = json.dumps({"channel": CREATIVE, "text": "hello"})
     with pytest.raises(TimeoutError):
@@ -111,12 +111,12 @@ def test_a_hanging_call_is_left_by_its_client(slack: Caller, when: Any, arrived:
     assert slack.texts() == arrived
 
 
-def test_an_answer_in_drops_is_whole(slack: Caller) -> None:
+def test_an_answer_in_small_pieces_is_complete(slack: Caller) -> None:
     slack.control.add_faults(trickle(0.05))
     assert slack.post()["ok"]
 
 
-def test_a_fault_is_for_what_it_matches_and_for_its_times(slack: Caller) -> None:
+def test_a_fault_hits_matching_requests_a_number_of_times(slack: Caller) -> None:
     slack.control.add_faults(
         failing(path="chat.postMessage", fields={"channel": CREATIVE}, skip=1, times=2),
         failing(500, contains="doomed", times=None),
@@ -135,7 +135,7 @@ def test_a_fault_is_for_what_it_matches_and_for_its_times(slack: Caller) -> None
     assert status(LEADERS, "doomed") == 200
 
 
-def test_the_journal_tells_all_but_the_secrets(slack: Caller) -> None:
+def test_the_journal_records_everything_except_secrets(slack: Caller) -> None:
     slack.control.add_faults(close(path="chat.postMessage"))
     with pytest.raises(http.client.HTTPException):
         slack.post()
@@ -165,7 +165,7 @@ def test_reset_is_a_fresh_start(slack: Caller) -> None:
     }  # fmt: skip
 
 
-def test_mistakes_in_control_are_told(slack: Caller) -> None:
+def test_invalid_control_requests_are_reported(slack: Caller) -> None:
     with pytest.raises(ControlError, match="unknown settings: colour"):
         slack.control.configure(colour="red")
     with pytest.raises(ControlError, match="no such control"):

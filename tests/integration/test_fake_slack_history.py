@@ -1,4 +1,4 @@
-"""The fake for Slack: the order of its messages, and their history."""
+"""The fake Slack: the order of messages, and their history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from local.faults import rate_limited
 from tests.integration.slack_caller import CREATIVE, LEADERS, Caller
 
 
-def test_metadata_comes_back_on_request_only(slack: Caller) -> None:
+def test_metadata_is_returned_only_on_request(slack: Caller) -> None:
     metadata = {"event_type": "delivery", "event_payload": {"id": "7"}}
     slack.post(metadata=metadata)
     (plain,) = slack("conversations.history", channel=CREATIVE)["messages"]
@@ -19,24 +19,24 @@ def test_metadata_comes_back_on_request_only(slack: Caller) -> None:
     assert asked["messages"][0]["bot_id"] == slack("auth.test")["bot_id"]
 
 
-def test_timestamps_increase_even_when_the_clock_stands_still(slack: Caller) -> None:
+def test_timestamps_increase_even_when_the_clock_is_stopped(slack: Caller) -> None:
     slack.control.configure(time=1_800_000_000)
     stamps = [slack.post(text=str(number))["ts"] for number in range(5)]
     assert stamps[0] == "1800000000.000000"
     assert stamps == sorted(set(stamps))
 
 
-def test_timestamps_follow_a_clock_that_is_set_anew(slack: Caller) -> None:
+def test_timestamps_follow_a_clock_that_is_set_again(slack: Caller) -> None:
     slack.control.configure(time=1_900_000_000)
     slack.post()
     slack.control.configure(time=1_800_000_000)
-    assert float(slack.post()["ts"]) > 1_900_000_000  # never back within one workspace
+    assert float(slack.post()["ts"]) > 1_900_000_000  # never backwards within one workspace
     slack.control.reset()
     slack.control.configure(time=1_800_000_000)
     assert slack.post()["ts"] == "1800000000.000000"
 
 
-def test_what_arrives_at_once_has_an_order(slack: Caller) -> None:
+def test_simultaneous_messages_have_an_order(slack: Caller) -> None:
     def work(number: int) -> str:
         return str(Caller(f"http://{slack.address}").post(text=str(number))["ts"])
 
@@ -48,7 +48,7 @@ def test_what_arrives_at_once_has_an_order(slack: Caller) -> None:
     assert arrived == sorted(arrived)
 
 
-def test_history_has_a_window_that_is_open_or_closed(slack: Caller) -> None:
+def test_history_has_an_exclusive_or_inclusive_window(slack: Caller) -> None:
     first, second, third = (slack.post(text=str(number))["ts"] for number in range(3))
 
     def texts(**window: Any) -> list[str]:
@@ -93,7 +93,7 @@ def test_pages_miss_and_repeat_nothing_when_more_arrives(slack: Caller) -> None:
     assert not second["has_more"]
 
 
-def test_oldest_alone_gives_the_page_next_to_it(slack: Caller) -> None:
+def test_oldest_alone_returns_the_page_next_to_it(slack: Caller) -> None:
     stamps = [slack.post(text=str(number))["ts"] for number in range(6)]
 
     def texts(**window: Any) -> list[str]:
@@ -110,7 +110,7 @@ def texts_of(answer: dict[str, Any]) -> list[str]:
     return [message["text"] for message in answer["messages"]]
 
 
-def test_a_reply_stands_in_its_thread(slack: Caller) -> None:
+def test_a_reply_is_in_its_thread(slack: Caller) -> None:
     parent = slack.post()["ts"]
     reply = slack.post(text="reply", thread_ts=parent)
     assert reply["message"]["thread_ts"] == parent
@@ -138,7 +138,7 @@ def test_a_thread_is_read_page_by_page_within_its_window(slack: Caller) -> None:
     assert not page["has_more"]
 
 
-def test_a_reply_to_what_was_deleted_stands_in_the_channel(slack: Caller) -> None:
+def test_a_reply_to_a_deleted_message_is_in_the_channel(slack: Caller) -> None:
     parent = slack.post()["ts"]
     slack("chat.delete", channel=CREATIVE, ts=parent)
     answer = slack("conversations.replies", channel=CREATIVE, ts=parent)
@@ -147,7 +147,7 @@ def test_a_reply_to_what_was_deleted_stands_in_the_channel(slack: Caller) -> Non
     assert texts_of(slack("conversations.history", channel=CREATIVE)) == ["reply"]
 
 
-def test_what_was_deleted_above_replies_leaves_a_mark(slack: Caller) -> None:
+def test_a_deleted_message_with_replies_leaves_a_tombstone(slack: Caller) -> None:
     parent = slack.post()["ts"]
     slack.post(text="reply", thread_ts=parent)
     slack("chat.delete", channel=CREATIVE, ts=parent)
@@ -165,7 +165,7 @@ def test_threads_need_the_scope_and_membership_of_their_conversation(slack: Call
     assert answer["error"] == "not_in_channel"
 
 
-def test_a_locked_thread_takes_no_reply(slack: Caller) -> None:
+def test_a_locked_thread_accepts_no_replies(slack: Caller) -> None:
     parent = slack.post()["ts"]
     state = slack.control.state()
     state["messages"][CREATIVE][0]["is_locked"] = True
@@ -200,7 +200,7 @@ def test_history_is_for_members(slack: Caller) -> None:
     assert slack("conversations.history", channel="C0PERFORM00")["ok"]
 
 
-def test_history_too_can_be_asked_for_too_often(slack: Caller) -> None:
+def test_history_has_a_rate_limit_too(slack: Caller) -> None:
     slack.control.add_faults(rate_limited(7, path="conversations.history"))
     assert slack.post()["ok"]
     assert slack("conversations.history", channel=CREATIVE)["error"] == "ratelimited"

@@ -1,4 +1,4 @@
-"""The fake for SQS, seen by boto3."""
+"""The fake SQS, used by boto3."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_what_is_sent_is_received_and_deleted(sqs: Any, url: str, server: HttpSe
     assert [message["body"] for message in server.app.state()] == ["third"]
 
 
-def test_what_is_not_deleted_comes_back_when_its_time_is_over(
+def test_an_undeleted_message_returns_after_its_visibility_timeout(
     sqs: Any, url: str, server: HttpServer
 ) -> None:
     control = Control(server.url)
@@ -84,12 +84,12 @@ def test_what_is_not_deleted_comes_back_when_its_time_is_over(
 
     assert again["MessageId"] == first["MessageId"]
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
-    # the first one's receipt is no longer good for anything
+    # the first one's receipt is no longer valid
     sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
     assert len(control.state()) == 1
 
 
-def test_a_part_of_a_batch_fails_as_it_is_told(sqs: Any, url: str, server: HttpServer) -> None:
+def test_part_of_a_batch_fails_as_configured(sqs: Any, url: str, server: HttpServer) -> None:
     refuse = [{"contains": "bad", "sender_fault": True}, {"contains": "late", "times": 1}]
     Control(server.url).configure(refuse=refuse)
 
@@ -134,7 +134,7 @@ def test_an_unsigned_request_is_refused(server: HttpServer, url: str) -> None:
     unsigned.close()
 
 
-def test_an_action_that_it_does_not_have_is_refused(sqs: Any, server: HttpServer) -> None:
+def test_an_unsupported_action_is_refused(sqs: Any, server: HttpServer) -> None:
     assert refused_with(sqs.list_queues) == "UnknownOperationException"
 
 

@@ -1,4 +1,4 @@
-"""The fake for TikTok's Business API, seen over HTTP as a client sees it."""
+"""The fake of TikTok's Business API, over HTTP as a client uses it."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class Caller:
 
     def __call__(self, path: str, **parameters: Any) -> Any:
         headers = {"Access-Token": self.token} if self.token else {}
-        told = {
+        given = {
             name: value if isinstance(value, str | int) else json.dumps(value)
             for name, value in parameters.items()
             if value is not None
         }
-        self.answer = self.client.get(path, params=told, headers=headers)
+        self.answer = self.client.get(path, params=given, headers=headers)
         return self.answer.json()
 
     def report(self, **parameters: Any) -> Any:
-        """A page of a daily report per ad, but for what is given otherwise (None: left out)."""
+        """A page of a daily report by ad, with other parameters if given (None: left out)."""
         every = [{"field_name": "ad_status", "filter_type": "IN", "filter_value": '["STATUS_ALL"]'}]
         return self(REPORT, **{
             "advertiser_id": ADVERTISER, "service_type": "AUCTION", "report_type": "BASIC",
@@ -67,7 +67,7 @@ class Caller:
         return rows
 
     def refusal(self, path: str = "", **parameters: Any) -> int:
-        """The code of an error, which comes with status 200."""
+        """The code of an error, which has status 200."""
         body = self(path, **parameters) if path else self.report(**parameters)
         assert set(body) == {"code", "message", "request_id", "data"}
         assert (self.answer.status_code, body["data"]) == (200, {})
@@ -102,7 +102,7 @@ def key_of(row: Any) -> tuple[str, str]:
     return row["dimensions"]["ad_id"], row["dimensions"]["stat_time_day"]
 
 
-def test_a_daily_report_is_the_truth_in_tiktoks_words(tiktok: Caller) -> None:
+def test_a_daily_report_is_the_truth_in_tiktoks_format(tiktok: Caller) -> None:
     expected = tiktok.expected()
     rows = tiktok.rows()
     assert {key_of(row) for row in rows} == set(expected)
@@ -133,7 +133,7 @@ def test_beyond_the_last_page_there_is_nothing(tiktok: Caller) -> None:
     assert data["page_info"]["total_number"] == len(tiktok.expected())
 
 
-def test_deleted_ads_come_only_when_asked_for(tiktok: Caller) -> None:
+def test_deleted_ads_are_returned_only_on_request(tiktok: Caller) -> None:
     assert DELETED in {row["dimensions"]["ad_id"] for row in tiktok.rows()}
     assert DELETED not in {row["dimensions"]["ad_id"] for row in tiktok.rows(filtering=None)}
     assert tiktok.refusal(filtering="not json") == 40002
@@ -147,13 +147,13 @@ def test_ids_may_be_numbers_and_values_may_be_missing(tiktok: Caller) -> None:
         assert row["metrics"]["spend"] != "-"
 
 
-def test_days_are_the_accounts_and_end_today(tiktok: Caller) -> None:
+def test_days_are_in_the_accounts_time_zone_and_end_today(tiktok: Caller) -> None:
     tiktok.control.configure(now="2026-11-23T23:30:00+00:00")  # the 24th in Oslo
     days = {key_of(row)[1] for row in tiktok.rows(start_date="2026-11-20", end_date="2026-12-01")}
     assert max(days) == "2026-11-24 00:00:00"
 
 
-def test_days_are_restated_and_vanish(tiktok: Caller) -> None:
+def test_days_can_be_restated_and_vanish(tiktok: Caller) -> None:
     ad = "1790000000000001"
     figures = {"impressions": 10, "clicks": 1, "spend": "0.50", "reach": 9}
     tiktok.change(restated={f"{ad}/2026-11-20": figures}, vanished=[f"{ad}/2026-11-21"])
@@ -172,8 +172,8 @@ def test_a_report_leaves_out_ads_beyond_its_limit(tiktok: Caller) -> None:
 
 def test_the_account(tiktok: Caller) -> None:
     fields = ["advertiser_id", "name", "currency", "timezone", "display_timezone", "status"]
-    (told,) = tiktok(INFO, advertiser_ids=[ADVERTISER], fields=fields)["data"]["list"]
-    assert told == {
+    (given,) = tiktok(INFO, advertiser_ids=[ADVERTISER], fields=fields)["data"]["list"]
+    assert given == {
         "advertiser_id": ADVERTISER, "name": "Nordlys Outdoor", "currency": "EUR",
         "timezone": "Etc/GMT-1", "display_timezone": "Europe/Oslo", "status": "STATUS_ENABLE",
     }  # fmt: skip
@@ -215,7 +215,7 @@ def test_other_paths_versions_and_methods(tiktok: Caller) -> None:
     assert tiktok.client.post(REPORT).json()["code"] == 40002
 
 
-def test_faults_in_tiktoks_words(tiktok: Caller) -> None:
+def test_faults_have_tiktoks_format(tiktok: Caller) -> None:
     tiktok.control.add_faults(too_frequent(), tiktok_error(50000, "System error", status=500))
     assert tiktok.refusal() == 40100
     assert tiktok.report()["code"] == 50000

@@ -1,4 +1,4 @@
-"""Which Python the Makefile takes, and what it says of one that will not do."""
+"""Which Python the Makefile chooses, and what it reports about unsuitable ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from local.locks import ROOT, required_targets
 
 SCRIPT = ROOT / "local" / "find_python.sh"
-OLD = "echo Python 3.9; exit 70"  # as the script's own question ends there
+OLD = "echo Python 3.9; exit 70"  # how the script's own check ends there
 NOT_INSTALLED = "echo \"pyenv: version '3.12.9' is not installed (set by /x/.python-version)\" >&2"
 NO_SUCH_COMMAND = (
     "printf 'pyenv: python3: command not found\\n\\nThe command exists in: 3.9\\n' >&2"
@@ -38,7 +38,7 @@ def find(path: Path, *named: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_python3_is_taken_without_a_word(path: Path) -> None:
+def test_python3_is_chosen_silently(path: Path) -> None:
     add(path, "python3")
     add(path, "python3.13")
     found = find(path)
@@ -54,7 +54,7 @@ def test_python3_is_taken_without_a_word(path: Path) -> None:
     ],
     ids=["too old", "a shim that cannot start", "absent"],
 )
-def test_another_on_path_takes_its_place(path: Path, script: str | None, said: str) -> None:
+def test_another_one_on_path_is_chosen_instead(path: Path, script: str | None, said: str) -> None:
     if script:
         add(path, "python3", script)
     add(path, "python3.11", OLD)
@@ -78,12 +78,12 @@ def test_a_pyenv_shim_that_cannot_start_is_reported_as_that(path: Path, script: 
     assert "`pyenv versions` lists what is installed" in found.stderr
 
 
-def test_what_another_command_says_is_shown(path: Path) -> None:
+def test_the_output_of_another_command_is_shown(path: Path) -> None:
     add(path, "python3", "echo 'No version is set' >&2; exit 126")
     assert f"python3 ({path}/python3) cannot start:\nNo version is set\n" in find(path).stderr
 
 
-def test_none_that_will_do_is_an_error_that_names_the_versions(path: Path) -> None:
+def test_without_a_suitable_one_the_error_names_the_versions(path: Path) -> None:
     add(path, "python3", OLD)
     found = find(path)
     assert (found.returncode, found.stdout) == (1, "")
@@ -100,7 +100,7 @@ def test_one_that_is_named_is_not_replaced(path: Path) -> None:
     assert find(path, "mine").stdout == "mine\n"
 
 
-def test_the_real_question_refuses_versions_outside_the_range(path: Path) -> None:
+def test_the_real_check_refuses_versions_outside_the_range(path: Path) -> None:
     asked = SCRIPT.read_text().replace("oldest=11", "oldest=2").replace("newest=14", "newest=3")
     other = path / "other.sh"
     other.write_text(asked)
@@ -112,7 +112,7 @@ def test_the_real_question_refuses_versions_outside_the_range(path: Path) -> Non
     assert re.match(r"python3 is Python 3\.1\d\nPython 3\.2 to 3\.3 is needed", found.stderr)
 
 
-def test_the_versions_are_those_that_the_locks_are_checked_for() -> None:
+def test_the_versions_are_the_same_as_for_the_locks() -> None:
     minors = sorted({int(each.python.removeprefix("3.")) for each in required_targets()})
     text = SCRIPT.read_text()
     assert re.findall(r"^(?:oldest|newest)=(\d+)$", text, re.MULTILINE) == [

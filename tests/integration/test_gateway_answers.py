@@ -1,5 +1,5 @@
-"""Whatever the gateway before the data API answers ends in its class, everywhere: in a call, a run
-of each worker, health, the doctor and the operator's commands."""
+"""Every answer of the gateway in front of the data API becomes an error of the right class: in a
+call, a run of each worker, health, the doctor and the operator's commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MESSAGE = json.dumps(
 
 
 class Answer(NamedTuple):
-    """What comes, and the error that it has to become."""
+    """An answer, and the error that it has to become."""
 
     status: int
     kind: str
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 def by_status(status: int) -> type[WorkerError]:
-    """What an answer means that says nothing but its status."""
+    """The meaning of an answer with nothing but a status."""
     if status == 401:
         return CredentialsError
     if status in (402, 403, 404, 405):
@@ -58,7 +58,7 @@ def by_status(status: int) -> type[WorkerError]:
     return UnknownError
 
 
-# The words of gateways and of what stands before them, as hosted projects have answered.
+# Texts of gateways and of what is in front of them, as hosted projects have answered.
 WORDS = [
     (502, JSON, '{"message":"An invalid response was received from the upstream server"}'),
     (502, JSON, '{"message":"An invalid response was received","request_id":"abc"}'),
@@ -88,7 +88,7 @@ WORDS = [
     (401, JSON, "[]"),
     (413, JSON, '{"message":"Payload too large"}'),
 ]
-# Where a code says more than the status.
+# Codes that say more than the status.
 CODES: list[tuple[int, str, type[WorkerError]]] = [
     (503, "PGRST000", TransientError), (503, "PGRST001", TransientError),
     (503, "PGRST002", TransientError), (504, "PGRST003", TransientError),
@@ -115,7 +115,7 @@ FORMS = [
     (TEXT, ""),
     (JSON, ""),
 ]
-# Successes that are none: what the client library would take for the function's result.
+# False successes, which the client library would take for the function's result.
 NO_RESULT = [(200, JSON, ""), (200, JSON, '{"half": '), (200, HTML, "<html>Sign in</html>")]
 
 ANSWERS = [
@@ -129,7 +129,7 @@ ANSWERS = [
 ]
 
 
-# One of each form in each class, for what is told of the error that a call has raised.
+# One of each form in each class, for what is reported about the error of a call.
 KINDS = {
     (answer.error, answer.kind, answer.body[:1], '"code"' in answer.body): answer
     for answer in ANSWERS
@@ -138,7 +138,7 @@ KINDS = {
 
 @dataclass
 class Gateway(Stateless):
-    """An application that answers every request alike."""
+    """An application that gives every request the same answer."""
 
     answer: Answer = ANSWERS[0]
 
@@ -181,7 +181,7 @@ def database(server: HttpServer) -> Iterator[Database]:
 
 
 def each(server: HttpServer, answers: Iterable[Answer] = ANSWERS) -> Iterator[Answer]:
-    """One answer after the other, as the server gives it."""
+    """Each answer, given by the server."""
     for answer in answers:
         server.app.answer = answer
         yield answer
@@ -194,7 +194,7 @@ def assert_is_a_sentence(said: str) -> None:
     assert "APIError" not in said
 
 
-def test_there_are_as_many_as_the_table_says() -> None:
+def test_the_table_has_as_many_as_the_docs_say() -> None:
     assert len(ANSWERS) == len(WORDS) + len(CODES) + len(STATUSES) * len(FORMS) + len(NO_RESULT)
     assert {answer.error for answer in ANSWERS} == {
         TransientError, CredentialsError, ConfigurationError, PermanentError, UnknownError,
@@ -224,7 +224,7 @@ def test_a_call_raises_its_class(server: HttpServer, database: Database, answer:
         (418, "<html>teapot</html>", "418: <html>teapot</html>"),
     ],
 )
-def test_the_sentence_says_what_to_do(
+def test_the_message_says_what_to_do(
     server: HttpServer, database: Database, status: int, body: str, words: str
 ) -> None:
     server.app.answer = Answer(status, JSON, body, WorkerError)
@@ -233,7 +233,7 @@ def test_the_sentence_says_what_to_do(
     assert words in str(caught.value)
 
 
-def test_the_first_words_of_a_body_are_redacted(server: HttpServer, database: Database) -> None:
+def test_the_start_of_a_body_is_redacted(server: HttpServer, database: Database) -> None:
     server.app.answer = Answer(418, TEXT, f"no {KEY} {'x' * 1000}", UnknownError)
     with pytest.raises(UnknownError) as caught:
         database.call("worker_health")
@@ -266,10 +266,10 @@ def test_a_run_fails_in_its_class(
         assert_is_a_sentence(str(caught.value))
         errors = [one.message for one in caplog.records if one.levelname == "ERROR"]
         assert errors == ["The run failed"]
-        told = capsys.readouterr().out
-        assert KEY not in told + caplog.text
-        # its alarm: the key is the same for all, so one worker tells of it
-        is_told = '"CredentialsRefused":[1.0]' in told
+        output = capsys.readouterr().out
+        assert KEY not in output + caplog.text
+        # its alarm: all use the same key, so one worker reports it
+        is_told = '"CredentialsRefused":[1.0]' in output
         assert is_told == (worker == "notifications" and answer.error is CredentialsError), answer
 
 
@@ -277,21 +277,21 @@ def test_a_run_fails_in_its_class(
 def test_health_answers_503_with_the_code(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)  # it keeps an answer for some seconds
+    monkeypatch.setattr(health, "CACHE_SECONDS", -1.0)  # it caches an answer for some seconds
     for answer in each(server, KINDS):
-        told = health.run_health()
-        assert told["statusCode"] == 503, answer
-        body = json.loads(told["body"])
+        output = health.run_health()
+        assert output["statusCode"] == 503, answer
+        body = json.loads(output["body"])
         assert body["reason"].startswith("the database cannot be asked: ")
-        assert KEY not in told["body"]
+        assert KEY not in output["body"]
 
 
 @pytest.mark.usefixtures("settings")
-def test_the_doctor_names_it_with_a_fix(server: HttpServer) -> None:
+def test_the_doctor_reports_it_with_a_fix(server: HttpServer) -> None:
     for answer in each(server, KINDS):
-        told = run_doctor({}, Context())
-        assert told["status"] == "failed", answer
-        sections = {one["section"]: one["findings"] for one in told["sections"]}
+        output = run_doctor({}, Context())
+        assert output["status"] == "failed", answer
+        sections = {one["section"]: one["findings"] for one in output["sections"]}
         (finding,) = sections["Database"]
         assert finding["level"] == "failed"
         assert finding["fix"]

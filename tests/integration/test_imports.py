@@ -1,4 +1,4 @@
-"""What each function loads at its start: its own needs and no other's."""
+"""Each function loads only what it needs at its start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = "import sys, app; print(*sorted(sys.modules), sep='\\n')"
 
-# Packages and parts of ours that are somebody else's need, by function.
+# Packages and modules that only other functions need, by function.
 STRANGERS = {
     "notifications": {"requests", "ijson", "sentry_sdk", "workers.metrics", "workers.retention"},
     "metrics_sync": {"requests", "slack_sdk", "sentry_sdk", "workers.notifications"},
@@ -43,7 +43,7 @@ def loaded(function: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_every_function_is_looked_at() -> None:
+def test_every_function_is_checked() -> None:
     assert set(STRANGERS) == {path.parent.name for path in ROOT.glob("functions/*/app.py")}
 
 

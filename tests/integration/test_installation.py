@@ -1,4 +1,4 @@
-"""What is installed works without a network, for any user, and wherever the clone lies."""
+"""The installation works without a network, for any user, and wherever the clone is."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NO_NETWORK = {
 }  # fmt: skip
 
 
-def test_what_is_installed_needs_no_network(scratch: Path) -> None:
+def test_the_installation_needs_no_network(scratch: Path) -> None:
     node.ensure_installed(with_dev=True)
     for options in ([], ["--with-dev"]):
         with python(
@@ -60,7 +60,7 @@ def test_what_is_installed_needs_no_network(scratch: Path) -> None:
         assert process.returncode == 0
 
 
-def test_an_install_without_network_says_so(scratch: Path, tmp_path: Path) -> None:
+def test_installing_without_a_network_is_reported(scratch: Path, tmp_path: Path) -> None:
     copy_project(tmp_path / "clone")
     env = {**NO_NETWORK, "npm_config_cache": str(tmp_path / "cache")}
     with python(
@@ -73,7 +73,7 @@ def test_an_install_without_network_says_so(scratch: Path, tmp_path: Path) -> No
 
 
 def as_nobody() -> dict[str, Any]:
-    """How to start a process as a user without any rights."""
+    """How to start a process as an unprivileged user."""
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
@@ -101,8 +101,8 @@ def _is_same_version(interpreter: str) -> bool:
 
 @pytest.fixture(scope="module")
 def clone() -> Iterator[Path]:
-    """A clone with everything installed, in a folder of its own."""
-    # beside the installed files, where it can be, so that links will do
+    """A clone with everything installed, in its own folder."""
+    # next to the installed files if possible, so that links can be used
     with temporary_directory(Path(tempfile.gettempdir())) as outer:
         copy_project(outer / "clone")
         copy_installed(node.MODULES, outer / "clone" / "local" / "services" / "node_modules")
@@ -131,7 +131,7 @@ def test_an_ordinary_user_runs_it(clone: Path, scratch: Path) -> None:
     assert status == 0, err
     assert json.loads(out)["sent"] > 0
     assert list(scratch.iterdir()) == []
-    assert not list(clone.glob("local/__pycache__"))  # it is not theirs to write to
+    assert not list(clone.glob("local/__pycache__"))  # they must not write there
 
 
 @only_root

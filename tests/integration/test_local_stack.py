@@ -1,4 +1,4 @@
-"""The local stack's processes: how they start and fail, and that none outlives its starter."""
+"""The local stack's processes: how they start and fail, and that none outlives its parent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.integration.processes import (
 HELD_STACK = """
 import signal
 from local.stack import Stack
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts without
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts without it
 with Stack(progress=lambda what, seconds: print(what, flush=True)) as running:
     print(running.tether_pid, flush=True)
     signal.pause()
@@ -44,11 +44,13 @@ def read_until_started(process: subprocess.Popen[str]) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_outlives_the_one_who_started_it(scratch: Path, number: signal.Signals) -> None:
+def test_nothing_outlives_the_process_that_started_it(
+    scratch: Path, number: signal.Signals
+) -> None:
     with python(scratch, "-c", HELD_STACK) as process:
         supervisor = read_until_started(process)
         family = {supervisor, *children_of(supervisor)}
-        assert len(family) >= 4  # the supervisor, Postgres, the data API, Slack's fake
+        assert len(family) >= 4  # the supervisor, Postgres, the data API, the fakes
         assert leftovers(scratch)
         process.send_signal(number)
         process.communicate()
@@ -56,7 +58,7 @@ def test_nothing_outlives_the_one_who_started_it(scratch: Path, number: signal.S
     eventually(lambda: not leftovers(scratch), "a directory is left")
 
 
-def test_nothing_outlives_one_who_is_killed_while_starting(scratch: Path) -> None:
+def test_nothing_outlives_a_process_killed_while_starting(scratch: Path) -> None:
     with python(scratch, "-c", HELD_STACK) as process:
         assert process.stdout is not None
         assert "Postgres 17" in process.stdout.readline()
@@ -68,11 +70,11 @@ def test_nothing_outlives_one_who_is_killed_while_starting(scratch: Path) -> Non
     eventually(lambda: not leftovers(scratch), "a directory is left")
 
 
-def test_a_start_that_fails_says_why_and_leaves_nothing(
+def test_a_failed_start_is_explained_and_leaves_nothing(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setenv("POSTGREST", "none")  # the script is not started where there is a PostgREST
+    monkeypatch.setenv("POSTGREST", "none")  # with a PostgREST the script is not started
     monkeypatch.setattr(data_api, "SCRIPT", data_api.SCRIPT.with_name("missing.mjs"))
     with pytest.raises(TetherError, match=r"(?s)data-api ended .*missing\.mjs"), Stack():
         pass
@@ -138,7 +140,7 @@ def test_a_child_that_ignores_its_signal_is_killed() -> None:
             failing.wait_until(lambda: None, PATIENCE)
 
 
-def test_a_port_that_somebody_else_took_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_was_taken_in_the_meantime(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody, Tether() as tether:
         taken = somebody.getsockname()[1]
         ports = iter([taken, taken, postgres._free_port()])

@@ -1,4 +1,4 @@
-"""What `make check-locks` finds and what it leaves alone. uv and its index are the real ones."""
+"""What `make check-locks` reports and what it accepts, with the real uv and its index."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAM_LOCK = ROOT / "requirements-sam.txt"
 
 
 def pin_in(lock: Path, pin: str) -> str:
-    """The entry of one pin with its hashes, as the lock has it."""
+    """The lock's entry of one pin, with its hashes."""
     (entry,) = re.findall(rf"^{re.escape(pin)}.*(?:\n    .*)*\n", lock.read_text(), re.MULTILINE)
     return str(entry)
 
@@ -76,7 +76,7 @@ def test_a_wheel_counts_only_with_its_hash_in_the_lock(watchdog: Path) -> None:
     assert "has a wheel, but the lock does not list its hash, for macOS arm64" in problem
 
 
-def test_an_index_that_does_not_answer_is_no_success(
+def test_an_index_that_does_not_answer_is_an_error(
     watchdog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
@@ -115,7 +115,7 @@ def test_an_npm_lock_without_one_of_our_platforms_is_found() -> None:
     ]
 
 
-def test_the_override_repeats_what_sam_itself_asks_for() -> None:
+def test_the_override_repeats_sams_own_requirement() -> None:
     (packages,) = (ROOT / ".venv-sam" / "lib").glob("python3*/site-packages")
     (sam,) = importlib.metadata.distributions(name="aws-sam-cli", path=[str(packages)])
     (asked,) = [each for each in sam.requires or [] if each.startswith("watchdog")]

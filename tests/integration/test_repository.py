@@ -1,4 +1,4 @@
-"""The files that tools outside this repository read: they parse, and name what there is."""
+"""Files that external tools read: they are valid, and name what exists."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_it_is_yaml(name: str) -> None:
     assert isinstance(parsed(name), dict)
 
 
-def test_every_yaml_file_is_among_them() -> None:
+def test_every_yaml_file_is_covered() -> None:
     found = [*ROOT.glob("*.y*ml"), *ROOT.glob(".*.y*ml"), *(ROOT / ".github").rglob("*.y*ml")]
     names = {path.relative_to(ROOT).as_posix() for path in found}
     assert names - {"template.yaml"} == set(YAML_FILES)
 
 
-def test_the_workflow_runs_what_a_change_must_pass_and_may_only_read() -> None:
+def test_the_workflow_runs_all_checks_and_may_only_read() -> None:
     workflow = parsed(".github/workflows/ci.yml")
     (job,) = workflow["jobs"].values()
     assert job["steps"][-1] == {"run": ".ci/run"}
@@ -48,7 +48,7 @@ def test_the_workflow_runs_what_a_change_must_pass_and_may_only_read() -> None:
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", each) for each in used), used
 
 
-def test_dependabot_looks_at_every_lock() -> None:
+def test_dependabot_covers_every_lock() -> None:
     updates = {
         each["package-ecosystem"]: each for each in parsed(".github/dependabot.yml")["updates"]
     }
@@ -58,7 +58,7 @@ def test_dependabot_looks_at_every_lock() -> None:
     assert (ROOT / updates["npm"]["directory"].lstrip("/") / "package-lock.json").exists()
 
 
-def test_what_dependabot_reads_in_their_headers_is_how_they_are_compiled() -> None:
+def test_the_headers_that_dependabot_reads_say_how_locks_are_compiled() -> None:
     (recipe,) = re.findall(r"^compile = (?:.*\\\n)*.*", (ROOT / "Makefile").read_text(), re.M)
     for lock in lock_files():
         header = lock.read_text(encoding="utf-8").splitlines()[1]
@@ -77,12 +77,12 @@ def test_hooks_call_the_tools_of_the_environment() -> None:
         assert f"$(BIN)/{Path(tool).name}" in (ROOT / "Makefile").read_text()
 
 
-def test_the_lowest_python_that_is_required_is_the_one_that_the_code_is_written_for() -> None:
+def test_the_lowest_required_python_is_the_linters_target() -> None:
     lowest = min((each.python for each in required_targets()), key=lambda it: int(it.split(".")[1]))
     assert f'requires-python = ">={lowest}"' in (ROOT / "pyproject.toml").read_text()
 
 
-def test_findings_are_programs_that_their_list_names() -> None:
+def test_findings_are_executable_and_listed() -> None:
     listed = (ROOT / "findings" / "README.md").read_text(encoding="utf-8")
     findings = sorted((ROOT / "findings").glob("*.sh"))
     assert findings
@@ -92,5 +92,5 @@ def test_findings_are_programs_that_their_list_names() -> None:
         assert subprocess.run(["sh", "-n", finding]).returncode == 0
 
 
-def test_types_are_announced() -> None:
+def test_the_package_is_typed() -> None:
     assert (ROOT / "layers" / "shared" / "workers" / "py.typed").exists()

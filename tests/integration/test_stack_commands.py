@@ -1,4 +1,4 @@
-"""The commands `up`, `reset` and `demo`, and how commands find a stack that is up."""
+"""The commands `up`, `reset` and `demo`, and how commands find a running stack."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LAST_LINE = "Ctrl-C stops it."
 
 
 def read_until_up(process: subprocess.Popen[str]) -> list[str]:
-    """What `up` says once it is up."""
+    """What `up` prints once the stack runs."""
     lines: list[str] = []
     assert process.stdout is not None
     assert process.stderr is not None
@@ -45,7 +45,7 @@ def read_until_up(process: subprocess.Popen[str]) -> list[str]:
 
 
 def is_let_in(line: str) -> bool:
-    """Whether the address in a line of the console's leads to its pages."""
+    """Whether the address in a line leads to the console's pages."""
     request = urllib.request.Request(line.strip().rpartition(": ")[2])
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
@@ -93,7 +93,7 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
         with python(scratch, "-m", "local", "console") as console:
             assert console.stdout is not None
             line = console.stdout.readline()
-            assert line.startswith(f"Console of {kept.api_url}: "), "of the stack that is up"
+            assert line.startswith(f"Console of {kept.api_url}: "), "of the running stack"
             assert is_let_in(line)
             console.send_signal(signal.SIGINT)
             _, err = communicate(console)
@@ -124,7 +124,7 @@ def test_up_is_found_by_the_other_commands_and_ends_cleanly(scratch: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_up_ends_in_order_on_other_signals_too(scratch: Path, number: signal.Signals) -> None:
+def test_up_stops_cleanly_on_other_signals_too(scratch: Path, number: signal.Signals) -> None:
     with python(scratch, "-m", "local", "up") as up:
         read_until_up(up)
         up.send_signal(number)
@@ -156,7 +156,7 @@ def test_a_killed_up_is_not_found_again(scratch: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
-def test_what_is_found_is_the_stack_that_was_remembered(
+def test_only_the_remembered_stack_is_found(
     stack: LocalStack, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
@@ -169,7 +169,7 @@ def test_what_is_found_is_the_stack_that_was_remembered(
     running.forget()
     assert list(scratch.iterdir()) == []
 
-    # the ports of one that was killed, in use by this stack
+    # the ports of a killed stack, now used by this one
     running.remember(replace(stack.running, keys=Keys.generate()))
     assert running.find() is None
     for nonsense in ("", "{}", '["no", "state"]', '{"keys": {}}'):
@@ -179,7 +179,7 @@ def test_what_is_found_is_the_stack_that_was_remembered(
         assert list(scratch.iterdir()) == []
 
 
-def test_state_in_a_folder_of_somebody_else_is_not_trusted(
+def test_state_in_another_users_folder_is_not_trusted(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
@@ -190,7 +190,7 @@ def test_state_in_a_folder_of_somebody_else_is_not_trusted(
     assert (status, "belongs to another user" in err) == (1, True)
 
 
-def test_the_demo_shows_what_arrived(scratch: Path) -> None:
+def test_the_demo_shows_the_delivered_messages(scratch: Path) -> None:
     status, out, err = run_command(scratch, "demo")
     assert status == 0, out + err
     assert "#creative" in out
