@@ -1,8 +1,7 @@
-# Needs Python 3.11 to 3.14 and make; all else is fetched into this folder, once.
-# Each of the environments below has a stamp file, so that a second run takes no time and
-# needs no network.
+# Needs Python 3.11 to 3.14 and make; everything else is fetched into this folder once.
+# Each environment below has a stamp file, so that later runs take no time and need no network.
 
-# The Python to make .venv with; unless given, local/find_python.sh looks on PATH.
+# The Python to create .venv with; by default local/find_python.sh searches PATH.
 PYTHON ?=
 STAGE ?= default
 
@@ -15,11 +14,11 @@ export SAM_CLI_TELEMETRY := 0
 # Time zones are those of the pinned tzdata, as in the functions.
 export PYTHONTZPATH :=
 export PATH := $(BIN):$(PATH)
-# Images made from python's own forbid bytecode, and each of a thousand processes compiles it all.
+# The official Python images disable bytecode, so that every process would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-# uv and Node bring their own lists of certificates, which know nothing of a company's proxy. The
-# system's list does, where there is one.
+# uv and Node have their own lists of certificates, without a company's proxy, which the system's
+# list may have.
 CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt \
 	/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
 ifneq ($(CERTIFICATES),)
@@ -27,8 +26,8 @@ export UV_SYSTEM_CERTS := true
 export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
-# uv installs what is locked in a second or two. It does not read pip's own configuration;
-# pip, which does, takes over where a mirror or proxy is known to pip only.
+# uv installs what is locked in a second or two. It does not read pip's configuration, so pip is
+# used if a mirror or proxy is only configured there.
 install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	  --require-hashes --no-deps --only-binary :all: -r $(2) \
 	|| $(PY) -m pip --python $(1)/bin/python install --quiet --disable-pip-version-check \
@@ -39,7 +38,7 @@ install_locked = $(UV) pip install --quiet --python $(1)/bin/python \
 	check-python check-template check-deploy check-sql check-locks schema freeze doctor bench screenshots \
 	mutate ablate build deploy image lock clean
 
-# A first run says which part of how many it fetches.
+# The first run shows which part of how many it fetches.
 only = $(if $(MAKECMDGOALS),$(if $(filter-out $(1),$(MAKECMDGOALS)),,yes))
 ifneq ($(call only,demo up console serve reset invoke schema freeze),)
 PARTS := 1/3 - 2/3 3/3
@@ -57,21 +56,21 @@ help: ## List the targets
 	  [a-z]*:*"## "*) printf '%-11s %s\n' "$${line%%:*}" "$${line#*"## "}";; \
 	esac; done < Makefile
 
-install: .venv/.installed .venv/.sam .venv/.node-dev .venv/.deploy .venv/.browser ## Fetch all that the other targets need
+install: .venv/.installed .venv/.sam .venv/.node-dev .venv/.deploy .venv/.browser ## Fetch everything that the other targets need
 
-demo: .venv/.installed .venv/.node ## Run every worker against a local stack and show what came of it
+demo: .venv/.installed .venv/.node ## Run every worker against a local stack and show the results
 	@$(PY) -m local demo
 
 up: .venv/.installed .venv/.node ## Start the local stack and keep it running
 	@$(PY) -m local up
 
-console: .venv/.installed .venv/.node ## Show what the workers did on the local stack, in a browser: ARGS="[--port PORT]"
+console: .venv/.installed .venv/.node ## Show in a browser what the workers did on the local stack: ARGS="[--port PORT]"
 	@$(PY) -m local console -- $(ARGS)
 
 serve: .venv/.installed .venv/.node ## Run all workers as one process against the local stack: ARGS="[WORKER ...] [--once]"
 	@$(PY) -m local serve -- $(ARGS)
 
-reset: .venv/.installed .venv/.node ## Put the local stack back to its sample data
+reset: .venv/.installed .venv/.node ## Reset the local stack to its sample data
 	@$(PY) -m local reset
 
 invoke: .venv/.installed .venv/.node ## Run one function on the local stack: FUNCTION=retention [EVENT=FILE] [TARGET=project]
@@ -79,12 +78,12 @@ invoke: .venv/.installed .venv/.node ## Run one function on the local stack: FUN
 	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) \
 	  $(if $(filter project,$(TARGET)),--project) $(ARGS)
 
-# Most of their time the tests wait for processes that they start, so that three at once keep two
-# cores busy. A file stays with one of them until another has nothing left to do.
+# Tests mostly wait for processes that they start, so three workers keep two cores busy. A file
+# stays with one worker until another one is idle.
 test: install ## Run the tests
 	$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
-test-long: install ## Try many more orders of events and kills, and larger accounts, than test does
+test-long: install ## Run many more sequences of events and kills, and larger accounts, than test does
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 OUTAGE_EACH=50 REFUSED_ROWS=4000 RETENTION_ROWS=200000 \
 	  SERVED_EVERY_DAY=1 LARGE_ACCOUNT_ADS=10000 LARGE_ACCOUNT_DAYS=31 $(PY) -m pytest \
 	  tests/notifications/test_state_machine.py tests/notifications/test_crashes.py \
@@ -97,7 +96,7 @@ test-long: install ## Try many more orders of events and kills, and larger accou
 soak: install ## Play rounds of faults, kills and clean runs: MINUTES=5 [SEED=1, or a round's own]
 	$(PY) -m tests.soak --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1)
 
-soak-serve: install ## Two servers through kills, outages and rotated keys: MINUTES=60 [SEED=1]
+soak-serve: install ## Run two servers through kills, outages, restarts and rotated keys: MINUTES=60 [SEED=1]
 	$(PY) -m tests.soak.serving --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 check: check-python check-locks check-template check-deploy check-sql ## Run the linters, types, import contracts, and the checks of locks, templates, deployment files and SQL
@@ -111,16 +110,16 @@ check-python: .venv/.installed
 check-locks: .venv/.installed
 	$(PY) -m local.locks
 
-# Without a network, credentials or a region, so that nobody needs them for it.
+# Without network, credentials and region, so that it needs none of them.
 check-template: .venv/.installed .venv/.sam
 	@mkdir -p .build/nobody
 	env -i PATH="$(PATH)" HOME="$(CURDIR)/.build/nobody" LC_ALL=C.UTF-8 SAM_CLI_TELEMETRY=0 \
 	  https_proxy=http://127.0.0.1:9 $(SAM) validate --lint
-	@# sam lints the template as written; mistakes that only its translation shows need a second look.
+	@# sam lints the template as written; some mistakes show only in its translation.
 	.venv-sam/bin/python tests/template/translate.py template.yaml > .build/translated.json
 	$(BIN)/cfn-lint --template .build/translated.json --regions eu-west-1
 
-# What other programs read, by validators that carry their formats with them.
+# Files for other programs, checked by validators that include their formats.
 check-deploy: .venv/.installed .venv/.sam .venv/.deploy
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/docker-compose.yml
@@ -133,38 +132,38 @@ check-sql: .venv/.installed .venv/.node-dev
 	$(PY) -m local.advisors
 	$(PY) -m local.schema --check
 
-schema: .venv/.installed .venv/.node ## Write supabase/schema.sql again, after a change of a migration
+schema: .venv/.installed .venv/.node ## Write supabase/schema.sql again, after a migration has changed
 	$(PY) -m local.schema
 
 freeze: .venv/.installed .venv/.node ## Record this version's migrations as released, with sample rows: before its tag
 	@$(PY) -m tests.database.releases
 
-doctor: .venv/.installed ## Look for what is wrong with the setup in .env: ARGS="--post CHANNEL"
+doctor: .venv/.installed ## Check the setup in .env: ARGS="--post CHANNEL"
 	@$(PY) -m workers.operate doctor $(ARGS)
 
 bench: install .venv/.bench ## Run the benchmarks: ARGS="[--short] [--json] [NAME ...]"
 	$(PY) -m tests.benchmarks $(ARGS)
 
-screenshots: install ## Take the screenshots in docs/screenshots again, of the sample agency: needs chromium
+screenshots: install ## Take the screenshots in docs/screenshots again: needs chromium
 	$(PY) -m tests.browser.screenshots
 
-mutate: .venv/.installed .venv/.mutation ## Change the core bit by bit and see what no test notices: [MODULE=workers/metrics/windows.py]
+mutate: .venv/.installed .venv/.mutation ## Change the core bit by bit and report what no test notices: [MODULE=workers/metrics/windows.py]
 	$(PY) -m tests.mutation $(MODULE) $(ARGS)
 
-ablate: install ## Take each safety mechanism out in turn and see that its test notices: [NAMES="row-lease"]
+ablate: install ## Remove each safety mechanism in turn and check that its test notices: [NAMES="row-lease"]
 	$(PY) -m tests.ablation $(NAMES)
 
-build: .venv/.installed .venv/.sam ## Build what deploy ships
+build: .venv/.installed .venv/.sam ## Build what is deployed
 	$(SAM) build --config-env $(STAGE)
 
 deploy: build ## Deploy to AWS: STAGE=default, staging or prod
 	$(SAM) validate --lint
 	$(SAM) deploy --config-env $(STAGE)
 
-image: install ## Build the container image and run it as deploy/ says: needs root and what docs/deploy/container.md names
+image: install ## Build the container image and run it as in deploy/: needs root and the programs in docs/deploy/container.md
 	$(PY) -m pytest tests/deploy/image.py $(ARGS)
 
-lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade takes newer releases
+lock: .venv/.installed ## Compile the lock files again: UPGRADE=--upgrade for newer releases
 	$(call compile,layers/shared/requirements)
 	$(call compile,server/requirements)
 	$(call compile,requirements-dev)
@@ -184,7 +183,7 @@ compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	  $(if $(wildcard $(1).overrides),--overrides $(1).overrides) $(UPGRADE) \
 	  $(1).in --output-file $(1).txt
 
-clean: ## Remove all that the other targets made
+clean: ## Remove everything that the other targets created
 	rm -rf .venv .venv-sam .venv-deploy .venv-bench .venv-mutation .build .aws-sam local/services/node_modules \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -192,7 +191,7 @@ clean: ## Remove all that the other targets made
 	@[ -x $(PY) ] || { python=$$($(SHELL) local/find_python.sh "$(PYTHON)") && \
 	  echo "Creating .venv with $$("$$python" --version)" && "$$python" -m venv --clear .venv; }
 	@$(call announce,1,Developer tools,requirements-dev.txt)
-	@# uv itself comes by pip, at the version and with the hashes of the lock.
+	@# uv itself is installed by pip, in the lock's version and with its hashes.
 	@$(PY) -c "import re; print(re.search(r'^uv==(.|\n )*', open('requirements-dev.txt').read(), re.M)[0])" > .venv/uv.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r .venv/uv.txt
 	@$(call install_locked,.venv,requirements-dev.txt)
@@ -219,7 +218,7 @@ clean: ## Remove all that the other targets made
 	@$(call install_locked,.venv,$<)
 	@touch $@
 
-# What the benchmarks compare with stays apart, so that no code of ours can come to need it.
+# What the benchmarks compare with is separate, so that our code cannot depend on it.
 .venv/.bench: tests/benchmarks/requirements.txt .venv/.installed
 	@[ -x .venv-bench/bin/python ] || $(PY) -m venv --without-pip .venv-bench
 	@$(call announce,9,Benchmarks,$<)
@@ -235,12 +234,12 @@ clean: ## Remove all that the other targets made
 # Node comes from a wheel unless a recent one is on PATH.
 .venv/.node-itself: requirements-node.txt .venv/.installed
 	@if node -e 'process.exit(+(process.versions.node.split(".")[0] < 22))' 2>/dev/null; then \
-	  echo "[$(word 3,$(PARTS))] Node: $$(node --version) on PATH will do"; \
+	  echo "[$(word 3,$(PARTS))] Node: $$(node --version) from PATH"; \
 	else $(call announce,3,Node,requirements-node.txt); \
 	  $(call install_locked,.venv,requirements-node.txt); fi
 	@touch $@
 
-# The local stack does with less than the checks and tests.
+# The local stack needs less than the checks and tests.
 .venv/.node: local/services/package-lock.json .venv/.node-itself
 	@$(call announce,4,Local stack (npm),$<)
 	@$(PY) -m local.services.node install

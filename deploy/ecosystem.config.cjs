@@ -13,17 +13,17 @@ module.exports = {
       args: "-m server",
       env: {
         SUPABASE_URL: process.env.SUPABASE_URL,
-        // Files, since `pm2 save` writes the environment into ~/.pm2/dump.pm2 as it is.
+        // Files, because `pm2 save` writes the environment to ~/.pm2/dump.pm2 in plain text.
         SUPABASE_SERVICE_ROLE_KEY_FILE: path.join(secrets, "supabase_service_role_key"),
         SLACK_BOT_TOKEN_FILE: path.join(secrets, "slack_bot_token"),
       },
-      // PM2 sends SIGINT, and SIGKILL after this many milliseconds (by default 1600). A server
-      // stops within 8 seconds.
+      // PM2 sends SIGINT, and SIGKILL after this many milliseconds (default: 1600). A server stops
+      // within 8 seconds.
       kill_timeout: 15000,
-      // Settings that cannot work: somebody has to see to them first. Beside a restart delay PM2
-      // would call such an app "waiting restart" for ever.
+      // Invalid settings, which have to be fixed first. With a restart delay, PM2 would show such an
+      // app as "waiting restart" forever.
       stop_exit_codes: [2],
-      // One that ends by itself is started again, unless it has ended so often at once.
+      // An app that exits is restarted, unless it has exited this often right after its start.
       min_uptime: 10000,
       max_restarts: 20,
       max_memory_restart: "512M",

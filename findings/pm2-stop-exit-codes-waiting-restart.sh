@@ -1,13 +1,12 @@
 #!/bin/sh
-# PM2 7.0.4: beside a restart delay, an app that stop_exit_codes has stopped is "waiting restart".
+# PM2 7.0.4: with a restart delay, an app that stop_exit_codes has stopped is "waiting restart".
 #
-# `stop_exit_codes` ends the restarts of an app that exits with one of them, and its status is then
-# "stopped". With `restart_delay` or `exp_backoff_restart_delay` set as well, the app is not started
-# again either, but its status stays "waiting restart", and with the latter PM2's log announces a
-# restart that never comes. Whoever watches `pm2 list` takes an app that needs a person for one that
-# is about to recover.
+# An app that exits with one of `stop_exit_codes` is not restarted, and its status is "stopped". If
+# `restart_delay` or `exp_backoff_restart_delay` is set as well, the app is not restarted either, but
+# its status stays "waiting restart", and with the latter PM2's log announces a restart that never
+# happens. In `pm2 list`, an app that needs attention then looks as if it were about to recover.
 #
-# Seen on 2026-11-28 with Node 22 on Linux x86_64. Here it is why deploy/ecosystem.config.cjs has
+# Seen on 2026-11-28 with Node 22 on Linux x86_64. This is why deploy/ecosystem.config.cjs has
 # stop_exit_codes and no delay.
 set -eu
 
@@ -31,7 +30,7 @@ module.exports = {
 EOF
 pm2 start ecosystem.config.cjs > start.log
 
-# Long after the delays.
+# Long after the delays have passed.
 sleep 3
 pm2 jlist > list.json
 seen=$(node -e '

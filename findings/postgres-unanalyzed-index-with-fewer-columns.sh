@@ -1,17 +1,17 @@
 #!/bin/sh
-# PostgreSQL 17.10: before the first analyze, an index that matches one column less is taken instead.
+# PostgreSQL 17.10: before the first analyze, an index that matches one column less is chosen.
 #
 # A table has two indexes, (platform, ad_id, date) and (platform, campaign_id, date), and a query
 # names platform, ad_id and two dates: all that the first has, and the first and the last column of
-# the second. Until the table is analyzed the planner puts each equality at 1/200, so that either
-# index seems to find one row; what is left to compare is the cost of the conditions themselves, and
-# fewer of them are cheaper. It takes the second and reads every entry of the platform, for each ad
-# that is looked up. Once the table is analyzed it takes the first. So an index that is added for
-# another query slows down one that it has nothing to do with, on a table that is new or was just
-# loaded, until autovacuum comes by. With the telling column first in each index it does not happen:
-# the other index then has no condition on its first column.
+# the second. Until the table is analyzed, the planner estimates each equality at 1/200, so either
+# index seems to find one row. Only the cost of the conditions differs, and fewer are cheaper. So it
+# chooses the second index and reads every entry of the platform for each ad. Once the table is
+# analyzed, it chooses the first. So an index that was added for another query slows down an
+# unrelated one, on a table that is new or was just loaded, until autovacuum runs. It does not happen
+# with the selective column first in each index: the other index then has no condition on its first
+# column.
 #
-# Seen on 2026-11-28 on Linux x86_64. Here it is why no index of public.ad_metrics begins with the
+# Seen on 2026-11-28 on Linux x86_64. This is why no index of public.ad_metrics starts with the
 # platform.
 set -eu
 

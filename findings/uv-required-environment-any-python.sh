@@ -1,21 +1,21 @@
 #!/bin/sh
-# uv 0.13.9: one required environment for Python 3.11 to 3.14 asks for less than four, one for each.
+# uv 0.13.9: one required environment for Python 3.11 to 3.14 requires less than four, one for each.
 #
-# `required-environments` makes uv's universal resolution fail, or take an older release, where a
+# `required-environments` makes uv's universal resolution fail, or choose an older release, if a
 # package has no wheel for an environment. watchdog 4.0.2 has wheels for macOS on arm64 up to Python
 # 3.13, and none for 3.14. With wheels as the only choice:
 #
-# - required for `python_version >= '3.11' and python_version < '3.15'`: uv locks watchdog 4.0.2
-#   without a word. A wheel for any one of the Pythons satisfies the line.
+# - required for `python_version >= '3.11' and python_version < '3.15'`: uv silently locks
+#   watchdog 4.0.2. A wheel for any one of the Pythons satisfies the line.
 # - required for the same four Pythons in four lines: uv refuses, and names 3.14.
-# - the lock of the first: uv installs it on 3.13 and refuses to on 3.14, for want of a wheel.
+# - the lock of the first: uv installs it on 3.13 and refuses to on 3.14, because there is no wheel.
 #
 # So the union of environments and the list of them differ, and a line without a version, which all
-# examples show, promises one Python only. `uv lock` does the same as `uv pip compile`, also with
+# examples show, guarantees only one Python. `uv lock` does the same as `uv pip compile`, also with
 # `requires-python = ">=3.11,<3.15"`.
 #
-# Seen on 2026-11-28 on Linux x86_64. Here it is why pyproject.toml has a line for each Python, and
-# why `make check-locks` looks at the wheels themselves.
+# Seen on 2026-11-28 on Linux x86_64. This is why pyproject.toml has a line for each Python, and
+# why `make check-locks` checks the wheels themselves.
 set -eu
 
 folder=$(mktemp -d)

@@ -22,7 +22,7 @@ from tests.deploy.files import (
     pods,
     runs,
 )
-from tests.server.process import GONE_WITHIN
+from tests.server.process import EXITS_WITHIN
 from workers.settings import Settings
 
 RUNS = runs()
@@ -69,9 +69,9 @@ def test_it_sets_existing_settings(run: Run) -> None:
 
 @each_run
 def test_its_grace_period_is_longer_than_a_shutdown(run: Run) -> None:
-    assert STOP_WITHIN < GONE_WITHIN
+    assert STOP_WITHIN < EXITS_WITHIN
     assert run.grace is not None
-    assert run.grace > GONE_WITHIN
+    assert run.grace > EXITS_WITHIN
 
 
 def test_restarts_depend_on_the_liveness_endpoint() -> None:
