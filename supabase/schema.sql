@@ -409,6 +409,7 @@ create table public.notification_deliveries (
 );
 CREATE INDEX notification_deliveries_ageing_idx ON public.notification_deliveries USING btree (destination, ages_from) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
 CREATE INDEX notification_deliveries_claimed_idx ON public.notification_deliveries USING btree (claimed_by) WHERE (claimed_by IS NOT NULL);
+CREATE INDEX notification_deliveries_config_error_idx ON public.notification_deliveries USING btree (config_id, error_code, settled_at DESC) WHERE (state = ANY (ARRAY['dead'::text, 'expired'::text]));
 CREATE INDEX notification_deliveries_config_idx ON public.notification_deliveries USING btree (config_id, destination) WHERE (state = ANY (ARRAY['pending'::text, 'unknown'::text]));
 CREATE INDEX notification_deliveries_delayed_idx ON public.notification_deliveries USING btree (next_attempt_at) WHERE ((state = ANY (ARRAY['pending'::text, 'unknown'::text])) AND (next_attempt_at IS NOT NULL));
 CREATE INDEX notification_deliveries_error_idx ON public.notification_deliveries USING btree (error_code, settled_at DESC) WHERE (state = ANY (ARRAY['dead'::text, 'expired'::text]));
@@ -4756,6 +4757,14 @@ CREATE OR REPLACE FUNCTION public.ended_notifications(config_id uuid, error_code
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 begin
   if ended_notifications.error_code is not null then

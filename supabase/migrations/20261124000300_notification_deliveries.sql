@@ -252,6 +252,15 @@ begin
   end if;
 end
 $$;
+do $$
+begin
+  if to_regclass('public.notification_deliveries_config_error_idx') is null then
+    create index notification_deliveries_config_error_idx
+      on public.notification_deliveries (config_id, error_code, settled_at desc)
+      where state in ('dead', 'expired');
+  end if;
+end
+$$;
 
 create table if not exists public.notification_unrouted (
   notification_id uuid primary key references public.notification_queue (id) on delete cascade,

@@ -108,7 +108,8 @@ $$;
 
 -- The dashboard's own function, kept for its earlier workers: up to `batch_size` rows that wait,
 -- oldest first, leased for 170 seconds. Nothing of them is announced, so a caller posts at once or
--- lets the lease expire; it does not return what a run has announced or may have posted.
+-- lets the lease expire; it does not return what a run has announced or may have posted. It reads
+-- all that waits, as it did before.
 drop function if exists public.lock_and_get_notifications(integer);
 create or replace function public.lock_and_get_notifications(
   batch_size integer default 50,

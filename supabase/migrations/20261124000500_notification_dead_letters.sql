@@ -15,6 +15,14 @@ returns uuid[]
 language plpgsql
 stable
 set search_path = ''
+set plan_cache_mode = force_custom_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set enable_incremental_sort = off
+set jit = off
 as $$
 begin
   if ended_notifications.error_code is not null then

@@ -1,4 +1,4 @@
-"""A run's calls of the SQL functions, at times that the test sets."""
+"""The calls of SQL functions that a run makes, at times that the test sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def later(**after: float) -> datetime:
 
 
 def call(connection: psycopg.Connection[Any], function: str, **arguments: Any) -> Any:
-    """What the function returns; lists of objects and objects travel as JSON."""
+    """What the function returns; objects and lists of objects are passed as JSON."""
     values = {name: _value(value) for name, value in arguments.items()}
     places = ", ".join(f"{name} => %({name})s" for name in values)
     row = connection.execute(
@@ -43,7 +43,7 @@ def _value(value: Any) -> Any:
 
 
 def named(delivery: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A claimed delivery as records name it."""
+    """A claimed delivery as a record refers to it."""
     return {"id": delivery["id"], "token": delivery["token"], **more}
 
 
@@ -52,7 +52,7 @@ def starting(*deliveries: dict[str, Any]) -> list[dict[str, Any]]:
     return [named(delivery, post_id=delivery["id"]) for delivery in deliveries]
 
 
-def told(delivery: dict[str, Any], result: str, **more: Any) -> dict[str, Any]:
+def outcome_of(delivery: dict[str, Any], result: str, **more: Any) -> dict[str, Any]:
     """An outcome."""
     if result == "sent":
         more = {
@@ -91,7 +91,7 @@ class Run:
     def announce(self, *deliveries: dict[str, Any], as_of: datetime = NOW) -> dict[str, Any]:
         return self.record(as_of, starting=starting(*deliveries))
 
-    def look(self, as_of: datetime = NOW) -> dict[str, Any]:
+    def poll(self, as_of: datetime = NOW) -> dict[str, Any]:
         return dict(self._call("poll_notifications", as_of=as_of))
 
     def finish(self, as_of: datetime = NOW, **options: Any) -> dict[str, Any]:

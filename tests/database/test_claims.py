@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, later, told
+from tests.database.runs import Run, at, call, later, outcome_of
 
 
 def queue(agency: Agency, config: str, count: int, since: Any) -> None:
@@ -166,7 +166,10 @@ class TestWhose:
         heir.start(later(seconds=30))
         (new,) = heir.take(later(seconds=30))
         answer = run.record(
-            later(seconds=31), outcomes=[told(old, "sent")], released=[{**old}], starting=[{**old}]
+            later(seconds=31),
+            outcomes=[outcome_of(old, "sent")],
+            released=[{**old}],
+            starting=[{**old}],
         )
         assert (answer["held"], answer["stale"], answer["started"]) == (False, 1, [])
         (delivery,) = agency.deliveries()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, later, told
+from tests.database.runs import Run, at, call, later, outcome_of
 
 PARK = [{"destination": "C1", "code": "is_archived", "reason": "x"}]
 CHANGES = {
@@ -127,7 +127,9 @@ def test_a_long_past_costs_one_row(agency: Agency, run: Run) -> None:
         run.announce(row, as_of=later(minutes=minute, seconds=30))
         run.record(
             later(minutes=minute, seconds=30),
-            outcomes=[told(row, "sent")] if minute == 49 else [told(row, "wait", retry_in=0)],
+            outcomes=[outcome_of(row, "sent")]
+            if minute == 49
+            else [outcome_of(row, "wait", retry_in=0)],
         )
     for table in ("slack_destinations", "slack_workspace"):
         counted = agency.connection.execute(f"select count(*) as n from {table}").fetchone()  # noqa: S608

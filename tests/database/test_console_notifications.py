@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, starting, told
+from tests.database.runs import Run, at, call, outcome_of, starting
 from tests.database.test_rows_read import counted
 
 STATES = ("waiting", "sent", "skipped", "expired", "dead", "done")
@@ -145,7 +145,7 @@ def test_the_latest_tries_that_failed_are_kept(agency: Agency) -> None:
         )
         run.record(now, starting=starting(taken))
         code = None if result == "sent" else f"was_{result}"
-        outcome = told(taken, result, attempts=1, retry_in=30.0, error_code=code, error="no")
+        outcome = outcome_of(taken, result, attempts=1, retry_in=30.0, error_code=code, error="no")
         run.record(now, outcomes=[outcome])
         run.finish(now)
         now += timedelta(minutes=2)

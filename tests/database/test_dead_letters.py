@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, later, told
+from tests.database.runs import Run, at, call, later, outcome_of
 
 
 def one(agency: Agency, function: str, **arguments: Any) -> Any:
@@ -21,7 +21,7 @@ def kill(run: Run, config: str, code: str = "no_text") -> str:
     """A notification that died of `code`."""
     id_ = run.agency.notification(config, next_attempt_at=NOW)
     (row,) = run.take()
-    dead = told(row, "dead", attempts=1, error_code=code, error=f"Slack refused it: {code}")
+    dead = outcome_of(row, "dead", attempts=1, error_code=code, error=f"Slack refused it: {code}")
     run.record(outcomes=[dead])
     return id_
 
@@ -51,7 +51,7 @@ def test_a_redriven_one_is_delivered_and_keeps_its_history(agency: Agency, run: 
     assert run.start(days_later)["expired"] == 0, "its clock starts anew"
     (row,) = run.take(days_later)
     assert (row["attempts"], row["waited"]) == (0, 0)
-    run.record(days_later, outcomes=[told(row, "sent")])
+    run.record(days_later, outcomes=[outcome_of(row, "sent")])
     (delivery,) = agency.deliveries(dead)
     assert delivery["state"] == "sent"
     assert [life["error_code"] for life in delivery["history"]] == ["no_text"]
@@ -76,7 +76,7 @@ def test_only_what_is_dead_is_repeated(agency: Agency, run: Run) -> None:
     agency.channel("C2")
     id_ = agency.notification(agency.config(), entity_type="task", next_attempt_at=NOW)
     first, second = run.take()
-    run.record(outcomes=[told(first, "sent"), told(second, "dead", attempts=1)])
+    run.record(outcomes=[outcome_of(first, "sent"), outcome_of(second, "dead", attempts=1)])
     one(agency, "redrive_notifications", notification_id=id_, as_of=NOW)
     (row,) = run.take()
     assert row["destination"] == second["destination"]
@@ -97,10 +97,10 @@ def test_what_may_have_been_posted_is_looked_for_first(agency: Agency, run: Run,
     (row,) = run.take()
     run.announce(row)
     if end == "dead":
-        dead = told(row, "dead", attempts=1, in_doubt=True, error_code="fatal_error")
+        dead = outcome_of(row, "dead", attempts=1, in_doubt=True, error_code="fatal_error")
         run.record(outcomes=[dead])
     else:
-        run.record(outcomes=[told(row, "unknown", retry_in=60)])
+        run.record(outcomes=[outcome_of(row, "unknown", retry_in=60)])
         assert Run(agency).start(later(days=2))["expired"] == 1
     assert agency.queued(id_)["outcome"] == end
     (listed,) = one(agency, "list_dead_notifications")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, later, told
+from tests.database.runs import Run, at, call, later, outcome_of
 
 PARKS = [{"destination": "C1", "code": "restricted_action", "reason": "only admins may post"}]
 
@@ -71,14 +71,14 @@ def test_a_post_that_got_through_ends_a_park_and_a_stop(
     run.record(stop={"code": "invalid_auth", "reason": "x"})
     (row,) = run.take(trials=["C1"])
     run.announce(row)
-    found = told(row, "sent", posted_ago=None)
+    found = outcome_of(row, "sent", posted_ago=None)
     run.record(later(minutes=1), outcomes=[found])
     assert (agency.parked(), agency.stopped()) == ({"C1": "restricted_action"}, "invalid_auth")
     agency.notification(parked, next_attempt_at=NOW)
     run.start(later(minutes=2))
     (row,) = run.take(later(minutes=2), trials=["C1"])
     run.announce(row, as_of=later(minutes=2))
-    run.record(later(minutes=3), outcomes=[told(row, "sent")])
+    run.record(later(minutes=3), outcomes=[outcome_of(row, "sent")])
     assert (agency.parked(), agency.stopped()) == ({}, None)
     known = agency.connection.execute("select * from slack_destinations").fetchone()
     assert known is not None

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, later, named, starting, told
+from tests.database.runs import Run, at, later, named, outcome_of, starting
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ class TestOutcomes:
         assert (answer["held"], answer["started"]) == (True, [row["id"]])
         (sending,) = agency.deliveries()
         assert (sending["state"], sending["in_doubt"]) == ("sending", True)
-        run.record(outcomes=[told(row, "sent", request_id="r1")])
+        run.record(outcomes=[outcome_of(row, "sent", request_id="r1")])
         notification = queued(agency, row)
         assert (notification["is_processed"], notification["processed_at"]) == (True, NOW)
         assert (notification["outcome"], notification["attempts"]) == ("sent", 0)
@@ -42,7 +42,9 @@ class TestOutcomes:
     ) -> None:
         now = NOW
         for attempts in range(1, 6):
-            retry = told(row, "retry", attempts=attempts, retry_in=30, error="odd", error_code="x")
+            retry = outcome_of(
+                row, "retry", attempts=attempts, retry_in=30, error="odd", error_code="x"
+            )
             run.record(now, outcomes=[retry])
             notification = queued(agency, row)
             assert (notification["attempts"], notification["is_processed"]) == (attempts, False)
@@ -59,7 +61,7 @@ class TestOutcomes:
     def test_waiting_costs_no_attempt_and_holds_the_destination(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
-        run.record(outcomes=[told(row, "wait", retry_in=0, hold_in=60)])
+        run.record(outcomes=[outcome_of(row, "wait", retry_in=0, hold_in=60)])
         assert queued(agency, row)["attempts"] == 0
         assert run.take(later(seconds=59)) == []
         (again,) = run.take(later(seconds=60))
@@ -81,7 +83,7 @@ class TestOutcomes:
         run.record(released=[named(row)])
         (again,) = run.take()
         answer = run.record(
-            outcomes=[told(row, "dead")], starting=starting(row), released=[named(row)]
+            outcomes=[outcome_of(row, "dead")], starting=starting(row), released=[named(row)]
         )
         assert (answer["held"], answer["stale"], answer["started"]) == (True, 1, [])
         assert run.announce(again)["started"] == [again["id"]]
@@ -91,7 +93,7 @@ class TestOutcomes:
         self, agency: Agency, run: Run, row: dict[str, Any], in_doubt: bool
     ) -> None:
         run.announce(row)
-        run.record(outcomes=[told(row, "unstarted", in_doubt=in_doubt)])
+        run.record(outcomes=[outcome_of(row, "unstarted", in_doubt=in_doubt)])
         (again,) = run.take()
         assert again["state"] == ("unknown" if in_doubt else "pending")
         assert again["in_doubt"] is in_doubt
@@ -100,16 +102,17 @@ class TestOutcomes:
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.announce(row)
-        run.record(outcomes=[told(row, "unknown", retry_in=60)])
+        run.record(outcomes=[outcome_of(row, "unknown", retry_in=60)])
         (first,) = run.take(later(seconds=60))
         assert (first["looked_for"], first["looked_down_to"]) == (None, None)
         looking: dict[str, Any] = {"looking": True, "retry_in": 30}
         run.record(
-            later(seconds=60), outcomes=[told(first, "unknown", looked_down_to="9.9", **looking)]
+            later(seconds=60),
+            outcomes=[outcome_of(first, "unknown", looked_down_to="9.9", **looking)],
         )
         (second,) = run.take(later(seconds=90))
         assert (second["looked_for"], second["looked_down_to"]) == (30, "9.9")
-        run.record(later(seconds=90), outcomes=[told(second, "unknown", **looking)])
+        run.record(later(seconds=90), outcomes=[outcome_of(second, "unknown", **looking)])
         (third,) = run.take(later(seconds=120))
         assert (third["looked_for"], third["looked_down_to"]) == (60, None)
 
@@ -118,7 +121,7 @@ class TestOutcomes:
     ) -> None:
         agency.notification(agency.config("C2"), next_attempt_at=NOW)
         (other,) = run.take()
-        retry = told(row, "retry", attempts=1, retry_in=30, error="odd")
+        retry = outcome_of(row, "retry", attempts=1, retry_in=30, error="odd")
         call: dict[str, Any] = {"outcomes": [retry], "starting": starting(other)}
         run.record(**call)
         before = (queued(agency, row), agency.deliveries())
@@ -134,7 +137,7 @@ class TestOutcomes:
             agency.notification(config, next_attempt_at=at(minutes=minutes))
         first, second = run.take()
         run.record(
-            outcomes=[told(first, "sent", conversation_id="D1", posted_ago=0.5)],
+            outcomes=[outcome_of(first, "sent", conversation_id="D1", posted_ago=0.5)],
             released=[named(second)],
         )
         (row,) = run.take(later(seconds=1))
@@ -143,7 +146,7 @@ class TestOutcomes:
     def test_letters_that_json_lacks_do_not_lose_a_batch(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
-        run.record(outcomes=[told(row, "dead", error="\ufffd \U0001f600 '\"\\ {}")])
+        run.record(outcomes=[outcome_of(row, "dead", error="\ufffd \U0001f600 '\"\\ {}")])
         assert queued(agency, row)["last_error"] == "\ufffd \U0001f600 '\"\\ {}"
 
 
@@ -168,7 +171,7 @@ class TestNotifications:
             if state == "expired":
                 run.record(released=[named(row)])
             else:
-                run.record(outcomes=[told(row, state, error="too long")])
+                run.record(outcomes=[outcome_of(row, state, error="too long")])
             ended = row is rows[-1] and state != "expired" and "expired" not in states
             assert (agency.queued(id_)["outcome"] is not None) is ended
         if "expired" in states:
@@ -186,8 +189,8 @@ class TestNotifications:
         first, second = run.take()
         run.record(
             outcomes=[
-                told(first, "dead", attempts=5, error="too long"),
-                told(second, "retry", attempts=1, retry_in=30, error="odd"),
+                outcome_of(first, "dead", attempts=5, error="too long"),
+                outcome_of(second, "retry", attempts=1, retry_in=30, error="odd"),
             ]
         )
         row = agency.queued(id_)
@@ -209,7 +212,7 @@ class TestLease:
         agency.notification(agency.config("C2"), next_attempt_at=NOW)
         (other,) = run.take()
         agency.connection.execute("update worker_leases set holder = gen_random_uuid()")
-        answer = run.record(starting=starting(other), outcomes=[told(row, "sent")])
+        answer = run.record(starting=starting(other), outcomes=[outcome_of(row, "sent")])
         assert (answer["held"], answer["started"], answer["stale"]) == (False, [], 0)
         assert queued(agency, row)["outcome"] == "sent", "it was posted"
 
@@ -217,9 +220,9 @@ class TestLease:
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.finish()
-        assert run.record(later(seconds=1), outcomes=[told(row, "sent")])["held"] is False
+        assert run.record(later(seconds=1), outcomes=[outcome_of(row, "sent")])["held"] is False
         assert run.claim(later(seconds=1))["held"] is False
-        assert run.look(later(seconds=1))["held"] is False
+        assert run.poll(later(seconds=1))["held"] is False
         assert Run(agency).start(later(seconds=1))["acquired"]
 
 
@@ -247,7 +250,7 @@ class TestLocked:
             (held["notification_id"],),
         )
         call: dict[str, Any] = {
-            "outcomes": [told(held, "sent"), told(ended, "sent")],
+            "outcomes": [outcome_of(held, "sent"), outcome_of(ended, "sent")],
             "starting": starting(begun),
         }
         answer = run.record(**call)
@@ -255,7 +258,7 @@ class TestLocked:
         assert answer["started"] == [begun["id"]]
         assert queued(agency, ended)["outcome"] == "sent"
         psql.rollback()
-        assert run.record(outcomes=[told(held, "sent")])["postponed"] == []
+        assert run.record(outcomes=[outcome_of(held, "sent")])["postponed"] == []
         assert queued(agency, held)["outcome"] == "sent"
 
     def test_a_claim_and_a_start_pass_them_by(self, agency: Agency, run: Run, psql: Any) -> None:
@@ -294,7 +297,7 @@ class TestThreads:
         run.record(starting=[named(taken, post_id=taken["id"], parent_ts=parent_ts)])
         assert agency.deliveries(queued)[0]["parent_ts"] == parent_ts
         more = {"message_ts": ts, "parent_ts": parent_ts, "thread": self.REQUEST}
-        run.record(outcomes=[told(taken, "sent", **more)])
+        run.record(outcomes=[outcome_of(taken, "sent", **more)])
         return agency.deliveries(queued)[0]
 
     def thread(self, agency: Agency) -> Any:
@@ -321,6 +324,6 @@ class TestThreads:
         queued = agency.notification(agency.config("C1"), next_attempt_at=NOW)
         (taken,) = run.take()
         run.record(starting=starting(taken))
-        run.record(outcomes=[told(taken, "sent")])
+        run.record(outcomes=[outcome_of(taken, "sent")])
         assert agency.deliveries(queued)[0]["parent_ts"] is None
         assert agency.connection.execute("select * from slack_threads").fetchall() == []

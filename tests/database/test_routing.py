@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, later, starting, told
+from tests.database.runs import Run, at, call, later, outcome_of, starting
 
 
 def destinations(run: Run, as_of: datetime = NOW) -> set[str]:
@@ -204,7 +204,7 @@ class TestChanges:
         (doubtful,) = heir.take(later(minutes=1))
         assert (doubtful["destination"], doubtful["moved"]) == ("C1", True)
         # it was not found there
-        heir.record(later(minutes=1), outcomes=[told(doubtful, "moved")])
+        heir.record(later(minutes=1), outcomes=[outcome_of(doubtful, "moved")])
         (row,) = heir.take(later(minutes=1))
         assert (row["destination"], row["possible_duplicate"]) == ("C2", False)
 
@@ -213,7 +213,7 @@ class TestChanges:
         (row,) = run.take()
         run.record(starting=starting(row))
         run.record(
-            outcomes=[told(row, "unknown", retry_in=0.0)],
+            outcomes=[outcome_of(row, "unknown", retry_in=0.0)],
             parks=[{"destination": "C1", "code": "is_archived", "reason": "x"}],
         )
         agency.connection.execute("update notification_config set channel_id = 'C2'")

@@ -1,7 +1,7 @@
-"""No step of a run reads more because more waits: counted in rows, not in seconds.
+"""No step of a run reads more because more is waiting: counted in rows, not in seconds.
 
-With what a kept session may hold: plans from when the tables were small, and statistics from then;
-and with fresh ones.
+With what a kept session may hold, plans and statistics from when the tables were small, and with
+fresh ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, starting, told
+from tests.database.runs import Run, outcome_of, starting
 
 TABLES = (
     "notification_queue", "notification_config", "notification_deliveries",
@@ -23,9 +23,9 @@ TABLES = (
 SIZES = (300, 900, 2_700)
 CHANNELS, CONFIGS = 20, 40
 BATCH = 20
-# What a start and a claim route at most, each its own.
+# The most that a start and a claim route.
 ROOM, ROUTED = 100, 500
-# Rows read for each that is handled, and for each destination and config that is gone through.
+# Rows read for each that is handled, and for each destination and config that is visited.
 MOST_PER_ROW = 10
 MOST_PER_PLACE = 8
 MOST = {
@@ -33,15 +33,15 @@ MOST = {
     "claim": (ROUTED + BATCH) * MOST_PER_ROW + CHANNELS * MOST_PER_PLACE,
     "announce": BATCH * MOST_PER_ROW,
     "record": 5 * BATCH * MOST_PER_ROW,
-    "look": CHANNELS * MOST_PER_PLACE,
+    "poll": CHANNELS * MOST_PER_PLACE,
     "finish": CHANNELS * MOST_PER_PLACE,
 }
 
 
 @pytest.fixture
 def grown(agency: Agency) -> Agency:
-    """A connection that has run everything while next to nothing was there."""
-    # new files: rows that earlier tests deleted would count for the planner
+    """A connection that has run everything while the tables were nearly empty."""
+    # new files: the planner would count rows that earlier tests deleted
     agency.connection.execute(f"truncate {', '.join(TABLES)} cascade".encode())
     for table in TABLES:
         agency.connection.execute(f"alter table {table} set (autovacuum_enabled = false)")
@@ -57,7 +57,7 @@ def grown(agency: Agency) -> Agency:
 def rows_read(
     agency: Agency, room: int, as_of: datetime, *, threads: bool = False
 ) -> dict[str, int]:
-    """By step of a whole run, which leaves some behind that it announced."""
+    """By step of a whole run, which leaves behind some that it announced."""
     run = Run(agency)
     read: dict[str, int] = {}
 
@@ -71,15 +71,19 @@ def rows_read(
     step("start", run.start, row_limit=room)
     taken = step("claim", run.take, batch_size=BATCH, threads=threads)
     step("announce", run.record, starting=starting(*taken))
-    step("record", run.record, outcomes=[told(row, "sent", thread=row["thread"]) for row in taken])
+    step(
+        "record",
+        run.record,
+        outcomes=[outcome_of(row, "sent", thread=row["thread"]) for row in taken],
+    )
     run.announce(*run.take(as_of, batch_size=3), as_of=as_of)
-    step("look", run.look)
+    step("poll", run.poll)
     step("finish", run.finish)
     return read
 
 
 def counted(agency: Agency, tables: Sequence[str] = TABLES) -> int:
-    """Rows that this session read and has not reported yet, which it does between transactions."""
+    """Rows that this session read and has not reported yet, as it does between transactions."""
     row = agency.connection.execute(
         "select sum(seq_tup_read + idx_tup_fetch) as read from pg_stat_xact_user_tables "
         "where relname = any (%s)",
@@ -90,8 +94,8 @@ def counted(agency: Agency, tables: Sequence[str] = TABLES) -> int:
 
 
 def fill(agency: Agency, size: int) -> None:
-    """So many routed ones, as many that are done, and a third each of new ones and of such as have
-    nowhere to go."""
+    """Add this many routed ones and as many that are done, and a third as many new ones and ones
+    that have nowhere to go."""
     agency.connection.execute(
         """
         insert into notification_queue
@@ -115,7 +119,7 @@ def fill(agency: Agency, size: int) -> None:
 
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
-def test_no_step_reads_more_where_more_waits(grown: Agency, statistics: str) -> None:
+def test_no_step_reads_more_when_more_is_waiting(grown: Agency, statistics: str) -> None:
     now = NOW
     for size in SIZES:
         fill(grown, size)
@@ -129,7 +133,7 @@ def test_no_step_reads_more_where_more_waits(grown: Agency, statistics: str) -> 
             assert not too_many, f"at {size}: {read}"
 
 
-def test_nor_where_there_are_more_threads(grown: Agency) -> None:
+def test_no_step_reads_more_when_there_are_more_threads(grown: Agency) -> None:
     fill(grown, 900)
     grown.connection.execute(
         "update notification_queue set event_data = jsonb_build_object('request_id', entity_id)"
@@ -149,7 +153,7 @@ def test_nor_where_there_are_more_threads(grown: Agency) -> None:
 
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
-def test_what_operators_ask_reads_no_more_where_more_syncs_ran(
+def test_operators_queries_read_no_more_when_more_syncs_ran(
     agency: Agency, statistics: str
 ) -> None:
     connections, logs = 10, ("metric_sync_logs",)
@@ -178,7 +182,7 @@ def test_what_operators_ask_reads_no_more_where_more_syncs_ran(
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
 @pytest.mark.parametrize("question", ["worker_health", "doctor_report"])
-def test_what_operators_ask_reads_no_more_where_more_has_expired(
+def test_operators_queries_read_no_more_when_more_has_expired(
     agency: Agency, question: str, statistics: str
 ) -> None:
     dead, queue = 3, ("notification_queue",)
@@ -203,7 +207,7 @@ def test_what_operators_ask_reads_no_more_where_more_has_expired(
 
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
-def test_to_look_at_templates_reads_a_few_events_of_each(agency: Agency, statistics: str) -> None:
+def test_checking_templates_reads_a_few_events_of_each(agency: Agency, statistics: str) -> None:
     queue = ("notification_queue",)
     agency.connection.execute("truncate notification_queue, notification_config cascade")
     agency.connection.execute("alter table notification_queue set (autovacuum_enabled = false)")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.database.agency import NOW, Agency
-from tests.database.runs import Run, at, call, later, told
+from tests.database.runs import Run, at, call, later, outcome_of
 
 
 class TestLease:
@@ -32,39 +32,39 @@ class TestLease:
     def test_a_successor_asks_a_lingering_one(self, agency: Agency) -> None:
         run, successor = Run(agency), Run(agency)
         run.start(lingers=True)
-        assert run.look(later(seconds=1)) == {"held": True, "wanted": False, "due": False}
+        assert run.poll(later(seconds=1)) == {"held": True, "wanted": False, "due": False}
         assert successor.start(later(seconds=2)) == {"acquired": False, "lingers": True}
-        assert run.look(later(seconds=2))["wanted"] is True
+        assert run.poll(later(seconds=2))["wanted"] is True
         assert run.record(later(seconds=2))["wanted"] is True
         run.finish(later(seconds=2))
         assert successor.start(later(seconds=2.5))["acquired"]
-        assert successor.look(later(seconds=3))["wanted"] is False, "the wish was for the other"
-        assert run.look(later(seconds=3))["held"] is False
+        assert successor.poll(later(seconds=3))["wanted"] is False, "the wish was for the other"
+        assert run.poll(later(seconds=3))["held"] is False
 
     def test_an_old_wish_is_forgotten(self, agency: Agency) -> None:
         run = Run(agency)
         run.start(lingers=True)
         Run(agency).start(later(seconds=1))
-        assert run.look(later(seconds=5.9))["wanted"] is True
-        assert run.look(later(seconds=6))["wanted"] is False
+        assert run.poll(later(seconds=5.9))["wanted"] is True
+        assert run.poll(later(seconds=6))["wanted"] is False
 
     def test_looks_renew_it(self, agency: Agency, run: Run) -> None:
         for seconds in range(0, 120, 20):
-            assert run.look(later(seconds=seconds))["held"]
+            assert run.poll(later(seconds=seconds))["held"]
         assert not Run(agency).start(later(seconds=120))["acquired"]
 
 
 class TestLooks:
     def test_it_sees_what_a_claim_would_take(self, agency: Agency, run: Run) -> None:
-        assert run.look()["due"] is False
+        assert run.poll()["due"] is False
         agency.notification(agency.config("C1"), next_attempt_at=later(seconds=5))
-        assert run.look(later(seconds=4))["due"] is False
-        assert run.look(later(seconds=5))["due"] is True
+        assert run.poll(later(seconds=4))["due"] is False
+        assert run.poll(later(seconds=5))["due"] is True
         (row,) = run.take(later(seconds=5))
-        assert run.look(later(seconds=5))["due"] is False, "in flight"
-        run.record(later(seconds=6), outcomes=[told(row, "retry", attempts=1, retry_in=30)])
-        assert run.look(later(seconds=35))["due"] is False
-        assert run.look(later(seconds=36))["due"] is True
+        assert run.poll(later(seconds=5))["due"] is False, "in flight"
+        run.record(later(seconds=6), outcomes=[outcome_of(row, "retry", attempts=1, retry_in=30)])
+        assert run.poll(later(seconds=35))["due"] is False
+        assert run.poll(later(seconds=36))["due"] is True
 
     @pytest.mark.parametrize("why", ["parked", "held", "apart", "leased"])
     def test_it_does_not_see_what_a_claim_would_leave(
@@ -87,7 +87,7 @@ class TestLooks:
                 "insert into slack_destinations (destination, not_before) values ('C1', %s)",
                 (later(minutes=1),),
             )
-        assert run.look()["due"] is False
+        assert run.poll()["due"] is False
         assert run.take() == []
         assert agency.queued(id_)["outcome"] is None
 
@@ -186,14 +186,14 @@ class TestByHand:
         else:
             (row,) = run.take()
             run.announce(row)
-            run.record(outcomes=[told(row, ended, error="x")])
+            run.record(outcomes=[outcome_of(row, ended, error="x")])
         assert agency.queued(id_)["outcome"] == ended
         days_later = later(days=9)
         self.again(agency, id_, by)
         (row,) = run.take(days_later)
         assert (row["notification_id"], row["attempts"], row["waited"]) == (id_, 0, 0)
         run.announce(row, as_of=days_later)
-        run.record(days_later, outcomes=[told(row, "sent")])
+        run.record(days_later, outcomes=[outcome_of(row, "sent")])
         assert agency.queued(id_)["outcome"] == "sent"
         assert len(agency.deliveries(id_)) == 1
 
@@ -202,7 +202,7 @@ class TestByHand:
         agency.channel("C2")
         id_ = agency.notification(agency.config(), entity_type="task", next_attempt_at=NOW)
         first, second = run.take()
-        run.record(outcomes=[told(first, "sent"), told(second, "dead")])
+        run.record(outcomes=[outcome_of(first, "sent"), outcome_of(second, "dead")])
         self.again(agency, id_, "attempts")
         (row,) = run.take()
         assert row["destination"] == second["destination"]
