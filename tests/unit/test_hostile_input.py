@@ -73,7 +73,7 @@ ROWS = st.fixed_dictionaries(
 
 @given(st.lists(ROWS, max_size=8))
 def test_policies_are_carried_out_or_refused_each_once(rows: list[dict[str, Any]]) -> None:
-    policies, refused = read_policies(rows)
+    policies, refused = read_policies(Answer.each("list_retention_policies", rows))
     told = [id_ for policy in policies for id_ in policy.ids] + [one.id for one in refused]
     assert sorted(told) == sorted(row["id"] for row in rows)
     assert len({policy.entity_type for policy in policies}) == len(policies)

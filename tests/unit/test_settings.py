@@ -63,20 +63,20 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("LINKEDIN_API_VERSION", "202613", "must look like 202607"),
         ("SYNC_QUEUE_URL", "https://sqs.eu-west-1.amazonaws.com", "SQS queue"),
         ("SENTRY_DSN", "https://sentry.example/1", "KEY@HOST"),
-        ("GOOGLE_CLIENT_ID", "400 hunter2.apps.googleusercontent.com", "a blank"),
+        ("GOOGLE_CLIENT_ID", "400 hunter2.apps.googleusercontent.com", "a space"),
         ("GOOGLE_CLIENT_SECRET", "GOCSPX-\nhunter2", "a line break"),
-        ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "cannot be seen"),
+        ("GOOGLE_DEVELOPER_TOKEN", "hunter2\u200b", "invisible"),
         ("NOTIFICATION_THREADS", "yes", "one of: off, on"),
         ("NOTIFICATION_UNVERIFIABLE", "hope", "one of: repost, park"),
         ("NOTIFICATION_LOCALE", "tlh", "one of: en-US, "),
         ("APP_REQUEST_URL", "https://hunter2.example/r", "{id} once"),
         ("APP_REQUEST_URL", "https://hunter2.example/{id}/{id}", "{id} once"),
-        ("APP_REQUEST_URL", "https://hunter2-{id}.example/", "its host before {id}"),
+        ("APP_REQUEST_URL", "https://hunter2-{id}.example/", "the host before {id}"),
         ("APP_REQUEST_URL", "javascript:hunter2/a/b/{id}", "https://"),
         ("APP_REQUEST_URL", "http://hunter2.example/{id}", "must be https"),
         ("APP_REQUEST_URL", "https://me@hunter2.example/{id}", "plain URL"),
-        ("APP_REQUEST_URL", "https://hunter2.example/{id}|x", "fits into a link"),
-        ("METRICS_FIGURES", "conversions, hunter2", "these alone: conversions, "),
+        ("APP_REQUEST_URL", "https://hunter2.example/{id}|x", "used in a link"),
+        ("METRICS_FIGURES", "conversions, hunter2", "may only contain: conversions, "),
         ("META_CONVERSION_ACTIONS", "purchase, hunter2!", "action types"),
     ],
 )
@@ -196,7 +196,7 @@ def test_keys_may_be_in_files(tmp_path: Path) -> None:
     assert "of-a-file" not in redact("refused: xoxb-1-2-of-a-file")
     for content, told in (
         ("", "is empty"),
-        ("xoxb-1\nxoxb-2", "holds a line break"),
+        ("xoxb-1\nxoxb-2", "contains a line break"),
         ("not-a-token", "starts with xoxb-"),
     ):
         file.write_text(content, encoding="utf-8")

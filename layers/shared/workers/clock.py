@@ -11,16 +11,16 @@ from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
 
-# Of the eight within which a process is gone once it is asked to end: the rest is for the records
-# of its runs, and for whoever waits for it.
+# Of the eight seconds within which a process exits once it is asked to: the rest is for the records
+# of its runs, and for those who wait for it.
 STOP_SECONDS: Final = 5.0
 
 
 class Clock(Protocol):
-    """Seconds that only go forward, from an arbitrary start."""
+    """Seconds that only increase, from an arbitrary start."""
 
-    # From this time on nothing new is started, for the process is asked to end; infinite until it
-    # is. What is under way then has STOP_SECONDS to end in order.
+    # From this time on nothing new is started, because the process was asked to end; infinite until
+    # then. What is in progress has STOP_SECONDS to end in order.
     stop_at: float
 
     def now(self) -> float: ...
@@ -28,17 +28,17 @@ class Clock(Protocol):
     def wait(self, inbox: queue.SimpleQueue[T], until: float, *, busy: bool) -> T | None:
         """The next item of `inbox`, or None at the time `until`.
 
-        `busy` tells whether anything is under way that will put an item.
+        `busy` says whether anything is in progress that will put an item.
         """
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Return that much later, or at `stop_at`."""
+        """Returns after that many seconds, or at `stop_at`."""
         ...
 
 
 def utc_now() -> datetime:
-    """The time of day here, for comparing with others' only."""
+    """This machine's time, only for comparing it with other clocks."""
     return datetime.now(UTC)
 
 
@@ -50,7 +50,7 @@ class SystemClock:
         self._is_stopped = threading.Event()
 
     def stop(self) -> None:
-        """Sets `stop_at` to now; whoever sleeps goes on at once. Waits go on: they have inboxes."""
+        """Sets `stop_at` to now, and ends all sleeps. Waits continue: they have inboxes."""
         self.stop_at = min(self.stop_at, self.now())
         self._is_stopped.set()
 

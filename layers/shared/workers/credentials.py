@@ -1,18 +1,18 @@
-"""What a credential has to look like to be sent at all, whatever it opens."""
+"""What any credential has to look like to be sent at all."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# A header field takes no more: https://www.rfc-editor.org/rfc/rfc9110#section-5.5
+# All that a header field allows: https://www.rfc-editor.org/rfc/rfc9110#section-5.5
 _OTHER: Final = re.compile(r"[^!-~]")
 
 
 def flaw_of(credential: str) -> str | None:
-    """What no credential has, as a clause that quotes nothing of it; None where there is none.
+    """Why it cannot be a credential, as a clause that quotes nothing of it; None if it can.
 
-    Mostly it was copied from a line that was wrapped, or along with what stood beside it.
+    Usually it was copied from a wrapped line, or together with the text next to it.
     """
     found = _OTHER.search(credential)
     if found is None:
@@ -21,9 +21,9 @@ def flaw_of(credential: str) -> str | None:
     if character in "\r\n":
         kind = "a line break"
     elif character.isspace():
-        kind = "a blank"
+        kind = "a space"
     elif character.isprintable():
         kind = "a character that is not ASCII"
     else:
-        kind = "a character that cannot be seen"
-    return f"holds {kind} (at position {found.start() + 1}): copy it again, in one piece"
+        kind = "an invisible character"
+    return f"contains {kind} (at position {found.start() + 1}): copy it again, in one piece"

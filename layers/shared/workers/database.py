@@ -1,4 +1,4 @@
-"""Supabase: every call of its data API, and what its failures mean."""
+"""Supabase: every call of its data API, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from workers.errors import (
 )
 from workers.redaction import redact
 
-# Longer than the API's own statement timeout (8 s), so that the database gives up first and
-# says so.
+# Longer than the API's own statement timeout (8 s), so that the database gives up first and says
+# so.
 TIMEOUT = 10.0
 
-# SQLSTATE classes and codes after which the same call may succeed: connection trouble, lack
-# of resources, an operator's intervention (57014 is a statement timeout), deadlock and
+# SQLSTATE classes and codes after which the same call may succeed: connection problems, lack of
+# resources, an operator's intervention (57014 is a statement timeout), deadlock and
 # serialization failures, lock timeouts.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_STATES = ("08", "53", "57", "58", "40", "55P03")
@@ -36,51 +36,51 @@ _TRANSIENT_STATES = ("08", "53", "57", "58", "40", "55P03")
 _TRANSIENT_CODES = frozenset({"PGRST000", "PGRST001", "PGRST002", "PGRST003"})
 _SCHEMA_CODES = frozenset({"PGRST202", "PGRST205", "PGRST204", "42883", "42P01", "42703"})
 _KEY_CODES = frozenset({"PGRST300", "PGRST301", "PGRST302", "PGRST303"})
-# A code that says more than the HTTP status: Postgres's or PostgREST's. What a gateway has in its
-# place ("544", "DatabaseTimeout") does not.
-_TELLING_CODE = re.compile(r"PGRST[0-9A-Z]{2,3}|[0-9A-Z]{5}")
+# A code that says more than the HTTP status: Postgres's or PostgREST's. The codes of a gateway
+# ("544", "DatabaseTimeout") do not.
+_SPECIFIC_CODE = re.compile(r"PGRST[0-9A-Z]{2,3}|[0-9A-Z]{5}")
 
-# Of a gateway: it is asked too often (429), or what is behind it did not answer in time (408) or at
-# all. 500 to 599 are the same, whatever their number.
+# Of a gateway: too many requests (429), or what is behind it did not answer, or not in time (408).
+# So are all of 500 to 599.
 _TRANSIENT_STATUS = frozenset({408, 425, 429})
-# The value that a message about data ends with: 'invalid input syntax for type date: "..."'.
+# The value at the end of a message about data: 'invalid input syntax for type date: "..."'.
 _QUOTED_VALUE = re.compile(r'(?<=\w): ".*"', re.DOTALL)
-# Letters that JSON cannot carry (half of a surrogate pair; they are not even sent) or Postgres does
-# not store (U+0000), and what is said of them.
-_REFUSED_LETTERS = re.compile("[\x00\ud800-\udfff]")
-_REFUSED_LETTER_CODES = frozenset({"22021", "22P05", "UnicodeEncodeError"})
-# What an answer may quote of its body.
-_FIRST_WORDS = 200
+# Characters that JSON cannot carry (half of a surrogate pair; not even sent) or Postgres does not
+# store (U+0000), and the codes of their errors.
+_REFUSED_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+_REFUSED_CHARACTER_CODES = frozenset({"22021", "22P05", "UnicodeEncodeError"})
+# Characters of an answer's body that an error may quote.
+_LONGEST_QUOTE = 200
 
 
 class Database:
-    """The workers' SQL functions, called by name. One per container; safe for threads."""
+    """The workers' SQL functions, called by name. One per container; thread-safe."""
 
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT) -> None:
         self._http = httpx.Client(
             timeout=timeout,
-            # a redirect would take the key along to wherever it points
+            # a redirect would send the key to wherever it points
             follow_redirects=False,
             event_hooks={"response": [_refuse]},
-            # http is this machine itself: no certificate to verify, and none to load, which takes
-            # longer than all else here
+            # http is this machine itself: no certificate to verify, nor any to load, which takes
+            # longer than everything else here
             verify=not url.startswith("http://"),
         )
         options = ClientOptions(
             httpx_client=self._http, persist_session=False, auto_refresh_token=False
         )
         self._client: Client = create_client(url, key, options)
-        # also where nobody closes it: a server that reads its settings again leaves it to the runs
-        # that still use it
+        # also if no one closes it: a server that re-reads its settings leaves it to the runs that
+        # still use it
         weakref.finalize(self, self._http.close)
 
     def close(self) -> None:
-        """Give up the connections; only a process that goes on without it needs to."""
+        """Closes its connections; needed only in a process that continues without it."""
         self._http.close()
 
     def call_briefly(self, function: str, within: float, **arguments: Any) -> Any:
-        """`call` with a timeout of `within` seconds, for the end of a run: no other may be under
-        way."""
+        """`call` with a timeout of `within` seconds, for the end of a run: no other call may be in
+        progress."""
         usual = self._http.timeout
         self._http.timeout = httpx.Timeout(within)
         try:
@@ -91,17 +91,16 @@ class Database:
     def call(self, function: str, **arguments: Any) -> Any:
         """What the SQL function returns, as JSON.
 
-        Text from outside may hold letters that cannot be stored: they become U+FFFD. Nothing is
-        retried here otherwise. Raises TransientError when the same call may succeed later
-        (it may also have succeeded unseen: the functions are written to be called again),
-        CredentialsError when the key is refused, ConfigurationError when the schema, a grant or the
-        project itself is not as it must be, PermanentError when the call is refused as such, and
-        UnknownError for an answer that none of these is.
+        Text from outside may contain characters that cannot be stored: they become U+FFFD. Apart
+        from that, nothing is retried here. Raises TransientError if the same call may succeed later
+        (it may also have taken effect: the functions can be called again), CredentialsError if the
+        key is refused, ConfigurationError if the schema, a grant or the project is not as it must
+        be, PermanentError if the call itself is refused, and UnknownError for any other error.
         """
         try:
             return self._call(function, arguments)
         except PermanentError as error:  # as a whole: each call is a transaction
-            if error.code not in _REFUSED_LETTER_CODES:
+            if error.code not in _REFUSED_CHARACTER_CODES:
                 raise
         return self._call(function, _storable(arguments))
 
@@ -122,12 +121,12 @@ class Database:
 
 
 def _storable(value: Any) -> Any:
-    """The same JSON, its text without what cannot be stored.
+    """The same JSON, without the characters that cannot be stored.
 
-    Only for what was refused: looking at every letter would cost each call what few need.
+    Only for a refused call: checking every character would cost each call what few need.
     """
     if isinstance(value, str):
-        return _REFUSED_LETTERS.sub("\ufffd", value)
+        return _REFUSED_CHARACTERS.sub("\ufffd", value)
     if isinstance(value, Mapping):
         return {_storable(key): _storable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -136,12 +135,11 @@ def _storable(value: Any) -> Any:
 
 
 def _refuse(response: httpx.Response) -> None:
-    """Raises what an answer that is not the function's result means.
+    """Raises the error for an answer that is not the function's result.
 
-    Here and not from what the client makes of it (postgrest 2.34.1): its exception loses the HTTP
-    status of an answer whose JSON has no code, and a success that is not JSON it hands on as text
-    that the function returned, or as [] where there is none, so that what was never stored would
-    count as stored.
+    Here, and not from the client's exception (postgrest 2.34.1): it loses the HTTP status of an
+    answer whose JSON has no code. And it returns a successful answer that is not JSON as if it were
+    the function's text, or [] for an empty one: what was never stored would count as stored.
     """
     if response.is_redirect:
         raise ConfigurationError(
@@ -151,22 +149,20 @@ def _refuse(response: httpx.Response) -> None:
     response.read()
     if response.is_success:
         if response.status_code != 204 and not _is_json(response):
-            raise TransientError(
-                "something else than the data API answered, not in JSON", code="page"
-            )
+            raise TransientError("the answer is not JSON, so it is not the data API's", code="page")
         return
     function = response.request.url.path.rpartition("/")[2]
     raise _meaning(function, response.status_code, response.text)
 
 
 def _meaning(function: str, status: int, text: str) -> WorkerError:
-    """The error of an answer with that status and body."""
+    """The error for an answer with that status and body."""
     body = _json_object(text)
     code = str(body.get("code") or "")
     # never `details`, which may quote a row
     said = str(body.get("message") or body.get("error") or ("" if body else text))
-    said = redact(_QUOTED_VALUE.sub("", said))[:_FIRST_WORDS].strip()
-    if _TELLING_CODE.fullmatch(code):
+    said = redact(_QUOTED_VALUE.sub("", said))[:_LONGEST_QUOTE].strip()
+    if _SPECIFIC_CODE.fullmatch(code):
         return _of_code(function, code, status, said)
     return _of_status(function, status, said)
 
@@ -190,12 +186,12 @@ def _of_code(function: str, code: str, status: int, said: str) -> WorkerError:
     if code == "42501":
         return ConfigurationError(
             f"the key may not call {function} ({said}): it must be the secret key, and the "
-            "migrations' grants must stand",
+            "migrations' grants must be in place",
             code=code,
         )
     if code == "25006":
         return ConfigurationError(
-            f"the database takes no writes ({said}): its disk is full, or it was made read-only; "
+            f"the database accepts no writes ({said}): its disk is full, or it was made read-only; "
             "look at the project in Supabase's dashboard",
             code=code,
         )
@@ -205,7 +201,7 @@ def _of_code(function: str, code: str, status: int, said: str) -> WorkerError:
 
 
 def _of_status(function: str, status: int, said: str) -> WorkerError:
-    """By the HTTP status alone, where the gateway answered in place of the data API."""
+    """By the HTTP status alone, if the gateway answered instead of the data API."""
     code = f"http_{status}"
     sentence = f"Supabase's gateway answered {function} with {status}: {said or 'nothing'}"
     if status == 401:
@@ -218,14 +214,15 @@ def _of_status(function: str, status: int, said: str) -> WorkerError:
     return UnknownError(sentence, code=code)
 
 
-# What a person has to do about a gateway's answer.
+# What to do about a gateway's answer.
 _FIXES = {
     402: "The project is restricted: look at its usage and billing in Supabase's dashboard",
-    403: "Something in front of the project blocks us: its network restrictions, or a firewall",
+    403: "Something in front of the project blocks the workers: its network restrictions, or a "
+    "firewall",
     404: "SUPABASE_URL is not the URL of a project (https://<project>.supabase.co)",
     405: "SUPABASE_URL is not the URL of a project (https://<project>.supabase.co)",
 }
-# Classes of SQLSTATE that blame the call: data, constraints, syntax, our functions' own errors.
+# Classes of SQLSTATE for errors of the call: data, constraints, syntax, our functions' own errors.
 _OF_THE_CALL = ("21", "22", "23", "42", "P0")
 
 

@@ -1,4 +1,4 @@
-"""What a check found: the platforms make findings of one connection, the doctor of all else."""
+"""What a check found: the platforms report on one connection, the doctor on everything else."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Keeps secrets out of what is logged, stored or shown: error texts of others may quote them.
+"""Keeps secrets out of what is logged, stored or shown: error messages may quote them.
 
-Known ones go in every form in which a library or a server may write them; unknown ones where they
-look like a credential. What reads a credential has it remembered, so that every text is clear of it
-from then on.
+Known secrets are removed in every form in which a library or a server may write them; unknown ones
+if they look like a credential. Whoever reads a credential has it remembered, so that it is removed
+from every text from then on.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from html.entities import codepoint2name
 from typing import Any, Final
 
 LONGEST_MESSAGE: Final = 500
-# A text that is shorter is nobody's key, but part of words and numbers: taking it out would only
-# make a message unreadable. The shortest real ones have some sixteen characters.
+# Shorter texts are not keys, but parts of words and numbers: removing them would only make a
+# message unreadable. The shortest real keys have about sixteen characters.
 SHORTEST_SECRET: Final = 6
-# What is remembered goes from every text, whoever wrote it: it has to be longer still.
+# What is remembered is removed from every text, whoever wrote it: it has to be longer still.
 SHORTEST_REMEMBERED: Final = 8
 MOST_REMEMBERED: Final = 1000
 _MASK: Final = "[redacted]"
 
 _remembered: dict[str, None] = {}
 
-# Whatever looks like a credential of the services that the workers use, known to us or not:
+# Whatever looks like a credential of the services that the workers use, known or not:
 # Meta (EAA...), Google (ya29..., 1//..., GOCSPX-...), LinkedIn (AQ...), Slack (xox?-..., xapp-...),
 # Supabase (sb_secret_..., a JWT), an Authorization header, the user and password of a URL, and
-# name=value or "name": "value" of a telling name, however often quoted or percent-encoded. After
-# plain words a colon is part of a sentence ("access token: Session has expired"), unless what
-# follows is longer than words are.
+# name=value or "name": "value" where the name suggests a secret, however often quoted or
+# percent-encoded. After plain words a colon is part of a sentence ("access token: Session has
+# expired"), unless what follows is longer than a word.
 _SHAPES: Final = re.compile(
     r"EAA[A-Za-z0-9]{12,}"
     r"|ya29\.[\w.-]+"
@@ -57,7 +57,7 @@ _SHAPES: Final = re.compile(
 
 
 def remember(secrets: Iterable[str]) -> None:
-    """Has `mask` and `redact` keep these out of every text of this process from now on."""
+    """From now on, `mask` and `redact` remove these from every text of this process."""
     for secret in secrets:
         text = secret.strip()
         if len(text) >= SHORTEST_REMEMBERED:
@@ -74,9 +74,9 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets`, those that are remembered, and whatever looks like one.
+    """`text` without `secrets`, remembered secrets, and whatever looks like one.
 
-    Of `secrets`, those of SHORTEST_SECRET characters and more are looked for.
+    Of `secrets`, those of at least SHORTEST_SECRET characters are removed.
     """
     given = {secret.strip() for secret in secrets}
     known = {secret for secret in given if len(secret) >= SHORTEST_SECRET}.union(_remembered)
@@ -102,10 +102,10 @@ def _masked(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=MOST_REMEMBERED * 2)
 def _written(secret: str) -> re.Pattern[str]:
-    """Matches a secret in every form: as it is, escaped as JSON or Python do, percent-encoded,
-    for HTML, in base64 (also within a longer text, as a Basic header has it), and its longer parts
-    where it holds blanks or the like, at which a text may be wrapped or cut."""
-    # what is not ASCII may be left out on its way, where what is left still tells a secret
+    """Matches a secret in every form: unchanged, escaped as JSON or Python do, percent-encoded, for
+    HTML, in base64 (also within a longer text, as in a Basic header), and its longer parts if it
+    contains spaces or the like, where a text may be wrapped or cut."""
+    # characters that are not ASCII may get lost; what is left may still be enough of a secret
     left = sum("!" <= character <= "~" for character in secret)
     is_partly_ascii = left >= SHORTEST_REMEMBERED
     whole = "".join(_escaped(each, may_be_lost=is_partly_ascii) for each in secret)
@@ -123,14 +123,14 @@ _SHORT_ESCAPES: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", 
 
 @lru_cache(maxsize=4096)
 def _escaped(character: str, *, may_be_lost: bool) -> str:
-    """A pattern for one character in any of its forms."""
+    """A pattern for one character in all its forms."""
     if character in _PLAIN:
         return re.escape(character)
     code = ord(character)
     encoded = character.encode("utf-8", "surrogatepass")
     units = character.encode("utf-16-be", "surrogatepass")
     forms = [
-        # twice encoded, a percent sign is %25
+        # if encoded twice, a percent sign is %25
         "".join(f"%(?:25)*{byte:02x}" for byte in encoded),
         # a backslash is itself escaped when a text is quoted again
         "".join(rf"\\+x{byte:02x}" for byte in encoded),
@@ -153,12 +153,12 @@ def _escaped(character: str, *, may_be_lost: bool) -> str:
     forms.append(re.escape(character))
     if code < 128:
         return f"(?i:{'|'.join(forms)})"
-    # what an encoding lacks is replaced or left out
+    # a character that an encoding does not have is replaced or left out
     return rf"(?i:{'|'.join(forms)}|\?|\ufffd){'?' if may_be_lost else ''}"
 
 
 def _in_base64(secret: bytes) -> list[str]:
-    """Patterns for the three ways in which it may lie within the groups of three bytes."""
+    """Patterns for its three possible offsets within the groups of three bytes."""
     found = []
     for shift in range(3):
         text = base64.b64encode(bytes(shift) + secret).decode()

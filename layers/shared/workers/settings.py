@@ -1,8 +1,8 @@
 """All configuration, read and checked in one place.
 
-The environment, or for a key the file that NAME_FILE in the environment names (as Docker and
-Kubernetes mount secrets), beats `.env` (local only), which beats the Secrets Manager secret that
-WORKERS_SECRET_NAME names (in AWS: the only home of the keys). Whatever is missing or
+The environment takes precedence over `.env` (local only), and that over the Secrets Manager secret
+that WORKERS_SECRET_NAME names (in AWS: the only place for keys). For a key, NAME_FILE in the
+environment may name a file instead (as Docker and Kubernetes mount secrets). Whatever is missing or
 malformed is named in one `ConfigurationError`.
 """
 
@@ -36,12 +36,12 @@ LOCALE_NAMES: Final = (
     "en-US", "en-GB", "de-DE", "fr-FR", "es-ES", "it-IT", "nl-NL", "pt-BR", "sv-SE", "da-DK",
     "nb-NO", "pl-PL",
 )  # fmt: skip
-# Not a setting of any worker: the owner's password of the database is for the operator alone.
+# Not a setting of any worker: the database owner's password is for the operator only.
 DATABASE_URL: Final = "SUPABASE_DB_URL"
 _WHERE: Final = "the session pooler's connection string, from Connect on the project's page"
 _OF_AWS: Final = ("ECS_CONTAINER_METADATA_URI_V4", "AWS_EXECUTION_ENV")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-# A value of .env in quotes, and perhaps a comment after it.
+# A value of .env in quotes, perhaps followed by a comment.
 _QUOTED: Final = re.compile(r"""(['"])(.*?)\1(\s+#.*)?""")
 
 
@@ -62,19 +62,19 @@ def _url(value: str) -> str:
 
 def _request_url(value: str) -> str:
     if value.count("{id}") != 1:
-        raise ValueError("must have {id} once, where the request's id goes")
+        raise ValueError("must contain {id} once, where the request's id goes")
     if re.search(r"[\s<>|\"`\\]", value) or len(value) > 1_000:
-        raise ValueError("is not a URL that fits into a link")
+        raise ValueError("is not a URL that can be used in a link")
     path = value.partition("{id}")[0].partition("#")[0].partition("?")[0]
     if path.count("/") < 3:
-        raise ValueError("must name its host before {id}")
+        raise ValueError("must have the host before {id}")
     _url(path)
     return value
 
 
 def _project_url(value: str) -> str:
     url = _url(value)
-    if urlsplit(url).path:  # with /rest/v1 in it every call would be PGRST125
+    if urlsplit(url).path:  # with /rest/v1 in it, every call would fail with PGRST125
         raise ValueError("must be the project's URL alone (https://<project>.supabase.co)")
     return url
 
@@ -167,7 +167,7 @@ def _some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
     def parse(value: str) -> tuple[str, ...]:
         names = [name for name in re.split(r"[,\s]+", value) if name]
         if set(names) - set(choices):
-            raise ValueError(f"may name these alone: {', '.join(choices)}")
+            raise ValueError(f"may only contain: {', '.join(choices)}")
         return tuple(choice for choice in choices if choice in names)
 
     return parse
@@ -176,7 +176,7 @@ def _some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
 def _action_types(value: str) -> tuple[str, ...]:
     names = [name for name in re.split(r"[,\s]+", value) if name]
     if not names or not all(re.fullmatch(r"[a-z0-9_.:]+", name, re.I) for name in names):
-        raise ValueError("must be Meta's action types with commas in between")
+        raise ValueError("must be Meta's action types, separated by commas")
     return tuple(dict.fromkeys(names))
 
 
@@ -187,8 +187,8 @@ def switch(value: str) -> bool:
 def setting(
     parse: Callable[[str], Any], help: str, *, default: Any = MISSING, secret: bool = False
 ) -> Any:
-    """A field of a dataclass for `load`: `parse` raises ValueError with a clause that says what is
-    wrong and quotes nothing; a `secret` may come from a file, and is in no repr."""
+    """A field of a dataclass for `load`. `parse` raises ValueError with a clause that says what is
+    wrong and quotes nothing; a `secret` may come from a file, and is not in the repr."""
     metadata = {"parse": parse, "help": help, "secret": secret}
     if default is MISSING:
         return field(repr=not secret, metadata=metadata)
@@ -212,17 +212,19 @@ class Settings:
     )
     slack_workspace_rate: float = setting(
         number(0, 1000),
-        "messages per second and workspace, in the long run; 0 = no limit",
+        "messages per second and workspace, on average; 0 = no limit",
         default=5.0,
     )
     slack_workspace_burst: float = setting(
-        number(1, 10_000), "messages that may go out at once before that rate holds", default=300.0
+        number(1, 10_000),
+        "messages that may be sent at once before that rate applies",
+        default=300.0,
     )
     notification_batch_size: int = setting(
         whole(1, 500), "notifications claimed at first; more while the queue is long", default=100
     )
     notification_concurrency: int = setting(
-        whole(1, 128), "channels posted to at the same moment", default=64
+        whole(1, 128), "channels posted to at the same time", default=64
     )
     notification_expiry_hours: float = setting(
         number(0.01, 8760),
@@ -231,29 +233,29 @@ class Settings:
     )
     notification_unverifiable: str = setting(
         one_of("repost", "park"),
-        "what to do with a message that may have been posted where the bot cannot look: "
+        "what to do with a message that may have been posted where the bot cannot read: "
         "repost (marked as a possible duplicate) or park its destination",
         default="repost",
     )
     notification_threads: str = setting(
         one_of("off", "on"),
-        "whether what follows on a request goes into the thread of the first message about it in "
-        "its channel; changes of its status show in the channel too",
+        "whether later messages about a request go into the thread of the first one in their "
+        "channel; changes of its status are shown in the channel too",
         default="off",
     )
     notification_linger_seconds: float = setting(
         number(0, 900),
-        "seconds for which a run that has drained the queue goes on looking; 0 = it ends",
+        "seconds for which a run that has drained the queue keeps polling; 0 = it ends",
         default=0.0,
     )
     notification_locale: str = setting(
         one_of(*LOCALE_NAMES),
-        "how numbers, money and dates are written where a config has no template",
+        "how numbers, money and dates are written if a config has no template",
         default="en-US",
     )
     app_request_url: str | None = setting(
         _request_url,
-        "where your app shows a request, with {id} for its id, such as "
+        "the address of a request in your app, with {id} for its id, such as "
         "https://app.example.com/requests/{id}; messages link to it",
         default=None,
     )
@@ -286,7 +288,7 @@ class Settings:
     )
     google_developer_token: str | None = setting(
         text,
-        "sent to Google Ads where set; Google has ignored it since September 2026",
+        "sent to Google Ads if set; Google has ignored it since September 2026",
         default=None,
         secret=True,
     )
@@ -303,7 +305,7 @@ class Settings:
     )
     linkedin_api_version: str = setting(
         _api_version(r"20\d\d(0[1-9]|1[0-2])", "202607"),
-        "version of LinkedIn's Marketing API, the month in which it came out",
+        "version of LinkedIn's Marketing API: the month of its release",
         default="202607",
     )
     linkedin_token_url: str = setting(
@@ -317,32 +319,32 @@ class Settings:
         default=None,
     )
     metrics_concurrency: int = setting(
-        whole(1, 1000), "ad accounts synced at the same moment", default=5
+        whole(1, 1000), "ad accounts synced at the same time", default=5
     )
     metrics_look_back_days: int = setting(
         whole(1, 90),
-        "complete days before today that are read again at least once a day",
+        "complete days before today that are re-read at least once a day",
         default=30,
     )
     metrics_recent_days: int = setting(
         whole(0, 90),
-        "days, today among them, that accounts which are synced more than once a day read each "
-        "time; the whole look-back they read once a day (0: each time)",
+        "days, including today, that an account synced more than once a day reads each time; it "
+        "reads the whole look-back once a day (0: each time)",
         default=3,
     )
     metrics_figures: tuple[str, ...] = setting(
         _some_of(*OPTIONAL_FIGURES),
-        "figures to derive beyond the usual seven, with commas in between",
+        "figures to derive in addition to the usual seven, separated by commas",
         default=(),
     )
     meta_conversion_actions: tuple[str, ...] = setting(
         _action_types,
-        "the action types that count as conversions on Meta, with commas in between",
+        "the action types that count as conversions on Meta, separated by commas",
         default=("omni_purchase", "lead"),
     )
     archive_bucket_name: str | None = setting(
         text,
-        "the S3 bucket of the cold archive; without one, purged rows are kept nowhere",
+        "the S3 bucket of the cold archive; without one, no copy of purged rows is kept",
         default=None,
     )
     notifications_enabled: bool = setting(
@@ -357,7 +359,10 @@ class Settings:
         switch, "whether retention is meant to run; false: health ignores it", default=True
     )
     sentry_dsn: str | None = setting(
-        _sentry_dsn, "where Sentry takes errors, if you use it", default=None, secret=True
+        _sentry_dsn,
+        "the DSN that errors are sent to, if you use Sentry",
+        default=None,
+        secret=True,
     )
 
     @property
@@ -375,10 +380,10 @@ def load_settings(
     environment: Mapping[str, str],
     *,
     dotenv: Path | None = None,
-    read_secret: Callable[[str], Mapping[str, Any]] | None = None,
+    read_secret: Callable[[str], Mapping[str, object]] | None = None,
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
-    """The workers' settings: `load` of them."""
+    """The workers' settings, by `load`."""
     return load(Settings, environment, dotenv=dotenv, read_secret=read_secret, defaults=defaults)
 
 
@@ -387,17 +392,17 @@ def load(
     environment: Mapping[str, str],
     *,
     dotenv: Path | None = None,
-    read_secret: Callable[[str], Mapping[str, Any]] | None = None,
+    read_secret: Callable[[str], Mapping[str, object]] | None = None,
     defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> S:
-    """The settings of a dataclass whose fields are made by `setting`, from the environment, `.env`,
+    """The settings of a dataclass whose fields are made by `setting`: from the environment, `.env`,
     the secret and `defaults`, in this order.
 
     `read_secret` takes the secret's name and returns its JSON object; it is called only when
     WORKERS_SECRET_NAME is set. Raises ConfigurationError that names every setting that is
     missing or malformed, and no value.
     """
-    sources: list[Mapping[str, Any]] = [environment]
+    sources: list[Mapping[str, object]] = [environment]
     if dotenv is not None and dotenv.is_file():
         sources.append(read_dotenv(dotenv))
     secret_name = environment.get("WORKERS_SECRET_NAME")
@@ -420,10 +425,10 @@ def load(
 
 
 def _raw(
-    one: Field[Any], environment: Mapping[str, str], sources: Iterable[Mapping[str, Any]]
+    one: Field[Any], environment: Mapping[str, str], sources: Iterable[Mapping[str, object]]
 ) -> str | None:
-    """As it stands in the first source that has it. Raises ValueError where none has what is
-    required, or its file cannot be read."""
+    """The value in the first source that has one. Raises ValueError if a required one is missing,
+    or its file cannot be read."""
     name = one.name.upper()
     path = environment.get(f"{name}_FILE") if one.metadata["secret"] else None
     if path:
@@ -460,7 +465,7 @@ def _parsed(one: Field[Any], raw: str) -> Any:
 
 
 def environment_settings(
-    read_secret: Callable[[str], Mapping[str, Any]],
+    read_secret: Callable[[str], Mapping[str, object]],
     *,
     dotenv: Path | None = None,
     defaults: Mapping[str, str] = MappingProxyType({}),
@@ -469,13 +474,13 @@ def environment_settings(
     return load_settings(os.environ, dotenv=dotenv, read_secret=read_secret, defaults=defaults)
 
 
-def own_settings(kind: type[S], read_secret: Callable[[str], Mapping[str, Any]]) -> S:
+def own_settings(kind: type[S], read_secret: Callable[[str], Mapping[str, object]]) -> S:
     """`load` of another program's settings over this process's own environment."""
     return load(kind, os.environ, read_secret=read_secret)
 
 
 def runs_in_aws() -> bool:
-    """Whether a container service of AWS runs this process, whose log CloudWatch takes.
+    """Whether an AWS container service runs this process, so that its log goes to CloudWatch.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html
     """
@@ -500,10 +505,10 @@ class DatabaseUrl:
 
 
 def read_database_url(*, dotenv: Path) -> DatabaseUrl:
-    """SUPABASE_DB_URL of the environment, else of `dotenv`: only `operate` needs it, for what the
-    data API cannot do.
+    """SUPABASE_DB_URL of the environment, or else of `dotenv`: only `operate` needs it, for what
+    the data API cannot do.
 
-    Raises ConfigurationError that says where it is found, and never quotes it.
+    Raises ConfigurationError that says where to find it, and never quotes it.
     """
     kept = read_dotenv(dotenv) if dotenv.is_file() else {}
     text = (os.environ.get(DATABASE_URL) or kept.get(DATABASE_URL) or "").strip()
@@ -524,7 +529,7 @@ def database_url(text: str) -> DatabaseUrl:
         parts = urlsplit(text)
         port = parts.port or 5432
         is_one = parts.scheme in ("postgresql", "postgres") and parts.hostname
-    except ValueError:  # a port that is no number: a password with a slash or a colon
+    except ValueError:  # the port is not a number: a password with a slash or a colon
         is_one = False
     if not is_one or "[YOUR-PASSWORD]" in text:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How the workers are seen: one JSON logger, and metrics in CloudWatch's embedded format.
+"""How the workers are observed: one JSON logger, and metrics in CloudWatch's embedded format.
 
 A log line is a sentence and fields; never an event body, a header or a token.
 """
@@ -14,12 +14,12 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from workers.redaction import mask, mask_all
 
-# Where POWERTOOLS_METRICS_NAMESPACE is not set: the template sets one for each stack.
+# If POWERTOOLS_METRICS_NAMESPACE is not set: the template sets one for each stack.
 NAMESPACE = "AgencyDashboardWorkers"
 
 
 def _without_secrets(record: dict[str, Any]) -> str:
-    """A log record as its line: whatever a library or a platform put into it."""
+    """A log record as a line, whatever a library or a platform put into it."""
     return json.dumps(
         mask_all(record), default=lambda value: mask(str(value)), separators=(",", ":")
     )
@@ -30,19 +30,19 @@ logger = Logger(utc=True, json_serializer=_without_secrets)
 
 
 def emit_metrics(worker: str, values: Mapping[str, float]) -> None:
-    """Have what a run of `worker` counted or measured taken by whatever takes metrics here."""
-    for take in metric_sinks:
-        take(worker, values)
+    """Passes what a run of `worker` counted or measured to this process's metric sinks."""
+    for sink in metric_sinks:
+        sink(worker, values)
 
 
 def write_embedded_metrics(worker: str, values: Mapping[str, float]) -> None:
-    """Write one embedded-metric line for `worker`; names that end in Seconds are durations.
+    """Writes one embedded-metric line for `worker`; names that end in Seconds are durations.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
     """
     metrics = EphemeralMetrics()
     metrics.namespace = metrics.namespace or NAMESPACE
-    metrics.service = ""  # else it would be a second dimension, and every alarm had to name it
+    metrics.service = ""  # otherwise a second dimension, which every alarm would have to name
     metrics.add_dimension(name="Worker", value=worker)
     for name, value in values.items():
         unit = MetricUnit.Seconds if name.endswith("Seconds") else MetricUnit.Count
@@ -50,5 +50,5 @@ def write_embedded_metrics(worker: str, values: Mapping[str, float]) -> None:
     metrics.flush_metrics()
 
 
-# A process that does not run in AWS puts others in its place.
+# A process outside AWS replaces this one.
 metric_sinks: list[Callable[[str, Mapping[str, float]], None]] = [write_embedded_metrics]

@@ -19,6 +19,7 @@ from server.console import asked, charts
 from server.console.charts import Chart, Series
 from server.console.project import Project
 from server.console.rendering import page
+from workers.answers import Answer
 from workers.clock import utc_now
 from workers.retention.policies import Policy, read_policies
 
@@ -47,7 +48,7 @@ def policies(request: Request) -> Response:
     project: Project = request.app.state.project
     found = project.call("console_retention")
     now = datetime.fromisoformat(found["now"])
-    carried_out, refused = read_policies(found["policies"])
+    carried_out, refused = read_policies(Answer.each("console_retention", found["policies"]))
     by_id = {row["id"]: row for row in found["policies"]}
     runs = project.call("list_worker_runs", row_limit=1, worker="retention")
     return page(
@@ -94,7 +95,7 @@ def _due(project: Project, policy: Policy, now: datetime) -> dict[str, Any]:
     found = project.call(
         "console_due_days",
         entity_type=policy.entity_type,
-        **policy.cutoffs(now),
+        **policy.cutoffs(now).arguments(),
         day_limit=DAYS,
         most=MOST,
     )

@@ -5,15 +5,23 @@ from typing import Any
 
 import pytest
 
-from workers.retention.policies import ENTITY_TYPES, Policy, RefusedPolicy, read_policies
+from workers.answers import Answer
+from workers.retention.policies import (
+    ENTITY_TYPES,
+    Cutoffs,
+    Policy,
+    RefusedPolicy,
+    read_policies,
+)
 
 NOW = datetime(2025, 3, 11, 12, tzinfo=UTC)
 
 
-def row(id_: str, entity_type: str, active: Any, archive: Any) -> dict[str, Any]:
-    return {
-        "id": id_, "entity_type": entity_type, "active_days": active, "archive_days": archive
-    }  # fmt: skip
+def row(id_: str, entity_type: str, active: Any, archive: Any) -> Answer:
+    return Answer.of("list_retention_policies", {
+        "id": id_, "entity_type": entity_type, "active_days": active, "archive_days": archive,
+        "batch_rows": {},
+    })  # fmt: skip
 
 
 def test_each_type_has_its_policy() -> None:
@@ -43,14 +51,14 @@ def test_a_type_that_is_not_on_the_list_is_refused_by_name() -> None:
     assert refused == RefusedPolicy(
         "a", "users",
         "there is no retention for 'users'; "
-        "there is: activity_log, notification_queue, metric_sync_logs, ad_metrics",
+        "only for activity_log, notification_queue, metric_sync_logs, ad_metrics",
     )  # fmt: skip
     _, (long,) = read_policies([row("a", "x" * 1000, 30, 365)])
     assert "x" * 61 not in long.reason
 
 
 @pytest.mark.parametrize("days", [0, -1, 365_001, True, None, 1.0, "30"])
-def test_a_time_that_is_none_is_refused_by_name_and_holds_nothing_up(days: Any) -> None:
+def test_an_invalid_time_is_refused_by_name_and_affects_no_other_policy(days: Any) -> None:
     rows = [
         row("a", "activity_log", days, 365), row("b", "activity_log", 30, days),
         row("c", "activity_log", 30, 365),
@@ -71,9 +79,8 @@ def test_the_shortest_and_the_longest_time(days: int) -> None:
     assert (policy.active_days, policy.archive_days, refused) == (days, days, [])
 
 
-def test_the_cutoffs_lie_so_many_days_back() -> None:
-    assert Policy((), "activity_log", 30, 365).cutoffs(NOW) == {
-        "active_cutoff": "2025-02-09T12:00:00+00:00",
-        "archive_cutoff": "2024-03-11T12:00:00+00:00",
-    }
-    assert Policy((), "activity_log", 365_000, 1).cutoffs(NOW)["active_cutoff"] > "1025"
+def test_the_cutoffs_are_that_many_days_ago() -> None:
+    assert Policy((), "activity_log", 30, 365).cutoffs(NOW) == Cutoffs(
+        active="2025-02-09T12:00:00+00:00", archive="2024-03-11T12:00:00+00:00"
+    )
+    assert Policy((), "activity_log", 365_000, 1).cutoffs(NOW).active > "1025"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from workers.retention.batches import Stayed
 from workers.retention.report import PolicyReport, RetentionReport, Status
 
 
-def test_a_summary_adds_up_and_leaves_out_what_is_not_known() -> None:
+def test_a_summary_adds_up_and_leaves_out_what_is_unknown() -> None:
     report = RetentionReport(
         policies=[
             PolicyReport("activity_log", "complete", archived=5, purged=2, remaining=0),
@@ -14,7 +16,7 @@ def test_a_summary_adds_up_and_leaves_out_what_is_not_known() -> None:
             PolicyReport("users", "refused", remark="said"),
         ]
     )
-    summary = report.summary()
+    summary: dict[str, Any] = report.summary()
     assert {**summary, "policies": None} == {
         "outcome": "complete", "archived": 6, "purged": 3, "stayed": 0, "refused": 1,
         "policies": None,
@@ -39,7 +41,7 @@ def test_a_summary_adds_up_and_leaves_out_what_is_not_known() -> None:
         (["unfinished", "failed", "incomplete", "complete"], "failed"),
     ],
 )
-def test_the_worst_of_the_policies_decides(statuses: list[Status], outcome: str) -> None:
+def test_the_worst_policy_decides(statuses: list[Status], outcome: str) -> None:
     report = RetentionReport(policies=[PolicyReport("x", status) for status in statuses])
     report.conclude()
     assert report.outcome == outcome
@@ -57,7 +59,7 @@ REFUSED = Stayed("archive", "23503", "a foreign key refuses", 3, "7f")
         ([IN_USE, REFUSED], "incomplete", "3 rows stay (such as 7f): a foreign key refuses"),
     ],
 )
-def test_a_policy_is_complete_when_nothing_that_was_due_is_left(
+def test_a_policy_is_complete_when_nothing_is_left_that_was_due(
     stayed: list[Stayed], status: Status, error: str | None
 ) -> None:
     report = PolicyReport("x", "complete", stayed=stayed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from workers.answers import Answer
 from workers.clock import Clock
 from workers.database import Database
 from workers.doctor.api_versions import check_api_versions
@@ -156,5 +157,5 @@ def _archive(tools: Tools, until: float) -> Iterator[Finding]:
 
 
 def _retention(report: dict[str, Any]) -> Iterator[Finding]:
-    yield from check_policies(report["policies"])
+    yield from check_policies(Answer.each("doctor_report", report["policies"]))
     yield from check_hazards(report["hazards"])

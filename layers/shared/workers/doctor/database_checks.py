@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from workers.answers import Answer
 from workers.database import Database
 from workers.doctor.health import assess
 from workers.doctor.sections import of_error
@@ -178,7 +179,7 @@ def check_configs(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
         yield ok(f"{len(configs)} active notification configs looked at")
 
 
-def check_policies(policies: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def check_policies(policies: Sequence[Answer]) -> Iterator[Finding]:
     """Whether the retention policies can be carried out."""
     read, refused = read_policies(policies)
     for one in refused:

@@ -1,1 +1,1 @@
-"""Old rows, archived and purged as retention_policies says."""
+"""Archives and purges old rows, as retention_policies says."""

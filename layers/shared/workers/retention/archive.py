@@ -1,9 +1,9 @@
 """The cold archive in S3: storing rows so that each is proven to be there, and reading them.
 
-What lies there is `workers.retention.cold`'s; this is when it is written and read, and how that
-can fail. An object comes first and its manifest second, once the object was read back: one without
-a manifest, as a run that was killed leaves behind, does not count, and a manifest whose object is
-missing would hold up every later run.
+`workers.retention.cold` defines the format; this module writes and reads it, and handles what can
+go wrong. The object is written first, and its manifest once the object was read back: an object
+without a manifest, as a killed run leaves behind, does not count, whereas a manifest without its
+object would block every later run.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ from workers.retention.cold import (
     row_key,
 )
 
-# Each day takes half a dozen calls; rows of many days are left for the next call, so that one
+# Each day takes half a dozen requests; rows of further days are left for the next call, so that one
 # call stays short.
 MOST_DAYS: Final = 10
 
-# botocore makes a failed call once more; after that the run decides.
+# botocore retries a failed request once; after that the run decides.
 _CONFIG: Final = Config(
     connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2}
 )
@@ -77,7 +77,7 @@ _NOT_SET_UP: Final = (
     CredentialRetrievalError,
     NoCredentialsError,
     NoRegionError,
-    ParamValidationError,  # a bucket's name that cannot be one
+    ParamValidationError,  # a name that no bucket can have
     PartialCredentialsError,
 )
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -92,7 +92,7 @@ _TRANSIENT_CODES: Final = frozenset(
         "XAmzContentSHA256Mismatch",
     }
 )
-# What the engineer mends: the role, the bucket's name or the region.
+# For the engineer to fix: the role, the bucket's name or the region.
 _REFUSALS: Final = frozenset(
     {
         "AccessDenied",
@@ -131,7 +131,7 @@ class Listed:
 
     @property
     def of(self) -> str | None:
-        """The object that it is the manifest of; None for an object."""
+        """The key of the object that this is the manifest of; None for an object."""
         return object_of(self.key) if is_manifest(self.key) else None
 
 
@@ -139,30 +139,30 @@ class ColdArchive:
     """One bucket, by its name."""
 
     def __init__(self, bucket: str, client: Any = None) -> None:
-        """`client` is boto3's for S3; without one it is made.
+        """`client` is boto3's for S3; by default, one is made.
 
         Raises ConfigurationError when boto3 finds no region.
         """
         self._bucket = bucket
         with _translated(f"bucket {bucket}"):
             self._client = client or boto3.client("s3", config=_CONFIG)
-        # Called before each request; raises what ends a store or a reading.
+        # Called before each request; what it raises ends the store or the read.
         self.heed: Callable[[], None] = lambda: None
-        # Those of the day that was stored last: a manifest's key tells its content, so none is
+        # Those of the day that was stored last: a manifest's key determines its content, so none is
         # fetched twice while a day is stored in pieces.
         self._known: dict[str, Manifest] = {}
 
     def store(self, lines: Sequence[str]) -> tuple[list[str], int]:
         """Stores rows, each the JSON text that Postgres made of it.
 
-        Returns those that are verified now: each is in an object that was read back and found to
-        be as its manifest says; and the bytes that were written for it. Of rows of more than
-        MOST_DAYS days, only the oldest days are taken. What is there already, as after a run that
-        was killed before it could purge, is not written again.
+        Returns those that are now verified, each in an object that was read back and matches its
+        manifest, and the number of bytes written. Where the rows are of more than MOST_DAYS days,
+        only the oldest days are taken. Rows that are already there, as after a run that was killed
+        before it could purge, are not written again.
 
-        Raises DamagedArchiveError when an object that may hold such rows is not what it was,
-        PermanentError for a line that is no row, TransientError and ConfigurationError for S3's
-        own trouble, and what `heed` raises. What was stored until then is found by the next call.
+        Raises DamagedArchiveError when an object that may hold such rows has changed,
+        PermanentError for a line that is not a row, TransientError and ConfigurationError for
+        problems of S3, and what `heed` raises. What was stored until then, the next call finds.
         """
         days = list(by_date(lines).items())[:MOST_DAYS]
         written = sum(self._store_day(day, rows) for day, rows in days)
@@ -177,10 +177,10 @@ class ColdArchive:
     ) -> Iterator[Chunk]:
         """The verified objects of these days, both included, oldest day first.
 
-        Of two versions of a row the later written comes first. `ignore` is told the key of each
-        object that has no manifest and so does not count, `miss` of each that is damaged or out of
-        reach; without it the first of these is raised at the end. Raises TransientError and
-        ConfigurationError as `store` does.
+        Of two versions of a row, the one written later comes first. `ignore` is called with the key
+        of each object that has no manifest and so does not count, `miss` with the error of each
+        that is damaged or cannot be read now; without `miss`, the first such error is raised at the
+        end. Raises TransientError and ConfigurationError as `store` does.
         """
         missed: list[ArchivedObjectError] = []
         for _, listed in groupby(self.listed(since, until), key=lambda each: each.day):
@@ -200,7 +200,7 @@ class ColdArchive:
             raise missed[0]
 
     def reach(self) -> None:
-        """Raises TransientError or ConfigurationError where its keys cannot be listed."""
+        """Raises TransientError or ConfigurationError if the bucket cannot be listed."""
         with _translated(f"bucket {self._bucket}"):
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=all_days_prefix(), MaxKeys=1)
 
@@ -210,13 +210,13 @@ class ColdArchive:
         return min(filter(None, days), default=None)
 
     def frozen_after_days(self) -> int | None:
-        """Days until they go to a class of storage from which nothing is read at once; None:
+        """Days until objects move to a storage class that cannot be read immediately; None:
         never."""
         moves = [move for rule in self._lifecycle() for move in rule.get("Transitions", [])]
         return min((m["Days"] for m in moves if m.get("StorageClass") in _FROZEN), default=None)
 
     def kms_key(self) -> str | None:
-        """The customer's own key with which the bucket encrypts, where it has one."""
+        """The customer-managed key that the bucket encrypts with, if it has one."""
         with _translated(f"the encryption of bucket {self._bucket}"):
             answer = self._client.get_bucket_encryption(Bucket=self._bucket)
         rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
@@ -224,7 +224,7 @@ class ColdArchive:
         return next(filter(None, keys), None)
 
     def _lifecycle(self) -> list[dict[str, Any]]:
-        """The enabled rules that concern the archive's keys."""
+        """The enabled rules that apply to the archive's keys."""
         with _translated(f"the lifecycle of bucket {self._bucket}"):
             try:
                 answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
@@ -239,19 +239,19 @@ class ColdArchive:
         ]
 
     def _store_day(self, day: date, lines: Sequence[str]) -> int:
-        """Has all lines of one day stored and verified; returns the bytes written."""
+        """Stores and verifies all lines of one day; returns the number of bytes written."""
         keys = [row_key(line) for line in lines]
         first, last = min(keys), max(keys)
         there: Counter[str] = Counter()
         for manifest in self._manifests(day):
             if manifest.overlaps(first, last):
-                there |= Counter(self._lines_in_reach(manifest))
-        # without a primary key the same row may be there more than once
+                there |= Counter(self._readable_lines(manifest))
+        # without a primary key, the same row may be there more than once
         missing = list((Counter(lines) - there).elements())
         return self._write(build_chunk(day, missing)) if missing else 0
 
-    def _lines_in_reach(self, manifest: Manifest) -> tuple[str, ...]:
-        """None of what was moved to Glacier: a second copy does no harm."""
+    def _readable_lines(self, manifest: Manifest) -> tuple[str, ...]:
+        """Empty for an object that was moved to Glacier: a second copy does no harm."""
         try:
             return self._verified(manifest).lines
         except FrozenArchiveError:
@@ -304,7 +304,8 @@ class ColdArchive:
                         yield Listed(entry["Key"], day, written_at, entry["Size"])
 
     def _put(self, key: str, body: bytes, kind: str, **checksum: str) -> None:
-        """Stores an object; S3 refuses it when its bytes did not arrive as they were sent."""
+        """Stores an object; S3 refuses it if the bytes it received are not those that were
+        sent."""
         self.heed()
         with _translated(key):
             self._client.put_object(
@@ -318,11 +319,11 @@ class ColdArchive:
                 answer = self._client.get_object(Bucket=self._bucket, Key=key)
                 return bytes(answer["Body"].read())
             except FlexibleChecksumError:
-                problem = "its bytes are not those of the checksum that S3 keeps"
+                problem = "its bytes do not match the checksum that S3 keeps"
                 raise DamagedArchiveError(key, problem) from None
             except ClientError as error:
                 code = error.response["Error"].get("Code")
-                # Who may list a prefix only is told AccessDenied of what is not there.
+                # A role that may list one prefix only gets AccessDenied for a missing key.
                 if code == "NoSuchKey" or (code == "AccessDenied" and not self._is_there(key)):
                     raise DamagedArchiveError(key, "it is missing") from error
                 if code == "InvalidObjectState":
@@ -335,7 +336,7 @@ class ColdArchive:
 
 
 def _prefix_of(rule: Mapping[str, Any]) -> str:
-    """What the keys of a lifecycle rule begin with; nothing where it concerns all."""
+    """What the keys of a lifecycle rule begin with; empty if it applies to all."""
     chosen = rule.get("Filter", {})
     return str(
         rule.get("Prefix") or chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or ""
@@ -348,9 +349,9 @@ def _base64(digest: bytes) -> str:
 
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
-    """Raises the workers' own errors for boto3's, naming the key or bucket that they concern.
+    """Raises the workers' own errors for boto3's, naming the key or bucket.
 
-    What is new to us goes through as it is.
+    An unexpected error passes through unchanged.
     """
     try:
         yield
@@ -370,16 +371,16 @@ def _translated(subject: str) -> Iterator[None]:
 
 
 def _own_error(error: Any, subject: str) -> WorkerError | None:
-    """The workers' own error for one that S3 answered, or None for one that is new to us."""
+    """The workers' own error for one of S3's; None for an unknown one."""
     code = str(error.response["Error"].get("Code") or "unknown")
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _TRANSIENT_CODES or status == 429 or status >= 500:
         return TransientError(f"S3 answered {code} (status {status}) for {subject}.", code=code)
-    if code in _REFUSALS or 300 <= status < 400:  # a redirect need not have a code of S3's
+    if code in _REFUSALS or 300 <= status < 400:  # a redirect may come without a code
         return ConfigurationError(
-            f"S3 answered {code} for {subject}: the bucket of ARCHIVE_BUCKET_NAME has to be there, "
-            "in this account's region, and the role has to let its activity_log/ be listed, read "
-            "and written.",
+            f"S3 answered {code} for {subject}: the bucket of ARCHIVE_BUCKET_NAME must exist in "
+            "this account's region, and the role must be allowed to list, read and write its "
+            "activity_log/.",
             code=code,
         )
     return None

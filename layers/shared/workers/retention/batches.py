@@ -1,20 +1,22 @@
-"""How many rows are taken at once, and what came of them."""
+"""How many rows a batch takes, and what became of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
+
+from workers.answers import Answer, read_whole
 
 MOST_ROWS: Final = 10_000
-# Seconds: a batch that takes longer is followed by a smaller one, a quick one by a larger one.
+# Seconds: a batch that takes longer is followed by a smaller one, a quicker one by a larger one.
 SLOW: Final = 1.0
 QUICK: Final = 0.3
-# So many failures in a row that a smaller batch does not help are enough.
+# After this many failures in a row that a smaller batch does not help, the step fails.
 MOST_FAILURES: Final = 4
 
-# What a batch fails with where fewer rows may get through: the statement ran out of time, memory
-# or stack, or the way there or back broke off or refused so much. Codes of the workers' errors.
+# Errors after which a batch of fewer rows may succeed: the statement ran out of time, memory or
+# stack, or the connection broke or refused a request of that size. Codes of the workers' errors.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TOO_LARGE: Final = frozenset(
     {
@@ -27,7 +29,7 @@ _TOO_LARGE: Final = frozenset(
 
 @dataclass(frozen=True)
 class Stayed:
-    """So many `rows` that could not go, for the same reason; `example` is the id of one."""
+    """A number of `rows` that could not go, all for the same reason; `example` is the id of one."""
 
     step: str
     code: str
@@ -37,7 +39,7 @@ class Stayed:
 
     @property
     def is_passing(self) -> bool:
-        """Whether the next run may find them gone: somebody was using them."""
+        """Whether the next run may be able to take them: they were in use."""
         return self.code == "55P03"
 
     def __str__(self) -> str:
@@ -53,20 +55,34 @@ class Batch:
     stayed: tuple[Stayed, ...] = ()
 
     @classmethod
-    def of(cls, step: str, answer: int | Mapping[str, Any]) -> Batch:
-        """From what the SQL functions return."""
-        if isinstance(answer, int):
-            return cls(answer)
-        return cls(answer["went"], tuple(Stayed(step, **one) for one in answer["stayed"]))
+    def of(cls, step: str, function: str, value: object) -> Batch:
+        """As the SQL functions return it: a number, or an object where some rows stayed."""
+        if not isinstance(value, dict):
+            return cls(read_whole(function, value))
+        answer = Answer.of(function, value)
+        return cls(
+            answer.whole("went"),
+            tuple(
+                Stayed(
+                    step,
+                    one.text("code"),
+                    one.text("reason"),
+                    one.whole("rows"),
+                    one.optional_text("example"),
+                )
+                for one in answer.inners("stayed")
+            ),
+        )
 
     @property
     def taken(self) -> int:
-        """How many rows were looked at."""
+        """How many rows the batch went through."""
         return self.went + sum(one.rows for one in self.stayed)
 
 
 class BatchSize:
-    """The number of `rows` for the next batch: from one to `most`, begun with what fitted last."""
+    """The number of `rows` for the next batch: from one to `most`, starting with what the last run
+    managed."""
 
     def __init__(self, most: int = MOST_ROWS, slow: float = SLOW, begin: int | None = None) -> None:
         self._most = most
@@ -75,7 +91,7 @@ class BatchSize:
         self.rows = max(1, min(most, begin or most))
 
     def went_well(self, seconds: float) -> None:
-        """The last batch took that long."""
+        """The last batch succeeded in that time."""
         self._failures = 0
         if seconds > self._slow:
             self._halve()
@@ -83,8 +99,8 @@ class BatchSize:
             self.rows = min(self._most, self.rows * 2)
 
     def failed(self, code: str) -> float | None:
-        """The last batch came to nothing, with that code: seconds to wait before the next, which
-        is a smaller one where its size may be the cause; None when enough was tried."""
+        """The last batch failed with that code. Returns the seconds to wait before the next one,
+        which is smaller where its size may be the cause; None to give up."""
         if code in _TOO_LARGE and self.rows > 1:
             self._halve()
             return 0.0

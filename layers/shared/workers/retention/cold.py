@@ -1,14 +1,14 @@
-"""The form in which rows lie in the cold archive.
+"""The format of the cold archive.
 
-Rows of `archived_activity_log` are lines: each the JSON that Postgres made of one row, never
-written anew, so that no number loses a digit. The lines of one UTC day of `created_at` lie
-together, some thousands to an object of gzip, beside a manifest that says what the object holds.
+Rows of `archived_activity_log` are lines: each is the JSON that Postgres made of one row, never
+serialised again, so that no number loses a digit. The lines of one UTC day of `created_at` are
+kept together, a few thousand to a gzip object, next to a manifest that describes the object.
 
     activity_log/date=2026-03-01/<24 hex digits>.jsonl.gz
     activity_log/date=2026-03-01/<the same>.manifest.json
 
-The digits begin the SHA-256 of the object: what is written again overwrites itself, and what
-differs never does.
+The digits are the first of the object's SHA-256: the same content overwrites itself, and different
+content never does.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _KEY: Final = re.compile(
 )
 
 
-# What tells how deep a place in a JSON text is, and its strings.
+# The brackets and commas of a JSON text, and its strings.
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]')
 
 
 @dataclass(frozen=True, order=True)
 class RowKey:
-    """What orders rows; `created_at` is in UTC."""
+    """The sort key of rows; `created_at` is in UTC."""
 
     created_at: datetime
     id: str
@@ -56,18 +56,18 @@ class RowKey:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RowKey:
-        """Of a row or of a manifest. Raises ValueError, TypeError or KeyError for what is none."""
+        """From a row or a manifest. Raises ValueError, TypeError or KeyError if it is not one."""
         created_at = datetime.fromisoformat(value["created_at"])
-        # in a table without a primary key it may be null
+        # null is possible in a table without a primary key
         identity = value["id"] or ""
         if created_at.tzinfo is None or not isinstance(identity, str):
-            raise ValueError("no time with its zone, or no id")
+            raise ValueError("no time with a time zone, or no id")
         return cls(created_at.astimezone(UTC), identity)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an object holds: its key, rows, size in bytes, SHA-256, and the range of its rows."""
+    """Describes an object: its key, rows, size in bytes, SHA-256, and the range of its rows."""
 
     date: date
     object_key: str
@@ -79,15 +79,15 @@ class Manifest:
 
     @property
     def key(self) -> str:
-        """Where the manifest itself lies."""
+        """The key of the manifest itself."""
         return manifest_of(self.object_key)
 
     def overlaps(self, first: RowKey, last: RowKey) -> bool:
-        """Whether it may hold rows of that range, ends included."""
+        """Whether it may hold rows of that range, both ends included."""
         return self.first <= last and first <= self.last
 
     def body(self) -> bytes:
-        """As it is stored; the same manifest gives the same bytes."""
+        """As it is stored; equal manifests give equal bytes."""
         value = {
             "format": FORMAT,
             "entity_type": ENTITY_TYPE,
@@ -112,28 +112,29 @@ class Chunk:
 
 
 def row_key(line: str) -> RowKey:
-    """The key of a row. Raises PermanentError for a line that is no row with an id and a time."""
+    """The key of a row. Raises PermanentError for a line that is not a row with an id and a
+    time."""
     try:
         return RowKey.from_json(_top_level(line))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise PermanentError(
-            f"A row cannot be archived: it is no JSON object with an id and a created_at that is "
-            f"a time ({type(error).__name__}).",
+            f"A row cannot be archived: it is not a JSON object with an id and a created_at that "
+            f"is a time ({type(error).__name__}).",
             code="unreadable_row",
         ) from None
 
 
 def _top_level(line: str) -> Any:
-    """The JSON of a line; of one that is nested too deep for Python, its texts at the top."""
+    """The JSON of a line; if it is nested too deeply for Python, its top-level texts."""
     try:
-        # Whole numbers stay text: Python refuses those of some thousand digits, Postgres does not.
+        # Whole numbers stay text: Python refuses thousands of digits, Postgres does not.
         return json.loads(line, parse_int=str)
     except RecursionError:
-        return _texts_at_the_top(line)
+        return _top_level_texts(line)
 
 
-def _texts_at_the_top(line: str) -> dict[str, str]:
-    """The members of an object that are texts, however deep the others are."""
+def _top_level_texts(line: str) -> dict[str, str]:
+    """The members of an object that are texts, however deeply the others are nested."""
     found: dict[str, str] = {}
     depth = 0
     key: str | None = None
@@ -165,7 +166,7 @@ def by_date(lines: Iterable[str]) -> dict[date, list[str]]:
 def build_chunk(day: date, lines: Iterable[str]) -> Chunk:
     """The lines of one day as an object; their order does not matter.
 
-    Raises PermanentError when there are none, or one is no row of that day.
+    Raises PermanentError if there are none, or one is not a row of that day.
     """
     keyed = sorted((row_key(line), line) for line in lines)
     problem = _problem(day, keyed)
@@ -181,18 +182,18 @@ def build_chunk(day: date, lines: Iterable[str]) -> Chunk:
 
 
 def parse_manifest(key: str, body: bytes) -> Manifest:
-    """The manifest that lies at `key`. Raises DamagedArchiveError naming the key and the fault."""
+    """The manifest stored at `key`. Raises DamagedArchiveError naming the key and the problem."""
     try:
         return _parse_manifest(key, body)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         detail = str(error) if isinstance(error, ValueError) else type(error).__name__
-        raise DamagedArchiveError(key, f"it is no manifest ({detail:.100})") from None
+        raise DamagedArchiveError(key, f"it is not a valid manifest ({detail:.100})") from None
 
 
 def _parse_manifest(key: str, body: bytes) -> Manifest:
     value = json.loads(body)
     if (value["format"], value["entity_type"]) != (FORMAT, ENTITY_TYPE):
-        raise ValueError("of another format or entity type")
+        raise ValueError("its format or entity type is another")
     rows, size, sha256 = value["rows"], value["bytes"], value["sha256"]
     if type(rows) is not int or type(size) is not int or rows < 1 or size < 1:
         raise ValueError("rows and bytes must be whole numbers")
@@ -209,15 +210,15 @@ def _parse_manifest(key: str, body: bytes) -> Manifest:
 
 
 def check_object(manifest: Manifest, body: bytes) -> Chunk:
-    """The lines of an object, once all of it is as the manifest says.
+    """The lines of an object, after checking that it matches the manifest.
 
-    Raises DamagedArchiveError that names the object and what is wrong with it.
+    Raises DamagedArchiveError naming the object and what is wrong with it.
     """
     if len(body) != manifest.size:
         problem = f"it has {len(body)} bytes, not {manifest.size}"
         raise DamagedArchiveError(manifest.object_key, problem)
     if hashlib.sha256(body).hexdigest() != manifest.sha256:
-        raise DamagedArchiveError(manifest.object_key, "its SHA-256 is another")
+        raise DamagedArchiveError(manifest.object_key, "its SHA-256 does not match")
     lines = _unpacked(manifest, body)
     if len(lines) != manifest.rows:
         problem = f"it has {len(lines)} rows, not {manifest.rows}"
@@ -230,7 +231,7 @@ def check_object(manifest: Manifest, body: bytes) -> Chunk:
     if problem_of_rows is not None:
         raise DamagedArchiveError(manifest.object_key, problem_of_rows)
     if (keyed[0][0], keyed[-1][0]) != (manifest.first, manifest.last):
-        raise DamagedArchiveError(manifest.object_key, "the range of its rows is another")
+        raise DamagedArchiveError(manifest.object_key, "the range of its rows does not match")
     return Chunk(manifest, body, lines)
 
 
@@ -238,18 +239,18 @@ def _unpacked(manifest: Manifest, body: bytes) -> tuple[str, ...]:
     try:
         text = gzip.decompress(body).decode()
     except (OSError, EOFError, zlib.error) as error:
-        raise DamagedArchiveError(manifest.object_key, f"it is no gzip file ({error})") from None
+        raise DamagedArchiveError(manifest.object_key, f"it is not a gzip file ({error})") from None
     except UnicodeDecodeError:
-        raise DamagedArchiveError(manifest.object_key, "it is no UTF-8") from None
-    # Not splitlines: JSON may hold other characters that it takes for the end of a line.
+        raise DamagedArchiveError(manifest.object_key, "it is not UTF-8") from None
+    # Not splitlines, which also splits at other characters that JSON may hold.
     *lines, rest = text.split("\n")
     if rest:
-        raise DamagedArchiveError(manifest.object_key, "its last line breaks off")
+        raise DamagedArchiveError(manifest.object_key, "its last line is cut off")
     return tuple(lines)
 
 
 def _problem(day: date, keyed: Sequence[tuple[RowKey, str]]) -> str | None:
-    """What keeps these rows from being an object of that day; None: nothing."""
+    """Why these rows cannot be an object of that day; None if they can."""
     if not keyed:
         return "there are none"
     if any("\n" in line for _, line in keyed):
@@ -272,7 +273,7 @@ def all_days_prefix() -> str:
 
 
 def day_of(key: str) -> date | None:
-    """The day of an object's or a manifest's key; None for a key that is neither's."""
+    """The day in the key of an object or a manifest; None for any other key."""
     match = _KEY.fullmatch(key)
     try:
         return date.fromisoformat(match[1]) if match else None
@@ -281,15 +282,15 @@ def day_of(key: str) -> date | None:
 
 
 def is_manifest(key: str) -> bool:
-    """Whether it is a manifest's key and not an object's."""
+    """Whether it is the key of a manifest, not of an object."""
     return key.endswith(_MANIFEST)
 
 
 def manifest_of(object_key: str) -> str:
-    """Where the manifest of an object lies."""
+    """The key of an object's manifest."""
     return object_key.removesuffix(_OBJECT) + _MANIFEST
 
 
 def object_of(manifest_key: str) -> str:
-    """Where the object of a manifest lies."""
+    """The key of a manifest's object."""
     return manifest_key.removesuffix(_MANIFEST) + _OBJECT

@@ -1,19 +1,25 @@
-"""What came of a retention run."""
+"""The results of a retention run."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Final, Literal, assert_never
 
 from workers.retention.batches import Stayed
 
 Status = Literal["complete", "unfinished", "incomplete", "failed", "refused", "dry_run"]
+Outcome = Literal["complete", "unfinished", "incomplete", "failed", "busy", "dry_run"]
+# What a step does with the rows it takes.
+Counter = Literal["archived", "purged"]
+
+# Of the policies of a run, the first of these that occurs is the run's outcome.
+_WORST_FIRST: Final[tuple[Outcome, ...]] = ("failed", "incomplete", "unfinished")
 
 
 @dataclass
 class PolicyReport:
-    """One entity type: rows `archived` and `purged`, bytes that were written to the cold archive
-    and verified, and what remains (None: not known; the count ends at COUNT_LIMIT). `stayed` are
+    """One entity type: rows `archived` and `purged`, the bytes written to the cold archive and
+    verified, and how many rows remain (None: unknown; counting stops at COUNT_LIMIT). `stayed` are
     rows that could not go, `batch_rows` how many at once each step managed."""
 
     entity_type: str
@@ -27,8 +33,18 @@ class PolicyReport:
     error: str | None = None
     remark: str | None = None
 
+    def count(self, counter: Counter, rows: int) -> None:
+        """Adds rows that a step has dealt with."""
+        match counter:
+            case "archived":
+                self.archived += rows
+            case "purged":
+                self.purged += rows
+            case _:
+                assert_never(counter)
+
     def conclude(self) -> None:
-        """All steps are through: sets the status by what stayed."""
+        """Sets the status once all steps are done, by the rows that stayed."""
         lasting = [one for one in self.stayed if not one.is_passing]
         self.remaining = sum(one.rows for one in self.stayed)
         if lasting:
@@ -37,22 +53,22 @@ class PolicyReport:
         elif self.stayed:
             self.status = "unfinished"
 
-    def figures(self) -> dict[str, Any]:
-        """JSON-able, without what is not known or empty."""
+    def figures(self) -> dict[str, object]:
+        """JSON-able, without what is unknown or empty."""
         empty: tuple[object, ...] = (None, [], {})
         return {name: value for name, value in asdict(self).items() if value not in empty}
 
 
 @dataclass
 class RetentionReport:
-    """`outcome`: complete, unfinished (the deadline came), incomplete (rows stay that cannot go),
-    failed (some policy), busy (another run is at it), dry_run. A policy that is none is refused
-    and holds nothing up."""
+    """`outcome`: complete, unfinished (the deadline came), incomplete (some rows cannot go),
+    failed (some policy), busy (another run is active), dry_run. A row that is not a valid policy is
+    refused and does not affect the outcome."""
 
-    outcome: str = "complete"
+    outcome: Outcome = "complete"
     policies: list[PolicyReport] = field(default_factory=list)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """JSON-able."""
         return {
             "outcome": self.outcome,
@@ -64,9 +80,9 @@ class RetentionReport:
         }
 
     def conclude(self) -> None:
-        """Sets `outcome` by what became of the policies."""
+        """Sets `outcome` by the policies' statuses."""
         statuses = {one.status for one in self.policies}
-        for status in ("failed", "incomplete", "unfinished"):
-            if status in statuses:
-                self.outcome = status
+        for outcome in _WORST_FIRST:
+            if outcome in statuses:
+                self.outcome = outcome
                 return
