@@ -22,7 +22,7 @@ from server.settings import ServerSettings, server_settings
 from workers.clock import utc_now
 from workers.composition.container import database, forget_clients, read_secret, settings
 from workers.composition.health import run_health
-from workers.doctor.health import WELL_FOR, hours_since_retention
+from workers.doctor.health import WELL_FOR, hours_since_retention, read_worker_health
 from workers.errors import ConfigurationError, WorkerError
 from workers.redaction import redact
 from workers.settings import environment_settings
@@ -158,7 +158,7 @@ class Serving:
     def _catch_up_on_retention(self) -> None:
         """Catch up on the weekly run that the process missed, once health would call it overdue."""
         try:
-            hours = hours_since_retention(database().call("worker_health"))
+            hours = hours_since_retention(read_worker_health(database().call("worker_health")))
         except WorkerError as error:
             logger.warning("The workers' state is unknown", extra={"error": redact(str(error))})
             return

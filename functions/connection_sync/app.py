@@ -1,4 +1,4 @@
-"""Per message of the sync queue: the metrics of one ad account, fetched and stored."""
+"""For each message of the sync queue: fetches and stores the metrics of one ad account."""
 
 from typing import Any
 
@@ -12,24 +12,25 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from workers.composition.connection_sync import run_connection_sync
-from workers.composition.events import read_messages
+from workers.composition.events import has_messages
 from workers.telemetry import logger
 
 processor = BatchProcessor(event_type=EventType.SQS)
 
 
-# without what the sync before in this container said of itself
+# without the log fields of the previous sync in this container
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """Takes SQS's event or {}; returns the messages that are to come back.
+    """Takes SQS's event or {}; returns the messages that are to be delivered again.
 
-    Raises when all of them are, so that Lambda counts an error.
+    Raises if that is all of them, so that Lambda counts an error.
     """
-    if not read_messages(event):
+    if not has_messages(event):
         return {"batchItemFailures": []}
     return process_partial_response(event, sync, processor, context)
 
 
 def sync(record: SQSRecord, lambda_context: LambdaContext) -> dict[str, Any]:
-    """One message's sync: its summary. Raises when the message is to come back."""
+    """Runs one message's sync; returns its summary. Raises if the message is to be delivered
+    again."""
     return run_connection_sync(record.body, lambda_context)

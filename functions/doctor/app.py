@@ -1,4 +1,4 @@
-"""On request: what is wrong with the deployment, and how to mend it."""
+"""On request: what is wrong with the deployment, and how to fix it."""
 
 from typing import Any
 

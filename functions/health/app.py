@@ -1,4 +1,4 @@
-"""On request: whether the workers are well, as JSON, or a page for a browser, with 200 or 503."""
+"""On request: whether the workers are healthy, with 200 or 503, as JSON or a page for a browser."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every week: old rows, archived and purged as the retention policies say."""
+"""Every week: archives and purges old rows, as the retention policies say."""
 
 from typing import Any
 

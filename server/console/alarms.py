@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from server.console.rendering import counted, span
-from workers.doctor.health import hours_since_retention
+from workers.doctor.health import hours_since_retention, read_worker_health
 
 State = Literal["raised", "quiet", "off", "elsewhere"]
 
@@ -179,7 +179,10 @@ def _of_metrics(found: Mapping[str, Any], health: Mapping[str, Any]) -> list[Con
 
 
 def _of_retention(found: Mapping[str, Any], health: Mapping[str, Any]) -> list[Condition]:
-    hours, outcome = hours_since_retention(health), found["signs"]["retention_outcome"]
+    hours, outcome = (
+        hours_since_retention(read_worker_health(health)),
+        found["signs"]["retention_outcome"],
+    )
     return [
         _condition(
             "RetentionOverdue",

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from server.console.notification_message import data_of
 from server.console.slack_message import message_html
 from server.console.slack_text import Names
-from workers.doctor.template_checks import flaws_for
+from workers.answers import Answer
+from workers.doctor.template_checks import ConfigTemplate, flaws_for, read_template
 from workers.errors import PermanentError
 from workers.notifications.entities import NO_ENTITIES, read_entities
 from workers.notifications.plain_line import Wording
@@ -72,7 +73,7 @@ class Tried:
 
 def try_out(tried: Tried) -> Trial:
     """The message, or why there is none."""
-    flaws = tuple(flaws_for({**_BARE_CONFIG, **tried.config, "template": tried.template}))
+    flaws = tuple(flaws_for(_config(tried)))
     try:
         data = data_of(tried.data or None)
     except PermanentError as error:
@@ -88,8 +89,13 @@ def try_out(tried: Tried) -> Trial:
 
 
 _BARE_CONFIG: Final[Mapping[str, Any]] = {
-    "entity_type": "", "event_type": "", "carried": {}, "events": 0,
+    "id": "", "entity_type": "", "event_type": "", "carried": {}, "events": 0,
 }  # fmt: skip
+
+
+def _config(tried: Tried) -> ConfigTemplate:
+    row = {**_BARE_CONFIG, **tried.config, "template": tried.template}
+    return read_template(Answer.of("config_templates", row))
 
 
 def _placeholders(tried: Tried, data: object) -> Iterator[Placeholder]:

@@ -186,9 +186,7 @@ def _restore(project: Project, arguments: Arguments, tell: Tell) -> Mapping[str,
     tell(numbers(done))
     if done.missed or done.refused:
         told = [f"left out: {error}" for error in done.missed]
-        told += [
-            f"refused by the table: {one['rows']} rows: {one['reason']}" for one in done.refused
-        ]
+        told += [f"refused by the table: {one.rows} rows: {one.reason}" for one in done.refused]
         raise NotDoneError("; ".join(told))
     return numbers(done)
 

@@ -6,8 +6,10 @@ from tests.ablation.cuts import ARCHIVE, BATCHES, COLD_SQL, WORKERS, Ablation, C
 
 ARCHIVE_TESTS = "tests/integration/test_archive.py"
 RETENTION_TESTS = "tests/retention/test_retention.py"
+BATCH_TESTS = "tests/retention/test_batches.py"
+COLD_TESTS = "tests/retention/test_cold_runs.py"
 ZOO_TESTS = "tests/retention/test_zoo.py"
-BATCH_TEST = f"{RETENTION_TESTS}::test_a_batch_takes_the_oldest_and_no_more_than_asked_for"
+BATCH_TEST = f"{BATCH_TESTS}::test_a_batch_takes_the_oldest_rows_and_no_more_than_asked_for"
 ABLATIONS = (
     Ablation(
         "verified-objects",
@@ -48,19 +50,19 @@ ABLATIONS = (
     Ablation(
         "verified-before-purge",
         "verified purge: only what is stored goes",
-        f"{RETENTION_TESTS}::test_of_rows_that_were_read_only_those_that_are_stored_are_purged",
+        f"{COLD_TESTS}::test_only_rows_that_were_stored_are_purged",
         (
             Cut(
                 f"{WORKERS}/retention/run.py",
-                '"purge_archived_lines", lines=stored)',
-                '"purge_archived_lines", lines=lines)',
+                "self._database.call(purge, lines=stored)",
+                "self._database.call(purge, lines=lines)",
             ),
         ),
     ),
     Ablation(
         "unchanged-rows",
         "verified purge: only what is still as stored goes",
-        f"{RETENTION_TESTS}::test_rows_that_changed_on_their_way_are_not_purged",
+        f"{COLD_TESTS}::test_rows_that_changed_meanwhile_are_not_purged",
         (Cut(COLD_SQL, "where to_jsonb(archived)::text = kept.text\n"),),
     ),
     Ablation(
@@ -133,7 +135,7 @@ ABLATIONS = (
     Ablation(
         "due-again",
         "a row is locked only while it is still due",
-        f"{RETENTION_TESTS}::test_a_row_that_is_no_longer_due_stays",
+        f"{BATCH_TESTS}::test_a_row_that_is_no_longer_due_stays",
         (
             Cut(
                 BATCHES,
@@ -157,7 +159,7 @@ ABLATIONS = (
     Ablation(
         "shrinking",
         "batches shrink until they fit",
-        f"{RETENTION_TESTS}::test_the_next_run_begins_with_what_fitted",
+        f"{BATCH_TESTS}::test_the_next_run_starts_with_the_batch_size_that_worked",
         (
             Cut(
                 f"{WORKERS}/retention/batches.py",
@@ -169,7 +171,7 @@ ABLATIONS = (
     Ablation(
         "remembered-size",
         "the next run begins with what fitted",
-        f"{RETENTION_TESTS}::test_the_next_run_begins_with_what_fitted",
+        f"{BATCH_TESTS}::test_the_next_run_starts_with_the_batch_size_that_worked",
         (
             Cut(
                 f"{WORKERS}/retention/run.py",
@@ -181,7 +183,7 @@ ABLATIONS = (
     Ablation(
         "cold-deadline",
         "the cold archive heeds the deadline",
-        f"{RETENTION_TESTS}::test_a_slow_cold_archive_heeds_the_deadline",
+        f"{COLD_TESTS}::test_a_slow_cold_archive_keeps_to_the_deadline",
         (
             Cut(
                 f"{WORKERS}/retention/run.py",
@@ -193,7 +195,7 @@ ABLATIONS = (
     Ablation(
         "retention-deadline",
         "deadline of retention",
-        f"{RETENTION_TESTS}::test_out_of_time_it_stops_and_later_runs_finish",
+        f"{RETENTION_TESTS}::test_a_run_out_of_time_stops_and_later_runs_finish",
         (
             Cut(
                 f"{WORKERS}/retention/run.py",

@@ -122,7 +122,7 @@ SECRETS = (
         "credentials-connections",
         "credentials of connections are checked",
         "tests/unit/test_credentials.py::"
-        "test_a_credential_of_a_connection_is_refused_as_its_own_fault",
+        "test_a_connections_credential_is_refused_as_a_fault_of_its_own",
         (
             Cut(
                 f"{WORKERS}/metrics/platforms/protocol.py",
@@ -158,7 +158,7 @@ SECRETS = (
     Ablation(
         "redaction-retention",
         "redaction: a policy's failure",
-        "tests/retention/test_retention.py::test_a_failure_that_quotes_a_secret_is_told_without_it",
+        "tests/retention/test_retention.py::test_a_failure_that_quotes_a_secret_is_reported_without_it",
         (
             Cut(
                 f"{WORKERS}/retention/run.py",

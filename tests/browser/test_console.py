@@ -369,7 +369,7 @@ def test_the_local_slack_and_health_are_for_everybody_too(
     assert answer["statusCode"] == 200
     with visit(browser, console.url) as health:
         health.page.set_content(answer["body"])
-        expect(health.page.locator("h1")).to_have_text("The workers are well")
+        expect(health.page.locator("h1")).to_have_text("All workers are healthy")
         found += health.violations()
         health.page.set_viewport_size(PHONE)
         assert health.too_wide() == []

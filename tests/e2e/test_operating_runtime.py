@@ -71,7 +71,7 @@ def test_health_answers_when_the_database_hangs(
     with emulator("health", runtime, environment, timeout=10) as function:
         answer = function.invoke(event("health"))
     assert answer["statusCode"] == 503
-    assert "cannot be asked" in json.loads(answer["body"])["reason"]
+    assert "cannot be queried" in json.loads(answer["body"])["reason"]
 
 
 def test_the_doctor_reports(runtime: LambdaRuntime, stack: LocalStack) -> None:

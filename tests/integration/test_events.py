@@ -12,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.composition.container import forget_clients
-from workers.composition.events import read_messages, read_options, read_request
+from workers.composition.events import (
+    has_messages,
+    read_request,
+    read_retention_event,
+)
 from workers.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +89,7 @@ def test_what_is_documented_is_taken(
     if function == "connection_sync" and event == {}:
         assert said == "{'batchItemFailures': []}"
     elif function == "health":
-        assert "the database cannot be asked: configuration" in said
+        assert "the database cannot be queried: configuration" in said
     else:
         assert "SUPABASE_URL is missing" in said
 
@@ -118,7 +122,7 @@ def test_messages_of_the_queue_are_for_the_sync_alone(
 )
 def test_the_refusal_names_what_is_wrong_and_what_is_right(event: Any, words: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        read_options(event, {"dry_run": bool})
+        read_retention_event(event)
     assert words in str(refused.value)
 
 
@@ -135,12 +139,12 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_comes_is_taken_as_documented_or_refused(event: Any) -> None:
     try:
-        options = read_options(event, {"dry_run": bool})
+        options = read_retention_event(event)
     except ConfigurationError:
         options = None
-    if options is not None:
-        assert options == {} or (options == event and type(options["dry_run"]) is bool)
-    for read in (read_messages, read_request):
+    if options is not None and "dry_run" in event:
+        assert event == {"dry_run": options.dry_run}
+    for read in (has_messages, read_request):
         try:
             read(event)
         except ConfigurationError:

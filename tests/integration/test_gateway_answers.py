@@ -282,7 +282,7 @@ def test_health_answers_503_with_the_code(
         output = health.run_health()
         assert output["statusCode"] == 503, answer
         body = json.loads(output["body"])
-        assert body["reason"].startswith("the database cannot be asked: ")
+        assert body["reason"].startswith("the database cannot be queried: ")
         assert KEY not in output["body"]
 
 

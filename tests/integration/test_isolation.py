@@ -30,7 +30,7 @@ AWS = {
 # Tests of the suite that start handlers, commands and processes.
 TESTS = (
     "tests/integration/test_operate.py::test_redrive",
-    "tests/integration/test_doctor.py::test_all_is_well",
+    "tests/integration/test_doctor.py::test_a_healthy_setup_has_no_failures",
     "tests/integration/test_invoke.py::test_a_stack_that_is_up_is_used",
 )
 

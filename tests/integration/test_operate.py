@@ -88,7 +88,7 @@ def test_what_is_meant_must_be_said_once(
     run: Run, dead: str, arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments.format(id=dead).split()) == (2, "")
-    assert "Say which: " in capsys.readouterr().err
+    assert "Pass " in capsys.readouterr().err
 
 
 def test_a_list_says_that_it_was_cut(
@@ -333,7 +333,7 @@ def test_an_account_is_connected_and_gets_other_credentials(
     assert rows == [("meta", "Nordlys", 60, {"access_token": "EAALOCALother"}, True)]
 
     assert run("connections", "remove", added)[0] == 1, "nobody said yes"
-    assert run("connections", "remove", added, "--yes") == (0, "It is synced no more.\n")
+    assert run("connections", "remove", added, "--yes") == (0, "Syncing has stopped.\n")
     assert run("connections", "remove", added, "--yes", "--json") == (1, '{"removed": 0}\n')
 
 

@@ -195,7 +195,7 @@ def test_retention_by_command_is_a_run_like_any_other(run: Run, stack: LocalStac
 def test_status_says_who_is_well_and_what_waits(run: Run, stack: LocalStack) -> None:
     status, text = run("status")
     assert status == 1, "no worker has run yet"
-    assert "no run has done its work yet" in text or "unhealthy" in text
+    assert "no successful run yet" in text or "unhealthy" in text
     stack.connection.execute(
         "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded) "
         "select name, now(), now(), 'done', true "

@@ -282,8 +282,8 @@ def test_one_page_a_minute_comes_to_its_end(slack: Caller) -> None:
     ("settings", "posts", "expected"),
     [
         (DISTRIBUTED_APP, 16, ("warning", "Slack serves 15 messages of history at a time")),
-        ({}, 16, ("ok", "Slack serves history to this app as to one that a workspace made")),
-        ({}, 15, ("ok", "which kind of app this is cannot be seen before some channel has more")),
+        ({}, 16, ("ok", "Slack serves history to this app as to a workspace's own app")),
+        ({}, 15, ("ok", "the kind of app cannot be determined until a channel has more")),
     ],
 )
 def test_the_doctor_sees_which_kind_of_app_it_is(
@@ -293,9 +293,7 @@ def test_the_doctor_sees_which_kind_of_app_it_is(
     slack.control.configure(**settings)
     for number in range(posts):
         ours.post(CREATIVE, MESSAGE, f"d{number}")
-    report: dict[str, Any] = {"channels": [CREATIVE], "configs": []}
-
-    *_, found = check_slack(ours, report, lambda: True)
+    *_, found = check_slack(ours, [CREATIVE], [], lambda: True)
 
     level, text = expected
     assert (found.level, found.text[: len(text)]) == (level, text)
@@ -304,9 +302,7 @@ def test_the_doctor_sees_which_kind_of_app_it_is(
 def test_the_doctor_leaves_open_what_it_may_not_look_at(slack: Caller) -> None:
     scopes = slack.control.state()["tokens"][slack.token]["scopes"]
     slack.change("tokens", slack.token, scopes=[one for one in scopes if one != "channels:history"])
-    report: dict[str, Any] = {"channels": [CREATIVE], "configs": []}
-
-    found = [one.text for one in check_slack(client(slack), report, lambda: True)]
+    found = [one.text for one in check_slack(client(slack), [CREATIVE], [], lambda: True)]
 
     assert not [text for text in found if "kind of app" in text]
 

@@ -15,7 +15,9 @@ from local.faults import failing
 from tests.metrics.sides import SIDES, Side
 from tests.metrics.test_levels import ADS, CAMPAIGNS
 from tests.metrics.world import LOOK_BACK, TODAY, Served, World
+from workers.answers import Answer
 from workers.doctor.platform_checks import check_totals
+from workers.doctor.report import Account, read_accounts
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 GOOGLE, TIKTOK = SIDES["google_ads"], SIDES["tiktok"]
@@ -62,6 +64,12 @@ def put(world: World, side: Side) -> None:
         ])  # fmt: skip
 
 
+def accounts(world: World) -> list[Account]:
+    """As the doctor reads them."""
+    report = Answer.of("doctor_report", world.database.call("doctor_report"))
+    return read_accounts(report)
+
+
 @every_platform
 def test_all_spend_of_the_account_is_read(world: World, side: Side) -> None:
     put(world, side)
@@ -84,7 +92,7 @@ def test_all_spend_of_the_account_is_read(world: World, side: Side) -> None:
     if side is not TIKTOK:
         assert abs(Decimal(details["spend_total"]) - over) < tail * 100
     assert "reports_left_out" not in details
-    (row,) = world.database.call("doctor_report")["connections"]
+    (row,) = accounts(world)
     assert list(check_totals(side.name, row)) == []
 
 
@@ -131,7 +139,7 @@ def test_a_differing_total_is_reported(world: World, side: Side) -> None:
     )  # fmt: skip
     assert abs(Decimal(details["total_difference"]) - missing) < Decimal("1e-8")
     assert 0 < len(details["days_that_differ"]) <= 10
-    (row,) = world.database.call("doctor_report")["connections"]
+    (row,) = accounts(world)
     (found,) = check_totals(side.name, row)
     assert found.level == "warning"
     assert details["total_difference"] in found.text
@@ -222,7 +230,7 @@ def test_without_access_to_gmv_max_the_rest_is_read_and_stored_rows_stay(world: 
     )
     assert world.sync_again()[connection].status == "success"
     assert "40001" in world.last_log(connection)["details"]["reports_left_out"]["gmv_max"]
-    (row,) = world.database.call("doctor_report")["connections"]
+    (row,) = accounts(world)
     (found,) = check_totals("tiktok", row)
     assert "gmv_max" in found.text
     assert "permission" in found.fix

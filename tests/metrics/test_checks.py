@@ -18,6 +18,7 @@ from tests.metrics.world import (
 )
 from workers.answers import Answer
 from workers.doctor.platform_checks import check_allowances
+from workers.doctor.report import Account
 from workers.errors import ConnectionCredentialsError
 from workers.findings import Finding
 from workers.metrics.platforms import PLATFORMS
@@ -176,8 +177,8 @@ def test_a_version_that_meta_does_not_serve(world: World) -> None:
 def test_how_much_of_googles_quota_the_syncs_need(
     connections: int, frequency: int, level: str
 ) -> None:
-    row = {"platform": "google", "sync_frequency": frequency, "requests": None}
-    other = {"platform": "snapchat", "sync_frequency": 10, "requests": None}
-    (found,) = check_allowances([row] * connections + [other])
+    own = Account(Connection("1", "google", "1", None, {}), sync_minutes=frequency)
+    other = Account(Connection("2", "snapchat", "2", None, {}), sync_minutes=10)
+    (found,) = check_allowances([own] * connections + [other])
     assert found.level == level
     assert "allows 2880" in found.text

@@ -13,8 +13,7 @@ import pytest
 
 from tests.integration.archive_bucket import Bucket
 from tests.integration.conftest import bucket
-from tests.retention.test_retention import of
-from tests.retention.world import World, days_ago
+from tests.retention.world import World, days_ago, of
 from tests.retention.zoo import (
     ACTIVE,
     ARCHIVED,

@@ -22,7 +22,7 @@ TABLES = (
     "retention_policies, retention_progress, worker_leases"
 )
 PLENTY = 800.0
-# The functions that ask what time it is; the others are told by their cutoffs.
+# The functions that use the current time; the others are given cutoffs.
 TIMED = {
     "list_retention_policies", "take_worker_lease", "renew_worker_lease",
     "complete_retention_policies", "record_retention_progress", "purge_worker_runs",
@@ -30,7 +30,7 @@ TIMED = {
 
 
 class TimedDatabase(Database):
-    """Tells the functions that ask for it what time it is; counts the calls, and may fail some."""
+    """Passes the virtual time to the functions that use it, and keeps the calls."""
 
     def __init__(self, url: str, key: str, clock: VirtualClock) -> None:
         super().__init__(url, key)
@@ -75,7 +75,7 @@ class World:
     def activity(
         self, count: int, created_at: datetime | None, table: str = "activity_log"
     ) -> None:
-        """`count` rows, one second after the other from `created_at` back; null: without a time."""
+        """`count` rows, a second apart, from `created_at` backwards; null: without a time."""
         self.connection.execute(
             f"insert into {table} (id, entity_type, entity_id, action, details, created_at) "  # noqa: S608
             "select gen_random_uuid(), 'request', gen_random_uuid(), 'edited', "
@@ -116,3 +116,9 @@ class World:
 
 def days_ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
+
+
+def of(summary: dict[str, Any], entity_type: str) -> dict[str, Any]:
+    """What a run reported about one type."""
+    (one,) = [one for one in summary["policies"] if one["entity_type"] == entity_type]
+    return dict(one)

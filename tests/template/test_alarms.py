@@ -145,7 +145,7 @@ def test_alarms_keep_within_what_cloudwatch_takes() -> None:
         assert len(properties["AlarmDescription"]) <= 1024, name
 
 
-def test_alarms_tell_the_topic_when_they_fire_and_when_they_clear() -> None:
+def test_alarms_notify_the_topic_when_they_fire_and_when_they_clear() -> None:
     for name, properties in alarms().items():
         assert properties["AlarmActions"] == properties["OKActions"] == ["<AlarmTopic>"], name
         assert "TreatMissingData" in properties, name
@@ -159,10 +159,10 @@ def test_alarms_say_what_to_do_first() -> None:
 
     for name, properties in alarms().items():
         said = properties["AlarmDescription"]
-        assert re.search(r"\. First (run|read|look|see) ", said), name
+        assert re.search(r"\. First (run|read|check|see) ", said), name
         for resource in re.findall(r"sam remote invoke (\w+)|(\w+Queue\b|\w+Function\b)", said):
             assert next(filter(None, resource)) in there.resources, name
-        assert any(re.search(each, said) for each in commands) or "look" in said or "Queue" in said
+        assert any(re.search(each, said) for each in commands) or "check" in said or "Queue" in said
 
 
 def test_there_are_about_a_dozen() -> None:

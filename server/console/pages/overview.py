@@ -19,7 +19,7 @@ from server.console.schedules import next_runs
 from server.settings import server_settings
 from workers.doctor.api_versions import NOTICE, check_api_versions
 from workers.doctor.database_checks import SCHEMA_VERSION
-from workers.doctor.health import assess
+from workers.doctor.health import assess, read_worker_health
 from workers.findings import Finding, failed, ok, warning
 from workers.settings import Settings
 
@@ -72,19 +72,19 @@ def _workers(
     found: Mapping[str, Any], health: Mapping[str, Any], settings: Settings, now: datetime
 ) -> list[dict[str, Any]]:
     """Of each worker whether it is well, its last runs in words, and when it runs next."""
-    well = assess(health, settings.switched_off).body["workers"]
+    states = assess(read_worker_health(health), settings.switched_off).workers
     due = next_runs(server_settings(), found["runs"], now)
     due_at = found["accounts"]["next_due_at"]
     told = []
     for name, title in WORKERS.items():
         runs = [{**run, "means": outcome_of(name, run)} for run in found["runs"][name]]
-        own = well.get(name, {"status": None})
+        state = states.get(name)
         told.append(
             {
                 "name": name,
                 "title": title,
-                "status": own["status"],
-                "reason": own.get("reason"),
+                "status": state.status if state else None,
+                "reason": state.reason if state else None,
                 "is_under_way": name in found["under_way"],
                 "last_success_at": health["workers"][name]["last_success_at"],
                 "due_at": due.get(name) or due_at,

@@ -47,7 +47,7 @@ def test_a_version_older_than_all_in_the_table_has_ended() -> None:
 
 def test_a_version_without_an_announced_end_is_well() -> None:
     assert of_meta("v99.0", date(2026, 11, 1)) == Finding(
-        "ok", "META_API_VERSION v99.0: no end is announced"
+        "ok", "META_API_VERSION v99.0: no end has been announced"
     )
 
 

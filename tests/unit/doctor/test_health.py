@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from workers.doctor.health import assess, hours_since_retention, out_of_reach
+from workers.doctor import health
+from workers.doctor.health import Health, read_worker_health, unknown_health
+from workers.errors import ConfigurationError
 
 NOW = datetime.fromisoformat("2025-03-11T12:00:00+00:00")
 
 
 def found(first: timedelta | None = timedelta(days=30), **ago: timedelta | None) -> dict[str, Any]:
-    """What the database says: how long ago each worker did its work."""
+    """What the database says: how long ago each worker last succeeded."""
     usual: dict[str, timedelta | None] = {
         "notifications": timedelta(minutes=1),
         "metrics_sync": timedelta(minutes=10),
@@ -35,7 +37,19 @@ def found(first: timedelta | None = timedelta(days=30), **ago: timedelta | None)
     }  # fmt: skip
 
 
-def test_all_is_well() -> None:
+def assess(answer: dict[str, Any]) -> Health:
+    return health.assess(read_worker_health(answer))
+
+
+def hours_since_retention(answer: dict[str, Any]) -> float:
+    return health.hours_since_retention(read_worker_health(answer))
+
+
+def body(answer: dict[str, Any]) -> dict[str, Any]:
+    return assess(answer).body
+
+
+def test_all_workers_are_healthy() -> None:
     health = assess(found())
     assert health.status == 200
     assert health.body["status"] == "healthy"
@@ -65,25 +79,25 @@ def test_all_is_well() -> None:
         ("retention", timedelta(days=8), timedelta(days=8, seconds=1)),
     ],
 )
-def test_a_worker_that_did_nothing_for_too_long(
+def test_a_worker_that_has_not_succeeded_for_too_long(
     worker: str, well: timedelta, stale: timedelta
 ) -> None:
     assert assess(found(**{worker: well})).status == 200
     health = assess(found(**{worker: stale}))
     assert health.status == 503
     assert health.body["status"] == "unhealthy"
-    told = health.body["workers"]
+    workers = body(found(**{worker: stale}))["workers"]
     (number, unit) = (well.days, "days") if well.days else (well.seconds // 60, "minutes")
-    assert told[worker]["reason"] == f"no run has done its work for {number} {unit}"
-    assert told[worker]["lastProcessedAt"] == (NOW - stale).isoformat()
-    assert [name for name in told if told[name]["status"] == "unhealthy"] == [worker]
+    assert workers[worker]["reason"] == f"no successful run for {number} {unit}"
+    assert workers[worker]["lastProcessedAt"] == (NOW - stale).isoformat()
+    assert [name for name in workers if workers[name]["status"] == "unhealthy"] == [worker]
 
 
-def test_what_never_ran_is_not_well_once_it_had_its_turn() -> None:
+def test_a_worker_that_never_ran_is_unhealthy_once_it_is_due() -> None:
     assert assess(found(first=timedelta(days=3), retention=None)).status == 200
     health = assess(found(first=timedelta(days=9), retention=None))
     assert health.status == 503
-    assert health.body["workers"]["retention"]["reason"] == "no run has done its work yet"
+    assert health.workers["retention"].reason == "no successful run yet"
     nothing = assess(found(None, notifications=None, metrics_sync=None, retention=None))
     assert nothing.status == 503
 
@@ -91,15 +105,14 @@ def test_what_never_ran_is_not_well_once_it_had_its_turn() -> None:
 def test_a_failing_worker_says_how_it_failed() -> None:
     said = found(notifications=timedelta(hours=1))
     said["workers"]["notifications"] |= {"last_outcome": "failed", "last_error": "CredentialsError"}
-    told = assess(said).body["workers"]["notifications"]
-    assert (told["lastOutcome"], told["lastError"]) == ("failed", "CredentialsError")
+    shown = body(said)["workers"]["notifications"]
+    assert (shown["lastOutcome"], shown["lastError"]) == ("failed", "CredentialsError")
 
 
-def test_what_is_not_known_of_a_failure_is_not_told() -> None:
+def test_what_is_unknown_about_a_failure_is_left_out() -> None:
     said = found(notifications=timedelta(hours=1))
     said["workers"]["notifications"]["last_outcome"] = None
-    told = assess(said).body["workers"]["notifications"]
-    assert set(told) == {"status", "lastProcessedAt", "reason"}
+    assert set(body(said)["workers"]["notifications"]) == {"status", "lastProcessedAt", "reason"}
 
 
 def test_hours_since_retention() -> None:
@@ -110,10 +123,18 @@ def test_hours_since_retention() -> None:
     assert hours_since_retention(found(None, retention=None)) == 0.0
 
 
-def test_out_of_reach() -> None:
-    health = out_of_reach("the database cannot be asked: ConnectError")
+def test_health_that_is_unknown() -> None:
+    health = unknown_health("the database cannot be queried: ConnectError")
     assert health.status == 503
     assert health.body == {
         "status": "unhealthy", "lastProcessedAt": None,
-        "reason": "the database cannot be asked: ConnectError",
+        "reason": "the database cannot be queried: ConnectError",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["workers", "due", "now"])
+def test_an_answer_without_a_field_is_an_error_that_names_it(missing: str) -> None:
+    answer = found()
+    del answer[missing]
+    with pytest.raises(ConfigurationError, match=f"worker_health returned no {missing}"):
+        read_worker_health(answer)

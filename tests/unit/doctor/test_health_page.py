@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from workers.composition.events import wants_page
-from workers.doctor.health import assess, out_of_reach
+from workers.doctor.health import assess, read_worker_health, unknown_health
 from workers.doctor.health_page import HEADERS, health_page
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
-# What a browser sends for an address that was typed.
+# What a browser sends for a typed address.
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
 def found(**changes: Any) -> dict[str, Any]:
-    """What worker_health returns, all of it well."""
+    """What worker_health returns, all healthy."""
     last = {"last_success_at": (NOW - timedelta(minutes=2)).isoformat(), "last_outcome": "drained",
             "last_error": "<b>Ava Lindqvist</b>"}  # fmt: skip
     return {
@@ -36,15 +36,15 @@ def found(**changes: Any) -> dict[str, Any]:
 def rows(page: str) -> dict[str, str]:
     """The page's tables as text."""
     pairs = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', page)
-    return {name: re.sub("<[^>]+>", "", told) for name, told in pairs}
+    return {name: re.sub("<[^>]+>", "", html) for name, html in pairs}
 
 
 def test_the_first_lines() -> None:
-    page = health_page(assess(found(), {"retention"}), NOW)
-    assert "<h1>The workers are well</h1>" in page
+    page = health_page(assess(read_worker_health(found()), {"retention"}), NOW)
+    assert "<h1>All workers are healthy</h1>" in page
     assert rows(page) == {
-        "Notifications": "well; last success 2 minutes ago",
-        "Metrics sync": "well; last success 2 minutes ago",
+        "Notifications": "healthy; last success 2 minutes ago",
+        "Metrics sync": "healthy; last success 2 minutes ago",
         "Retention": "switched off; last success 2 minutes ago",
         "due": "3, the oldest for 2 hours",
         "dead": "10,000 or more",
@@ -56,27 +56,27 @@ def test_the_first_lines() -> None:
     }
 
 
-def test_what_is_not_well_says_why_and_nothing_of_anybody() -> None:
+def test_an_unhealthy_worker_says_why_and_names_no_one() -> None:
     late = found(now=(NOW + timedelta(minutes=6)).isoformat())
     late["workers"]["retention"] = {"last_success_at": None, "last_outcome": None,
                                     "last_error": None}  # fmt: skip
-    page = health_page(assess(late), NOW)
-    assert "<h1>A worker is not well</h1>" in page
+    page = health_page(assess(read_worker_health(late)), NOW)
+    assert "<h1>A worker is unhealthy</h1>" in page
     assert rows(page)["Notifications"] == (
-        "not well: no run has done its work for 5 minutes; last success 2 minutes ago"
+        "unhealthy: no successful run for 5 minutes; last success 2 minutes ago"
     )
-    assert rows(page)["Retention"] == ("not well: no run has done its work yet; last success never")
+    assert rows(page)["Retention"] == "unhealthy: no successful run yet; last success never"
     assert "Lindqvist" not in page
 
 
-def test_what_cannot_be_asked() -> None:
-    page = health_page(out_of_reach("the database cannot be asked: <b>"), NOW)
-    assert "<h1>The workers' health is not known</h1>" in page
-    assert "the database cannot be asked: &lt;b&gt;." in page
+def test_a_database_that_does_not_answer() -> None:
+    page = health_page(unknown_health("the database cannot be queried: <b>"), NOW)
+    assert "<h1>The workers' health is unknown</h1>" in page
+    assert "the database cannot be queried: &lt;b&gt;." in page
 
 
-def test_its_policy_lets_in_its_own_style_and_nothing_else() -> None:
-    page = health_page(assess(found()), NOW)
+def test_its_policy_allows_its_own_style_and_nothing_else() -> None:
+    page = health_page(assess(read_worker_health(found())), NOW)
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = HEADERS["Content-Security-Policy"]
@@ -100,10 +100,10 @@ def test_its_policy_lets_in_its_own_style_and_nothing_else() -> None:
         (None, False),
     ],
 )
-def test_browsers_get_it_and_nobody_else(accept: str | None, is_page: bool) -> None:
+def test_only_browsers_get_it(accept: str | None, is_page: bool) -> None:
     assert wants_page({"headers": {"accept": accept}}) is is_page
 
 
 @pytest.mark.parametrize("event", [{}, {"headers": None}, {"headers": []}])
-def test_a_request_without_headers_is_no_browsers(event: dict[str, Any]) -> None:
+def test_a_request_without_headers_is_not_a_browsers(event: dict[str, Any]) -> None:
     assert wants_page(event) is False

@@ -1,8 +1,8 @@
-"""The doctor's looks at Slack end with their share of the time."""
+"""The doctor's checks of Slack end with their share of the time."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from workers.notifications.slack import ChannelInfo, HistoryPage, Identity, Slac
 
 
 class SlowSlack:
-    """Each look takes five seconds."""
+    """Each check takes five seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,19 +33,17 @@ class SlowSlack:
 
 
 @pytest.mark.parametrize(
-    ("limit", "looked_at", "told"),
+    ("limit", "checked", "text"),
     [
-        (0.0, 0, "60 more channels and people were not looked at, for want of time"),
-        (26.0, 6, "54 more channels and people were not looked at, for want of time"),
-        (1e9, MOST_PLACES, "20 more channels and people were not looked at, to stay within"),
+        (0.0, 0, "60 more channels and people were not checked, for lack of time"),
+        (26.0, 6, "54 more channels and people were not checked, for lack of time"),
+        (1e9, MOST_PLACES, "20 more channels and people were not checked, to stay within"),
     ],
 )
-def test_what_was_not_reached_is_said(limit: float, looked_at: int, told: str) -> None:
+def test_what_was_not_checked_is_reported(limit: float, checked: int, text: str) -> None:
     slack = SlowSlack()
-    configs = [
-        {"channel_id": None, "slack_id": f"U{number:02}"} for number in range(20)
-    ]  # fmt: skip
-    report: dict[str, Any] = {"channels": [f"C{n:02}" for n in range(40)], "configs": configs}
-    found = list(check_slack(cast(Slack, slack), report, lambda: slack.now < limit))
-    assert slack.now == looked_at * 5
-    assert any(one.text.startswith(told) for one in found)
+    channels = [f"C{number:02}" for number in range(40)]
+    people = [f"U{number:02}" for number in range(20)]
+    found = list(check_slack(cast(Slack, slack), channels, people, lambda: slack.now < limit))
+    assert slack.now == checked * 5
+    assert any(one.text.startswith(text) for one in found)

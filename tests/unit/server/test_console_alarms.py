@@ -28,11 +28,19 @@ QUIET: dict[str, Any] = {
 HEALTH: dict[str, Any] = {
     "now": NOW,
     "first_run_at": "2025-01-01T00:00:00+00:00",
-    "workers": {"retention": {"last_success_at": "2025-03-09T02:00:00+00:00"}},
+    "workers": {
+        name: {"last_success_at": NOW if name != "retention" else "2025-03-09T02:00:00+00:00",
+               "last_outcome": "complete", "last_error": None}
+        for name in ("notifications", "metrics_sync", "connection_sync", "retention")
+    },
     "oldest_due_seconds": None,
+    "due": 0,
+    "dead": 0,
     "parked": 0,
+    "unrouted": 0,
     "parked_connections": 0,
-}
+    "failing_connections": 0,
+}  # fmt: skip
 
 
 class _Loader(yaml.SafeLoader):

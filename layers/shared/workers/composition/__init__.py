@@ -1,1 +1,1 @@
-"""Puts the workers together, one module per function, so that each imports what it needs."""
+"""Assembles the workers, one module per function, so that each imports only what it needs."""

@@ -1,4 +1,4 @@
-"""The cold archive to be looked at: what lies in it, and whether a day is as it was stored."""
+"""The cold archive for viewing: what it contains, and whether a day is as it was stored."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ArchivedDay:
-    """As the bucket lists a day: its objects, their bytes, when the newest was written; how many
-    of the objects have no manifest and so do not count, and how many manifests have no object."""
+    """A day as the bucket lists it: its objects, their bytes, when the newest was written; how many
+    objects have no manifest and so do not count, and how many manifests have no object."""
 
     day: date
     objects: int
@@ -40,11 +40,11 @@ class VerifiedObject:
 
 
 class ArchiveView:
-    """One bucket, by its name; nothing here writes. Safe for threads."""
+    """One bucket, by its name; read-only and thread-safe."""
 
     def __init__(self, bucket: str) -> None:
-        """Raises ConfigurationError when boto3 is not there or finds no region."""
-        # with S3's client, which takes a while to load: only where there is a bucket
+        """Raises ConfigurationError if boto3 is not installed or finds no region."""
+        # imports S3's client, which takes a while: only if there is a bucket
         from workers.retention.archive import ColdArchive  # noqa: PLC0415
 
         self._archive = ColdArchive(bucket)
@@ -54,38 +54,38 @@ class ArchiveView:
         database: Database,
         since: date,
         until: date,
-        tell: Callable[[date, Restored], None],
+        progress: Callable[[date, Restored], None],
     ) -> Restored:
         """Activity of these days, back into the database."""
         from workers.composition.restore import restore_days  # noqa: PLC0415 - as above
 
-        return restore_days(database, self._archive, since, until, tell)
+        return restore_days(database, self._archive, since, until, progress)
 
     def days(self, since: date, until: date) -> list[ArchivedDay]:
-        """The days that have anything, both ends included, oldest first, without reading any
-        object. Raises TransientError and ConfigurationError."""
+        """The days that have anything, both ends included, oldest first; reads no object.
+        Raises TransientError and ConfigurationError."""
         found = []
         for day, group in groupby(self._archive.listed(since, until), key=lambda each: each.day):
             listed = list(group)
             objects = {each.key: each for each in listed if each.of is None}
-            told = {each.of for each in listed if each.of is not None}
+            described = {each.of for each in listed if each.of is not None}
             found.append(
                 ArchivedDay(
                     day,
                     objects=len(objects),
                     size=sum(each.size for each in objects.values()),
                     written_at=max(each.written_at for each in listed),
-                    without_manifest=len(objects.keys() - told),
-                    without_object=len(told - objects.keys()),
+                    without_manifest=len(objects.keys() - described),
+                    without_object=len(described - objects.keys()),
                 )
             )
         return found
 
     def verify(self, day: date, most: int) -> tuple[list[VerifiedObject], bool]:
-        """Reads a day's objects back, at most so many, and whether these are all.
+        """Reads back at most that many of a day's objects; returns whether these are all, too.
 
-        One is verified where it is what its manifest says: bytes, SHA-256, number and range of
-        its rows. Raises TransientError and ConfigurationError.
+        An object is verified if it matches its manifest: bytes, SHA-256, number and range of its
+        rows. Raises TransientError and ConfigurationError.
         """
         found = list(islice(self._read(day), most + 1))
         return found[:most], len(found) <= most

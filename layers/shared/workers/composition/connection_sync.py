@@ -29,7 +29,7 @@ WORKER = "connection_sync"
 
 
 class Sessions:
-    """The HTTP sessions of the platforms, each made when it is first needed."""
+    """The HTTP sessions of the platforms, each created when first needed."""
 
     def __init__(self) -> None:
         self._made: dict[str, Session] = {}
@@ -37,7 +37,7 @@ class Sessions:
         weakref.finalize(self, _close_all, self._made)
 
     def of(self, platform: str) -> Session:
-        """The platform's own, which keeps its connections open."""
+        """The platform's own session, which keeps its connections open."""
         with self._lock:
             if platform not in self._made:
                 self._made[platform] = Session()
@@ -59,9 +59,9 @@ def run_connection_sync(
 ) -> dict[str, Any]:
     """The sync that one message of the queue asks for; returns its summary.
 
-    What an ad platform refuses is recorded and no error here. Raises when the message is to
-    come back: when it is malformed, or the database fails. Raises SharedCredentialsError, once
-    the sync is recorded, where what is refused is the deployment's own.
+    An ad platform's refusal is recorded, and not an error here. Raises if the message is to be
+    delivered again: if it is malformed, or the database fails. Raises SharedCredentialsError, once
+    the sync is recorded, if the deployment's own credentials are refused.
     """
     clock = clock or SystemClock()
     sync_until = deadline(context, clock)
@@ -69,7 +69,7 @@ def run_connection_sync(
         sync_request = SyncRequest.from_body(body)
         sync = ConnectionSync(database(), settings(), clock, sessions().of, random.random)
         report = sync.run(sync_request, sync_until)
-        _tell(report)
+        _log(report)
         summary = report.summary()
         record.end(report.status, succeeded=report.status == "success", counts=summary)
         if report.misconfigured:
@@ -78,12 +78,12 @@ def run_connection_sync(
 
 
 def break_syncs_off() -> None:
-    """Have every sync of this process end now, whatever it is waiting for: its clock has stopped,
+    """Makes every sync of this process end now, whatever it is waiting for: its clock has stopped,
     which it sees once its read has ended."""
     interrupt_reads()
 
 
-def _tell(report: SyncReport) -> None:
+def _log(report: SyncReport) -> None:
     summary = report.summary()
     if report.status in ("stale", "paused"):
         why = "is no longer valid" if report.status == "stale" else "waits for its platform"

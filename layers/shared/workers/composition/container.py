@@ -1,4 +1,4 @@
-"""What a container, or a server, makes once and keeps between runs."""
+"""What a container, or a server, creates once and keeps between runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from workers.clock import Clock
 from workers.composition.error_tracking import start_error_tracking
@@ -15,12 +15,12 @@ from workers.database import Database
 from workers.errors import ConfigurationError
 from workers.settings import Settings, environment_settings, names_a_secret
 
-if names_a_secret():  # with its client of AWS: loaded where it is needed, and at the start there
+if names_a_secret():  # imports AWS's client: only where needed, and then at the start
     import aws_lambda_powertools.utilities.parameters  # noqa: F401
 
-# Kept free at the end of an invocation: to record the run, and to hand the answer over.
+# Kept free at the end of an invocation: to record the run, and to return the answer.
 RETURN_MARGIN = 3.0
-# How long a rotated secret may go unnoticed; a refused credential is reread at once.
+# How long a rotated secret may go unnoticed; after a refused credential it is re-read at once.
 SECRET_AGE = 300
 
 T = TypeVar("T")
@@ -37,9 +37,9 @@ class InvocationContext(Protocol):
 
 
 def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
-    """`make`, called once until `forget_clients`, also by several threads.
+    """`make`, called once until `forget_clients`, even from several threads.
 
-    What is forgotten is closed by itself, once no run uses it any more.
+    What is forgotten closes itself once no run uses it any longer.
     """
     cached = cache(make)
     lock = threading.RLock()
@@ -58,7 +58,7 @@ def once_per_container(make: Callable[[], T]) -> Callable[[], T]:
 
 @once_per_container
 def settings() -> Settings:
-    """Raises ConfigurationError naming all that is missing or malformed."""
+    """Raises ConfigurationError naming everything that is missing or malformed."""
     known = environment_settings(read_secret, dotenv=_dotenv, defaults=_defaults)
     if known.sentry_dsn is not None:
         start_error_tracking(known.sentry_dsn)
@@ -71,15 +71,15 @@ def database() -> Database:
 
 
 def forget_clients() -> None:
-    """Have the next run read its settings, and so the secret, again."""
+    """Has the next run re-read its settings, and so the secret."""
     forget_secret()
     for forget in _forget:
         forget()
 
 
 def forget_secret() -> None:
-    """Have whoever reads settings next read the secret itself, not what was kept of it. Clients
-    stay as they are."""
+    """Has the next reader of settings read the secret itself, not the cached copy. Clients stay as
+    they are."""
     if names_a_secret():
         from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
 
@@ -87,14 +87,14 @@ def forget_secret() -> None:
 
 
 def use_defaults(defaults: Mapping[str, str]) -> None:
-    """Settings of a program that runs elsewhere than in Lambda, where nobody sets them."""
+    """Default settings of a program that runs outside Lambda."""
     global _defaults  # noqa: PLW0603 - once, when that program starts
     _defaults = MappingProxyType(dict(defaults))
     forget_clients()
 
 
 def use_dotenv(path: Path) -> None:
-    """A file of settings below the environment, for a program that a person starts on a project."""
+    """A file of settings, after the environment, for a program that a person starts."""
     global _dotenv  # noqa: PLW0603 - once, when that program starts
     _dotenv = path
     forget_clients()
@@ -105,7 +105,7 @@ def deadline(context: InvocationContext, clock: Clock) -> float:
     return clock.now() + context.get_remaining_time_in_millis() / 1000 - RETURN_MARGIN
 
 
-def read_secret(name: str) -> Mapping[str, Any]:
+def read_secret(name: str) -> Mapping[str, object]:
     """The secret's JSON object; raises ConfigurationError that names it."""
     try:
         from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
@@ -124,5 +124,5 @@ def read_secret(name: str) -> Mapping[str, Any]:
             f"{type(error).__name__}"
         ) from None
     if not isinstance(secret, dict):
-        raise ConfigurationError(f"the secret {name} (WORKERS_SECRET_NAME) is no JSON object")
+        raise ConfigurationError(f"the secret {name} (WORKERS_SECRET_NAME) is not a JSON object")
     return secret

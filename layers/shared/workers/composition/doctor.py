@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from workers.clock import SystemClock, utc_now
 from workers.composition.container import (
@@ -15,7 +14,7 @@ from workers.composition.container import (
     forget_secret,
     read_secret,
 )
-from workers.composition.events import read_options
+from workers.composition.events import read_doctor_event
 from workers.database import Database
 from workers.doctor.archive_checks import ArchiveBucket
 from workers.doctor.checks import Tools, examine, of_settings
@@ -24,19 +23,19 @@ from workers.errors import ConfigurationError
 from workers.notifications.slack import Slack
 from workers.settings import Settings, environment_settings
 
-# Of one call of Slack's, which answers within one.
+# For one request to Slack, which usually takes less than one.
 _SLACK_SECONDS = 5.0
-# From a terminal.
+# Seconds for an examination from a terminal.
 _PATIENCE = 110.0
 
 
 def sections(
     post_to: str | None = None, until: float | None = None, *, dotenv: Path | None = None
 ) -> Iterator[Section]:
-    """The examination of this process's own settings, and `dotenv`'s, section by section."""
+    """The examination with this process's own settings, and `dotenv`'s, section by section."""
     clock = SystemClock()
-    # a doctor looks at what is set now, not at what a container kept; runs beside it, in a server,
-    # go on with what they have
+    # the doctor checks what is set now, not what a container cached; runs next to it, in a server,
+    # continue with what they have
     forget_secret()
     try:
         settings = environment_settings(read_secret, dotenv=dotenv)
@@ -59,11 +58,10 @@ def _open_archive(settings: Settings) -> ArchiveBucket | None:
     return ColdArchive(settings.archive_bucket_name)
 
 
-def run_doctor(event: Mapping[str, Any], context: InvocationContext) -> dict[str, Any]:
+def run_doctor(event: object, context: InvocationContext) -> dict[str, object]:
     """The whole report; {"post": CHANNEL} in the event posts a test message there.
 
     Raises ConfigurationError for an event of another form.
     """
-    post_to = read_options(event, {"post": str}).get("post")
-    found = list(sections(post_to, deadline(context, SystemClock())))
+    found = list(sections(read_doctor_event(event).post, deadline(context, SystemClock())))
     return {"status": worst(found), "sections": [section.as_json() for section in found]}

@@ -1,4 +1,4 @@
-"""Sentry, where SENTRY_DSN is set: loaded only then, and told no secret and no person.
+"""Sentry, if SENTRY_DSN is set: imported only then, and sent no secrets and no personal data.
 
 https://docs.sentry.io/platforms/python/integrations/aws-lambda/
 """
@@ -11,7 +11,7 @@ from workers.redaction import redact
 
 # Within the time that a run keeps free at its end.
 FLUSH_SECONDS = 1.0
-# What an event may say; requests, users, headers and local variables are not among it.
+# What an event may contain; not requests, users, headers or local variables.
 _KEPT = frozenset(
     {
         "event_id", "timestamp", "platform", "level", "logger", "exception", "message", "tags",
@@ -27,7 +27,7 @@ def start_error_tracking(dsn: str) -> None:
     global _is_on  # noqa: PLW0603 - the SDK is a singleton of the process as well
     if _is_on:
         return
-    # imported here, because it costs some forty milliseconds of a cold start
+    # imported here because it costs about forty milliseconds of a cold start
     import sentry_sdk  # noqa: PLC0415
     from sentry_sdk.integrations.aws_lambda import AwsLambdaIntegration  # noqa: PLC0415
     from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
@@ -47,9 +47,9 @@ def start_error_tracking(dsn: str) -> None:
 
 
 def track(error: Exception, worker: str) -> None:
-    """Sends an error that ended a run; does nothing where tracking is off.
+    """Sends an error that ended a run; does nothing if tracking is off.
 
-    Once per error, also where the SDK's Lambda integration sees it too.
+    Once per error, even if the SDK's Lambda integration sees it too.
     """
     if not _is_on:
         return
@@ -63,7 +63,7 @@ def track(error: Exception, worker: str) -> None:
 
 
 def _scrub(event: Any, hint: Any) -> Any:
-    """The event without all that is not needed, and without what looks like a secret."""
+    """The event without what is not needed, and without what looks like a secret."""
     kept = {name: value for name, value in event.items() if name in _KEPT}
     kept["contexts"] = {
         name: value for name, value in kept.get("contexts", {}).items() if name == "runtime"

@@ -1,13 +1,14 @@
-"""What an event may be: nothing, a schedule's, or exactly what a function documents.
+"""What an event may be: empty, a schedule's, or exactly what a function documents.
 
-Whatever else comes, a misspelt `dryRun` or another function's event, is refused by name before
+Anything else, such as a misspelt `dryRun` or another function's event, is refused by name before
 anything is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from workers.errors import ConfigurationError
 
@@ -24,7 +25,37 @@ _SCHEDULE_KEYS: Final = frozenset(
 _KINDS: Final[Mapping[type, str]] = {bool: "true or false", str: "a text"}
 
 
-def read_options(event: Any, documented: Mapping[str, type]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DoctorEvent:
+    """`post` is a channel to post a test message to."""
+
+    post: str | None = None
+
+
+@dataclass(frozen=True)
+class RetentionEvent:
+    """A `dry_run` changes nothing."""
+
+    dry_run: bool = False
+
+
+def read_plain_event(event: object) -> None:
+    """Raises ConfigurationError unless the event is {} or a schedule's."""
+    _options(event, {})
+
+
+def read_doctor_event(event: object) -> DoctorEvent:
+    """Raises ConfigurationError for an event of another form."""
+    post = _options(event, {"post": str}).get("post")
+    return DoctorEvent(None if post is None else str(post))
+
+
+def read_retention_event(event: object) -> RetentionEvent:
+    """Raises ConfigurationError for an event of another form."""
+    return RetentionEvent(_options(event, {"dry_run": bool}).get("dry_run") is True)
+
+
+def _options(event: object, documented: Mapping[str, type]) -> Mapping[str, object]:
     """The options in the event; {} for {} and for a schedule's event.
 
     `documented` has the keys that the function takes, each with its JSON type. Raises
@@ -45,38 +76,39 @@ def read_options(event: Any, documented: Mapping[str, type]) -> dict[str, Any]:
             raise ConfigurationError(
                 f"{name} in the event must be {_KINDS[kind]}, not {value!r:.40}"
             )
-    return dict(event)
+    return event
 
 
-def read_messages(event: Any) -> list[Any]:
-    """The records of an event of SQS. Raises ConfigurationError for any other event but {}."""
+def has_messages(event: object) -> bool:
+    """Whether an event of SQS has messages. Raises ConfigurationError for any other event but
+    {}."""
     if event == {}:
-        return []
+        return False
     records = event.get("Records") if isinstance(event, dict) else None
     if (
-        not isinstance(records, list)
+        not isinstance(event, dict)
+        or not isinstance(records, list)
         or set(event) != {"Records"}
         or not all(_is_message(record) for record in records)
     ):
         raise ConfigurationError(
             'the event is not one of SQS: {"Records": [...]}, with messages of the sync queue'
         )
-    return records
+    return bool(records)
 
 
-def read_request(event: Any) -> None:
+def read_request(event: object) -> None:
     """Raises ConfigurationError unless the event is {} or a request to a function URL.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
     """
     context = event.get("requestContext") if isinstance(event, dict) else None
     if not (isinstance(context, dict) and isinstance(context.get("http"), dict)):
-        read_options(event, {})
+        read_plain_event(event)
 
 
-def wants_page(event: Mapping[str, Any]) -> bool:
-    """Whether a request to a function URL is a browser's: it takes HTML, and JSON, if at all, with
-    less pleasure.
+def wants_page(event: Mapping[str, object]) -> bool:
+    """Whether a request to a function URL is from a browser: it prefers HTML to JSON.
 
     https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Accept
     """
@@ -85,8 +117,8 @@ def wants_page(event: Mapping[str, Any]) -> bool:
     return _weight(accept, "text/html") > _weight(accept, "application/json")
 
 
-def _weight(accept: Any, kind: str) -> float:
-    """From 0 to 1; 0 for a kind that is not named."""
+def _weight(accept: object, kind: str) -> float:
+    """From 0 to 1; 0 for a type that is not named."""
     for one in accept.split(",") if isinstance(accept, str) else ():
         name, *parameters = (part.strip().lower() for part in one.split(";"))
         if name == kind:
@@ -98,11 +130,11 @@ def _weight(accept: Any, kind: str) -> float:
     return 0.0
 
 
-def _is_schedule(event: Mapping[str, Any]) -> bool:
+def _is_schedule(event: Mapping[str, object]) -> bool:
     return event.get("source") in _SCHEDULERS and set(event) <= _SCHEDULE_KEYS
 
 
-def _is_message(record: Any) -> bool:
+def _is_message(record: object) -> bool:
     return (
         isinstance(record, dict)
         and record.get("eventSource") == "aws:sqs"

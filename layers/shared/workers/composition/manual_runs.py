@@ -21,7 +21,7 @@ from workers.retention.report import PolicyReport, RetentionReport
 from workers.retention.run import Retention
 from workers.settings import Settings
 
-# It ends when it is done or broken off.
+# It ends when it is done or interrupted.
 _A_DAY = 86_400.0
 
 
@@ -32,7 +32,7 @@ def carry_out_retention(
     *,
     dry_run: bool = False,
 ) -> RetentionReport:
-    """What the policies say, now, as a recorded run; `dry_run` counts and changes nothing."""
+    """Carries out the policies now, as a recorded run; `dry_run` counts and changes nothing."""
     clock = SystemClock()
     retention = Retention(database, clock, open_archive(settings), progress)
     with recorded_run(WORKER, clock, lambda: database) as record:
@@ -42,7 +42,7 @@ def carry_out_retention(
 
 
 def due_for_retention(database: Database) -> RetentionReport:
-    """What a run would take now, which is not recorded as one."""
+    """What a run would take now; not recorded as a run."""
     return Retention(database, SystemClock(), None, lambda report: None).dry_run()
 
 
@@ -53,8 +53,8 @@ def read_past(
     asked: Window,
     progress: Callable[[Window, int], None],
 ) -> SyncReport | None:
-    """A range of an account's past; asked for again, it goes on where it stopped. None while the
-    account is being synced. `progress` is given each window and the days that are left."""
+    """Reads a range of an account's past; called again, it continues where it stopped. Returns None
+    while the account is being synced. `progress` is called with each window and the days left."""
     clock = SystemClock()
     refresh_links(database, MAPPING_KEYS)
     with closing(Session()) as session:

@@ -1,8 +1,6 @@
-"""The plan of the metrics sync with SQS, which hands its sync requests out."""
+"""The plan of the metrics sync with SQS, which delivers its sync requests."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from workers.composition.container import InvocationContext, once_per_container, settings
 from workers.composition.metrics_plan import run_plan
@@ -21,6 +19,6 @@ def sync_queue() -> SyncQueue:
     return SyncQueue(url)
 
 
-def run_metrics_sync(context: InvocationContext) -> dict[str, Any]:
+def run_metrics_sync(context: InvocationContext) -> dict[str, object]:
     """One pass of the plan; returns its summary, raises when it failed as a whole."""
     return run_plan(sync_queue)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 from workers.clock import Clock, SystemClock
 from workers.composition.container import (
@@ -22,7 +21,7 @@ from workers.notifications.slack import Slack
 from workers.telemetry import emit_metrics, logger
 
 WORKER = "notifications"
-# A run that waits because Slack asked for it does what it should.
+# A run that waits because Slack asked it to does what it should.
 DID_ITS_WORK = frozenset({"drained", "deadline", "waiting", "handed_over"})
 
 
@@ -33,10 +32,10 @@ def slack() -> Slack:
 
 def run_notifications(
     context: InvocationContext, clock: Clock | None = None, doorbell: Doorbell | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """One run of the notification worker; returns its summary, raises when it failed as a whole.
 
-    A ring of `doorbell` has it look at once.
+    A ring of `doorbell` makes it poll at once.
     """
     clock = clock or SystemClock()
     drain_until = deadline(context, clock)
@@ -47,17 +46,17 @@ def run_notifications(
         except CredentialsError:
             emit_metrics(WORKER, {"CredentialsRefused": 1})
             raise
-        _tell(report)
+        _log(report)
         summary = report.summary()
         outcome = report.outcome or "failed"
         record.end(outcome, succeeded=outcome in DID_ITS_WORK, counts=summary)
     return summary
 
 
-def _tell(report: Report) -> None:
+def _log(report: Report) -> None:
     summary = report.summary()
     if report.outcome == "busy":
-        logger.info("Another run is draining", extra={"action": "notifications_run", **summary})
+        logger.info("Another run is active", extra={"action": "notifications_run", **summary})
         return
     logger.info("The notification run ended", extra={"action": "notifications_run", **summary})
     emit_metrics(

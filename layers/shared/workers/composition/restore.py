@@ -1,46 +1,70 @@
-"""Brings rows back from the cold archive."""
+"""Restores rows from the cold archive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
+from workers.answers import Answer
 from workers.database import Database
 from workers.errors import ArchivedObjectError
 from workers.retention.archive import ColdArchive
 
-# So many at a time stay well within the API's statement timeout; so many characters, within the
-# size of a request.
+# This many lines at a time stay well within the API's statement timeout, and this many characters
+# within the size of a request.
 MOST_LINES = 1000
 MOST_CHARACTERS = 1_000_000
 
 
+@dataclass(frozen=True)
+class Refused:
+    """Rows that the table refused for the same reason; `example` is the id of one."""
+
+    code: str
+    reason: str
+    rows: int
+    example: str | None
+
+
 @dataclass
 class Restored:
-    """What came of the lines so far: read, put back, refused, and what no column takes any more;
-    the keys that were left out, for they have no manifest, and the objects that cannot be read."""
+    """The lines so far: read, restored, refused, and by lost column how many rows had it; the keys
+    that were ignored because they have no manifest, and the objects that cannot be read."""
 
     read: int = 0
     restored: int = 0
-    refused: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     leftovers: dict[str, int] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     missed: list[ArchivedObjectError] = field(default_factory=list)
 
-    def add(self, lines: int, answer: Mapping[str, Any]) -> None:
-        """What one call of restore_archived_activity says."""
+    def add(self, lines: int, value: object) -> None:
+        """Adds what restore_archived_activity returned for that many lines."""
+        answer = Answer.of("restore_archived_activity", value)
         self.read += lines
-        self.restored += answer["restored"]
-        self.refused += answer["refused"]
-        for column, rows in answer["leftovers"].items():
+        self.restored += answer.whole("restored")
+        self.refused += map(_refused, answer.inners("refused"))
+        leftovers = answer.inner("leftovers")
+        for column in leftovers.fields:
+            rows = leftovers.whole(column)
             self.leftovers[column] = self.leftovers.get(column, 0) + rows
 
     @property
     def others(self) -> str:
-        """What became of the rows that were not put back."""
-        return "the others were there" if not self.refused else "the others were there or refused"
+        """What became of the rows that were not restored."""
+        if self.refused:
+            return "the others already existed or were refused"
+        return "the others already existed"
+
+
+def _refused(answer: Answer) -> Refused:
+    return Refused(
+        answer.text("code"),
+        answer.text("reason"),
+        answer.whole("rows"),
+        answer.optional_text("example"),
+    )
 
 
 def restore_days(
@@ -48,20 +72,21 @@ def restore_days(
     archive: ColdArchive,
     since: date,
     until: date,
-    tell: Callable[[date, Restored], None],
+    progress: Callable[[date, Restored], None],
 ) -> Restored:
-    """Activity of these days (UTC), back into archived_activity_log; what is there stays as it is,
-    so that it can be done again. `tell` is given each request's day and what is done so far."""
+    """Restores activity of these days (UTC) into archived_activity_log. Rows that exist are not
+    changed, so that it can be repeated. `progress` is called with each request's day and what is
+    done so far."""
     done = Restored()
     for chunk in archive.read(since, until, done.ignored.append, done.missed.append):
         for lines in in_requests(chunk.lines):
             done.add(len(lines), database.call("restore_archived_activity", lines=lines))
-            tell(chunk.manifest.date, done)
+            progress(chunk.manifest.date, done)
     return done
 
 
 def in_requests(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines in pieces that one call takes; a line that is too long is a piece of its own."""
+    """The lines in pieces for one call each; a line that is too long is a piece of its own."""
     piece: list[str] = []
     characters = 0
     for line in lines:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from workers.clock import Clock, SystemClock
 from workers.composition.container import (
     InvocationContext,
@@ -13,7 +10,7 @@ from workers.composition.container import (
     once_per_container,
     settings,
 )
-from workers.composition.events import read_options
+from workers.composition.events import read_retention_event
 from workers.composition.runs import recorded_run
 from workers.retention.report import RetentionReport
 from workers.retention.run import ColdStore, Retention
@@ -24,10 +21,10 @@ WORKER = "retention"
 
 
 def open_archive(settings: Settings) -> ColdStore | None:
-    """None where no bucket is set: then S3's client is not even imported."""
+    """None if no bucket is set: then S3's client is not even imported."""
     if settings.archive_bucket_name is None:
         return None
-    from workers.retention.archive import ColdArchive  # noqa: PLC0415 - as said above
+    from workers.retention.archive import ColdArchive  # noqa: PLC0415 - see above
 
     return ColdArchive(settings.archive_bucket_name)
 
@@ -38,29 +35,29 @@ def cold_archive() -> ColdStore | None:
 
 
 def run_retention(
-    event: Mapping[str, Any], context: InvocationContext, clock: Clock | None = None
-) -> dict[str, Any]:
+    event: object, context: InvocationContext, clock: Clock | None = None
+) -> dict[str, object]:
     """One run, or with {"dry_run": true} what one would do; returns its summary.
 
-    Raises ConfigurationError for an event of another form, and when the run as a whole failed; a
-    failed policy is in the summary.
+    Raises ConfigurationError for an event of another form, and an error if the run as a whole
+    failed; a failed policy is in the summary.
     """
     clock = clock or SystemClock()
     run_until = deadline(context, clock)
-    dry_run = read_options(event, {"dry_run": bool}).get("dry_run", False)
+    dry_run = read_retention_event(event).dry_run
     with recorded_run(WORKER, clock) as record:
         retention = Retention(database(), clock, cold_archive())
         report = retention.dry_run() if dry_run else retention.run(run_until)
-        _tell(report)
+        _log(report)
         summary = report.summary()
         record.end(report.outcome, succeeded=report.outcome == "complete", counts=summary)
     return summary
 
 
-def _tell(report: RetentionReport) -> None:
+def _log(report: RetentionReport) -> None:
     summary = report.summary()
-    needs_a_person = report.outcome in ("failed", "incomplete")
-    say = logger.warning if needs_a_person else logger.info
+    needs_attention = report.outcome in ("failed", "incomplete")
+    say = logger.warning if needs_attention else logger.info
     say(f"The retention run ended: {report.outcome}", extra={"action": "retention", **summary})
     if report.outcome not in ("busy", "dry_run"):
-        emit_metrics(WORKER, {"RetentionFailed": needs_a_person})
+        emit_metrics(WORKER, {"RetentionFailed": needs_attention})

@@ -1,11 +1,10 @@
-"""Every run leaves a row in worker_runs, also one that fails."""
+"""Every run leaves a row in worker_runs, even one that fails."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from workers.clock import Clock
 from workers.composition.container import database, forget_clients
@@ -15,21 +14,21 @@ from workers.errors import CredentialsError, SharedCredentialsError, UnknownErro
 from workers.redaction import mask, redact
 from workers.telemetry import logger
 
-# Within the time that a run keeps free at its end: a database that hangs must not cost the
-# run its answer.
+# Within the time that a run keeps free at its end: a database that hangs must not cost the run its
+# answer.
 RECORD_SECONDS = 2.0
 
 
 @dataclass
 class RunRecord:
-    """What the run says of itself before it ends."""
+    """What the run reports before it ends."""
 
     outcome: str = "unknown"
     succeeded: bool = False
-    counts: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, object] = field(default_factory=dict)
 
-    def end(self, outcome: str, *, succeeded: bool, counts: Mapping[str, Any]) -> None:
-        """How it ended; `succeeded` when it did its work."""
+    def end(self, outcome: str, *, succeeded: bool, counts: Mapping[str, object]) -> None:
+        """How it ended; `succeeded` if it did its work."""
         self.outcome, self.succeeded, self.counts = outcome, succeeded, counts
 
 
@@ -37,12 +36,12 @@ class RunRecord:
 def recorded_run(
     worker: str, clock: Clock, known: Callable[[], Database] = database
 ) -> Iterator[RunRecord]:
-    """Records the run in the block, in the database that is `known`. What the block raises comes
-    out as it is, recorded or not, but for secrets that it quotes.
+    """Records the run in the block, in the `known` database. What the block raises is raised again
+    unchanged, recorded or not, except for secrets that it quotes.
 
-    After a refused credential the next invocation reads the secret anew.
+    After a refused credential, the next invocation re-reads the secret.
     """
-    begun = clock.now()
+    started = clock.now()
     record = RunRecord()
     try:
         yield record
@@ -58,11 +57,11 @@ def recorded_run(
             },
         )
         failed = RunRecord("failed", counts=record.counts)
-        _record(worker, known, failed, clock.now() - begun, type(error).__name__, message)
+        _record(worker, known, failed, clock.now() - started, type(error).__name__, message)
         track(error, worker)
         if isinstance(error, CredentialsError | SharedCredentialsError):
-            forget_clients()  # the secret may have been rotated: read it anew next time
-        # Lambda writes what is raised into the log
+            forget_clients()  # the secret may have been rotated: re-read it next time
+        # Lambda logs what is raised
         if mask(str(error)) == str(error):
             raise
         if isinstance(error, WorkerError):
@@ -71,7 +70,7 @@ def recorded_run(
         raise UnknownError(message, code=type(error).__name__).with_traceback(
             error.__traceback__
         ) from None
-    _record(worker, known, record, clock.now() - begun)
+    _record(worker, known, record, clock.now() - started)
 
 
 def _record(
@@ -94,5 +93,5 @@ def _record(
             error_class=error_class,
             error=error,
         )
-    except Exception as second:  # noqa: BLE001 - how the run went is what counts; this is logged
+    except Exception as second:  # noqa: BLE001 - what counts is how the run went; this is logged
         logger.warning("The run could not be recorded", extra={"error": redact(str(second))})

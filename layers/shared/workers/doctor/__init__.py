@@ -1,1 +1,1 @@
-"""What the doctor looks at: settings, database, access, Slack, ad platforms, policies, runs."""
+"""What the doctor checks: settings, database, access, Slack, ad platforms, policies, runs."""

@@ -1,6 +1,6 @@
-"""When the versions of the ad platforms' APIs end: the one table to keep current.
+"""When the versions of the ad platforms' APIs end: the one table to keep up to date.
 
-LinkedIn's need no table: each is served for about a year (metrics/platforms/linkedin.py).
+LinkedIn's need no table: each is supported for about a year (metrics/platforms/linkedin.py).
 
 https://developers.facebook.com/docs/marketing-api/marketing-api-changelog/versions
 https://developers.google.com/google-ads/api/docs/sunset-dates
@@ -18,8 +18,8 @@ from workers.settings import Settings
 
 NOTICE: Final = timedelta(days=90)
 
-# By setting: the first day on which a version is no longer served, as announced; of Google's newer
-# ones the first day of the month that its release schedule names. What is not here has no end yet.
+# By setting: the first day on which a version is no longer supported, as announced; for Google's
+# newer ones the first day of the month in its release schedule. Others have no end yet.
 ENDS: Final[Mapping[str, Mapping[str, date]]] = {
     "META_API_VERSION": {
         "v22.0": date(2026, 2, 19),
@@ -41,24 +41,22 @@ ENDS: Final[Mapping[str, Mapping[str, date]]] = {
 
 
 def check_api_versions(settings: Settings, today: date) -> Iterator[Finding]:
-    """Each version in use against its end; one older than all in the table has ended."""
+    """Each version in use against its end; a version older than any in the table has ended."""
     for setting, ends in ENDS.items():
         version = str(getattr(settings, setting.lower()))
         end = ends.get(version)
         if end is None and any(_number(version) < _number(known) for known in ends):
-            yield failed(f"{setting} {version} has ended", "Set it to a version that is served")
+            yield failed(f"{setting} {version} has ended", "Set it to a supported version")
         elif end is None:
-            yield ok(f"{setting} {version}: no end is announced")
+            yield ok(f"{setting} {version}: no end has been announced")
         elif end <= today:
-            yield failed(
-                f"{setting} {version} has ended on {end}", "Set it to a version that is served"
-            )
+            yield failed(f"{setting} {version} has ended on {end}", "Set it to a supported version")
         elif end - today <= NOTICE:
             yield warning(f"{setting} {version} ends on {end}", "Set it to a newer version soon")
         else:
-            yield ok(f"{setting} {version} is served until {end}")
+            yield ok(f"{setting} {version} is supported until {end}")
 
 
 def _number(version: str) -> tuple[int, ...]:
-    """v1.3 as (1, 3), to be compared."""
+    """v1.3 as (1, 3), for comparison."""
     return tuple(map(int, version.removeprefix("v").split(".")))

@@ -1,4 +1,4 @@
-"""The bucket of the cold archive: whether it can be reached, how long it keeps, how it encrypts."""
+"""The bucket of the cold archive: access, expiry, encryption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workers.findings import Finding, ok, warning
 
 
 class ArchiveBucket(Protocol):
-    """What is asked of the bucket; each raises the workers' errors."""
+    """What the check needs of the bucket; each raises the workers' errors."""
 
     def reach(self) -> None: ...
 
@@ -20,28 +20,28 @@ class ArchiveBucket(Protocol):
         ...
 
     def frozen_after_days(self) -> int | None:
-        """Days until they go to a class of storage that gives nothing at once; None: never."""
+        """Days until they move to a storage class that cannot be read immediately; None: never."""
         ...
 
     def kms_key(self) -> str | None:
-        """The customer's own key with which it encrypts, where it does."""
+        """The customer-managed key that it encrypts with, if any."""
         ...
 
 
 def check_archive(bucket: ArchiveBucket) -> Iterator[Finding]:
-    """One look after the other; what cannot be looked at does not stop the rest."""
+    """One check after the other; one that fails does not stop the others."""
     try:
         bucket.reach()
     except WorkerError as error:
         yield of_error("the bucket of the cold archive", error)
         return
-    yield ok("the bucket of the cold archive can be reached and listed")
+    yield ok("the bucket of the cold archive can be listed")
     for check in (_expiry, _frozen, _encryption):
         try:
             yield from check(bucket)
         except WorkerError as error:
             yield warning(
-                f"the bucket's {check.__name__[1:]} could not be looked at: {error}",
+                f"the bucket's {check.__name__[1:]} could not be checked: {error}",
                 "The doctor's role needs s3:GetLifecycleConfiguration and "
                 "s3:GetEncryptionConfiguration on the bucket",
             )
@@ -54,7 +54,7 @@ def _expiry(bucket: ArchiveBucket) -> Iterator[Finding]:
     days = bucket.expiry_days()
     if days is None:
         yield warning(
-            "the bucket keeps archived activity for ever",
+            "the bucket keeps archived activity forever",
             "Give it a lifecycle rule that expires activity_log/ after as many days as you promise",
         )
     else:
@@ -65,9 +65,9 @@ def _frozen(bucket: ArchiveBucket) -> Iterator[Finding]:
     days = bucket.frozen_after_days()
     if days is not None:
         yield warning(
-            f"after {days} days the bucket moves objects to a class of storage that gives nothing "
-            "at once: a restore names them, and they have to be brought back first",
-            "Nothing, if that is meant: docs/retention.md says how they are brought back",
+            f"after {days} days the bucket moves objects to a storage class that cannot be read "
+            "immediately: a restore names them, and they have to be restored in S3 first",
+            "Nothing, if that is intended: docs/retention.md says how to restore them",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from workers.answers import Answer
 from workers.clock import Clock
@@ -23,18 +23,28 @@ from workers.doctor.database_checks import (
     check_version,
     check_workers,
 )
+from workers.doctor.health import read_worker_health
 from workers.doctor.platform_checks import check_connections, check_mappings
+from workers.doctor.report import (
+    read_access,
+    read_accounts,
+    read_channels,
+    read_configs,
+    read_parked,
+    read_people,
+)
 from workers.doctor.sections import Section, of_error
 from workers.doctor.slack_checks import check_slack, post_test
-from workers.doctor.template_checks import check_templates
+from workers.doctor.template_checks import check_templates, read_templates
 from workers.errors import ConfigurationError, WorkerError
 from workers.findings import Finding, failed, ok, warning
 from workers.notifications.slack import Slack
 from workers.redaction import redact
+from workers.retention.hazards import read_hazards
 from workers.settings import Settings
 
-# Of the time that is left, what a section with calls of its own may take, so that one that hangs
-# leaves some to those after it. A call under way ends by its own timeout.
+# The share of the remaining time that a section with requests of its own may take, so that one that
+# hangs leaves some to the next. A request in progress ends by its own timeout.
 SLACK_SHARE: Final = 0.4
 ARCHIVE_SHARE: Final = 0.4
 PLATFORMS_SHARE: Final = 0.85
@@ -42,8 +52,8 @@ PLATFORMS_SHARE: Final = 0.85
 
 @dataclass(frozen=True)
 class Tools:
-    """What the examination uses. `now` is the time of this machine, `open_archive` gives the
-    bucket of the cold archive, or None where there is none."""
+    """What the examination uses. `now` returns the time of this machine, `open_archive` the bucket
+    of the cold archive, or None if there is none."""
 
     database: Database
     slack: Slack
@@ -56,8 +66,8 @@ class Tools:
 def examine(
     settings: Settings, tools: Tools, deadline: float, post_to: str | None = None
 ) -> Iterator[Section]:
-    """Section after section, until `deadline`, in seconds of the clock. `post_to`: a channel that
-    is to get a test message. Whatever goes wrong in a section is one of its findings."""
+    """Section after section, until `deadline`, in the clock's seconds. `post_to` is a channel to
+    post a test message to. Whatever goes wrong in a section is one of its findings."""
     clock = tools.clock
 
     def until(share: float) -> float:
@@ -65,13 +75,12 @@ def examine(
         return now + max(0.0, deadline - now) * share
 
     yield _section("Settings", lambda: _settings(settings))
-    answers: list[dict[str, Any]] = []
+    answers: list[Answer] = []
     yield _section("Database", lambda: _database(tools, answers))
     report = answers[0] if answers else None
     if report is not None:
-        yield _section("Access", lambda: check_access(report))
-    slack_report = report or {"configs": [], "channels": []}
-    yield _section("Slack", lambda: _slack(tools, slack_report, post_to, until(SLACK_SHARE)))
+        yield _section("Access", lambda: check_access(read_access(report)))
+    yield _section("Slack", lambda: _slack(tools, report, post_to, until(SLACK_SHARE)))
     if settings.archive_bucket_name is not None:
         yield _section("Archive", lambda: _archive(tools, until(ARCHIVE_SHARE)))
     yield _section("API versions", lambda: check_api_versions(settings, tools.now().date()))
@@ -80,67 +89,73 @@ def examine(
     yield _section(
         "Notification configs",
         lambda: [
-            *check_parked(report["parked"]),
-            *check_configs(report["configs"]),
-            *check_templates(tools.database.call("config_templates")),
+            *check_parked(read_parked(report)),
+            *check_configs(read_configs(report)),
+            *check_templates(read_templates(tools.database.call("config_templates"))),
         ],
     )
     yield _section(
         "Ad platforms",
         lambda: check_connections(
-            report["connections"], settings, clock, until(PLATFORMS_SHARE), tools.random_fraction
+            read_accounts(report), settings, clock, until(PLATFORMS_SHARE), tools.random_fraction
         ),
     )
     yield _section("Ads of requests", lambda: check_mappings(tools.database))
     yield _section("Retention", lambda: _retention(report))
-    yield _section("Workers", lambda: check_workers(report["health"], settings.switched_off))
+    yield _section(
+        "Workers",
+        lambda: check_workers(read_worker_health(report.json("health")), settings.switched_off),
+    )
 
 
 def of_settings(error: ConfigurationError) -> Section:
-    """The one section there is when the settings cannot be read."""
-    fix = "Set it: in .env here; in AWS the template's parameters and the secret"
+    """The only section, if the settings cannot be read."""
+    fix = "Set it: here in .env; in AWS in the template's parameters and the secret"
     return Section("Settings", [failed(problem, fix) for problem in str(error).split("; ")])
 
 
 def _section(title: str, check: Callable[[], Iterable[Finding]]) -> Section:
-    """What the check finds; an error that it does not know ends it, and no other."""
+    """What the check finds; an unexpected error ends this section only."""
     section = Section(title)
     try:
         for finding in check():
             section.findings.append(finding)
     except WorkerError as error:
-        section.findings.append(of_error("this could not be looked at", error))
-    except Exception as error:  # noqa: BLE001 - a fault of ours: the other sections matter more
+        section.findings.append(of_error("this could not be checked", error))
+    except Exception as error:  # noqa: BLE001 - a bug: the other sections matter more
         section.findings.append(
             failed(
-                f"this could not be looked at: {type(error).__name__}: {redact(str(error))}",
-                "A fault of the doctor itself: please report it, with this line",
+                f"this could not be checked: {type(error).__name__}: {redact(str(error))}",
+                "A bug in the doctor itself: please report it, with this line",
             )
         )
     return section
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    yield ok(f"all that is needed for {settings.supabase_url} is set, and well formed")
+    yield ok(f"all settings needed for {settings.supabase_url} are set and well-formed")
 
 
-def _database(tools: Tools, answers: list[dict[str, Any]]) -> Iterator[Finding]:
+def _database(tools: Tools, answers: list[Answer]) -> Iterator[Finding]:
+    """Puts the report into `answers`, if there is one."""
     try:
-        report: dict[str, Any] = tools.database.call("doctor_report")
+        report = Answer.of("doctor_report", tools.database.call("doctor_report"))
     except WorkerError as error:
         yield of_error("the database", error)
         return
     answers.append(report)
     yield ok("the database answers, and the key is the right one")
-    yield from check_version(report["version"])
-    yield from check_clock(report["now"], tools.now())
+    yield from check_version(report.text("version"))
+    yield from check_clock(report.text("now"), tools.now())
     yield from check_row_cap(tools.database)
 
 
 def _slack(
-    tools: Tools, report: dict[str, Any], post_to: str | None, until: float
+    tools: Tools, report: Answer | None, post_to: str | None, until: float
 ) -> Iterator[Finding]:
-    yield from check_slack(tools.slack, report, lambda: tools.clock.now() < until)
+    channels = read_channels(report) if report else []
+    people = read_people(report) if report else []
+    yield from check_slack(tools.slack, channels, people, lambda: tools.clock.now() < until)
     if post_to is not None:
         yield from post_test(tools.slack, tools.clock, post_to, tools.now().timestamp())
 
@@ -152,10 +167,10 @@ def _archive(tools: Tools, until: float) -> Iterator[Finding]:
     for finding in check_archive(bucket):
         yield finding
         if tools.clock.now() >= until:
-            yield warning("the rest was not looked at: there was no time", "Run the doctor again")
+            yield warning("the rest was not checked, for lack of time", "Run the doctor again")
             return
 
 
-def _retention(report: dict[str, Any]) -> Iterator[Finding]:
-    yield from check_policies(Answer.each("doctor_report", report["policies"]))
-    yield from check_hazards(report["hazards"])
+def _retention(report: Answer) -> Iterator[Finding]:
+    yield from check_policies(report.inners("policies"))
+    yield from check_hazards(read_hazards(report.json("hazards")))

@@ -1,34 +1,35 @@
-"""What the database's own report tells: migrations, clock, access, configs, policies, runs."""
+"""What the database reports: migrations, clock, access, configs, policies, runs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, assert_never
 
 from workers.answers import Answer
 from workers.database import Database
-from workers.doctor.health import assess
+from workers.doctor.health import WorkerHealth, assess
+from workers.doctor.report import Access, Config, Parked
 from workers.doctor.sections import of_error
 from workers.errors import WorkerError
 from workers.findings import Finding, failed, ok, warning
-from workers.retention.hazards import read_hazards
+from workers.retention.hazards import Hazard
 from workers.retention.policies import read_policies
 
 # The newest migration that this code needs.
 SCHEMA_VERSION: Final = "20261124001300"
-# What a new project has as "Max rows".
+# "Max rows" of a new project.
 USUAL_MAX_ROWS: Final = 1000
-# AWS refuses signatures that are five minutes off; long before that, leases are wrong.
+# AWS refuses signatures that are five minutes off; long before that, leases go wrong.
 MOST_SKEW_SECONDS: Final = 60.0
 
-# Columns that nobody but the server key may read.
+# Columns that only the server key may read.
 _SECRET_COLUMNS: Final = {
     "platform_connections": "credentials",
     "profiles": "slack_access_token",
 }
-# Tables with which the public key could make the workers do something.
-_STEERING_TABLES: Final = (
+# Tables through which the public key could control the workers.
+_CONTROLLING_TABLES: Final = (
     "notification_queue",
     "notification_config",
     "platform_connections",
@@ -60,19 +61,20 @@ def check_clock(database_now: str, local_now: datetime) -> Iterator[Finding]:
         ahead = "ahead of" if skew > 0 else "behind"
         yield failed(
             f"this machine's clock is {abs(skew):.0f} s {ahead} the database's",
-            "Set the clock by NTP; AWS refuses requests of a clock that is minutes off",
+            "Set the clock by NTP; AWS refuses requests if the clock is minutes off",
         )
     else:
         yield ok("this machine and the database agree about the time")
 
 
 def check_row_cap(database: Database) -> Iterator[Finding]:
-    """Where the data API cuts what it returns as a table, without saying so.
+    """How many rows of a table the data API returns before it truncates silently.
 
     https://docs.postgrest.org/en/stable/references/configuration.html#db-max-rows
     """
     try:
-        rows = len(database.call("generated_rows", wanted=USUAL_MAX_ROWS + 1))
+        answer: list[object] = database.call("generated_rows", wanted=USUAL_MAX_ROWS + 1)
+        rows = len(answer)
     except WorkerError as error:
         yield of_error("the data API's row cap", error)
         return
@@ -80,38 +82,35 @@ def check_row_cap(database: Database) -> Iterator[Finding]:
         yield warning(
             f"the data API returns at most {rows} rows (Max rows). The workers are not affected; "
             "the dashboard's pages and scripts see no more of any table, without a warning",
-            "In Supabase, Project Settings, Data API, set Max rows to 1000 unless it is meant so",
+            "In Supabase, Project Settings, Data API, set Max rows to 1000, unless it is intended",
         )
     else:
         cut = "more than 1000" if rows > USUAL_MAX_ROWS else f"at most {rows}"
-        yield ok(f"the data API returns {cut} rows of a table; the workers are never cut")
+        yield ok(f"the data API returns {cut} rows of a table; the workers are never affected")
 
 
-def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:
-    """What the public key, or any signed-in user, can read or write that it should not."""
+def check_access(access: Access) -> Iterator[Finding]:
+    """What the public key, or any signed-in user, can read or write although it should not."""
     found = False
     for table, column in _SECRET_COLUMNS.items():
-        roles = [
-            role for role, access in report["access"][table].items() if column in access["columns"]
-        ]
+        roles = [role for role, own in access.tables[table].items() if column in own.columns]
         if roles:
             found = True
             yield failed(
                 f"{table}.{column} can be read {_with(roles)}",
                 "Run this SQL (pages that read other columns by name keep working; one that "
-                "reads * must name them):\n" + _hide(table, column, roles, report),
+                "reads * must name them):\n" + _hide(table, column, roles, access),
             )
     for table, column in _SECRET_COLUMNS.items():
-        for view in report["views"][table]:
+        for one in access.views[table]:
             found = True
             yield failed(
-                f"the view {view['view']} reads {table}.{column}, and can be read "
-                f"{_with([view['role']])}",
-                "If it shows the credentials, run this SQL (it then asks for the reader's own "
-                f"rights):\nalter view {view['view']} set (security_invoker = true);",
+                f"the view {one.view} reads {table}.{column}, and can be read {_with([one.role])}",
+                "If it shows the credentials, run this SQL (it then checks the reader's own "
+                f"rights):\nalter view {one.view} set (security_invoker = true);",
             )
-    for table in _STEERING_TABLES:
-        writes = report["access"][table]["anon"]["writes"]
+    for table in _CONTROLLING_TABLES:
+        writes = access.tables[table]["anon"].writes
         if writes:
             found = True
             yield failed(
@@ -120,7 +119,7 @@ def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:
                 f"revoke insert, update, delete on public.{table} from anon;",
             )
     signed_in = [
-        table for table in _STEERING_TABLES if report["access"][table]["authenticated"]["writes"]
+        table for table in _CONTROLLING_TABLES if access.tables[table]["authenticated"].writes
     ]
     if signed_in:
         yield warning(
@@ -128,46 +127,46 @@ def check_access(report: Mapping[str, Any]) -> Iterator[Finding]:
             "If only some of them may, turn on row-level security with a policy for these",
         )
     if not found:
-        yield ok("the public key reaches neither credentials nor what steers the workers")
+        yield ok("the public key reaches neither credentials nor what controls the workers")
 
 
-def check_parked(parked: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What stands still because Slack refuses it, from what list_parked returns."""
-    for row in parked:
-        if row["config_id"] is not None:
-            continue  # check_configs tells of those
-        if row["destination"] is None:
+def check_parked(parked: Sequence[Parked]) -> Iterator[Finding]:
+    """What is stopped because Slack refuses it."""
+    for one in parked:
+        if one.config_id is not None:
+            continue  # check_configs reports those
+        if one.destination is None:
             yield failed(
-                f"all delivery stands still: {row['reason']}",
-                "Mend what it says; it goes on by itself with the first post that Slack takes",
+                f"all delivery is stopped: {one.reason}",
+                "Fix what it says; delivery resumes with the first post that Slack accepts",
             )
         else:
             yield failed(
-                f"{row['destination']} is parked, and {row['waiting']} notifications wait for it: "
-                f"{row['reason']}",
-                f"Mend what it says; one message is tried there at {row['next_probe']}, or by the "
-                f"next run after `python -m workers.operate parked release {row['destination']}`",
+                f"{one.destination} is parked, and {one.waiting} notifications wait for it: "
+                f"{one.reason}",
+                f"Fix what it says; one message is tried there at {one.next_probe}, or by the "
+                f"next run after `python -m workers.operate parked release {one.destination}`",
             )
 
 
-def check_configs(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Whether each active notification config has somewhere to go."""
+def check_configs(configs: Sequence[Config]) -> Iterator[Finding]:
+    """Whether each active notification config has a destination."""
     for config in configs:
-        name = f"notification config {config['event_type']} ({config['id']})"
-        if config["unrouted"]:
+        name = f"notification config {config.event_type} ({config.id})"
+        if config.unrouted:
             yield failed(
-                f"{name} has notifications with nowhere to go: {config['unrouted']}",
-                "Add what it says: the worker looks again within ten minutes. Or end them: "
+                f"{name} has notifications with nowhere to go: {config.unrouted}",
+                "Add what is missing: the worker checks again within ten minutes. Or end them: "
                 "`python -m workers.operate skip ID`",
             )
-        elif config["channel_id"] is None and config["user_id"] and not config["slack_id"]:
+        elif config.channel_id is None and config.user_id and not config.slack_id:
             yield failed(
                 f"{name} is for a person without a slack_id",
                 "Set profiles.slack_id of that person",
             )
-        elif not (config["channel_id"] or config["user_id"] or config["has_route"]):
+        elif not (config.channel_id or config.user_id or config.has_route):
             yield failed(
-                f"{name} has neither channel nor person, and no connected channel takes it",
+                f"{name} has neither a channel nor a person, and no connected channel takes it",
                 "Set its channel_id, or connect a channel in slack_connected_channels",
             )
     if not configs:
@@ -176,7 +175,7 @@ def check_configs(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
             "Activate one in the dashboard",
         )
     else:
-        yield ok(f"{len(configs)} active notification configs looked at")
+        yield ok(f"{len(configs)} active notification configs checked")
 
 
 def check_policies(policies: Sequence[Answer]) -> Iterator[Finding]:
@@ -196,9 +195,9 @@ def check_policies(policies: Sequence[Answer]) -> Iterator[Finding]:
         elif policy.archive_days < policy.active_days:
             yield warning(
                 f"{policy.entity_type}: archive_retention_days ({policy.archive_days}) is less "
-                f"than active_retention_days ({policy.active_days}), though both count from the "
+                f"than active_retention_days ({policy.active_days}), although both count from the "
                 "same day",
-                "Set archive_retention_days to the days that rows are kept in all",
+                "Set archive_retention_days to the total number of days that rows are kept",
             )
         else:
             yield ok(
@@ -208,41 +207,51 @@ def check_policies(policies: Sequence[Answer]) -> Iterator[Finding]:
     if not policies:
         yield warning(
             "there is no retention policy: nothing is ever archived or purged",
-            "Insert one per entity type into retention_policies, if that is not wanted",
+            "Insert one per entity type into retention_policies, unless that is intended",
         )
 
 
-def check_hazards(rows: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What the tables' own rules do when retention takes rows."""
-    for hazard in read_hazards(rows):
-        if hazard.level == "stops":
-            yield failed(hazard.text, hazard.fix)
-        elif hazard.level == "warns":
-            yield warning(hazard.text, hazard.fix)
-        else:
-            yield ok(hazard.text)
+def check_hazards(hazards: Sequence[Hazard]) -> Iterator[Finding]:
+    """What the tables' own constraints and triggers do when retention takes rows."""
+    for hazard in hazards:
+        match hazard.level:
+            case "stops":
+                yield failed(hazard.text, hazard.fix)
+            case "warns":
+                yield warning(hazard.text, hazard.fix)
+            case "notes":
+                yield ok(hazard.text)
+            case _:
+                assert_never(hazard.level)
 
 
-def check_workers(found: Mapping[str, Any], off: Collection[str]) -> Iterator[Finding]:
-    """Whether each worker did its work lately, but for those that are switched off."""
-    for name, worker in assess(found, off).body["workers"].items():
-        if worker["status"] == "off":
-            yield ok(f"{name} is switched off")
-        elif worker["status"] == "healthy":
-            last = worker["lastProcessedAt"]
-            yield ok(f"{name} did its work last at {last}" if last else f"{name} is not due yet")
-        elif found["first_run_at"] is None:
-            yield warning(f"{name} has not run yet", "Deploy it: `make deploy`")
-        else:
-            why = worker.get("lastError") or worker.get("lastOutcome")
-            yield failed(
-                f"{name}: {worker['reason']}{f' (last: {why})' if why else ''}",
-                "Is it deployed with ScheduleState ENABLED? Its log says why it failed: "
-                "`sam logs --tail`",
-            )
-    if found["dead"]:
+def check_workers(found: WorkerHealth, off: Collection[str]) -> Iterator[Finding]:
+    """Whether each worker succeeded recently, except for those that are switched off."""
+    for name, worker in assess(found, off).workers.items():
+        match worker.status:
+            case "off":
+                yield ok(f"{name} is switched off")
+            case "healthy":
+                last = worker.succeeded_at
+                yield ok(
+                    f"{name} last succeeded at {last.isoformat()}"
+                    if last
+                    else f"{name} is not due yet"
+                )
+            case "unhealthy" if found.first_run_at is None:
+                yield warning(f"{name} has not run yet", "Deploy it: `make deploy`")
+            case "unhealthy":
+                why = worker.last_error or worker.last_outcome
+                yield failed(
+                    f"{name}: {worker.reason}{f' (last: {why})' if why else ''}",
+                    "Is it deployed with ScheduleState ENABLED? Its log says why it failed: "
+                    "`sam logs --tail`",
+                )
+            case _:
+                assert_never(worker.status)
+    if found.queue.dead:
         yield warning(
-            f"{found['dead']} notifications are dead",
+            f"{found.queue.dead} notifications are dead",
             "Look at them: `python -m workers.operate dead list`",
         )
 
@@ -251,11 +260,11 @@ def _with(roles: Sequence[str]) -> str:
     return "with the public key alone" if "anon" in roles else "by every signed-in user"
 
 
-def _hide(table: str, column: str, roles: Sequence[str], report: Mapping[str, Any]) -> str:
-    """SQL that takes the one column away and leaves the others."""
+def _hide(table: str, column: str, roles: Sequence[str], access: Access) -> str:
+    """SQL that revokes one column and leaves the others."""
     lines = [f"revoke select on public.{table} from {', '.join(roles)};"]  # noqa: S608 - for people
     for role in roles:
-        rest = [one for one in report["access"][table][role]["columns"] if one != column]
+        rest = [one for one in access.tables[table][role].columns if one != column]
         if rest:
             names = ", ".join(f'"{one}"' for one in rest)
             lines.append(f"grant select ({names}) on public.{table} to {role};")

@@ -1,97 +1,189 @@
-"""Whether the workers are well, judged by when each last did its work."""
+"""Whether the workers are healthy, judged by when each last succeeded."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, Literal
 
-# A worker is well for so long after a run that did its work: the original's five minutes for
-# notifications, each other's interval and some slack.
-WELL_FOR: Final = {
+from workers.answers import Answer
+
+# How long a worker counts as healthy after a successful run: for notifications the original's five
+# minutes, for each other its interval and some slack.
+WELL_FOR: Final[Mapping[str, timedelta]] = {
     "notifications": timedelta(minutes=5),
     "metrics_sync": timedelta(minutes=25),
     "retention": timedelta(days=8),
 }
+_SYNCS: Final = "connection_sync"
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """When a worker last succeeded, and how its last run ended."""
+
+    succeeded_at: datetime | None
+    outcome: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits in the queue; `due` and `dead` are counted up to 10,000."""
+
+    due: int
+    oldest_due_seconds: float | None
+    dead: int
+    parked_destinations: int
+    without_destination: int
+
+
+@dataclass(frozen=True)
+class WorkerHealth:
+    """As worker_health returns it."""
+
+    now: datetime
+    first_run_at: datetime | None
+    workers: Mapping[str, LastRun]
+    queue: Waiting
+    parked_connections: int
+    failing_connections: int
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """One worker; `reason` says why it is unhealthy, `last_outcome` and `last_error` how its last
+    run ended then."""
+
+    status: Literal["healthy", "unhealthy", "off"]
+    succeeded_at: datetime | None
+    reason: str | None = None
+    last_outcome: str | None = None
+    last_error: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Without what is unknown, except for the time."""
+        optional = {
+            "reason": self.reason, "lastOutcome": self.last_outcome, "lastError": self.last_error,
+        }  # fmt: skip
+        return {
+            "status": self.status,
+            "lastProcessedAt": _shown(self.succeeded_at),
+            **{name: value for name, value in optional.items() if value},
+        }
 
 
 @dataclass(frozen=True)
 class Health:
-    """`status` is an HTTP status, 200 or 503; `body` is JSON-able and names nobody."""
+    """Every worker's state and what it was judged by, or the `reason` why it is unknown. Names no
+    one."""
 
-    status: int
-    body: dict[str, Any]
+    workers: Mapping[str, WorkerState]
+    found: WorkerHealth | None
+    reason: str | None = None
+
+    @property
+    def status(self) -> int:
+        """An HTTP status: 200 or 503."""
+        is_unhealthy = any(one.status == "unhealthy" for one in self.workers.values())
+        return 503 if self.found is None or is_unhealthy else 200
+
+    @property
+    def body(self) -> dict[str, object]:
+        """JSON-able."""
+        found = self.found
+        if found is None:
+            return {"status": "unhealthy", "lastProcessedAt": None, "reason": self.reason}
+        return {
+            "status": "healthy" if self.status == 200 else "unhealthy",
+            "lastProcessedAt": _shown(self.workers["notifications"].succeeded_at),
+            "workers": {name: state.as_json() for name, state in self.workers.items()},
+            "queue": {
+                "due": found.queue.due,
+                "oldestDueSeconds": found.queue.oldest_due_seconds,
+                "dead": found.queue.dead,
+                "parkedDestinations": found.queue.parked_destinations,
+                "withoutDestination": found.queue.without_destination,
+            },
+            "connections": {
+                "parked": found.parked_connections,
+                "failing": found.failing_connections,
+                "lastSyncedAt": _shown(found.workers[_SYNCS].succeeded_at),
+            },
+        }
 
 
-def assess(found: Mapping[str, Any], off: Collection[str] = ()) -> Health:
-    """From what worker_health returns; what is switched off is neither well nor ill."""
-    now = datetime.fromisoformat(found["now"])
-    first = _moment(found["first_run_at"])
+def read_worker_health(value: object) -> WorkerHealth:
+    """As worker_health returns it. Raises ConfigurationError for anything else."""
+    answer = Answer.of("worker_health", value)
+    workers = answer.inner("workers")
+    return WorkerHealth(
+        now=datetime.fromisoformat(answer.text("now")),
+        first_run_at=_moment(answer.optional_text("first_run_at")),
+        workers={name: _last_run(workers.inner(name)) for name in (*WELL_FOR, _SYNCS)},
+        queue=Waiting(
+            due=answer.whole("due"),
+            oldest_due_seconds=answer.optional_number("oldest_due_seconds"),
+            dead=answer.whole("dead"),
+            parked_destinations=answer.whole("parked"),
+            without_destination=answer.whole("unrouted"),
+        ),
+        parked_connections=answer.whole("parked_connections"),
+        failing_connections=answer.whole("failing_connections"),
+    )
+
+
+def assess(found: WorkerHealth, off: Collection[str] = ()) -> Health:
+    """Whether each worker is healthy; those that are switched `off` are neither."""
     workers = {
-        name: {"status": "off", "lastProcessedAt": found["workers"][name]["last_success_at"]}
+        name: WorkerState("off", found.workers[name].succeeded_at)
         if name in off
-        else _worker(found["workers"][name], now, first, well_for)
+        else _state(found.workers[name], found, well_for)
         for name, well_for in WELL_FOR.items()
     }
-    is_well = all(worker["status"] != "unhealthy" for worker in workers.values())
-    body = {
-        "status": "healthy" if is_well else "unhealthy",
-        "lastProcessedAt": workers["notifications"]["lastProcessedAt"],
-        "workers": workers,
-        "queue": {
-            "due": found["due"],
-            "oldestDueSeconds": found["oldest_due_seconds"],
-            "dead": found["dead"],
-            "parkedDestinations": found["parked"],
-            "withoutDestination": found["unrouted"],
-        },
-        "connections": {
-            "parked": found["parked_connections"],
-            "failing": found["failing_connections"],
-            "lastSyncedAt": found["workers"]["connection_sync"]["last_success_at"],
-        },
-    }
-    return Health(200 if is_well else 503, body)
+    return Health(workers, found)
 
 
-def hours_since_retention(found: Mapping[str, Any]) -> float:
+def hours_since_retention(found: WorkerHealth) -> float:
     """Since retention was last complete; since the first run of any worker, if it never was."""
-    last = _moment(found["workers"]["retention"]["last_success_at"]) or _moment(
-        found["first_run_at"]
+    last = found.workers["retention"].succeeded_at or found.first_run_at
+    return 0.0 if last is None else (found.now - last).total_seconds() / 3600
+
+
+def unknown_health(reason: str) -> Health:
+    """If nothing can be said, because the database does not answer."""
+    return Health({}, None, reason)
+
+
+def _last_run(answer: Answer) -> LastRun:
+    return LastRun(
+        succeeded_at=_moment(answer.optional_text("last_success_at")),
+        outcome=answer.optional_text("last_outcome"),
+        error=answer.optional_text("last_error"),
     )
-    now = datetime.fromisoformat(found["now"])
-    return 0.0 if last is None else (now - last).total_seconds() / 3600
 
 
-def out_of_reach(reason: str) -> Health:
-    """When nothing can be said, because the database does not answer."""
-    return Health(503, {"status": "unhealthy", "lastProcessedAt": None, "reason": reason})
-
-
-def _worker(
-    run: Mapping[str, Any], now: datetime, first: datetime | None, well_for: timedelta
-) -> dict[str, Any]:
-    last = _moment(run["last_success_at"])
-    told: dict[str, Any] = {"status": "healthy", "lastProcessedAt": run["last_success_at"]}
-    # one that has not had its turn yet, since the first of all runs, is given it
-    since = last or first
-    if since is None or now - since > well_for:
-        told["status"] = "unhealthy"
-        told["reason"] = (
-            f"no run has done its work for {_span(well_for)}"
-            if last
-            else "no run has done its work yet"
-        )
-        if run["last_outcome"]:
-            told["lastOutcome"] = run["last_outcome"]
-        if run["last_error"]:
-            told["lastError"] = run["last_error"]
-    return told
+def _state(run: LastRun, found: WorkerHealth, well_for: timedelta) -> WorkerState:
+    # a worker that has never run is given its interval, from the first of all runs
+    since = run.succeeded_at or found.first_run_at
+    if since is not None and found.now - since <= well_for:
+        return WorkerState("healthy", run.succeeded_at)
+    return WorkerState(
+        "unhealthy",
+        run.succeeded_at,
+        f"no successful run for {_span(well_for)}" if run.succeeded_at else "no successful run yet",
+        run.outcome,
+        run.error,
+    )
 
 
 def _moment(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _span(time: timedelta) -> str:

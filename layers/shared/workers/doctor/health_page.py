@@ -1,4 +1,4 @@
-"""Health as a page for a browser: its first lines, with no name and no text of anybody's."""
+"""Health as a page for a browser, without names or texts of any user."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
-from typing import Any, Final
+from typing import Final, assert_never
 
-from workers.doctor.health import Health
+from workers.doctor.health import Health, Waiting, WorkerHealth, WorkerState
 
 _COUNTED_TO: Final = 10_000
 _UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -27,7 +27,7 @@ th, td { text-align: left; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px s
 th { font-weight: 400; }
 """
 _DIGEST: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-# It needs nothing but itself: https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
+# The page needs no other resource: https://developer.mozilla.org/en-US/docs/Web/HTTP/Guides/CSP
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; "
@@ -55,18 +55,16 @@ _PAGE: Final = """<!doctype html>
 
 
 def health_page(health: Health, now: datetime) -> str:
-    """The whole page; it may be shown to whoever may see health itself."""
-    body = health.body
-    if "workers" not in body:
-        title, parts = "The workers' health is not known", [f"<p>{escape(body['reason'])}.</p>"]
+    """The whole page; anyone who may see health may see it."""
+    found = health.found
+    if found is None:
+        title, parts = "The workers' health is unknown", [f"<p>{escape(health.reason or '')}.</p>"]
     else:
-        title = "The workers are well" if health.status == 200 else "A worker is not well"
+        title = "All workers are healthy" if health.status == 200 else "A worker is unhealthy"
         parts = [
-            _table(
-                "Workers", (_of_worker(name, one, now) for name, one in body["workers"].items())
-            ),
-            _table("Queue", _of_queue(body["queue"])),
-            _table("Ad accounts", _of_connections(body["connections"], now)),
+            _table("Workers", (_of_worker(name, one, now) for name, one in health.workers.items())),
+            _table("Queue", _of_queue(found.queue)),
+            _table("Ad accounts", _of_connections(found, now)),
         ]
     return _PAGE.format(
         title=title,
@@ -77,41 +75,50 @@ def health_page(health: Health, now: datetime) -> str:
     )
 
 
-def _of_worker(name: str, worker: Mapping[str, Any], now: datetime) -> tuple[str, str]:
-    states = {"healthy": "well", "off": "switched off"}
-    told = states.get(worker["status"]) or f"not well: {worker['reason']}"
-    return _TITLES[name], f"{escape(told)}; last success {_ago(worker['lastProcessedAt'], now)}"
+def _of_worker(name: str, worker: WorkerState, now: datetime) -> tuple[str, str]:
+    return _TITLES[name], f"{escape(_words(worker))}; last success {_ago(worker.succeeded_at, now)}"
 
 
-def _of_queue(queue: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    oldest = queue["oldestDueSeconds"]
+def _words(worker: WorkerState) -> str:
+    match worker.status:
+        case "healthy":
+            return "healthy"
+        case "off":
+            return "switched off"
+        case "unhealthy":
+            return f"unhealthy: {worker.reason}"
+        case _:
+            assert_never(worker.status)
+
+
+def _of_queue(queue: Waiting) -> Iterable[tuple[str, str]]:
+    oldest = queue.oldest_due_seconds
     waited = f", the oldest for {_span(oldest)}" if oldest else ""
-    yield "due", _count(queue["due"]) + waited
-    yield "dead", _count(queue["dead"])
-    yield "destinations parked", _count(queue["parkedDestinations"])
-    yield "without a destination", _count(queue["withoutDestination"])
+    yield "due", _count(queue.due) + waited
+    yield "dead", _count(queue.dead)
+    yield "destinations parked", _count(queue.parked_destinations)
+    yield "without a destination", _count(queue.without_destination)
 
 
-def _of_connections(known: Mapping[str, Any], now: datetime) -> Iterable[tuple[str, str]]:
-    yield "parked", _count(known["parked"])
-    yield "failing", _count(known["failing"])
-    yield "last synced", _ago(known["lastSyncedAt"], now)
+def _of_connections(found: WorkerHealth, now: datetime) -> Iterable[tuple[str, str]]:
+    yield "parked", _count(found.parked_connections)
+    yield "failing", _count(found.failing_connections)
+    yield "last synced", _ago(found.workers["connection_sync"].succeeded_at, now)
 
 
 def _table(caption: str, rows: Iterable[tuple[str, str]]) -> str:
-    """`rows` are a plain name and HTML each."""
+    """Each row is a plain name and HTML."""
     shown = "\n".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{html}</td></tr>' for name, html in rows
     )
     return f"<table>\n<caption>{caption}</caption>\n{shown}\n</table>"
 
 
-def _ago(last: str | None, now: datetime) -> str:
+def _ago(last: datetime | None, now: datetime) -> str:
     if last is None:
         return "never"
-    at = datetime.fromisoformat(last)
-    apart = (now - at).total_seconds()
-    return f'<time datetime="{escape(at.isoformat())}">{_span(apart)} ago</time>'
+    apart = (now - last).total_seconds()
+    return f'<time datetime="{last.isoformat()}">{_span(apart)} ago</time>'
 
 
 def _span(seconds: float) -> str:

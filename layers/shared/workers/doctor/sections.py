@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from workers.errors import (
     ConfigurationError,
@@ -24,8 +23,8 @@ class Section:
     title: str
     findings: list[Finding] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
-        """JSON-able, without secrets that some platform or old row quotes."""
+    def as_json(self) -> dict[str, object]:
+        """JSON-able, without secrets that a platform or an old row may quote."""
         return {"section": self.title, "findings": mask_all([asdict(one) for one in self.findings])}
 
 
@@ -42,8 +41,8 @@ def _fix(error: WorkerError) -> str:
     if isinstance(error, RateLimitedError):
         return f"Wait {error.retry_after:.0f} seconds, then run the doctor again"
     if isinstance(error, TransientError):
-        return "Try again in a minute; if it stays, look at the other side's status page"
-    return "The other side's own words are above; its documentation explains the code"
+        return "Try again in a minute; if it persists, see the other side's status page"
+    return "The other side's message is above; its documentation explains the code"
 
 
 def worst(sections: Iterable[Section]) -> str:

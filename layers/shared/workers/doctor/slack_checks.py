@@ -1,10 +1,10 @@
-"""Slack: the token, its scopes, and every place that notifications go to."""
+"""Slack: the token, its scopes, and every channel and person that notifications go to."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from workers.clock import Clock
 from workers.doctor.sections import of_error
@@ -15,26 +15,26 @@ from workers.notifications.slack import Slack
 from workers.notifications.slack_codes import hint_at_id, is_visible_in_info
 
 NEEDED_SCOPES: Final = ("chat:write",)
-# Without these a message that may have been posted cannot be looked for. A direct message is
-# opened (im:write) for this alone.
+# Without these, a message that may have been posted cannot be looked for. Only for this is a direct
+# message opened (im:write).
 HISTORY_SCOPES: Final = ("channels:history", "groups:history", "im:history", "im:write")
-_LOOK_SCOPES: Final = (
-    "Nothing, if posting works; the scopes of slack-manifest.yaml are enough to look"
+_READ_SCOPES: Final = (
+    "Nothing, if posting works; the scopes of slack-manifest.yaml are enough to check it"
 )
-# conversations.info allows some fifty calls a minute (tier 3).
+# conversations.info allows about fifty calls a minute (tier 3).
 MOST_PLACES: Final = 40
-# How many messages a page of history has for an app that is distributed outside Slack's
-# Marketplace, which may ask for one a minute: https://docs.slack.dev/apis/web-api/rate-limits
+# How many messages a page of history has for an app that is distributed outside Slack's Marketplace
+# and may request one a minute: https://docs.slack.dev/apis/web-api/rate-limits
 _DISTRIBUTED_PAGE: Final = 15
-# In how many channels to look for a page that tells the kinds of apps apart.
+# In how many channels to look for a page that distinguishes the kinds of apps.
 _MOST_PAGES: Final = 3
 
 
 def check_slack(
-    slack: Slack, report: Mapping[str, Any], has_time: Callable[[], bool]
+    slack: Slack, channels: Sequence[str], people: Sequence[str], has_time: Callable[[], bool]
 ) -> Iterator[Finding]:
-    """In this order: reachable, whose token, scopes, then each channel and person, as long as there
-    is time."""
+    """In this order: reachable, whose token, scopes, then each channel and person by id, as long as
+    there is time."""
     try:
         identity = slack.identity()
     except WorkerError as error:
@@ -42,10 +42,8 @@ def check_slack(
         return
     yield ok(f"the bot token is valid for {identity.url or identity.team_id}")
     yield from _scopes(identity.scopes)
-    channels = _channels(report)
-    people = sorted({one["slack_id"] for one in report["configs"] if _is_personal(one)})
     places = [(_channel, one) for one in channels] + [(_person, one) for one in people]
-    looked_at = 0
+    checked = 0
     joined: list[str] = []
     for check, place in places[:MOST_PLACES]:
         if not has_time():
@@ -54,14 +52,14 @@ def check_slack(
         if check is _channel and findings[0].level == "ok":
             joined.append(place)
         yield from findings
-        looked_at += 1
-    if looked_at < len(places):
-        why = "to stay within Slack's limits" if looked_at == MOST_PLACES else "for want of time"
+        checked += 1
+    if checked < len(places):
+        why = "to stay within Slack's limits" if checked == MOST_PLACES else "for lack of time"
         yield warning(
-            f"{len(places) - looked_at} more channels and people were not looked at, {why}",
-            "Nothing to fix; one that refuses a message is parked and says why",
+            f"{len(places) - checked} more channels and people were not checked, {why}",
+            "Nothing to fix; one that refuses a message is parked, with the reason",
         )
-    if has_time() and looked_at:
+    if has_time() and checked:
         yield from _kind_of_app(slack, joined[:_MOST_PAGES])
 
 
@@ -76,15 +74,15 @@ def post_test(slack: Slack, clock: Clock, channel: str, now: float) -> Iterator[
         return
     yield ok(f"a test message was posted to {channel}")
     clock.sleep(1.0)  # history may lag behind
-    yield _looked_for(slack, posted.channel, delivery, now)
+    yield _search(slack, posted.channel, delivery, now)
     try:
         slack.delete(posted.channel, posted.ts)
         yield ok("it was deleted")
     except WorkerError as error:
-        yield of_error("it was not deleted", error)
+        yield of_error("it could not be deleted", error)
 
 
-def _looked_for(slack: Slack, channel: str, delivery: str, now: float) -> Finding:
+def _search(slack: Slack, channel: str, delivery: str, now: float) -> Finding:
     try:
         page = slack.history_page(channel, now - 60, None)
     except WorkerError as error:
@@ -101,10 +99,10 @@ def _scopes(granted: Sequence[str]) -> Iterator[Finding]:
     if not granted:
         yield warning("Slack did not say which scopes the token has", "Nothing, if posting works")
         return
-    lacking = [scope for scope in NEEDED_SCOPES if scope not in granted]
-    if lacking:
+    missing = [scope for scope in NEEDED_SCOPES if scope not in granted]
+    if missing:
         yield failed(
-            f"the token lacks {', '.join(lacking)}",
+            f"the token lacks {', '.join(missing)}",
             "Add the scopes at api.slack.com/apps (OAuth & Permissions), reinstall the app, and "
             "store the new token",
         )
@@ -112,55 +110,47 @@ def _scopes(granted: Sequence[str]) -> Iterator[Finding]:
     if unseen:
         yield warning(
             f"the token lacks {', '.join(unseen)}: a message that may have been posted cannot "
-            "be looked for there, and its repeat is marked",
+            "be looked for there, and is posted again with a mark",
             "Add the scopes as above",
         )
-    if not lacking and not unseen:
-        yield ok("the token has the scopes that are needed")
+    if not missing and not unseen:
+        yield ok("the token has the necessary scopes")
 
 
 def _kind_of_app(slack: Slack, joined: Sequence[str]) -> Iterator[Finding]:
-    """Whether Slack serves history to this app as it does to those of a workspace's own.
+    """Whether Slack serves history to this app as to a workspace's own apps.
 
-    It says so nowhere; a page of a channel with more than fifteen messages shows it.
+    Slack does not say; a page of a channel with more than fifteen messages shows it.
     """
     is_served = False
     for channel in joined:
         try:
             page = slack.history_page(channel, 0.0, None)
         except CannotLookError:
-            continue  # a scope that is missing is a finding of its own
+            continue  # a missing scope is a finding of its own
         except WorkerError as error:
             yield warning(
-                f"which kind of app this is could not be seen: {error}", "Run the doctor later"
+                f"which kind of app this is could not be determined: {error}",
+                "Run the doctor later",
             )
             return
         is_served = True
         if page.messages > _DISTRIBUTED_PAGE:
-            yield ok("Slack serves history to this app as to one that a workspace made for itself")
+            yield ok("Slack serves history to this app as to a workspace's own app")
             return
         if page.read_down_to is not None:
             yield warning(
                 f"Slack serves {page.messages} messages of history at a time, as it does once a "
-                "minute to apps that are distributed outside its Marketplace: to settle a message "
-                "that may have been posted can take a quarter of an hour",
-                "Make an app of your workspace's own from slack-manifest.yaml, and store its token",
+                "minute to apps that are distributed outside its Marketplace: finding out whether "
+                "a message was posted can take a quarter of an hour",
+                "Create an app in your own workspace from slack-manifest.yaml, and store its token",
             )
             return
     if is_served:
         yield ok(
-            "which kind of app this is cannot be seen before some channel has more than "
+            "the kind of app cannot be determined until a channel has more than "
             f"{_DISTRIBUTED_PAGE} messages"
         )
-
-
-def _channels(report: Mapping[str, Any]) -> list[str]:
-    named = {one["channel_id"] for one in report["configs"] if one["channel_id"]}
-    return sorted(named | set(report["channels"]))
-
-
-def _is_personal(config: Mapping[str, Any]) -> bool:
-    return bool(config["slack_id"]) and config["channel_id"] is None
 
 
 def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
@@ -170,14 +160,14 @@ def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
         if is_visible_in_info(error.code):
             yield failed(
                 f"channel {channel}: {error}{hint_at_id(error.code, channel)}",
-                "Is the id right (C...)? A private channel must invite the bot: "
+                "Is the id correct (C...)? A private channel must invite the bot: "
                 "/invite @agency-dashboard",
             )
         else:
-            yield warning(f"channel {channel} cannot be looked at: {error}", _LOOK_SCOPES)
+            yield warning(f"channel {channel} cannot be checked: {error}", _READ_SCOPES)
         return
     except RateLimitedError as error:
-        yield warning(f"channel {channel} was not looked at: {error}", "Run the doctor later")
+        yield warning(f"channel {channel} was not checked: {error}", "Run the doctor later")
         return
     except WorkerError as error:
         yield of_error(f"channel {channel}", error)
@@ -189,8 +179,8 @@ def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
         yield failed(f"the bot is not in {name}", "Invite it there: /invite @agency-dashboard")
     elif info.is_shared_outside:
         yield warning(
-            f"{name} is shared with another company, which reads what is posted",
-            "Set another channel, unless that is wanted",
+            f"{name} is shared with another company, which can read what is posted",
+            "Set another channel, unless that is intended",
         )
     else:
         yield ok(f"the bot is in {name}")
@@ -205,9 +195,9 @@ def _person(slack: Slack, person: str) -> Iterator[Finding]:
                 f"direct messages to {person}: {error}", "Correct profiles.slack_id (U...)"
             )
         else:
-            yield warning(f"{person} cannot be looked at: {error}", _LOOK_SCOPES)
+            yield warning(f"{person} cannot be checked: {error}", _READ_SCOPES)
     except RateLimitedError as error:
-        yield warning(f"{person} was not looked at: {error}", "Run the doctor later")
+        yield warning(f"{person} was not checked: {error}", "Run the doctor later")
     except WorkerError as error:
         yield of_error(f"direct messages to {person}", error)
     else:

@@ -1,10 +1,12 @@
-"""The stored templates: what of them will not become what was meant."""
+"""The stored templates: what in them will not work as intended."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
+from workers.answers import Answer
 from workers.findings import Finding, ok, warning
 from workers.notifications.template_flaws import flaws_of, never_carried
 
@@ -14,8 +16,8 @@ _OF_A_SYNC: Final = dict.fromkeys(
      "platform_name", "account_id", "account_name", "connections"),
     "string",
 )  # fmt: skip
-# What an event carries, where the queue shows none: the workers' own, and that of the trigger that
-# every dashboard has.
+# What an event carries if the queue has none of it: the workers' own events, and that of the
+# trigger that every dashboard has.
 CARRIED: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
     ("platform_connection", "sync_failed"): _OF_A_SYNC,
     ("platform_connection", "sync_recovered"): _OF_A_SYNC,
@@ -26,28 +28,56 @@ CARRIED: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
 }
 
 
-def check_templates(configs: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Of `config_templates`: each active config with its template and what its events carried."""
+@dataclass(frozen=True)
+class ConfigTemplate:
+    """The template of an active config, and what its last `events` carried: JSON types by key."""
+
+    id: str
+    entity_type: str
+    event_type: str
+    template: str
+    events: int
+    carried: Mapping[str, str]
+
+
+def read_templates(value: object) -> list[ConfigTemplate]:
+    """As config_templates returns them. Raises ConfigurationError for anything else."""
+    return [read_template(one) for one in Answer.each("config_templates", value)]
+
+
+def read_template(answer: Answer) -> ConfigTemplate:
+    """One row of config_templates."""
+    carried = answer.inner("carried")
+    return ConfigTemplate(
+        id=answer.text("id"),
+        entity_type=answer.text("entity_type"),
+        event_type=answer.text("event_type"),
+        template=answer.text("template"),
+        events=answer.whole("events"),
+        carried={key: carried.text(key) for key in carried.fields},
+    )
+
+
+def check_templates(configs: Sequence[ConfigTemplate]) -> Iterator[Finding]:
+    """Each template against what its events carried."""
     flawed = 0
     for config in configs:
         flaws = list(flaws_for(config))
         flawed += bool(flaws)
         for flaw in flaws:
-            name = f"{config['event_type']} ({config['id']})"
+            name = f"{config.event_type} ({config.id})"
             yield warning(f"the template of {name}: {flaw}", f"Correct it: {_PAGE}")
     if configs and not flawed:
-        yield ok(f"{len(configs)} templates looked at")
+        yield ok(f"{len(configs)} templates checked")
 
 
-def flaws_for(config: Mapping[str, Any]) -> Iterator[str]:
-    """What of that template will not become what was meant, in sentences; as `config_templates`
-    has it."""
-    own = CARRIED.get((config["entity_type"], config["event_type"]), {})
-    seen: Mapping[str, str] = config["carried"]
-    is_ours = config["entity_type"] == "platform_connection"
-    carried = {**own, **seen} if is_ours else seen or own
+def flaws_for(config: ConfigTemplate) -> Iterator[str]:
+    """What in the template will not work as intended, in sentences."""
+    own = CARRIED.get((config.entity_type, config.event_type), {})
+    is_ours = config.entity_type == "platform_connection"
+    carried = {**own, **config.carried} if is_ours else config.carried or own
     if carried:
-        for key in never_carried(config["template"], carried):
-            who = f"none of its last {config['events']} events" if seen else "no such event"
-            yield f"{who} carries {{{{{key}}}}}"
-    yield from flaws_of(config["template"])
+        for key in never_carried(config.template, carried):
+            seen = f"none of its last {config.events} events" if config.carried else "no such event"
+            yield f"{seen} carries {{{{{key}}}}}"
+    yield from flaws_of(config.template)

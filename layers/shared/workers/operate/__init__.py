@@ -1,1 +1,1 @@
-"""What an operator does by hand: `python -m workers.operate --help`."""
+"""The operator's commands: `python -m workers.operate --help`."""

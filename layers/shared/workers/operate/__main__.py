@@ -1,4 +1,4 @@
-"""What an operator does from a terminal: `python -m workers.operate --help`.
+"""The operator's commands: `python -m workers.operate --help`.
 
 Reads its settings as the workers do (the environment, then `.env`). Prints tables for people
 and, with --json, JSON for scripts.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 
-if __name__ == "__main__":  # while all else is loaded, Ctrl-C ends it without a word
+if __name__ == "__main__":  # while the rest is imported, Ctrl-C ends it silently
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -33,15 +33,15 @@ from workers.operate.command_line import Run
 from workers.operate.output import say
 from workers.redaction import redact
 
-# What a shell reports for a program that Ctrl-C, or the end of a pipe, has ended.
+# What a shell reports for a program that was ended by Ctrl-C, or by a closed pipe.
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
-    """The exit status: 0 done, 1 failed or refused, 2 called wrongly, 130 interrupted."""
+    """The exit status: 0 done, 1 failed or refused, 2 wrong usage, 130 interrupted."""
     options = _parser().parse_args(arguments)
-    # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
+    # use the time zones of the pinned tzdata, not the machine's, which may be years old
     zoneinfo.reset_tzpath(to=())
     run: Run = options.run
     try:
@@ -51,14 +51,14 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
         say(str(error))
         return 1
     except KeyboardInterrupt:
-        say("Interrupted. What was done until then stays done; the same command goes on.")
+        say("Interrupted. What was done until then stays done; run the command again to continue.")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader has seen enough
         with suppress(BrokenPipeError):
             out.close()
         return PIPE_CLOSED
-    except Exception as error:  # noqa: BLE001 - a fault of ours; a traceback might quote a secret
-        say(f"A fault of this program, {type(error).__name__}: {redact(str(error))}")
+    except Exception as error:  # noqa: BLE001 - a bug; a traceback might quote a secret
+        say(f"A bug in this program, {type(error).__name__}: {redact(str(error))}")
         return 1
     return status
 

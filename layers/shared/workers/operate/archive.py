@@ -1,9 +1,10 @@
-"""The command that brings rows back from the cold archive."""
+"""The command that restores rows from the cold archive."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from datetime import date
 from typing import Any, TextIO
 
@@ -26,49 +27,50 @@ def add_subjects(subjects: Any) -> None:
 def restore(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Bring activity of these days (UTC) back into archived_activity_log, from the cold archive."""
+    """Restore activity of these days (UTC) from the cold archive into archived_activity_log."""
     if options.until < options.since:
         sys.stderr.write("--until is before --since.\n")
         return 2
     archive = ColdArchive(_bucket(settings))
-    done = restore_days(database, archive, options.since, options.until, _tell_progress)
+    done = restore_days(database, archive, options.since, options.until, _show_progress)
     ignored, missed = done.ignored, done.missed
     _end_progress(done.read)
     for key in ignored:
-        say(f"Left out, for it has no manifest: {key}")
+        say(f"Skipped, because it has no manifest: {key}")
     for error in missed:
-        say(f"Left out: {error}")
+        say(f"Skipped: {error}")
     for one in done.refused:
-        say(f"Refused by the table: {one['rows']} rows, such as {one['example']}: {one['reason']}")
+        say(f"Refused by the table: {one.rows} rows, such as {one.example}: {one.reason}")
     for column, rows in done.leftovers.items():
         say(
-            f"The table has no column {column} any more: what {rows} rows had in it is kept in "
+            f"The table no longer has the column {column}: what {rows} rows had in it is kept in "
             "archived_activity_leftovers for 30 days."
         )
     if options.json:
         keys = [error.key for error in missed]
-        odd = {"refused": done.refused, "leftovers": done.leftovers, "missed": keys}
+        refused = [asdict(one) for one in done.refused]
+        odd = {"refused": refused, "leftovers": done.leftovers, "missed": keys}
         counts = {"read": done.read, "restored": done.restored, "ignored": ignored}
         out.write(as_json({**counts, **{name: one for name, one in odd.items() if one}}) + "\n")
     elif done.read:
         out.write(f"{done.restored} of {done.read} rows restored; {done.others}.\n")
     elif not missed:
-        out.write("Nothing of these days is in the cold archive.\n")
+        out.write("The cold archive has nothing for these days.\n")
     return 1 if missed or done.refused else 0
 
 
 def _bucket(settings: Settings) -> str:
-    """Raises ConfigurationError when none is set."""
+    """Raises ConfigurationError if none is set."""
     if settings.archive_bucket_name is None:
         raise ConfigurationError(
-            "ARCHIVE_BUCKET_NAME is missing: the S3 bucket of the cold archive, as it was given "
-            "to the template"
+            "ARCHIVE_BUCKET_NAME is missing: the S3 bucket of the cold archive, as in the "
+            "template's parameters"
         )
     return settings.archive_bucket_name
 
 
-def _tell_progress(day: date, done: Restored) -> None:
-    """A line that renews itself in a terminal, one line per request elsewhere."""
+def _show_progress(day: date, done: Restored) -> None:
+    """One line that is rewritten in a terminal, otherwise one line per request."""
     end = "\r" if sys.stderr.isatty() else "\n"
     sys.stderr.write(f"{day}: {done.read} rows read, {done.restored} restored{end}")
     sys.stderr.flush()

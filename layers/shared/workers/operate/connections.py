@@ -1,4 +1,4 @@
-"""Commands for the ad accounts: their state, releasing them, reading their past."""
+"""Commands for the ad accounts: list, connect, remove, release, backfill."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import date
 from typing import Any, TextIO
 
+from workers.answers import read_flag, read_whole
 from workers.clock import SystemClock
 from workers.composition.manual_runs import read_past
 from workers.database import Database
@@ -19,7 +20,14 @@ from workers.metrics.platforms import PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
 from workers.metrics.windows import Window
-from workers.operate.command_line import confirmed, one_or_all, positive, row_id, verb
+from workers.operate.command_line import (
+    confirmed,
+    one_or_all,
+    positive,
+    row_id,
+    rows_of,
+    verb,
+)
 from workers.operate.output import plain, quiet_logger, say, show
 from workers.settings import Settings
 
@@ -34,12 +42,12 @@ def add_subjects(subjects: Any) -> None:
     one = verb(verbs, "add", add)
     one.add_argument("platform", help=f"one of: {', '.join(PLATFORMS)}")
     one.add_argument("account", help="the account's id, as the platform shows it")
-    one.add_argument("--name", help="what people call it")
+    one.add_argument("--name", help="its display name")
     one.add_argument("--every", type=positive, metavar="MINUTES", help="between syncs (1440)")
     one.add_argument("--unchecked", action="store_true", help="do not ask the platform first")
     one = verb(verbs, "remove", remove)
     one.add_argument("id", type=row_id, help="the connection's id")
-    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     one = verb(subjects, "backfill", backfill)
     one.add_argument("id", type=row_id, help="the connection's id")
@@ -50,21 +58,21 @@ def add_subjects(subjects: Any) -> None:
 def list_connections(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Each connection, its last sync and what it waits for."""
+    """Each connection, its last sync, and what it is waiting for."""
     columns = (
         "id", "platform", "account", "state", "last_synced_at", "last_status", "unread_days",
         "total_difference", "until", "reason",
     )  # fmt: skip
-    rows = database.call("list_connections")
+    rows = rows_of(database, "list_connections")
     show(rows, columns, options, out, empty="No ad account is connected.")
     return 0
 
 
 def add(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
-    """Connect an account, or give it other credentials: a JSON object on standard input."""
+    """Connect an account, or replace its credentials: a JSON object on standard input."""
     platform = find_platform(options.platform)
     if platform is None:
-        sys.stderr.write(f"There is no such platform; there are: {', '.join(PLATFORMS)}.\n")
+        sys.stderr.write(f"Unknown platform; use one of: {', '.join(PLATFORMS)}.\n")
         return 2
     if sys.stdin.isatty():
         sys.stderr.write("The credentials, as JSON, then Ctrl-D (they are not shown again):\n")
@@ -73,14 +81,14 @@ def add(database: Database, settings: Settings, options: argparse.Namespace, out
     except ValueError:
         credentials = None
     if not isinstance(credentials, dict):
-        sys.stderr.write('Standard input is no JSON object such as {"access_token": "..."}.\n')
+        sys.stderr.write('Standard input is not a JSON object such as {"access_token": "..."}.\n')
         return 2
     connection = Connection(
         id="", platform=platform.name, account_id=options.account, account_name=options.name,
         credentials=credentials,
     )  # fmt: skip
-    opened = platform.open(connection, settings)  # raises for what cannot work
-    if not options.unchecked and not _is_well(opened):
+    opened = platform.open(connection, settings)  # raises if it cannot work
+    if not options.unchecked and not _works(opened):
         return 1
     added = database.call(
         "connect_account",
@@ -98,8 +106,8 @@ def add(database: Database, settings: Settings, options: argparse.Namespace, out
     return 0
 
 
-def _is_well(platform: Platform) -> bool:
-    """Says what the platform says of the account."""
+def _works(platform: Platform) -> bool:
+    """Shows what the platform says about the account; false if something failed."""
     clock = SystemClock()
     with closing(Session()) as session:
         reader = Reader(platform, session, clock, clock.now() + 60, random.random)
@@ -116,25 +124,27 @@ def _is_well(platform: Platform) -> bool:
 
 
 def remove(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
-    """End the syncs of a connection; its figures stay."""
-    if not confirmed("No more syncs of this account?", options):
+    """Stop syncing a connection; its figures are kept."""
+    if not confirmed("Stop syncing this account?", options):
         return 1
-    removed = database.call("disconnect_account", connection_id=options.id)
+    function = "disconnect_account"
+    removed = read_flag(function, database.call(function, connection_id=options.id))
     if options.json:
         out.write(json.dumps({"removed": int(removed)}) + "\n")
     else:
-        out.write("It is synced no more.\n" if removed else "There is no such active account.\n")
+        out.write("Syncing has stopped.\n" if removed else "There is no such active connection.\n")
     return 0 if removed else 1
 
 
 def release(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Let a parked or waiting connection be synced by the next plan."""
+    """Have the next plan sync a parked or waiting connection."""
     if not options.id and not options.all:
-        sys.stderr.write("Say which: a connection's ID or --all.\n")
+        sys.stderr.write("Pass a connection's ID or --all.\n")
         return 2
-    count = database.call("release_connections", connection_id=options.id)
+    function = "release_connections"
+    count = read_whole(function, database.call(function, connection_id=options.id))
     out.write(json.dumps({"released": count}) + "\n" if options.json else f"{count} released.\n")
     return 0 if count or not options.id else 1
 
@@ -142,8 +152,8 @@ def release(
 def backfill(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Read the past of a connection's account; the same range, asked for again, goes on where it
-    stopped."""
+    """Read past days of a connection's account; run again with the same range, it continues where
+    it stopped."""
     if options.until < options.since:
         sys.stderr.write("--until is before --since.\n")
         return 2
@@ -163,20 +173,20 @@ def backfill(
             f"{counts['figures_updated']} updated.\n"
         )
     if report.not_kept_until:
-        sys.stderr.write(f"The platform keeps nothing of {report.not_kept_until} and before.\n")
+        sys.stderr.write(f"The platform has no data up to {report.not_kept_until}.\n")
     if report.status != "success":
-        sys.stderr.write("The same command goes on from here. Why it stopped: connections list\n")
+        sys.stderr.write("Run the same command to continue. Why it stopped: connections list\n")
         return 1
     return 0
 
 
 def _progress(asked: Window) -> Callable[[Window, int], None]:
-    """A line that renews itself in a terminal, one line per window elsewhere."""
+    """One line that is rewritten in a terminal, otherwise one line per window."""
     end = "\r" if sys.stderr.isatty() else "\n"
 
-    def tell(window: Window, days_left: int) -> None:
+    def show_window(window: Window, days_left: int) -> None:
         done = 100 * (asked.width - days_left) // asked.width
         sys.stderr.write(f"{window} read, {done:3} % of {asked.width} days{end}")
         sys.stderr.flush()
 
-    return tell
+    return show_window

@@ -27,7 +27,7 @@ def add_subjects(subjects: Any) -> None:
 
 
 def examine(options: argparse.Namespace, out: TextIO) -> int:
-    """Prints each section as soon as it is known; 1 if something failed, also the settings."""
+    """Prints each section as soon as it is known; 1 if something failed, including the settings."""
     seen: list[Section] = []
     with quiet_logger():
         for section in sections(options.post, dotenv=DOTENV):
@@ -62,5 +62,5 @@ def _verdict(seen: Iterable[Section]) -> str:
             if finding.level in counts:
                 counts[finding.level] += 1
     if not any(counts.values()):
-        return "All is well."
+        return "No problems found."
     return f"{counts['failed']} failed, {counts['warning']} warnings."

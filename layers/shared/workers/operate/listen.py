@@ -1,7 +1,7 @@
-"""Whether the database says at once that something was queued, for a server that listens.
+"""Whether the database announces what is queued, for a server that listens.
 
-A migration does not do this: what a NOTIFY costs each commit of the dashboard (docs/serve.md has
-the figures) is for a person to choose.
+No migration does this: a NOTIFY slows each commit of the dashboard down (docs/serve.md has the
+figures), so it is the operator's choice.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from workers.settings import read_database_url
 if TYPE_CHECKING:
     import psycopg
 
-# Whoever holds the table may be in a long transaction: the dashboard must not queue up behind us.
+# A long transaction may hold the table: the dashboard must not queue up behind this command.
 _LOCK_TIMEOUT: Final = "set local lock_timeout = '2s'"
 _FUNCTION: Final = "public.announce_queued_notifications()"
-# Once a statement, however many rows it brings; and once a transaction, for equal ones collapse.
+# Once per statement, whatever its rows, and once per transaction: equal notifications collapse.
 _ON: Final = f"""
 create or replace function {_FUNCTION}
 returns trigger
@@ -56,15 +56,15 @@ select exists (
 
 def add_subjects(subjects: Any) -> None:
     """`listen [--on | --off]`."""
-    one = subcommand(subjects, "listen", listen, "have the database wake a server that listens")
+    one = subcommand(subjects, "listen", listen, "have the database announce what is queued")
     one.add_argument("--json", action="store_true", help="JSON for scripts")
     either = one.add_mutually_exclusive_group()
-    either.add_argument("--on", action="store_true", help="it announces what is queued")
-    either.add_argument("--off", action="store_true", help="it does not")
+    either.add_argument("--on", action="store_true", help="start announcing")
+    either.add_argument("--off", action="store_true", help="stop announcing")
 
 
 def listen(options: argparse.Namespace, out: TextIO) -> int:
-    """Puts the trigger there or takes it away; says whether it is there."""
+    """Creates or drops the trigger; shows whether it exists."""
     url = read_database_url(dotenv=DOTENV)
     sys.stderr.write(f"Project: the database {url.database} at {url.host}\n")
     with connected(url, "listen") as connection:
@@ -76,7 +76,7 @@ def listen(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def statements(*, on: bool) -> str:
-    """SQL that puts the trigger there, or takes it away."""
+    """SQL that creates or drops the trigger."""
     return _ON if on else _OFF
 
 
@@ -89,7 +89,7 @@ def _change(connection: psycopg.Connection[Any], statements: str) -> None:
             connection.execute(statements.encode())
     except errors.LockNotAvailable:
         raise TransientError(
-            "notification_queue is held locked by something else: try again when less is going on",
+            "another transaction has locked notification_queue: try again when there is less load",
             code="55P03",
         ) from None
     except errors.UndefinedTable:

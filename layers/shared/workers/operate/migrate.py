@@ -1,8 +1,8 @@
-"""Applying the migrations to a project, beside whatever else applies migrations there.
+"""Applies the migrations to a project, alongside whatever else applies migrations there.
 
 The Supabase CLI keeps one history per project and refuses to push while that history names a
-version that the pushing repository does not have; a dashboard with migrations of its own would be
-told to revert ours. So ours are applied by this command, which keeps its own record
+version that the pushing repository does not have; a dashboard with its own migrations would be
+asked to revert the workers'. So this command applies them: it keeps its own record
 (`worker_migrations`) and leaves the CLI's alone.
 https://supabase.com/docs/reference/cli/supabase-db-push
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[4] / "supabase" / "migrations"
 # A migration that waits for a lock makes everything behind it wait too: the dashboard's pages.
-# So it gives up soon, and tries again when whoever held the table may be done.
+# So it gives up soon, and tries again when the lock may have been released.
 LOCK_TIMEOUT: Final = "1s"
 LOCK_TRIES: Final = 10
 LOCK_PAUSE_SECONDS: Final = 5.0
@@ -66,8 +66,8 @@ def add_subjects(subjects: Any) -> None:
     """`migrate [--dry-run] [--yes]`."""
     one = subcommand(subjects, "migrate", migrate, "apply the migrations to the database")
     one.add_argument("--json", action="store_true", help="JSON for scripts")
-    one.add_argument("--dry-run", action="store_true", help="say what would be applied")
-    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--dry-run", action="store_true", help="show what would be applied")
+    one.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def migrate(options: argparse.Namespace, out: TextIO) -> int:
@@ -89,7 +89,7 @@ def migrate(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def read_migrations() -> dict[str, str]:
-    """Name to text, in order of name. Raises ConfigurationError where the files are not."""
+    """Name to text, in order of name. Raises ConfigurationError if there are no files."""
     files = sorted(MIGRATIONS.glob("*.sql"))
     if not files:
         raise ConfigurationError(
@@ -101,14 +101,14 @@ def read_migrations() -> dict[str, str]:
 def apply(
     connection: psycopg.Connection[Any], migrations: Sequence[Migration], clock: Clock
 ) -> None:
-    """Each in a transaction with its record, so that it is applied and recorded, or neither.
+    """Each in one transaction with its record, so that it is applied and recorded, or neither.
 
-    Raises PermanentError naming the file that the database refuses; those before it stay.
+    Raises PermanentError naming the file that the database refuses; the earlier ones stay applied.
     """
     for migration in migrations:
         _apply_when_unlocked(connection, migration, clock)
         sys.stderr.write(f"applied {migration.name}\n")
-    # the data API learns of new functions at once
+    # so that the data API has the new functions immediately
     connection.execute("notify pgrst, 'reload schema'")
 
 
@@ -124,11 +124,11 @@ def _apply_when_unlocked(
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if not tries_left:
                 raise TransientError(
-                    f"{migration.name} needs a table that something else holds locked: try again "
-                    "when less is going on",
+                    f"{migration.name} needs a table that another transaction has locked: try "
+                    "again when there is less load",
                     code="55P03",
                 ) from None
-            sys.stderr.write(f"{migration.name} waits for a table that is in use\n")
+            sys.stderr.write(f"{migration.name} is waiting for a table that is in use\n")
             clock.sleep(LOCK_PAUSE_SECONDS)
         except Error as error:  # its detail may quote a row
             said = error.diag.message_primary or type(error).__name__
@@ -139,10 +139,10 @@ def _apply_when_unlocked(
 
 def _apply_one(connection: psycopg.Connection[Any], migration: Migration) -> None:
     with connection.transaction():
-        # as each file sets it, for those who apply it otherwise
+        # each file also sets it, for those who apply it in another way
         connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'".encode())
         connection.execute("set local statement_timeout = 0")
-        # one at a time, whoever else runs this command
+        # one at a time, even if this command runs twice
         connection.execute("select pg_advisory_xact_lock(hashtext('worker_migrations'))")
         connection.execute(_RECORD)
         connection.execute(migration.text.encode())
@@ -156,8 +156,8 @@ def _apply_one(connection: psycopg.Connection[Any], migration: Migration) -> Non
 
 
 def _compared(connection: psycopg.Connection[Any], texts: dict[str, str]) -> list[Migration]:
-    """The files against the record. From the first one on that is missing or changed all are to be
-    applied: a later file may replace what an earlier one makes."""
+    """The files against the record. From the first that is missing or changed, all are to be
+    applied: a later file may replace what an earlier one creates."""
     recorded: dict[str, str] = {}
     if connection.execute("select to_regclass('public.worker_migrations')").fetchone() != (None,):
         recorded = dict(

@@ -1,4 +1,4 @@
-"""Commands for notifications that were not posted, or are not to be, and for what stands still."""
+"""Commands for notifications that were not posted, or are not to be, and for what is parked."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import json
 import sys
 from typing import Any, TextIO
 
+from workers.answers import Answer, read_whole
 from workers.database import Database
-from workers.operate.command_line import confirmed, limit, row_id, verb
-from workers.operate.output import as_json, show, show_page
+from workers.operate.command_line import confirmed, limit, row_id, rows_of, verb
+from workers.operate.output import Row, as_json, show, show_page
 from workers.settings import Settings
 
-# So many at a time stay well within the API's statement timeout.
+# This many at a time stay well within the API's statement timeout.
 REDRIVE_BATCH = 1000
 # What `skip` says of each notification.
 SKIPPED = {
     "skipped": "skipped.",
-    "in_flight": "not skipped: it is being posted at the moment.",
-    "ended": "not skipped: it has ended already.",
+    "in_flight": "not skipped: it is being posted right now.",
+    "ended": "not skipped: it has already ended.",
     "unknown": "there is no such notification.",
 }
 
@@ -34,8 +35,8 @@ def add_subjects(subjects: Any) -> None:
     one = verb(verbs, "redrive", redrive_dead)
     one.add_argument("id", nargs="?", type=row_id, help="the notification's id")
     _choice(one)
-    one.add_argument("--all", action="store_true", help="every one")
-    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--all", action="store_true", help="all of them")
+    one.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
     one = verb(subjects, "skip", skip)
     one.add_argument("ids", nargs="+", type=row_id, metavar="ID", help="a notification's id")
@@ -45,9 +46,9 @@ def add_subjects(subjects: Any) -> None:
     verb(verbs, "list", list_parked)
     one = verb(verbs, "release", release_parked)
     one.add_argument(
-        "destination", nargs="?", help="the channel or person, as `parked list` has it"
+        "destination", nargs="?", help="the channel or person, as `parked list` shows it"
     )
-    one.add_argument("--all", action="store_true", help="every one")
+    one.add_argument("--all", action="store_true", help="all of them")
 
 
 def _choice(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,8 @@ def list_dead(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
     """Dead and expired notifications, newest first."""
-    rows = database.call(
+    rows = rows_of(
+        database,
         "list_dead_notifications",
         config_id=options.config,
         error_code=options.error,
@@ -76,7 +78,7 @@ def list_dead(
 def show_dead(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """One notification with its whole delivery log."""
+    """One notification with its complete delivery log."""
     found = database.call("show_notification", id=options.id)
     if found is None:
         sys.stderr.write(f"There is no notification {options.id}.\n")
@@ -96,13 +98,14 @@ def redrive_dead(
     }
     by_id, by_choice = bool(options.id), bool(options.config or options.error)
     if by_id + by_choice + options.all != 1:
-        sys.stderr.write("Say which: an ID, or --config and --error, or --all.\n")
+        sys.stderr.write("Pass an ID, or --config and --error, or --all.\n")
         return 2
     if options.all and not confirmed("Deliver every dead and expired notification?", options):
         return 1
-    total = 0
+    function, total = "redrive_notifications", 0
     while True:
-        count = database.call("redrive_notifications", **which, row_limit=REDRIVE_BATCH)
+        answer = database.call(function, **which, row_limit=REDRIVE_BATCH)
+        count = read_whole(function, answer)
         total += count
         if count < REDRIVE_BATCH:
             break
@@ -114,24 +117,26 @@ def redrive_dead(
 
 
 def skip(database: Database, settings: Settings, options: argparse.Namespace, out: TextIO) -> int:
-    """End notifications that wait, so that they are not posted."""
-    told = {one: _skip(database, one) for one in dict.fromkeys(options.ids)}
+    """End waiting notifications, so that they are not posted."""
+    results = {one: _skip(database, one) for one in dict.fromkeys(options.ids)}
     if options.json:
-        out.write(json.dumps(told) + "\n")
+        out.write(json.dumps(results) + "\n")
     else:
-        for one, came_of_it in told.items():
-            out.write(f"{one}: {SKIPPED[came_of_it]}\n")
-    return 0 if set(told.values()) == {"skipped"} else 1
+        for one, result in results.items():
+            out.write(f"{one}: {SKIPPED[result]}\n")
+    return 0 if set(results.values()) == {"skipped"} else 1
 
 
 def _skip(database: Database, notification: str) -> str:
-    """What came of it: a key of SKIPPED."""
-    if database.call("skip_notifications", notification_ids=[notification]):
+    """The result: a key of SKIPPED."""
+    function = "skip_notifications"
+    if read_whole(function, database.call(function, notification_ids=[notification])):
         return "skipped"
-    found = database.call("show_notification", id=notification)
-    if found is None:
+    value = database.call("show_notification", id=notification)
+    if value is None:
         return "unknown"
-    if any(delivery["state"] == "sending" for delivery in found["deliveries"]):
+    found = Answer.of("show_notification", value)
+    if any(delivery.text("state") == "sending" for delivery in found.inners("deliveries")):
         return "in_flight"
     return "ended"
 
@@ -139,8 +144,8 @@ def _skip(database: Database, notification: str) -> str:
 def list_parked(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """What stands still, longest first: why, since when, how much waits, when it is tried."""
-    rows = database.call("list_parked")
+    """What is parked, longest first: why, since when, how many wait, when it is retried."""
+    rows = rows_of(database, "list_parked")
     columns = (
         "destination", "config_id", "event_type", "since", "waiting", "next_probe", "code",
         "reason",
@@ -151,25 +156,26 @@ def list_parked(
     return 0
 
 
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    """For people: a row of neither destination nor config is of all delivery."""
-    is_all = row["destination"] is None and row["config_id"] is None
+def _named(row: Row) -> Row:
+    """For people: a row with neither a destination nor a config is about all delivery."""
+    is_all = row.get("destination") is None and row.get("config_id") is None
     return {**row, "destination": "(all)"} if is_all else row
 
 
 def release_parked(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Have a parked channel or person tried again by the next run."""
+    """Have the next run retry a parked channel or person."""
     if bool(options.destination) == options.all:
-        sys.stderr.write("Say which: a channel or person, or --all.\n")
+        sys.stderr.write("Pass a channel or person, or --all.\n")
         return 2
-    count = database.call("release_parked", destination=options.destination)
+    function = "release_parked"
+    count = read_whole(function, database.call(function, destination=options.destination))
     if options.json:
         out.write(json.dumps({"released": count}) + "\n")
     elif options.destination and not count:
         sys.stderr.write(
-            f"{options.destination} is not parked. `parked list` says what is, by destination.\n"
+            f"{options.destination} is not parked. `parked list` shows what is, by destination.\n"
         )
     else:
         out.write(f"{count} released.\n")

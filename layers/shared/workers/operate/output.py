@@ -1,5 +1,5 @@
-"""What the commands print: tables for people, JSON for scripts; no secret, and nothing that a
-terminal would take for a command."""
+"""What the commands print: tables for people, JSON for scripts; no secrets, and nothing that a
+terminal would interpret as a command."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import json
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from workers.redaction import mask, mask_all
 from workers.telemetry import logger
 
-# What moves the cursor, colours, reorders or hides: controls, formats, surrogates, odd breaks.
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Characters that move the cursor, colour, reorder or hide: controls, formats, surrogates, unusual
+# line breaks.
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _USUAL_COLUMNS: Final = 80
+
+# A row to be shown, as SQL returned it.
+Row = Mapping[str, object]
 
 
 @contextmanager
 def quiet_logger() -> Iterator[None]:
-    """What a worker has to log is kept from the command's own output, both being stdout."""
+    """Keeps the workers' log out of the command's output: both go to stdout."""
     level = logger.log_level
     logger.setLevel("CRITICAL")
     try:
@@ -32,31 +36,31 @@ def quiet_logger() -> Iterator[None]:
 
 
 def plain(text: str) -> str:
-    """`text` without secrets, on one line, and with what cannot be seen written out."""
+    """`text` without secrets, on one line, with invisible characters escaped."""
     return "".join(map(_seen, " ".join(mask(text).split())))
 
 
 def say(text: str) -> None:
-    """A line for the person, beside the output."""
+    """Writes a line for the user to stderr."""
     sys.stderr.write(f"{plain(text)}\n")
 
 
-def as_json(value: Any, indent: int | None = None) -> str:
-    """JSON that can be printed: what cannot be seen is escaped in it."""
+def as_json(value: object, indent: int | None = None) -> str:
+    """JSON that can be printed: invisible characters are escaped."""
     text = json.dumps(mask_all(value), ensure_ascii=False, indent=indent)
     return "".join(character if character == "\n" else _seen(character) for character in text)
 
 
 def show(
-    rows: list[dict[str, Any]],
+    rows: Sequence[Row],
     columns: Sequence[str],
     options: argparse.Namespace,
     out: TextIO,
     *,
     empty: str,
 ) -> None:
-    """The rows as JSON, as a table, or, where that would be wider than the terminal, as blocks;
-    `empty` where there is none."""
+    """Writes the rows as JSON, as a table, or, if that would be wider than the terminal, as blocks;
+    `empty` if there are none."""
     if options.json:
         out.write(as_json(rows) + "\n")
     elif not rows:
@@ -67,22 +71,22 @@ def show(
 
 
 def show_page(
-    rows: list[dict[str, Any]],
+    rows: Sequence[Row],
     columns: Sequence[str],
     options: argparse.Namespace,
     out: TextIO,
     *,
     empty: str,
 ) -> None:
-    """`show` for the rows up to `options.limit`. The caller asks for one more than that, which is
-    not shown: it only tells that there are more."""
+    """`show` for the rows up to `options.limit`. The caller asks for one more than that, which only
+    shows that there are more."""
     show(rows[: options.limit], columns, options, out, empty=empty)
     if len(rows) > options.limit:
-        say(f"There are more than these {options.limit}: --limit shows further ones.")
+        say(f"There are more than these {options.limit}: use --limit to see more.")
 
 
 def width_of(text: str) -> int:
-    """The columns that it takes: two for wide characters, none for what combines."""
+    """The columns it takes: two for wide characters, none for combining ones."""
     return sum(
         0
         if unicodedata.combining(character)
@@ -94,7 +98,7 @@ def width_of(text: str) -> int:
 
 
 def _table(columns: Sequence[str], cells: list[list[str]]) -> list[str] | None:
-    """A line per row; None where it would be too wide."""
+    """A line per row; None if it would be too wide."""
     lines = [list(columns), *cells]
     widths = [max(map(width_of, column)) for column in zip(*lines, strict=True)]
     if sum(widths) + 2 * (len(widths) - 1) > _terminal_columns():
@@ -120,7 +124,7 @@ def _blocks(columns: Sequence[str], cells: list[list[str]]) -> Iterator[str]:
 
 
 def _wrapped(text: str, room: int) -> Iterator[str]:
-    """The text in lines of at most `room` columns, cut between words where that is possible."""
+    """The text in lines of at most `room` columns, broken between words if possible."""
     line = ""
     for word in text.split(" "):
         for piece in _cut(word, room):
@@ -163,7 +167,7 @@ def _cell(value: object) -> str:
 
 
 def _seen(character: str) -> str:
-    """As JSON writes it, where it cannot be seen."""
-    if unicodedata.category(character) not in _UNSEEN:
+    """The character, or its JSON escape if it is invisible."""
+    if unicodedata.category(character) not in _INVISIBLE:
         return character
     return json.dumps(character)[1:-1]

@@ -1,4 +1,4 @@
-"""The database itself, by psycopg: for what the data API cannot do. An extra of the command line,
+"""The database itself, through psycopg: for what the data API cannot do. Only for the command line,
 never in the layer."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def connected(url: DatabaseUrl, command: str) -> Iterator[psycopg.Connection[Any
     """For `operate <command>`; raises ConfigurationError that never quotes the URL, which holds the
     password."""
     try:
-        import psycopg  # noqa: PLC0415 - the layer has none
+        import psycopg  # noqa: PLC0415 - not in the layer
     except ModuleNotFoundError:
         raise ConfigurationError(
             "psycopg is not installed here: run `make install`, then "
@@ -33,12 +33,12 @@ def connected(url: DatabaseUrl, command: str) -> Iterator[psycopg.Connection[Any
             autocommit=True,
             connect_timeout=CONNECT_SECONDS,
             sslmode=url.sslmode,
-            prepare_threshold=None,  # a pooler in transaction mode keeps no statement
+            prepare_threshold=None,  # a pooler in transaction mode keeps no statements
             application_name=f"agency-dashboard-workers {command}",
         )
     except psycopg.OperationalError as error:
         raise ConfigurationError(
-            f"SUPABASE_DB_URL: {url.host} does not let us in: {_reason(error, url)}"
+            f"SUPABASE_DB_URL: {url.host} refuses the connection: {_reason(error, url)}"
         ) from None
     except psycopg.ProgrammingError:  # its text may quote the password
         raise ConfigurationError(
@@ -50,14 +50,14 @@ def connected(url: DatabaseUrl, command: str) -> Iterator[psycopg.Connection[Any
 
 
 def _reason(error: Exception, url: DatabaseUrl) -> str:
-    """The last line of what the server or the network says, and what helps."""
+    """The last line of the error, and what helps."""
     said = str(error).strip().splitlines()[-1].rpartition("failed: ")[2] or type(error).__name__
     said = said.replace(url.password, "[redacted]") if url.password else said
     if "password authentication" in said:
         return f"{said}. Reset the database's password in the project's settings if it is lost"
     if "unreachable" in said or "resolve" in said or "not known" in said:
         return (
-            f"{said}. The direct connection of a project is IPv6 only: take the session pooler's "
+            f"{said}. The direct connection of a project is IPv6 only: use the session pooler's "
             "string"
         )
     return said

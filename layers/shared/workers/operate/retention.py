@@ -1,4 +1,4 @@
-"""Carrying out the retention policies by hand."""
+"""Carries out the retention policies from the command line."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ def add_subjects(subjects: Any) -> None:
     """`retention [--dry-run] [--yes]`."""
     one = verb(subjects, "retention", carry_out)
     either = one.add_mutually_exclusive_group()
-    either.add_argument("--dry-run", action="store_true", help="say what would go, change nothing")
-    either.add_argument("--yes", action="store_true", help="do not ask")
+    either.add_argument(
+        "--dry-run", action="store_true", help="show what would be purged, change nothing"
+    )
+    either.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def carry_out(
     database: Database, settings: Settings, options: argparse.Namespace, out: TextIO
 ) -> int:
-    """Archive and purge what retention_policies says, now."""
+    """Archive and purge now what the retention policies say."""
     if not options.dry_run and not confirmed(_question(settings), options):
         return 1
     with quiet_logger():
         report = carry_out_retention(database, settings, _progress(), dry_run=options.dry_run)
     if report.outcome == "busy":
-        sys.stderr.write("Another run is at it: try again in a minute.\n")
+        sys.stderr.write("Another run is active: try again in a minute.\n")
         return 1
     if options.json:
         out.write(as_json(report.summary()) + "\n")
@@ -52,7 +54,7 @@ def carry_out(
 
 
 def _question(settings: Settings) -> str:
-    # An engineer's .env knows nothing of the bucket that the deployed worker archives to.
+    # An engineer's .env need not have the bucket that the deployed worker archives to.
     copies = (
         "ARCHIVE_BUCKET_NAME is not set, so no copy is kept"
         if settings.archive_bucket_name is None
@@ -62,12 +64,12 @@ def _question(settings: Settings) -> str:
 
 
 def _progress() -> Callable[[PolicyReport], None]:
-    """A line per policy that renews itself in a terminal; nothing elsewhere."""
+    """A line per policy that is rewritten in a terminal; otherwise nothing."""
     if not sys.stderr.isatty():
         return lambda report: None
     shown: list[str] = []
 
-    def tell(report: PolicyReport) -> None:
+    def show_report(report: PolicyReport) -> None:
         if shown and shown[-1] != report.entity_type:
             sys.stderr.write("\n")
         shown[:] = [report.entity_type]
@@ -77,4 +79,4 @@ def _progress() -> Callable[[PolicyReport], None]:
         )
         sys.stderr.flush()
 
-    return tell
+    return show_report
