@@ -240,7 +240,7 @@ def test_a_database_error_is_the_workers_own(url: str) -> None:
             "percent-encoded",
         ),
         ("postgresql://postgres:hunter/2@127.0.0.1:5432/postgres", "percent-encoded"),
-        ("postgresql://postgres:hunter2@127.0.0.1:1/postgres", "127.0.0.1 does not let us in"),
+        ("postgresql://postgres:hunter2@127.0.0.1:1/postgres", "127.0.0.1 refuses the connection"),
         ("postgresql://postgres:hunter2@nowhere.invalid/postgres", "session pooler"),
         ("postgresql://postgres:hunter2@127.0.0.1/postgres?nonsense=1", "SUPABASE_DB_URL"),
     ],

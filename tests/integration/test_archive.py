@@ -84,7 +84,7 @@ def test_without_rows_nothing_is_called(bucket: Bucket) -> None:
 
 
 def test_a_line_that_is_no_row_stops_it_before_anything_is_written(bucket: Bucket) -> None:
-    with pytest.raises(PermanentError, match="no JSON object with an id"):
+    with pytest.raises(PermanentError, match="not a JSON object with an id"):
         bucket.archive().store([*lines(3), '{"id": "x", "created_at": "-infinity"}'])
     assert bucket.keys() == []
 
@@ -235,7 +235,7 @@ def test_a_damaged_manifest_is_named(bucket: Bucket) -> None:
     bucket.archive().store(lines(5))
     (key,) = bucket.manifests()
     bucket.put(key, b"{")
-    with pytest.raises(DamagedArchiveError, match="no manifest") as caught:
+    with pytest.raises(DamagedArchiveError, match="not a valid manifest") as caught:
         bucket.archive().store(lines(5))
     assert caught.value.key == key
 

@@ -178,7 +178,7 @@ def test_configs_without_a_destination(examine: Examine, stack: LocalStack) -> N
     stack.connection.execute("update profiles set slack_id = null")
     _, sections = examine()
     shown = failed(sections["Notification configs"])
-    assert any("neither channel nor person" in text for text, _ in shown)
+    assert any("neither a channel nor a person" in text for text, _ in shown)
     assert any("profiles.slack_id" in fix for _, fix in shown)
     stack.connection.execute("insert into slack_connected_channels (channel_id) values (' ')")
     _, sections = examine()

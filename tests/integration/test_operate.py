@@ -102,7 +102,7 @@ def test_a_list_says_that_it_was_cut(
         (dead,),
     )
     assert len(json.loads(run("dead", "list", "--limit", "1", "--json")[1])) == 1
-    assert "There are more than these 1: --limit" in capsys.readouterr().err
+    assert "There are more than these 1: use --limit" in capsys.readouterr().err
     run("dead", "list", "--limit", "2")
     assert "There are more" not in capsys.readouterr().err
 
@@ -153,7 +153,7 @@ def test_single_notifications_are_skipped_but_not_what_is_being_posted(
     waits, posted = delivery(stack, "C1", "pending"), delivery(stack, "C2", "sending")
     status, text = run("skip", waits, posted, waits)
     assert status == 1
-    assert text == f"{waits}: skipped.\n{posted}: not skipped: it is being posted at the moment.\n"
+    assert text == f"{waits}: skipped.\n{posted}: not skipped: it is being posted right now.\n"
     row = stack.connection.execute(
         "select is_processed, outcome from notification_queue where id = %s", (waits,)
     ).fetchone()
@@ -225,7 +225,7 @@ def test_a_parked_destination_is_released(
     ]  # fmt: skip
     capsys.readouterr()
     assert run("parked", "release", "C1") == (1, "")
-    assert "C1 is not parked. `parked list` says what is" in capsys.readouterr().err
+    assert "C1 is not parked. `parked list` shows what is" in capsys.readouterr().err
     assert run("parked", "release", "C1", "--json") == (1, '{"released": 0}\n')
     assert run("parked", "release", "--all") == (0, "2 released.\n")
     assert run("parked", "release", "--all", "--json") == (0, '{"released": 0}\n')
@@ -340,8 +340,8 @@ def test_an_account_is_connected_and_gets_other_credentials(
 @pytest.mark.parametrize(
     ("arguments", "text", "status", "told"),
     [
-        (("snapchat", "1"), META, 2, "there are: meta"),
-        (("meta", "act_1203300000000001"), "EAALOCALnotJson", 2, "no JSON object"),
+        (("snapchat", "1"), META, 2, "use one of: meta"),
+        (("meta", "act_1203300000000001"), "EAALOCALnotJson", 2, "not a JSON object"),
         (("meta", "act_1203300000000001"), "{}", 1, "lack access_token"),
         (("meta", "my account"), META, 1, "account_id"),
         (("meta", "act_1203300000000001"), '{"access_token": "EAALOCALwrong"}', 1, "190"),

@@ -98,7 +98,7 @@ def test_a_list_says_that_it_was_cut(
 ) -> None:
     _, text = run("queue", "list", "--limit", "3", "--json")
     assert len(json.loads(text)) == 3
-    assert "There are more than these 3: --limit" in capsys.readouterr().err
+    assert "There are more than these 3: use --limit" in capsys.readouterr().err
     _, text = run("queue", "list", "--limit", "500", "--json")
     assert len(json.loads(text)) > 3
     assert "more than these" not in capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_an_unknown_error_is_a_sentence(
     monkeypatch.setattr("workers.database.Database.call", broken)
     assert run("connections", "list") == (1, "")
     said = capsys.readouterr().err
-    assert "A fault of this program, KeyError" in said
+    assert "A bug in this program, KeyError" in said
     assert stack.running.keys.secret not in said
 
 
@@ -208,7 +208,7 @@ def test_status_says_who_is_well_and_what_waits(run: Run, stack: LocalStack) -> 
 
 
 def test_the_latest_syncs_are_listed(run: Run, stack: LocalStack) -> None:
-    assert run("syncs", "list") == (0, "No ad account was synced yet.\n")
+    assert run("syncs", "list") == (0, "No ad account has been synced yet.\n")
     stack.connection.execute(
         "insert into metric_sync_logs (platform_connection_id, status, start_time, end_time) "
         "select id, case platform when 'meta' then 'failed' else 'success' end, "

@@ -66,7 +66,7 @@ def test_restored_rows_equal_the_originals_to_the_last_column(
     bucket.archive().store(rows)
     stack.connection.execute("delete from archived_activity_log where created_at < '2025-03-13'")
 
-    assert run(*THESE_DAYS) == (0, "1500 of 1500 rows restored; the others were there.\n")
+    assert run(*THESE_DAYS) == (0, "1500 of 1500 rows restored; the others already existed.\n")
     assert table(stack) == rows
     assert "2025-03-12: 1500 rows read, 1500 restored\n" in capsys.readouterr().err
 
@@ -84,7 +84,7 @@ def test_an_object_without_a_manifest_is_told(
 ) -> None:
     orphan = build_chunk(DAY, lines(2))
     bucket.put(orphan.manifest.object_key, orphan.body)
-    assert run(*THESE_DAYS) == (0, "Nothing of these days is in the cold archive.\n")
+    assert run(*THESE_DAYS) == (0, "The cold archive has nothing for these days.\n")
     assert orphan.manifest.object_key in capsys.readouterr().err
 
 
