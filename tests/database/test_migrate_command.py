@@ -217,7 +217,7 @@ def test_a_table_in_use_is_waited_for_in_small_pieces(url: str, after: int | Non
         if after:
             migrate.apply(connection, waiting, clock)
         else:
-            with pytest.raises(TransientError, match="holds locked"):
+            with pytest.raises(TransientError, match="another transaction has locked"):
                 migrate.apply(connection, waiting, clock)
     assert clock.waits == (after or migrate.LOCK_TRIES - 1)
     assert one(url, OURS) is bool(after)

@@ -45,9 +45,7 @@ class Restored:
         self.read += lines
         self.restored += answer.whole("restored")
         self.refused += map(_refused, answer.inners("refused"))
-        leftovers = answer.inner("leftovers")
-        for column in leftovers.fields:
-            rows = leftovers.whole(column)
+        for column, rows in answer.wholes("leftovers").items():
             self.leftovers[column] = self.leftovers.get(column, 0) + rows
 
     @property

@@ -119,8 +119,8 @@ def read_worker_health(value: object) -> WorkerHealth:
     answer = Answer.of("worker_health", value)
     workers = answer.inner("workers")
     return WorkerHealth(
-        now=datetime.fromisoformat(answer.text("now")),
-        first_run_at=_moment(answer.optional_text("first_run_at")),
+        now=answer.time("now"),
+        first_run_at=answer.optional_time("first_run_at"),
         workers={name: _last_run(workers.inner(name)) for name in (*WELL_FOR, _SYNCS)},
         queue=Waiting(
             due=answer.whole("due"),
@@ -158,7 +158,7 @@ def unknown_health(reason: str) -> Health:
 
 def _last_run(answer: Answer) -> LastRun:
     return LastRun(
-        succeeded_at=_moment(answer.optional_text("last_success_at")),
+        succeeded_at=answer.optional_time("last_success_at"),
         outcome=answer.optional_text("last_outcome"),
         error=answer.optional_text("last_error"),
     )
@@ -176,10 +176,6 @@ def _state(run: LastRun, found: WorkerHealth, well_for: timedelta) -> WorkerStat
         run.outcome,
         run.error,
     )
-
-
-def _moment(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)
 
 
 def _shown(moment: datetime | None) -> str | None:

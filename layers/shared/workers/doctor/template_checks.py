@@ -47,14 +47,13 @@ def read_templates(value: object) -> list[ConfigTemplate]:
 
 def read_template(answer: Answer) -> ConfigTemplate:
     """One row of config_templates."""
-    carried = answer.inner("carried")
     return ConfigTemplate(
         id=answer.text("id"),
         entity_type=answer.text("entity_type"),
         event_type=answer.text("event_type"),
         template=answer.text("template"),
         events=answer.whole("events"),
-        carried={key: carried.text(key) for key in carried.fields},
+        carried=answer.texts_by_name("carried"),
     )
 
 

@@ -94,16 +94,9 @@ def _read_policy(row: Answer) -> Policy | RefusedPolicy:
         entity_type,
         row.whole("active_days"),
         row.whole("archive_days"),
-        batch_rows=_batch_rows(row),
+        # an answer that is for people has none
+        batch_rows=row.wholes("batch_rows") if "batch_rows" in row.fields else {},
     )
-
-
-def _batch_rows(row: Answer) -> dict[str, int]:
-    """Empty in an answer that is for people."""
-    if "batch_rows" not in row.fields:
-        return {}
-    learnt = row.inner("batch_rows")
-    return {step: learnt.whole(step) for step in learnt.fields}
 
 
 def _is_valid(days: object) -> bool:

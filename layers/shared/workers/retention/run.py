@@ -154,7 +154,7 @@ class Retention:
                 extra={"action": "retention_refused", "policy_id": one.id, "reason": one.reason},
             )
             report.policies.append(PolicyReport(one.entity_type, "refused", error=one.reason))
-        return datetime.fromisoformat(answer.text("now")), policies, report
+        return answer.time("now"), policies, report
 
     def _carry_out(self, policy: Policy, now: datetime) -> PolicyReport:
         report = PolicyReport(policy.entity_type, "complete", remark=policy.remark)
