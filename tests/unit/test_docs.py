@@ -84,6 +84,14 @@ def test_the_readme_is_short() -> None:
     assert len(text_of("README.md").split()) <= 1200
 
 
+def test_the_part_of_the_demo_that_the_readme_shows_is_the_demos() -> None:
+    demo = text_of("local/demo.py")
+    shown = text_of("README.md").partition("Part of it:\n\n```\n")[2].partition("```")[0]
+    titles = re.findall(r"^[A-Z][\w' ,]+$", shown, re.MULTILINE)
+    assert len(titles) == 2
+    assert [title for title in titles if f'"{title}"' not in demo] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_short_and_the_readme_or_the_page_above_leads_to_it(page: str) -> None:
     assert page.endswith(".md")
