@@ -36,7 +36,7 @@ ABLATIONS = (
     Ablation(
         "claim-lease",
         "nothing is claimed without the drainer's lease",
-        f"{CLAIM_TESTS}::TestWhose::test_nothing_is_taken_without_the_drainers_lease",
+        f"{CLAIM_TESTS}::TestWhose::test_nothing_is_claimed_without_the_drainers_lease",
         (
             Cut(
                 CLAIMS,
@@ -48,14 +48,14 @@ ABLATIONS = (
     Ablation(
         "lease-returned",
         "a record that arrives after the end does not revive the lease",
-        f"{RECORD_TESTS}::TestLease::test_one_that_arrives_after_the_end_revives_nothing",
+        f"{RECORD_TESTS}::TestLease::test_a_record_after_the_end_does_not_revive_the_lease",
         (Cut(LEASES, "set holder = '00000000-0000-0000-0000-000000000000',\n         ", "set "),),
     ),
     Ablation(
         "lost-lease-announces",
         "a drainer without its lease announces nothing",
         f"{RECORD_TESTS}::TestLease::"
-        "test_one_that_lost_it_starts_nothing_and_settles_what_is_its_own",
+        "test_a_run_without_the_lease_starts_nothing_and_settles_its_own",
         (
             Cut(
                 RECORDS,
@@ -104,7 +104,7 @@ ABLATIONS = (
     Ablation(
         "earlier-workers-lease",
         "what the one-argument call holds is not announced",
-        f"{CLAIM_TESTS}::TestOldCall::test_what_it_took_from_a_run_comes_back_to_that_run",
+        f"{CLAIM_TESTS}::TestOldCall::test_what_it_took_from_a_run_returns_to_that_run",
         (
             Cut(
                 RECORDS,
@@ -117,7 +117,7 @@ ABLATIONS = (
     Ablation(
         "announcement",
         "recorded as sending before the post",
-        f"{DATA_API_TESTS}::test_what_cannot_be_announced_is_not_posted",
+        f"{DATA_API_TESTS}::test_nothing_is_posted_without_its_announcement",
         (
             Cut(
                 f"{NOTIFICATIONS}/poster.py",
@@ -153,7 +153,7 @@ ABLATIONS = (
     Ablation(
         "alone",
         "a delivery that crashes runs is handled alone",
-        f"{CLAIM_TESTS}::TestWhose::test_what_takes_runs_down_is_handled_alone_then_dead",
+        f"{CLAIM_TESTS}::TestWhose::test_a_delivery_that_crashes_runs_is_handled_alone_then_dead",
         (
             Cut(
                 f"{MIGRATIONS}/20261124000430_notification_turns.sql",
@@ -165,7 +165,7 @@ ABLATIONS = (
     Ablation(
         "apart",
         "what has no route waits separately",
-        f"{ROUTING_TESTS}::TestApart::test_it_is_looked_at_after_a_minute_growing_to_ten",
+        f"{ROUTING_TESTS}::TestApart::test_lookups_are_repeated_after_one_to_ten_minutes",
         (
             Cut(
                 f"{MIGRATIONS}/20261124000420_notification_routing.sql",
@@ -178,7 +178,7 @@ ABLATIONS = (
     Ablation(
         "park",
         "nothing more is posted to a refused destination",
-        f"{PARKING_TESTS}::test_a_refusal_that_slack_does_not_show_is_tried_by_single_posts_that_grow_apart[restricted_action]",
+        f"{PARKING_TESTS}::test_a_refusal_that_slack_does_not_show_is_probed_by_single_posts_at_growing_intervals[restricted_action]",
         (
             Cut(
                 f"{NOTIFICATIONS}/poster.py",
@@ -202,7 +202,7 @@ ABLATIONS = (
     Ablation(
         "hand-over",
         "a run that lingers gives up its lease when another asks",
-        f"{LINGERING_TESTS}::test_it_hands_over_when_another_run_asks",
+        f"{LINGERING_TESTS}::test_it_gives_up_the_lease_when_another_run_asks",
         (
             Cut(
                 f"{NOTIFICATIONS}/claimer.py",
@@ -214,7 +214,7 @@ ABLATIONS = (
     Ablation(
         "stop-of-a-run",
         "a run ends when its process is asked to end",
-        f"{LINGERING_TESTS}::test_asked_to_end_at_any_call_it_gives_back_the_rest",
+        f"{LINGERING_TESTS}::test_asked_to_end_at_any_call_it_releases_the_rest",
         (
             Cut(
                 f"{NOTIFICATIONS}/drain.py",
@@ -226,7 +226,7 @@ ABLATIONS = (
     Ablation(
         "search-patience",
         "a search ends at some point",
-        "tests/unit/notifications/test_poster.py::TestLooking::test_looking_has_an_end",
+        "tests/unit/notifications/test_poster.py::TestLooking::test_a_search_ends_at_some_point",
         (
             Cut(
                 f"{NOTIFICATIONS}/poster.py",
@@ -262,7 +262,7 @@ ABLATIONS = (
     Ablation(
         "whole-history",
         "an incomplete history proves nothing",
-        f"{HISTORY_TESTS}::test_where_the_reading_goes_on",
+        f"{HISTORY_TESTS}::test_where_reading_continues",
         (
             Cut(
                 f"{WORKERS}/notifications/slack.py",
@@ -274,13 +274,13 @@ ABLATIONS = (
     Ablation(
         "own-messages",
         "another app's metadata proves nothing",
-        f"{HISTORY_TESTS}::test_a_page_holds_our_own_posts_alone",
+        f"{HISTORY_TESTS}::test_a_page_contains_only_our_own_posts",
         (Cut(f"{WORKERS}/notifications/slack.py", 'entry.get("bot_id") != bot_id or '),),
     ),
     Ablation(
         "duplicate-mark",
         "a possible duplicate is marked",
-        f"{RECONCILIATION_TESTS}::test_where_the_bot_cannot_look_the_repeat_says_so",
+        f"{RECONCILIATION_TESTS}::test_if_the_bot_cannot_read_the_repeat_is_noted",
         (
             Cut(
                 f"{WORKERS}/notifications/posting.py",
@@ -292,7 +292,7 @@ ABLATIONS = (
     Ablation(
         "doubt-kept",
         "what may have been posted stays in doubt while it waits",
-        f"{RECONCILIATION_TESTS}::test_a_repeat_that_is_refused_says_so_later_too",
+        f"{RECONCILIATION_TESTS}::test_a_refused_repeat_is_noted_later_too",
         (
             Cut(
                 RECORDS,
@@ -303,7 +303,7 @@ ABLATIONS = (
     Ablation(
         "deadline-stop",
         "nothing is started near the deadline",
-        f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_gives_back_the_rest",
+        f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_releases_the_rest",
         (
             Cut(
                 f"{WORKERS}/notifications/drain.py",
@@ -315,7 +315,7 @@ ABLATIONS = (
     Ablation(
         "deadline-release",
         "rows are released before the deadline",
-        f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_gives_back_the_rest",
+        f"{DELIVERY_TESTS}::test_a_run_ends_before_its_deadline_and_releases_the_rest",
         (
             Cut(
                 f"{WORKERS}/notifications/poster.py",
@@ -351,7 +351,7 @@ ABLATIONS = (
     Ablation(
         "workspace-pace",
         "pace of the workspace",
-        f"{DELIVERY_TESTS}::test_the_workspace_has_a_pace_too",
+        f"{DELIVERY_TESTS}::test_the_workspace_has_its_own_pace",
         (
             Cut(
                 f"{WORKERS}/notifications/throttle.py",
@@ -363,7 +363,7 @@ ABLATIONS = (
     Ablation(
         "workspace-pace-handover",
         "pace of the workspace, from run to run",
-        f"{DELIVERY_TESTS}::test_what_one_run_used_up_the_next_one_lacks",
+        f"{DELIVERY_TESTS}::test_the_next_run_lacks_the_tokens_that_one_run_used",
         (
             Cut(
                 f"{WORKERS}/notifications/throttle.py",
@@ -388,7 +388,7 @@ ABLATIONS = (
         "breaker",
         "everything pauses while Slack is failing",
         "tests/notifications/test_outages.py::"
-        "test_slack_out_of_reach_trips_the_breaker_and_then_sends_one_probe",
+        "test_unreachable_slack_trips_the_breaker_and_then_gets_one_probe",
         (
             Cut(
                 f"{WORKERS}/notifications/throttle.py",
@@ -441,7 +441,7 @@ ABLATIONS = (
     Ablation(
         "thread-announced-again",
         "what is announced for an outdated place is announced again",
-        f"{THREAD_TESTS}::test_what_follows_goes_into_the_thread_of_the_first",
+        f"{THREAD_TESTS}::test_later_messages_go_into_the_thread_of_the_first",
         (
             Cut(
                 f"{NOTIFICATIONS}/in_flight.py",
@@ -455,7 +455,7 @@ ABLATIONS = (
         "thread-answer",
         "an outdated announcement starts nothing",
         "tests/unit/notifications/test_recorder.py::"
-        "test_a_reply_is_announced_with_its_thread_and_again_where_that_begins_again",
+        "test_a_reply_is_announced_with_its_thread_and_again_if_that_begins_again",
         (
             Cut(
                 f"{NOTIFICATIONS}/recorder.py",
@@ -467,7 +467,7 @@ ABLATIONS = (
     Ablation(
         "thread-newest",
         "what is found late does not reset a thread",
-        f"{RECORD_TESTS}::TestThreads::test_what_is_found_late_begins_none_again",
+        f"{RECORD_TESTS}::TestThreads::test_a_message_found_late_does_not_begin_it_again",
         (
             Cut(
                 RECORDS,
@@ -479,7 +479,7 @@ ABLATIONS = (
     Ablation(
         "thread-deleted",
         "nothing is posted in the thread of a deleted message",
-        f"{THREAD_TESTS}::TestGoneParent::test_it_begins_again_above_the_replies_that_stay",
+        f"{THREAD_TESTS}::TestGoneParent::test_it_begins_again_while_the_old_replies_stay",
         (
             Cut(
                 f"{NOTIFICATIONS}/posting.py",

@@ -38,13 +38,13 @@ class TestFairness:
             queue(agency, agency.config(channel), 9, at(hours=1))
         assert [row["destination"] for row in run.take(batch_size=6)] == ["C1", "C2", "C3"] * 2
 
-    def test_few_destinations_fill_a_batch_all_the_same(self, agency: Agency, run: Run) -> None:
+    def test_a_few_destinations_can_fill_a_batch(self, agency: Agency, run: Run) -> None:
         queue(agency, agency.config("C1"), 200, at(hours=1))
         for number in range(60):
             queue(agency, agency.config(f"C9{number}"), 1, at(hours=1))
         assert len(run.take(batch_size=200)) == 200
 
-    def test_what_is_busy_held_or_parked_is_left_out(self, agency: Agency, run: Run) -> None:
+    def test_busy_held_and_parked_destinations_are_left_out(self, agency: Agency, run: Run) -> None:
         for channel in ("CBUSY", "CHELD", "CPARKED", "CFREE"):
             queue(agency, agency.config(channel), 2, at(hours=1))
         agency.connection.execute(
@@ -76,7 +76,7 @@ class TestOrder:
             first, *sorted(tied), never, third,
         ]  # fmt: skip
 
-    def test_what_came_back_keeps_its_place(self, agency: Agency, run: Run) -> None:
+    def test_a_released_delivery_keeps_its_place(self, agency: Agency, run: Run) -> None:
         config = agency.config("C1")
         first = agency.notification(config, next_attempt_at=at(minutes=2))
         second = agency.notification(config, next_attempt_at=at(minutes=1))
@@ -106,7 +106,7 @@ class TestOrder:
             {"next_attempt_at": NOW + timedelta(seconds=1)},
         ],
     )
-    def test_what_is_done_dead_or_not_due_stays(
+    def test_what_is_done_dead_or_not_due_is_not_claimed(
         self, agency: Agency, run: Run, values: dict[str, Any]
     ) -> None:
         agency.notification(agency.config("C1"), **{"next_attempt_at": NOW, **values})
@@ -114,7 +114,7 @@ class TestOrder:
 
 
 class TestWhose:
-    def test_nothing_is_taken_without_the_drainers_lease(self, agency: Agency, run: Run) -> None:
+    def test_nothing_is_claimed_without_the_drainers_lease(self, agency: Agency, run: Run) -> None:
         agency.notification(agency.config("C1"), next_attempt_at=NOW)
         nothing = {"held": False, "more": False, "ended": {}, "deliveries": []}
         assert Run(agency).claim() == nothing, "it never had it"
@@ -122,7 +122,7 @@ class TestWhose:
         assert run.claim(later(seconds=30)) == nothing, "it was taken over"
         assert agency.deliveries()[0]["claim_token"] is None
 
-    def test_a_lease_that_ran_out_and_that_nobody_took_still_counts(
+    def test_an_expired_lease_that_no_one_took_is_still_valid(
         self, agency: Agency, run: Run
     ) -> None:
         agency.notification(agency.config("C1"), next_attempt_at=NOW)
@@ -175,7 +175,7 @@ class TestWhose:
         (delivery,) = agency.deliveries()
         assert (delivery["state"], str(delivery["claim_token"])) == ("pending", new["token"])
 
-    def test_what_takes_runs_down_is_handled_alone_then_dead(self, agency: Agency) -> None:
+    def test_a_delivery_that_crashes_runs_is_handled_alone_then_dead(self, agency: Agency) -> None:
         config = agency.config("C1")
         killer = agency.notification(config, next_attempt_at=at(minutes=2))
         now = NOW
@@ -198,7 +198,7 @@ class TestWhose:
 
 
 class TestOldCall:
-    def test_it_never_gives_what_a_run_announced(self, agency: Agency, run: Run) -> None:
+    def test_it_never_returns_what_a_run_announced(self, agency: Agency, run: Run) -> None:
         for channel in ("C1", "C2"):
             agency.notification(agency.config(channel), next_attempt_at=NOW)
         announced, claimed = run.take()
@@ -215,7 +215,7 @@ class TestOldCall:
         (row,) = run.take(later(seconds=170))
         assert row["notification_id"] == id_
 
-    def test_what_it_took_from_a_run_comes_back_to_that_run(self, agency: Agency, run: Run) -> None:
+    def test_what_it_took_from_a_run_returns_to_that_run(self, agency: Agency, run: Run) -> None:
         id_ = agency.notification(agency.config("C1"), next_attempt_at=NOW)
         (row,) = run.take()
         assert old_call(agency) == [id_]
@@ -223,7 +223,7 @@ class TestOldCall:
         assert run.take(later(seconds=100)) == []
         assert [one["notification_id"] for one in run.take(later(seconds=170))] == [id_]
 
-    def test_what_its_caller_posted_is_over(self, agency: Agency, run: Run) -> None:
+    def test_what_its_caller_posted_ends(self, agency: Agency, run: Run) -> None:
         id_ = agency.notification(agency.config("C1"), next_attempt_at=NOW)
         (row,) = run.take()
         old_call(agency)
@@ -249,7 +249,7 @@ class TestSize:
         assert len(run.take(byte_limit=1)) == 1, "one goes whatever it holds"
         assert len(run.take()) == 4, "the others come with the next claims"
 
-    def test_templates_count(self, agency: Agency, run: Run) -> None:
+    def test_templates_count_towards_the_size(self, agency: Agency, run: Run) -> None:
         config = agency.config("C1", template="x" * 50_000)
         for minute in range(4):
             agency.notification(config, {}, next_attempt_at=at(minutes=minute))
@@ -259,7 +259,7 @@ class TestSize:
         "odd",
         ['{"n": 1e6000}', "[" * 5_000 + "]" * 5_000, '{"n": "\\ud83d\\ude00"}', "1.50", "null"],
     )
-    def test_data_travels_as_text(self, agency: Agency, run: Run, odd: str) -> None:
+    def test_data_is_returned_as_text(self, agency: Agency, run: Run, odd: str) -> None:
         config = agency.config("C1")
         agency.connection.execute(
             "insert into notification_queue (config_id, entity_id, entity_type, event_data) "
@@ -273,7 +273,7 @@ class TestSize:
         )
         assert same.fetchone() == {"is_same": True}
 
-    def test_an_overlong_value_is_cut_and_the_others_are_whole(self, agency: Agency) -> None:
+    def test_an_overlong_value_is_cut_and_the_others_stay_whole(self, agency: Agency) -> None:
         data = {
             "title": "Spring launch", "body": "ä" * 300_000, "list": list(range(100_000)),
             "deep": {"body": "y" * 90_000, "deeper": {"body": "y" * 90_000, "n": 1}},
@@ -311,7 +311,9 @@ class TestThreads:
         (taken,) = run.take(**options)
         return taken["thread"], taken["thread_ts"]
 
-    def test_each_says_of_which_it_is_where_they_are_wanted(self, agency: Agency, run: Run) -> None:
+    def test_each_delivery_names_its_thread_if_threads_are_wanted(
+        self, agency: Agency, run: Run
+    ) -> None:
         config = agency.config("C1")
         about = {"request_id": self.REQUEST}
         agency.notification(config, about, entity_type="comment", next_attempt_at=NOW)
@@ -319,7 +321,7 @@ class TestThreads:
         agency.notification(config, entity_id=self.REQUEST, next_attempt_at=NOW)
         assert self.of(run) == (None, None)
 
-    def test_one_about_another_request_or_elsewhere_begins_its_own(
+    def test_a_message_about_another_request_or_elsewhere_begins_its_own_thread(
         self, agency: Agency, run: Run
     ) -> None:
         other = agency.notification(agency.config("C1"), next_attempt_at=NOW)
@@ -328,11 +330,13 @@ class TestThreads:
         assert self.of(run, threads=True) == (self.REQUEST, None)
 
     @pytest.mark.parametrize("destination", ["U1", "W1", "D1"])
-    def test_a_direct_message_is_of_none(self, agency: Agency, run: Run, destination: str) -> None:
+    def test_a_direct_message_has_no_thread(
+        self, agency: Agency, run: Run, destination: str
+    ) -> None:
         config = agency.config(destination)
         agency.notification(config, entity_id=self.REQUEST, next_attempt_at=NOW)
         assert self.of(run, threads=True) == (None, None)
 
-    def test_one_about_no_request_is_of_none(self, agency: Agency, run: Run) -> None:
+    def test_a_message_without_a_request_has_no_thread(self, agency: Agency, run: Run) -> None:
         agency.notification(agency.config("C1"), entity_type="client", next_attempt_at=NOW)
         assert self.of(run, threads=True) == (None, None)

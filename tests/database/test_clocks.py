@@ -26,7 +26,7 @@ CHANGES = {
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(st.sampled_from(list(CHANGES)), st.integers(0, 600)), max_size=12))
-def test_an_age_is_the_time_in_which_neither_stood_still(
+def test_an_age_is_the_time_in_which_neither_clock_was_paused(
     db: psycopg.Connection[Any], changes: list[tuple[str, int]]
 ) -> None:
     """Against the plainest model: each minute counts, or does not."""
@@ -49,7 +49,7 @@ def test_an_age_is_the_time_in_which_neither_stood_still(
             ]
 
 
-def test_what_was_due_while_it_last_stood_is_placed_rightly_afterwards(
+def test_what_was_due_during_a_pause_is_placed_correctly_afterwards(
     db: psycopg.Connection[Any],
 ) -> None:
     call(db, "park_destinations", parks=PARK, as_of=at(hours=10))
@@ -91,14 +91,14 @@ def start(agency: Agency, as_of: Any) -> int:
     return int(Run(agency).start(as_of)["expired"])
 
 
-def test_a_claim_takes_nothing_that_expired_meanwhile(agency: Agency, run: Run) -> None:
+def test_a_claim_leaves_out_what_expired_meanwhile(agency: Agency, run: Run) -> None:
     agency.notification(agency.config("C1"), next_attempt_at=at(hours=23))
     run.start()
     answer = run.claim(later(hours=1))
     assert (answer["ended"]["expired"], answer["deliveries"], answer["more"]) == (1, [], True)
 
 
-def test_what_waited_apart_or_elsewhere_keeps_its_age(agency: Agency, run: Run) -> None:
+def test_what_waited_unrouted_or_elsewhere_keeps_its_age(agency: Agency, run: Run) -> None:
     """By the clock of all delivery while it had no destination, by each one's own before."""
     config = agency.config("C1")
     id_ = agency.notification(config, entity_type="task", next_attempt_at=at(hours=2))
@@ -116,7 +116,7 @@ def test_what_waited_apart_or_elsewhere_keeps_its_age(agency: Agency, run: Run) 
     assert start(agency, later(hours=39)) == 1
 
 
-def test_a_long_past_costs_one_row(agency: Agency, run: Run) -> None:
+def test_many_pauses_are_kept_in_one_row(agency: Agency, run: Run) -> None:
     """5,280 stops and as many parks leave what one leaves."""
     agency.notification(agency.config("C1"), next_attempt_at=NOW)
     run.start()

@@ -71,7 +71,7 @@ def test_redrive_by_config_by_error_and_all(agency: Agency, run: Run, by: str) -
     assert len(run.take()) == expected[by]
 
 
-def test_only_what_is_dead_is_repeated(agency: Agency, run: Run) -> None:
+def test_only_dead_deliveries_are_repeated(agency: Agency, run: Run) -> None:
     agency.channel("C1")
     agency.channel("C2")
     id_ = agency.notification(agency.config(), entity_type="task", next_attempt_at=NOW)
@@ -82,7 +82,7 @@ def test_only_what_is_dead_is_repeated(agency: Agency, run: Run) -> None:
     assert row["destination"] == second["destination"]
 
 
-def test_one_that_was_never_routed_is_routed_then(agency: Agency, run: Run) -> None:
+def test_a_notification_that_was_never_routed_is_routed_then(agency: Agency, run: Run) -> None:
     id_ = agency.notification(agency.config(), entity_type="task", next_attempt_at=at(days=2))
     run.start()
     assert agency.queued(id_)["outcome"] == "expired"
@@ -92,7 +92,9 @@ def test_one_that_was_never_routed_is_routed_then(agency: Agency, run: Run) -> N
 
 
 @pytest.mark.parametrize("end", ["expired", "dead"])
-def test_what_may_have_been_posted_is_looked_for_first(agency: Agency, run: Run, end: str) -> None:
+def test_what_may_have_been_posted_is_searched_for_first(
+    agency: Agency, run: Run, end: str
+) -> None:
     id_ = agency.notification(agency.config("C1"), next_attempt_at=NOW)
     (row,) = run.take()
     run.announce(row)
@@ -114,7 +116,7 @@ def test_what_may_have_been_posted_is_looked_for_first(agency: Agency, run: Run,
     assert again["looked_for"] is None
 
 
-def test_single_ones_are_skipped(agency: Agency, run: Run) -> None:
+def test_single_notifications_are_skipped(agency: Agency, run: Run) -> None:
     waiting = agency.notification(agency.config("C1"), next_attempt_at=NOW)
     apart = agency.notification(agency.config(), entity_type="task", next_attempt_at=NOW)
     new = agency.notification(agency.config("C2"), next_attempt_at=later(hours=1))
@@ -134,7 +136,7 @@ def test_single_ones_are_skipped(agency: Agency, run: Run) -> None:
     assert run.take(later(hours=2)) == []
 
 
-def test_show_tells_all_of_one(agency: Agency, run: Run) -> None:
+def test_show_returns_everything_about_a_notification(agency: Agency, run: Run) -> None:
     dead = kill(run, agency.config("C1"))
     run.record(parks=[{"destination": "C1", "code": "is_archived", "reason": "x"}])
     shown = one(agency, "show_notification", id=dead)

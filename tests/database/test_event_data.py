@@ -56,7 +56,7 @@ def test_a_request_leads_to_its_client_and_assignee(agency: Agency, people: dict
 
 
 @pytest.mark.parametrize("key", ["changed_by", "author_id", "author", "uploaded_by", "user_id"])
-def test_who_did_it_is_found_by_the_id_that_the_event_has(
+def test_the_actor_is_found_by_the_id_in_the_event(
     agency: Agency, people: dict[str, str], key: str
 ) -> None:
     assert known(agency, {key: people["ava"].upper()})["actor"] == AVA
@@ -67,7 +67,7 @@ def test_who_did_it_is_found_by_the_id_that_the_event_has(
         assert known(agency, {key: odd})["actor"] is None
 
 
-def test_the_events_own_ids_come_before_those_of_its_request(
+def test_the_events_own_ids_take_precedence_over_those_of_its_request(
     agency: Agency, people: dict[str, str]
 ) -> None:
     found = known(agency, {"request_id": people["request"], "assigned_to": people["ava"]})
@@ -76,18 +76,18 @@ def test_the_events_own_ids_come_before_those_of_its_request(
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 7, {"changed_by": {"id": 1}}, "{"])
-def test_what_has_no_ids_leads_nowhere(agency: Agency, data: Any) -> None:
+def test_an_event_without_ids_has_no_entities(agency: Agency, data: Any) -> None:
     assert known(agency, data) == NOTHING
 
 
-def test_an_object_that_was_stored_as_its_own_text_leads_as_far(
+def test_an_object_stored_as_text_has_the_same_entities(
     agency: Agency, people: dict[str, str]
 ) -> None:
     data = {"request_id": people["request"], "changed_by": people["ava"]}
     assert known(agency, json.dumps(data)) == known(agency, data)
 
 
-def test_it_travels_with_the_claim(agency: Agency, people: dict[str, str]) -> None:
+def test_the_entities_are_returned_with_the_claim(agency: Agency, people: dict[str, str]) -> None:
     run = Run(agency)
     run.start(NOW)
     agency.notification(

@@ -29,7 +29,7 @@ def parked(agency: Agency, run: Run) -> str:
     return config
 
 
-def test_probes_grow_apart_from_ten_minutes_to_six_hours(agency: Agency, parked: str) -> None:
+def test_probe_intervals_grow_from_ten_minutes_to_six_hours(agency: Agency, parked: str) -> None:
     agency.connection.execute("update notification_deliveries set ages_from = 'infinity'")
     now, gaps = NOW, []
     for _ in range(8):
@@ -42,7 +42,7 @@ def test_probes_grow_apart_from_ten_minutes_to_six_hours(agency: Agency, parked:
     assert gaps == [10, 20, 40, 80, 160, 320, 360, 360]
 
 
-def test_a_refused_probe_parks_no_later_and_keeps_growing(
+def test_a_refused_probe_keeps_the_park_and_its_growing_interval(
     agency: Agency, run: Run, parked: str
 ) -> None:
     probes(agency, later(minutes=10))
@@ -65,9 +65,7 @@ def test_a_run_probes_at_most_twenty_and_once(agency: Agency, run: Run) -> None:
     assert len(probes(agency, later(minutes=10))) == 5
 
 
-def test_a_post_that_got_through_ends_a_park_and_a_stop(
-    agency: Agency, run: Run, parked: str
-) -> None:
+def test_a_successful_post_ends_a_park_and_a_stop(agency: Agency, run: Run, parked: str) -> None:
     run.record(stop={"code": "invalid_auth", "reason": "x"})
     (row,) = run.take(trials=["C1"])
     run.announce(row)
@@ -85,7 +83,7 @@ def test_a_post_that_got_through_ends_a_park_and_a_stop(
     assert (known["probes"], known["probe_at"], known["not_before"]) == (0, None, None)
 
 
-def test_a_first_stop_stands_and_is_told_to_the_next_run(agency: Agency, run: Run) -> None:
+def test_the_first_stop_is_kept_and_reported_to_the_next_run(agency: Agency, run: Run) -> None:
     run.record(at(hours=1), stop={"code": "invalid_auth", "reason": "x"})
     run.record(stop={"code": "token_revoked", "reason": "y"})
     run.finish()
@@ -95,7 +93,9 @@ def test_a_first_stop_stands_and_is_told_to_the_next_run(agency: Agency, run: Ru
     assert datetime.fromisoformat(stop["since"]) == at(hours=1)
 
 
-def test_where_nothing_waits_nothing_is_parked(agency: Agency, run: Run, parked: str) -> None:
+def test_a_destination_without_waiting_deliveries_is_not_parked(
+    agency: Agency, run: Run, parked: str
+) -> None:
     assert agency.parked() == {"C1": "restricted_action"}
     call(
         agency.connection, "skip_notifications",
@@ -106,7 +106,7 @@ def test_where_nothing_waits_nothing_is_parked(agency: Agency, run: Run, parked:
     assert agency.parked() == {}
 
 
-def test_what_stands_is_listed_with_reason_since_when_and_next_probe(
+def test_parked_destinations_are_listed_with_reason_time_and_next_probe(
     agency: Agency, run: Run, parked: str
 ) -> None:
     lacking = agency.config(event_type="nowhere")
@@ -130,14 +130,16 @@ def test_what_stands_is_listed_with_reason_since_when_and_next_probe(
 
 
 @pytest.mark.parametrize("which", ["C1", None])
-def test_somebody_releases_it(agency: Agency, run: Run, parked: str, which: Any) -> None:
+def test_an_operator_releases_a_destination(
+    agency: Agency, run: Run, parked: str, which: Any
+) -> None:
     assert run.take() == []
     assert call(agency.connection, "release_parked", destination="C9", as_of=NOW) == 0
     assert call(agency.connection, "release_parked", destination=which, as_of=NOW) == 1
     assert len(run.take()) == 1
 
 
-def test_thirty_days_of_one_touch_no_other(agency: Agency, run: Run, parked: str) -> None:
+def test_thirty_days_of_one_park_affect_no_other(agency: Agency, run: Run, parked: str) -> None:
     for day in range(1, 31):
         probes(agency, later(days=day))
     id_ = agency.notification(agency.config("C2"), next_attempt_at=later(days=30))

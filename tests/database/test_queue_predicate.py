@@ -31,7 +31,7 @@ def loosened(text: str) -> str:
     return " ".join(re.sub(r"[()]", " ", normal(text)).split())
 
 
-def test_every_index_on_what_waits_says_it_alike(db: psycopg.Connection[Any]) -> None:
+def test_every_index_on_what_waits_has_the_same_predicate(db: psycopg.Connection[Any]) -> None:
     rows = db.execute(
         """
         select indexrelid::regclass::text as name, pg_get_expr(indpred, indrelid) as predicate
@@ -57,7 +57,7 @@ def test_every_index_on_what_waits_says_it_alike(db: psycopg.Connection[Any]) ->
     }
 
 
-def test_every_function_says_it_as_the_indexes_do(db: psycopg.Connection[Any]) -> None:
+def test_every_function_uses_the_predicate_of_the_indexes(db: psycopg.Connection[Any]) -> None:
     times = 0
     for row in db.execute(
         """

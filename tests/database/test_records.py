@@ -58,7 +58,7 @@ class TestOutcomes:
         assert (notification["outcome"], agency.deliveries()[0]["state"]) == ("dead", "dead")
         assert run.take(now) == []
 
-    def test_waiting_costs_no_attempt_and_holds_the_destination(
+    def test_waiting_uses_no_attempt_and_holds_the_destination(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.record(outcomes=[outcome_of(row, "wait", retry_in=0, hold_in=60)])
@@ -67,7 +67,7 @@ class TestOutcomes:
         (again,) = run.take(later(seconds=60))
         assert (again["state"], again["in_doubt"]) == ("pending", False)
 
-    def test_what_was_given_back_is_as_it_was(
+    def test_what_is_released_is_as_before(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         before = agency.deliveries()
@@ -89,7 +89,7 @@ class TestOutcomes:
         assert run.announce(again)["started"] == [again["id"]]
 
     @pytest.mark.parametrize("in_doubt", [False, True])
-    def test_what_was_announced_and_not_posted_is_not_in_doubt_for_it(
+    def test_what_was_announced_but_not_posted_is_not_in_doubt(
         self, agency: Agency, run: Run, row: dict[str, Any], in_doubt: bool
     ) -> None:
         run.announce(row)
@@ -98,7 +98,7 @@ class TestOutcomes:
         assert again["state"] == ("unknown" if in_doubt else "pending")
         assert again["in_doubt"] is in_doubt
 
-    def test_a_look_goes_on_where_it_broke_off(
+    def test_a_search_continues_where_it_was_interrupted(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.announce(row)
@@ -116,7 +116,7 @@ class TestOutcomes:
         (third,) = run.take(later(seconds=120))
         assert (third["looked_for"], third["looked_down_to"]) == (60, None)
 
-    def test_once_more_changes_nothing_more(
+    def test_recording_again_changes_nothing(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         agency.notification(agency.config("C2"), next_attempt_at=NOW)
@@ -143,7 +143,7 @@ class TestOutcomes:
         (row,) = run.take(later(seconds=1))
         assert (row["conversation_id"], row["idle_for"], row["ready_in"]) == ("D1", 1.5, 0)
 
-    def test_letters_that_json_lacks_do_not_lose_a_batch(
+    def test_characters_that_json_lacks_do_not_lose_a_batch(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.record(outcomes=[outcome_of(row, "dead", error="\ufffd \U0001f600 '\"\\ {}")])
@@ -199,13 +199,15 @@ class TestNotifications:
 
 
 class TestLease:
-    def test_a_record_renews_it_and_hears_that_it_is_wanted(self, agency: Agency, run: Run) -> None:
+    def test_a_record_renews_the_lease_and_shows_that_it_is_wanted(
+        self, agency: Agency, run: Run
+    ) -> None:
         answer = run.record(later(seconds=20))
         assert (answer["held"], answer["wanted"]) == (True, False)
         assert Run(agency).start(later(seconds=49)) == {"acquired": False, "lingers": False}
         assert run.record(later(seconds=49))["wanted"] is True
 
-    def test_one_that_lost_it_starts_nothing_and_settles_what_is_its_own(
+    def test_a_run_without_the_lease_starts_nothing_and_settles_its_own(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.announce(row)
@@ -216,7 +218,7 @@ class TestLease:
         assert (answer["held"], answer["started"], answer["stale"]) == (False, [], 0)
         assert queued(agency, row)["outcome"] == "sent", "it was posted"
 
-    def test_one_that_arrives_after_the_end_revives_nothing(
+    def test_a_record_after_the_end_does_not_revive_the_lease(
         self, agency: Agency, run: Run, row: dict[str, Any]
     ) -> None:
         run.finish()
@@ -240,7 +242,7 @@ class TestLocked:
         return run.take()
 
     @pytest.mark.parametrize("table", ["notification_queue", "notification_deliveries"])
-    def test_a_record_postpones_only_them(
+    def test_a_record_postpones_only_locked_rows(
         self, agency: Agency, run: Run, psql: Any, table: str
     ) -> None:
         held, ended, begun = self.rows(agency, run)
@@ -261,7 +263,9 @@ class TestLocked:
         assert run.record(outcomes=[outcome_of(held, "sent")])["postponed"] == []
         assert queued(agency, held)["outcome"] == "sent"
 
-    def test_a_claim_and_a_start_pass_them_by(self, agency: Agency, run: Run, psql: Any) -> None:
+    def test_a_claim_and_a_start_skip_locked_rows(
+        self, agency: Agency, run: Run, psql: Any
+    ) -> None:
         ids = [agency.notification(agency.config(f"C{n}"), next_attempt_at=NOW) for n in range(2)]
         new = agency.notification(agency.config("C9"), next_attempt_at=NOW)
         run.start(row_limit=2)
@@ -273,7 +277,9 @@ class TestLocked:
         psql.rollback()
         assert Run(agency).start(later(hours=31))["expired"] == 2
 
-    def test_a_takeover_leaves_them_to_the_next(self, agency: Agency, run: Run, psql: Any) -> None:
+    def test_a_takeover_leaves_locked_rows_to_the_next(
+        self, agency: Agency, run: Run, psql: Any
+    ) -> None:
         held, free, _ = self.rows(agency, run)
         psql.execute("select from notification_deliveries where id = %s for update", (held["id"],))
         heir = Run(agency)
@@ -304,23 +310,25 @@ class TestThreads:
         (row,) = agency.connection.execute("select * from slack_threads").fetchall()
         return row["destination"], str(row["request_id"]), row["parent_ts"]
 
-    def test_the_first_one_begins_it_and_names_itself(self, agency: Agency, run: Run) -> None:
+    def test_the_first_message_begins_a_thread_and_refers_to_itself(
+        self, agency: Agency, run: Run
+    ) -> None:
         assert self.sent(agency, run, "5.000001")["parent_ts"] == "5.000001"
         assert self.thread(agency) == ("C1", self.REQUEST, "5.000001")
         assert self.sent(agency, run, "6.000001", "5.000001")["parent_ts"] == "5.000001"
         assert self.thread(agency) == ("C1", self.REQUEST, "5.000001")
 
-    def test_one_that_stands_in_the_channel_begins_it_again(self, agency: Agency, run: Run) -> None:
+    def test_a_later_message_in_the_channel_begins_it_again(self, agency: Agency, run: Run) -> None:
         self.sent(agency, run, "5.000001")
         self.sent(agency, run, "6.000001")
         assert self.thread(agency) == ("C1", self.REQUEST, "6.000001")
 
-    def test_what_is_found_late_begins_none_again(self, agency: Agency, run: Run) -> None:
+    def test_a_message_found_late_does_not_begin_it_again(self, agency: Agency, run: Run) -> None:
         self.sent(agency, run, "5.000001")
         self.sent(agency, run, "4.000001")
         assert self.thread(agency) == ("C1", self.REQUEST, "5.000001")
 
-    def test_outside_of_threads_the_log_names_none(self, agency: Agency, run: Run) -> None:
+    def test_outside_of_threads_the_log_names_no_thread(self, agency: Agency, run: Run) -> None:
         queued = agency.notification(agency.config("C1"), next_attempt_at=NOW)
         (taken,) = run.take()
         run.record(starting=starting(taken))

@@ -62,7 +62,9 @@ class TestRoutes:
 
 
 class TestApart:
-    def test_one_without_a_route_holds_nothing_but_itself(self, agency: Agency, run: Run) -> None:
+    def test_a_notification_without_a_route_holds_only_itself(
+        self, agency: Agency, run: Run
+    ) -> None:
         agency.channel("C1", "creative")
         config = agency.config()
         routed, lost = (agency.request(kind) for kind in ("creative", "media"))
@@ -78,13 +80,13 @@ class TestApart:
         assert agency.queued(ids[1])["last_error"] == waiting["reason"]
         assert agency.parked() == {}
 
-    def test_a_user_without_slack_is_said_to_lack_it(self, agency: Agency, run: Run) -> None:
+    def test_a_user_without_a_slack_id_is_reported(self, agency: Agency, run: Run) -> None:
         agency.notification(agency.config(user_id=agency.user()), next_attempt_at=NOW)
         agency.connection.execute("update notification_queue set entity_type = 'task'")
         run.claim()
         assert "profiles.slack_id" in agency.unrouted()[0]["reason"]
 
-    def test_it_is_looked_at_after_a_minute_growing_to_ten(self, agency: Agency, run: Run) -> None:
+    def test_lookups_are_repeated_after_one_to_ten_minutes(self, agency: Agency, run: Run) -> None:
         lost(agency)
         run.claim()
         now, waits = NOW, []
@@ -100,7 +102,7 @@ class TestApart:
             agency.connection.execute("update worker_leases set expires_at = %s", (now,))
         assert waits == [1, 2, 4, 8, 10, 10, 10]
 
-    def test_at_most_so_many_a_run_those_first_that_were_due_first(self, agency: Agency) -> None:
+    def test_lookups_per_run_are_limited_earliest_due_first(self, agency: Agency) -> None:
         config = agency.config()
         ids = [
             agency.notification(config, entity_type="task", next_attempt_at=at(minutes=9 - n))
@@ -112,7 +114,7 @@ class TestApart:
         assert sorted(looked) == sorted(ids[:3])
         assert sorted(run_after_look(agency, later(minutes=1), row_limit=3)) == sorted(ids)
 
-    def test_a_route_at_last_keeps_the_order_of_first_due(self, agency: Agency, run: Run) -> None:
+    def test_a_late_route_keeps_the_order_of_first_due(self, agency: Agency, run: Run) -> None:
         ids = [lost(agency, next_attempt_at=at(minutes=ago)) for ago in (2, 9, 5)]
         run.claim()
         agency.channel("C1")
@@ -126,7 +128,9 @@ class TestApart:
         assert taken[2] not in ids
         assert agency.unrouted() == []
 
-    def test_one_whose_request_is_gone_is_skipped(self, agency: Agency, run: Run) -> None:
+    def test_a_notification_whose_request_is_gone_is_skipped(
+        self, agency: Agency, run: Run
+    ) -> None:
         agency.channel("C1", "creative")
         gone = agency.notification(agency.config(), next_attempt_at=NOW)
         late = agency.request("media")
@@ -167,7 +171,7 @@ def run_after_look(agency: Agency, as_of: datetime, **options: Any) -> list[str]
 
 
 class TestChanges:
-    def test_a_moved_config_goes_on_at_its_new_channel(self, agency: Agency, run: Run) -> None:
+    def test_a_moved_config_continues_in_its_new_channel(self, agency: Agency, run: Run) -> None:
         config = agency.config("C1")
         first, second = (
             agency.notification(config, next_attempt_at=at(minutes=ago)) for ago in (2, 1)
@@ -191,7 +195,7 @@ class TestChanges:
         assert (answer["deliveries"], answer["more"]) == ([], True)
         assert destinations(run) == {"C2"}
 
-    def test_what_may_stand_in_the_old_channel_is_settled_there(
+    def test_what_may_be_in_the_old_channel_is_settled_there(
         self, agency: Agency, run: Run
     ) -> None:
         config = agency.config("C1")
@@ -208,7 +212,9 @@ class TestChanges:
         (row,) = heir.take(later(minutes=1))
         assert (row["destination"], row["possible_duplicate"]) == ("C2", False)
 
-    def test_where_nobody_can_look_it_goes_on_marked(self, agency: Agency, run: Run) -> None:
+    def test_if_the_old_channel_is_unreadable_it_continues_marked(
+        self, agency: Agency, run: Run
+    ) -> None:
         agency.notification(agency.config("C1"), next_attempt_at=NOW)
         (row,) = run.take()
         run.record(starting=starting(row))
@@ -224,7 +230,7 @@ class TestChanges:
         assert (again["destination"], again["possible_duplicate"]) == ("C2", True)
 
     @pytest.mark.parametrize("state", ["routed", "apart", "in doubt"])
-    def test_what_belongs_to_a_config_that_was_switched_off_is_skipped(
+    def test_what_belongs_to_a_switched_off_config_is_skipped(
         self, agency: Agency, run: Run, state: str
     ) -> None:
         config = agency.config(None if state == "apart" else "C1")
@@ -242,7 +248,7 @@ class TestChanges:
             "routed": [False], "apart": [], "in doubt": [True],
         }[state]  # fmt: skip
 
-    def test_new_ones_of_such_a_config_and_of_none(self, agency: Agency, run: Run) -> None:
+    def test_new_notifications_without_an_active_config_end(self, agency: Agency, run: Run) -> None:
         off = agency.notification(agency.config("C1", is_active=False), next_attempt_at=NOW)
         orphan = agency.notification(None, next_attempt_at=NOW)
         unset = agency.notification(agency.config("C1", is_active=None), next_attempt_at=NOW)
@@ -253,7 +259,7 @@ class TestChanges:
         row = agency.queued(orphan)
         assert (row["outcome"], row["attempts"], row["is_processed"]) == ("dead", 5, False)
 
-    def test_a_long_queue_is_routed_piece_by_piece_oldest_first(self, agency: Agency) -> None:
+    def test_a_long_queue_is_routed_in_batches_oldest_first(self, agency: Agency) -> None:
         config = agency.config("C1")
         agency.connection.execute(
             "insert into notification_queue (config_id, entity_id, entity_type, next_attempt_at) "

@@ -11,7 +11,7 @@ import pytest
 from local.announce import PROCESSORS, main, npm_packages, wheels
 
 
-def test_a_package_counts_once_and_windows_alone_does_not() -> None:
+def test_a_package_counts_once_and_windows_packages_do_not_count() -> None:
     lock = """\
 # a comment
 one==1.0 ; sys_platform == 'darwin' \\
@@ -26,7 +26,7 @@ two-three==1 \\
     assert wheels(lock) == 2
 
 
-def test_npm_packages_of_other_machines_and_unasked_ones_do_not_count(
+def test_npm_packages_of_other_machines_and_optional_ones_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -47,7 +47,7 @@ def test_npm_packages_of_other_machines_and_unasked_ones_do_not_count(
 @pytest.mark.parametrize(
     ("part", "said"), [("2/4", "[2/4] Tools: 1 package ("), ("", "Tools: 1 package (")]
 )
-def test_it_says_which_part_of_how_many(
+def test_it_shows_the_part_and_how_many_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, said: str
 ) -> None:
     lock = tmp_path / "lock.txt"

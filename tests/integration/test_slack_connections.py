@@ -157,7 +157,7 @@ def test_a_post_over_tls(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert server.received[0].startswith(b"POST /api/chat.postMessage HTTP/1.1\r\n")
 
 
-def test_a_certificate_that_does_not_verify_gets_no_byte(certificate: Path) -> None:
+def test_an_unverified_certificate_receives_no_byte(certificate: Path) -> None:
     with RawServer(confirms, server_context(certificate)) as server:
         slack = Slack(TOKEN, f"https://127.0.0.1:{server.port}/api/", timeout=PATIENCE)
 
@@ -168,7 +168,7 @@ def test_a_certificate_that_does_not_verify_gets_no_byte(certificate: Path) -> N
         assert server.received == []
 
 
-def test_a_handshake_that_never_ends_gets_no_byte() -> None:
+def test_a_handshake_that_never_ends_receives_no_byte() -> None:
     with RawServer(
         lambda connection: connection.recv(10_000) and connection.recv(1), None
     ) as server:
@@ -205,7 +205,7 @@ def answer_of(data: bytes) -> Callable[[socket.socket], bytes]:
         (b"", "answer_lost"),
     ],
 )  # fmt: skip
-def test_what_is_no_proper_answer_is_ambiguous(data: bytes, code: str) -> None:
+def test_a_malformed_answer_is_ambiguous(data: bytes, code: str) -> None:
     with RawServer(answer_of(data)) as server:
         slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=PATIENCE)
 
@@ -215,7 +215,7 @@ def test_what_is_no_proper_answer_is_ambiguous(data: bytes, code: str) -> None:
     assert len(server.received) == 1
 
 
-def test_an_answer_is_not_read_without_end() -> None:
+def test_an_endless_answer_is_not_read_to_its_end() -> None:
     with RawServer(answer_of(b"HTTP/1.1 200 OK\r\n\r\n{" + b" " * 9_000_000)) as server:
         slack = Slack(TOKEN, f"http://127.0.0.1:{server.port}/api/", timeout=60)
 
@@ -225,7 +225,7 @@ def test_an_answer_is_not_read_without_end() -> None:
     assert "too long" in str(error)
 
 
-def test_chunks_are_put_together() -> None:
+def test_chunks_are_joined() -> None:
     body = json.dumps(OK).encode()
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:]))
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -37,7 +37,7 @@ from workers.notifications.rendering import plain_message
 from workers.notifications.slack import ChannelInfo, Identity, Posted, Slack
 
 
-def test_a_post_is_one_request_with_all_that_it_needs(peer: Peer) -> None:
+def test_a_post_is_one_complete_request(peer: Peer) -> None:
     assert peer.post() == Posted("C1", "1.2", "R1")
 
     [request] = peer.requests()
@@ -91,14 +91,14 @@ def test_a_reply_may_show_in_the_channel_too(peer: Peer) -> None:
         ({}, "1.1"),
     ],
 )
-def test_the_answer_says_in_whose_thread_it_stands(
+def test_the_answer_shows_the_thread_of_the_message(
     peer: Peer, shown: dict[str, Any], parent_ts: str | None
 ) -> None:
     peer.answers("chat.postMessage", {"ok": True, "channel": "C1", "ts": "1.2", **shown})
     assert peer.slack.post("C1", MESSAGE, "d-1", parent_ts="1.1").parent_ts == parent_ts
 
 
-def test_a_plain_message_goes_without_blocks(peer: Peer) -> None:
+def test_a_plain_message_is_posted_without_blocks(peer: Peer) -> None:
     peer.slack.post("C1", plain_message(MESSAGE), "d-1")
 
     assert "blocks" not in json.loads(peer.requests()[0]["body"])
@@ -262,7 +262,7 @@ def test_a_code_means_what_the_table_says(
     assert code in str(error)
 
 
-def test_slacks_own_words_are_kept(peer: Peer) -> None:
+def test_slacks_own_message_is_kept(peer: Peer) -> None:
     messages = ["[ERROR] must be less than 3001 characters [json-pointer:/blocks/0/text]", 5]
     peer.answers(
         "chat.postMessage",
@@ -329,7 +329,7 @@ def test_channel_info(peer: Peer) -> None:
     assert type(refusal(info)) is TransientError
 
 
-def test_nothing_is_logged_not_even_while_debugging(
+def test_nothing_is_logged_even_at_debug_level(
     peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -344,13 +344,13 @@ def test_nothing_is_logged_not_even_while_debugging(
 
 
 @pytest.mark.parametrize("token", ["", " ", "xoxb-SECRET\nx: y", "xoxb-SECRET x", "xoxb-SECRET…"])
-def test_a_token_that_no_header_can_carry_is_refused_at_once(token: str) -> None:
+def test_a_token_that_cannot_be_sent_is_rejected_at_once(token: str) -> None:
     error = refusal(lambda: Slack(token, "https://slack.com/api/"))
 
     assert type(error) is ConfigurationError
 
 
-def test_blanks_around_the_token_do_no_harm(peer: Peer) -> None:
+def test_spaces_around_the_token_are_ignored(peer: Peer) -> None:
     Slack(f" {TOKEN}\n", peer.api_url).post("C1", MESSAGE, "d")
 
     assert len(peer.requests()[0]["headers"]["authorization"]) == len("Bearer ...CRET")
@@ -359,7 +359,7 @@ def test_blanks_around_the_token_do_no_harm(peer: Peer) -> None:
 ODD = "a\u0000b\ud83dc\x1b[31m\n\u0085d\x7f"
 
 
-def test_no_text_of_slacks_holds_what_a_database_would_refuse(peer: Peer) -> None:
+def test_no_text_from_slack_contains_what_a_database_would_refuse(peer: Peer) -> None:
     peer.answers(
         "chat.postMessage",
         {"ok": False, "error": "no_text", "response_metadata": {"messages": [ODD]}},
@@ -391,7 +391,7 @@ def test_no_text_of_slacks_holds_what_a_database_would_refuse(peer: Peer) -> Non
         text.encode()
 
 
-def test_a_warning_of_slacks_is_logged_once(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_from_slack_is_logged_once(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
     peer.answers(
         "chat.postMessage",
         {**OK, "warning": "missing_charset,superfluous_charset"},
@@ -416,7 +416,7 @@ def test_a_warning_of_slacks_is_logged_once(peer: Peer, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("code", ["channel_not_found", "team_not_found"])
-def test_a_channels_name_is_said_to_be_one(peer: Peer, code: str) -> None:
+def test_a_channels_name_given_as_an_id_is_reported(peer: Peer, code: str) -> None:
     peer.answers("chat.postMessage", {"ok": False, "error": code})
 
     error = refusal(lambda: peer.slack.post("#general", MESSAGE, "d"))

@@ -50,7 +50,7 @@ def read(peer: Peer, latest: str | float | None = 200) -> HistoryPage:
     return peer.slack.history_page("C1", oldest=100.5, latest=latest)
 
 
-def test_a_page_holds_our_own_posts_alone(reader: Peer) -> None:
+def test_a_page_contains_only_our_own_posts(reader: Peer) -> None:
     reader.answers(
         "conversations.history",
         page(
@@ -81,7 +81,7 @@ def asked(peer: Peer) -> dict[str, str]:
     return dict(urllib.parse.parse_qsl(peer.requests("conversations.history")[-1]["body"]))
 
 
-def test_both_ends_of_the_window_are_named(reader: Peer) -> None:
+def test_both_ends_of_the_window_are_sent(reader: Peer) -> None:
     """With `oldest` alone Slack would give the page next to it instead of the newest one."""
     reader.answers("conversations.history", page())
     read(reader, 200)
@@ -115,7 +115,7 @@ def test_both_ends_of_the_window_are_named(reader: Peer) -> None:
         ({"ok": True, "messages": []}, None),
     ],
 )
-def test_where_the_reading_goes_on(reader: Peer, answer: Any, below: str | None) -> None:
+def test_where_reading_continues(reader: Peer, answer: Any, below: str | None) -> None:
     reader.answers("conversations.history", answer)
     if below is None and answer.get("has_more") and not answer["messages"]:
         error = refusal(lambda: read(reader, "180.0"))
@@ -142,7 +142,7 @@ def test_where_the_reading_goes_on(reader: Peer, answer: Any, below: str | None)
         {"ok": False, "error": "internal_error"},
     ],
 )
-def test_what_cannot_be_gone_on_from_is_an_error(reader: Peer, answer: Any) -> None:
+def test_a_page_without_a_place_to_continue_is_an_error(reader: Peer, answer: Any) -> None:
     reader.answers("conversations.history", answer)
 
     error = refusal(lambda: read(reader, "150"))
@@ -152,7 +152,7 @@ def test_what_cannot_be_gone_on_from_is_an_error(reader: Peer, answer: Any) -> N
 
 
 @pytest.mark.parametrize(("fault", "code"), NO_ANSWER)
-def test_a_page_lost_on_its_way_is_an_error(reader: Peer, fault: Fault, code: str) -> None:
+def test_a_lost_page_is_an_error(reader: Peer, fault: Fault, code: str) -> None:
     reader.answers("conversations.history", page())
     reader.fails(Fault(**{**vars(fault), "path": "conversations.history"}))
 
@@ -199,7 +199,7 @@ def test_a_read_that_is_refused(
     assert not isinstance(error, RateLimitedError) or error.method == method
 
 
-def test_a_token_that_is_no_bots_cannot_look(peer: Peer) -> None:
+def test_a_token_that_is_not_a_bots_cannot_read(peer: Peer) -> None:
     peer.answers("auth.test", {"ok": True, "team_id": "T1", "user_id": "U1"})
 
     error = refusal(lambda: read(peer))
@@ -246,7 +246,7 @@ def hide(control: Control, channel: str, first: int, last: int) -> None:
     control.replace_state(state)
 
 
-def test_empty_pages_are_passed(slack: Caller) -> None:
+def test_empty_pages_are_skipped(slack: Caller) -> None:
     ours = client(slack)
     posted = {f"d{n}": ours.post(CREATIVE, MESSAGE, f"d{n}").ts for n in range(9)}
     hide(slack.control, CREATIVE, 3, 8)
@@ -257,7 +257,7 @@ def test_empty_pages_are_passed(slack: Caller) -> None:
     assert found == {name: ts for name, ts in posted.items() if name in ("d0", "d1", "d2", "d8")}
 
 
-def test_one_page_a_minute_comes_to_its_end(slack: Caller) -> None:
+def test_reading_one_page_a_minute_ends(slack: Caller) -> None:
     """What Slack gives an app that is distributed outside its Marketplace."""
     ours = client(slack)
     now = 1_800_000_000.0
@@ -286,7 +286,7 @@ def test_one_page_a_minute_comes_to_its_end(slack: Caller) -> None:
         ({}, 15, ("ok", "the kind of app cannot be determined until a channel has more")),
     ],
 )
-def test_the_doctor_sees_which_kind_of_app_it_is(
+def test_the_doctor_recognises_the_kind_of_app(
     slack: Caller, settings: dict[str, Any], posts: int, expected: tuple[str, str]
 ) -> None:
     ours = client(slack)
@@ -299,7 +299,7 @@ def test_the_doctor_sees_which_kind_of_app_it_is(
     assert (found.level, found.text[: len(text)]) == (level, text)
 
 
-def test_the_doctor_leaves_open_what_it_may_not_look_at(slack: Caller) -> None:
+def test_the_doctor_leaves_open_what_it_may_not_read(slack: Caller) -> None:
     scopes = slack.control.state()["tokens"][slack.token]["scopes"]
     slack.change("tokens", slack.token, scopes=[one for one in scopes if one != "channels:history"])
     found = [one.text for one in check_slack(client(slack), [CREATIVE], [], lambda: True)]
@@ -307,7 +307,7 @@ def test_the_doctor_leaves_open_what_it_may_not_look_at(slack: Caller) -> None:
     assert not [text for text in found if "kind of app" in text]
 
 
-def test_a_post_to_a_person_names_the_conversation_to_look_into(slack: Caller) -> None:
+def test_a_post_to_a_person_names_the_conversation_to_search(slack: Caller) -> None:
     ours = client(slack)
     scopes = slack.control.state()["tokens"][slack.token]["scopes"]
     slack.change("tokens", slack.token, scopes=[one for one in scopes if one != "im:write"])
@@ -328,7 +328,7 @@ class TestThread:
     def read(self, peer: Peer, cursor: str | None = None) -> ThreadPage:
         return peer.slack.thread_page("C1", "101.5", oldest=100.5, latest=200, cursor=cursor)
 
-    def test_a_page_says_where_each_stands(self, reader: Peer) -> None:
+    def test_a_page_shows_the_place_of_each_message(self, reader: Peer) -> None:
         first, reply, copy = entry("a", "101.5"), entry("b", "150.5"), entry("b", "151.5")
         theirs = entry("c", "152.5", bot_id="B2")
         thread = [{**one, "thread_ts": "101.5"} for one in (first, reply, copy, theirs)]
@@ -341,25 +341,25 @@ class TestThread:
             "limit": "100", "include_all_metadata": "1",
         }  # fmt: skip
 
-    def test_it_goes_on_at_the_cursor(self, reader: Peer) -> None:
+    def test_it_continues_at_the_cursor(self, reader: Peer) -> None:
         reader.answers("conversations.replies", page())
         assert self.read(reader, "two") == ThreadPage({}, None)
         (request,) = reader.requests("conversations.replies")
         assert dict(urllib.parse.parse_qsl(request["body"]))["cursor"] == "two"
 
-    def test_one_that_does_not_exist_is_empty(self, reader: Peer) -> None:
+    def test_a_thread_that_does_not_exist_is_empty(self, reader: Peer) -> None:
         reader.answers("conversations.replies", {"ok": False, "error": "thread_not_found"})
         assert self.read(reader) == ThreadPage({}, None)
 
     @pytest.mark.parametrize(
         "answer", [page(has_more=True), page(cursor="two"), {"ok": True}, page() | {"messages": 1}]
     )
-    def test_half_of_one_proves_nothing(self, reader: Peer, answer: Any) -> None:
+    def test_an_incomplete_thread_proves_nothing(self, reader: Peer, answer: Any) -> None:
         reader.answers("conversations.replies", answer)
         error = refusal(lambda: self.read(reader, "two"))
         assert (type(error), error.code) == (TransientError, "history_incomplete")
 
-    def test_one_that_may_not_be_read_says_so(self, reader: Peer) -> None:
+    def test_a_thread_that_may_not_be_read_is_an_error(self, reader: Peer) -> None:
         reader.answers("conversations.replies", {"ok": False, "error": "not_allowed_token_type"})
         assert type(refusal(lambda: self.read(reader))) is CannotLookError
 

@@ -89,7 +89,7 @@ def queue_some(world: World, seed: int = 0) -> int:
     return sum(counts)
 
 
-def test_the_steps_are_those_of_a_run(world: World) -> None:
+def test_the_steps_match_a_run(world: World) -> None:
     """The list above is no wish: a run takes each of these steps, and none of another kind."""
     queue_some(world)
     taken = killed_run(world, None)
@@ -106,7 +106,7 @@ def test_a_kill_loses_nothing_and_repeats_nothing(world: World, step: str, seed:
 
 
 @pytest.mark.parametrize("step", [*LOOKING, "before chat.postMessage 1"])
-def test_a_kill_while_looking_for_what_may_have_been_posted(world: World, step: str) -> None:
+def test_a_kill_while_searching_for_what_may_have_been_posted(world: World, step: str) -> None:
     queue_some(world)
     killed_run(world, "after chat.postMessage 3")
     world.clock.advance(200)
@@ -133,7 +133,7 @@ def test_a_dead_run_is_followed_at_once(world: World, step: str) -> None:
 
 
 @pytest.mark.parametrize("step", DIRECT)
-def test_a_kill_while_a_direct_message_is_looked_for(world: World, step: str) -> None:
+def test_a_kill_while_searching_for_a_direct_message(world: World, step: str) -> None:
     world.queue(world.agency.config(user_id=world.agency.user("U0AVA00000")))
     killed_run(world, "before chat.postMessage 1")
     world.clock.advance(61)
@@ -142,7 +142,7 @@ def test_a_kill_while_a_direct_message_is_looked_for(world: World, step: str) ->
 
 
 @pytest.mark.parametrize("step", LINGERING)
-def test_a_kill_of_a_run_that_lingers(world: World, step: str) -> None:
+def test_a_kill_of_a_lingering_run(world: World, step: str) -> None:
     queue_some(world)
     assert killed_run(world, step, linger=5.0)[-1] == step
     queue_some(world)
@@ -183,14 +183,14 @@ def assert_threads(world: World) -> None:
         for when in ("before", "after")
     ],
 )
-def test_a_kill_among_threads_loses_nothing_and_repeats_nothing(world: World, step: str) -> None:
+def test_a_kill_with_threads_loses_nothing_and_repeats_nothing(world: World, step: str) -> None:
     queue_threads(world)
     assert killed_run(world, step, threads="on")[-1] == step
     assert_threads(world)
 
 
 @pytest.mark.parametrize("step", IN_THREADS)
-def test_a_kill_while_a_thread_is_looked_into(world: World, step: str) -> None:
+def test_a_kill_while_searching_a_thread(world: World, step: str) -> None:
     queue_threads(world)
     killed_run(world, "after chat.postMessage 4", threads="on")
     world.clock.advance(200)
@@ -208,7 +208,7 @@ def test_a_kill_while_a_refusal_is_confirmed(world: World, step: str) -> None:
 
 
 @pytest.mark.parametrize("step", REFUSED)
-def test_a_kill_while_a_parked_destination_is_asked_for(world: World, step: str) -> None:
+def test_a_kill_while_checking_a_parked_destination(world: World, step: str) -> None:
     world.change_channel("C0FIRST00", member=False)
     world.notify("C0FIRST00")
     world.run()
@@ -220,7 +220,7 @@ def test_a_kill_while_a_parked_destination_is_asked_for(world: World, step: str)
 
 
 @pytest.mark.parametrize("step", first_of("chat.postMessage"))
-def test_a_kill_while_a_refused_token_is_tried_again(world: World, step: str) -> None:
+def test_a_kill_while_trying_a_refused_token_again(world: World, step: str) -> None:
     world.notify("C0FIRST00")
     world.change_token(revoked=True)
     with pytest.raises(CredentialsError):
@@ -248,7 +248,7 @@ def assert_in_order(world: World) -> None:
         assert texts == sorted(texts)
 
 
-def test_a_kill_before_any_post_costs_the_lease_alone(world: World) -> None:
+def test_a_kill_before_any_post_only_costs_the_lease(world: World) -> None:
     queue_some(world)
     killed_run(world, "after claim_notifications 1")
     assert world.run().outcome == "busy"
@@ -258,7 +258,7 @@ def test_a_kill_before_any_post_costs_the_lease_alone(world: World) -> None:
     assert {row["attempts"] for row in world.queued()} == {0}
 
 
-def test_a_row_that_takes_its_worker_down_each_time_dies_alone(world: World) -> None:
+def test_a_row_that_always_crashes_its_worker_dies_alone(world: World) -> None:
     killer = world.notify("C0KILLER0")
     innocent = world.notify("C0OTHER00")
     runs = 0
@@ -309,7 +309,7 @@ def test_of_eight_runs_at_once_one_drains_and_a_successor_takes_over(world: Worl
     world.assert_kept()
 
 
-def test_eight_runs_at_once_keep_to_the_pace_of_one(world: World) -> None:
+def test_eight_runs_at_once_keep_the_pace_of_one(world: World) -> None:
     for channel in ("C0ONE0000", "C0TWO0000"):
         config = world.agency.config(channel, template="{{text}}")
         for text in range(3):

@@ -29,7 +29,7 @@ GARBLED = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         "garbled",
     ],
 )
-def test_the_data_api_fails_for_a_moment(world: World, fault: Fault) -> None:
+def test_the_data_api_fails_briefly(world: World, fault: Fault) -> None:
     for number in range(5):
         world.notify(f"C{number:08}")
     world.between.faults.add(fault)
@@ -40,7 +40,7 @@ def test_the_data_api_fails_for_a_moment(world: World, fault: Fault) -> None:
     world.assert_kept()
 
 
-def test_what_cannot_be_announced_is_not_posted(world: World) -> None:
+def test_nothing_is_posted_without_its_announcement(world: World) -> None:
     for number in range(3):
         world.notify(f"C{number:08}")
     world.between.faults.add(failing(503, times=None, **RECORD))
@@ -90,7 +90,7 @@ def test_a_lost_claim_is_free_for_the_next_run(world: World) -> None:
 
 
 @pytest.mark.parametrize("skip", [0, 1], ids=["announcement", "record"])
-def test_a_gateway_that_fails_in_json_without_a_code_costs_nothing(world: World, skip: int) -> None:
+def test_a_gateway_error_in_json_without_a_code_has_no_effect(world: World, skip: int) -> None:
     for number in range(5):
         world.notify(f"C{number:08}")
     said = "An invalid response was received from the upstream server"

@@ -41,7 +41,7 @@ def test_the_pace_holds_from_run_to_run(world: World) -> None:
     assert min(b - a for a, b in pairwise(times)) >= 1
 
 
-def test_the_workspace_has_a_pace_too(world: World) -> None:
+def test_the_workspace_has_its_own_pace(world: World) -> None:
     for number in range(20):
         world.notify(f"C{number:08}")
     world.run(slack_workspace_burst=5.0, slack_workspace_rate=2.0)
@@ -52,7 +52,7 @@ def test_the_workspace_has_a_pace_too(world: World) -> None:
     assert times[-1] - times[0] >= 7
 
 
-def test_what_one_run_used_up_the_next_one_lacks(world: World) -> None:
+def test_the_next_run_lacks_the_tokens_that_one_run_used(world: World) -> None:
     limits = {"slack_workspace_burst": 5.0, "slack_workspace_rate": 0.1}
     for number in range(5):
         world.notify(f"C{number:08}")
@@ -106,7 +106,7 @@ def test_a_new_notification_joins_a_run_under_way(world: World) -> None:
     assert 10 <= message.ts - started < 17
 
 
-def test_a_run_ends_before_its_deadline_and_gives_back_the_rest(world: World) -> None:
+def test_a_run_ends_before_its_deadline_and_releases_the_rest(world: World) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
     for number in range(50):
         world.queue(config, str(number))
@@ -123,7 +123,7 @@ def test_a_run_ends_before_its_deadline_and_gives_back_the_rest(world: World) ->
     assert [m.text for m in world.messages()] == [str(number) for number in range(50)]
 
 
-def test_the_lease_is_handed_back_within_the_time_that_is_left(
+def test_the_lease_is_released_within_the_time_that_is_left(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
@@ -220,7 +220,7 @@ def test_last_months_rows_are_expired_not_posted(world: World) -> None:
         ({"text": {"nested": [None, True, {"a": "<b>"}]}}, None),
     ],
 )
-def test_whatever_the_data_it_is_delivered_or_dead_with_a_reason(
+def test_any_data_is_delivered_or_dead_with_a_reason(
     world: World, data: Any, shown: str | None
 ) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
@@ -234,7 +234,7 @@ def test_whatever_the_data_it_is_delivered_or_dead_with_a_reason(
 
 
 @pytest.mark.parametrize("template", [None, "", "   ", "{{nothing}}"])
-def test_whatever_the_template_something_is_said(world: World, template: str | None) -> None:
+def test_any_template_gives_a_visible_message(world: World, template: str | None) -> None:
     config = world.agency.config("C0ONE0000", template=template)
     world.agency.notification(config, {"nothing": None}, next_attempt_at=world.now)
     assert world.run().counts["sent"] == 1

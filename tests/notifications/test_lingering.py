@@ -41,7 +41,7 @@ def lingering(world: World, monkeypatch: pytest.MonkeyPatch, *looks: int) -> Arr
     return database
 
 
-def test_what_comes_meanwhile_goes_out_within_seconds(
+def test_new_notifications_are_posted_within_seconds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lingering(world, monkeypatch, 3, 5, 6)
@@ -53,7 +53,7 @@ def test_what_comes_meanwhile_goes_out_within_seconds(
     world.assert_kept()
 
 
-def test_an_idle_minute_costs_few_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_minute_takes_few_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     database = lingering(world, monkeypatch)
     report = world.run(seconds=73, **LINGER)
     assert (report.outcome, report.counts["sent"]) == ("drained", 0)
@@ -81,7 +81,9 @@ class Wanted(Arriving):
         return super().call(function, **arguments)
 
 
-def test_it_hands_over_when_another_run_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_gives_up_the_lease_when_another_run_asks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = Wanted(world)
     monkeypatch.setattr(world, "new_database", lambda: database)
     assert world.run(seconds=110, **LINGER).outcome == "handed_over"
@@ -91,7 +93,7 @@ def test_it_hands_over_when_another_run_asks(world: World, monkeypatch: pytest.M
     assert world.run().counts["sent"] == 1, "the lease is free at once"
 
 
-def test_the_next_run_waits_for_one_that_lingers_and_goes_on(world: World) -> None:
+def test_the_next_run_waits_for_a_lingering_one_and_continues(world: World) -> None:
     """Two runs in real time: the first lingers, the second asks and takes over."""
     reports: list[Report] = []
     first = world.drain_in_real_time(**LINGER)
@@ -132,7 +134,7 @@ class Stopping(TimedDatabase):
 
 
 @pytest.mark.parametrize("calls", range(1, 8))
-def test_asked_to_end_at_any_call_it_gives_back_the_rest(
+def test_asked_to_end_at_any_call_it_releases_the_rest(
     world: World, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:
     for number in range(12):

@@ -41,7 +41,7 @@ def _queued(world: World) -> None:
 
 
 @pytest.mark.usefixtures("_queued")
-def test_all_is_delivered_afterwards_in_order_and_nothing_is_burnt(world: World) -> None:
+def test_everything_is_delivered_afterwards_in_order_without_lost_attempts(world: World) -> None:
     world.spoil(failing(503, times=None, path="chat.postMessage"))
     for _ in range(int(HOURS * 3600 / EVERY)):
         assert world.run().counts["sent"] == 0

@@ -45,7 +45,7 @@ def _coming(world: World) -> None:
 
 
 @pytest.mark.usefixtures("_coming")
-def test_all_is_delivered_afterwards_and_nothing_has_aged(world: World) -> None:
+def test_everything_is_delivered_afterwards_and_nothing_has_aged(world: World) -> None:
     world.without_scopes("chat:write")
     posts = []
     for _ in range(HOURS):

@@ -7,7 +7,7 @@ from tests.notifications.slack_calls import POST
 from tests.notifications.world import World
 
 
-def test_an_outage_burns_nothing_and_ends_in_order(world: World) -> None:
+def test_an_outage_uses_no_attempt_and_ends_in_order(world: World) -> None:
     configs = [world.agency.config(f"C{n:08}", template="{{text}}") for n in range(8)]
     for number in range(5):
         for config in configs:
@@ -29,7 +29,7 @@ def test_an_outage_burns_nothing_and_ends_in_order(world: World) -> None:
     world.assert_kept()
 
 
-def test_slack_out_of_reach_trips_the_breaker_and_then_sends_one_probe(world: World) -> None:
+def test_unreachable_slack_trips_the_breaker_and_then_gets_one_probe(world: World) -> None:
     for number in range(20):
         world.notify(f"C{number:08}")
     world.slack_server.stop()

@@ -22,7 +22,7 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("code", REFUSED)
-def test_a_refused_channel_is_parked_until_it_is_well(world: World, code: str) -> None:
+def test_a_refused_channel_is_parked_until_it_works(world: World, code: str) -> None:
     config = world.agency.config("C0FIRST00", template="{{text}}")
     for number in range(3):
         world.queue(config, str(number))
@@ -49,7 +49,7 @@ def test_a_refused_channel_is_parked_until_it_is_well(world: World, code: str) -
 
 
 @pytest.mark.parametrize("code", ["restricted_action", "ekm_access_denied", "no_permission"])
-def test_a_refusal_that_slack_does_not_show_is_tried_by_single_posts_that_grow_apart(
+def test_a_refusal_that_slack_does_not_show_is_probed_by_single_posts_at_growing_intervals(
     world: World, code: str
 ) -> None:
     """Twelve hours: one try at 10, 30, 70, 150, 310 and 630 minutes, and nothing in between."""
@@ -74,7 +74,7 @@ def test_a_refusal_that_slack_does_not_show_is_tried_by_single_posts_that_grow_a
     world.assert_kept()
 
 
-def test_one_archived_channel_of_three_costs_the_others_nothing(world: World) -> None:
+def test_one_archived_channel_of_three_does_not_affect_the_others(world: World) -> None:
     for channel in ("C0AAA0000", "C0BBB0000", "C0CCC0000"):
         world.agency.channel(channel)
     world.change_channel("C0AAA0000", archived=True)
@@ -94,7 +94,7 @@ def test_one_archived_channel_of_three_costs_the_others_nothing(world: World) ->
     world.assert_kept()
 
 
-def test_thirty_days_of_refusal_in_one_channel_touch_no_other(world: World) -> None:
+def test_thirty_days_of_refusal_in_one_channel_affect_no_other(world: World) -> None:
     refused = world.agency.config("C0READONL", template="{{text}}")
     well = world.agency.config("C0WELL000", template="{{text}}")
     world.spoil(slack_error("restricted_action", times=None, contains="C0READONL", **POST))
@@ -128,7 +128,7 @@ def test_a_parked_channel_is_probed_also_when_something_else_ends(world: World) 
     assert (report.counts["skipped"], report.counts["sent"]) == (1, 1)
 
 
-def test_a_refusal_that_passes_parks_nothing(world: World) -> None:
+def test_a_temporary_refusal_parks_nothing(world: World) -> None:
     world.notify()
     world.spoil(slack_error("channel_not_found", **POST))
     report = world.run()
@@ -157,7 +157,7 @@ def test_a_person_who_is_gone_is_parked(world: World) -> None:
     assert list(world.agency.parked()) == ["U0AVA00000"]
 
 
-def test_a_released_destination_goes_on(world: World) -> None:
+def test_a_released_destination_continues(world: World) -> None:
     config = world.agency.config("C0FIRST00", template="{{text}}")
     world.queue(config)
     world.change_channel("C0FIRST00", archived=True)
@@ -167,7 +167,7 @@ def test_a_released_destination_goes_on(world: World) -> None:
     assert world.run().counts["sent"] == 1
 
 
-def test_a_corrected_channel_gets_what_waited_at_once(world: World) -> None:
+def test_a_corrected_channel_gets_what_was_waiting_at_once(world: World) -> None:
     config = world.agency.config("C0WRONG00", template="{{text}}")
     for number in range(3):
         world.queue(config, str(number))
@@ -213,7 +213,7 @@ def test_moved_while_in_doubt_and_found_in_the_old_channel_is_not_repeated(world
     world.assert_kept()
 
 
-def test_moved_while_in_doubt_where_the_bot_cannot_look_is_marked(world: World) -> None:
+def test_moved_while_in_doubt_where_the_bot_cannot_read_is_marked(world: World) -> None:
     world.without_scopes("channels:history")
     config = world.agency.config("C0OLD0000", template="{{text}}")
     world.queue(config, "there")
@@ -228,7 +228,7 @@ def test_moved_while_in_doubt_where_the_bot_cannot_look_is_marked(world: World) 
     world.assert_kept()
 
 
-def test_a_parked_channel_goes_on_ageing_from_where_it_stood(world: World) -> None:
+def test_a_parked_channel_continues_ageing_where_it_paused(world: World) -> None:
     config = world.agency.config("C0FIRST00", template="{{text}}")
     world.queue(config, next_attempt_at=world.now - timedelta(hours=20))
     world.change_channel("C0FIRST00", archived=True)

@@ -62,7 +62,7 @@ def test_after_a_wait_a_person_reads_in_order_what_was_queued_in_order(world: Wo
     assert [m.text for m in world.messages() if m.channel == "D0AVA00000"] == ["0", "1", "2"]
 
 
-def test_while_one_channel_waits_the_others_go_on(world: World) -> None:
+def test_while_one_channel_waits_the_others_continue(world: World) -> None:
     world.notify("C0SLOW000")
     world.notify("C0FAST000")
     world.spoil(rate_limited(15, fields={"channel": "C0SLOW000"}, **POST))
@@ -104,7 +104,7 @@ def test_an_enforced_rate_is_never_broken(world: World) -> None:
     assert len(world.messages()) == 15
 
 
-def test_gaps_stay_wide_when_a_channel_fails_now_and_then(world: World) -> None:
+def test_gaps_stay_wide_when_a_channel_fails_occasionally(world: World) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
     for number in range(10):
         world.queue(config, str(number))

@@ -82,7 +82,7 @@ def test_lost_before_it_was_accepted_is_posted_once_it_is_known_to_be_absent(
     world.assert_kept()
 
 
-def test_one_read_of_the_history_serves_all_of_a_channel(world: World) -> None:
+def test_one_search_of_the_history_covers_all_of_a_channel(world: World) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
     ids = []
     for number in range(4):
@@ -145,7 +145,7 @@ UNREADABLE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("hide", UNREADABLE.values(), ids=UNREADABLE)
-def test_where_the_bot_cannot_look_the_repeat_says_so(world: World, hide: Any) -> None:
+def test_if_the_bot_cannot_read_the_repeat_is_noted(world: World, hide: Any) -> None:
     scopes = world.workspace.state()["tokens"]
     (token,) = scopes
     world.change_token(scopes=[*scopes[token]["scopes"], "chat:write.public"])
@@ -171,7 +171,7 @@ def test_where_the_bot_cannot_look_the_repeat_says_so(world: World, hide: Any) -
     ],
     ids=lambda fault: fault.status if fault.status != 200 else fault.body[23:-2],
 )
-def test_a_repeat_that_is_refused_says_so_later_too(world: World, refusal: Fault) -> None:
+def test_a_refused_repeat_is_noted_later_too(world: World, refusal: Fault) -> None:
     world.without_scopes("channels:history")
     world.notify()
     world.spoil(failing(503, **AFTER))
@@ -186,7 +186,7 @@ def test_a_repeat_that_is_refused_says_so_later_too(world: World, refusal: Fault
     world.assert_kept()
 
 
-def test_what_may_have_been_posted_is_looked_for_also_after_a_wait_of_its_channel(
+def test_what_may_have_been_posted_is_searched_for_after_a_wait_of_its_channel(
     world: World,
 ) -> None:
     world.agency.channel("C0FIRST00")
@@ -204,7 +204,7 @@ def test_what_may_have_been_posted_is_looked_for_also_after_a_wait_of_its_channe
     world.assert_kept()
 
 
-def test_what_may_have_been_posted_does_not_hold_a_config_that_was_given_another_channel(
+def test_what_may_have_been_posted_does_not_hold_a_config_that_moved(
     world: World,
 ) -> None:
     world.without_scopes("channels:history")
@@ -224,7 +224,7 @@ def test_what_may_have_been_posted_does_not_hold_a_config_that_was_given_another
     assert (second.text, second.is_marked) == ("second", False)
 
 
-def test_where_the_bot_cannot_look_the_destination_is_parked_if_so_set(world: World) -> None:
+def test_if_the_bot_cannot_read_the_destination_is_parked_if_set_so(world: World) -> None:
     world.without_scopes("channels:history")
     world.notify()
     world.spoil(failing(503, **AFTER))
@@ -235,7 +235,7 @@ def test_where_the_bot_cannot_look_the_destination_is_parked_if_so_set(world: Wo
     assert world.posts() == 1
 
 
-def test_a_direct_message_is_looked_for_in_its_conversation(world: World) -> None:
+def test_a_direct_message_is_searched_for_in_its_conversation(world: World) -> None:
     world.queue(world.agency.config(user_id=world.agency.user("U0AVA00000")))
     world.spoil(reset(**AFTER))
     world.run()

@@ -22,7 +22,7 @@ def test_a_refused_message_is_dead_at_once_in_slacks_words(world: World) -> None
 
 
 @pytest.mark.parametrize("code", ["invalid_blocks", "msg_too_long", "msg_blocks_too_long"])
-def test_refused_formatting_goes_out_as_plain_text(world: World, code: str) -> None:
+def test_refused_formatting_is_posted_as_plain_text(world: World, code: str) -> None:
     world.notify(text="plain enough")
     world.spoil(slack_error(code, **POST))
     assert world.run().counts["sent"] == 1
@@ -52,7 +52,7 @@ def test_an_unknown_code_is_tried_again_and_then_dead(world: World) -> None:
     assert 450 <= (world.now - started).total_seconds() <= 450 * 1.2 + 4 * 60
 
 
-def test_what_failed_does_not_keep_the_next_one_waiting(world: World) -> None:
+def test_a_failed_message_does_not_keep_the_next_one_waiting(world: World) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
     for text in ("first", "second"):
         world.queue(config, text)

@@ -10,7 +10,7 @@ from workers.composition import runs
 from workers.errors import PermanentError
 
 
-def test_a_run_that_cannot_be_recorded_ends_as_it_ended(
+def test_a_run_that_cannot_be_recorded_still_has_its_outcome(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = world.new_database()

@@ -54,7 +54,7 @@ def delete(world: World, text: str) -> None:
     world.delete(standing(world)[text])
 
 
-def test_what_follows_goes_into_the_thread_of_the_first(world: World) -> None:
+def test_later_messages_go_into_the_thread_of_the_first(world: World) -> None:
     for text in ("first", "second", "third"):
         about(world, SPRING, text)
     about(world, AUTUMN, "of another request")
@@ -100,7 +100,7 @@ def test_the_log_knows_the_thread(world: World) -> None:
     assert first["parent_ts"] == second["parent_ts"] == first["message_ts"] != second["message_ts"]
 
 
-def test_direct_messages_and_what_is_about_no_request_stand_alone(world: World) -> None:
+def test_direct_messages_and_those_without_a_request_have_no_thread(world: World) -> None:
     person = world.agency.config(user_id=world.agency.user("U0AVA00000"), template="{{text}}")
     for number in range(2):
         world.agency.notification(
@@ -141,7 +141,7 @@ class TestGoneParent:
         world.run()
         assert parents(world) == {"second": None, "third": "second", "fourth": "second"}
 
-    def test_it_begins_again_above_the_replies_that_stay(self, world: World) -> None:
+    def test_it_begins_again_while_the_old_replies_stay(self, world: World) -> None:
         for text in ("first", "second"):
             about(world, SPRING, text)
         world.run()
@@ -153,7 +153,7 @@ class TestGoneParent:
             "second": "gone", "third": None, "fourth": "third",
         }  # fmt: skip
 
-    def test_it_is_asked_for_once_a_run(self, world: World) -> None:
+    def test_a_parent_is_checked_once_a_run(self, world: World) -> None:
         about(world, SPRING, "first")
         world.run()
         for number in range(3):
@@ -162,7 +162,7 @@ class TestGoneParent:
         assert world.slack_server.journal.count("conversations.replies") == 1
 
     @pytest.mark.parametrize("answer", [rate_limited(30, **REPLIES), failing(503, **REPLIES)])
-    def test_where_slack_does_not_tell_slack_decides(self, world: World, answer: Fault) -> None:
+    def test_if_slack_does_not_say_slack_decides(self, world: World, answer: Fault) -> None:
         about(world, SPRING, "first")
         world.run()
         about(world, SPRING, "second")
@@ -170,7 +170,7 @@ class TestGoneParent:
         assert world.run().counts["sent"] == 1
         assert parents(world) == {"first": None, "second": "first"}
 
-    def test_a_locked_thread_is_left_and_parks_nothing(self, world: World) -> None:
+    def test_a_locked_thread_is_left_without_parking(self, world: World) -> None:
         about(world, SPRING, "first")
         world.run()
         state = world.workspace.state()
@@ -213,7 +213,7 @@ class TestLooking:
         assert parents(world) == {"second": None, "third": "second"}
         self.check(world)
 
-    def test_the_first_one_itself(self, world: World) -> None:
+    def test_the_first_message_itself(self, world: World) -> None:
         for text in ("first", "second"):
             about(world, SPRING, text)
         world.spoil(reset(**AFTER))
@@ -223,7 +223,7 @@ class TestLooking:
         assert parents(world) == {"first": None, "second": "first"}
         self.check(world)
 
-    def test_one_that_is_absent_is_posted(self, world: World) -> None:
+    def test_an_absent_reply_is_posted(self, world: World) -> None:
         about(world, SPRING, "first")
         world.run()
         about(world, SPRING, "second")
@@ -263,7 +263,7 @@ class TestLooking:
         assert parents(world) == {"first": None, "second": "first"}
         self.check(world)
 
-    def test_where_threads_may_not_be_read_the_repeat_says_so(self, world: World) -> None:
+    def test_if_threads_may_not_be_read_the_repeat_is_noted(self, world: World) -> None:
         about(world, SPRING, "first")
         world.run()
         about(world, SPRING, "second")
@@ -276,7 +276,7 @@ class TestLooking:
         assert len({message.thread_ts for message in world.messages()}) == 2
         world.assert_kept()
 
-    def test_though_threads_were_switched_off_meanwhile(self, world: World) -> None:
+    def test_even_if_threads_were_switched_off_meanwhile(self, world: World) -> None:
         about(world, SPRING, "first")
         world.run()
         about(world, SPRING, "second")
@@ -293,7 +293,7 @@ class TestLooking:
         world.assert_kept()
 
 
-def test_a_redriven_one_goes_into_the_thread(world: World) -> None:
+def test_a_redriven_reply_goes_into_the_thread(world: World) -> None:
     about(world, SPRING, "first")
     world.run()
     dead = about(world, SPRING, "second")
@@ -308,7 +308,7 @@ def test_a_redriven_one_goes_into_the_thread(world: World) -> None:
     world.assert_kept()
 
 
-def test_one_that_was_sent_and_is_reset_follows_on_itself(world: World) -> None:
+def test_a_sent_message_that_is_reset_follows_in_its_own_thread(world: World) -> None:
     first = about(world, SPRING, "first")
     world.run()
     world.connection.execute(
@@ -319,7 +319,7 @@ def test_one_that_was_sent_and_is_reset_follows_on_itself(world: World) -> None:
     assert [message.thread_ts is None for message in world.messages()] == [True, False]
 
 
-def test_a_first_one_that_fails_leaves_its_place_to_the_next(world: World) -> None:
+def test_a_first_message_that_fails_leaves_its_place_to_the_next(world: World) -> None:
     about(world, SPRING, "first")
     about(world, SPRING, "second")
     about(world, SPRING, "third")

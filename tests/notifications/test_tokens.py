@@ -11,7 +11,7 @@ from workers.errors import CredentialsError
 
 
 @pytest.mark.parametrize("code", ["token_revoked", "invalid_auth", "missing_scope"])
-def test_a_refused_token_stops_everything_and_burns_nothing(world: World, code: str) -> None:
+def test_a_refused_token_stops_everything_and_uses_no_attempt(world: World, code: str) -> None:
     for number in range(10):
         world.notify(f"C{number:08}")
     if code == "missing_scope":
@@ -27,7 +27,7 @@ def test_a_refused_token_stops_everything_and_burns_nothing(world: World, code: 
     assert world.agency.stopped() == code
 
 
-def test_revoked_in_mid_run_and_restored_three_days_later(world: World) -> None:
+def test_a_token_revoked_during_a_run_and_restored_three_days_later(world: World) -> None:
     config = world.agency.config("C0ONE0000", template="{{text}}")
     for number in range(6):
         world.queue(config, str(number))
@@ -51,7 +51,7 @@ def test_revoked_in_mid_run_and_restored_three_days_later(world: World) -> None:
     world.assert_kept()
 
 
-def test_nothing_told_holds_a_secret(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_output_contains_a_secret(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     for number in range(4):
         world.notify(f"C{number:08}")
     faults = [

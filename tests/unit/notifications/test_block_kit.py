@@ -34,7 +34,7 @@ def check(message: Message) -> None:
     assert plain_message(message).blocks == []
 
 
-def test_the_shapes_are_those_of_slacks_package() -> None:
+def test_the_shapes_match_slacks_package() -> None:
     assert DECLARED["version"] == "3.2.0"
     assert DECLARED["interfaces"]["SectionBlock"]["type"] == ["'section'", False]
     assert "SectionBlock" in DECLARED["aliases"]["KnownBlock"].split(" | ")
@@ -42,7 +42,7 @@ def test_the_shapes_are_those_of_slacks_package() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_every_message_of_the_cookbook(event: str) -> None:
+def test_every_message_of_the_cookbook_is_valid(event: str) -> None:
     template = blocks(SECTIONS[event])[0]
     for one in (template, None, template * 400):
         check(render(one, EVENTS[event], event_type=event, entities=ENTITIES, wording=WORDING))
@@ -60,7 +60,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.text(max_size=20), max_size=12), VALUES, VALUES)
-def test_every_message_of_any_template_and_values(pieces: list[str], a: Any, b: Any) -> None:
+def test_a_message_of_any_template_and_values_is_valid(pieces: list[str], a: Any, b: Any) -> None:
     check(
         render(
             "".join(pieces), {"a": a, "b": b}, event_type="e", entities=ENTITIES, wording=WORDING
@@ -81,5 +81,5 @@ def test_every_message_of_any_template_and_values(pieces: list[str], a: Any, b: 
         ([{"type": "section", "accessory": {}}], "SectionBlockAccessory is not recorded"),
     ],
 )
-def test_what_does_not_fit_is_named(blocks: Any, flaw: str) -> None:
+def test_an_invalid_block_is_reported(blocks: Any, flaw: str) -> None:
     assert any(flaw in one for one in misfits(blocks, "SectionBlock[]", DECLARED))

@@ -98,7 +98,7 @@ def polled(*, held: bool = True, wanted: bool = False, due: bool = False) -> dic
     return {"held": held, "wanted": wanted, "due": due}
 
 
-def test_an_empty_claim_with_nothing_else_in_hand_ends_the_run() -> None:
+def test_an_empty_claim_with_nothing_in_flight_ends_the_run() -> None:
     one = Bench(claimed())
     assert one.step()["run_id"] == "r"
     assert one.report.outcome == "drained"
@@ -106,7 +106,7 @@ def test_an_empty_claim_with_nothing_else_in_hand_ends_the_run() -> None:
 
 
 @pytest.mark.parametrize("what", ["in flight", "unsaid", "probing"])
-def test_an_empty_claim_proves_nothing_while_something_was_kept_out_of_it(what: str) -> None:
+def test_an_empty_claim_proves_nothing_while_something_was_left_out(what: str) -> None:
     one = Bench(claimed("a"), claimed())
     if what == "in flight":
         one.step()
@@ -134,7 +134,7 @@ def test_no_batch_is_larger_than_the_largest() -> None:
     assert one.step()["batch_size"] == LARGEST_BATCH
 
 
-def test_with_more_to_come_an_empty_claim_is_followed_at_once() -> None:
+def test_an_empty_claim_that_says_more_is_followed_at_once() -> None:
     one = Bench(claimed(more=True), claimed())
     one.step()
     assert one.report.outcome is None
@@ -154,7 +154,7 @@ def test_while_posts_are_under_way_empty_claims_grow_apart() -> None:
     assert waits == [1.0, 2.0, 5.0, 5.0]
 
 
-def test_once_all_is_settled_it_claims_at_once() -> None:
+def test_once_everything_is_settled_it_claims_at_once() -> None:
     one = Bench(claimed("a"), claimed())
     one.step()
     one.rest()
@@ -163,7 +163,7 @@ def test_once_all_is_settled_it_claims_at_once() -> None:
     assert one.report.outcome == "drained"
 
 
-def test_busy_destinations_are_left_out_and_trials_asked_for_once() -> None:
+def test_busy_destinations_are_left_out_and_trials_requested_once() -> None:
     one = Bench(claimed("a"), claimed())
     one.probes.trials = ["C9"]
     assert one.step()["trials"] == ["C9"]
@@ -171,7 +171,7 @@ def test_busy_destinations_are_left_out_and_trials_asked_for_once() -> None:
     assert one.step()["trials"] == []
 
 
-def test_what_its_destination_has_no_time_for_goes_back() -> None:
+def test_a_delivery_whose_destination_must_wait_is_released() -> None:
     answer = claimed("a")
     answer["deliveries"][0]["ready_in"] = 600
     one = Bench(answer)
@@ -191,7 +191,7 @@ def test_a_claim_that_fails_ends_the_run() -> None:
     assert (one.report.outcome, one.claimer.is_busy) == ("failed", False)
 
 
-def test_while_records_fail_nothing_more_is_claimed() -> None:
+def test_nothing_more_is_claimed_while_records_fail() -> None:
     one = Bench(claimed())
     one.recorder.is_failing = True
     one.rest()
@@ -207,7 +207,7 @@ def test_suspects_come_first_each_alone() -> None:
     assert not one.step()["alone"]
 
 
-def test_so_many_suspects_are_enough_for_a_run() -> None:
+def test_suspects_per_run_are_limited() -> None:
     one = Bench(*[claimed("a")] * (MOST_SUSPECTS + 1), suspects=True)
     alone = []
     for _ in range(MOST_SUSPECTS + 1):
@@ -216,7 +216,7 @@ def test_so_many_suspects_are_enough_for_a_run() -> None:
     assert alone == [True] * MOST_SUSPECTS + [False]
 
 
-def test_while_the_token_is_refused_one_message_tries_and_then_all_goes_on() -> None:
+def test_while_the_token_is_refused_one_message_is_tried_at_a_time() -> None:
     one = Bench(claimed("a"), claimed("b", "c"), stopped="invalid_auth", batch=50)
     assert one.step()["batch_size"] == 1
     one.rest()
@@ -225,7 +225,7 @@ def test_while_the_token_is_refused_one_message_tries_and_then_all_goes_on() -> 
     assert one.step()["batch_size"] == 50
 
 
-def test_a_few_messages_that_prove_nothing_are_enough() -> None:
+def test_trials_of_a_refused_token_are_limited() -> None:
     one = Bench(*[claimed("a")] * TOKEN_TRIALS, stopped="invalid_auth")
     for _ in range(TOKEN_TRIALS):
         assert one.step()["batch_size"] == 1
@@ -235,7 +235,7 @@ def test_a_few_messages_that_prove_nothing_are_enough() -> None:
 
 
 class TestLingering:
-    def test_it_looks_instead_of_ending(self) -> None:
+    def test_it_polls_instead_of_ending(self) -> None:
         one = Bench(claimed(), polled(), linger=60.0)
         one.step()
         assert (one.report.outcome, one.claimer.is_idle) == (None, True)
@@ -245,7 +245,7 @@ class TestLingering:
         one.step()
         assert one.database.calls[-1][0] == "poll_notifications"
 
-    def test_what_it_sees_is_claimed_at_once(self) -> None:
+    def test_what_a_poll_finds_is_claimed_at_once(self) -> None:
         one = Bench(claimed(), polled(due=True), claimed("a"), linger=60.0)
         one.step()
         one.clock.time += POLL_EVERY
@@ -255,7 +255,7 @@ class TestLingering:
         assert one.database.calls[-1][0] == "claim_notifications"
         assert len(one.in_flight) == 1
 
-    def test_it_looks_less_often_when_nothing_comes(self) -> None:
+    def test_it_polls_less_often_when_nothing_comes(self) -> None:
         one = Bench(claimed(), *[polled()] * 60, linger=120.0)
         one.step()
         began, waits = one.clock.time, []
@@ -280,14 +280,14 @@ class TestLingering:
         one.step()
         assert one.report.outcome == outcome
 
-    def test_it_ends_after_its_time(self) -> None:
+    def test_it_ends_after_its_linger_time(self) -> None:
         one = Bench(claimed(), linger=60.0)
         one.step()
         one.clock.time += 60
         one.rest()
         assert one.report.outcome == "drained"
 
-    def test_woken_it_looks_at_once_but_never_in_a_row(self) -> None:
+    def test_when_woken_it_polls_at_once_but_not_repeatedly(self) -> None:
         one = Bench(claimed(), polled(), polled(), linger=60.0)
         one.step()
         one.clock.time += 0.5
@@ -300,7 +300,7 @@ class TestLingering:
         one.rest()
         assert one.claimer.due_at(one.clock.time) == one.clock.time + LEAST_POLL_GAP
 
-    def test_woken_while_it_looks_it_looks_again_soon(self) -> None:
+    def test_when_woken_during_a_poll_it_polls_again_soon(self) -> None:
         one = Bench(claimed(), polled(), linger=60.0)
         one.step()
         one.clock.time += POLL_EVERY
@@ -309,7 +309,7 @@ class TestLingering:
         one.jobs.run()
         assert one.claimer.due_at(one.clock.time) == one.clock.time + LEAST_POLL_GAP
 
-    def test_woken_while_it_delivers_it_claims_soon(self) -> None:
+    def test_when_woken_while_delivering_it_claims_soon(self) -> None:
         one = Bench(claimed("a"), claimed(), claimed(), linger=60.0)
         one.step()
         for delay in EMPTY_CLAIM_DELAYS[:1]:

@@ -76,7 +76,7 @@ def test_a_template_becomes_what_the_page_shows(event: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_the_page_names_what_an_event_carries(event: str) -> None:
+def test_the_page_lists_the_keys_of_each_event(event: str) -> None:
     carried = re.search(r"carry|Carries", SECTIONS[event])
     text = SECTIONS[event] if carried else PAGE.partition("## The workers' own events")[2]
     sentence = re.search(r"(?:Carries|Both carry)(.*?)\.\n", text, re.DOTALL)
@@ -84,7 +84,7 @@ def test_the_page_names_what_an_event_carries(event: str) -> None:
     assert sorted(re.findall(r"`(\w+)`", sentence[1])) == sorted(EVENTS[event])
 
 
-def test_the_sample_agency_queues_what_the_page_says() -> None:
+def test_the_sample_agency_queues_the_events_of_the_page() -> None:
     seed = (ROOT / "supabase" / "seed.sql").read_text(encoding="utf-8")
     types = dict(re.findall(r"\('(f0[0-9a-f-]+)', '\w+', '(\w+)'", seed))
     queued = re.findall(r"'(f0[0-9a-f-]+)',\s+'e0[0-9a-f-]+', '\w+',\s+'(\{.*?\})'", seed)
@@ -99,7 +99,7 @@ def test_the_plain_line_is_as_shown() -> None:
     assert blocks(PAGE)[0] == shown(None, "status_change")
 
 
-def test_what_every_event_has_is_in_the_table() -> None:
+def test_the_table_lists_the_keys_of_every_event() -> None:
     table = PAGE.partition("## What every event has")[2].partition("\n\nA prefix")[0]
     assert set(re.findall(r"`(\w+\.\w+)`", table)) == set(ENTITY_PATHS)
 
@@ -118,13 +118,13 @@ def test_the_forms_are_as_shown() -> None:
 
 @pytest.mark.parametrize("form", ["words", "number", "percent", "money", "date"])
 @pytest.mark.parametrize("value", [None, True, "", [1], {"a": 1}, "<!here> & co", "soon", "1e5"])
-def test_a_value_that_has_no_such_form_stays_as_it_is(form: str, value: Any) -> None:
+def test_a_value_without_that_form_stays_as_it_is(form: str, value: Any) -> None:
     plain = render("[{{a}}]", {"a": value}, event_type="e").text
     written = render(f"[{{{{{form}.a}}}}]", {"a": value}, event_type="e").text
     assert written == (plain.replace("soon", "Soon") if form == "words" else plain)
 
 
-def test_the_events_own_key_comes_before_a_form() -> None:
+def test_the_events_own_key_takes_precedence_over_a_form() -> None:
     event = {"words": {"a": "own"}, "a": "b_c"}
     assert render("{{words.a}}", event, event_type="e").text == "own"
     message = render("{{words.words.a}} {{money.}} {{words.x}}", {"a": 1}, event_type="e")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workers.notifications.doorbell import Doorbell
 
 
-def test_whoever_is_there_hears_it() -> None:
+def test_every_listener_is_called() -> None:
     heard: list[str] = []
     bell = Doorbell()
     bell.ring()

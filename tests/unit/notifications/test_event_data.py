@@ -36,7 +36,7 @@ literals = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?", fullmatch=Tr
         ),
     ],
 )
-def test_a_number_shows_as_it_stands(number: str, expected: str) -> None:
+def test_a_number_is_shown_as_written(number: str, expected: str) -> None:
     event = parse_event_data(f'{{"a": {number}, "deep": [{{"b": {number}}}]}}')
 
     assert shown("{{a}}", event) == expected
@@ -45,7 +45,7 @@ def test_a_number_shows_as_it_stands(number: str, expected: str) -> None:
 
 
 @given(literals)
-def test_any_number_is_kept_digit_by_digit(number: str) -> None:
+def test_any_number_keeps_its_digits(number: str) -> None:
     event = parse_event_data(f'{{"a":[{number}],"b":{number}}}')
 
     assert shown("{{a}} {{b}}", event) == f"[{number}] {number}"
@@ -54,7 +54,7 @@ def test_any_number_is_kept_digit_by_digit(number: str) -> None:
 
 
 @given(json_values)
-def test_what_is_read_is_what_was_written(value: object) -> None:
+def test_reading_returns_what_was_written(value: object) -> None:
     """Numbers apart, which are texts then; written again they are what they were."""
     read = parse_event_data(json.dumps(value))
 
@@ -83,7 +83,7 @@ def test_what_is_read_is_what_was_written(value: object) -> None:
         ({1: (2,)}, '{"1":[2]}'),
     ],
 )
-def test_pythons_own_numbers_show_without_exponents(value: object, expected: str | None) -> None:
+def test_pythons_numbers_are_shown_without_exponents(value: object, expected: str | None) -> None:
     text = shown("{{a}}", {"a": value})
 
     check_limits(render("{{a}}", {"a": value}, event_type="e"))
@@ -103,7 +103,7 @@ def test_a_number_without_an_exponent_is_the_same_number(value: float) -> None:
     ["[" * 200_000, '{"a":' * 200_000, "[" * 200_000 + "]" * 200_000, "x", "", '{"a":'],
     ids=("lists", "objects", "whole", "word", "nothing", "half"),
 )
-def test_what_cannot_be_read_is_said_to_be_the_rows_fault(text: str) -> None:
+def test_unreadable_data_is_reported_as_an_error_of_the_row(text: str) -> None:
     with pytest.raises(PermanentError, match=r"event_data is .* redrive") as caught:
         parse_event_data(text)
 
@@ -134,14 +134,14 @@ def test_an_object_in_a_string_is_read(text: str | None, expected: object) -> No
     assert parse_event_data(text) == expected
 
 
-def test_a_template_reads_an_object_in_a_string() -> None:
+def test_a_template_can_use_an_object_in_a_string() -> None:
     assert shown("{{title}} {{cost}}", STRINGIFIED) == "T 3"
     assert shown(None, STRINGIFIED) == "Status change: T · Cost: 3"
     assert unquoted(NumberLiteral("12")) == "12"
 
 
 @given(st.text(st.characters(codec=None)))
-def test_any_letter_comes_through(text: str) -> None:
+def test_any_character_is_preserved(text: str) -> None:
     event = parse_event_data(json.dumps({"a": text}))
 
     assert event == {"a": text}

@@ -36,7 +36,7 @@ def in_doubt(id: str = "d", looked_down_to: str | None = None) -> Post:
     return Post.of(unknown(id, looked_down_to=looked_down_to))
 
 
-def test_a_queue_goes_at_its_pace() -> None:
+def test_a_queue_keeps_its_pace() -> None:
     one = queue(post(state="announced"))
     one.pace.last_start = NOW - 0.25
     assert one.ready_at(NOW) == one.next_step_at(NOW) == NOW + 0.75
@@ -51,13 +51,13 @@ def test_a_queue_that_is_empty_or_busy_is_never_ready(nothing_to_do: str) -> Non
 
 
 @pytest.mark.parametrize("state", ["new", "requested"])
-def test_what_is_not_announced_does_not_go_on_by_itself(state: str) -> None:
+def test_a_queue_waits_for_an_announcement(state: str) -> None:
     one = queue(post(state=state), post(state="announced"))
     assert one.ready_at(NOW) == NOW
     assert one.next_step_at(NOW) == math.inf
 
 
-def test_looking_needs_no_pace_yet_keeps_a_wait_that_slack_asked_for() -> None:
+def test_a_search_ignores_the_pace_but_keeps_a_wait_that_slack_asked_for() -> None:
     one = queue(in_doubt())
     one.pace.last_start = NOW
     assert one.next_step_at(NOW) == NOW
@@ -65,7 +65,7 @@ def test_looking_needs_no_pace_yet_keeps_a_wait_that_slack_asked_for() -> None:
     assert one.next_step_at(NOW) == NOW + 30
 
 
-def test_one_read_looks_for_all_in_doubt_from_the_same_place() -> None:
+def test_one_search_covers_all_in_doubt_from_the_same_place() -> None:
     first, other, last = in_doubt("a"), post("b"), in_doubt("c")
     further = in_doubt("d", looked_down_to="1.2")
     one = queue(first, other, last, further)
@@ -75,23 +75,21 @@ def test_one_read_looks_for_all_in_doubt_from_the_same_place() -> None:
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.5, 1), (1.0, 2), (2.0, 4), (4.0, 7)])
-def test_as_much_is_soon_as_the_pace_lets_through_in_the_look_ahead(
-    rate: float, count: int
-) -> None:
+def test_as_much_is_soon_as_the_pace_allows_within_the_look_ahead(rate: float, count: int) -> None:
     posts = [post() for _ in range(10)]
     assert list(queue(*posts, rate=rate).soon(NOW)) == posts[:count]
 
 
-def test_without_a_pace_all_of_it_is_soon() -> None:
+def test_without_a_pace_everything_is_soon() -> None:
     assert len(list(queue(*(post() for _ in range(50)), rate=0.0).soon(NOW))) == 50
 
 
-def test_what_follows_one_that_has_to_be_looked_for_is_not_soon() -> None:
+def test_what_follows_a_post_in_doubt_is_not_soon() -> None:
     first = post()
     assert list(queue(first, in_doubt(), post(), rate=0.0).soon(NOW)) == [first]
 
 
-def test_the_first_that_is_not_announced_comes_within_the_look_ahead() -> None:
+def test_the_first_post_that_is_not_announced_comes_within_the_look_ahead() -> None:
     announced = [post(state="announced") for _ in range(4)]
     assert queue(*announced, post()).announce_at(NOW) == NOW + 4 - LOOK_AHEAD
     assert queue(*announced).announce_at(NOW) == math.inf
@@ -103,7 +101,7 @@ class TestThreads:
     def of(self, id: str, thread: str | None = "r", **values: Any) -> Post:
         return post(id, thread=thread, **values)
 
-    def test_what_follows_a_first_message_is_announced_again_once_that_stands(self) -> None:
+    def test_replies_are_announced_again_once_the_first_message_is_posted(self) -> None:
         posts = [self.of(id, thread, state="announced") for id, thread in
                  (("b", "s"), ("c", "r"), ("d", None))]  # fmt: skip
         one = queue(*posts)
@@ -111,7 +109,7 @@ class TestThreads:
         assert [post.state for post in posts] == ["announced", "new", "announced"]
         assert [one.parent_of(post) for post in posts] == [None, "5.000001", None]
 
-    def test_where_it_begins_again_what_was_announced_is_announced_again(self) -> None:
+    def test_when_a_thread_begins_again_its_replies_are_announced_again(self) -> None:
         told = self.of("a", state="announced")
         other = self.of("b", "s", state="announced")
         doubtful = Post.of(unknown("c", thread="r"))
@@ -127,7 +125,7 @@ class TestThreads:
         one.thread_begun("r", "10.000001")
         assert (told.state, one.threads) == ("new", {"r": "10.000001"})
 
-    def test_a_claim_tells_of_a_thread_and_an_older_one_is_not_believed(self) -> None:
+    def test_a_claim_names_a_thread_and_an_older_one_is_ignored(self) -> None:
         in_flight = flying(
             delivery("a", thread="r", thread_ts="5.000001"),
             delivery("b", thread="r", thread_ts="4.000001"),
@@ -191,14 +189,14 @@ def test_a_post_that_is_no_longer_queued_is_not_removed() -> None:
     assert len(in_flight) == 0
 
 
-def test_a_destination_that_has_to_wait_for_too_long_takes_nothing_in() -> None:
+def test_a_destination_that_must_wait_too_long_takes_nothing_in() -> None:
     in_flight = InFlight(1.0)
     assert in_flight.take_in(delivery(ready_in=LONGEST_WAIT + 1), NOW) is None
     assert in_flight.take_in(delivery(ready_in=LONGEST_WAIT - 1), NOW) is None, "it still waits"
     assert len(in_flight) == 0
 
 
-def test_a_closed_destination_gives_back_what_waits_and_takes_nothing_more() -> None:
+def test_a_closed_destination_releases_what_waits_and_takes_nothing_more() -> None:
     in_flight = flying(delivery("a"), delivery("b"), delivery("c", destination="C2"))
     assert [post.first.id for post in in_flight.close("C1", NOW + 60)] == ["a", "b"]
     assert in_flight.take_in(delivery("d"), NOW) is None
@@ -216,7 +214,7 @@ def test_a_destination_with_its_share_in_flight_is_busy(rate: float, share: int)
     assert in_flight.busy_destinations() == ["C1"]
 
 
-def test_the_pace_goes_on_from_the_last_post_of_another_run() -> None:
+def test_the_pace_continues_from_the_last_post_of_another_run() -> None:
     in_flight = flying(delivery(idle_for=0.25))
     assert in_flight.queues["C1"].ready_at(NOW) == pytest.approx(NOW + 0.75)
 

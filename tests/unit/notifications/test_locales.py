@@ -20,7 +20,7 @@ from workers.settings import LOCALE_NAMES
 EXPECTED = json.loads(Path(__file__).with_name("intl_forms.json").read_text(encoding="utf-8"))
 
 
-def test_the_setting_names_the_locales_that_there_are() -> None:
+def test_the_setting_lists_the_existing_locales() -> None:
     assert list(LOCALES) == list(LOCALE_NAMES) == list(EXPECTED)
 
 
@@ -38,7 +38,7 @@ def test_each_locale_writes_as_its_readers_do(name: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["1e5", "NaN", "9" * 31, "1" * 5000, ""])
-def test_a_number_that_nobody_reads_stays_as_it_is(written: str) -> None:
+def test_a_number_too_long_to_read_stays_as_it_is(written: str) -> None:
     assert number_text(written, LOCALES["de-DE"]) == written
 
 
@@ -47,5 +47,5 @@ def test_a_number_that_nobody_reads_stays_as_it_is(written: str) -> None:
     [("0.123456", "USD", "$0.123456"), ("12.00", "JPY", "¥12"), ("12.5", "JPY", "¥12.5"),
      ("1e5", "USD", "$1e5")],
 )  # fmt: skip
-def test_nothing_of_an_amount_is_rounded_away(written: str, currency: str, shown: str) -> None:
+def test_an_amount_is_never_rounded(written: str, currency: str, shown: str) -> None:
     assert money_text(written, currency, LOCALES["en-US"]) == shown

@@ -42,7 +42,7 @@ def test_a_line_that_ends_early_does_not_make_a_short_section() -> None:
     assert len(first) == SECTION_LIMIT
 
 
-def test_what_does_not_fit_is_cut_visibly() -> None:
+def test_a_cut_is_visible() -> None:
     message = render("&" * 5000, None, event_type="e")
 
     assert message.shortened
@@ -51,7 +51,7 @@ def test_what_does_not_fit_is_cut_visibly() -> None:
     assert message.text.endswith("&amp;" + ELLIPSIS)
 
 
-def test_what_just_fits_is_not_cut() -> None:
+def test_text_that_just_fits_is_not_cut() -> None:
     body = render("x" * BODY_LIMIT, None, event_type="e")
     assert not body.shortened
     assert "".join(sections(body)) == "x" * BODY_LIMIT
@@ -62,17 +62,17 @@ def test_what_just_fits_is_not_cut() -> None:
 
 
 @pytest.mark.parametrize("rest", ["xx", "🇩🇪"])
-def test_no_more_of_a_value_is_cut_than_has_to_be(rest: str) -> None:
+def test_a_value_is_cut_no_more_than_necessary(rest: str) -> None:
     message = render("{{a}}", {"a": "x" * (VALUE_LIMIT - 1) + rest}, event_type="e")
     assert message.text == "x" * (VALUE_LIMIT - 1) + ELLIPSIS
 
 
-def test_a_cut_looks_no_further_than_the_last_entity() -> None:
+def test_a_cut_searches_no_further_than_the_last_entity() -> None:
     message = render("&" + "x" * TEXT_LIMIT, None, event_type="e")
     assert message.text == "&amp;" + "x" * (TEXT_LIMIT - len("&amp;" + ELLIPSIS)) + ELLIPSIS
 
 
-def test_blank_stretches_make_no_blank_sections() -> None:
+def test_blank_parts_do_not_become_blank_sections() -> None:
     message = render("a" + "\n" * 7000 + "b", None, event_type="e")
 
     assert "".join("".join(sections(message)).split()) == "ab"
@@ -109,11 +109,11 @@ def test_an_overlong_value_is_cut_between_characters_as_a_reader_sees_them() -> 
     ],
     ids=("long number", "infinity", "nan", "nested", "long"),
 )
-def test_odd_values_do_no_harm(value: object) -> None:
+def test_odd_values_are_harmless(value: object) -> None:
     check_limits(render("v {{a}}", {"a": value}, event_type="e"))
 
 
-def test_a_value_nested_beyond_what_python_writes_is_an_ellipsis() -> None:
+def test_a_value_nested_too_deeply_becomes_an_ellipsis() -> None:
     nested: list[object] = []
     for _ in range(200_000):
         nested = [nested]
@@ -128,13 +128,13 @@ def test_a_value_nested_beyond_what_python_writes_is_an_ellipsis() -> None:
     ["{{a}}", "{{b}}", "{{", "<", "<a", "&", "{{a", "https://", "https://x.example/{{a}}",
      "<https://{{a}}|", "<x>", "`", "\u200b", "e\u0301", "\n", " ", "😀", "\x00"],
 )  # fmt: skip
-def test_a_very_long_template_comes_to_its_end(template: str) -> None:
+def test_a_very_long_template_is_rendered(template: str) -> None:
     """Work that grew with the square of the length would take minutes."""
     text = template * (300_000 // len(template))
     check_limits(render(text, {"a": "&" * 50_000, "b": ""}, event_type="e"))
 
 
-def test_a_plain_message_fits_whatever_it_was_made_of() -> None:
+def test_a_plain_message_always_fits() -> None:
     assert units(plain_message(Message("&amp;" * 2000, [])).text) <= TEXT_LIMIT
 
 
@@ -144,6 +144,6 @@ def test_a_long_message_leaves_room_to_say_that_it_is_a_repeat() -> None:
     assert len(repeat.text) == TEXT_LIMIT
 
 
-def test_a_cut_right_behind_a_link_leaves_it_whole() -> None:
+def test_a_cut_right_after_a_link_leaves_it_whole() -> None:
     for filler in range(8):
         check_limits(render("x" * filler + "<@&>" * 3000, {}, event_type="e"))

@@ -41,7 +41,7 @@ def bare(text: str) -> str:
 @example("> " * 100)
 @example("\n" * 300 + "a")
 @example("*" + "\n" * 300 + "a*")
-def test_nothing_is_lost_and_nothing_too_long(text: str) -> None:
+def test_nothing_is_lost_and_nothing_is_too_long(text: str) -> None:
     parts = cut(text)
 
     assert all(units(part) <= LIMIT and is_visible(part) for part in parts)
@@ -67,7 +67,7 @@ def test_a_fence_is_whole_in_each_part(before: str, code: str, after: str, gap: 
 
 
 @given(lines, st.sampled_from(("*", "_", "~", "*_", "_*~")))
-def test_bold_and_the_like_are_whole_in_each_part(inner: str, marks: str) -> None:
+def test_bold_and_similar_formats_are_whole_in_each_part(inner: str, marks: str) -> None:
     inner = f"first {inner.replace('*', '')} last"
     text = f"See {marks}{inner}{marks[::-1]} now"
     parts = cut(text)
@@ -97,7 +97,7 @@ def test_a_quoted_line_is_quoted_in_each_part(text: str, quote: str) -> None:
 
 
 @given(lines)
-def test_a_quote_of_all_the_rest_goes_on_in_each_part(text: str) -> None:
+def test_a_quote_of_the_rest_continues_in_each_part(text: str) -> None:
     parts = cut(f"Ava:\n>>> first {text}")
 
     assert all(part.startswith(">>>") for part in parts[1:])
@@ -111,7 +111,7 @@ def test_a_mark_without_its_counterpart_is_a_character() -> None:
     assert "".join(cut(unclosed)) == unclosed
 
 
-def test_a_quote_sign_in_code_quotes_nothing() -> None:
+def test_a_quote_mark_in_code_quotes_nothing() -> None:
     parts = cut(f"{FENCE}\n> " + "ab " * 60 + f"\n{FENCE}")
     assert len(parts) > 2
     assert all(part.startswith(f"{FENCE}ab") for part in parts[1:])
@@ -124,7 +124,7 @@ def test_a_quoted_fence_stays_quoted() -> None:
     assert all(part.endswith(FENCE) for part in parts)
 
 
-def test_a_fence_that_begins_at_a_cut_begins_behind_it() -> None:
+def test_a_fence_that_begins_at_a_cut_begins_after_it() -> None:
     first, second = cut("x" * 60 + f"\n{FENCE}\n" + "code " * 14 + FENCE)
     assert (first, second[:9]) == ("x" * 60 + "\n", f"{FENCE}\ncode ")
     first, second = cut("x" * 5 + f" {FENCE}" + "code " * 13 + f"\n{FENCE}after it")
@@ -177,7 +177,7 @@ def test_no_value_breaks_the_code_of_its_template(parts: list[str], value: str, 
         assert message.text.count(FENCE) == template.count(FENCE)
 
 
-def test_what_is_shortened_says_so_outside_of_the_code() -> None:
+def test_the_note_about_shortening_is_outside_of_the_code() -> None:
     message = render("```" + "{{a}}" * 9 + "```", {"a": "word " * 399}, event_type="e")
 
     assert message.shortened

@@ -56,7 +56,7 @@ def test_what_each_error_means_for_a_post(
     assert outcome_of(failure, error, delivery(attempts=2), jitter=0.5) == expected
 
 
-def test_every_failure_has_its_line() -> None:
+def test_every_failure_is_covered() -> None:
     assert {failure for _, failure, _ in POSTS} == set(Failure)
 
 
@@ -69,12 +69,12 @@ def test_every_failure_has_its_line() -> None:
         (CredentialsError("said", code="x"), SearchFailure.TOKEN_REFUSED),
     ],
 )
-def test_what_each_error_means_for_a_look(error: WorkerError, failure: SearchFailure) -> None:
+def test_what_each_error_means_for_a_search(error: WorkerError, failure: SearchFailure) -> None:
     assert search_failure_of(error) is failure
 
 
 @pytest.mark.parametrize("kind", [ConfigurationError, TooMuchDataError])
-def test_an_error_that_no_call_of_slacks_can_meet_goes_through(kind: type[WorkerError]) -> None:
+def test_an_error_that_slack_calls_never_raise_passes_through(kind: type[WorkerError]) -> None:
     error = kind("said", code="x")
     for table in (failure_of, search_failure_of):
         with pytest.raises(kind) as caught:
@@ -82,7 +82,7 @@ def test_an_error_that_no_call_of_slacks_can_meet_goes_through(kind: type[Worker
         assert caught.value is error
 
 
-def test_a_row_is_the_outcome_and_whose_it_is() -> None:
+def test_a_row_has_the_outcome_and_its_delivery() -> None:
     assert Outcome("sent", message_ts="1.2").as_row(delivery(), 4.5) == {
         "id": "d", "token": "t", "posted_ago": 4.5, "result": "sent", "attempts": None,
         "retry_in": None, "hold_in": None, "conversation_id": None, "message_ts": "1.2",

@@ -57,7 +57,7 @@ def test_ready_means_ready(at: float, now: float, rate: float, tokens: float) ->
     assert bucket.take(ready)
 
 
-def test_an_empty_bucket_gives_nothing_and_loses_nothing() -> None:
+def test_an_empty_bucket_gives_no_token_and_loses_none() -> None:
     bucket = TokenBucket(5, 300, 1, 100.0)
 
     assert bucket.take(100.0)
@@ -68,11 +68,11 @@ def test_an_empty_bucket_gives_nothing_and_loses_nothing() -> None:
     assert bucket.held(1e6) == 300
 
 
-def test_a_part_of_a_token_shortens_the_wait() -> None:
+def test_a_partial_token_shortens_the_wait() -> None:
     assert TokenBucket(2, 5, 0.5, 100.0).ready_at(100.0) == 100.25
 
 
-def test_a_clock_that_goes_back_refills_nothing() -> None:
+def test_a_clock_set_back_refills_nothing() -> None:
     bucket = TokenBucket(1, 1, 1, 100.0)
 
     assert bucket.take(100.0)
@@ -92,7 +92,7 @@ def test_a_rate_of_zero_is_no_limit() -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(-1, 5), (1, 0.5)])
-def test_a_bucket_that_could_never_give_is_refused(rate: float, burst: float) -> None:
+def test_a_bucket_that_could_never_give_a_token_is_rejected(rate: float, burst: float) -> None:
     with pytest.raises(ValueError, match="bucket"):
         TokenBucket(rate, burst, 1, 0)
     with pytest.raises(ValueError, match="negative"):

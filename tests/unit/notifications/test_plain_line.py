@@ -32,7 +32,7 @@ def line(
     return render(None, event, event_type=event_type, entities=entities, wording=wording).text
 
 
-def test_it_says_all_that_the_event_knows() -> None:
+def test_it_shows_everything_that_the_event_holds() -> None:
     change = {"old_status": "in_progress", "new_status": "needs_review", "request_id": REQUEST}
     assert line("status_change", change) == (
         f"Status change: {LINK} · Nordlys &lt;Outdoor&gt; · In progress → Needs review · "
@@ -71,7 +71,7 @@ def test_who_did_it_is_mentioned_or_named(event: Any, actor: Person, expected: s
     assert shown == ("Comment added" if expected is None else f"Comment added: {expected}")
 
 
-def test_a_request_is_linked_where_a_setting_says_how() -> None:
+def test_a_request_is_linked_if_a_setting_says_how() -> None:
     event = {"request_id": REQUEST, "request_title": "Film | cut"}
     assert (
         line("e", event, NO_ENTITIES)
@@ -93,7 +93,7 @@ def test_a_request_is_linked_where_a_setting_says_how() -> None:
      ("in-progress", "In progress"), ("Waiting for QA", "Waiting for QA"), ("A_b", "A b"),
      ("", ""), ("<!here>", "<!here>")],
 )  # fmt: skip
-def test_codes_in_words(code: str, words: str) -> None:
+def test_codes_are_written_in_words(code: str, words: str) -> None:
     assert in_words(code) == words
 
 
@@ -121,7 +121,7 @@ def test_numbers_money_and_dates_are_those_of_the_locale(locale: str, expected: 
     )
 
 
-def test_an_amount_of_no_currency_is_a_number() -> None:
+def test_an_amount_without_a_currency_is_a_number() -> None:
     event = {"spent": NumberLiteral("1250.00")}
     assert line("e", event, NO_ENTITIES) == "E: Spent: 1,250.00"
     assert line("e", {**event, "currency": "coins"}, NO_ENTITIES) == "E: Spent: 1,250.00"
@@ -154,7 +154,7 @@ KEYS = st.sampled_from(
     event_type=st.text(max_size=50),
     locale=st.sampled_from(sorted(LOCALES)),
 )
-def test_any_event_gives_a_line_within_slacks_limits_that_calls_nobody(
+def test_any_event_gives_a_line_within_slacks_limits_that_mentions_no_one(
     event: dict[str, Any], event_type: str, locale: str
 ) -> None:
     message = render(

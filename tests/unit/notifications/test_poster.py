@@ -148,7 +148,7 @@ def two(**values: Any) -> tuple[Delivery, Delivery]:
     return delivery("a", **values), delivery("b")
 
 
-def test_a_post_that_got_through() -> None:
+def test_a_successful_post() -> None:
     one = Bench(*two())
     one.slack.posts = [Posted("C1", "1.2", "req")]
     one.step()
@@ -183,13 +183,13 @@ def test_a_person_is_posted_to_by_their_own_id_until_the_conversation_is_known()
     assert [asked[1] for asked in one.slack.asked] == ["U1", "DU1"]
 
 
-def test_a_short_wait_keeps_the_message_at_its_place() -> None:
+def test_a_short_wait_keeps_the_message_in_its_place() -> None:
     one = Bench(*two()).meets(RateLimitedError("wait", code="x", retry_after=5.0))
     assert one.results == []
     assert one.poster.due_at(one.clock.time) == one.clock.time + 5
 
 
-def test_a_long_wait_gives_the_channel_back() -> None:
+def test_a_long_wait_releases_the_channel() -> None:
     one = Bench(*two()).meets(RateLimitedError("wait", code="x", retry_after=300.0))
     assert one.results == [("a", "wait")]
     assert one.noted.outcomes[0][1].hold_in == 300.0
@@ -213,7 +213,7 @@ def test_a_refused_token_stops_everything() -> None:
     assert one.noted.released == ["b"]
 
 
-def test_in_doubt_holds_the_channel_so_that_order_is_kept() -> None:
+def test_a_post_in_doubt_holds_its_channel_to_keep_the_order() -> None:
     one = Bench(*two()).meets(AmbiguousError("lost", code="x"))
     (_, outcome), released = one.noted.outcomes[0], one.noted.released
     assert (outcome.result, outcome.in_doubt) == ("unknown", True)
@@ -221,13 +221,13 @@ def test_in_doubt_holds_the_channel_so_that_order_is_kept() -> None:
     assert released == ["b"]
 
 
-def test_not_sent_is_tried_again_soon() -> None:
+def test_a_post_that_was_not_sent_is_retried_soon() -> None:
     one = Bench(*two()).meets(TransientError("refused", code="x"))
     assert one.results == []
     assert one.poster.due_at(one.clock.time) == one.clock.time + RETRY_PAUSE
 
 
-def test_so_many_failures_in_a_row_are_trouble_at_slack() -> None:
+def test_several_failures_in_a_row_mean_that_slack_is_failing() -> None:
     channels = [delivery(str(n), destination=f"C{n}") for n in range(FAILURE_LIMIT)]
     one = Bench(*channels).meets(*[TransientError("refused", code="x")] * FAILURE_LIMIT)
     assert one.report.outcome == "slack_unavailable"
@@ -242,7 +242,7 @@ def test_a_refused_destination_is_parked_once_that_is_confirmed(seen: str | None
     assert one.report.outcome is None
 
 
-def test_a_refused_message_costs_only_itself() -> None:
+def test_a_refused_message_affects_only_itself() -> None:
     one = Bench(*two()).meets(PermanentError("no", code="no_text"))
     assert one.results == [("a", "dead")]
     assert one.report.counts["dead"] == 1
@@ -256,7 +256,7 @@ def test_an_unknown_code_is_an_attempt(attempts: int, count: str) -> None:
     assert one.report.counts[count] == one.report.counts["unknown_codes"] == 1
 
 
-def test_data_that_cannot_be_read_is_a_refused_message() -> None:
+def test_unreadable_data_is_a_refused_message() -> None:
     one = Bench(*two(unreadable=PermanentError("its event_data is odd", code="unreadable")))
     one.step()
     assert one.results == [("a", "dead")]
@@ -283,7 +283,7 @@ def test_no_post_starts_after_the_deadlines_margin() -> None:
     assert one.noted.released == ["a", "b"]
 
 
-def test_plain_text_is_not_tried_after_the_deadlines_margin() -> None:
+def test_plain_text_is_not_posted_after_the_deadlines_margin() -> None:
     one = Bench(*two())
 
     def slow(*_: Any, **__: Any) -> Posted:
@@ -298,17 +298,17 @@ def test_plain_text_is_not_tried_after_the_deadlines_margin() -> None:
 
 
 class TestLooking:
-    def test_found_is_sent(self) -> None:
+    def test_a_message_that_is_found_was_sent(self) -> None:
         one = Bench(unknown("a"), delivery("b")).reads(page("a"))
         assert one.results == [("a", "sent")]
         assert one.report.counts["reconciled"] == 1
 
-    def test_absent_is_posted_as_if_it_were_new(self) -> None:
+    def test_an_absent_message_is_posted_as_if_new(self) -> None:
         one = Bench(unknown("a")).reads(page())
         (post,) = one.in_flight.queues["C1"].waiting
         assert (post.search_first, post.in_doubt, post.possible_duplicate) == (False, False, False)
 
-    def test_absent_where_it_no_longer_goes_is_moved(self) -> None:
+    def test_an_absent_message_that_goes_elsewhere_is_moved(self) -> None:
         one = Bench(unknown("a", moved=True)).reads(page())
         assert one.results == [("a", "moved")]
         assert not one.noted.outcomes[0][1].in_doubt
@@ -318,7 +318,7 @@ class TestLooking:
         assert sorted(one.results) == [("a", "sent"), ("b", "sent")]
         assert [asked[2] for asked in one.slack.asked][1] == "5.5"
 
-    def test_a_look_that_breaks_off_goes_on_below_later(self) -> None:
+    def test_an_interrupted_search_continues_below_later(self) -> None:
         lost = RateLimitedError("wait", code="x", retry_after=90.0)
         one = Bench(unknown("a"), unknown("c"), delivery("b")).reads(
             page("c", read_down_to="5.5"), lost
@@ -328,7 +328,7 @@ class TestLooking:
         assert (outcome.looking, outcome.looked_down_to, outcome.hold_in) == (True, "5.5", 90.0)
         assert one.noted.released == ["b"]
 
-    def test_it_resumes_where_it_broke_off(self) -> None:
+    def test_it_resumes_where_it_was_interrupted(self) -> None:
         one = Bench(unknown("a", looked_down_to="5.5", looked_for=60.0)).reads(page("a"))
         assert one.slack.asked == [("page", "C1", "5.5")]
 
@@ -336,18 +336,18 @@ class TestLooking:
         "error",
         [TransientError("500", code="x"), RateLimitedError("429", code="x", retry_after=60.0)],
     )
-    def test_looking_has_an_end(self, error: WorkerError) -> None:
+    def test_a_search_ends_at_some_point(self, error: WorkerError) -> None:
         one = Bench(unknown("a", looked_for=900.0)).reads(error)
         (post,) = one.in_flight.queues["C1"].waiting
         assert (post.search_first, post.possible_duplicate, post.in_doubt) == (False, True, True)
 
-    def test_what_cannot_be_looked_for_is_repeated_with_a_mark(self) -> None:
+    def test_a_message_that_cannot_be_searched_for_is_repeated_with_a_note(self) -> None:
         one = Bench(unknown("a")).reads(CannotLookError("no", code="missing_scope"))
         (post,) = one.in_flight.queues["C1"].waiting
         assert (post.search_first, post.possible_duplicate) == (False, True)
         assert one.noted.parks == []
 
-    def test_or_its_destination_is_parked_if_so_set(self) -> None:
+    def test_its_destination_is_parked_if_the_setting_says_so(self) -> None:
         one = Bench(unknown("a"), unverifiable="park")
         one.reads(CannotLookError("no", code="missing_scope"))
         assert one.noted.parks == [("C1", "unverifiable")]
@@ -364,7 +364,7 @@ class TestThreads:
     def of(self, *ids: str, **values: Any) -> list[Delivery]:
         return [delivery(id, **{"thread": "r", "thread_ts": "1.1", **values}) for id in ids]
 
-    def test_a_reply_goes_where_it_was_announced(self) -> None:
+    def test_a_reply_goes_to_the_announced_thread(self) -> None:
         one = Bench(*self.of("a"))
         (post,) = one.in_flight.queues["C1"].waiting
         post.parent_ts = "1.1"
@@ -393,7 +393,7 @@ class TestThreads:
         one.step()
         assert one.slack.where[0][1] is shows
 
-    def test_one_that_stands_in_the_channel_begins_the_thread_again(self) -> None:
+    def test_a_message_in_the_channel_itself_begins_the_thread_again(self) -> None:
         one = Bench(*self.of("a", "b"))
         queue = one.in_flight.queues["C1"]
         for post in queue.waiting:
@@ -409,7 +409,7 @@ class TestThreads:
         ["thread_not_found", "cannot_reply_to_message", "restricted_action_thread_locked",
          "restricted_action_non_threadable_channel"],
     )  # fmt: skip
-    def test_a_thread_that_takes_no_reply_is_left(self, code: str) -> None:
+    def test_a_thread_that_takes_no_replies_is_left(self, code: str) -> None:
         one = Bench(*self.of("a"))
         (post,) = one.in_flight.queues["C1"].waiting
         post.parent_ts = "1.1"
@@ -419,7 +419,7 @@ class TestThreads:
         assert one.results == [("a", "sent")]
         assert one.noted.parks == []
 
-    def test_what_is_in_doubt_is_looked_for_in_its_thread_first(self) -> None:
+    def test_a_reply_in_doubt_is_searched_for_in_its_thread_first(self) -> None:
         one = Bench(unknown("a", parent_ts="1.1", thread="r"))
         one.slack.threads = [
             ThreadPage({"b": Place("1.2", "1.1")}, "two"),
@@ -431,7 +431,7 @@ class TestThreads:
         (_, outcome), *_ = one.noted.outcomes
         assert (outcome.message_ts, outcome.parent_ts, outcome.thread) == ("1.3", "1.1", "r")
 
-    def test_and_then_in_the_channel(self) -> None:
+    def test_a_reply_in_doubt_is_then_searched_for_in_the_channel(self) -> None:
         one = Bench(
             unknown("a", parent_ts="1.1", thread="r"),
             unknown("b", parent_ts="1.1", thread="r"),
@@ -444,14 +444,14 @@ class TestThreads:
         assert (left.first.id, left.search_first) == ("c", False)
         assert one.in_flight.queues["C1"].threads == {"r": "7.7"}
 
-    def test_a_thread_that_cannot_be_read_leaves_all_in_doubt(self) -> None:
+    def test_a_thread_that_cannot_be_read_leaves_everything_in_doubt(self) -> None:
         one = Bench(unknown("a", parent_ts="1.1"))
         one.slack.threads = [TransientError("500", code="x")]
         one.reads()
         assert one.results == [("a", "unknown")]
         assert [asked[0] for asked in one.slack.asked] == ["thread"]
 
-    def test_a_parent_that_is_gone_is_left_and_one_that_stands_is_asked_for_once(self) -> None:
+    def test_a_deleted_parent_is_left_and_an_existing_one_checked_once(self) -> None:
         one = Bench(*self.of("a", "b"), *self.of("c", destination="C2"))
         for queue in one.in_flight.queues.values():
             for post in queue.waiting:
@@ -477,7 +477,7 @@ class TestThreads:
             (CannotLookError("no", code="missing_scope"), ["1.1", "2.1"]),
         ],
     )
-    def test_where_slack_does_not_tell_it_is_posted_and_slacks_wait_is_kept(
+    def test_if_slack_does_not_say_it_is_posted_and_slacks_wait_is_kept(
         self, error: WorkerError, asked: list[str]
     ) -> None:
         one = Bench(*self.of("a"), *self.of("b", destination="C2"))

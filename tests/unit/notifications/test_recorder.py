@@ -70,7 +70,7 @@ def answer(
     }  # fmt: skip
 
 
-def test_what_may_start_is_announced_at_once_and_posted_once_it_was_heard() -> None:
+def test_what_may_start_is_announced_at_once_and_posted_once_recorded() -> None:
     one = bench(answer("a"))
     (first,) = one.fly("a")
     sent = one.send(NOW)
@@ -79,7 +79,7 @@ def test_what_may_start_is_announced_at_once_and_posted_once_it_was_heard() -> N
     assert (first.state, first.may_be_announced) == ("announced", True)
 
 
-def test_a_reply_is_announced_with_its_thread_and_again_where_that_begins_again() -> None:
+def test_a_reply_is_announced_with_its_thread_and_again_if_that_begins_again() -> None:
     one = bench(answer("a"), answer("a"))
     (first,) = one.fly("a", thread="r", thread_ts="1.1")
     queue = one.in_flight.queues["C-a"]
@@ -91,7 +91,7 @@ def test_a_reply_is_announced_with_its_thread_and_again_where_that_begins_again(
     assert (started["parent_ts"], first.state) == ("1.2", "announced")
 
 
-def test_outcomes_travel_once_a_second_while_others_are_under_way() -> None:
+def test_outcomes_are_sent_once_a_second_while_others_are_in_flight() -> None:
     one = bench(answer("a"), answer())
     (first,) = one.fly("a")
     one.send(NOW)
@@ -111,7 +111,7 @@ def test_the_last_outcome_does_not_wait() -> None:
     assert not one.recorder.has_unrecorded
 
 
-def test_the_lease_is_renewed_though_nothing_happens() -> None:
+def test_the_lease_is_renewed_even_if_nothing_happens() -> None:
     one = bench(answer())
     assert one.recorder.due_at(NOW) <= NOW + RENEW_EVERY
     one.recorder.step(NOW + RENEW_EVERY - 0.1)
@@ -119,7 +119,7 @@ def test_the_lease_is_renewed_though_nothing_happens() -> None:
     assert one.send(NOW + RENEW_EVERY)["starting"] == []
 
 
-def test_a_look_renews_it_as_well() -> None:
+def test_a_poll_renews_the_lease_too() -> None:
     one = bench()
     one.recorder.renewed(NOW + 5)
     one.recorder.step(NOW + RENEW_EVERY)
@@ -127,7 +127,7 @@ def test_a_look_renews_it_as_well() -> None:
     assert one.recorder.due_at(NOW) == NOW + 5 + RENEW_EVERY
 
 
-def test_what_was_not_tried_goes_back_as_it_was_or_as_unstarted() -> None:
+def test_what_was_not_attempted_is_released_or_recorded_as_unstarted() -> None:
     one = bench(answer())
     asked = post("b")
     asked.may_be_announced = True
@@ -138,7 +138,7 @@ def test_what_was_not_tried_goes_back_as_it_was_or_as_unstarted() -> None:
     assert one.report.counts["released"] == 2
 
 
-def test_parks_and_a_stop_travel_too() -> None:
+def test_parks_and_a_stop_are_sent_too() -> None:
     one = bench(answer())
     one.recorder.park("C1", "is_archived", "It is archived.")
     one.recorder.stop("invalid_auth", "Slack refuses the token.")
@@ -166,7 +166,7 @@ def test_who_has_the_lease_decides(
     assert one.report.outcome == outcome
 
 
-def test_what_somebody_has_locked_is_told_again_and_not_posted() -> None:
+def test_what_someone_has_locked_is_reported_again_and_not_posted() -> None:
     one = bench(answer(postponed=("a", "b")), answer())
     one.fly("a")
     one.recorder.note(post("b"), SENT)
@@ -186,7 +186,7 @@ def test_what_a_newer_claim_holds_is_dropped() -> None:
     assert not one.recorder.has_unrecorded
 
 
-def test_what_did_not_arrive_is_sent_again_before_what_came_since() -> None:
+def test_a_failed_record_is_sent_again_before_later_ones() -> None:
     lost = TransientError("lost", code="x")
     one = bench(lost, answer("a"))
     (first,) = one.fly("a")
@@ -202,7 +202,7 @@ def test_what_did_not_arrive_is_sent_again_before_what_came_since() -> None:
     assert not one.recorder.is_failing
 
 
-def test_a_database_that_stays_away_ends_the_run() -> None:
+def test_a_database_that_stays_unreachable_ends_the_run() -> None:
     one = bench(*[TransientError("lost", code="x")] * RECORD_FAILURES)
     one.recorder.note(post("b"), SENT)
     for number in range(RECORD_FAILURES):
@@ -212,7 +212,7 @@ def test_a_database_that_stays_away_ends_the_run() -> None:
     assert one.recorder.unrecorded() == 1
 
 
-def test_an_error_that_is_not_the_records_ends_the_run() -> None:
+def test_an_error_unrelated_to_the_record_ends_the_run() -> None:
     one = bench(CredentialsError("refused", code="x"))
     one.recorder.note(post("b"), SENT)
     one.send(NOW)
@@ -220,7 +220,7 @@ def test_an_error_that_is_not_the_records_ends_the_run() -> None:
     assert not one.recorder.has_unrecorded
 
 
-def test_one_outcome_that_the_database_refuses_costs_only_itself() -> None:
+def test_an_outcome_that_the_database_refuses_affects_only_itself() -> None:
     refused = PermanentError("odd", code="22P05")
     one = bench(refused, answer(), refused, answer())
     for id_ in "abc":
@@ -243,7 +243,7 @@ def test_while_a_record_is_under_way_nothing_is_sent() -> None:
     assert one.recorder.has_unrecorded
 
 
-def test_an_ended_run_announces_nothing_and_lets_its_lease_be() -> None:
+def test_an_ended_run_announces_nothing_and_does_not_renew_its_lease() -> None:
     one = bench()
     one.fly("a")
     one.report.end("deadline")
@@ -262,7 +262,7 @@ def test_an_ended_run_announces_nothing_and_lets_its_lease_be() -> None:
     ],
     ids=["results", "released", "parks", "stop"],
 )
-def test_each_kind_of_news_makes_a_record_of_one_piece(record: Record) -> None:
+def test_each_kind_of_entry_makes_a_record_of_one_piece(record: Record) -> None:
     assert record
     assert record.pieces() == [record]
     assert not Record()

@@ -101,7 +101,7 @@ templates = st.lists(fragments | any_text).map("".join)
 
 
 @given(templates | st.none(), events, any_text)
-def test_any_template_and_any_value_give_a_message_within_slacks_limits(
+def test_any_template_and_value_give_a_message_within_slacks_limits(
     template: str | None, event: object, event_type: str
 ) -> None:
     message = render(template, event, event_type=event_type)
@@ -155,7 +155,7 @@ def test_a_value_opens_no_link_and_no_mention(value: str, template: str) -> None
 @example(".evil.example/")
 @example(":pw@evil.example")
 @example("\\@evil.example")
-def test_a_value_does_not_lead_a_link_elsewhere(value: str) -> None:
+def test_a_value_cannot_point_a_link_elsewhere(value: str) -> None:
     for template in (
         "https://a.example{{a}}",
         "<https://a.example{{a}}|x>",
@@ -168,7 +168,7 @@ def test_a_value_does_not_lead_a_link_elsewhere(value: str) -> None:
 
 
 @given(st.text("<>&;ltgamp!@#|U1CHere \n`", max_size=200))
-def test_unescaped_it_reads_as_the_value_was(value: str) -> None:
+def test_unescaping_restores_the_value(value: str) -> None:
     assume(value.strip())
     expected = re.sub("`{3,}", "`", value)
 
@@ -186,7 +186,7 @@ def test_unescaped_it_reads_as_the_value_was(value: str) -> None:
     ),
     st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="`"), max_size=30),
 )
-def test_nothing_is_lost_where_nothing_is_cut(parts: list[str], value: str) -> None:
+def test_nothing_is_lost_if_nothing_is_cut(parts: list[str], value: str) -> None:
     template = "".join(parts)
     message = render(f"first {template} last", {"a": value, "b": 1}, event_type="e")
 
@@ -208,7 +208,7 @@ def test_the_plain_message_is_the_text_alone(template: str, value: str) -> None:
 
 
 @given(templates, any_text)
-def test_a_repeat_says_so_below_the_message(template: str, value: str) -> None:
+def test_a_repeat_is_noted_below_the_message(template: str, value: str) -> None:
     message = render(template, {"a": value, "b": value}, event_type="e")
     repeat = mark_repeat(message)
 

@@ -29,10 +29,10 @@ def test_jitter_only_lengthens_the_wait(before: int, jitter: float) -> None:
 
 
 @pytest.mark.parametrize(("jitter", "wait"), [(-1.0, 30), (0.5, 33), (1.0, 36), (7.0, 36)])
-def test_no_jitter_makes_the_wait_shorter_or_longer_than_told(jitter: float, wait: float) -> None:
+def test_the_wait_stays_within_its_bounds_for_any_jitter(jitter: float, wait: float) -> None:
     assert retry_delay(0, jitter) == pytest.approx(wait)
 
 
 @given(attempts, attempts)
-def test_later_tries_wait_no_less(one: int, other: int) -> None:
+def test_later_attempts_wait_at_least_as_long(one: int, other: int) -> None:
     assert retry_delay(min(one, other), 0) <= retry_delay(max(one, other), 0)

@@ -122,7 +122,7 @@ def test_what_a_refused_read_means(method: str, expected: CodeClass) -> None:
         assert classify(code, method) is expected, code
 
 
-def test_the_published_lists_are_of_all_methods_that_are_called() -> None:
+def test_the_published_lists_cover_all_methods_that_are_called() -> None:
     assert set(PUBLISHED) == METHODS == {AUTH, DELETE, HISTORY, INFO, OPEN, POST, REPLIES}
     assert len(set().union(*PUBLISHED.values())) == 85
 
@@ -133,7 +133,7 @@ def test_the_table_holds_every_published_code(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(READS))
-def test_no_published_code_that_means_cannot_look_is_asked_for_again(method: str) -> None:
+def test_no_published_code_of_an_unreadable_conversation_is_retried(method: str) -> None:
     """A read is repeated for a wait, for trouble at Slack and for the token as a whole; each of
     these is named here, so that what is added to the table does not slip in."""
     repeated = {
@@ -148,7 +148,7 @@ def test_no_published_code_that_means_cannot_look_is_asked_for_again(method: str
     }  # fmt: skip
 
 
-def test_the_table_names_no_code_twice_and_a_source_for_each() -> None:
+def test_the_table_has_each_code_once_with_its_source() -> None:
     counts = Counter(
         (code, method) for rule in RULES for code in rule.codes for method in rule.methods
     )
@@ -164,7 +164,7 @@ def test_any_code_of_any_method_has_a_class(code: str, method: str) -> None:
     assert is_visible_in_info(code) in (True, False)
 
 
-def test_what_conversations_info_sees() -> None:
+def test_what_conversations_info_shows() -> None:
     seen = {code for code in PUBLISHED[POST] if is_visible_in_info(code)}
     refused = {code for code in PUBLISHED[POST] if classify(code, POST) is CodeClass.DESTINATION}
 
@@ -202,7 +202,7 @@ def test_what_conversations_info_sees() -> None:
         ("", False, "not a channel's id"),
     ],
 )
-def test_a_name_is_told_from_an_id(destination: str, is_id: bool, called: str) -> None:
+def test_a_name_is_distinguished_from_an_id(destination: str, is_id: bool, called: str) -> None:
     assert looks_like_channel_id(destination) is is_id
     hint = hint_at_id("channel_not_found", destination)
     assert bool(hint) is not is_id
@@ -211,7 +211,7 @@ def test_a_name_is_told_from_an_id(destination: str, is_id: bool, called: str) -
 
 
 @given(st.text())
-def test_whatever_was_given_for_an_id_is_told_in_one_line(destination: str) -> None:
+def test_anything_given_as_an_id_is_shown_in_one_line(destination: str) -> None:
     hint = hint_at_id("channel_not_found", destination)
 
     assert len(hint) < 300

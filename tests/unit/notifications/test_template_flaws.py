@@ -56,7 +56,7 @@ SEED = (Path(__file__).resolve().parents[3] / "supabase" / "seed.sql").read_text
         ("```\n{{log}}", ["a code block is not closed"]),
     ],
 )
-def test_a_flaw_is_named_with_what_it_stands_in(template: str, named: list[str]) -> None:
+def test_a_flaw_is_named_with_its_place(template: str, named: list[str]) -> None:
     found = flaws_of(template)
     for flaw in named:
         assert any(flaw in one for one in found), found
@@ -80,18 +80,18 @@ def test_a_flaw_is_named_with_what_it_stands_in(template: str, named: list[str])
         "*<{{request.url}}|{{title}}>*: _new_", "(*{{title}}*)", "R&D", "*a*, *b*",
     ],
 )  # fmt: skip
-def test_what_works_is_left_alone(template: str) -> None:
+def test_valid_markup_has_no_flaws(template: str) -> None:
     assert flaws_of(template) == []
 
 
-def test_the_templates_of_the_page_and_of_the_sample_agency_have_none() -> None:
+def test_the_templates_of_the_page_and_of_the_sample_agency_have_no_flaws() -> None:
     seeded = re.findall(r"'([^'\n]*\{\{[^'\n]*)'", SEED)
     assert len(seeded) == 5
     for template in [*seeded, *(blocks(text)[0] for text in SECTIONS.values())]:
         assert flaws_of(template) == [], template
 
 
-def test_ten_flaws_are_enough() -> None:
+def test_at_most_ten_flaws_are_named() -> None:
     assert len(flaws_of(" ".join(f"{{{{#a{n}}}}}" for n in range(50)))) == 10
 
 
@@ -115,10 +115,10 @@ def test_placeholders_that_no_event_fills(template: str, never: list[str]) -> No
 
 
 @given(st.text(alphabet=st.sampled_from("{}<>@#!*_~`|^ \nab.:/-[]()$%"), max_size=80))
-def test_any_template_is_looked_at(template: str) -> None:
+def test_any_template_can_be_checked(template: str) -> None:
     assert len(flaws_of(template)) <= 10
 
 
 @pytest.mark.parametrize("piece", ["{{", "<", "*", "<@{{a}}>", "https://{{", "[a](", "**", "<b "])
-def test_a_very_long_template_is_looked_at_in_time(piece: str) -> None:
+def test_a_very_long_template_is_checked_in_time(piece: str) -> None:
     flaws_of(piece * (12_000 // len(piece)))

@@ -169,7 +169,7 @@ def test_markup_without_a_value_leaves_nothing_behind(
     assert message.unknown_keys == (("id",) if value == "unknown" and "id" in template else ())
 
 
-def test_an_empty_value_may_stand_in_a_query() -> None:
+def test_an_empty_value_is_allowed_in_a_query() -> None:
     event = {"q": "", "id": 7}
     assert shown("<https://h.example/?q={{q}}&id={{id}}|Find>", event) == (
         "<https://h.example/?q=&amp;id=7|Find>"
@@ -256,7 +256,7 @@ def test_a_value_does_not_quote_what_follows_it(value: str) -> None:
         ("2026-11-26", 1795651200 + 12 * 3600),
     ],
 )
-def test_a_date_takes_the_times_that_a_dashboard_has(value: object, seconds: int) -> None:
+def test_a_date_accepts_the_times_that_a_dashboard_writes(value: object, seconds: int) -> None:
     expected = f"Due <!date^{seconds}^{{date_short}} {{time}}|then>"
     assert shown("Due <!date^{{due}}^{date_short} {time}|then>", {"due": value}) == expected
     link = f"<!date^{seconds}^{{date}}^https://h.example/7|then>"
@@ -270,7 +270,7 @@ def test_a_date_takes_the_times_that_a_dashboard_has(value: object, seconds: int
     "value",
     ["soon", "-5", "1969-12-31T23:59:59Z", "0001-01-01", "2026-13-01", "9" * 17, "1e9", True],
 )
-def test_what_is_no_time_shows_as_the_author_wants(value: object) -> None:
+def test_an_invalid_time_is_shown_as_the_author_wants(value: object) -> None:
     assert shown("<!date^{{due}}^{date}|then>", {"due": value}) == "then"
 
 
@@ -310,7 +310,7 @@ def test_a_path_leads_into_the_event(template: str, expected: str) -> None:
     ["client.nam", "client.name.x", "client.tags.2", "client.tags.x", "client.tags.1.c", "x.y",
      "client.none.x", f"client.tags.{'9' * 500}", "client.tags.-1", "due-dat"],
 )  # fmt: skip
-def test_a_path_that_leads_nowhere_stays_and_is_counted(path: str) -> None:
+def test_a_path_without_a_value_stays_and_is_counted(path: str) -> None:
     message = render(f"{{{{{path}}}}}", NESTED, event_type="e")
 
     assert message.text == f"{{{{{path}}}}}"
@@ -344,7 +344,7 @@ STATUS = {
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("template", [None, "", " \n\t", "\x00", "\u200b\u3164", "{{client_id}}"])
-def test_without_a_visible_template_the_known_fields_tell(
+def test_without_a_visible_template_the_known_fields_are_shown(
     template: str | None, event_type: str, event: object, expected: str
 ) -> None:
     if template == "{{client_id}}":
