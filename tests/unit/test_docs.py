@@ -227,6 +227,15 @@ def test_every_file_that_it_names_exists(document: str) -> None:
         assert found, name
 
 
+def test_what_the_overview_draws_of_the_database_exists() -> None:
+    drawings = re.split(r"^```\w*$", text_of("docs/architecture.md"), flags=re.MULTILINE)[1::2]
+    named = {name for drawing in drawings for name in re.findall(r"[a-z]+(?:_[a-z]+)+", drawing)}
+    assert len(named) > 20
+    schema = text_of("supabase/schema.sql")
+    unknown = {name for name in named if not re.search(rf"\b{name}\b", schema)}
+    assert {name for name in unknown if not (ROOT / "functions" / name).exists()} == set()
+
+
 def test_the_picture_of_a_deliverys_states_is_that_of_the_schema() -> None:
     (picture,) = blocks_in("docs/architecture.md", "mermaid")
     moves = re.findall(r"^    (\S+) --> (\S+)$|^    (\S+) --> (\S+): .+$", picture, re.MULTILINE)
