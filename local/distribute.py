@@ -211,7 +211,7 @@ class _Container:
         return isinstance(answer, dict) and not answer.get("batchItemFailures")
 
     def close(self) -> None:
-        """Wait until its process, which was told to stop, has ended."""
+        """Wait until its process, which is stopping, has ended."""
         with suppress(OSError):
             while self._connection.recv(1 << 16):
                 pass

@@ -56,7 +56,7 @@ def _serve(function: str, descriptor: int) -> None:
 def _answer(handler: Any, function: str, event: Any) -> str:
     try:
         return json.dumps(handler(event, new_context(function)))
-    except Exception:  # noqa: BLE001 - Lambda logs whatever the handler raised, and goes on
+    except Exception:  # noqa: BLE001 - Lambda logs what the handler raised, and continues
         traceback.print_exc(file=sys.stdout)
         return "null"
 

@@ -1,5 +1,5 @@
 """The workers as one long-running process: `python -m server`.
 
-It runs what the functions run, on the same schedules, without AWS. The leases in Postgres make any
-number of these processes safe side by side, and beside the functions.
+It runs what the functions run, on the same schedules, without AWS. Leases in Postgres make any
+number of these processes safe, also together with the functions.
 """

@@ -236,8 +236,8 @@ def _things_of(
 ) -> list[_Thing]:
     """The subjects of a resource's rows in an account: Performance Max has no ads."""
     if resource == "customer":
-        nobody = AdRecord("", "", "", 0, {})
-        return [_Thing(customer, account, nobody, Several(customer, "", records))]
+        no_ad = AdRecord("", "", "", 0, {})
+        return [_Thing(customer, account, no_ad, Several(customer, "", records))]
     if resource == "campaign":
         campaigns: dict[str, list[AdRecord]] = {}
         for record in records:

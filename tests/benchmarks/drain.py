@@ -72,12 +72,12 @@ class Network:
         ended = run_function("notifications", TIMEOUT, environment)
         process_seconds = time.monotonic() - started
         messages = self._running.slack.state()["messages"]
-        arrivals = [[one["arrived"] for one in lane] for lane in messages.values()]
+        arrivals = [[one["arrived"] for one in channel] for channel in messages.values()]
         return Run(
             process_seconds=process_seconds,
             seconds=ended["seconds"],
             api_requests=self._proxy.count(),
-            smallest_gap=min(b - a for lane in arrivals for a, b in pairwise(lane)),
+            smallest_gap=min(b - a for channel in arrivals for a, b in pairwise(channel)),
             wrong=_wrong(messages, count, channels),
             peak=ended["peak"],
         )
@@ -103,12 +103,12 @@ def _wide(network: Network, count: int, channels: int, progress: Progress) -> li
     progress(f"{count:,} drained in {run.seconds:.2f} s; now with NOTIFICATION_CONCURRENCY=1")
     alone = network.run(count, channels, notification_concurrency=1)
     progress(f"drained in {alone.seconds:.2f} s; now the original design")
-    way = network.original(count, channels)
-    slower = min(alone.seconds, way)
+    original_seconds = network.original(count, channels)
+    slower = min(alone.seconds, original_seconds)
     times = slower / run.seconds
     return [
         _drain(
-            run, count, channels, way,
+            run, count, channels, original_seconds,
             target=f"{TIMES_FASTER:g} x faster than the faster of one at a time "
             f"({slower:.1f} s): {times:.1f}",
             met=times >= TIMES_FASTER,
@@ -118,34 +118,36 @@ def _wide(network: Network, count: int, channels: int, progress: Progress) -> li
             alone.seconds,
             "s",
             floor=count * SLACK_LATENCY,
-            original=way,
+            original=original_seconds,
         ),
-        *_record(run, count, channels, way),
+        *_record(run, count, channels, original_seconds),
     ]  # fmt: skip
 
 
 def _paced(network: Network, count: int, channels: int, progress: Progress) -> list[Figure]:
     run = network.run(count, channels)
     progress(f"{count:,} drained in {run.seconds:.2f} s; now the original design")
-    way = network.original(count, channels)
+    original_seconds = network.original(count, channels)
     ratio = run.seconds / _floor(count, channels)
     return [
         _drain(
-            run, count, channels, way,
+            run, count, channels, original_seconds,
             target=f"at most {PACE_RATIO} x the floor: {ratio:.3f}",
             met=ratio <= PACE_RATIO,
         ),
-        *_record(run, count, channels, way),
+        *_record(run, count, channels, original_seconds),
     ]  # fmt: skip
 
 
-def _drain(run: Run, count: int, channels: int, way: float, *, target: str, met: bool) -> Figure:
+def _drain(
+    run: Run, count: int, channels: int, original_seconds: float, *, target: str, met: bool
+) -> Figure:
     return Figure(
         f"drain of {count:,} over {channels} channels",
         run.seconds,
         "s",
         floor=_floor(count, channels),
-        original=way,
+        original=original_seconds,
         target=target,
         met=met,
         note=_NOTE,
@@ -168,7 +170,7 @@ def _floor(count: int, channels: int) -> float:
     return max(paced, side_by_side)
 
 
-def _record(run: Run, count: int, channels: int, way: float) -> list[Figure]:
+def _record(run: Run, count: int, channels: int, original_seconds: float) -> list[Figure]:
     """What the run's record must show, regardless of speed."""
     requests = run.api_requests / count
     return [
@@ -177,7 +179,7 @@ def _record(run: Run, count: int, channels: int, way: float) -> list[Figure]:
             run.process_seconds,
             "s",
             floor=_floor(count, channels),
-            original=way,
+            original=original_seconds,
         ),
         Figure(
             "  data-API requests per notification",
@@ -212,8 +214,8 @@ def _wrong(messages: Mapping[str, list[dict[str, Any]]], count: int, channels: i
     """How many positions in the channels' histories differ from what was queued."""
     wanted = [str(number) for number in range(1, count // channels + 1)]
     wrong = len(wanted) * max(0, channels - len(messages))
-    for lane in messages.values():
-        texts = [message["text"] for message in lane]
+    for channel in messages.values():
+        texts = [message["text"] for message in channel]
         wrong += sum(a != b for a, b in zip(texts, wanted, strict=False))
         wrong += abs(len(texts) - len(wanted))
     return wrong

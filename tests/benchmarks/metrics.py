@@ -303,7 +303,7 @@ def _sync(ground: Ground, platform: str, ads: int, days: int, progress: Progress
     account = connect_account(ground.running, ground.connection, platform, ads, ads // 2)
     first = ground.sync(days)
     progress(f"{ads:,} ads synced in {first.seconds:.2f} s; now again")
-    beside, allowed_further = ground.further_requests(platform)
+    further, allowed_further = ground.further_requests(platform)
     again = ground.sync(days)
     progress(f"synced in {again.seconds:.2f} s; now the floor and the original design")
     bare = ground.bare(account, ads, today, days, with_sdk=platform == "meta" and ads == 200)
@@ -343,10 +343,10 @@ def _sync(ground: Ground, platform: str, ads: int, days: int, progress: Progress
         ),
         Figure(
             "  its requests to the platform in addition to reports by ad",
-            beside,
+            further,
             "",
             target=f"at most one for each window and report: {allowed_further}",
-            met=beside <= allowed_further,
+            met=further <= allowed_further,
             at_any_size=True,
         ),
         Figure("  its peak memory", first.peak, "MB"),

@@ -16,8 +16,8 @@ PATIENCE = 300.0
 def local_client(**options: Any) -> httpx.Client:
     """A client for servers on this machine. It trusts no certificates, because reading the usual
     ones takes longer than a test's request."""
-    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.Client(verify=nobody, trust_env=False, timeout=PATIENCE, **options)
+    trusting_none = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.Client(verify=trusting_none, trust_env=False, timeout=PATIENCE, **options)
 
 
 def ask(

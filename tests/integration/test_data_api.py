@@ -130,12 +130,12 @@ def test_tables_are_read_in_a_session_of_authenticator(local: LocalStack) -> Non
         create function session_settings() returns text language sql as $$
           select concat_ws(' ', current_user, session_user, current_setting('statement_timeout'),
                            current_setting('lock_timeout')) $$;
-        create view session_seen as select session_settings() as told;
+        create view session_seen as select session_settings() as settings;
         grant select on session_seen to service_role;
         """,
     )
     answer = ask(local.running, "session_seen", local.running.keys.secret)
-    assert answer.json() == [{"told": "service_role authenticator 8s 8s"}]
+    assert answer.json() == [{"settings": "service_role authenticator 8s 8s"}]
 
 
 def test_a_slow_statement_is_ended(stack: LocalStack) -> None:

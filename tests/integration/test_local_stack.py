@@ -141,8 +141,8 @@ def test_a_child_that_ignores_its_signal_is_killed() -> None:
 
 
 def test_a_port_that_was_taken_in_the_meantime(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as somebody, Tether() as tether:
-        taken = somebody.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as other, Tether() as tether:
+        taken = other.getsockname()[1]
         ports = iter([taken, taken, postgres._free_port()])
         monkeypatch.setattr(postgres, "_free_port", lambda: next(ports))
         server = postgres.start(tether)

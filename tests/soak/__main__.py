@@ -36,7 +36,7 @@ def main() -> int:
 
 def _soak(ground: Ground, seed: int, seconds: float) -> int:
     tally = Tally()
-    begun = told = time.monotonic()
+    begun = reported_at = time.monotonic()
     while time.monotonic() - begun < seconds:
         print(f"seed {seed}", flush=True)
         try:
@@ -47,9 +47,9 @@ def _soak(ground: Ground, seed: int, seconds: float) -> int:
             print(f"The round of seed {seed} failed: make soak SEED={seed} plays it first")
             return 1
         seed += 1
-        if time.monotonic() - told >= REPORT_SECONDS:
-            told = time.monotonic()
-            _report(tally, told - begun)
+        if time.monotonic() - reported_at >= REPORT_SECONDS:
+            reported_at = time.monotonic()
+            _report(tally, reported_at - begun)
     _report(tally, time.monotonic() - begun)
     return 0
 

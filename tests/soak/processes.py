@@ -49,12 +49,12 @@ def assert_listed(steps: Iterable[str], kinds: Collection[str]) -> None:
 
 
 def _watch(run: forked.Run, patience: float, passed: Callable[[float], None]) -> None:
-    told = time.monotonic()
+    polled_at = time.monotonic()
     begun: float | None = None
     while not run.is_over(POLL_SECONDS):
         now = time.monotonic()
-        passed(now - told)
-        told = now
+        passed(now - polled_at)
+        polled_at = now
         if begun is None and run.has_begun:
             begun = now
         if begun is not None and now - begun > patience:

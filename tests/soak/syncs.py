@@ -203,7 +203,7 @@ class Round:
 
     def _sync_in_a_process(self, sync_request: SyncRequest, side: Side) -> str:
         steps = (*steps_of(side.name), *RARE_STEPS)
-        told = {
+        request = {
             "settings": self._settings(side),
             "as_of": self._world.now.isoformat(),
             "body": sync_request.body(),
@@ -212,7 +212,7 @@ class Round:
             "seconds": self._rng.choice((13.0, 60.0)),
         }
         ended = run_process(
-            "tests.metrics.killed_sync", told, patience=self._ground.patience(self._rng),
+            "tests.metrics.killed_sync", request, patience=self._ground.patience(self._rng),
             passed=lambda seconds: self._world.later(timedelta(seconds=seconds)),
         )  # fmt: skip
         assert_listed(ended.steps, kinds_of(steps))

@@ -18,9 +18,9 @@ RECORD: dict[str, Any] = {
 def test_json_carries_the_severity() -> None:
     line = as_json(RECORD)
     assert "\n" not in line
-    told = json.loads(line)
-    assert told["severity"] == "WARNING"
-    assert {name: told[name] for name in RECORD} == RECORD
+    fields = json.loads(line)
+    assert fields["severity"] == "WARNING"
+    assert {name: fields[name] for name in RECORD} == RECORD
 
 
 def test_text_has_time_level_worker_sentence_and_fields() -> None:
@@ -45,5 +45,5 @@ def test_no_line_contains_a_secret() -> None:
 
 
 def test_a_traceback_follows_the_line() -> None:
-    told = plain({**RECORD, "exception": "Traceback\n  here"})
-    assert told.endswith("\nTraceback\n  here")
+    text = plain({**RECORD, "exception": "Traceback\n  here"})
+    assert text.endswith("\nTraceback\n  here")
