@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -156,6 +157,27 @@ def test_the_parameters_that_set_a_setting_are_those_of_the_template() -> None:
         for variable, parameter in told
         if variable in names and f"\n  {parameter}:\n" in f"\n{parameters}"
     }
+
+
+def texts_of_the_workers() -> str:
+    """Every text in their code; an f-string with a gap where a value goes."""
+    found = []
+    for path in (ROOT / "layers" / "shared" / "workers").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [getattr(part, "value", "") for part in node.values]
+                found.append("\0".join(part for part in parts if isinstance(part, str)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_what_troubleshooting_quotes_is_what_the_workers_say() -> None:
+    quoted = re.findall(r'"([^"\n]+)"', without_blocks("docs/troubleshooting.md"))
+    assert len(quoted) > 10
+    said = texts_of_the_workers()
+    pieces = {piece.strip() for one in quoted for piece in one.split("...")}
+    assert {piece for piece in pieces if piece not in said} == set()
 
 
 def test_every_alarm_is_explained() -> None:
