@@ -33,7 +33,8 @@ def test_a_healthy_setup_has_no_failures(examine: Examine) -> None:
         levels = {one["level"] for one in findings}
         assert levels == ({"warning"} if title == "Workers" else {"ok"}), (title, findings)
     assert set(sections) == {
-        "Settings", "Database", "Access", "Slack", "API versions", "Notification configs",
+        "Settings", "Database", "Access", "Slack", "Test message", "API versions",
+        "Notification configs",
         "Ad platforms", "Ads of requests", "Retention", "Workers",
     }  # fmt: skip
 
@@ -169,7 +170,7 @@ def test_a_test_message_that_cannot_be_found_is_deleted_all_the_same(
     state["tokens"][token]["scopes"].remove("channels:history")
     stack.running.slack.replace_state(state)
     _, sections = examine("--post", "C0CREATIVE0")
-    assert "could not be looked for" in one_failure(sections["Slack"])
+    assert "could not be looked for" in one_failure(sections["Test message"])
     assert not stack.running.slack.state()["messages"].get("C0CREATIVE0")
 
 

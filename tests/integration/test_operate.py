@@ -287,7 +287,9 @@ def test_a_backfill_reads_the_past(
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        (("--since", "2025-02-01", "--until", "2025-01-01"), 2, "before --since"),
+        (("--since", "2025-02-01", "--until", "2025-01-01"), 2, "before the first"),
+        (("--since", "2025-01-01", "--until", "9000-01-01"), 2, "has not come yet"),
+        (("--since", "1990-01-01", "--until", "2025-02-01"), 2, "keeps more than 4,000"),
         (("--since", "2025-01-01", "--until", "2025-02-01"), 1, "no platform connection"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +18,20 @@ from workers.retention.batches import MOST_ROWS
 ROWS = int(os.environ.get("RETENTION_ROWS", "40000"))
 ACTIVITY = ("activity_log", "archived_activity_log")
 COLUMNS = "id, user_id, entity_type, entity_id, action, details, created_at"
+
+
+@pytest.mark.parametrize(
+    ("as_of", "archived"),
+    [(NOW - timedelta(days=1), 3), (NOW + timedelta(days=30), 7)],
+)
+def test_a_run_takes_what_was_due_at_a_time_and_never_what_will_be(
+    world: World, as_of: datetime, archived: int
+) -> None:
+    world.policy("activity_log", 90, 365)
+    world.activity(3, days_ago(91.5))
+    world.activity(4, days_ago(90.5))
+    world.activity(5, days_ago(80))
+    assert of(world.run(as_of=as_of), "activity_log")["archived"] == archived
 
 
 def test_exactly_the_expired_rows_move(world: World) -> None:

@@ -86,9 +86,14 @@ class World:
             (created_at, count),
         )
 
-    def run(self, seconds: float = PLENTY, cold: ColdStore | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        seconds: float = PLENTY,
+        cold: ColdStore | None = None,
+        as_of: datetime | None = None,
+    ) -> dict[str, Any]:
         """One run's summary."""
-        retention = Retention(self.database, self.clock, cold)
+        retention = Retention(self.database, self.clock, cold, as_of=as_of)
         return retention.run(self.clock.now() + seconds).summary()
 
     def dry_run(self) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from workers.errors import PermanentError
 from workers.metrics.windows import (
+    MOST_PAST_DAYS,
     ROWS_PER_WINDOW,
     Width,
     Window,
     is_whole_due,
     look_back,
+    past_window,
     recent,
     still_read,
     unread,
@@ -54,6 +56,18 @@ def test_a_window_includes_its_first_and_its_last_day() -> None:
     window = Window(date(2025, 1, 1), date(2025, 1, 3))
     days = [date(2024, 12, 31) + timedelta(days=number) for number in range(5)]
     assert [day in window for day in days] == [False, True, True, True, False]
+
+
+@given(DAYS, DAYS, DAYS)
+def test_a_range_of_the_past_is_in_order_over_and_no_longer_than_what_is_kept(
+    since: date, until: date, today: date
+) -> None:
+    width = (until - since).days + 1
+    if width >= 1 and until <= today + timedelta(days=1) and width <= MOST_PAST_DAYS:
+        assert past_window(since, until, today) == Window(since, until)
+        return
+    with pytest.raises(ValueError, match=r"before the first|not come yet|keeps more than"):
+        past_window(since, until, today)
 
 
 @given(MOMENTS, st.integers(0, 3), st.integers(-3, 3), ZONES)

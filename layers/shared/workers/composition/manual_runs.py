@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 
 from workers.clock import SystemClock
 from workers.composition.retention import WORKER, open_archive
@@ -31,19 +32,21 @@ def carry_out_retention(
     progress: Callable[[PolicyReport], None],
     *,
     dry_run: bool = False,
+    as_of: datetime | None = None,
 ) -> RetentionReport:
-    """Carries out the policies now, as a recorded run; `dry_run` counts and changes nothing."""
+    """Carries out the policies, as a recorded run, on what is due now or was due `as_of`;
+    `dry_run` counts and changes nothing."""
     clock = SystemClock()
-    retention = Retention(database, clock, open_archive(settings), progress)
+    retention = Retention(database, clock, open_archive(settings), progress, as_of)
     with recorded_run(WORKER, clock, lambda: database) as record:
         report = retention.dry_run() if dry_run else retention.run(clock.now() + _A_DAY)
         record.end(report.outcome, succeeded=report.outcome == "complete", counts=report.summary())
     return report
 
 
-def due_for_retention(database: Database) -> RetentionReport:
-    """What a run would take now; not recorded as a run."""
-    return Retention(database, SystemClock(), None, lambda report: None).dry_run()
+def due_for_retention(database: Database, as_of: datetime | None = None) -> RetentionReport:
+    """What a run would take now, or of what was due `as_of`; not recorded as a run."""
+    return Retention(database, SystemClock(), as_of=as_of).dry_run()
 
 
 def read_past(

@@ -46,6 +46,8 @@ from workers.settings import Settings
 # The share of the remaining time that a section with requests of its own may take, so that one that
 # hangs leaves some to the next. A request in progress ends by its own timeout.
 SLACK_SHARE: Final = 0.4
+# The section of the message that `post_to` asks for.
+TEST_MESSAGE: Final = "Test message"
 ARCHIVE_SHARE: Final = 0.4
 PLATFORMS_SHARE: Final = 0.85
 
@@ -80,7 +82,10 @@ def examine(
     report = answers[0] if answers else None
     if report is not None:
         yield _section("Access", lambda: check_access(read_access(report)))
-    yield _section("Slack", lambda: _slack(tools, report, post_to, until(SLACK_SHARE)))
+    yield _section("Slack", lambda: _slack(tools, report, until(SLACK_SHARE)))
+    if post_to is not None:
+        now = tools.now().timestamp()
+        yield _section(TEST_MESSAGE, lambda: post_test(tools.slack, tools.clock, post_to, now))
     if settings.archive_bucket_name is not None:
         yield _section("Archive", lambda: _archive(tools, until(ARCHIVE_SHARE)))
     yield _section("API versions", lambda: check_api_versions(settings, tools.now().date()))
@@ -150,14 +155,10 @@ def _database(tools: Tools, answers: list[Answer]) -> Iterator[Finding]:
     yield from check_row_cap(tools.database)
 
 
-def _slack(
-    tools: Tools, report: Answer | None, post_to: str | None, until: float
-) -> Iterator[Finding]:
+def _slack(tools: Tools, report: Answer | None, until: float) -> Iterator[Finding]:
     channels = read_channels(report) if report else []
     people = read_people(report) if report else []
     yield from check_slack(tools.slack, channels, people, lambda: tools.clock.now() < until)
-    if post_to is not None:
-        yield from post_test(tools.slack, tools.clock, post_to, tools.now().timestamp())
 
 
 def _archive(tools: Tools, until: float) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ from workers.errors import PermanentError
 ROWS_PER_WINDOW = 5_000
 # Days read first of an account whose size is unknown.
 FIRST_WIDTH = 2
+# Of one range of the past: more than any platform keeps.
+MOST_PAST_DAYS = 4_000
 # Wider than any range of a single request.
 MOST_DAYS = 400
 
@@ -50,6 +52,22 @@ class Window:
     def newest(self, width: int) -> Window:
         """The newest `width` days, or all when there are fewer."""
         return Window(max(self.since, self.until - (width - 1) * _DAY), self.until)
+
+
+def past_window(since: date, until: date, today: date) -> Window:
+    """The range that someone asks to be read. Raises ValueError, with a sentence, for one that is
+    reversed, not over, or longer than any platform keeps. `today` is that of UTC; no account's day
+    is more than one ahead of it."""
+    if until < since:
+        raise ValueError(f"The last day, {until}, is before the first, {since}.")
+    if until > today + _DAY:
+        raise ValueError(f"{until} has not come yet.")
+    found = Window(since, until)
+    if found.width > MOST_PAST_DAYS:
+        raise ValueError(
+            f"{found} is {found.width:,} days, and no platform keeps more than {MOST_PAST_DAYS:,}."
+        )
+    return found
 
 
 def recent(whole: Window, days: int) -> Window:

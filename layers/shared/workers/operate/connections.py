@@ -12,14 +12,14 @@ from datetime import date
 from typing import Any, TextIO
 
 from workers.answers import read_flag, read_whole
-from workers.clock import SystemClock
+from workers.clock import SystemClock, utc_now
 from workers.composition.manual_runs import read_past
 from workers.database import Database
 from workers.errors import WorkerError
 from workers.metrics.platforms import PLATFORMS, find_platform
 from workers.metrics.platforms.fetching import Reader, Session
 from workers.metrics.platforms.protocol import Connection, Platform
-from workers.metrics.windows import Window
+from workers.metrics.windows import Window, past_window
 from workers.operate.command_line import (
     confirmed,
     one_or_all,
@@ -154,10 +154,11 @@ def backfill(
 ) -> int:
     """Read past days of a connection's account; run again with the same range, it continues where
     it stopped."""
-    if options.until < options.since:
-        sys.stderr.write("--until is before --since.\n")
+    try:
+        asked = past_window(options.since, options.until, utc_now().date())
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
         return 2
-    asked = Window(options.since, options.until)
     with quiet_logger():
         report = read_past(database, settings, options.id, asked, _progress(asked))
     if report is None:

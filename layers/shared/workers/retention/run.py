@@ -88,11 +88,14 @@ class Retention:
         clock: Clock,
         cold: ColdStore | None = None,
         progress: Progress | None = None,
+        as_of: datetime | None = None,
     ) -> None:
+        """`as_of`: what is due at that time, in the database's past; None for what is due now."""
         self._database = database
         self._clock = clock
         self._cold = cold
         self._progress = progress or (lambda report: None)
+        self._as_of = as_of
         self._holder = str(uuid.uuid4())
         self._renewed = 0.0
         self._deadline = 0.0
@@ -154,7 +157,8 @@ class Retention:
                 extra={"action": "retention_refused", "policy_id": one.id, "reason": one.reason},
             )
             report.policies.append(PolicyReport(one.entity_type, "refused", error=one.reason))
-        return answer.time("now"), policies, report
+        now = answer.time("now")
+        return now if self._as_of is None else min(now, self._as_of), policies, report
 
     def _carry_out(self, policy: Policy, now: datetime) -> PolicyReport:
         report = PolicyReport(policy.entity_type, "complete", remark=policy.remark)
