@@ -163,9 +163,9 @@ ABLATIONS = (
         ),
     ),
     Ablation(
-        "apart",
+        "unrouted",
         "what has no route waits separately",
-        f"{ROUTING_TESTS}::TestApart::test_lookups_are_repeated_after_one_to_ten_minutes",
+        f"{ROUTING_TESTS}::TestUnrouted::test_lookups_are_repeated_after_one_to_ten_minutes",
         (
             Cut(
                 f"{MIGRATIONS}/20261124000420_notification_routing.sql",

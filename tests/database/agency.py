@@ -103,7 +103,7 @@ class Agency:
         }
 
     def stopped(self) -> str | None:
-        """The code for which all delivery stands still."""
+        """The code for which all delivery is stopped."""
         row = self.connection.execute(
             "select stop_code from slack_workspace where stopped_at is not null"
         ).fetchone()

@@ -14,12 +14,12 @@ from tests.database.agency import NOW, Agency
 
 
 def at(**ago: float) -> datetime:
-    """That long before NOW."""
+    """This long before NOW."""
     return NOW - timedelta(**ago)
 
 
 def later(**after: float) -> datetime:
-    """That long after NOW."""
+    """This long after NOW."""
     return NOW + timedelta(**after)
 
 

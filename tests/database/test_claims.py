@@ -1,4 +1,4 @@
-"""Claims: which deliveries, in which order, and whose they are."""
+"""Claims: which deliveries, in which order, and to whom they belong."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestFairness:
         free = run.take(busy=["CBUSY"])
         assert {row["destination"] for row in free} == {"CFREE"}
         tried = run.take(busy=["CBUSY"], trials=["CPARKED"])
-        assert [row["destination"] for row in tried] == ["CPARKED"], "one delivery tries"
+        assert [row["destination"] for row in tried] == ["CPARKED"], "one delivery is tried"
         held = run.take(later(seconds=1))
         assert {row["destination"] for row in held} == {"CHELD", "CBUSY"}
 
@@ -186,7 +186,7 @@ class TestWhose:
             if life == 3:
                 other = agency.notification(agency.config("C2"), next_attempt_at=now)
                 (row,) = run.take(now)
-                assert row["notification_id"] == other, "it takes no others down"
+                assert row["notification_id"] == other, "it affects no others"
             (suspect,) = run.take(now, alone=life >= 3)
             assert (suspect["notification_id"], suspect["lost_claims"]) == (killer, life)
             run.announce(suspect, as_of=now)
@@ -204,7 +204,9 @@ class TestOldCall:
         announced, claimed = run.take()
         run.announce(announced)
         given = old_call(agency)
-        assert given == [claimed["notification_id"]], "what is only claimed may still be taken"
+        assert given == [claimed["notification_id"]], (
+            "what is only claimed may still be claimed by it"
+        )
         assert run.announce(claimed)["started"] == [], "and is then not announced"
 
     def test_a_run_waits_for_the_end_of_its_lease(self, agency: Agency, run: Run) -> None:
@@ -246,8 +248,8 @@ class TestSize:
         for minute in range(9):
             agency.notification(config, {"n": "x" * 9_000}, next_attempt_at=at(minutes=minute))
         assert len(run.take(byte_limit=30_000)) == 4
-        assert len(run.take(byte_limit=1)) == 1, "one goes whatever it holds"
-        assert len(run.take()) == 4, "the others come with the next claims"
+        assert len(run.take(byte_limit=1)) == 1, "one is always claimed, whatever its size"
+        assert len(run.take()) == 4, "the others follow with the next claims"
 
     def test_templates_count_towards_the_size(self, agency: Agency, run: Run) -> None:
         config = agency.config("C1", template="x" * 50_000)
@@ -283,7 +285,7 @@ class TestSize:
         assert (carried["title"], carried["k9"]) == ("Spring launch", "z" * 900)
         assert carried["deep"]["deeper"]["n"] == 1
         for cut in (carried["body"], carried["deep"]["body"], carried["list"]):
-            assert len(cut) > 3_000, "all that a section of a message shows"
+            assert len(cut) > 3_000, "as much as a section of a message shows"
         assert len(str(carried).encode()) < 80_000
         assert call(agency.connection, "carried_value", carried={"a": 1}) == {"a": 1}
 

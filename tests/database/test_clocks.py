@@ -1,4 +1,4 @@
-"""Ages stand still while a destination, or everything, does: counted once, whatever overlaps."""
+"""Ages pause while a destination, or all delivery, is paused: counted once, whatever overlaps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHANGES = {
 def test_an_age_is_the_time_in_which_neither_clock_was_paused(
     db: psycopg.Connection[Any], changes: list[tuple[str, int]]
 ) -> None:
-    """Against the plainest model: each minute counts, or does not."""
+    """Compared with the simplest model: each minute counts, or does not."""
     now = NOW
     running, parked, stopped = 0, False, False
     born: list[tuple[Any, int]] = []
@@ -73,7 +73,7 @@ def test_a_row_expires_to_the_second(agency: Agency, run: Run) -> None:
     run.record(parks=PARK)
     call(agency.connection, "stop_delivery", code="x", reason="x", as_of=later(hours=23))
     call(agency.connection, "resume_delivery", as_of=later(hours=25))
-    assert start(agency, later(hours=25, minutes=59)) == 0, "the other stood still for 2 h"
+    assert start(agency, later(hours=25, minutes=59)) == 0, "the other was paused for 2 h"
     assert start(agency, later(hours=26)) == 1
     assert agency.queued(fresh)["outcome"] == "expired"
     assert start(agency, later(days=30)) == 0
@@ -99,7 +99,7 @@ def test_a_claim_leaves_out_what_expired_meanwhile(agency: Agency, run: Run) -> 
 
 
 def test_what_waited_unrouted_or_elsewhere_keeps_its_age(agency: Agency, run: Run) -> None:
-    """By the clock of all delivery while it had no destination, by each one's own before."""
+    """By the clock of all delivery while it had no destination, else by its destination's."""
     config = agency.config("C1")
     id_ = agency.notification(config, entity_type="task", next_attempt_at=at(hours=2))
     run.start()
@@ -117,7 +117,7 @@ def test_what_waited_unrouted_or_elsewhere_keeps_its_age(agency: Agency, run: Ru
 
 
 def test_many_pauses_are_kept_in_one_row(agency: Agency, run: Run) -> None:
-    """5,280 stops and as many parks leave what one leaves."""
+    """5,280 stops and as many parks leave as much behind as one."""
     agency.notification(agency.config("C1"), next_attempt_at=NOW)
     run.start()
     for minute in range(50):

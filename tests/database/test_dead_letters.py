@@ -1,4 +1,4 @@
-"""What operators and producers call, as SQL."""
+"""The SQL functions that operators and producers call."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_redriven_one_is_delivered_and_keeps_its_history(agency: Agency, run: 
     dead = kill(run, agency.config("C1"))
     days_later = NOW + timedelta(days=3)
     assert one(agency, "redrive_notifications", notification_id=dead, as_of=days_later) == 1
-    assert run.start(days_later)["expired"] == 0, "its clock starts anew"
+    assert run.start(days_later)["expired"] == 0, "its clock starts again"
     (row,) = run.take(days_later)
     assert (row["attempts"], row["waited"]) == (0, 0)
     run.record(days_later, outcomes=[outcome_of(row, "sent")])
@@ -112,7 +112,7 @@ def test_what_may_have_been_posted_is_searched_for_first(
     heir.start(later(days=2, minutes=1))
     (again,) = heir.take(later(days=2, minutes=1))
     assert (again["state"], again["in_doubt"]) == ("unknown", True)
-    assert again["first_attempt"] == NOW.timestamp(), "since when to look"
+    assert again["first_attempt"] == NOW.timestamp(), "from when to search"
     assert again["looked_for"] is None
 
 

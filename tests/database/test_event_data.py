@@ -1,4 +1,4 @@
-"""What the ids of an event stand for, as it travels with a claim."""
+"""What the ids of an event refer to, as a claim returns it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def people(agency: Agency) -> dict[str, str]:
     (client,) = agency.connection.execute(
         "insert into clients (name) values ('Nordlys') returning id"
     ).fetchall()
-    ava, ben, nobody = agency.user(" U0AVA00000 "), agency.user(), agency.user("U0NOBODY00")
+    ava, ben, stranger = agency.user(" U0AVA00000 "), agency.user(), agency.user("U0NOBODY00")
     agency.connection.execute(
         "update profiles set first_name = 'Ava', last_name = 'Lindqvist' where id = %s", (ava,)
     )
     agency.connection.execute("update profiles set first_name = 'Ben' where id = %s", (ben,))
     request = agency.request(client_id=client["id"], assigned_to=ben, due_date="2025-04-01")
     return {"client": str(client["id"]), "request": request, "ava": ava, "ben": ben,
-            "nobody": nobody}  # fmt: skip
+            "stranger": stranger}  # fmt: skip
 
 
 def known(agency: Agency, data: Any, entity_type: str = "comment", entity_id: str = GONE) -> Any:
@@ -46,7 +46,7 @@ NOTHING = dict.fromkeys(("request", "client", "actor", "assignee"))
 def test_a_request_leads_to_its_client_and_assignee(agency: Agency, people: dict[str, str]) -> None:
     request = {"id": people["request"], "title": "Spring launch", "due_date": "2025-04-01"}
     found = known(agency, {"request_id": people["request"]})
-    # a day on some dashboards, a time on others
+    # a date on some dashboards, a time on others
     found["request"]["due_date"] = found["request"]["due_date"][:10]
     expected = {"request": request, "client": {"name": "Nordlys"}, "actor": None, "assignee": BEN}
     assert found == expected
@@ -60,7 +60,7 @@ def test_the_actor_is_found_by_the_id_in_the_event(
     agency: Agency, people: dict[str, str], key: str
 ) -> None:
     assert known(agency, {key: people["ava"].upper()})["actor"] == AVA
-    assert known(agency, {key: people["nobody"]})["actor"] == {
+    assert known(agency, {key: people["stranger"]})["actor"] == {
         "name": None, "slack_id": "U0NOBODY00"
     }  # fmt: skip
     for odd in (GONE, "Ava", None, 7, [people["ava"]], ""):

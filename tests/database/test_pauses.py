@@ -14,7 +14,7 @@ PARKS = [{"destination": "C1", "code": "restricted_action", "reason": "only admi
 
 
 def probes(agency: Agency, as_of: datetime) -> list[str]:
-    """Of a new run at that time."""
+    """The start of a new run at that time."""
     agency.connection.execute("update worker_leases set expires_at = '-infinity'")
     return [probe["destination"] for probe in Run(agency).start(as_of)["probes"]]
 
@@ -61,7 +61,7 @@ def test_a_run_probes_at_most_twenty_and_once(agency: Agency, run: Run) -> None:
     run.finish(later(minutes=10))
     heir = Run(agency)
     assert len(heir.start(later(minutes=10))["probes"]) == 20
-    assert heir.start(later(minutes=10))["probes"] == [], "the same run goes on"
+    assert heir.start(later(minutes=10))["probes"] == [], "the same run continues"
     assert len(probes(agency, later(minutes=10))) == 5
 
 

@@ -1,6 +1,7 @@
-"""What waits is said word for word alike everywhere, or an index does not serve it.
+"""The predicate for what waits is the same everywhere, word for word, so that indexes serve it.
 
-No view or generated column may hold it, for the dashboard must stay free to alter its columns.
+It cannot be in a view or a generated column, because the dashboard must be free to alter its
+columns.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ DELIVERED = "is_processed and coalesce(outcome, '') not in ('dead', 'expired')"
 
 
 def normal(text: str) -> str:
-    """Without alias, case and line breaks, and NOT as people write it."""
+    """Without aliases, upper case and line breaks, and with NOT as people write it."""
     text = re.sub(r"\b\w+\.(?=(is_processed|attempts|max_attempts|outcome)\b)", "", text.lower())
     text = text.replace(
         "not coalesce(is_processed, false)", "coalesce(is_processed, false) = false"
@@ -27,7 +28,7 @@ def normal(text: str) -> str:
 
 
 def loosened(text: str) -> str:
-    """Without brackets, of which Postgres sets more than anybody else."""
+    """Without parentheses, of which Postgres writes more than people do."""
     return " ".join(re.sub(r"[()]", " ", normal(text)).split())
 
 
@@ -49,7 +50,7 @@ def test_every_index_on_what_waits_has_the_same_predicate(db: psycopg.Connection
             f"{loosened(ENDED_UNSENT)} or outcome = 'expired'::text"
         ),
         "notification_queue_dead_idx": loosened(ENDED_UNSENT),
-        # retention's, and queue list's
+        # that of retention, and that of queue list
         "notification_queue_undelivered_idx": (
             f"outcome = any array['dead'::text, 'expired'::text] or {loosened(ENDED_UNSENT)}"
         ),
@@ -67,10 +68,10 @@ def test_every_function_uses_the_predicate_of_the_indexes(db: psycopg.Connection
     ):
         body = normal(re.sub(r"--[^\n]*", "", row["body"]))
         rest = body.replace(WAITS, "it waits").replace(ENDED_UNSENT, "it is dead")
-        # retention's, and the console's
+        # that of retention, and that of the console
         rest = rest.replace(DELIVERED, "it is delivered")
         times += rest.count("it waits") + rest.count("it is dead")
-        # half of it, or another spelling
+        # half of it, or spelled differently
         for other in (
             r"coalesce\(is_processed, \w+\) (=|<>|is)",
             r"\b(where|and|or|not|on) \(?is_processed\b",
@@ -82,7 +83,7 @@ def test_every_function_uses_the_predicate_of_the_indexes(db: psycopg.Connection
 
 
 def test_the_planner_agrees(db: psycopg.Connection[Any]) -> None:
-    """That the words serve is seen by the index being taken."""
+    """The predicate serves its purpose if the index is used."""
     db.execute("set enable_seqscan = off")
     plan = db.execute(
         f"explain select from notification_queue queued where {WAITS} and routed_at is null "

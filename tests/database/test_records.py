@@ -1,4 +1,4 @@
-"""What a run records of its deliveries, and what becomes of their notifications."""
+"""What a run records about its deliveries, and what happens to their notifications."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class TestLease:
 
 
 class TestLocked:
-    """Rows that somebody holds in psql, open transaction and all."""
+    """Rows that someone has locked in psql, in an open transaction."""
 
     @pytest.fixture
     def psql(self, db: psycopg.Connection[Any]) -> Any:
@@ -295,7 +295,7 @@ class TestThreads:
     REQUEST = "5b8e7a0e-6f0c-4d7e-9a55-0c5a3c7a0001"
 
     def sent(self, agency: Agency, run: Run, ts: str, parent_ts: str | None = None) -> Any:
-        """Post one about the request there; its delivery."""
+        """Post one about the request to that channel; returns its delivery."""
         queued = agency.notification(
             agency.config("C1"), entity_id=self.REQUEST, next_attempt_at=NOW
         )

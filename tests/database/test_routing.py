@@ -1,4 +1,4 @@
-"""Where notifications go, and how those wait that have nowhere to go."""
+"""Where notifications go, and how those without a destination wait."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestRoutes:
         assert destinations(run) == {"C2"}
 
 
-class TestApart:
+class TestUnrouted:
     def test_a_notification_without_a_route_holds_only_itself(
         self, agency: Agency, run: Run
     ) -> None:
@@ -164,7 +164,7 @@ def run_over(agency: Agency) -> None:
 
 
 def run_after_look(agency: Agency, as_of: datetime, **options: Any) -> list[str]:
-    """The ids that were looked at twice after one more run's start."""
+    """The ids that were looked up twice after one more start of a run."""
     run_over(agency)
     Run(agency).start(as_of, **options)
     return [str(row["notification_id"]) for row in agency.unrouted() if row["lookups"] > 1]

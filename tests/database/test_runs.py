@@ -1,4 +1,4 @@
-"""The beginning, the looks, the handing over and the end of a run."""
+"""The start, the polls, the handover and the end of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TestLease:
     def test_one_drainer_at_a_time(self, agency: Agency) -> None:
         run, other = Run(agency), Run(agency)
         assert run.start()["acquired"]
-        assert run.start()["acquired"], "the same run goes on"
+        assert run.start()["acquired"], "the same run continues"
         assert other.start(later(seconds=29)) == {"acquired": False, "lingers": False}
         assert other.start(later(seconds=30))["acquired"]
 
@@ -38,7 +38,9 @@ class TestLease:
         assert run.record(later(seconds=2))["wanted"] is True
         run.finish(later(seconds=2))
         assert successor.start(later(seconds=2.5))["acquired"]
-        assert successor.poll(later(seconds=3))["wanted"] is False, "the wish was for the other"
+        assert successor.poll(later(seconds=3))["wanted"] is False, (
+            "the request was to the other run"
+        )
         assert run.poll(later(seconds=3))["held"] is False
 
     def test_an_old_wish_is_forgotten(self, agency: Agency) -> None:
@@ -157,7 +159,7 @@ AGAIN = {"is_processed": "is_processed = false", "attempts": "attempts = 0"}
 
 
 class TestByHand:
-    """Dashboards ask for another try by setting attempts or is_processed back."""
+    """Dashboards ask for another attempt by resetting attempts or is_processed."""
 
     def again(self, agency: Agency, id_: str, by: str) -> None:
         agency.connection.execute(
@@ -229,7 +231,7 @@ class TestByHand:
         assert row["notification_id"] == id_
 
     def test_what_an_earlier_worker_ended(self, agency: Agency, run: Run) -> None:
-        """Whose rows say nothing of deliveries and outcomes."""
+        """Its rows have no deliveries and outcomes."""
         config = agency.config("C1")
         values = {"next_attempt_at": at(days=9), "created_at": at(days=9)}
         sent = agency.notification(config, is_processed=True, processed_at=at(days=9), **values)
@@ -241,7 +243,7 @@ class TestByHand:
 
 
 def test_what_is_new_waits_for_its_turn_as_before(agency: Agency, run: Run) -> None:
-    """A row that never ended keeps its place, whatever its columns hold."""
+    """A row that never ended keeps its place, whatever its columns contain."""
     old: dict[str, Any] = {"next_attempt_at": at(hours=3), "attempts": 2, "last_error": "odd"}
     first = agency.notification(agency.config("C1"), **old)
     second = agency.notification(agency.config("C1"), next_attempt_at=at(hours=2))

@@ -16,7 +16,7 @@ AVA = "U0AVA00000"
 
 
 class Caller:
-    """Calls methods with one token and keeps the last answer's status and headers."""
+    """Calls methods with one token and keeps the status and headers of the last answer."""
 
     def __init__(self, url: str) -> None:
         self.address = urlsplit(url).netloc

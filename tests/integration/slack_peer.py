@@ -1,4 +1,4 @@
-"""A bare server in Slack's place: prepared answers and faults, over real sockets."""
+"""A simple server in place of Slack: prepared answers and faults, over real sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.notifications.rendering import render
 from workers.notifications.slack import Posted, Slack
 
 TOKEN = "xoxb-1-SECRETSECRET"
-# Seconds for an answer that comes, on however busy a machine, and for one that never does.
+# Timeouts in seconds: for an answer that arrives, and for one that never does.
 PATIENCE = 60.0
 IMPATIENCE = 0.4
 MESSAGE = render("*Hi* {{name}} 👋", {"name": "<!channel> & Zoë"}, event_type="e")
@@ -24,7 +24,7 @@ OK = {"ok": True, "channel": "C1", "ts": "1.2"}
 
 
 class Canned:
-    """An application of prepared answers, per method of the API; the last one stays."""
+    """An application with prepared answers for each method of the API; the last one is repeated."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Any]] = {}
@@ -51,10 +51,10 @@ class Canned:
         """None."""
 
     def replace_state(self, state: Any) -> None:
-        """Nothing to take over."""
+        """There is no state to set."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is no state."""
 
     def reset(self) -> None:
         """Forget the answers."""
@@ -73,7 +73,7 @@ class Peer:
         self.app.answers[method] = list(answers)
 
     def fails(self, fault: Fault) -> None:
-        """Where no answer will come in any time, the client waits for it shortly."""
+        """When no answer will ever come, the client waits only briefly for it."""
         if fault.how in ("hang", "trickle"):
             self.slack = Slack(TOKEN, self.api_url, timeout=IMPATIENCE)
         self.server.faults.add(fault)
@@ -86,7 +86,7 @@ class Peer:
 
 
 def holds_no_secret(error: BaseException | None) -> None:
-    """Neither the error nor anything it drags along shows the token."""
+    """Neither the error nor anything attached to it contains the token."""
     while error is not None:
         for text in (
             str(error),

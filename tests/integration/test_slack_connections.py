@@ -1,4 +1,4 @@
-"""Getting through to Slack: connecting, TLS, malformed HTTP, proxies."""
+"""Reaching Slack: connecting, TLS, malformed HTTP, proxies."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_unknown_host_sent_nothing(host: str) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 signed by itself, with its key."""
+    """A self-signed certificate for 127.0.0.1, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fake")])
     now = datetime.datetime.now(datetime.UTC)
@@ -78,7 +78,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class RawServer:
-    """Answers each connection by a function of its socket; keeps what it read."""
+    """Answers each connection with a function of its socket; keeps what it read."""
 
     def __init__(
         self, answer: Callable[[socket.socket], bytes], context: ssl.SSLContext | None = None
@@ -104,7 +104,7 @@ class RawServer:
 
     @property
     def received(self) -> list[bytes]:
-        """What the connections so far sent; that of an answer that a client has is among it."""
+        """What the connections sent so far, including every request that was already answered."""
         with self._serving:
             return list(self._received)
 
@@ -273,7 +273,7 @@ def test_a_post_through_a_proxy(certificate: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     with RawServer(tunnel) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        # The host's name is the tunnel's business; the certificate is for 127.0.0.1.
+        # The tunnel resolves the host's name; the certificate is for 127.0.0.1.
         slack = Slack(TOKEN, "https://127.0.0.1:9/api/", timeout=PATIENCE)
 
         assert slack.post("C1", MESSAGE, "d-1") == Posted("C1", "1.2", "")

@@ -82,9 +82,9 @@ def test_a_reply_may_show_in_the_channel_too(peer: Peer) -> None:
     ("shown", "parent_ts"),
     [
         ({"message": {"ts": "1.2", "thread_ts": "1.1"}}, "1.1"),
-        # the first one of a thread names itself
+        # the first message of a thread names itself
         ({"message": {"ts": "1.2", "thread_ts": "1.2"}}, None),
-        # the message that it was to reply to was deleted
+        # the message to which it was to reply was deleted
         ({"message": {"ts": "1.2"}}, None),
         ({"message": {"ts": "1.2", "thread_ts": None}}, None),
         ({"message": "odd"}, "1.1"),
@@ -190,7 +190,7 @@ def test_a_redirect_is_not_followed(peer: Peer, status: int) -> None:
 
         assert (type(error), error.code) == (AmbiguousError, f"http_{status}")
         assert len(peer.requests()) == 1
-        assert other.journal.count() == 0  # nor did the token go there
+        assert other.journal.count() == 0  # the token was not sent there either
 
 
 @pytest.mark.parametrize(
@@ -404,12 +404,12 @@ def test_a_warning_from_slack_is_logged_once(peer: Peer, caplog: pytest.LogCaptu
         assert peer.post().ts == "1.2"
     peer.slack.open_dm("U1")
 
-    told = [
+    logged = [
         (one.__dict__["method"], one.__dict__["code"])
         for one in caplog.records
         if one.__dict__.get("action") == "slack_warning"
     ]
-    assert told == [
+    assert logged == [
         ("chat.postMessage", "missing_charset"),
         ("chat.postMessage", "superfluous_charset"),
     ]

@@ -1,4 +1,4 @@
-"""Reading a conversation's history page by page: only our own posts, and where to go on."""
+"""Reading a conversation's history page by page: only our own posts, and where to continue."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_page_contains_only_our_own_posts(reader: Peer) -> None:
     assert read(reader) == HistoryPage(
         {"a": Place("151.25"), "b": Place("109.000001")}, None, messages=11
     )
-    assert read(reader).found  # whose bot it is was asked once
+    assert read(reader).found  # the bot's identity was requested once
     assert len(reader.requests("auth.test")) == 1
 
 
@@ -82,7 +82,7 @@ def asked(peer: Peer) -> dict[str, str]:
 
 
 def test_both_ends_of_the_window_are_sent(reader: Peer) -> None:
-    """With `oldest` alone Slack would give the page next to it instead of the newest one."""
+    """With `oldest` alone Slack would return the page next to it instead of the newest one."""
     reader.answers("conversations.history", page())
     read(reader, 200)
     assert asked(reader) == {
@@ -107,7 +107,7 @@ def test_both_ends_of_the_window_are_sent(reader: Peer) -> None:
         (page(cursor=cursor_of("next_ts:149000000000000"), has_more=True), None),
         (page(cursor=cursor_of("next_ts:149000000"), has_more=True), "149.000001"),
         (page({"odd": 1}, "odd", cursor=cursor_of("next_ts:149999999")), "150.000000"),
-        # the window has been read, though the conversation goes on
+        # the window has been read, although the conversation continues
         (page(entry("a", "150"), {"ts": "100.499999"}, has_more=True), None),
         (page(entry("a", "150"), has_more=False), None),
         (page(has_more=False), None),
@@ -119,7 +119,7 @@ def test_where_reading_continues(reader: Peer, answer: Any, below: str | None) -
     reader.answers("conversations.history", answer)
     if below is None and answer.get("has_more") and not answer["messages"]:
         error = refusal(lambda: read(reader, "180.0"))
-        assert error.code == "history_incomplete"  # it would lead upwards
+        assert error.code == "history_incomplete"  # it would go upwards
     else:
         assert read(reader, "180.0").read_down_to == below
 
@@ -134,7 +134,7 @@ def test_where_reading_continues(reader: Peer, answer: Any, below: str | None) -
         page(cursor=cursor_of("next_ts:soon"), has_more=True),
         page(cursor="no base64", has_more=True),
         page(cursor="//8=", has_more=True),
-        # it does not come further
+        # it makes no progress
         page(entry("a", "150"), has_more=True),
         page(entry("a", "150.000001"), cursor="two"),
         {"ok": True},
@@ -230,7 +230,7 @@ def test_pages_of_any_size_add_up(slack: Caller, size: int) -> None:
     posted = {}
     for number in range(7):
         posted[f"d{number}"] = ours.post(CREATIVE, MESSAGE, f"d{number}").ts
-        slack.post(text="somebody's")
+        slack.post(text="someone's")
     first = float(posted["d0"])
 
     assert walk(ours, CREATIVE, first) == posted
@@ -258,7 +258,7 @@ def test_empty_pages_are_skipped(slack: Caller) -> None:
 
 
 def test_reading_one_page_a_minute_ends(slack: Caller) -> None:
-    """What Slack gives an app that is distributed outside its Marketplace."""
+    """What Slack returns to an app that is distributed outside its Marketplace."""
     ours = client(slack)
     now = 1_800_000_000.0
     slack.control.configure(time=now, **DISTRIBUTED_APP)
@@ -323,7 +323,7 @@ def test_a_post_to_a_person_names_the_conversation_to_search(slack: Caller) -> N
 
 
 class TestThread:
-    """Reading a thread: the same posts, with where they stand."""
+    """Reading a thread: the same posts, with their places."""
 
     def read(self, peer: Peer, cursor: str | None = None) -> ThreadPage:
         return peer.slack.thread_page("C1", "101.5", oldest=100.5, latest=200, cursor=cursor)

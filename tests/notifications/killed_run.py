@@ -1,14 +1,14 @@
-"""A run of the worker in a process of its own, which kills itself at a named step.
+"""A run of the worker in its own process, which kills itself at a named step.
 
 `python -m tests.notifications.killed_run` reads one JSON object from stdin: url, key, token,
-slack_url, as_of, kill_at (a step's name, or null), poison (a channel whose posts kill the
-process, or null), and where they are not the usual ones timeout (of each call, in seconds), rate
-(messages a second in a channel; usually without limit), linger (seconds; usually none) and threads
-(usually off). It prints the steps that it took, one a line, before each is taken.
+slack_url, as_of, kill_at (a step's name, or null), poison (a channel whose posts kill the process,
+or null), and optionally timeout (of each call, in seconds), rate (messages a second in a channel;
+by default no limit), linger (seconds; by default none) and threads (by default off). It prints each
+step, one per line, before it takes it.
 
-A step is a call to the outside, `before` or `after` it took effect, with its number: that is
-where a crash can fall between two effects. Every SQL function and every method of Slack counts,
-so that none that a worker comes to call goes unnoticed.
+A step is a call to the outside, `before` or `after` it took effect, with its number: that is where
+a crash can fall between two effects. Every SQL function and every Slack method counts, so that no
+new call of a worker goes unnoticed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def kinds_of(steps: Iterable[str]) -> set[str]:
 
 
 def step_through(client: Any, steps: Steps) -> None:
-    """Has a client of boto3's count each call, before it is sent and after its answer."""
+    """Makes a boto3 client count each call, before it is sent and after its answer."""
     service = client.meta.service_model.service_name
     client.meta.events.register(
         f"before-call.{service}", lambda model, **_: steps.take(f"before {model.name}")
@@ -118,7 +118,7 @@ def main() -> None:
     slack = SteppedSlack(
         settings.slack_bot_token, settings.slack_api_url, timeout, steps, order["poison"]
     )
-    # the margin before the deadline, whatever a call may take on a busy machine
+    # the margin before the deadline, however long a call takes on a busy machine
     slack.timeout = min(timeout, 5.0)
     database.steps = steps
     Drain(database, slack, settings, clock, lambda: 0.5).run(begun + 120)

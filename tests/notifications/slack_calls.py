@@ -1,4 +1,4 @@
-"""Slack's methods, for faults to be limited to."""
+"""Slack's methods, to which faults can be limited."""
 
 from __future__ import annotations
 

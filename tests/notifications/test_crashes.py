@@ -1,4 +1,4 @@
-"""Runs that are killed (SIGKILL) at each step in turn, and what the next runs make of it."""
+"""Runs that are killed (SIGKILL) at each step in turn, and what the next runs do about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def first_of(*methods: str) -> tuple[str, ...]:
     return tuple(f"{when} {method} 1" for method in methods for when in ("before", "after"))
 
 
-# Where one can fall besides, and what it takes that a run comes there.
+# Where else one can fall, and what makes a run get there.
 LOOKING = first_of("auth.test", "conversations.history")
 DIRECT = first_of("conversations.open", "auth.test", "conversations.history")
 REFUSED = first_of("conversations.info")
@@ -50,7 +50,7 @@ KINDS = kinds_of((*STEPS, *LOOKING, *DIRECT, *REFUSED, *LINGERING, *IN_THREADS))
 
 
 MODULE = "tests.notifications.killed_run"
-# What the fake's own clock and threads may be off by.
+# How far off the fake's own clock and threads may be.
 CLOCK_ERROR = 0.003
 
 
@@ -74,12 +74,12 @@ def start(world: World, kill_at: str | None, **more: Any) -> forked.Run:
 def killed_run(world: World, kill_at: str | None, **more: Any) -> list[str]:
     """The steps that a run took until it was killed, or to its end."""
     taken = forked.killed_run(MODULE, order_for(world, kill_at, **more))
-    assert kinds_of(taken) <= KINDS, "a step that is on no list, so that no kill is tried there"
+    assert kinds_of(taken) <= KINDS, "a step that is not on a list, so no kill is tried there"
     return taken
 
 
 def queue_some(world: World, seed: int = 0) -> int:
-    """Two notifications for each of three channels, and some more by `seed`; how many."""
+    """Queue two notifications for each of three channels, and more by `seed`; returns how many."""
     counts = [2 + seed * step % 4 for step in (1, 2, 3)]
     for channel, count in zip(("C0ONE0000", "C0TWO0000", "C0THREE00"), counts, strict=True):
         config = world.agency.config(channel, template="{{text}}")
@@ -90,7 +90,7 @@ def queue_some(world: World, seed: int = 0) -> int:
 
 
 def test_the_steps_match_a_run(world: World) -> None:
-    """The list above is no wish: a run takes each of these steps, and none of another kind."""
+    """The list above is complete: a run takes each of these steps, and none of another kind."""
     queue_some(world)
     taken = killed_run(world, None)
     assert set(STEPS) <= set(taken)
@@ -116,8 +116,8 @@ def test_a_kill_while_searching_for_what_may_have_been_posted(world: World, step
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_dead_run_is_followed_at_once(world: World, step: str) -> None:
-    """What it had not announced goes on as soon as its lease has run out, 30 s after its last
-    record; the channels with something in doubt a minute after that was tried, in order."""
+    """What it had not announced continues as soon as its lease has expired, 30 s after its last
+    record; the channels with something in doubt a minute after that attempt, in order."""
     queue_some(world)
     killed_run(world, step)
     announced = [d for d in world.agency.deliveries() if d["state"] == "sending"]
@@ -163,7 +163,7 @@ def queue_threads(world: World) -> None:
 
 
 def assert_threads(world: World) -> None:
-    """All was sent once, and in each channel below its first message."""
+    """Everything was sent once, and in each channel in the thread of its first message."""
     world.settings_of_runs = THREADS
     assert_all_is_sent_once(world, 6)
     assert_in_order(world)
@@ -270,7 +270,7 @@ def test_a_row_that_always_crashes_its_worker_dies_alone(world: World) -> None:
     row = world.agency.queued(killer)
     assert (row["outcome"], row["attempts"], row["is_processed"]) == ("dead", 5, False)
     assert "crashed the worker" in row["last_error"]
-    assert runs == 6, "five claims died, the sixth run buried it"
+    assert runs == 6, "five claims died, the sixth run ended it"
     assert world.agency.queued(innocent)["outcome"] == "sent"
     assert [message.channel for message in world.messages()] == ["C0OTHER00"]
 

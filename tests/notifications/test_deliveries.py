@@ -1,4 +1,4 @@
-"""A queue and a workspace that are well."""
+"""A queue and a workspace without problems."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_noisy_config_does_not_keep_another_waiting(world: World) -> None:
 
 
 def test_a_new_notification_joins_a_run_under_way(world: World) -> None:
-    """While a noisy channel is worked off, another config's new row goes out within seconds."""
+    """While a noisy channel is being drained, another config's new row is posted within seconds."""
     noisy = world.agency.config("C0NOISY00", template="{{text}}")
     for _ in range(60):
         world.queue(noisy)
@@ -176,7 +176,7 @@ def test_a_second_run_at_the_same_time_returns_at_once(world: World) -> None:
     assert world.run().outcome == "busy"
     assert world.messages() == []
     world.clock.advance(30)
-    assert world.run().counts["sent"] == 1, "the first one's lease has run out"
+    assert world.run().counts["sent"] == 1, "the first run's lease has expired"
 
 
 def test_a_run_that_loses_its_lease_stops(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

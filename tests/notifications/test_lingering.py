@@ -1,4 +1,4 @@
-"""A run that lingers delivers within seconds, and hands over to the next one without a gap."""
+"""A lingering run delivers within seconds, and gives up its lease to the next one without a gap."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ LINGER = {"notification_linger_seconds": 100.0}
 
 
 class Arriving(TimedDatabase):
-    """Queues a notification at each of `looks`, by number, and counts the calls."""
+    """Queues a notification at each of `polls`, by number, and counts the calls."""
 
-    def __init__(self, world: World, *looks: int) -> None:
+    def __init__(self, world: World, *polls: int) -> None:
         super().__init__(world.between.url, world.api.keys.secret, world.clock.as_of)
         world.closing(self)
-        self._world, self._at = world, looks
-        self.looks = 0
+        self._world, self._at = world, polls
+        self.polls = 0
         self.calls = 0
 
     def call(self, function: str, **arguments: Any) -> Any:
         self.calls += 1
         if function == "poll_notifications":
-            self.looks += 1
-            if self.looks in self._at:
-                self._world.notify("C0ONE0000", f"at look {self.looks}")
+            self.polls += 1
+            if self.polls in self._at:
+                self._world.notify("C0ONE0000", f"at look {self.polls}")
         return super().call(function, **arguments)
 
 
-def lingering(world: World, monkeypatch: pytest.MonkeyPatch, *looks: int) -> Arriving:
-    database = Arriving(world, *looks)
+def lingering(world: World, monkeypatch: pytest.MonkeyPatch, *polls: int) -> Arriving:
+    database = Arriving(world, *polls)
     monkeypatch.setattr(world, "new_database", lambda: database)
     return database
 
@@ -57,7 +57,9 @@ def test_an_idle_minute_takes_few_calls(world: World, monkeypatch: pytest.Monkey
     database = lingering(world, monkeypatch)
     report = world.run(seconds=73, **LINGER)
     assert (report.outcome, report.counts["sent"]) == ("drained", 0)
-    assert database.calls <= 52, "30 looks a second apart, some 19 two, a start, a claim, an end"
+    assert database.calls <= 52, (
+        "30 polls one second apart, about 19 two seconds apart, a start, a claim, an end"
+    )
 
 
 def test_a_run_lingers_no_longer_than_it_may(world: World) -> None:
@@ -70,10 +72,10 @@ def test_a_run_lingers_no_longer_than_it_may(world: World) -> None:
 
 
 class Wanted(Arriving):
-    """At its fourth look another run asks for the lease."""
+    """At its fourth poll another run asks for the lease."""
 
     def call(self, function: str, **arguments: Any) -> Any:
-        answer_first = function == "poll_notifications" and self.looks == 3
+        answer_first = function == "poll_notifications" and self.polls == 3
         if answer_first:
             self._world.connection.execute(
                 "select start_notification_run(gen_random_uuid(), as_of => %s)", (self._world.now,)
@@ -87,7 +89,7 @@ def test_it_gives_up_the_lease_when_another_run_asks(
     database = Wanted(world)
     monkeypatch.setattr(world, "new_database", lambda: database)
     assert world.run(seconds=110, **LINGER).outcome == "handed_over"
-    assert database.looks == 4
+    assert database.polls == 4
     monkeypatch.undo()
     world.notify()
     assert world.run().counts["sent"] == 1, "the lease is free at once"
@@ -119,7 +121,7 @@ def test_a_run_that_does_not_linger_is_not_waited_for(world: World) -> None:
 
 
 class Stopping(TimedDatabase):
-    """Has the process asked to end at the first record after so many calls."""
+    """Asks the process to end at the first record after this many calls."""
 
     def __init__(self, world: World, calls: int) -> None:
         super().__init__(world.between.url, world.api.keys.secret, world.clock.as_of)

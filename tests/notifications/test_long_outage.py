@@ -15,7 +15,7 @@ from tests.notifications.world import Message, World
 CHANNELS = 100
 EACH = int(os.environ.get("OUTAGE_EACH", "8"))
 HOURS = 9.5
-EVERY = 1200  # seconds from run to run; the minute's schedule would only add idle runs
+EVERY = 1200  # seconds between runs; a run each minute would only add idle runs
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_everything_is_delivered_afterwards_in_order_without_lost_attempts(world
 
 
 def assert_paced(messages: list[Message]) -> None:
-    """In order within a channel, one a second there, and 300 + 5 a second in all."""
+    """In order within a channel, one a second there, and 300 + 5 a second in total."""
     channels: dict[str, list[Message]] = defaultdict(list)
     for message in messages:
         channels[message.channel].append(message)

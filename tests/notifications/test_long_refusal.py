@@ -11,7 +11,7 @@ import pytest
 from tests.notifications.world import World
 from workers.errors import CredentialsError
 
-# `make test-long` has 4,000 wait.
+# `make test-long` queues 4,000.
 ROWS = int(os.environ.get("REFUSED_ROWS", "400"))
 CONFIGS = 20
 HOURS = 88
@@ -19,7 +19,7 @@ HOURS = 88
 
 @pytest.fixture
 def _coming(world: World) -> None:
-    """Due one after the other, over all the hours."""
+    """Due one after another, over all the hours."""
     world.connection.execute(
         """
         with config as (
@@ -53,7 +53,7 @@ def test_everything_is_delivered_afterwards_and_nothing_has_aged(world: World) -
         with suppress(CredentialsError):
             world.run()
         posts.append(world.posts())
-    assert {after - before for before, after in pairwise(posts)} == {1}, "one message tries"
+    assert {after - before for before, after in pairwise(posts)} == {1}, "one message is tried"
     assert world.agency.stopped() == "missing_scope"
     assert world.messages() == []
 

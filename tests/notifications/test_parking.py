@@ -36,7 +36,7 @@ def test_a_refused_channel_is_parked_until_it_works(world: World, code: str) -> 
     for _ in range(9):
         world.clock.advance(4 * 3600)
         world.run()
-    assert world.posts() == posts, "Slack shows that it is not well yet"
+    assert world.posts() == posts, "Slack shows that it does not work yet"
     assert world.outcomes() == {None: 3, "sent": 1}, "what is parked does not age"
     world.change_channel("C0FIRST00")
     world.clock.advance(6 * 3600)
@@ -52,7 +52,7 @@ def test_a_refused_channel_is_parked_until_it_works(world: World, code: str) -> 
 def test_a_refusal_that_slack_does_not_show_is_probed_by_single_posts_at_growing_intervals(
     world: World, code: str
 ) -> None:
-    """Twelve hours: one try at 10, 30, 70, 150, 310 and 630 minutes, and nothing in between."""
+    """Twelve hours: one attempt at 10, 30, 70, 150, 310 and 630 minutes, nothing in between."""
     config = world.agency.config("C0FIRST00", template="{{text}}")
     for number in range(5):
         world.queue(config, str(number))
@@ -180,7 +180,7 @@ def test_a_corrected_channel_gets_what_was_waiting_at_once(world: World) -> None
         ("C0RIGHT00", str(number)) for number in range(3)
     ]
     world.run()
-    assert world.agency.parked() == {}, "nothing waits there any more"
+    assert world.agency.parked() == {}, "nothing waits there any longer"
 
 
 def test_moved_while_in_doubt_is_settled_in_the_old_channel_and_posted_in_the_new_one(
@@ -192,7 +192,7 @@ def test_moved_while_in_doubt_is_settled_in_the_old_channel_and_posted_in_the_ne
     world.run()
     world.connection.execute("update notification_config set channel_id = 'C0NEW0000'")
     world.queue(config, "later")
-    assert world.run().counts["sent"] == 1, "what is not in doubt goes on in the new channel"
+    assert world.run().counts["sent"] == 1, "what is not in doubt continues in the new channel"
     world.clock.advance(60)
     report = world.run()
     assert (report.counts["moved"], report.counts["sent"]) == (1, 1)
@@ -236,8 +236,8 @@ def test_a_parked_channel_continues_ageing_where_it_paused(world: World) -> None
     world.clock.advance(72 * 3600)
     world.connection.execute("select release_parked(as_of => %s)", (world.now,))
     world.run()
-    assert world.outcomes() == {None: 1}, "it aged 20 hours before, and none meanwhile"
-    # not parked long enough again to reach its 24 hours, then let go for good
+    assert world.outcomes() == {None: 1}, "it aged 20 hours before, and none in the meantime"
+    # parked again for too short to reach its 24 hours, then released for good
     world.connection.execute("select release_parked(as_of => %s)", (world.now,))
     world.clock.advance(5 * 3600)
     world.connection.execute("select release_parked(as_of => %s)", (world.now,))

@@ -1,4 +1,4 @@
-"""Slack asks to wait: one channel, one person or the whole workspace."""
+"""Slack asks us to wait: for one channel, one person or the whole workspace."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_slack_asks_to_wait(world: World, fault: Fault, least: float, most: floa
 
 def test_after_a_wait_a_person_reads_in_order_what_was_queued_in_order(world: World) -> None:
     person = world.agency.config(user_id=world.agency.user("U0AVA00000"), template="{{text}}")
-    # keeps the run busy, so that its records travel once a second
+    # keeps the run busy, so that its records are sent once a second
     other = world.agency.config("C0OTHER00", template="{{text}}")
     for number in range(20):
         world.queue(other, str(number))

@@ -1,4 +1,4 @@
-"""A post that may have succeeded is looked for before it is repeated, or the repeat says so."""
+"""A post that may have succeeded is searched for before it is repeated, or the repeat is noted."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_lost_before_it_was_accepted_is_posted_once_it_is_known_to_be_absent(
     world: World, fault: Fault
 ) -> None:
     world.notify()
-    # "hang" before the effect: our connection is long gone when it would take effect, so it is
+    # "hang" before the effect: our connection is gone long before it would take effect, so it is
     # cut short here as a reset
     world.spoil(fault if fault.how != "hang" else reset(**POST))
     assert world.run().counts["ambiguous"] == 1
     assert world.messages() == []
     world.clock.advance(59)
-    assert world.run().counts["sent"] == 0, "not looked for sooner than Slack's history settles"
+    assert world.run().counts["sent"] == 0, "not searched for before Slack's history has settled"
     world.clock.advance(1)
     report = world.run()
     assert (report.counts["sent"], report.counts["possible_duplicates"]) == (1, 0)
@@ -220,7 +220,7 @@ def test_what_may_have_been_posted_does_not_hold_a_config_that_moved(
     world.run_until_ended(runs=2)
     first, second = world.messages()
     assert {first.channel, second.channel} == {"C0OTHER00"}
-    assert first.is_marked, "it may stand in the other channel"
+    assert first.is_marked, "it may be in the other channel"
     assert (second.text, second.is_marked) == ("second", False)
 
 

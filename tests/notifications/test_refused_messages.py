@@ -48,7 +48,7 @@ def test_an_unknown_code_is_tried_again_and_then_dead(world: World) -> None:
     row = world.agency.queued(id_)
     assert (row["attempts"], row["outcome"]) == (5, "dead")
     assert "brand_new_error" in row["last_error"]
-    # 30, 60, 120 and 240 s at the least, each up to a fifth and a minute's run more
+    # at least 30, 60, 120 and 240 s, each up to a fifth and a minute until the next run longer
     assert 450 <= (world.now - started).total_seconds() <= 450 * 1.2 + 4 * 60
 
 

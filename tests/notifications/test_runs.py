@@ -1,4 +1,4 @@
-"""What is left of a run."""
+"""What is recorded of a run."""
 
 from __future__ import annotations
 

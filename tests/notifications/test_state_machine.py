@@ -1,8 +1,8 @@
 """Any order of events: enqueueing, runs of two workers, faults, deaths, redriving, time.
 
 A hypothesis state machine over the real database and a fake for Slack, in virtual time.
-The invariants are the promises: no row is held twice, nothing is lost, attempts are bounded,
-what has ended stays so, and no delivery has two copies of which neither is marked.
+The invariants are the promises: no row is claimed twice, nothing is lost, attempts are bounded,
+what has ended stays ended, and no delivery has two copies without a note.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ API_FAULTS = (
     reset(when="after", path="start_notification_run"),
     failing(503, path="finish_notification_run"),
 )
-# Long enough for any lease, hold and backoff, short of the expiry that is a rule of its own.
+# Long enough for any lease, hold and backoff, but shorter than the expiry, which has its own rule.
 JUMPS = (0.5, 5.0, 31.0, 61.0, 175.0, 1000.0)
 
 
 class SlowWorker:
-    """A second worker, one step at a time, so that others come between its steps.
+    """A second worker, one step at a time, so that other steps come in between.
 
-    It goes the way of a run: lease, claim, announcement, post, record; and it may stop for ever
+    It takes the steps of a run: lease, claim, announcement, post, record; and it may stop for good
     or sleep through its leases at any point, as a frozen container does.
     """
 
@@ -89,7 +89,7 @@ class SlowWorker:
             )
         )  # fmt: skip
         yield
-        # this one never looks: what may have been posted it leaves to the other
+        # this one never searches: it leaves what may have been posted to the other
         posts = [Post.of(one) for one in claimed.deliveries if not one.is_unknown]
         for post in posts:
             post.parent_ts = post.first.thread_ts
@@ -132,8 +132,8 @@ class SlowWorker:
 
 
 class EarlierWorker:
-    """The dashboard's worker of before: claims by the one-argument call, posts unannounced and
-    writes to the row. It never knows of a delivery, so its messages bear no name."""
+    """The dashboard's earlier worker: claims with lock_and_get_notifications, posts unannounced and
+    writes to the row. It does not know deliveries, so its messages name none."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -154,7 +154,7 @@ class EarlierWorker:
         if self._world.clock.now() >= self._until:
             return
         for id_ in claimed:
-            assert id_ not in self.posted, "given to it twice"
+            assert id_ not in self.posted, "returned to it twice"
             self.posted.add(id_)
             self._world.connection.execute(
                 "update notification_queue set is_processed = true, processed_at = %s "
@@ -164,7 +164,7 @@ class EarlierWorker:
 
 
 class Deliveries(RuleBasedStateMachine):
-    """Rules in any order; at the end everything is allowed to come to rest, and must."""
+    """Rules in any order; at the end everything gets the time to finish, and must."""
 
     api: Api
 
@@ -266,7 +266,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(fault=st.sampled_from(FAULTS), again=st.integers(1, 4))
     def freeze(self, fault: Fault, again: int) -> None:
-        """The second worker sleeps through all its leases, and then wants to go on."""
+        """The second worker sleeps through all its leases, and then tries to continue."""
         self.spoil_slack(fault, 0)
         for _ in range(4):
             self._step_slow_worker()
@@ -292,7 +292,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def enqueue_without_a_route(self) -> None:
-        """It waits apart until a channel is connected."""
+        """It waits unrouted until a channel is connected."""
         self._queue(self.roaming)
 
     @rule(channel=st.sampled_from(CHANNELS))
@@ -315,7 +315,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 3))
     def delete_a_message(self, which: int) -> None:
-        """Somebody does so in Slack: the first of a thread, or another."""
+        """Someone does so in Slack: the first message of a thread, or another."""
         messages = self.world.messages()
         if which < len(messages):
             self.world.delete(messages[which])
@@ -335,7 +335,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def reset_by_hand(self) -> None:
-        """As dashboards ask for another try of what died."""
+        """As dashboards ask for another attempt at what died."""
         row = self.world.connection.execute(
             "update notification_queue set attempts = 0 where id = ("
             "  select id from notification_queue where outcome = 'dead' order by id limit 1"
@@ -347,7 +347,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(("redrive", "release", "a day")))
     def something_rare(self, what: str) -> None:
-        """An operator's command, or so long a pause that everything waiting expires."""
+        """An operator's command, or a pause so long that everything waiting expires."""
         if what == "a day":
             self.world.clock.advance(25 * 3600)
         elif what == "release":
@@ -429,7 +429,7 @@ class Deliveries(RuleBasedStateMachine):
                 self.ended[str(row["id"])] = row["outcome"]
 
     def come_to_rest(self) -> None:
-        """With Slack well and the workers running, everything ends and is kept."""
+        """With Slack working and the workers running, everything ends and is kept."""
         self.world.slack_server.faults.clear()
         self.world.between.faults.clear()
         self.world.clock.advance(1000)
@@ -445,7 +445,7 @@ class Deliveries(RuleBasedStateMachine):
         self.world.assert_kept()
 
 
-# An example is some hundred requests to real servers, so there are few of them; `make
+# An example takes some hundred requests to real servers, so there are few of them; `make
 # test-long` tries more.
 EXAMPLES = settings(
     max_examples=int(os.environ.get("DELIVERY_EXAMPLES", "15")),

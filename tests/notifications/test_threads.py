@@ -1,4 +1,4 @@
-"""With threads on: what follows on a request goes into the thread of the first message about it."""
+"""With threads on: later messages about a request go into the thread of the first one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def threads(world: World) -> None:
 def about(
     world: World, request: str, text: str, channel: str = CHANNEL, event: str = "comment_added"
 ) -> str:
-    """Queue a message about a request, to a channel by a config of its own."""
+    """Queue a message about a request, for a channel, with its own config."""
     config = world.agency.config(channel, template="{{text}}", event_type=event)
     queued = world.agency.notification(
         config,
@@ -42,7 +42,7 @@ def standing(world: World) -> dict[str, Message]:
 
 
 def parents(world: World) -> dict[str, str | None]:
-    """For each message the one in whose thread it stands."""
+    """For each message the parent of its thread."""
     by_ts = {message.ts: message.text for message in world.messages()}
     return {
         message.text: by_ts.get(message.thread_ts, "gone") if message.thread_ts else None
@@ -124,7 +124,9 @@ def test_the_pace_holds_and_so_does_the_order(world: World) -> None:
     assert (report.counts["sent"], report.counts["rate_limited"]) == (6, 0)
     messages = world.messages()
     assert [message.text for message in messages] == [f"{number}" for number in range(6)]
-    assert messages[-1].ts - messages[0].ts == pytest.approx(5.1, abs=0.05), "no slower for it"
+    assert messages[-1].ts - messages[0].ts == pytest.approx(5.1, abs=0.05), (
+        "no slower because of it"
+    )
     assert parents(world)["5"] == "1"
 
 

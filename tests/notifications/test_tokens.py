@@ -42,11 +42,11 @@ def test_a_token_revoked_during_a_run_and_restored_three_days_later(world: World
         posts = world.posts()
         with pytest.raises(CredentialsError):
             world.run()
-        assert world.posts() == posts + 1, "one message tries"
+        assert world.posts() == posts + 1, "one message is tried"
     world.change_token(revoked=False)
     world.run_until_ended()
     assert [m.text for m in world.messages()] == [str(number) for number in range(6)]
-    assert world.outcomes() == {"sent": 6}, "its clock stood still"
+    assert world.outcomes() == {"sent": 6}, "its clock was paused"
     assert world.agency.stopped() is None
     world.assert_kept()
 
@@ -62,8 +62,8 @@ def test_no_output_contains_a_secret(world: World, capfd: pytest.CaptureFixture[
     ]
     world.spoil(*faults)
     world.run_until_ended(runs=20)
-    told = capfd.readouterr()
+    output = capfd.readouterr()
     errors = [str(d["error"]) for d in world.agency.deliveries()]
-    for text in (told.out, told.err, *errors, *(str(r["last_error"]) for r in world.queued())):
+    for text in (output.out, output.err, *errors, *(str(r["last_error"]) for r in world.queued())):
         assert "xoxb-" not in text
         assert world.api.keys.secret not in text

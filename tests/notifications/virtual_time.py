@@ -13,12 +13,12 @@ from workers.database import Database
 
 T = TypeVar("T")
 
-# No single call of a test takes so long in real time; if one does, it hangs.
+# No single call of a test takes this long in real time; if one does, it hangs.
 REAL_PATIENCE = 300.0
 
 
 class VirtualClock:
-    """A `workers.clock.Clock` that jumps. `moved` is told each new time."""
+    """A `workers.clock.Clock` that jumps. `moved` is called with each new time."""
 
     def __init__(self, start: datetime, moved: Callable[[datetime], None]) -> None:
         self._start = start
@@ -35,7 +35,7 @@ class VirtualClock:
         return self._start + timedelta(seconds=self._seconds)
 
     def advance(self, seconds: float) -> None:
-        with self._lock:  # several threads may wait at once: one after the other, then
+        with self._lock:  # several threads may wait at once: then one after another
             self._jump_to(self._seconds + seconds)
 
     def sleep(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class VirtualClock:
 
 
 class TimedDatabase(Database):
-    """Tells every SQL function what time it is."""
+    """Passes the time to every SQL function."""
 
     def __init__(
         self, url: str, key: str, as_of: Callable[[], datetime], timeout: float = REAL_PATIENCE

@@ -40,7 +40,7 @@ T = TypeVar("T", bound=Database)
 
 @dataclass(frozen=True)
 class Message:
-    """One message that stands in the workspace."""
+    """One message in the workspace."""
 
     channel: str
     text: str
@@ -52,7 +52,7 @@ class Message:
 
 
 class World:
-    """What a scenario needs: rows, faults, runs, and a look at what came of them."""
+    """What a scenario needs: rows, faults, runs, and their results."""
 
     token = TOKEN
 
@@ -73,9 +73,9 @@ class World:
         self.change_workspace(any_channel=True)
         self.clock = VirtualClock(NOW, self._set_slack_time)
         self._databases: list[Database] = []
-        # deliveries whose message somebody deleted
+        # deliveries whose message someone deleted
         self.deleted: set[str] = set()
-        # of all runs, where they are told nothing else
+        # the default for all runs
         self.settings_of_runs: dict[str, Any] = {}
 
     def _set_slack_time(self, now: datetime) -> None:
@@ -106,7 +106,7 @@ class World:
         self.change_workspace(channels={**channels, channel: {**usual, **parts}})
 
     def notify(self, channel: str = "C0FIRST00", text: str = "hello", **values: Any) -> str:
-        """Queue one notification for a channel, with a config of its own."""
+        """Queue one notification for a channel, with its own config."""
         config = self.agency.config(channel, template="{{text}}")
         return self.queue(config, text, **values)
 
@@ -115,7 +115,7 @@ class World:
         return self.agency.notification(config, {"text": text}, **values)
 
     def spoil(self, *faults: Fault) -> None:
-        """What Slack's fake is to do wrong."""
+        """What the fake for Slack is to do wrong."""
         for fault in faults:
             self.slack_server.faults.add(fault)
 
@@ -137,7 +137,7 @@ class World:
         return Drain(self.new_database(), slack, made, self.clock, random.Random(7).random)  # noqa: S311
 
     def drain_in_real_time(self, **settings: Any) -> Callable[[float], Report]:
-        """A run by the machine's clock and the database's, given its seconds."""
+        """A run by the real clocks of the machine and the database, with this many seconds."""
         clock = SystemClock()
         database = self.closing(Database(self.between.url, self.api.keys.secret))
         slack = Slack(TOKEN, f"{self.slack_server.url}/api/")
@@ -145,7 +145,7 @@ class World:
         return lambda seconds: drain.run(clock.now() + seconds)
 
     def settings(self, **settings: Any) -> Settings:
-        """Those of a run against this world."""
+        """The settings of a run against this world."""
         return Settings(
             supabase_url=self.between.url,
             supabase_service_role_key=self.api.keys.secret,
@@ -155,11 +155,11 @@ class World:
         )
 
     def run(self, *, seconds: float = 110.0, **settings: Any) -> Report:
-        """One run of the worker, with so much virtual time before its deadline."""
+        """One run of the worker, with this much virtual time before its deadline."""
         return self.drain(**settings).run(self.clock.now() + seconds)
 
     def run_until_ended(self, *, runs: int = 12, **settings: Any) -> Report:
-        """A run each minute, and what they counted in all, until all is ended."""
+        """A run each minute until everything has ended; returns their total counts."""
         total = Report()
         for _ in range(runs):
             total.counts += self.run(**settings).counts
@@ -191,7 +191,7 @@ class World:
         return self.closing(TimedDatabase(self.between.url, self.api.keys.secret, self.clock.as_of))
 
     def closing(self, database: T) -> T:
-        """The same, which is closed with the world."""
+        """The same, closed together with the world."""
         self._databases.append(database)
         return database
 
@@ -201,14 +201,14 @@ class World:
         ).fetchall()
 
     def has_ended(self) -> bool:
-        """Whether nothing waits any more."""
+        """Whether nothing waits any longer."""
         return all(row["outcome"] in ENDED or row["is_processed"] for row in self.queued())
 
     def outcomes(self) -> Counter[str | None]:
         return Counter(row["outcome"] for row in self.queued())
 
     def messages(self) -> list[Message]:
-        """All that stands in Slack, in order of arrival."""
+        """All messages in Slack, in order of arrival."""
         found = [
             Message(
                 channel,
@@ -228,16 +228,16 @@ class World:
         return sorted(found, key=lambda message: message.ts)
 
     def delete(self, message: Message) -> None:
-        """As a person does it in Slack."""
+        """As a person does in Slack."""
         self.workspace.delete_message(message.channel, f"{message.ts:.6f}")
         self.deleted.add(message.delivery_id)
 
     def copies(self) -> Counter[str]:
-        """How often each delivery stands in Slack without saying that it may be a repeat."""
+        """How many messages each delivery has in Slack without a note that it may be a repeat."""
         return Counter(m.delivery_id for m in self.messages() if not m.is_marked)
 
     def posts(self) -> int:
-        """How many times a post was tried."""
+        """How many posts were attempted."""
         return self.slack_server.journal.count("chat.postMessage")
 
     def assert_kept(self) -> None:
@@ -258,7 +258,7 @@ class World:
 
 @contextmanager
 def world_over(api: Api) -> Iterator[World]:
-    """A world with servers of its own."""
+    """A world with its own servers."""
     with HttpServer(FakeSlack()) as slack, proxy(api.url) as between:
         world = World(api, slack, between)
         try:

@@ -81,7 +81,7 @@ class Held:
         self._left.append(run)
 
     def run(self) -> None:
-        """The oldest one."""
+        """Run the oldest job."""
         self._left.pop(0)()
 
 

@@ -40,8 +40,8 @@ def check_limits(message: Message) -> None:
             char for char in text if unicodedata.category(char) == "Cc" and char not in "\n\t"
         ]
         outside = re.sub(r"<[^<>\n]+>", "", text)
-        assert "<" not in outside  # no link or mention in halves
-        assert "&" not in ENTITY.sub("", outside)  # no entity in halves
+        assert "<" not in outside  # no link or mention is split
+        assert "&" not in ENTITY.sub("", outside)  # no entity is split
     assert all(units(text) <= SECTION_LIMIT for text in texts)
     assert sum(units(text) for text in texts) <= TOTAL_LIMIT
     assert 1 <= len(message.blocks) <= 50

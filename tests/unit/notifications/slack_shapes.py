@@ -1,8 +1,8 @@
 """The shapes of Slack's own types for blocks, as its package for TypeScript declares them.
 
 `python -m tests.unit.notifications.slack_shapes FOLDER` writes slack_block_shapes.json from an
-unpacked https://www.npmjs.com/package/@slack/types: of each interface its fields, with the type of
-each and whether it may be left out.
+unpacked https://www.npmjs.com/package/@slack/types: the fields of each interface, with the type of
+each and whether it is optional.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SHAPES = Path(__file__).with_name("slack_block_shapes.json")
-# What any message of ours is made of, and the list of all blocks.
+# What our messages are made of, and the list of all blocks.
 WANTED = ("SectionBlock", "TextObject", "MrkdwnElement", "PlainTextElement", "KnownBlock")
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _INTERFACE = re.compile(
@@ -25,8 +25,8 @@ _ALIAS = re.compile(r"^(?:export )?type (\w+) = ([^;]+);", re.MULTILINE)
 
 
 def declared(folder: Path) -> dict[str, Any]:
-    """{"version", "interfaces": {name: {field: [type, may be left out]}}, "aliases": {name: type}}
-    of those that are WANTED, the fields of what they extend included."""
+    """{"version", "interfaces": {name: {field: [type, is optional]}}, "aliases": {name: type}} for
+    those that are WANTED, including the fields of what they extend."""
     source = "\n".join(
         _COMMENT.sub("", path.read_text(encoding="utf-8"))
         for path in sorted((folder / "dist" / "block-kit").glob("*.d.ts"))
@@ -51,7 +51,7 @@ def declared(folder: Path) -> dict[str, Any]:
 
 
 def misfits(value: Any, kind: str, shapes: dict[str, Any], where: str = "") -> list[str]:
-    """Where a JSON value is not of a declared type."""
+    """The places at which a JSON value does not have a declared type."""
     kind = shapes["aliases"].get(kind, kind)
     if " | " in kind:
         each = [misfits(value, one.strip(), shapes, where) for one in kind.split(" | ")]

@@ -1,4 +1,4 @@
-"""Whatever a message is made of, its blocks are what Slack's own types and limits allow."""
+"""The blocks of any message are what Slack's own types and limits allow."""
 
 from __future__ import annotations
 

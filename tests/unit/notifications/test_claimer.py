@@ -57,7 +57,7 @@ class QuietProbes:
 
 
 class Bench:
-    """A claimer whose surroundings the test sets."""
+    """A claimer whose environment the test controls."""
 
     def __init__(self, *answers: Any, linger: float = 0.0, batch: int = 2, **started: Any) -> None:
         self.database, self.clock = Answering(*answers), Clock()
@@ -73,18 +73,18 @@ class Bench:
         )  # fmt: skip
 
     def step(self) -> dict[str, Any]:
-        """A step that calls, and its arguments."""
+        """A step that makes a call; returns its arguments."""
         self.claimer.step(self.clock.time)
         self.jobs.run()
         return self.database.calls[-1][1]
 
-    def rest(self) -> None:
-        """A step that calls nothing."""
+    def step_without_call(self) -> None:
+        """A step that makes no call."""
         self.claimer.step(self.clock.time)
         assert len(self.jobs) == 0
 
-    def land(self) -> None:
-        """All that is in flight is settled."""
+    def settle_all(self) -> None:
+        """Settle everything that is in flight."""
         self.in_flight.release_all()
 
 
@@ -105,19 +105,19 @@ def test_an_empty_claim_with_nothing_in_flight_ends_the_run() -> None:
     assert one.report.counts["expired"] == 1
 
 
-@pytest.mark.parametrize("what", ["in flight", "unsaid", "probing"])
+@pytest.mark.parametrize("what", ["in flight", "unrecorded", "probing"])
 def test_an_empty_claim_proves_nothing_while_something_was_left_out(what: str) -> None:
     one = Bench(claimed("a"), claimed())
     if what == "in flight":
         one.step()
         one.clock.time += EMPTY_CLAIM_DELAYS[0]
     else:
-        one.recorder.has_unrecorded = what == "unsaid"
+        one.recorder.has_unrecorded = what == "unrecorded"
         one.probes.is_busy = what == "probing"
         one.database.answers.pop(0)
     one.step()
     assert one.report.outcome is None
-    one.rest()
+    one.step_without_call()
 
 
 def test_a_full_batch_is_followed_at_once_by_a_larger_one() -> None:
@@ -157,8 +157,8 @@ def test_while_posts_are_under_way_empty_claims_grow_apart() -> None:
 def test_once_everything_is_settled_it_claims_at_once() -> None:
     one = Bench(claimed("a"), claimed())
     one.step()
-    one.rest()
-    one.land()
+    one.step_without_call()
+    one.settle_all()
     one.step()
     assert one.report.outcome == "drained"
 
@@ -167,7 +167,7 @@ def test_busy_destinations_are_left_out_and_trials_requested_once() -> None:
     one = Bench(claimed("a"), claimed())
     one.probes.trials = ["C9"]
     assert one.step()["trials"] == ["C9"]
-    one.land()
+    one.settle_all()
     assert one.step()["trials"] == []
 
 
@@ -194,15 +194,15 @@ def test_a_claim_that_fails_ends_the_run() -> None:
 def test_nothing_more_is_claimed_while_records_fail() -> None:
     one = Bench(claimed())
     one.recorder.is_failing = True
-    one.rest()
+    one.step_without_call()
     assert one.claimer.due_at(one.clock.time) == math.inf
 
 
 def test_suspects_come_first_each_alone() -> None:
     one = Bench(claimed("a"), claimed(), claimed("b"), suspects=True)
     assert one.step()["alone"]
-    one.rest()
-    one.land()
+    one.step_without_call()
+    one.settle_all()
     assert one.step()["alone"], "is there another?"
     assert not one.step()["alone"]
 
@@ -212,16 +212,16 @@ def test_suspects_per_run_are_limited() -> None:
     alone = []
     for _ in range(MOST_SUSPECTS + 1):
         alone.append(one.step()["alone"])
-        one.land()
+        one.settle_all()
     assert alone == [True] * MOST_SUSPECTS + [False]
 
 
 def test_while_the_token_is_refused_one_message_is_tried_at_a_time() -> None:
     one = Bench(claimed("a"), claimed("b", "c"), stopped="invalid_auth", batch=50)
     assert one.step()["batch_size"] == 1
-    one.rest()
+    one.step_without_call()
     one.report.counts["sent"] += 1
-    one.land()
+    one.settle_all()
     assert one.step()["batch_size"] == 50
 
 
@@ -229,8 +229,8 @@ def test_trials_of_a_refused_token_are_limited() -> None:
     one = Bench(*[claimed("a")] * TOKEN_TRIALS, stopped="invalid_auth")
     for _ in range(TOKEN_TRIALS):
         assert one.step()["batch_size"] == 1
-        one.land()
-    one.rest()
+        one.settle_all()
+    one.step_without_call()
     assert one.report.outcome == "waiting"
 
 
@@ -240,7 +240,7 @@ class TestLingering:
         one.step()
         assert (one.report.outcome, one.claimer.is_idle) == (None, True)
         assert one.claimer.due_at(one.clock.time) == one.clock.time + POLL_EVERY
-        one.rest()
+        one.step_without_call()
         one.clock.time += POLL_EVERY
         one.step()
         assert one.database.calls[-1][0] == "poll_notifications"
@@ -284,7 +284,7 @@ class TestLingering:
         one = Bench(claimed(), linger=60.0)
         one.step()
         one.clock.time += 60
-        one.rest()
+        one.step_without_call()
         assert one.report.outcome == "drained"
 
     def test_when_woken_it_polls_at_once_but_not_repeatedly(self) -> None:
@@ -297,7 +297,7 @@ class TestLingering:
         assert one.database.calls[-1][0] == "poll_notifications"
         for _ in range(3):
             one.claimer.poll_soon()
-        one.rest()
+        one.step_without_call()
         assert one.claimer.due_at(one.clock.time) == one.clock.time + LEAST_POLL_GAP
 
     def test_when_woken_during_a_poll_it_polls_again_soon(self) -> None:

@@ -1,4 +1,4 @@
-"""docs/messages.md: what it says of each event is so, and its templates become what it shows."""
+"""docs/messages.md: what it says about each event is true, and its templates render as it shows."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_each_event_has_its_section() -> None:
 def test_a_template_becomes_what_the_page_shows(event: str) -> None:
     template, becomes = blocks(SECTIONS[event])
     assert shown(template, event) == becomes
-    # and without a name, an address or a Slack id nothing is left of its markup
+    # and without a name, an address or a Slack id none of its markup remains
     bare = render(template, EVENTS[event], event_type=event).text
     assert not re.search(r"\{\{|\bnull\b|<@|<\||\|>|&lt;(?!!channel)", bare)
 

@@ -1,4 +1,4 @@
-"""Whoever answers hears each ring, and nobody else does."""
+"""Each ring calls every listener, and no one else."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from workers.notifications.doorbell import Doorbell
 
 
 def test_every_listener_is_called() -> None:
-    heard: list[str] = []
+    called: list[str] = []
     bell = Doorbell()
     bell.ring()
-    with bell.listening(lambda: heard.append("one")):
-        with bell.listening(lambda: heard.append("two")):
+    with bell.listening(lambda: called.append("one")):
+        with bell.listening(lambda: called.append("two")):
             bell.ring()
         bell.ring()
     bell.ring()
-    assert heard == ["one", "two", "one"]
+    assert called == ["one", "two", "one"]

@@ -1,4 +1,4 @@
-"""The event's JSON text is read without a change to any number, and no row is too odd."""
+"""The event's JSON text is read without changing any number, and any row is handled."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_any_number_keeps_its_digits(number: str) -> None:
 
 @given(json_values)
 def test_reading_returns_what_was_written(value: object) -> None:
-    """Numbers apart, which are texts then; written again they are what they were."""
+    """Except for numbers, which become texts; written again they are unchanged."""
     read = parse_event_data(json.dumps(value))
 
     if isinstance(value, str):

@@ -96,7 +96,7 @@ def test_the_first_post_that_is_not_announced_comes_within_the_look_ahead() -> N
 
 
 class TestThreads:
-    """What is announced goes where its thread is."""
+    """What is announced goes to its thread."""
 
     def of(self, id: str, thread: str | None = "r", **values: Any) -> Post:
         return post(id, thread=thread, **values)
@@ -110,20 +110,20 @@ class TestThreads:
         assert [one.parent_of(post) for post in posts] == [None, "5.000001", None]
 
     def test_when_a_thread_begins_again_its_replies_are_announced_again(self) -> None:
-        told = self.of("a", state="announced")
+        announced = self.of("a", state="announced")
         other = self.of("b", "s", state="announced")
         doubtful = Post.of(unknown("c", thread="r"))
-        one = queue(told, other, doubtful)
+        one = queue(announced, other, doubtful)
         one.thread_begun("r", "5.000001")
         assert [p.state for p in one.waiting] == ["new", "announced", "new"]
-        told.state = "announced"
+        announced.state = "announced"
         for older in ("5.000001", "4.999999"):
             one.thread_begun("r", older)
-        assert told.state == "announced"
+        assert announced.state == "announced"
         one.thread_begun(None, "6.000001")
         assert one.threads == {"r": "5.000001"}
         one.thread_begun("r", "10.000001")
-        assert (told.state, one.threads) == ("new", {"r": "10.000001"})
+        assert (announced.state, one.threads) == ("new", {"r": "10.000001"})
 
     def test_a_claim_names_a_thread_and_an_older_one_is_ignored(self) -> None:
         in_flight = flying(
@@ -135,7 +135,7 @@ class TestThreads:
 
 
 def flying(*deliveries: Delivery, rate: float = PACE_MARGIN) -> InFlight:
-    """Unless told, one whose channels get a message a second."""
+    """By default with a message a second for each channel."""
     in_flight = InFlight(rate)
     for one in deliveries:
         in_flight.take_in(one, NOW)
@@ -151,7 +151,7 @@ DELIVERIES = st.builds(
     destination=st.sampled_from(["C1", "C2", "U3"]),
     ready_in=st.sampled_from([0.0, 0.0, 5.0, 60.0]),
 )
-# What may become of the last one in a queue, or of the queue: what leaves flight by it.
+# What may happen to the last post in a queue, or to the queue: returns what is no longer in flight.
 MOVES: list[Callable[[InFlight, Post], list[Post]]] = [
     lambda in_flight, last: [last] if in_flight.remove(last) else [],
     lambda in_flight, last: in_flight.close(last.destination, NOW + 5),

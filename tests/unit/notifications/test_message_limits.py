@@ -1,4 +1,4 @@
-"""Messages at Slack's limits: where they are split and cut; extreme data does no harm."""
+"""Messages at Slack's limits: where they are split and cut; extreme data is harmless."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_value_nested_too_deeply_becomes_an_ellipsis() -> None:
         nested = [nested]
 
     assert shown("v {{a}}", {"a": nested}) == f"v {ELLIPSIS}"
-    while nested:  # taken apart by hand: freeing it at once would go as deep
+    while nested:  # taken apart step by step: freeing it at once would recurse as deeply
         nested = nested.pop()  # type: ignore[assignment]
 
 
@@ -129,7 +129,7 @@ def test_a_value_nested_too_deeply_becomes_an_ellipsis() -> None:
      "<https://{{a}}|", "<x>", "`", "\u200b", "e\u0301", "\n", " ", "😀", "\x00"],
 )  # fmt: skip
 def test_a_very_long_template_is_rendered(template: str) -> None:
-    """Work that grew with the square of the length would take minutes."""
+    """If the work grew with the square of the length, this would take minutes."""
     text = template * (300_000 // len(template))
     check_limits(render(text, {"a": "&" * 50_000, "b": ""}, event_type="e"))
 

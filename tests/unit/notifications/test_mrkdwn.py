@@ -1,4 +1,4 @@
-"""Where a long text is cut: what is open there is closed, and opened again behind the cut."""
+"""Where a long text is cut: what is open there is closed, and reopened after the cut."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cut(text: str, limit: int = LIMIT) -> list[str]:
 
 
 def bare(text: str) -> str:
-    """Without marks, quotes and blanks."""
+    """The text without marks, quotes and spaces."""
     return re.sub(r"[*_~`>\s]|&gt;", "", text)
 
 
@@ -75,7 +75,7 @@ def test_bold_and_similar_formats_are_whole_in_each_part(inner: str, marks: str)
     for part in parts:
         for mark in marks:
             assert part.count(mark) % 2 == 0
-            # opened before and closed behind what is visible, or it would be no format
+            # opened before and closed after visible text, or it would not be a format
             assert not re.search(rf"(?<!\S)\{mark}\s|\s\{mark}(?!\S)", part)
     assert bare("".join(parts)) == bare(text)
 

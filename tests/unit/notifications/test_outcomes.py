@@ -1,4 +1,4 @@
-"""What each failure of Slack's means for a post, and for its deliveries."""
+"""What each failure of a Slack call means for a post, and for its deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No more messages than the pace allows, and no standstill through rounding."""
+"""No more messages than the pace allows, and rounding never stalls it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_no_span_holds_more_than_burst_and_refill(
     for first, start in enumerate(times):
         for last in range(first, len(times)):
             span = Fraction(times[last]) - Fraction(start)
-            # Exact but for the rounding of the tokens themselves, which does not add up.
+            # Exact except for the rounding of the tokens themselves, which does not accumulate.
             assert last - first + 1 <= burst + Fraction(rate) * span + Fraction(1, 10**9)
 
 

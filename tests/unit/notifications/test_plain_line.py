@@ -1,4 +1,4 @@
-"""The line that stands in for a template: what the event knows, in words."""
+"""The line that replaces a missing template: what the event holds, in words."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Bench:
             post.state = "new" if one.is_unknown else "announced"
 
     def step(self) -> None:
-        """A step, and all that it started."""
+        """A step, and everything that it started."""
         self.poster.step(self.clock.time)
         while len(self.jobs):
             self.jobs.run()
@@ -158,7 +158,7 @@ def test_a_successful_post() -> None:
 
 
 def test_the_pace_counts_from_when_a_message_may_have_arrived() -> None:
-    """A first one from its answer on; later ones from half the quickest answer before theirs."""
+    """For the first message from its answer; then from half the quickest call so far."""
     one = Bench(*two())
     gaps = []
     for took in (0.5, 0.3):

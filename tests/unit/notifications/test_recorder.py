@@ -38,13 +38,13 @@ class Bench:
     jobs: Held
 
     def fly(self, *ids: str, **values: Any) -> list[Post]:
-        """Take in deliveries of these ids, each to a channel of its own."""
+        """Take in deliveries with these ids, each for its own channel."""
         for id_ in ids:
             self.in_flight.take_in(delivery(id_, destination=f"C-{id_}", **values), NOW)
         return [queue.waiting[0] for queue in self.in_flight.queues.values() if queue.waiting]
 
     def send(self, now: float) -> dict[str, Any]:
-        """A step that sends, and its call's arguments."""
+        """A step that sends; returns the arguments of its call."""
         self.recorder.step(now)
         self.jobs.run()
         return self.database.calls[-1][1]
@@ -129,9 +129,9 @@ def test_a_poll_renews_the_lease_too() -> None:
 
 def test_what_was_not_attempted_is_released_or_recorded_as_unstarted() -> None:
     one = bench(answer())
-    asked = post("b")
-    asked.may_be_announced = True
-    one.recorder.release([post("a"), asked])
+    requested = post("b")
+    requested.may_be_announced = True
+    one.recorder.release([post("a"), requested])
     sent = one.send(NOW)
     assert sent["released"] == [{"id": "a", "token": "t"}]
     assert [(row["id"], row["result"]) for row in sent["outcomes"]] == [("b", "unstarted")]
@@ -226,8 +226,8 @@ def test_an_outcome_that_the_database_refuses_affects_only_itself() -> None:
     for id_ in "abc":
         one.recorder.note(post(id_), SENT)
     one.send(NOW)
-    told = [one.send(NOW)["outcomes"][0]["id"] for _ in range(3)]
-    assert told == ["a", "b", "c"]
+    sent = [one.send(NOW)["outcomes"][0]["id"] for _ in range(3)]
+    assert sent == ["a", "b", "c"]
     assert one.report.outcome is None
     assert not one.recorder.has_unrecorded
 

@@ -1,4 +1,4 @@
-"""Properties of what Slack is sent: safe, within its limits, and true to the template."""
+"""Properties of what is sent to Slack: safe, within its limits, and true to the template."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_limits_hold_wherever_the_cut_falls(template: str, parts: list[str], siz
     st.text(st.characters(codec=None)) | st.lists(st.sampled_from(HOSTILE)).map("".join), templates
 )
 def test_a_value_opens_no_link_and_no_mention(value: str, template: str) -> None:
-    """Every live token is one that the template has, completed only where it asks for it."""
+    """Every live token is one of the template's, completed only where it has a placeholder."""
     text = shown(template, {"a": value, "b": value, "title": value})
 
     for token in tokens(text):

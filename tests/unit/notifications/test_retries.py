@@ -1,4 +1,4 @@
-"""Waits between tries: the formula at least, a fifth more at most."""
+"""Waits between attempts: at least the formula, at most a fifth more."""
 
 from __future__ import annotations
 

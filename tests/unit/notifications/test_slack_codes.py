@@ -84,7 +84,7 @@ EXPECTED_OF_A_POST = {
         invalid_metadata invalid_ts_oldest
     """,
 }
-# Whatever else a read is refused with, it means that there is nothing to see.
+# Any other code with which a read is refused means that the conversation cannot be read.
 EXPECTED_OF_A_READ = {
     CodeClass.RATE: "ratelimited rate_limited",
     CodeClass.RATE_WORKSPACE: "message_limit_exceeded",
@@ -134,8 +134,8 @@ def test_the_table_holds_every_published_code(method: str) -> None:
 
 @pytest.mark.parametrize("method", sorted(READS))
 def test_no_published_code_of_an_unreadable_conversation_is_retried(method: str) -> None:
-    """A read is repeated for a wait, for trouble at Slack and for the token as a whole; each of
-    these is named here, so that what is added to the table does not slip in."""
+    """A read is repeated after a wait, a failure of Slack or a refusal of the token as a whole;
+    each of these is named here, so that nothing added to the table slips in."""
     repeated = {
         code
         for code in PUBLISHED[method]

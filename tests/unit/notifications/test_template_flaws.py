@@ -1,4 +1,4 @@
-"""What a template will not become is named; what works is left alone."""
+"""What will not work in a template is named; what works is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a template makes of values, links and mentions, and what stands in for an empty one."""
+"""How a template renders values, links and mentions, and what replaces an empty one."""
 
 from __future__ import annotations
 

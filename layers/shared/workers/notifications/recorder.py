@@ -118,7 +118,7 @@ class Record:
 
 
 class Recorder:
-    """Gathers outcomes, announces posts and sends both; it is told of each post once."""
+    """Gathers outcomes and announcements, and sends them; it gets each post once."""
 
     def __init__(
         self,

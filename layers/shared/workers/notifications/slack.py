@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from workers.errors import (
     AmbiguousError,
@@ -391,32 +391,40 @@ def _translated(method: str, failed: SlackResponse) -> WorkerError:
     if not _CODE.fullmatch(code):
         code = ""
     kind = classify(code, method) if code else CodeClass.AMBIGUOUS
+    is_limit = kind in (CodeClass.RATE, CodeClass.RATE_WORKSPACE)
     # The status first: a 429 may come as plain text, without a code.
-    if status == 429 or kind in (CodeClass.RATE, CodeClass.RATE_WORKSPACE):
-        return RateLimitedError(
-            f"Slack asked us to wait with {method}.",
-            code=code or "ratelimited",
-            retry_after=retry_after_seconds(failed.headers.get("retry-after")),
-            everywhere=kind is CodeClass.RATE_WORKSPACE,
-            method=method,
-        )
-    if not code or status >= 500 or (status < 400 and status != 200):
+    if status == 429 and not is_limit:
+        kind, code = CodeClass.RATE, code or "ratelimited"
+    elif not is_limit and (not code or status >= 500 or (status < 400 and status != 200)):
         kind = CodeClass.AMBIGUOUS
         code = code or ("answer_unusable" if status == 200 else f"http_{status}")
-    return _ERRORS[kind](f"Slack refused {method}: {code}{_details(data)}.", code=code)
-
-
-_ERRORS: Final[Mapping[CodeClass, type[WorkerError]]] = {
-    CodeClass.AMBIGUOUS: AmbiguousError,
-    CodeClass.TRANSIENT: TransientError,
-    CodeClass.TOKEN: CredentialsError,
-    CodeClass.DESTINATION: DestinationError,
-    CodeClass.THREAD: DestinationError,
-    CodeClass.MESSAGE: PermanentError,
-    CodeClass.MESSAGE_FORMAT: PermanentError,
-    CodeClass.CANNOT_LOOK: CannotLookError,
-    CodeClass.UNKNOWN: UnknownError,
-}
+    error: type[WorkerError]
+    match kind:
+        case CodeClass.RATE | CodeClass.RATE_WORKSPACE:
+            return RateLimitedError(
+                f"Slack asked us to wait with {method}.",
+                code=code,
+                retry_after=retry_after_seconds(failed.headers.get("retry-after")),
+                everywhere=kind is CodeClass.RATE_WORKSPACE,
+                method=method,
+            )
+        case CodeClass.AMBIGUOUS:
+            error = AmbiguousError
+        case CodeClass.TRANSIENT:
+            error = TransientError
+        case CodeClass.TOKEN:
+            error = CredentialsError
+        case CodeClass.DESTINATION | CodeClass.THREAD:
+            error = DestinationError
+        case CodeClass.MESSAGE | CodeClass.MESSAGE_FORMAT:
+            error = PermanentError
+        case CodeClass.CANNOT_LOOK:
+            error = CannotLookError
+        case CodeClass.UNKNOWN:
+            error = UnknownError
+        case _:
+            assert_never(kind)
+    return error(f"Slack refused {method}: {code}{_details(data)}.", code=code)
 
 
 def _details(data: Mapping[str, object]) -> str:
