@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, scalar_row
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +22,59 @@ from local.invoke import invoke, scheduled_event
 from local.stack import Running
 
 Scene = Callable[[Running, Console], bool]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How many notifications ended or wait like this, and why."""
+
+    outcome: str
+    count: int
+    why: str | None
+
+
+@dataclass(frozen=True)
+class _Account:
+    """An ad account and its last sync; rows of ads that requests name are `matched`."""
+
+    platform: str
+    account: str
+    status: str
+    window: str | None
+    rows: int
+    matched: int
+    unmatched: int
+    created: int
+    updated: int
+    why: str
+
+
+@dataclass(frozen=True)
+class _Day:
+    """What was spent on a day, in euros."""
+
+    date: date
+    by_platform: dict[str, float]
+    total: Decimal
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """One ad on one day."""
+
+    ad_id: str
+    account_id: str
+    date: date
+
+
+@dataclass(frozen=True)
+class _Ages:
+    """Rows of activity: all active ones, those of them that are due, and archived ones."""
+
+    active: int
+    due: int
+    archived: int
 
 
 def play(running: Running, console: Console) -> bool:
@@ -31,9 +86,9 @@ def play(running: Running, console: Console) -> bool:
 def notifications(running: Running, console: Console) -> bool:
     """The queue, a run, and what arrived where."""
     console.rule("Notifications: the dashboard's queue, to Slack")
-    waiting = _query(running, _WAITING)
+    waiting = _count(running, _WAITING)
     console.print(
-        f"\nThe agency's dashboard has queued {len(waiting)} notifications. In a minute "
+        f"\nThe agency's dashboard has queued {waiting} notifications. In a minute "
         "EventBridge would start the worker; here it is started now.\n"
     )
     summary, log = _run("notifications", running)
@@ -46,19 +101,19 @@ def notifications(running: Running, console: Console) -> bool:
         table.add_row(where, _readable(text))
     console.print(table, "")
 
-    outcomes = _query(running, _OUTCOMES)
+    outcomes = _query(running, _Outcome, _OUTCOMES)
     table = Table(title="The queue now", title_justify="left")
     for heading in ("outcome", "notifications", "why"):
         table.add_column(heading)
-    for row in outcomes:
-        table.add_row(row["outcome"], str(row["count"]), escape(row["why"] or ""))
+    for one in outcomes:
+        table.add_row(one.outcome, str(one.count), escape(one.why or ""))
     console.print(table, "")
 
-    counts = Counter({row["outcome"]: row["count"] for row in outcomes})
+    counts = Counter({one.outcome: one.count for one in outcomes})
     well = (
         summary["outcome"] == "drained"
         and summary["sent"] == len(arrived) == counts["sent"]
-        and sum(counts.values()) == len(waiting)
+        and sum(counts.values()) == waiting
         and not any("<!channel>" in text for _, text in arrived)
     )
     if well:
@@ -77,32 +132,32 @@ def notifications(running: Running, console: Console) -> bool:
 def metrics(running: Running, console: Console) -> bool:
     """A plan and the syncs of the connected ad accounts, twice, and what was stored."""
     console.rule("Metrics: the ad platforms' figures, to the agency's requests")
-    connected = _query(running, "select 1 from platform_connections where is_active")
+    connected = _count(running, "select count(*) from platform_connections where is_active")
     console.print(
-        f"\nThe agency has connected {len(connected)} ad accounts. Every ten minutes "
+        f"\nThe agency has connected {connected} ad accounts. Every ten minutes "
         "EventBridge would start the plan, which sends one message per account that is due.\n"
     )
     first, log = _run("metrics_sync", running)
-    accounts = _query(running, _ACCOUNTS)
+    accounts = _query(running, _Account, _ACCOUNTS)
     console.print(_account_table("The first sync", accounts))
-    console.print(_spend_chart(_query(running, _SPEND)), "")
+    console.print(_spend_chart(_query(running, _Day, _SPEND)), "")
 
     restated = _restate_a_day(running)
     _execute(running, "update platform_connections set last_synced_at = null")
     second, second_log = _run("metrics_sync", running)
-    again = _query(running, _ACCOUNTS)
+    again = _query(running, _Account, _ACCOUNTS)
     console.print(_account_table("A second sync, after Meta restated a day", again), "")
 
     well = (
-        first["planned"] == second["planned"] == len(connected) == len(accounts)
+        first["planned"] == second["planned"] == connected == len(accounts)
         and first["messages_failed"] == second["messages_failed"] == 0
-        and all(row["status"] == "success" for row in (*accounts, *again))
-        and all(row["created"] > 0 for row in accounts)
-        and not any(row["created"] for row in again)
-        and sum(row["updated"] for row in again) > 0
+        and all(one.status == "success" for one in (*accounts, *again))
+        and all(one.created > 0 for one in accounts)
+        and not any(one.created for one in again)
+        and sum(one.updated for one in again) > 0
     )
     if well:
-        stored = _query(running, "select count(*) from performance_metrics")[0]["count"]
+        stored = _count(running, "select count(*) from performance_metrics")
         console.print(
             f"[bold]{len(accounts)} accounts, {stored} figures[/bold]. The second sync created "
             f"none and updated those of {restated:%B %-d}; ads that no request names are counted, "
@@ -118,14 +173,14 @@ def metrics(running: Running, console: Console) -> bool:
 def retention(running: Running, console: Console) -> bool:
     """What is past its retention, before and after a run."""
     console.rule("Retention: old rows archived, older ones deleted")
-    before = _query(running, _AGES)[0]
+    (before,) = _query(running, _Ages, _AGES)
     _execute(running, _LONG_ARCHIVED)
     console.print(
-        f"\nOf {before['active']} entries in the activity log {before['due']} are older than 90 "
+        f"\nOf {before.active} entries in the activity log {before.due} are older than 90 "
         "days. Once a week EventBridge would start the worker.\n"
     )
     summary, log = _run("retention", running)
-    after = _query(running, _AGES)[0]
+    (after,) = _query(running, _Ages, _AGES)
 
     table = Table(title="What the run did", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("policy", "status", "archived", "purged"):
@@ -137,14 +192,14 @@ def retention(running: Running, console: Console) -> bool:
     (activity,) = [one for one in summary["policies"] if one["entity_type"] == "activity_log"]
     well = bool(
         summary["outcome"] == "complete"
-        and activity["archived"] == before["due"] == before["active"] - after["active"]
-        and after["due"] == 0
-        and after["archived"] + activity["purged"] == before["due"] + LONG_ARCHIVED
+        and activity["archived"] == before.due == before.active - after.active
+        and after.due == 0
+        and after.archived + activity["purged"] == before.due + LONG_ARCHIVED
     )
     if well:
         console.print(
             f"[bold]{activity['archived']} archived, {activity['purged']} purged[/bold]; "
-            f"{after['active']} entries are active, {after['archived']} in the archive.\n",
+            f"{after.active} entries are active, {after.archived} in the archive.\n",
             highlight=False,
         )
     else:
@@ -192,7 +247,7 @@ _SPEND = """
      group by date order by date
 """
 CHART_WIDTH = 30
-_WAITING = "select id from notification_queue where not is_processed order by created_at"
+_WAITING = "select count(*) from notification_queue where not is_processed"
 _OUTCOMES = """
     select coalesce(outcome, 'waiting') as outcome, count(*),
            string_agg(distinct last_error, '; ') as why
@@ -214,56 +269,56 @@ def _run(function: str, running: Running) -> tuple[dict[str, Any], str]:
         return summary, log.read().decode(errors="replace")
 
 
-def _account_table(title: str, accounts: list[dict[str, Any]]) -> Table:
+def _account_table(title: str, accounts: list[_Account]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for heading in ("platform", "account", "sync"):
         table.add_column(heading, no_wrap=True)
     for heading in ("rows", "ours", "others", "new", "changed"):
         table.add_column(heading, justify="right")
-    for row in accounts:
-        counts = (row["rows"], row["matched"], row["unmatched"], row["created"], row["updated"])
+    for one in accounts:
+        counts = (one.rows, one.matched, one.unmatched, one.created, one.updated)
         table.add_row(
-            escape(row["platform"]),
-            escape(row["account"]),
-            f"{row['status']} {escape(row['why'])}".strip(),
+            escape(one.platform),
+            escape(one.account),
+            f"{one.status} {escape(one.why)}".strip(),
             *map(str, counts),
         )
     return table
 
 
-def _spend_chart(days: list[dict[str, Any]]) -> Table:
+def _spend_chart(days: list[_Day]) -> Table:
     """Spend by day and platform, and a bar for each day."""
     table = Table(title="Spend of the agency's requests, EUR", title_justify="left", box=None)
-    platforms = sorted({name for row in days for name in row["by_platform"]})
+    platforms = sorted({name for day in days for name in day.by_platform})
     table.add_column("day")
     for name in platforms:
         table.add_column(name, justify="right")
     table.add_column("")
-    most = max((row["total"] for row in days), default=1)
-    for row in days:
-        spent = (f"{row['by_platform'].get(name, 0):.2f}" for name in platforms)
-        bar = "█" * round(CHART_WIDTH * row["total"] / most)
-        table.add_row(f"{row['date']:%b %d}", *spent, bar)
+    most = max((day.total for day in days), default=Decimal(1))
+    for day in days:
+        spent = (f"{day.by_platform.get(name, 0):.2f}" for name in platforms)
+        bar = "█" * round(CHART_WIDTH * day.total / most)
+        table.add_row(f"{day.date:%b %d}", *spent, bar)
     return table
 
 
 def _restate_a_day(running: Running) -> date:
     """Make the fake Meta restate one day of one matched ad; returns the day."""
-    (row,) = _query(
+    (fact,) = _query(
         running,
+        _Fact,
         "select ad_id, account_id, date from ad_metrics where platform = 'meta' "
         "and measures ->> 'clicks' <> '0' "
         "order by date desc, ad_id offset 3 limit 1",
     )
     state = running.meta.state()
-    state["accounts"][row["account_id"]]["restated"] = {
-        f"{row['ad_id']}/{row['date']}": {
+    state["accounts"][fact.account_id]["restated"] = {
+        f"{fact.ad_id}/{fact.date}": {
             "impressions": 4321, "clicks": 98, "spend": "76.50", "reach": 3210,
         }
     }  # fmt: skip
     running.meta.replace_state(state)
-    restated: date = row["date"]
-    return restated
+    return fact.date
 
 
 def _execute(running: Running, statement: str) -> None:
@@ -271,9 +326,15 @@ def _execute(running: Running, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def _query(running: Running, query: str) -> list[dict[str, Any]]:
-    with psycopg.connect(running.database_url, row_factory=dict_row) as connection:
+def _query(running: Running, kind: type[Row], query: str) -> list[Row]:
+    with psycopg.connect(running.database_url, row_factory=class_row(kind)) as connection:
         return connection.execute(query.encode()).fetchall()
+
+
+def _count(running: Running, query: str) -> int:
+    with psycopg.connect(running.database_url, row_factory=scalar_row) as connection:
+        (count,) = connection.execute(query.encode()).fetchall()
+    return int(count)
 
 
 def _arrived(running: Running) -> list[tuple[str, str]]:

@@ -12,11 +12,12 @@ import argparse
 import difflib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, tuple_row
 
 from local.services import postgres
 from local.services.tether import Tether
@@ -31,7 +32,8 @@ set check_function_bodies = off;
 # Kinds of relation, as pg_class has them, that `describe` can write: tables and their indexes.
 KNOWN_KINDS = {"r", "i"}
 
-Connection = psycopg.Connection[dict[str, Any]]
+Connection = psycopg.Connection[Any]
+Row = TypeVar("Row")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +61,7 @@ def _made_by_migrations() -> str:
         url = postgres.start(tether).create_database("schema")
         postgres.bootstrap(url)
         postgres.migrate(url)
-        with psycopg.connect(url, row_factory=dict_row) as connection:
+        with psycopg.connect(url) as connection:
             return describe(connection)
 
 
@@ -71,42 +73,75 @@ def describe(connection: Connection) -> str:
         return "\n".join(_parts(connection))
 
 
+@dataclass(frozen=True)
+class _Enum:
+    name: str
+    labels: str
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table, and the statements for what belongs to it."""
+
+    name: str
+    columns: list[str]
+    constraints: list[str]
+    foreign_keys: list[str]
+    indexes: list[str]
+    comments: list[str]
+    security: list[str]
+    grants: list[str]
+
+
+@dataclass(frozen=True)
+class _Function:
+    definition: str
+    signature: str
+    comment: str | None
+    grants: list[str]
+
+
 def _parts(connection: Connection) -> Iterator[str]:
     _refuse_unknown_kinds(connection)
     yield HEAD
-    yield from _enums(connection)
-    tables = connection.execute(TABLES).fetchall()
-    yield from map(_table, tables)
+    yield from map(_create_enum, _rows(connection, _Enum, ENUMS))
+    tables = _rows(connection, _Table, TABLES)
+    yield from map(_create_table, tables)
     # after all tables
-    yield "\n".join(f"{line};" for table in tables for line in table["foreign_keys"]) + "\n"
-    yield from map(_function, connection.execute(FUNCTIONS).fetchall())
+    yield "\n".join(f"{line};" for table in tables for line in table.foreign_keys) + "\n"
+    yield from map(_create_function, _rows(connection, _Function, FUNCTIONS))
+
+
+def _rows(connection: Connection, kind: type[Row], query: LiteralString) -> list[Row]:
+    with connection.cursor(row_factory=class_row(kind)) as cursor:
+        return cursor.execute(query).fetchall()
 
 
 def _refuse_unknown_kinds(connection: Connection) -> None:
-    unknown = connection.execute(UNKNOWN, {"known": sorted(KNOWN_KINDS)}).fetchall()
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        unknown = cursor.execute(UNKNOWN, {"known": sorted(KNOWN_KINDS)}).fetchall()
     if unknown:
-        names = ", ".join(f"{row['kind']} {row['name']}" for row in unknown)
+        names = ", ".join(f"{kind} {name}" for kind, name in unknown)
         raise NotImplementedError(f"local/schema.py cannot write yet: {names}")
 
 
-def _enums(connection: Connection) -> Iterator[str]:
-    for row in connection.execute(ENUMS).fetchall():
-        yield f"create type {row['name']} as enum ({row['labels']});\n"
+def _create_enum(enum: _Enum) -> str:
+    return f"create type {enum.name} as enum ({enum.labels});\n"
 
 
-def _table(table: dict[str, Any]) -> str:
-    body = ",\n".join(f"  {line}" for line in [*table["columns"], *table["constraints"]])
-    lines = [f"create table {table['name']} (\n{body}\n)"]
-    lines += [*table["indexes"], *table["comments"], *table["security"], *table["grants"]]
+def _create_table(table: _Table) -> str:
+    body = ",\n".join(f"  {line}" for line in [*table.columns, *table.constraints])
+    lines = [f"create table {table.name} (\n{body}\n)"]
+    lines += [*table.indexes, *table.comments, *table.security, *table.grants]
     return "".join(f"{line};\n" for line in lines)
 
 
-def _function(row: dict[str, Any]) -> str:
-    lines = [row["definition"].rstrip(), row["comment"]]
+def _create_function(function: _Function) -> str:
+    lines = [function.definition.rstrip(), function.comment]
     # first revoke what the project's default privileges grant
     everyone = "public, anon, authenticated, service_role"
-    lines.append(f"revoke all on function {row['signature']} from {everyone}")
-    lines += row["grants"]
+    lines.append(f"revoke all on function {function.signature} from {everyone}")
+    lines += function.grants
     return "".join(f"{line};\n" for line in lines if line)
 
 

@@ -66,5 +66,5 @@ def test_an_older_version_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_server_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(TetherError, match="no Postgres that runs in"):
+    with pytest.raises(TetherError, match="No working Postgres in"):
         postgres.major_version(tmp_path)
