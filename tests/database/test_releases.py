@@ -87,7 +87,9 @@ def test_a_change_of_a_released_migration_is_noticed(tmp_path: Path) -> None:
 def test_the_version_is_the_same_everywhere() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.findall(r"^## (\d+\.\d+\.\d+)", changelog, re.MULTILINE)[0]
-    assert version() == newest == RELEASES[-1].name
+    deploy = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"git checkout v([\d.]+)`", deploy)
+    assert version() == newest == named == RELEASES[-1].name
 
 
 @pytest.fixture
