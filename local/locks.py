@@ -17,7 +17,7 @@ import sys
 import tempfile
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,16 +176,48 @@ def problems_of(lock: Path, targets: Sequence[Target]) -> list[str]:
     Raises LockError, with uv's message, if it cannot list the wheels.
     """
     try:
-        if not _problems_among(lock, wheels_of(lock, offline=True), targets):
+        if not _problems_among(lock, packages_of(lock, offline=True), targets):
             return []
     except LockError:
         pass
     # uv's cache may be outdated or incomplete.
-    return _problems_among(lock, wheels_of(lock), targets)
+    return _problems_among(lock, packages_of(lock), targets)
 
 
-def wheels_of(lock: Path, *, offline: bool = False) -> list[dict[str, Any]]:
-    """The pinned packages with their markers and all wheels that the index has of them.
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel in the index: the tags in its name, and its SHA-256."""
+
+    tags: frozenset[Tag]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Package:
+    """A pinned package, where it applies (None: everywhere), and its wheels in the index."""
+
+    name: str
+    version: str
+    marker: Marker | None
+    wheels: tuple[Wheel, ...]
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Package:
+        """Read an entry of pylock.toml: https://packaging.python.org/en/latest/specifications/pylock-toml/"""
+        wheels = tuple(
+            Wheel(parse_wheel_filename(one["url"].rpartition("/")[2])[3], one["hashes"]["sha256"])
+            for one in entry.get("wheels", [])
+        )
+        marker = Marker(entry["marker"]) if "marker" in entry else None
+        return cls(entry["name"], entry["version"], marker, wheels)
+
+    def applies_to(self, target: Target) -> bool:
+        """Whether it is installed there."""
+        return self.marker is None or self.marker.evaluate(target.markers)
+
+
+def packages_of(lock: Path, *, offline: bool = False) -> list[Package]:
+    """The pinned packages with all wheels that the index has of them.
 
     Raises LockError, with uv's message, if it cannot list them.
     """
@@ -199,36 +231,30 @@ def wheels_of(lock: Path, *, offline: bool = False) -> list[dict[str, Any]]:
         listed = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True)
     if listed.returncode != 0:
         raise LockError(f"uv cannot list the wheels of {lock}:\n{listed.stderr.strip()}")
-    packages: list[dict[str, Any]] = tomllib.loads(listed.stdout)["packages"]
-    return packages
+    return list(map(Package.of, tomllib.loads(listed.stdout)["packages"]))
 
 
 def _problems_among(
-    lock: Path, packages: Sequence[dict[str, Any]], targets: Sequence[Target]
+    lock: Path, packages: Sequence[Package], targets: Sequence[Target]
 ) -> list[str]:
     listed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
     name = lock.relative_to(ROOT) if lock.is_relative_to(ROOT) else lock
     problems = []
     for package in packages:
-        applies = Marker(package["marker"]).evaluate if "marker" in package else lambda _: True
         lacks: defaultdict[str, list[Target]] = defaultdict(list)
         for target in targets:
-            if not applies(target.markers):
+            if not package.applies_to(target):
                 continue
-            usable = [wheel for wheel in package.get("wheels", []) if _tags(wheel) & target.tags]
+            usable = [wheel for wheel in package.wheels if wheel.tags & target.tags]
             if not usable:
                 lacks["has no wheel"].append(target)
-            elif not any(wheel["hashes"]["sha256"] in listed for wheel in usable):
+            elif not any(wheel.digest in listed for wheel in usable):
                 lacks["has a wheel, but the lock does not list its hash,"].append(target)
         problems += [
-            f"{name}: {package['name']} {package['version']} {what} for {_described(where)}"
+            f"{name}: {package.name} {package.version} {what} for {_described(where)}"
             for what, where in lacks.items()
         ]
     return problems
-
-
-def _tags(wheel: dict[str, Any]) -> frozenset[Tag]:
-    return parse_wheel_filename(wheel["url"].rpartition("/")[2])[3]
 
 
 def npm_problems(lock: str, targets: Sequence[Target]) -> list[str]:

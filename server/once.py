@@ -6,7 +6,7 @@ import queue
 import signal
 import threading
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from server.runs import Runs, Worker
 from server.serving import STOP_WITHIN
@@ -19,8 +19,9 @@ FAILED: Final = 1
 MISCONFIGURED: Final = 2
 
 # Outcomes that are not failures: another process may be running, the time may be up.
-_SUCCESSFUL: Final = {
+_SUCCESSFUL: Final[dict[Worker, frozenset[str]]] = {
     "notifications": DID_ITS_WORK | {"busy"},
+    "metrics": frozenset({"planned"}),
     "retention": frozenset({"complete", "unfinished", "busy"}),
 }
 
@@ -55,15 +56,11 @@ def run_once(workers: Sequence[Worker]) -> int:
 
 def _pass(runs: Runs, worker: Worker) -> int:
     runs.failures.clear()
-    summary = runs.run(worker)
+    outcome = runs.run(worker)
     if worker == "metrics":
         runs.syncs.wait()
         runs.syncs.release_failed()
     if any(isinstance(error, ConfigurationError) for error in runs.failures):
         return MISCONFIGURED
-    succeeded = summary is not None and not runs.failures and _has_succeeded(worker, summary)
+    succeeded = outcome in _SUCCESSFUL[worker] and not runs.failures
     return DONE if succeeded else FAILED
-
-
-def _has_succeeded(worker: Worker, summary: dict[str, Any]) -> bool:
-    return worker not in _SUCCESSFUL or summary["outcome"] in _SUCCESSFUL[worker]

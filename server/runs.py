@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from server.syncs import SyncPool
 from workers.clock import SystemClock
@@ -64,8 +64,8 @@ class Runs:
         """Whether no more runs are started."""
         return self.clock.now() >= self.clock.stop_at
 
-    def run(self, worker: Worker) -> dict[str, Any] | None:
-        """One run of one of WORKERS: its summary, or None if it failed or was not started.
+    def run(self, worker: Worker) -> str | None:
+        """One run of a worker: its outcome, or None if it failed or was not started.
 
         The log says why it failed, and so does the last of `failures`.
         """
@@ -76,14 +76,15 @@ class Runs:
             self._failed(worker, error)
             return None
 
-    def _started(self, worker: Worker, context: Context) -> dict[str, Any]:
+    def _started(self, worker: Worker, context: Context) -> str:
         match worker:
             case "notifications":
-                return run_notifications(context, self.clock, self.doorbell)
+                return str(run_notifications(context, self.clock, self.doorbell)["outcome"])
             case "metrics":
-                return self._plan()
+                self._plan()
+                return "planned"
             case "retention":
-                return run_retention({}, context, self.clock)
+                return str(run_retention({}, context, self.clock)["outcome"])
             case _:
                 assert_never(worker)
 
@@ -115,9 +116,9 @@ class Runs:
         with self._changed:
             return sorted(name for name, _ in self._in_progress.values())
 
-    def _plan(self) -> dict[str, Any]:
+    def _plan(self) -> None:
         self.syncs.release_failed()
-        return run_plan(lambda: self.syncs.resized(settings().metrics_concurrency))
+        run_plan(lambda: self.syncs.resized(settings().metrics_concurrency))
 
     def _sync(self, body: str) -> None:
         """One planned sync. Raises what kept it from ending by itself."""

@@ -141,8 +141,8 @@ class Serving:
         )
 
     def _run(self, worker: Worker, tries: Sequence[int] = _RETENTION_RETRIES) -> None:
-        summary = self._runs.run(worker)
-        if summary is None and worker == "retention" and tries and not self._runs.is_stopped:
+        outcome = self._runs.run(worker)
+        if outcome is None and worker == "retention" and tries and not self._runs.is_stopped:
             self._later(tries[0], worker, tries[1:])
 
     def _later(self, seconds: float, worker: Worker, tries: Sequence[int]) -> None:
@@ -176,8 +176,7 @@ class Serving:
             self._on_demand.request()
 
     def _poll(self) -> bool:
-        summary = self._runs.run("notifications")
-        return summary is None or summary["outcome"] != "busy"
+        return self._runs.run("notifications") != "busy"
 
     # --- endpoints ---
 

@@ -26,7 +26,7 @@ class Ended:
 
 def run_process(
     module: str,
-    order: Mapping[str, Any],
+    request: Mapping[str, Any],
     *,
     patience: float,
     passed: Callable[[float], None] = lambda seconds: None,
@@ -34,12 +34,12 @@ def run_process(
 ) -> Ended:
     """Run the module with that request and kill it `patience` seconds after its first step;
     `passed` is called with the seconds that pass meanwhile."""
-    run = forked.Run(module, order, {"NO_PROXY": "*", **(environment or {})})
+    run = forked.Run(module, request, {"NO_PROXY": "*", **(environment or {})})
     _watch(run, patience, passed)
     ended = run.ended()
     text = ended.out + ended.err
     steps = tuple(line for line in text.splitlines() if line.startswith(("before ", "after ")))
-    return Ended(_how(ended.status, order, steps, text), steps, _as_lambda_logs_it(text))
+    return Ended(_how(ended.status, request, steps, text), steps, _as_lambda_logs_it(text))
 
 
 def assert_listed(steps: Iterable[str], kinds: Collection[str]) -> None:
@@ -61,9 +61,9 @@ def _watch(run: forked.Run, patience: float, passed: Callable[[float], None]) ->
             run.kill()
 
 
-def _how(code: int, order: Mapping[str, Any], steps: Sequence[str], text: str) -> str:
+def _how(code: int, request: Mapping[str, Any], steps: Sequence[str], text: str) -> str:
     if code == -signal.SIGKILL:
-        return "killed at a step" if steps and steps[-1] == order["kill_at"] else "killed"
+        return "killed at a step" if steps and steps[-1] == request["kill_at"] else "killed"
     if code == 0:
         ends = [line for line in text.splitlines() if line.startswith("ended ")]
         return ends[-1] if ends else "ended"
