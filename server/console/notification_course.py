@@ -25,7 +25,7 @@ _OF_A_POST: Final[Mapping[CodeClass, str]] = {
     CodeClass.THREAD: "Its thread takes no reply; nothing was sent.",
     CodeClass.MESSAGE: "Slack refuses this message, and would each time.",
     CodeClass.MESSAGE_FORMAT: "Slack refuses the form of this message, also as plain text.",
-    CodeClass.CANNOT_LOOK: "Slack refuses this; nothing was sent.",
+    CodeClass.CANNOT_READ: "Slack refuses this; nothing was sent.",
     CodeClass.UNKNOWN: "A refusal that the workers do not know; nothing was sent.",
 }
 _OF_A_LOOK: Final = "It could not be looked for in the conversation."

@@ -23,7 +23,7 @@ from tests.integration.slack_peer import (
 )
 from workers.errors import (
     AmbiguousError,
-    CannotLookError,
+    CannotReadError,
     ConfigurationError,
     CredentialsError,
     DestinationError,
@@ -301,7 +301,7 @@ def test_a_direct_message_is_opened(peer: Peer) -> None:
     assert peer.slack.open_dm("U1") == "D1"
     assert peer.requests()[0]["body"] == "users=U1"
     assert type(refusal(lambda: peer.slack.open_dm("U1"))) is TransientError
-    assert type(refusal(lambda: peer.slack.open_dm("U1"))) is CannotLookError
+    assert type(refusal(lambda: peer.slack.open_dm("U1"))) is CannotReadError
 
 
 def test_channel_info(peer: Peer) -> None:

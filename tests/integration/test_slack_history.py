@@ -16,7 +16,7 @@ from tests.integration.slack_caller import AVA, CREATIVE, Caller
 from tests.integration.slack_peer import MESSAGE, NO_ANSWER, Peer, refusal
 from workers.doctor.slack_checks import check_slack
 from workers.errors import (
-    CannotLookError,
+    CannotReadError,
     CredentialsError,
     RateLimitedError,
     TransientError,
@@ -164,13 +164,13 @@ def test_a_lost_page_is_an_error(reader: Peer, fault: Fault, code: str) -> None:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("missing_scope", CannotLookError),
-        ("not_in_channel", CannotLookError),
-        ("channel_not_found", CannotLookError),
-        ("channel_is_limited_access", CannotLookError),
-        ("unknown_method", CannotLookError),
-        ("is_bot", CannotLookError),
-        ("brand_new", CannotLookError),
+        ("missing_scope", CannotReadError),
+        ("not_in_channel", CannotReadError),
+        ("channel_not_found", CannotReadError),
+        ("channel_is_limited_access", CannotReadError),
+        ("unknown_method", CannotReadError),
+        ("is_bot", CannotReadError),
+        ("brand_new", CannotReadError),
         ("token_revoked", CredentialsError),
         ("ratelimited", RateLimitedError),
     ],
@@ -204,7 +204,7 @@ def test_a_token_that_is_not_a_bots_cannot_read(peer: Peer) -> None:
 
     error = refusal(lambda: read(peer))
 
-    assert (type(error), error.code) == (CannotLookError, "no_bot_token")
+    assert (type(error), error.code) == (CannotReadError, "no_bot_token")
 
 
 def walk(slack: Slack, channel: str, oldest: float, latest: float | None = None) -> dict[str, str]:
@@ -319,7 +319,7 @@ def test_a_post_to_a_person_names_the_conversation_to_search(slack: Caller) -> N
         "d1": Place(posted.ts)
     }
     error = refusal(lambda: ours.open_dm(AVA))
-    assert (type(error), error.code) == (CannotLookError, "missing_scope")
+    assert (type(error), error.code) == (CannotReadError, "missing_scope")
 
 
 class TestThread:
@@ -361,7 +361,7 @@ class TestThread:
 
     def test_a_thread_that_may_not_be_read_is_an_error(self, reader: Peer) -> None:
         reader.answers("conversations.replies", {"ok": False, "error": "not_allowed_token_type"})
-        assert type(refusal(lambda: self.read(reader))) is CannotLookError
+        assert type(refusal(lambda: self.read(reader))) is CannotReadError
 
     @pytest.mark.parametrize(
         ("answer", "takes"),

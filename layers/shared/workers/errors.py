@@ -6,7 +6,7 @@
     │   └── GeneralError       no reason given: perhaps too much was asked for at once
     │       └── BrokenStreamError  the answer did not come in time, or was cut off
     ├── RateLimitedError       wait; does not count as an attempt
-    ├── CannotLookError        whether it was done cannot be checked, now or later
+    ├── CannotReadError        whether it was done cannot be checked, now or later
     ├── PermanentError         this item will never succeed
     │   ├── DestinationError   nothing sent to this destination will succeed
     │   ├── MalformedAnswerError   an answer is not what was asked for
@@ -89,7 +89,7 @@ class RateLimitedError(WorkerError):
         self.is_guess = is_guess
 
 
-class CannotLookError(WorkerError):
+class CannotReadError(WorkerError):
     """A destination cannot be read, and asking again would not change that.
 
     That says nothing about whether messages can be posted to it.

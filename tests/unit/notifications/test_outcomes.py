@@ -9,7 +9,7 @@ import pytest
 from tests.unit.notifications.claimed import delivery
 from workers.errors import (
     AmbiguousError,
-    CannotLookError,
+    CannotReadError,
     ConfigurationError,
     CredentialsError,
     DestinationError,
@@ -65,7 +65,7 @@ def test_every_failure_is_covered() -> None:
     [
         (LIMITED, SearchFailure.LATER),
         (TransientError("said", code="x"), SearchFailure.LATER),
-        (CannotLookError("said", code="x"), SearchFailure.NEVER),
+        (CannotReadError("said", code="x"), SearchFailure.NEVER),
         (CredentialsError("said", code="x"), SearchFailure.TOKEN_REFUSED),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.notifications.claimed import Clock, Held, delivery, unknown
 from workers.errors import (
     AmbiguousError,
-    CannotLookError,
+    CannotReadError,
     CredentialsError,
     DestinationError,
     PermanentError,
@@ -69,7 +69,7 @@ class FakeSlack:
         return f"D{person}"
 
     def channel_info(self, channel: str) -> ChannelInfo:
-        raise CannotLookError("not asked", code="missing_scope")
+        raise CannotReadError("not asked", code="missing_scope")
 
     def _next(self, answers: list[Any]) -> Any:
         answer = answers.pop(0)
@@ -342,14 +342,14 @@ class TestLooking:
         assert (post.search_first, post.possible_duplicate, post.in_doubt) == (False, True, True)
 
     def test_a_message_that_cannot_be_searched_for_is_repeated_with_a_note(self) -> None:
-        one = Bench(unknown("a")).reads(CannotLookError("no", code="missing_scope"))
+        one = Bench(unknown("a")).reads(CannotReadError("no", code="missing_scope"))
         (post,) = one.in_flight.queues["C1"].waiting
         assert (post.search_first, post.possible_duplicate) == (False, True)
         assert one.noted.parks == []
 
     def test_its_destination_is_parked_if_the_setting_says_so(self) -> None:
         one = Bench(unknown("a"), unverifiable="park")
-        one.reads(CannotLookError("no", code="missing_scope"))
+        one.reads(CannotReadError("no", code="missing_scope"))
         assert one.noted.parks == [("C1", "unverifiable")]
         assert one.noted.released == ["a"]
         assert one.in_flight.ready_at(one.clock.time) == math.inf
@@ -474,7 +474,7 @@ class TestThreads:
         [
             (RateLimitedError("wait", code="x", retry_after=30.0), ["1.1"]),
             (TransientError("500", code="x"), ["1.1", "2.1"]),
-            (CannotLookError("no", code="missing_scope"), ["1.1", "2.1"]),
+            (CannotReadError("no", code="missing_scope"), ["1.1", "2.1"]),
         ],
     )
     def test_if_slack_does_not_say_it_is_posted_and_slacks_wait_is_kept(

@@ -97,7 +97,7 @@ EXPECTED_OF_A_READ = {
         invalid_auth not_authed account_inactive token_revoked token_expired org_login_required
         team_added_to_org two_factor_setup_required
     """,
-    CodeClass.CANNOT_LOOK: """
+    CodeClass.CANNOT_READ: """
         missing_scope not_in_channel channel_not_found channel_is_limited_access unknown_method
         is_bot method_not_supported_for_channel_type invalid_user_combination access_denied
         no_permission ekm_access_denied not_allowed_token_type accesslimited user_disabled
@@ -139,7 +139,7 @@ def test_no_published_code_of_an_unreadable_conversation_is_retried(method: str)
     repeated = {
         code
         for code in PUBLISHED[method]
-        if classify(code, method) not in (CodeClass.CANNOT_LOOK, CodeClass.UNKNOWN)
+        if classify(code, method) not in (CodeClass.CANNOT_READ, CodeClass.UNKNOWN)
     }
     assert repeated <= {
         "account_inactive", "fatal_error", "internal_error", "invalid_auth", "not_authed",

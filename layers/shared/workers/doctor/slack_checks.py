@@ -8,7 +8,7 @@ from typing import Final
 
 from workers.clock import Clock
 from workers.doctor.sections import of_error
-from workers.errors import CannotLookError, RateLimitedError, WorkerError
+from workers.errors import CannotReadError, RateLimitedError, WorkerError
 from workers.findings import Finding, failed, ok, warning
 from workers.notifications.rendering import render
 from workers.notifications.slack import Slack
@@ -126,7 +126,7 @@ def _kind_of_app(slack: Slack, joined: Sequence[str]) -> Iterator[Finding]:
     for channel in joined:
         try:
             page = slack.history_page(channel, 0.0, None)
-        except CannotLookError:
+        except CannotReadError:
             continue  # a missing scope is a finding of its own
         except WorkerError as error:
             yield warning(
@@ -156,7 +156,7 @@ def _kind_of_app(slack: Slack, joined: Sequence[str]) -> Iterator[Finding]:
 def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
     try:
         info = slack.channel_info(channel)
-    except CannotLookError as error:
+    except CannotReadError as error:
         if is_visible_in_info(error.code):
             yield failed(
                 f"channel {channel}: {error}{hint_at_id(error.code, channel)}",
@@ -189,7 +189,7 @@ def _channel(slack: Slack, channel: str) -> Iterator[Finding]:
 def _person(slack: Slack, person: str) -> Iterator[Finding]:
     try:
         slack.open_dm(person)
-    except CannotLookError as error:
+    except CannotReadError as error:
         if is_visible_in_info(error.code):
             yield failed(
                 f"direct messages to {person}: {error}", "Correct profiles.slack_id (U...)"

@@ -99,7 +99,7 @@ class Claimer:
         if self._report.has_ended or self.is_busy:
             return
         if self._drained_at is not None:
-            self._linger_on(now, self._drained_at)
+            self._keep_polling(now, self._drained_at)
         elif self._may_claim() and (now >= self._claim_at or self._nothing_else()):
             self._claim(now)
 
@@ -191,7 +191,7 @@ class Claimer:
         self._drained_at = now
         self._poll_at = now + (LEAST_POLL_GAP if self._is_woken else POLL_EVERY)
 
-    def _linger_on(self, now: float, drained_at: float) -> None:
+    def _keep_polling(self, now: float, drained_at: float) -> None:
         if now >= drained_at + self._linger:
             self._report.end("drained")
         elif now >= self._poll_at:

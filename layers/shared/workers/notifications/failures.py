@@ -7,7 +7,7 @@ from typing import Final
 
 from workers.errors import (
     AmbiguousError,
-    CannotLookError,
+    CannotReadError,
     CredentialsError,
     DestinationError,
     PermanentError,
@@ -61,7 +61,7 @@ _POST: Final[tuple[tuple[type[WorkerError], Failure], ...]] = (
 _SEARCH: Final[tuple[tuple[type[WorkerError], SearchFailure], ...]] = (
     (RateLimitedError, SearchFailure.LATER),
     (TransientError, SearchFailure.LATER),
-    (CannotLookError, SearchFailure.NEVER),
+    (CannotReadError, SearchFailure.NEVER),
     (DestinationError, SearchFailure.NEVER),
     (CredentialsError, SearchFailure.TOKEN_REFUSED),
 )

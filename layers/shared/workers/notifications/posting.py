@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from workers.errors import (
-    CannotLookError,
+    CannotReadError,
     DestinationError,
     PermanentError,
     RateLimitedError,
@@ -239,7 +239,7 @@ def takes_posts(slack: Slack, destination: str) -> bool:
     seen without posting one. Raises WorkerError when Slack cannot be asked."""
     try:
         return slack.channel_info(open_conversation(slack, destination)).takes_posts
-    except CannotLookError as error:
+    except CannotReadError as error:
         if is_visible_in_info(error.code):
             return False
         raise

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from workers.errors import (
     AmbiguousError,
-    CannotLookError,
+    CannotReadError,
     ConfigurationError,
     CredentialsError,
     DestinationError,
@@ -142,7 +142,7 @@ class Slack:
     something (`post`, `delete`) raise `RateLimitedError`, `CredentialsError`, `DestinationError`,
     `PermanentError`, `TransientError`, `AmbiguousError`, and `UnknownError` for an unknown code.
     Those that read raise `RateLimitedError`, `TransientError`, `CredentialsError` for a token that
-    is refused as a whole, and `CannotLookError` for everything else. None holds the token.
+    is refused as a whole, and `CannotReadError` for everything else. None holds the token.
     """
 
     def __init__(self, token: str, api_url: str, timeout: float = 10.0) -> None:
@@ -287,7 +287,7 @@ class Slack:
                     include_all_metadata=True,
                 ),
             )
-        except CannotLookError as error:
+        except CannotReadError as error:
             if error.code != "thread_not_found":
                 raise
             return ThreadPage({}, None)
@@ -309,7 +309,7 @@ class Slack:
                 REPLIES,
                 lambda: self._client.conversations_replies(channel=channel, ts=parent_ts, limit=1),
             )
-        except CannotLookError as error:
+        except CannotReadError as error:
             if error.code != "thread_not_found":
                 raise
             return False
@@ -339,7 +339,7 @@ class Slack:
         if not self._own_bot_id:
             bot_id = self.identity().bot_id
             if not bot_id:
-                raise CannotLookError(
+                raise CannotReadError(
                     "The Slack token is not a bot's, so its own messages cannot be recognised.",
                     code="no_bot_token",
                 )
@@ -353,7 +353,7 @@ class Slack:
         except AmbiguousError as error:
             raise TransientError(str(error), code=error.code) from error
         except UnknownError as error:
-            raise CannotLookError(str(error), code=error.code) from error
+            raise CannotReadError(str(error), code=error.code) from error
 
     def _perform(self, method: str, call: Callable[[], SlackResponse]) -> SlackResponse:
         """Slack's answer to a call that succeeded."""
@@ -418,8 +418,8 @@ def _translated(method: str, failed: SlackResponse) -> WorkerError:
             error = DestinationError
         case CodeClass.MESSAGE | CodeClass.MESSAGE_FORMAT:
             error = PermanentError
-        case CodeClass.CANNOT_LOOK:
-            error = CannotLookError
+        case CodeClass.CANNOT_READ:
+            error = CannotReadError
         case CodeClass.UNKNOWN:
             error = UnknownError
         case _:

@@ -48,7 +48,7 @@ class CodeClass(Enum):
     """This message will be refused each time."""
     MESSAGE_FORMAT = "message_format"
     """Its form is refused: post again as plain text."""
-    CANNOT_LOOK = "cannot_look"
+    CANNOT_READ = "cannot_read"
     """This conversation cannot be read; asking again would not help."""
     UNKNOWN = "unknown"
     """Not in the table: for a post, retry like any failure of one message, and report it."""
@@ -220,7 +220,7 @@ RULES: Final = (
     Rule(CodeClass.MESSAGE, _DELETE, WRITES, ("cant_delete_message", "message_not_found")),
     # The person, the conversation or the method is closed to the bot.
     Rule(
-        CodeClass.CANNOT_LOOK,
+        CodeClass.CANNOT_READ,
         _HISTORY,
         READS,
         (
@@ -242,7 +242,7 @@ RULES: Final = (
         ),
     ),
     Rule(
-        CodeClass.CANNOT_LOOK,
+        CodeClass.CANNOT_READ,
         _OPEN,
         READS,
         (
@@ -258,14 +258,14 @@ RULES: Final = (
         ),
     ),
     Rule(
-        CodeClass.CANNOT_LOOK,
+        CodeClass.CANNOT_READ,
         _REPORTED,
         READS,
         ("app_access_restricted", "team_access_not_granted", "team_not_found"),
     ),
     # About the form of the request, which is the same each time.
     Rule(
-        CodeClass.CANNOT_LOOK,
+        CodeClass.CANNOT_READ,
         _HISTORY,
         READS,
         (
@@ -284,12 +284,12 @@ RULES: Final = (
         ),
     ),
     Rule(
-        CodeClass.CANNOT_LOOK,
+        CodeClass.CANNOT_READ,
         _REPLIES,
         READS,
         ("list_record_comment_fetch_failed", "thread_not_found"),
     ),
-    Rule(CodeClass.CANNOT_LOOK, _OURS, READS, ("no_bot_token",)),
+    Rule(CodeClass.CANNOT_READ, _OURS, READS, ("no_bot_token",)),
 )
 
 _EXACT: Final = {
