@@ -116,14 +116,14 @@ create table public.console_actions (
 );
 CREATE INDEX console_actions_began_at_idx ON public.console_actions USING btree (began_at DESC, id DESC);
 CREATE UNIQUE INDEX console_actions_under_way_idx ON public.console_actions USING btree (action, subject) WHERE (ended_at IS NULL);
-comment on table public.console_actions is 'What people did from the console.';
-comment on column public.console_actions.id is 'Made with the page that asks for confirmation, so that one confirmation acts once.';
-comment on column public.console_actions.subject is 'What it is done to: the same is not done to it by two at a time.';
-comment on column public.console_actions.session is 'The beginning of the hash of the session, by which those of one browser belong together.';
-comment on column public.console_actions.renewed_at is 'While it goes on, when it last said so: it is broken off two minutes later.';
-comment on column public.console_actions.outcome is 'done, failed or broken off; null: it goes on.';
-comment on column public.console_actions.confirmed is 'What it was to touch, in numbers.';
-comment on column public.console_actions.touched is 'What it touched, in numbers.';
+comment on table public.console_actions is 'What people did in the console.';
+comment on column public.console_actions.id is 'Made with the page that asks for confirmation, so that each confirmation acts once.';
+comment on column public.console_actions.subject is 'What it is done to: one action of a kind runs on it at a time.';
+comment on column public.console_actions.session is 'The beginning of a hash of the session, the same for all actions from one browser.';
+comment on column public.console_actions.renewed_at is 'When it last reported while it runs; it counts as interrupted two minutes later.';
+comment on column public.console_actions.outcome is 'done, failed or interrupted; null while it runs.';
+comment on column public.console_actions.confirmed is 'What it was to affect, in numbers.';
+comment on column public.console_actions.touched is 'What it has affected, in numbers.';
 alter table public.console_actions enable row level security;
 grant delete, insert, select, update on public.console_actions to service_role;
 
@@ -972,17 +972,17 @@ revoke all on function public.batch_result(regclass,bigint,jsonb) from public, a
 grant execute on function public.batch_result(regclass,bigint,jsonb) to service_role;
 
 CREATE OR REPLACE FUNCTION public.begin_console_action(id uuid, action text, subject text, arguments jsonb, confirmed jsonb, who text, session text, as_of timestamp with time zone DEFAULT now())
- RETURNS text
+ RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
 AS $function$
 begin
   perform pg_advisory_xact_lock(hashtextextended('begin_console_action', 0));
   if exists (select from public.console_actions known where known.id = begin_console_action.id) then
-    return 'repeated';
+    return '{"outcome": "repeated"}';
   end if;
   update public.console_actions known
-     set ended_at = as_of, outcome = 'broken off'
+     set ended_at = as_of, outcome = 'interrupted'
    where known.ended_at is null and known.renewed_at < as_of - interval '2 minutes';
   insert into public.console_actions
     (id, action, subject, arguments, who, session, began_at, renewed_at, confirmed)
@@ -992,7 +992,7 @@ begin
     as_of, as_of, begin_console_action.confirmed
   )
   on conflict do nothing;
-  return case when found then 'begun' else 'busy' end;
+  return jsonb_build_object('outcome', case when found then 'begun' else 'busy' end);
 end
 $function$;
 revoke all on function public.begin_console_action(uuid,text,text,jsonb,jsonb,text,text,timestamp with time zone) from public, anon, authenticated, service_role;
@@ -1835,7 +1835,7 @@ AS $function$
            'now', as_of,
            'account', public.console_account_state(account, as_of),
            'connections', (
-             select coalesce(jsonb_agg(to_jsonb(way) order by way.is_active desc, way.id), '[]')
+             select coalesce(jsonb_agg(to_jsonb(own) order by own.is_active desc, own.id), '[]')
                from (
                  select one.id, one.is_active, one.is_parked, one.minutes as sync_frequency,
                         connection.account_name as name, connection.last_synced_at,
@@ -1843,12 +1843,13 @@ AS $function$
                    from public.metric_connections(account.platform, account.account_id, as_of) one
                    join public.platform_connections connection on connection.id = one.id
                    left join public.metric_connection_states state on state.connection_id = one.id
-               ) way
+               ) own
            ),
            'days', (
-             select coalesce(jsonb_agg(to_jsonb(told) order by told.date), '[]')
+             select coalesce(jsonb_agg(to_jsonb(known) order by known.date), '[]')
                from (
-                 select day.date, day.read_at, day.failures, day.problem, day.try_after,
+                 select day.date, day.read_at, day.failures > 0 as is_unreadable,
+                        day.problem, day.try_after,
                         day.rows_read, day.rows_named, day.spend_read::text,
                         day.spend_named::text, day.spend_total::text,
                         day.impressions_read::text, day.clicks_read::text,
@@ -1865,7 +1866,7 @@ AS $function$
                   where day.platform = account.platform
                     and day.account_id = account.account_id
                     and day.date between console_account.since and console_account.until
-               ) told
+               ) known
            )
          )
     from public.metric_accounts account
@@ -1874,6 +1875,55 @@ AS $function$
 $function$;
 revoke all on function public.console_account(text,text,date,date,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.console_account(text,text,date,date,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.console_account_counts(slack interval, as_of timestamp with time zone DEFAULT now())
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  with connected as materialized (
+    select connection.platform, connection.account_id,
+           bool_and(connection.is_parked) as is_parked,
+           min(connection.due_at) as due_at
+      from public.metric_connections(null, null, as_of) connection
+     where connection.is_active
+     group by connection.platform, connection.account_id
+  ),
+  accounts as materialized (
+    select case
+             when connected.is_parked then 'parked'
+             when account.failures > 0 then 'failing'
+             when log.id is null or account.whole_read_at is null then 'unread'
+             when connected.due_at < as_of - slack then 'late'
+             when log.status = 'partial' then 'partial'
+             else 'synced'
+           end as state,
+           case when not connected.is_parked
+                then greatest(connected.due_at, account.not_before) end as due_at
+      from connected
+      left join public.metric_accounts account
+        on account.platform = connected.platform and account.account_id = connected.account_id
+      left join lateral (
+        select found.id, found.status
+          from public.metric_sync_logs found
+         where found.id = account.sync_id
+        offset 0
+      ) log on true
+  )
+  select jsonb_build_object(
+           'parked', count(*) filter (where state = 'parked'),
+           'unread', count(*) filter (where state = 'unread'),
+           'failing', count(*) filter (where state = 'failing'),
+           'late', count(*) filter (where state = 'late'),
+           'partial', count(*) filter (where state = 'partial'),
+           'synced', count(*) filter (where state = 'synced'),
+           'next_due_at', min(nullif(due_at, '-infinity')) filter (where due_at > as_of)
+         )
+    from accounts;
+$function$;
+revoke all on function public.console_account_counts(interval,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.console_account_counts(interval,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_account_state(account public.metric_accounts, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
@@ -1921,9 +1971,9 @@ AS $function$
            offset 0
          ) log on true
     left join lateral (
-           select way.*
-             from public.platform_connections way
-            where way.id = coalesce((account).connection_id, log.platform_connection_id)
+           select own.*
+             from public.platform_connections own
+            where own.id = coalesce((account).connection_id, log.platform_connection_id)
            offset 0
          ) connection on true
     left join public.metric_connection_states state
@@ -2006,7 +2056,7 @@ declare
   count integer;
   replaced text;
 begin
-  -- one after the other: who comes second sees what the first has done
+  -- one after the other: the second sees what the first has done
   perform pg_advisory_xact_lock(hashtextextended('console_act', 0));
   if exists (select from public.console_actions known where known.id = console_act.id) then
     return '{"outcome": "repeated"}';
@@ -2033,7 +2083,7 @@ begin
        set template = arguments ->> 'template'
      where config.id = (arguments ->> 'config_id')::uuid;
     get diagnostics count = row_count;
-    -- so that the record has what to go back to
+    -- so that the record keeps what it replaced
     arguments := arguments || jsonb_build_object('replaced', replaced);
   else
     chosen := public.console_chosen(action, arguments);
@@ -2182,8 +2232,9 @@ AS $function$
     left join lateral (
            select coalesce(
                     jsonb_agg(
-                      jsonb_build_array(
-                        day.date, day.platform, day.currency, day.spend::text, day.is_complete
+                      jsonb_build_object(
+                        'date', day.date, 'platform', day.platform, 'currency', day.currency,
+                        'spend', day.spend::text, 'is_complete', day.is_complete
                       )
                       order by day.date, day.platform, day.currency
                     ),
@@ -2230,7 +2281,7 @@ declare
   steps record;
   cutoff timestamptz;
   counted jsonb;
-  found_out jsonb := '[]';
+  found_steps jsonb := '[]';
 begin
   if entity_type = 'ad_metrics' then
     return jsonb_build_array(public.console_due_facts(archive_cutoff, day_limit));
@@ -2275,7 +2326,8 @@ begin
       select jsonb_build_object(
                'days', (
                  select coalesce(
-                          jsonb_agg(jsonb_build_array(counts.day, counts.rows) order by counts.day),
+                          jsonb_agg(jsonb_build_object('day', counts.day, 'rows', counts.rows)
+                            order by counts.day),
                           '[]'
                         )
                    from counts
@@ -2296,13 +2348,14 @@ begin
     )
     into counted
     using cutoff, day_limit, most;
-    found_out := found_out || (counted || jsonb_build_object(
+    found_steps := found_steps || (counted || jsonb_build_object(
       'what', steps.what, 'until', cutoff,
       'table', regexp_replace(steps.source, '^public\.', ''),
-      'is_active', steps.is_active
+      'is_active', steps.is_active,
+      'oldest', null
     ));
   end loop;
-  return found_out;
+  return found_steps;
 end
 $function$;
 revoke all on function public.console_due_days(text,timestamp with time zone,timestamp with time zone,integer,integer) from public, anon, authenticated, service_role;
@@ -2333,9 +2386,11 @@ AS $function$
            'table', 'ad_metrics',
            'is_active', false,
            'until', public.ledger_cutoff(archive_cutoff),
+           'older', null,
            'days', (
              select coalesce(
-                      jsonb_agg(jsonb_build_array(counts.date, counts.rows) order by counts.date),
+                      jsonb_agg(jsonb_build_object('day', counts.date, 'rows', counts.rows)
+                        order by counts.date),
                       '[]'
                     )
                from counts
@@ -2405,8 +2460,12 @@ begin
              'accounts', (select coalesce(jsonb_agg(distinct account_id), '[]') from facts),
              'facts', coalesce(
                jsonb_agg(
-                 to_jsonb(shown) - array['request_id', 'platform', 'date', 'attribution']
+                 to_jsonb(shown)
+                   - array['request_id', 'platform', 'date', 'attribution', 'measures']
                    || jsonb_build_object(
+                        'spend', shown.measures ->> 'spend',
+                        'impressions', shown.measures ->> 'impressions',
+                        'clicks', shown.measures ->> 'clicks',
                         'level', public.console_level($1, $2[1], shown.kind, shown.campaign_id,
                                                       shown.ad_group_id, shown.ad_id),
                         'campaign_name', public.console_name(
@@ -2439,7 +2498,7 @@ begin
                  jsonb_build_object(
                    'metric_type', figure.metric_type, 'value', figure.value::text,
                    'is_complete', figure.is_complete, 'updated_at', figure.updated_at,
-                   'sync_id', figure.sync_id, 'source_detail', figure.source_detail
+                   'currency', figure.source_detail ->> 'currency'
                  )
                  order by figure.number
                ),
@@ -2463,7 +2522,7 @@ begin
     'days', (
       select coalesce(jsonb_agg(to_jsonb(read) order by read.account_id), '[]')
         from (
-          select known.account_id, known.read_at, known.sync_id, known.rows_read,
+          select known.account_id, known.read_at, known.rows_read,
                  known.rows_named, known.spend_read::text, known.spend_named::text,
                  known.spend_total::text, known.failures, known.problem, known.try_after,
                  connection.account_name as connection
@@ -2479,8 +2538,7 @@ begin
       select coalesce(
                jsonb_agg(
                  jsonb_build_object(
-                   'account_id', change.account_id, 'number', change.number,
-                   'changed_at', change.changed_at, 'old_spend', change.old_spend::text,
+                   'account_id', change.account_id, 'changed_at', change.changed_at, 'old_spend', change.old_spend::text,
                    'new_spend', change.new_spend::text
                  )
                  order by change.account_id, change.number
@@ -2677,9 +2735,10 @@ CREATE OR REPLACE FUNCTION public.console_month(platform text, account_id text, 
 AS $function$
   select coalesce(
            jsonb_agg(
-             jsonb_build_array(
-               day.date, day.read_at,
-               exists (
+             jsonb_build_object(
+               'date', day.date,
+               'read_at', day.read_at,
+               'is_restated', exists (
                  select
                    from public.metric_spend_changes change
                   where change.platform = console_month.platform
@@ -2688,7 +2747,7 @@ AS $function$
                   order by change.request_id, change.number
                   limit 1
                ),
-               day.failures > 0
+               'is_unreadable', day.failures > 0
              )
              order by day.date
            ),
@@ -2749,20 +2808,23 @@ CREATE OR REPLACE FUNCTION public.console_notification(id uuid)
  STABLE
  SET search_path TO ''
 AS $function$
-  select shown.told
+  select shown.notification
          || jsonb_build_object(
-              'event_data', shown.told ->> 'event_data',
+              'event_data', shown.notification ->> 'event_data',
               'known', named.known,
               'state', public.console_notification_rows(array[console_notification.id])
                          -> 0 -> 'state',
               'names', public.console_slack_names(
                 array(
                   select delivery ->> 'destination'
-                    from jsonb_array_elements(shown.told -> 'deliveries') delivery
+                    from jsonb_array_elements(shown.notification -> 'deliveries') delivery
                    union
                   (select mentioned.id[1]
                      from regexp_matches(
-                            concat(shown.told #>> '{config,template}', shown.told ->> 'event_data'),
+                            concat(
+                              shown.notification #>> '{config,template}',
+                              shown.notification ->> 'event_data'
+                            ),
                             '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
                           ) mentioned (id)
                     limit 100)
@@ -2774,10 +2836,10 @@ AS $function$
                  where workspace.stopped_at is not null
               ),
               'ahead', (
-                select coalesce(jsonb_object_agg(own.destination, queue.before), '{}')
+                select coalesce(jsonb_object_agg(own.destination, queue.ahead), '{}')
                   from public.notification_deliveries own
                  cross join lateral (
-                         select count(*) as before
+                         select count(*) as ahead
                            from (
                              select
                                from public.notification_deliveries other
@@ -2822,17 +2884,17 @@ AS $function$
                    and own.parent_ts is not null
               )
             )
-    -- offset 0: each is asked once, however often it is named above
-    from (select public.show_notification(console_notification.id) as told offset 0) shown
+    -- offset 0: each is called once, however often it is used above
+    from (select public.show_notification(console_notification.id) as notification offset 0) shown
    cross join lateral (
            select public.known_of_event(
-                    shown.told -> 'event_data',
-                    shown.told ->> 'entity_type',
-                    (shown.told ->> 'entity_id')::uuid
+                    shown.notification -> 'event_data',
+                    shown.notification ->> 'entity_type',
+                    (shown.notification ->> 'entity_id')::uuid
                   ) as known
            offset 0
          ) named
-   where shown.told is not null;
+   where shown.notification is not null;
 $function$;
 revoke all on function public.console_notification(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.console_notification(uuid) to service_role;
@@ -2941,7 +3003,7 @@ CREATE OR REPLACE FUNCTION public.console_notifications(state text DEFAULT NULL:
  SET jit TO 'off'
 AS $function$
 declare
-  most_looked_through constant integer := 10000;
+  most_searched constant integer := 10000;
   configs uuid[];
   states text[];
   found uuid[];
@@ -2997,10 +3059,10 @@ begin
         end,
         case
           when search is null and (destination is null or configs is null) then row_limit + 1
-          else most_looked_through
+          else most_searched
         end,
         case when destination is not null then configs end,
-        -- as it stands in JSON, without the quotes
+        -- as it is written in JSON, without the quotes
         lower(left(substr(to_jsonb(search)::text, 2), -1) collate "C"),
         lower(search collate "C"),
         row_limit + 1;
@@ -3096,7 +3158,7 @@ $function$;
 revoke all on function public.console_notifications_query(text[],uuid[],text) from public, anon, authenticated, service_role;
 grant execute on function public.console_notifications_query(text[],uuid[],text) to service_role;
 
-CREATE OR REPLACE FUNCTION public.console_overview(row_limit integer, parked_limit integer, sent_since interval, slack interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.console_overview(row_limit integer, stalled_limit integer, sent_since interval, slack interval, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE sql
  STABLE
@@ -3114,7 +3176,7 @@ AS $function$
                array['notifications', 'metrics_sync', 'connection_sync', 'retention']
              ) known (name)
     ),
-    'under_way', (
+    'in_progress', (
       select coalesce(jsonb_agg(lease.name), '[]')
         from public.worker_leases lease
        where lease.expires_at > as_of
@@ -3140,8 +3202,8 @@ AS $function$
          and delivery.next_attempt_at is not null
          and delivery.next_attempt_at > as_of
     ),
-    'parked', public.console_parked(parked_limit),
-    'accounts', public.console_standing(slack, as_of),
+    'stalled', public.console_stalled(stalled_limit),
+    'accounts', public.console_account_counts(slack, as_of),
     'signs', public.console_signs(as_of),
     'retention', (
       select coalesce(
@@ -3175,101 +3237,6 @@ $function$;
 revoke all on function public.console_overview(integer,integer,interval,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.console_overview(integer,integer,interval,interval,timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.console_parked(row_limit integer)
- RETURNS jsonb
- LANGUAGE sql
- STABLE
- SET search_path TO ''
- SET plan_cache_mode TO 'force_custom_plan'
- SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
- SET enable_hashjoin TO 'off'
- SET enable_mergejoin TO 'off'
- SET enable_sort TO 'off'
- SET enable_incremental_sort TO 'off'
- SET jit TO 'off'
-AS $function$
-  with recursive lacking (config_id, place) as (
-    (
-      select waiting.config_id, 1
-        from public.notification_unrouted waiting
-       order by waiting.config_id
-       limit 1
-    )
-    union all
-    select (
-             select waiting.config_id
-               from public.notification_unrouted waiting
-              where waiting.config_id > lacking.config_id
-              order by waiting.config_id
-              limit 1
-           ), lacking.place + 1
-      from lacking
-     where lacking.config_id is not null and lacking.place < row_limit
-  ),
-  parked as (
-    select known.destination, known.park_code, known.park_reason, known.parked_at, known.probe_at
-      from public.slack_destinations known
-     where known.parked_at is not null
-     order by known.probe_at
-     limit row_limit
-  ),
-  standing as (
-    select 'stopped' as what, null::text as destination, null::uuid as config_id,
-           workspace.stop_code as code, workspace.stop_reason as reason,
-           workspace.stopped_at as since, null::timestamptz as next_probe, null::bigint as waiting
-      from public.slack_workspace workspace
-     where workspace.stopped_at is not null
-    union all
-    select 'destination', parked.destination, null, parked.park_code, parked.park_reason,
-           parked.parked_at, parked.probe_at,
-           (
-             select count(*)
-               from (
-                 select
-                   from public.notification_deliveries delivery
-                  where delivery.destination = parked.destination
-                    and delivery.state in ('pending', 'unknown')
-                  limit 100
-               ) counted
-           )
-      from parked
-    union all
-    select 'config', null, lacking.config_id, 'no_route', oldest.reason, oldest.due_at,
-           oldest.lookup_at,
-           (
-             select count(*)
-               from (
-                 select
-                   from public.notification_unrouted waiting
-                  where waiting.config_id = lacking.config_id
-                  limit 100
-               ) counted
-           )
-      from lacking
-     cross join lateral (
-             select waiting.reason, waiting.due_at, waiting.lookup_at
-               from public.notification_unrouted waiting
-              where waiting.config_id = lacking.config_id
-              order by waiting.due_at, waiting.queued_at
-              limit 1
-           ) oldest
-     where lacking.config_id is not null
-  )
-  select coalesce(
-           jsonb_agg(
-             to_jsonb(standing) || jsonb_build_object('event_type', config.event_type)
-             order by array_position(array['stopped', 'destination', 'config'], standing.what),
-                      standing.since, standing.destination, standing.config_id
-           ),
-           '[]'
-         )
-    from standing
-    left join public.notification_config config on config.id = standing.config_id;
-$function$;
-revoke all on function public.console_parked(integer) from public, anon, authenticated, service_role;
-grant execute on function public.console_parked(integer) to service_role;
-
 CREATE OR REPLACE FUNCTION public.console_request(request_id uuid, since date, until date, platforms text[], metric_types text[], row_limit integer)
  RETURNS jsonb
  LANGUAGE sql
@@ -3301,9 +3268,13 @@ AS $function$
            'figures', (
              select coalesce(
                       jsonb_agg(
-                        jsonb_build_array(
-                          figure.date, figure.platform, figure.metric_type, figure.value::text,
-                          figure.is_complete, figure.source_detail ->> 'currency'
+                        jsonb_build_object(
+                          'date', figure.date,
+                          'platform', figure.platform,
+                          'metric_type', figure.metric_type,
+                          'value', figure.value::text,
+                          'is_complete', figure.is_complete,
+                          'currency', figure.source_detail ->> 'currency'
                         )
                         order by figure.date, figure.platform, figure.metric_type
                       ),
@@ -3323,7 +3294,14 @@ AS $function$
                    ) figure
            ),
            'restated', (
-             select coalesce(jsonb_agg(distinct jsonb_build_array(change.date, change.platform)), '[]')
+             select coalesce(
+                      jsonb_agg(
+                        distinct jsonb_build_object(
+                          'date', change.date, 'platform', change.platform
+                        )
+                      ),
+                      '[]'
+                    )
                from public.metric_spend_changes change
               where change.request_id = request.id and change.date between since and until
            )
@@ -3429,9 +3407,8 @@ AS $function$
                  'active_days', policy.active_retention_days,
                  'archive_days', policy.archive_retention_days,
                  'last_archived_at', policy.last_archived_at,
-                 'last_purged_at', policy.last_purged_at
-               ) || coalesce(
-                 to_jsonb(progress) - array['entity_type', 'batch_rows'], '{}'
+                 'last_purged_at', policy.last_purged_at,
+                 'progress', to_jsonb(progress) - array['entity_type', 'batch_rows']
                )
                order by policy.entity_type, policy.id
              ),
@@ -3543,25 +3520,25 @@ begin
     return (
       select jsonb_build_object(
                'fingerprint', md5(concat_ws(
-                 ' ', max(state.parked_at), max(account.not_before), sum(left_out.days))),
+                 ' ', max(state.parked_at), max(account.not_before), sum(deferred.days))),
                'numbers', jsonb_build_object(
                  'parked_connections', count(state.parked_at),
                  'waiting_accounts', count(*) filter (where account.not_before > as_of),
-                 'days_to_be_read_again', coalesce(sum(left_out.days), 0)
+                 'days_to_be_read_again', coalesce(sum(deferred.days), 0)
                )
              )
-        from public.metric_connections(null, null, as_of) way
-        left join public.metric_connection_states state on state.connection_id = way.id
+        from public.metric_connections(null, null, as_of) connection
+        left join public.metric_connection_states state on state.connection_id = connection.id
         left join public.metric_accounts account
-          on account.platform = way.platform and account.account_id = way.account_id
+          on account.platform = connection.platform and account.account_id = connection.account_id
        cross join lateral (
                select count(*) as days
                  from public.metric_days day
-                where day.platform = way.platform
-                  and day.account_id = way.account_id
+                where day.platform = connection.platform
+                  and day.account_id = connection.account_id
                   and day.try_after > as_of
-             ) left_out
-       where way.id = (arguments ->> 'connection_id')::uuid
+             ) deferred
+       where connection.id = (arguments ->> 'connection_id')::uuid
     );
   elsif action = 'save_template' then
     return (
@@ -3597,7 +3574,7 @@ begin
     chosen := public.console_chosen(action, arguments);
     return (
       select jsonb_build_object(
-               -- what was redriven and ended once more is another thing
+               -- a notification that was redriven and has ended again is in another state
                'fingerprint', md5(concat_ws(' ', chosen::text, max(delivery.settled_at))),
                'numbers', jsonb_build_object(
                  'notifications', cardinality(chosen),
@@ -3637,7 +3614,7 @@ AS $function$
   minutes as (
     select date_trunc('minute', ended.at) as minute, count(*) as sent
       from ended
-     -- an earlier worker beside this one tells no outcome
+     -- an earlier worker that runs next to this one records no outcome
      where coalesce(ended.outcome, 'sent') = 'sent'
      group by 1
   )
@@ -3645,7 +3622,8 @@ AS $function$
            'minutes', (
              select coalesce(
                       jsonb_agg(
-                        jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute
+                        jsonb_build_object('minute', minutes.minute, 'sent', minutes.sent)
+                        order by minutes.minute
                       ),
                       '[]'
                     )
@@ -3729,54 +3707,100 @@ $function$;
 revoke all on function public.console_slack_names(text[]) from public, anon, authenticated, service_role;
 grant execute on function public.console_slack_names(text[]) to service_role;
 
-CREATE OR REPLACE FUNCTION public.console_standing(slack interval, as_of timestamp with time zone DEFAULT now())
+CREATE OR REPLACE FUNCTION public.console_stalled(row_limit integer)
  RETURNS jsonb
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
+ SET enable_incremental_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
-  with ways as materialized (
-    select way.platform, way.account_id,
-           bool_and(way.is_parked) as is_parked,
-           min(way.due_at) as due_at
-      from public.metric_connections(null, null, as_of) way
-     where way.is_active
-     group by way.platform, way.account_id
+  with recursive unrouted (config_id, place) as (
+    (
+      select waiting.config_id, 1
+        from public.notification_unrouted waiting
+       order by waiting.config_id
+       limit 1
+    )
+    union all
+    select (
+             select waiting.config_id
+               from public.notification_unrouted waiting
+              where waiting.config_id > unrouted.config_id
+              order by waiting.config_id
+              limit 1
+           ), unrouted.place + 1
+      from unrouted
+     where unrouted.config_id is not null and unrouted.place < row_limit
   ),
-  standing as materialized (
-    select case
-             when ways.is_parked then 'parked'
-             when account.failures > 0 then 'failing'
-             when log.id is null or account.whole_read_at is null then 'unread'
-             when ways.due_at < as_of - slack then 'late'
-             when log.status = 'partial' then 'partial'
-             else 'synced'
-           end as state,
-           case when not ways.is_parked
-                then greatest(ways.due_at, account.not_before) end as due_at
-      from ways
-      left join public.metric_accounts account
-        on account.platform = ways.platform and account.account_id = ways.account_id
-      left join lateral (
-        select found.id, found.status
-          from public.metric_sync_logs found
-         where found.id = account.sync_id
-        offset 0
-      ) log on true
+  parked as (
+    select known.destination, known.park_code, known.park_reason, known.parked_at, known.probe_at
+      from public.slack_destinations known
+     where known.parked_at is not null
+     order by known.probe_at
+     limit row_limit
+  ),
+  stalled as (
+    select 'stopped' as kind, null::text as destination, null::uuid as config_id,
+           workspace.stop_code as code, workspace.stop_reason as reason,
+           workspace.stopped_at as since, null::timestamptz as next_probe, null::bigint as waiting
+      from public.slack_workspace workspace
+     where workspace.stopped_at is not null
+    union all
+    select 'destination', parked.destination, null, parked.park_code, parked.park_reason,
+           parked.parked_at, parked.probe_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_deliveries delivery
+                  where delivery.destination = parked.destination
+                    and delivery.state in ('pending', 'unknown')
+                  limit 100
+               ) counted
+           )
+      from parked
+    union all
+    select 'config', null, unrouted.config_id, 'no_route', oldest.reason, oldest.due_at,
+           oldest.lookup_at,
+           (
+             select count(*)
+               from (
+                 select
+                   from public.notification_unrouted waiting
+                  where waiting.config_id = unrouted.config_id
+                  limit 100
+               ) counted
+           )
+      from unrouted
+     cross join lateral (
+             select waiting.reason, waiting.due_at, waiting.lookup_at
+               from public.notification_unrouted waiting
+              where waiting.config_id = unrouted.config_id
+              order by waiting.due_at, waiting.queued_at
+              limit 1
+           ) oldest
+     where unrouted.config_id is not null
   )
-  select jsonb_build_object(
-           'parked', count(*) filter (where state = 'parked'),
-           'unread', count(*) filter (where state = 'unread'),
-           'failing', count(*) filter (where state = 'failing'),
-           'late', count(*) filter (where state = 'late'),
-           'partial', count(*) filter (where state = 'partial'),
-           'synced', count(*) filter (where state = 'synced'),
-           'next_due_at', min(nullif(due_at, '-infinity')) filter (where due_at > as_of)
+  select coalesce(
+           jsonb_agg(
+             to_jsonb(stalled) || jsonb_build_object('event_type', config.event_type)
+             order by array_position(array['stopped', 'destination', 'config'], stalled.kind),
+                      stalled.since, stalled.destination, stalled.config_id
+           ),
+           '[]'
          )
-    from standing;
+    from stalled
+    left join public.notification_config config on config.id = stalled.config_id;
 $function$;
-revoke all on function public.console_standing(interval,timestamp with time zone) from public, anon, authenticated, service_role;
-grant execute on function public.console_standing(interval,timestamp with time zone) to service_role;
+revoke all on function public.console_stalled(integer) from public, anon, authenticated, service_role;
+grant execute on function public.console_stalled(integer) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_unnamed_ads(platform text, account_id text, row_limit integer, after jsonb DEFAULT NULL::jsonb)
  RETURNS jsonb
@@ -5385,7 +5409,7 @@ $function$;
 revoke all on function public.list_connections(timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.list_connections(timestamp with time zone) to service_role;
 
-CREATE OR REPLACE FUNCTION public.list_console_actions(before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid, row_limit integer DEFAULT 50)
+CREATE OR REPLACE FUNCTION public.list_console_actions(before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid, row_limit integer DEFAULT 50, as_of timestamp with time zone DEFAULT now())
  RETURNS jsonb
  LANGUAGE sql
  STABLE
@@ -5409,8 +5433,14 @@ AS $function$
   )
   select jsonb_build_object(
            'rows', coalesce(
-             jsonb_agg(to_jsonb(found) - 'place' order by found.place)
-               filter (where found.place <= row_limit), '[]'
+             jsonb_agg(
+               to_jsonb(found) - 'place' || jsonb_build_object(
+                 'is_lost',
+                 found.ended_at is null and found.renewed_at < as_of - interval '2 minutes'
+               )
+               order by found.place
+             ) filter (where found.place <= row_limit),
+             '[]'
            ),
            'next', (
              select jsonb_build_object('before', last.began_at, 'before_id', last.id)
@@ -5420,8 +5450,8 @@ AS $function$
          )
     from found;
 $function$;
-revoke all on function public.list_console_actions(timestamp with time zone,uuid,integer) from public, anon, authenticated, service_role;
-grant execute on function public.list_console_actions(timestamp with time zone,uuid,integer) to service_role;
+revoke all on function public.list_console_actions(timestamp with time zone,uuid,integer,timestamp with time zone) from public, anon, authenticated, service_role;
+grant execute on function public.list_console_actions(timestamp with time zone,uuid,integer,timestamp with time zone) to service_role;
 
 CREATE OR REPLACE FUNCTION public.list_dead_notifications(config_id uuid DEFAULT NULL::uuid, error_code text DEFAULT NULL::text, row_limit integer DEFAULT 100)
  RETURNS jsonb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-if __name__ == "__main__":  # while all else is loaded, Ctrl-C ends it without a word
+if __name__ == "__main__":  # until everything is loaded, Ctrl-C ends it silently
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import sys

@@ -1,4 +1,4 @@
-"""What is known of the days of an ad account, in one word each."""
+"""The state of an ad account's days: what is known of each, in one word."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-# Of a strip, today included.
+# The days of a strip, including today.
 MONTH: Final = 31
 _DAY: Final = timedelta(days=1)
-# A day of a strip, in the drawing's units; what is drawn of it depends on its state.
+# The size of a day in a strip, in the drawing's units.
 _STEP, _HEIGHT = 7, 18
 
 
 @dataclass(frozen=True)
 class DayState:
-    """A state: its word, the mark that stands for it, the sheet's class for its colour, what it
-    means, and how it is drawn in a strip (an SVG path from the day's upper left corner)."""
+    """A state: its word, its mark, the CSS class of its colour, what it means, and how it is drawn
+    in a strip (an SVG path from the day's upper left corner)."""
 
     word: str
     mark: str
@@ -35,17 +35,17 @@ STATES: Final[Mapping[str, DayState]] = MappingProxyType(
     {
         one.word: one
         for one in (
-            DayState("read", "✓", "ok", "read completely after it was over", "v18h6v-18z"),
+            DayState("read", "✓", "ok", "read completely after the day was over", "v18h6v-18z"),
             DayState(
-                "restated", "↻", "ok", "read, and other than when it was read first",
+                "restated", "↻", "ok", "read, with other values than when it was first read",
                 "v11h6v-11zm0 14v4h6v-4z",
             ),
             DayState(
-                "partial", "◐", "warning", "read before it was over: its numbers so far",
+                "partial", "◐", "warning", "read before the day was over: its numbers so far",
                 "m0 9v9h6v-9z",
             ),
             DayState(
-                "unreadable", "✕", "failed", "could not be read: it is tried again",
+                "unreadable", "✕", "failed", "could not be read: it is retried",
                 "m3 3l3 6l-3 6l-3-6z",
             ),
             DayState("missing", "·", "", "not read yet", "m0 15v3h6v-3z"),
@@ -62,7 +62,7 @@ _PATH = Markup('<path class="day-{}" d="{}"></path>')
 
 @dataclass(frozen=True)
 class KnownDay:
-    """A day as the database knows it."""
+    """What the database has of a day."""
 
     read_at: datetime | None = None
     is_restated: bool = False
@@ -70,7 +70,7 @@ class KnownDay:
 
 
 def state_of(day: date, known: KnownDay | None, zone: tzinfo) -> DayState:
-    """One that could not be read lately counts as unreadable, also where it was read before."""
+    """A day that could not be read last time is unreadable, even if it was read before."""
     if known is None or (known.read_at is None and not known.is_unreadable):
         return STATES["missing"]
     if known.is_unreadable or known.read_at is None:
@@ -81,23 +81,23 @@ def state_of(day: date, known: KnownDay | None, zone: tzinfo) -> DayState:
 
 
 def zone_of(name: str | None) -> tzinfo:
-    """The account's time zone; UTC where it is not known."""
+    """The account's time zone; UTC where it is unknown."""
     try:
         return ZoneInfo(name) if name else UTC
-    except (KeyError, ValueError, OSError):  # no such zone, no name of one, or one of a folder
+    except (KeyError, ValueError, OSError):  # an unknown zone, an invalid name, or a folder's
         return UTC
 
 
 def last_days(now: datetime, zone: tzinfo, count: int = MONTH) -> list[date]:
-    """So many days up to the account's today, oldest first."""
+    """The last `count` days up to the account's today, oldest first."""
     today = now.astimezone(zone).date()
     return [today - number * _DAY for number in reversed(range(count))]
 
 
 def strip(days: Sequence[date], states: Sequence[DayState]) -> Markup:
-    """Its days as a small image, whose `data-states` has the word of each."""
+    """The days as a small image, with their words in `data-states`."""
     counts = Counter(state.word for state in states)
-    told = ", ".join(f"{counts[word]} {word}" for word in STATES if counts[word])
+    summary = ", ".join(f"{counts[word]} {word}" for word in STATES if counts[word])
     paths = []
     for word, state in STATES.items():
         places = [number for number, one in enumerate(states) if one.word == word]
@@ -107,7 +107,7 @@ def strip(days: Sequence[date], states: Sequence[DayState]) -> Markup:
     return _STRIP.format(
         width=len(days) * _STEP,
         height=_HEIGHT,
-        label=f"{days[0]} to {days[-1]}: {told}",
+        label=f"{days[0]} to {days[-1]}: {summary}",
         since=days[0].isoformat(),
         states=" ".join(state.word for state in states),
         paths=Markup("").join(paths),

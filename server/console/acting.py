@@ -1,8 +1,8 @@
-"""What people do from here: of each action what it touches, how it is done, and its record.
+"""How actions are carried out: what each affects, how it is done, and its record.
 
-An action is confirmed on a page that says what it will touch, in numbers. That page has a key: one
-confirmation acts once, however often it is sent. It also has a fingerprint of what it showed: where
-that is another by now, nothing is done and the page is shown anew.
+An action is confirmed on a page that shows in numbers what it affects. The page has a key, so that
+one confirmation acts once, however often it is sent. It also has a fingerprint of what it showed:
+if that has changed by then, nothing is done and the page is shown again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from server.console.answers.actions import (
+    Acceptance,
+    Ending,
+    Numbers,
+    read_acceptance,
+    read_scope,
+)
 from server.console.project import Project
 from workers.errors import UnknownError, WorkerError
 from workers.redaction import redact
@@ -19,21 +26,19 @@ from workers.telemetry import logger
 
 # What an action is done to, as JSON.
 Arguments = Mapping[str, Any]
-# What is touched: how many, by what.
-Numbers = Mapping[str, int]
-# Told now and then what was touched so far.
-Tell = Callable[[Numbers], None]
+# Called now and then with what was affected so far.
+Report = Callable[[Numbers], None]
 
-# How often one that goes on says so, in seconds: well within the two minutes after which it counts
-# as broken off.
+# Seconds between reports that an action still runs: well within the two minutes after which it
+# counts as interrupted.
 RENEWED_EVERY: Final = 15.0
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What an action would touch now; `remarks` are sentences for whoever confirms.
+    """What an action would affect now; `remarks` are sentences for the person who confirms.
 
-    Two of the same fingerprint are of the same things in the same state."""
+    Two scopes with the same fingerprint are of the same things in the same state."""
 
     fingerprint: str
     numbers: Numbers
@@ -44,7 +49,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What somebody has confirmed."""
+    """An action that someone confirmed."""
 
     key: str
     fingerprint: str
@@ -55,49 +60,49 @@ class Confirmation:
 
 
 class NotDoneError(Exception):
-    """It was not done, or not all of it, as where another is at it. Its text says why."""
+    """The action was not carried out, or only in part. The text says why."""
 
 
 class Work(Protocol):
-    """How an action is measured and done. Both raise WorkerError."""
+    """How an action is measured and carried out. Both raise WorkerError."""
 
     def scope(self, project: Project, name: str, arguments: Arguments) -> Scope:
-        """What it would touch now."""
+        """What it would affect now."""
 
-    def act(self, project: Project, name: str, confirmation: Confirmation) -> str:
-        """done, begun, repeated, stale or busy."""
+    def act(self, project: Project, name: str, confirmation: Confirmation) -> Acceptance:
+        """Carries it out, or begins to, unless the confirmation no longer counts."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """`title` is a button's, `question` a sentence on the page that asks; `read` makes arguments of
-    what a page's query or a form says and raises ValueError with a sentence; `subject`: what it is
-    done to."""
+    """`title` is the button's label, `question` the heading of the page that asks; `read` makes
+    arguments of the values in a query or form and raises ValueError with a sentence; `subject` is
+    what it is done to."""
 
     title: str
     question: str
     read: Callable[[Mapping[str, list[str]]], Arguments]
     subject: Callable[[Arguments], str]
     work: Work
-    # Where one goes who does not do it.
+    # Where Cancel leads.
     back: Callable[[Arguments], str]
     is_destructive: bool = False
     remark: str = ""
-    # What is to be read before one says yes.
+    # A text to be read before confirming.
     text: Callable[[Arguments], str] = lambda arguments: ""
 
 
 @dataclass(frozen=True)
 class InDatabase:
-    """One call: the effect and its record are a transaction."""
+    """An action in one call: its effect and its record are one transaction."""
 
     def scope(self, project: Project, name: str, arguments: Arguments) -> Scope:
-        found = project.call("console_scope", action=name, arguments=arguments)
-        numbers = found["numbers"]
-        return Scope(found["fingerprint"], numbers, is_empty=not any(numbers.values()))
+        found = read_scope(project.answer("console_scope", action=name, arguments=arguments))
+        is_empty = not any(found.numbers.values())
+        return Scope(found.fingerprint, found.numbers, is_empty=is_empty)
 
-    def act(self, project: Project, name: str, confirmation: Confirmation) -> str:
-        answer = project.call(
+    def act(self, project: Project, name: str, confirmation: Confirmation) -> Acceptance:
+        answer = project.answer(
             "console_act",
             id=confirmation.key,
             action=name,
@@ -107,28 +112,28 @@ class InDatabase:
             who=confirmation.who,
             session=confirmation.session,
         )
-        return str(answer["outcome"])
+        return read_acceptance(answer)
 
 
 @dataclass(frozen=True)
-class UnderWay:
-    """What takes longer than a call, in a thread of the console: it tells how far it is.
+class InThread:
+    """An action that takes longer than a call, in a thread of the console, with progress.
 
-    `measure` says what it would touch. `carry_out` returns what it touched; it raises WorkerError,
-    or NotDoneError with the reason."""
+    `measure` returns what it would affect. `carry_out` returns what it affected; it raises
+    WorkerError, or NotDoneError with the reason."""
 
     measure: Callable[[Project, Arguments], Scope]
-    carry_out: Callable[[Project, Arguments, Tell], Numbers]
+    carry_out: Callable[[Project, Arguments, Report], Numbers]
 
     def scope(self, project: Project, name: str, arguments: Arguments) -> Scope:
         return self.measure(project, arguments)
 
-    def act(self, project: Project, name: str, confirmation: Confirmation) -> str:
+    def act(self, project: Project, name: str, confirmation: Confirmation) -> Acceptance:
         scope = self.measure(project, confirmation.arguments)
         if scope.fingerprint != confirmation.fingerprint:
             known = project.call("console_action", id=confirmation.key)
-            return "stale" if known is None else "repeated"
-        answer = project.call(
+            return Acceptance.STALE if known is None else Acceptance.REPEATED
+        answer = project.answer(
             "begin_console_action",
             id=confirmation.key,
             action=name,
@@ -138,20 +143,21 @@ class UnderWay:
             who=confirmation.who,
             session=confirmation.session,
         )
-        if answer == "begun":
+        acceptance = read_acceptance(answer)
+        if acceptance is Acceptance.BEGUN:
             run = _Run(project, confirmation.key, self.carry_out, confirmation.arguments)
             threading.Thread(target=run.run, name=name, daemon=True).start()
-        return str(answer)
+        return acceptance
 
 
 class _Run:
-    """One action that goes on."""
+    """An action that is running."""
 
     def __init__(
         self,
         project: Project,
         key: str,
-        carry_out: Callable[[Project, Arguments, Tell], Numbers],
+        carry_out: Callable[[Project, Arguments, Report], Numbers],
         arguments: Arguments,
     ) -> None:
         self._project, self._key = project, key
@@ -160,21 +166,21 @@ class _Run:
         self._is_over = threading.Event()
 
     def run(self) -> None:
-        """Until it has ended, however it does; the record has how."""
+        """Run it to its end, and record how it ended."""
         threading.Thread(target=self._renew, name="renewing", daemon=True).start()
-        outcome, error = "done", None
+        ending, error = Ending.DONE, None
         try:
-            self._touched = self._carry_out(self._project, self._arguments, self._tell)
+            self._touched = self._carry_out(self._project, self._arguments, self._report)
         except (NotDoneError, WorkerError) as failure:
-            outcome, error = "failed", redact(str(failure))
-        except Exception as failure:  # noqa: BLE001 - it is told where one looks
+            ending, error = Ending.FAILED, redact(str(failure))
+        except Exception as failure:  # noqa: BLE001 - the record shows it
             logger.error("An action failed", extra={"error": redact(repr(failure))})
             fault = UnknownError(f"{type(failure).__name__}: {failure}", code="fault")
-            outcome, error = "failed", redact(f"A fault of the console itself, {fault}")
+            ending, error = Ending.FAILED, redact(f"An error in the console itself, {fault}")
         self._is_over.set()
-        self._call("end_console_action", outcome=outcome, touched=self._touched, error=error)
+        self._call("end_console_action", outcome=ending, touched=self._touched, error=error)
 
-    def _tell(self, touched: Numbers) -> None:
+    def _report(self, touched: Numbers) -> None:
         self._touched = dict(touched)
         self._call("renew_console_action", touched=self._touched)
 
@@ -185,7 +191,7 @@ class _Run:
     def _call(self, function: str, **arguments: Any) -> None:
         try:
             self._project.call(function, id=self._key, **arguments)
-        except WorkerError as error:  # what is done is done; its record says broken off
+        except WorkerError as error:  # what is done is done; its record will say interrupted
             logger.warning(
                 "An action was not recorded",
                 extra={"function": function, "error": redact(str(error))},

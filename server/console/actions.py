@@ -1,4 +1,4 @@
-"""The actions that there are, by name: what each needs to be told, and what it asks."""
+"""All actions by name: the arguments that each needs, and the question that it asks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from server.console.long_actions import (
 from server.console.notification_filter import FILTERS, filter_of
 
 MOST_CHOSEN: Final = 1_000
-# https://docs.slack.dev/reference/objects/conversation-object
 # As much of a template as the doctor reads.
 LONGEST_TEMPLATE: Final = 12_000
+# https://docs.slack.dev/reference/objects/conversation-object
 _CHANNEL: Final = re.compile(r"[CGD][A-Z0-9]{1,30}")
 
-# Numbers of what is touched, in words: one, several.
+# What the numbers count: singular and plural.
 NOUNS: Final[Mapping[str, tuple[str, str]]] = {
     "destinations": ("destination", "destinations"),
-    "notifications_waiting": ("notification that waits there", "notifications that wait there"),
+    "notifications_waiting": ("notification waiting there", "notifications waiting there"),
     "parked_connections": ("parked connection", "parked connections"),
-    "waiting_accounts": ("account that waits", "accounts that wait"),
-    "days_to_be_read_again": ("day to be read again at once", "days to be read again at once"),
+    "waiting_accounts": ("waiting account", "waiting accounts"),
+    "days_to_be_read_again": ("day to be retried at once", "days to be retried at once"),
     "released": ("connection or account released", "connections and accounts released"),
     "notifications": ("notification", "notifications"),
     "deliveries": ("delivery", "deliveries"),
@@ -45,61 +45,61 @@ NOUNS: Final[Mapping[str, tuple[str, str]]] = {
     "rows_restored": ("row restored", "rows restored"),
     "figures_created": ("figure created", "figures created"),
     "figures_updated": ("figure updated", "figures updated"),
-    "objects": ("object of the archive", "objects of the archive"),
+    "objects": ("archived object", "archived objects"),
     "bytes": ("byte", "bytes"),
-    "accounts_asked": ("ad account is asked", "ad accounts are asked"),
-    "rows_changed": ("row is changed", "rows are changed"),
+    "accounts_asked": ("ad account checked", "ad accounts checked"),
+    "rows_changed": ("row changed", "rows changed"),
     "templates": ("template", "templates"),
     "notifications_waiting_with_it": (
-        "waiting notification will be posted with it",
-        "waiting notifications will be posted with it",
+        "waiting notification that will use it",
+        "waiting notifications that will use it",
     ),
-    "messages_posted": ("message posted, and deleted", "messages posted, and deleted"),
-    "subjects": ("subject looked at", "subjects looked at"),
-    "found_failed": ("thing wrong", "things wrong"),
+    "messages_posted": ("message posted and deleted", "messages posted and deleted"),
+    "subjects": ("section checked", "sections checked"),
+    "found_failed": ("problem", "problems"),
     "found_warning": ("warning", "warnings"),
-    "found_ok": ("thing well", "things well"),
+    "found_ok": ("passed check", "passed checks"),
     "perhaps_posted": (
-        "perhaps posted already: looked for in Slack first",
-        "perhaps posted already: looked for in Slack first",
+        "may already be posted and is searched for in Slack first",
+        "may already be posted and are searched for in Slack first",
     ),
 }
 
 
-def _only(said: Mapping[str, list[str]], name: str, what: str) -> str:
-    values = [value.strip() for value in said.get(name, []) if value.strip()]
-    if len(values) != 1:
-        raise ValueError(f"Say which {what}, and one only.")
-    return values[0]
+def _only(values: Mapping[str, list[str]], name: str, what: str) -> str:
+    found = [value.strip() for value in values.get(name, []) if value.strip()]
+    if len(found) != 1:
+        raise ValueError(f"Give exactly one {what}.")
+    return found[0]
 
 
 def _row_id(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise ValueError(f"{text[:60]} is no id.") from None
+        raise ValueError(f"{text[:60]} is not a valid id.") from None
 
 
-def _destination(said: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {"destination": _only(said, "destination", "channel or person")}
+def _destination(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {"destination": _only(values, "destination", "channel or person")}
 
 
-def _connection(said: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {"connection_id": _row_id(_only(said, "connection_id", "connection"))}
+def _connection(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {"connection_id": _row_id(_only(values, "connection_id", "connection"))}
 
 
 def _notifications(*states: str) -> Callable[[Mapping[str, list[str]]], Arguments]:
-    """Those that are named; else those that the filters leave, of one of these states."""
+    """Those that are selected, or else those that match the filters, with one of these states."""
 
-    def read(said: Mapping[str, list[str]]) -> Arguments:
-        ids = sorted({_row_id(one) for one in said.get("id", [])})
+    def read(values: Mapping[str, list[str]]) -> Arguments:
+        ids = sorted({_row_id(one) for one in values.get("id", [])})
         if len(ids) > MOST_CHOSEN:
-            raise ValueError(f"That is more than {MOST_CHOSEN:,} at a time.")
+            raise ValueError(f"At most {MOST_CHOSEN:,} can be selected at a time.")
         if ids:
             return {"ids": ids}
-        chosen = {name: _only(said, name, name) for name in FILTERS if any(said.get(name, []))}
+        chosen = {name: _only(values, name, name) for name in FILTERS if any(values.get(name, []))}
         if chosen.get("state") not in states:
-            raise ValueError(f"Choose some first, or all that are {' or '.join(states)}.")
+            raise ValueError(f"Select some first, or filter by the state {' or '.join(states)}.")
         return {"filter": filter_of(chosen)}
 
     return read
@@ -108,7 +108,7 @@ def _notifications(*states: str) -> Callable[[Mapping[str, list[str]]], Argument
 def _which(arguments: Arguments) -> str:
     if "ids" in arguments:
         ids = arguments["ids"]
-        return str(ids[0]) if len(ids) == 1 else f"{len(ids)} that were chosen"
+        return str(ids[0]) if len(ids) == 1 else f"{len(ids)} selected ones"
     return ", ".join(f"{name} {value}" for name, value in arguments["filter"].items() if value)
 
 
@@ -118,32 +118,32 @@ def _list_of(arguments: Arguments) -> str:
     return "/notifications"
 
 
-def _channel(said: Mapping[str, list[str]]) -> dict[str, Any]:
-    channel = _only(said, "channel", "channel")
+def _channel(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    channel = _only(values, "channel", "channel")
     if _CHANNEL.fullmatch(channel) is None:
-        raise ValueError(f"{channel[:60]} is no channel's id such as C0123456789.")
+        raise ValueError(f"{channel[:60]} is not a channel id such as C0123456789.")
     return {"channel": channel}
 
 
-def _days(said: Mapping[str, list[str]]) -> dict[str, Any]:
-    since, until = (asked.day(_only(said, name, name)) for name in ("since", "until"))
+def _days(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    since, until = (asked.day(_only(values, name, name)) for name in ("since", "until"))
     if until < since:
         raise ValueError("The last day is before the first.")
     return {"since": since.isoformat(), "until": until.isoformat()}
 
 
-def _template(said: Mapping[str, list[str]]) -> dict[str, Any]:
+def _template(values: Mapping[str, list[str]]) -> dict[str, Any]:
     # a browser sends line breaks as CRLF
-    template = "\n".join(said.get("template", [])).replace("\r\n", "\n")
+    template = "\n".join(values.get("template", [])).replace("\r\n", "\n")
     if not template.strip():
         raise ValueError("The template is empty.")
     if len(template) > LONGEST_TEMPLATE:
         raise ValueError(f"The template is longer than {LONGEST_TEMPLATE:,} characters.")
-    return {"config_id": _row_id(_only(said, "config_id", "config")), "template": template}
+    return {"config_id": _row_id(_only(values, "config_id", "config")), "template": template}
 
 
-def _past(said: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {**_connection(said), **_days(said)}
+def _past(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {**_connection(values), **_days(values)}
 
 
 def _range(arguments: Arguments) -> str:
@@ -157,7 +157,7 @@ def _part(name: str) -> Callable[[Arguments], str]:
 ACTIONS: Final[Mapping[str, Action]] = {
     "release_destination": Action(
         "Release",
-        "Have this channel or person tried again by the next run?",
+        "Release this channel or person, so that the next run tries it again?",
         _destination,
         _part("destination"),
         InDatabase(),
@@ -165,7 +165,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "release_account": Action(
         "Release",
-        "Have this account synced by the next plan, though it is parked or waits?",
+        "Release this account, so that the next plan syncs it?",
         _connection,
         _part("connection_id"),
         InDatabase(),
@@ -173,26 +173,27 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "redrive": Action(
         "Redrive",
-        "Have these dead and expired notifications delivered after all?",
+        "Deliver these dead and expired notifications after all?",
         _notifications("dead", "expired"),
         _which,
         InDatabase(),
         _list_of,
-        remark="What was delivered is not repeated. The newest 1,000 at a time.",
+        remark="What was delivered is not sent again. At most the newest 1,000 at a time.",
     ),
     "skip": Action(
         "Skip",
-        "End these notifications, so that they are not posted?",
+        "Skip these notifications, so that they are not posted?",
         _notifications("waiting"),
         _which,
         InDatabase(),
         _list_of,
         is_destructive=True,
-        remark="What is being posted at the moment stays. The newest 1,000 at a time.",
+        remark="Notifications that are being posted right now are not skipped. "
+        "At most the newest 1,000 at a time.",
     ),
     "save_template": Action(
         "Save the template",
-        "Save this as the template of the notification's config?",
+        "Save this as the template of the config?",
         _template,
         _part("config_id"),
         InDatabase(),
@@ -201,9 +202,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
         text=_part("template"),
     ),
     "examine": Action(
-        "Examine again",
-        "Have the doctor look at everything again?",
-        lambda said: {},
+        "Check again",
+        "Run the doctor again?",
+        lambda values: {},
         lambda arguments: "",
         EXAMINE,
         lambda arguments: "/doctor",
@@ -215,7 +216,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _part("channel"),
         EXAMINE,
         lambda arguments: "/doctor",
-        remark="The doctor looks at everything else on the way, and says what came of it.",
+        remark="The doctor also checks everything else, and reports the result.",
     ),
     "backfill": Action(
         "Read them",
@@ -224,20 +225,20 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _part("connection_id"),
         READ_PAST,
         lambda arguments: "/metrics",
-        remark="The same days, asked for again, go on where it stopped.",
+        remark="If it is interrupted, the same days continue where it stopped.",
     ),
     "retention_dry_run": Action(
         "Count",
-        "Count what a run of retention would take now?",
-        lambda said: {},
+        "Count what retention would archive and delete now?",
+        lambda values: {},
         lambda arguments: "",
         RETENTION_DRY_RUN,
         lambda arguments: "/retention",
     ),
     "retention": Action(
         "Archive and delete",
-        "Archive and delete now what the retention policies say?",
-        lambda said: {},
+        "Archive and delete now what is due by the retention policies?",
+        lambda values: {},
         lambda arguments: "",
         RETENTION,
         lambda arguments: "/retention",
@@ -245,11 +246,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "restore": Action(
         "Restore",
-        "Bring activity of these days back from the cold archive?",
+        "Restore activity of these days from the cold archive?",
         _days,
         _range,
         RESTORE,
         lambda arguments: f"/retention/archive?{urlencode({'until': arguments['until']})}",
-        remark="What is there stays as it is; it can be done again.",
+        remark="Existing rows stay as they are, so that it can safely be repeated.",
     ),
 }

@@ -1,4 +1,4 @@
-"""The console's application: its routes, and what is answered where something goes wrong."""
+"""The console's application: its routes, and its answers to errors."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from workers.findings import Finding, failed
 from workers.redaction import redact
 from workers.telemetry import logger
 
-# A module per subject: PATH and NAME by which it is offered, and its ROUTES.
+# A module per subject: its PATH and NAME in the navigation, and its ROUTES.
 SUBJECTS = (overview, notifications, metrics, retention, doctor, actions)
-# What other pages lead to.
-BESIDE = (runs, spend, templates)
+# Pages without a place in the navigation: other pages link to them.
+LINKED = (runs, spend, templates)
 
 
 def console_app(
@@ -48,43 +48,43 @@ def console_app(
     announce: Callable[[], None],
     may_act: bool = True,
 ) -> ASGIApp:
-    """All pages behind their `Guard`, which says what the arguments are; it only shows them unless
-    it `may_act`."""
+    """All pages behind their `Guard`, which documents the arguments. Without `may_act` the console
+    is read-only."""
     rendering.NAVIGATION[:] = [(subject.PATH, subject.NAME) for subject in SUBJECTS]
-    routes: list[BaseRoute] = [route for one in (*SUBJECTS, *BESIDE) for route in one.ROUTES]
+    routes: list[BaseRoute] = [route for one in (*SUBJECTS, *LINKED) for route in one.ROUTES]
     app = Starlette(
         routes=[*routes, Mount("/static", StaticFiles(directory=rendering.STATIC))],
         exception_handlers={
-            WorkerError: _of_the_project,
-            HTTPException: _of_the_request,
-            Exception: _of_ours,
+            WorkerError: _project_error,
+            HTTPException: _request_error,
+            Exception: _own_error,
         },
     )
     app.state.project, app.state.sessions, app.state.may_act = project, sessions, may_act
     return Guard(app, sessions, names=names, cookie=cookie, announce=announce)
 
 
-def _of_the_project(request: Request, error: Exception) -> Response:
+def _project_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, WorkerError)  # noqa: S101 - see where this is registered
-    return _told(request, 503, of_error("The project cannot be looked at", error))
+    return _error_page(request, 503, of_error("The project cannot be shown", error))
 
 
-def _of_the_request(request: Request, error: Exception) -> Response:
+def _request_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - see where this is registered
     text = "There is no such page." if error.status_code == 404 else str(error.detail)
-    return _told(request, error.status_code, failed(text, ""))
+    return _error_page(request, error.status_code, failed(text, ""))
 
 
-def _of_ours(request: Request, error: Exception) -> Response:
+def _own_error(request: Request, error: Exception) -> Response:
     logger.error(
-        "A page could not be made",
+        "A page failed",
         extra={"action": "console", "path": request.url.path, "error": redact(repr(error))},
     )
-    text = f"A fault of the console itself, {type(error).__name__}: {redact(str(error))}"
-    return _told(request, 500, failed(text, "Please report it, with this line"))
+    text = f"An error in the console itself, {type(error).__name__}: {redact(str(error))}"
+    return _error_page(request, 500, failed(text, "Please report it with this line"))
 
 
-def _told(request: Request, status: int, finding: Finding) -> Response:
+def _error_page(request: Request, status: int, finding: Finding) -> Response:
     try:
         return rendering.page(request, "error.html", {"finding": finding}, status)
     except WorkerError:  # not even its name is known

@@ -1,4 +1,4 @@
-"""What a request asks a page for, as values; whatever is none of these is refused by name."""
+"""The values in a request's query; an invalid one is refused by name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from starlette.requests import Request
 T = TypeVar("T")
 
 
-def asked(request: Request, name: str, kind: Callable[[str], T], usual: T) -> T:
-    """The query's value of that name, `usual` where there is none. Raises HTTPException (400)
+def asked(request: Request, name: str, kind: Callable[[str], T], default: T) -> T:
+    """The query's value of that name, `default` where there is none. Raises HTTPException (400)
     where `kind` raises ValueError for it."""
     text = request.query_params.get(name, "").strip()
-    return usual if not text else _as(name, kind, text)
+    return default if not text else _as(name, kind, text)
 
 
 def needed(request: Request, name: str) -> str:
-    """A text that the page cannot do without. Raises HTTPException (400)."""
+    """A value that the page requires. Raises HTTPException (400) where it is missing."""
     text = request.query_params.get(name, "")
     if not text:
         raise HTTPException(400, f"{name} is missing.")
@@ -30,7 +30,7 @@ def needed(request: Request, name: str) -> str:
 
 
 def day(text: str) -> date:
-    """A date as YYYY-MM-DD, of those that every calendar here has. Raises ValueError."""
+    """A date as YYYY-MM-DD, in the range that everything here can handle. Raises ValueError."""
     found = date.fromisoformat(text)
     if not 1970 <= found.year <= 9000:
         raise ValueError(f"{text} is out of range")
@@ -46,9 +46,9 @@ def moment(text: str) -> datetime:
 
 
 def cursor(request: Request, **kinds: Callable[[str], Any]) -> dict[str, str] | None:
-    """After which row a list goes on: the texts of its key; None for the first page.
+    """The key, as texts, of the row after which the page of a list begins; None for the first page.
 
-    Raises HTTPException (400) for what is no such key.
+    Raises HTTPException (400) for anything but such a key.
     """
     text = request.query_params.get("after")
     if not text:
@@ -65,14 +65,14 @@ def cursor(request: Request, **kinds: Callable[[str], Any]) -> dict[str, str] | 
 
 
 def onward(request: Request, after: Mapping[str, Any] | None) -> str | None:
-    """The address of the page that follows; None where the list ends."""
+    """The address of the next page of a list; None where the list ends."""
     if after is None:
         return None
     return with_query(request, after=json.dumps(after, separators=(",", ":")))
 
 
 def with_query(request: Request, **changes: str | None) -> str:
-    """The address of this page with other values in its query; None takes one out."""
+    """The address of this page with these values in its query; None removes one."""
     query = {**dict(request.query_params), **changes}
     kept = {name: value for name, value in query.items() if value}
     return request.url.path + (f"?{urlencode(kept)}" if kept else "")

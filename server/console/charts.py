@@ -1,8 +1,8 @@
-"""Numbers by day as charts: inline SVG with classes for colours, so that no style attribute is
-needed and light and dark are the sheet's.
+"""Numbers by day as charts: inline SVG with classes for colours, so that it needs no style
+attributes and the stylesheet decides on light and dark.
 
-A chart is one image to whoever hears it, with its title and a sentence; each series has its name,
-and each bar its day and value, as data attributes. The table beside it has the same numbers.
+To a screen reader a chart is one image with its title and a sentence. Each series has its name, and
+each bar its day and value, as data attributes. The table next to it has the same numbers.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ from typing import Final
 
 from markupsafe import Markup
 
-# The drawing, in its own units: as wide as a phone's page, so that letters are as large there as
-# they are meant.
+# The drawing in its own units, as wide as a phone's page, so that text has its intended size there.
 WIDTH: Final = 360
 HEIGHT: Final = 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 4, 8, 20
 _PLOT_WIDTH: Final = WIDTH - _LEFT - _RIGHT
 _PLOT_HEIGHT: Final = HEIGHT - _TOP - _BOTTOM
-# At most so many lines across.
+# The most horizontal lines.
 _LINES: Final = 4
 _WIDEST_BAR: Final = Decimal(28)
-# A label below each so many days.
+# Days from one label to the next.
 _LABEL_EVERY: Final = 7
-# As many colours as the sheet has.
+# The colours that the stylesheet has.
 COLOURS: Final = 5
 _THOUSANDS: Final = (
     (Decimal(1_000_000_000), "G"),
@@ -53,8 +52,7 @@ _NOTHING = Markup("")
 
 @dataclass(frozen=True)
 class Series:
-    """What is stacked: its name, its colour (from 1 to COLOURS) and its value on each day that has
-    one."""
+    """A series: its name, its colour (from 1 to COLOURS) and its value on each day that has one."""
 
     name: str
     colour: int
@@ -63,8 +61,8 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars by day. `unit` is what is counted, as a currency or "rows"; `partial` are days that are
-    not whole yet."""
+    """Stacked bars by day. `unit` is a currency, or what is counted, as "rows"; `partial` are days
+    that are not complete yet."""
 
     title: str
     unit: str
@@ -74,24 +72,24 @@ class Chart:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no value at all, not even a zero."""
+        """Whether there is no value, not even a zero."""
         return not any(one.values for one in self.series)
 
     def total(self, day: date) -> Decimal | None:
-        """Over all series; None where none has a value."""
+        """The sum over all series; None where none has a value."""
         values = [one.values[day] for one in self.series if day in one.values]
         return sum(values, Decimal()) if values else None
 
     @property
     def sentence(self) -> str:
-        """What it says, in words."""
+        """What it shows, in words."""
         if self.is_empty:
             return f"{self.title}: nothing from {self.days[0]} to {self.days[-1]}"
         totals = {day: total for day in self.days if (total := self.total(day)) is not None}
         most = max(totals, key=lambda day: totals[day])
         return (
             f"{self.title}, {self.days[0]} to {self.days[-1]}: "
-            f"{_plain(sum(totals.values(), Decimal()))} {self.unit} in all, "
+            f"{_plain(sum(totals.values(), Decimal()))} {self.unit} in total, "
             f"most on {most} with {_plain(totals[most])}"
         )
 
@@ -116,14 +114,14 @@ def svg(chart: Chart) -> Markup:
 
 def figure(chart: Chart) -> Markup:
     """The chart with its title above it."""
-    is_told = chart.unit.lower() in chart.title.lower()
-    told = chart.title if is_told else f"{chart.title}, {chart.unit}"
-    return _FIGURE.format(told, svg(chart))
+    has_unit = chart.unit.lower() in chart.title.lower()
+    caption = chart.title if has_unit else f"{chart.title}, {chart.unit}"
+    return _FIGURE.format(caption, svg(chart))
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """From values to places: `top` is the highest one, `bottom` how far it goes below zero."""
+    """From values to coordinates, between `top` and `bottom` below zero."""
 
     top: Decimal
     bottom: Decimal
@@ -133,7 +131,7 @@ class _Scale:
 
 
 def _reach(chart: Chart) -> tuple[Decimal, Decimal]:
-    """The highest stack above zero, and the deepest below: corrections are negative."""
+    """The highest stack above zero, and the deepest below it: corrections are negative."""
     above = below = Decimal()
     for day in chart.days:
         values = [one.values.get(day, Decimal()) for one in chart.series]
@@ -143,7 +141,7 @@ def _reach(chart: Chart) -> tuple[Decimal, Decimal]:
 
 
 def _step(reach: Decimal) -> Decimal:
-    """From one line to the next: 1, 2 or 5 times a power of ten."""
+    """The distance between lines: 1, 2 or 5 times a power of ten."""
     if reach <= 0:
         return Decimal(1)
     least = reach / _LINES
@@ -161,7 +159,7 @@ def _grid(scale: _Scale, step: Decimal) -> Iterator[Markup]:
 
 
 def _bars(chart: Chart, scale: _Scale) -> Iterator[Markup]:
-    """A group for each series, which stands on those before it."""
+    """A group for each series, stacked on those before it."""
     up = dict.fromkeys(chart.days, Decimal())
     down = dict.fromkeys(chart.days, Decimal())
     for one in chart.series:
@@ -202,7 +200,7 @@ def _of_bar(chart: Chart, series: Series, day: date, value: Decimal) -> str:
 def _day_labels(days: Sequence[date]) -> Iterator[Markup]:
     room = _PLOT_WIDTH / max(len(days), 1)
     for number, day in enumerate(days):
-        # counted from the newest, which always has one
+        # counted from the newest day, which always has a label
         if (len(days) - 1 - number) % _LABEL_EVERY == 0:
             x = _LEFT + room * (number + 0.5)
             anchor = "end" if number == len(days) - 1 and len(days) > 1 else "middle"
@@ -211,7 +209,7 @@ def _day_labels(days: Sequence[date]) -> Iterator[Markup]:
 
 
 def _short(value: Decimal) -> str:
-    """As it fits beside an axis: 1.5k."""
+    """Short enough for an axis: 1.5k."""
     for size, letter in _THOUSANDS:
         if abs(value) >= size:
             return f"{_plain(value / size)}{letter}"
@@ -219,11 +217,11 @@ def _short(value: Decimal) -> str:
 
 
 def _plain(value: Decimal) -> str:
-    """All its digits, none that says nothing."""
+    """All its digits, without trailing zeros."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _place(value: Decimal) -> str:
-    """To a tenth, as short as it goes."""
+    """Rounded to a tenth, as short as possible."""
     return _plain(round(value, 1)) if value else "0"

@@ -1,4 +1,4 @@
-"""`python -m server.console` and `agency-workers console`: what is asked for, and the exit
+"""`python -m server.console` and `agency-workers console`: arguments and the exit
 status."""
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from workers.telemetry import logger
 HOST: Final = "127.0.0.1"
 DONE: Final = 0
 MISCONFIGURED: Final = 2
-# Where an engineer keeps the keys of a real project; only what a person starts on it reads that.
+# Where an engineer keeps the keys of a real project; read only where a person asks for it.
 _DOTENV: Final = Path(".env")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 it was asked to end, 2 for arguments and settings."""
+    """Returns the exit status: 0 when it was asked to end, 2 for wrong arguments or settings."""
     options = _parser().parse_args(arguments)
-    # time zones are those of the pinned tzdata, not of the machine, whose files may be years old
+    # time zones come from the pinned tzdata, not from the machine, whose files may be years old
     zoneinfo.reset_tzpath(to=())
-    _log_beside_the_address()
+    _log_to_stderr()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(DONE))
     dotenv = _DOTENV if options.project else None
     try:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Project(dotenv=dotenv),
             options.host,
             port,
-            _say,
+            _print,
             options.name,
             read_only=options.read_only,
         )
@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISCONFIGURED
     if options.host not in LOOPBACK:
         sys.stderr.write(
-            f"It is bound to {options.host}: whoever reaches that can ask for it, and read what is "
-            "on its way. Put a proxy with TLS before it.\n"
+            f"The console is bound to {options.host}: anyone who can reach it can ask for pages "
+            "and read the traffic. Put a proxy with TLS in front of it.\n"
         )
     server.announce()
     with suppress(KeyboardInterrupt):
@@ -64,19 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _log_beside_the_address() -> None:
-    """What goes wrong is told on stderr: stdout is for whoever wants the address alone."""
+def _log_to_stderr() -> None:
+    """Logs go to stderr, so that stdout has only the address."""
     logger.registered_handler.setStream(sys.stderr)  # type: ignore[attr-defined]
     write_lines(None, sys.stderr)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def _port(text: str) -> int:
-    """An argument that is a port. Raises argparse's error for anything else."""
+    """A port. Raises argparse's error for anything else."""
     if not text.isascii() or not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port")
     return int(text)
@@ -85,30 +85,30 @@ def _port(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m server.console",
-        description="What the workers did, what waits and why, as pages in a browser. Its settings "
-        "are those of its environment. Its first line is an address that lets in once.",
+        description="Shows in a browser what the workers did, what waits and why. It takes its "
+        "settings from the environment. Its first line is an address that lets one person in.",
     )
     parser.add_argument(
         "--project",
         action="store_true",
-        help="take what the environment does not set from .env in this folder",
+        help="read settings that the environment does not have from .env in this folder",
     )
     parser.add_argument(
-        "--host", default=HOST, help=f"address to bind to ({HOST}: this machine alone)"
+        "--host", default=HOST, help=f"address to bind to ({HOST}: this machine only)"
     )
     parser.add_argument(
-        "--port", type=_port, help="port, over CONSOLE_PORT (3002); 0 takes a free one"
+        "--port", type=_port, help="port, instead of CONSOLE_PORT (3002); 0 takes a free one"
     )
     parser.add_argument(
         "--name",
         action="append",
         default=[],
         metavar="HOST",
-        help="a further host name under which browsers ask for it, as behind a proxy",
+        help="another host name that browsers use for it, as behind a proxy",
     )
     parser.add_argument(
         "--read-only",
         action=argparse.BooleanOptionalAction,
-        help="show, and do nothing; usual where --host or --name lets others than this machine in",
+        help="only show, without actions; the default where --host or --name lets others in",
     )
     return parser

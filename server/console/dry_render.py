@@ -1,43 +1,42 @@
-"""A template tried out: the message that the worker would make of it, and what it did with each
+"""A template tried out: the message that the worker would render, and the result of each
 placeholder. Pure; nothing is posted or saved."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from markupsafe import Markup
 
 from server.console.notification_message import data_of
 from server.console.slack_message import message_html
 from server.console.slack_text import Names
-from workers.answers import Answer
-from workers.doctor.template_checks import ConfigTemplate, flaws_for, read_template
+from workers.doctor.template_checks import ConfigTemplate, flaws_for
 from workers.errors import PermanentError
-from workers.notifications.entities import NO_ENTITIES, read_entities
+from workers.notifications.entities import Entities
 from workers.notifications.plain_line import Wording
 from workers.notifications.rendering import PLACEHOLDER, SHORTENED, Message, render
 
-# Placeholders of one template that are told about.
-MOST_TOLD: Final = 100
-# Before a value, so that an empty one is not taken for an empty template.
+# Placeholders of a template that are listed.
+MOST_LISTED: Final = 100
+# Before a value, so that an empty value does not make an empty template.
 _BEFORE: Final = "·"
 _ESCAPED: Final = re.compile(r"&(?:amp|lt|gt);")
 _TAG: Final = re.compile(r"(<[^>]*>)")
 _STATES: Final[Mapping[str, str]] = {
-    "unknown": "the data has no such key: it stays as it is",
-    "empty": "empty: nothing stands there",
-    "cut": "too long: cut",
-    "escaped": "has characters of Slack's markup: they are shown, and do nothing",
+    "unknown": "the data has no such key: the placeholder stays",
+    "empty": "the value is empty",
+    "cut": "the value is too long and was cut",
+    "escaped": "characters of Slack's markup are shown as plain text",
     "filled": "filled in",
 }
 
 
 @dataclass(frozen=True)
 class Placeholder:
-    """`state`: a key of the states above, `words` what that means; `value` as Slack is sent it."""
+    """`state` is a key of the states above, `words` what it means; `value` is sent to Slack."""
 
     key: str
     state: str
@@ -47,8 +46,8 @@ class Placeholder:
 
 @dataclass(frozen=True)
 class Trial:
-    """`html`: the message, with what is unknown, cut or escaped marked; `problem`: why there is
-    none; `flaws`: what the doctor would say of the template."""
+    """`html`: the message, with unknown, cut and escaped parts marked; `problem`: why there is no
+    message; `flaws`: what the doctor would report about the template."""
 
     html: Markup
     problem: str | None = None
@@ -59,21 +58,21 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tried:
-    """What is tried: `data` is JSON as somebody typed it; `known` and `names` are what the ids in
-    it stand for; `config` a row of config_templates where the template is one's, else empty."""
+    """What is tried: `data` is JSON as typed; `entities` and `names` are what its ids refer to;
+    `config` is the config that the template is from, None where it is from none."""
 
     template: str
     data: str
     event_type: str
-    known: Mapping[str, Any]
+    entities: Entities
     names: Names
-    config: Mapping[str, Any]
+    config: ConfigTemplate | None
     wording: Wording
 
 
 def try_out(tried: Tried) -> Trial:
     """The message, or why there is none."""
-    flaws = tuple(flaws_for(_config(tried)))
+    flaws = tuple(flaws_for(replace(tried.config or _NO_CONFIG, template=tried.template)))
     try:
         data = data_of(tried.data or None)
     except PermanentError as error:
@@ -88,20 +87,15 @@ def try_out(tried: Tried) -> Trial:
     )
 
 
-_BARE_CONFIG: Final[Mapping[str, Any]] = {
-    "id": "", "entity_type": "", "event_type": "", "carried": {}, "events": 0,
-}  # fmt: skip
-
-
-def _config(tried: Tried) -> ConfigTemplate:
-    row = {**_BARE_CONFIG, **tried.config, "template": tried.template}
-    return read_template(Answer.of("config_templates", row))
+_NO_CONFIG: Final = ConfigTemplate(
+    id="", entity_type="", event_type="", template="", events=0, carried={}
+)
 
 
 def _placeholders(tried: Tried, data: object) -> Iterator[Placeholder]:
-    """Of each, once, what the worker makes of it where it stands alone."""
+    """Each placeholder once, rendered by itself."""
     keys = dict.fromkeys(found[1] for found in PLACEHOLDER.finditer(tried.template))
-    for key in list(keys)[:MOST_TOLD]:
+    for key in list(keys)[:MOST_LISTED]:
         message = _rendered(f"{_BEFORE}{{{{{key}}}}}", data, tried)
         value = message.text.removeprefix(_BEFORE)
         if message.unknown_keys:
@@ -116,18 +110,17 @@ def _placeholders(tried: Tried, data: object) -> Iterator[Placeholder]:
 
 
 def _rendered(template: str, data: object, tried: Tried) -> Message:
-    known = tried.known
     return render(
         template,
         data,
         event_type=tried.event_type or "notification",
-        entities=read_entities("known_of_event", known) if known else NO_ENTITIES,
+        entities=tried.entities,
         wording=tried.wording,
     )
 
 
 def marked(drawn: Markup, unknown_keys: tuple[str, ...]) -> Markup:
-    """The same HTML with marks around what is unknown, cut or escaped in its texts, tags aside."""
+    """The HTML with marks around unknown, cut and escaped parts of its texts."""
     pieces = _TAG.split(str(drawn))
     return Markup("").join(
         Markup(piece) if number % 2 else _marked_text(piece, unknown_keys)  # noqa: S704 - as given
@@ -143,7 +136,7 @@ def _marked_text(text: str, unknown_keys: tuple[str, ...]) -> Markup:
         state = "unknown" if key else "escaped" if found[0].startswith("&") else "cut"
         return f'<mark class="{state}" title="{state}">{found[0]}</mark>'
 
-    # safe: what was escaped stays so, and the marks have words of ours only
+    # safe: escaped text stays escaped, and the marks hold none of it
     return Markup(_MARKED.sub(mark, text))  # noqa: S704
 
 

@@ -1,4 +1,4 @@
-"""The doctor's examination for the page: in a thread of its own, seen while it goes on."""
+"""The doctor's checks for the page: in their own thread, visible while they run."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from workers.clock import utc_now
 from workers.doctor.sections import Section, of_error, worst
 from workers.errors import UnknownError
-from workers.redaction import redact
+from workers.findings import Finding
+from workers.redaction import mask, redact
 from workers.telemetry import logger
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is known so far; `ended_at` is None while it goes on. `sections` are JSON-able and hold
-    no secret."""
+    """The findings so far, without secrets; `ended_at` is None while the checks run."""
 
     began_at: datetime
-    sections: tuple[dict[str, Any], ...] = ()
+    sections: tuple[Section, ...] = ()
     verdict: str = "ok"
     ended_at: datetime | None = None
 
 
 class Examination:
-    """The last one of this process, one at a time. Safe for threads."""
+    """The last examination of this process, one at a time. Safe for threads."""
 
     def __init__(self, examine: Callable[[str | None], Iterator[Section]]) -> None:
         """`examine` is given a channel to post to, or None."""
@@ -36,12 +35,12 @@ class Examination:
         self._findings: Findings | None = None
 
     def begin(self) -> None:
-        """Begin one, unless one is under way."""
+        """Begin one, unless one is running."""
         if self._claim():
             threading.Thread(target=self._run, name="doctor", daemon=True).start()
 
     def run(self, post_to: str | None = None) -> Findings | None:
-        """One in this thread, with a test message to `post_to`; None where one is under way."""
+        """Run one in this thread, with a test message to `post_to`; None where one is running."""
         if not self._claim():
             return None
         self._run(post_to)
@@ -56,7 +55,7 @@ class Examination:
 
     @property
     def findings(self) -> Findings | None:
-        """Those of the last one; None where there was none yet."""
+        """Those of the last one; None before the first."""
         with self._lock:
             return self._findings
 
@@ -64,10 +63,10 @@ class Examination:
         try:
             for section in self._examine(post_to):
                 self._add(section)
-        except Exception as error:  # noqa: BLE001 - it is told where one looks
+        except Exception as error:  # noqa: BLE001 - the page shows it
             logger.error("The doctor failed", extra={"error": redact(repr(error))})
             broken = UnknownError(f"{type(error).__name__}: {error}", code="fault")
-            self._add(Section("Doctor", [of_error("the examination broke off", broken)]))
+            self._add(Section("Doctor", [of_error("the examination was interrupted", broken)]))
         with self._lock:
             assert self._findings is not None  # noqa: S101 - see `begin`
             self._findings = replace(self._findings, ended_at=utc_now())
@@ -79,5 +78,13 @@ class Examination:
             levels = ("ok", "warning", "failed")
             verdict = max(known.verdict, worst([section]), key=levels.index)
             self._findings = replace(
-                known, sections=(*known.sections, section.as_json()), verdict=verdict
+                known, sections=(*known.sections, _masked(section)), verdict=verdict
             )
+
+
+def _masked(section: Section) -> Section:
+    """Without secrets that a platform or an old row quotes."""
+    return Section(
+        section.title,
+        [Finding(one.level, mask(one.text), mask(one.fix)) for one in section.findings],
+    )

@@ -1,7 +1,7 @@
-"""What changes something: a form that is posted from one of the console's own pages.
+"""Changes: forms that are posted from the console's own pages.
 
-On top of the guard, which looks at the origin, a form has the token of its session, so that whoever
-can only make a browser ask cannot make it act. A console that is read-only takes none.
+In addition to the guard, which checks the origin, a form has the token of its session, so that
+a foreign page that makes the browser post one cannot act. A read-only console takes none.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 TOKEN: Final = "form_token"  # noqa: S105 - the name of a field
-# Of a form as it is sent: a page's notifications are chosen, or a template is tried.
+# Enough for the selected notifications of a page, or for a template to try.
 MOST_BYTES: Final = 200_000
-# What a form says, all values of a name.
+# A form's values by the names of its fields.
 Form = Mapping[str, list[str]]
 Taker = Callable[[Request, Form], Response]
 
 
 def posted(path: str, take: Taker, *, changes: bool = True) -> Route:
-    """A route for a form; `take` is called in a thread, with what the form says. One that `changes`
-    nothing is taken by a read-only console too."""
+    """A route for a form; `take` is called in a thread, with the form's values. A form that
+    `changes` nothing is also taken by a read-only console."""
 
     async def endpoint(request: Request) -> Response:
         if changes:
@@ -36,7 +36,7 @@ def posted(path: str, take: Taker, *, changes: bool = True) -> Route:
         (given,) = form.pop(TOKEN, [""])[:1]
         if not secrets.compare_digest(given.encode(), request.state.form_token.encode()):
             raise HTTPException(
-                403, "This page is of another session: open it again, and nothing was done."
+                403, "Nothing was done: this page is from another session. Open it again."
             )
         return await run_in_threadpool(take, request, form)
 
@@ -44,17 +44,17 @@ def posted(path: str, take: Taker, *, changes: bool = True) -> Route:
 
 
 def refuse_where_read_only(request: Request) -> None:
-    """Raises HTTPException (403) where this console only shows."""
+    """Raises HTTPException (403) in a read-only console."""
     if not request.app.state.may_act:
-        raise HTTPException(403, "This console is read-only: nothing was done.")
+        raise HTTPException(403, "Nothing was done: this console is read-only.")
 
 
 def one(form: Form, name: str) -> str:
-    """The field's only value, without spaces around it; "" where it has none. Raises HTTPException
+    """The field's only value, stripped; "" where it has none. Raises HTTPException
     (400) for several."""
     values = form.get(name, [])
     if len(values) > 1:
-        raise HTTPException(400, f"{name} is there more than once.")
+        raise HTTPException(400, f"{name} is given more than once.")
     return values[0].strip() if values else ""
 
 
@@ -63,7 +63,7 @@ async def _body(request: Request) -> bytes:
     async for piece in request.stream():
         found += piece
         if len(found) > MOST_BYTES:
-            raise HTTPException(413, "That is more than a page of the console sends.")
+            raise HTTPException(413, "The form is larger than any that the console sends.")
     return bytes(found)
 
 
@@ -74,7 +74,7 @@ def _fields(body: bytes) -> dict[str, list[str]]:
             body.decode(), keep_blank_values=True, max_num_fields=2_000, errors="strict"
         )
     except ValueError:
-        raise HTTPException(400, "That is no form of the console.") from None
+        raise HTTPException(400, "This is not a form of the console.") from None
     for name, value in pairs:
         form.setdefault(name, []).append(value)
     return form

@@ -1,9 +1,9 @@
-"""What stands before every page: who asks, from where, and what a browser may do with the answer.
+"""What guards every page: who asks, from where, and what a browser may do with the answer.
 
-A page of this machine can be asked for by whatever else its browser has open. So a request needs a
-session's cookie, has to name this server as its host (a foreign name that leads here, DNS
-rebinding, has no session and gets nothing), and must not come from another origin, of which another
-port of this machine is one: cookies do not tell ports apart.
+Anything else that is open in the same browser can request a page of this machine. So a request
+needs a session's cookie, has to name this server as its host (a foreign name that resolves to it,
+DNS rebinding, has no session and gets nothing), and must not come from another origin. Another
+port of this machine is another origin, too: cookies ignore ports.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# What is shipped has its hash in its address; all else is not to be kept.
+# Shipped files have their hash in their address; nothing else may be cached.
 _STATIC: Final = "/static/"
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 _NO_SESSION: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>No session</title>
 <h1>No session</h1>
-<p>Open the address that the console wrote where it was started. Each is good once; a new one
-was just written there.</p>
+<p>Open the address that the console printed where it was started. Each works once; a new one
+was just printed there.</p>
 </html>
 """
 
 
 class Guard:
-    """ASGI middleware that lets through what has a session and comes from its own pages."""
+    """ASGI middleware that passes on requests with a session that come from its own pages."""
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class Guard:
         cookie: str,
         announce: Callable[[], None],
     ) -> None:
-        """`names`: the hosts under which it is asked, without ports. `announce` is called where
-        somebody without a session asks and every token is used: it makes and tells another."""
+        """`names`: the hosts that it may be asked by, without ports. `announce` is called when
+        someone without a session asks and every token is used: it makes and prints another."""
         self._app, self._sessions = app, sessions
         self._names, self._cookie, self._announce = frozenset(names), cookie, announce
 
@@ -77,33 +77,33 @@ class Guard:
         elif scope["type"] == "http":
             answer = self._refusal(scope) or self._entrance(scope) or self._app
             await answer(scope, receive, _with_headers(scope, send))
-        # nothing here speaks anything else: uvicorn closes what is not answered
+        # nothing else is spoken here: uvicorn closes what is not answered
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """What is told to those who are not to ask at all."""
+        """The answer to those who may not ask at all."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._names:
-            return _plain("This name does not lead to the console: --name adds it.", 421)
+            return _plain("The console is not served under this name: --name adds it.", 421)
         if not _is_own(headers, hosts[0], scope["method"]):
-            return _plain("The console answers its own pages only.", 403)
+            return _plain("The console answers only its own pages.", 403)
         return None
 
     def _entrance(self, scope: Scope) -> Response | None:
-        """What is answered to a token, and to whoever has no session."""
+        """The answer to a token, and to anyone without a session."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in query if name == "token"]
         headers = Headers(scope=scope)
         cookies = cookie_parser(headers.get("cookie", ""))
         own = cookies.get(self._cookie, "")
-        has_session = self._sessions.goes_on(own)
+        has_session = self._sessions.is_valid(own)
         if tokens and scope["method"] == "GET":
             session = self._sessions.begin(tokens[0])
             if session is not None or has_session:
                 rest = urlencode([pair for pair in query if pair[0] != "token"])
                 response = _onward(scope["path"], rest)
                 if session is not None:
-                    # as a proxy that has TLS says it
+                    # as a proxy with TLS reports it
                     is_encrypted = headers.get("x-forwarded-proto") == "https"
                     response.set_cookie(
                         self._cookie,
@@ -123,13 +123,13 @@ class Guard:
 
 
 def _onward(path: str, query: str) -> Response:
-    """To the same page without the token, which so stays in no history."""
-    # a path of two slashes would be another host
+    """To the same page without the token, so that it stays in no history."""
+    # a path that begins with two slashes would be another host
     return RedirectResponse("/" + path.lstrip("/\\") + (f"?{query}" if query else ""), 303)
 
 
 def _is_own(headers: Headers, host: str, method: str) -> bool:
-    """Whether a browser that asks does so for a page of ours, or for the person before it.
+    """Whether a browser asks for one of our pages, or for the person using it.
 
     https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
     """
@@ -137,11 +137,11 @@ def _is_own(headers: Headers, host: str, method: str) -> bool:
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         return False
     site = headers.get("sec-fetch-site")
-    if site is None:  # no browser of today: what changes something has at least to name its origin
+    if site is None:  # not a modern browser: a change has to name its origin at least
         return method in _READING or origin is not None
     if site in ("same-origin", "none"):
         return True
-    # a link somewhere else may lead here; what it finds is decided by the cookie
+    # a link from elsewhere may lead here; the cookie decides what it gets
     return method in _READING and headers.get("sec-fetch-mode") == "navigate"
 
 

@@ -1,14 +1,16 @@
-"""The actions that take longer than a call: what they would touch, and how they are done."""
+"""Actions that take longer than a call: what they would affect, and how they are carried out."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from server.console.acting import Arguments, NotDoneError, Scope, Tell, UnderWay
+from server.console.acting import Arguments, InThread, NotDoneError, Report, Scope
+from server.console.answers.accounts import read_connections
+from server.console.answers.retention import read_retention
 from server.console.project import Project
 from workers.metrics.windows import Window
 from workers.retention.report import PolicyReport, RetentionReport
@@ -19,56 +21,57 @@ if TYPE_CHECKING:
 LEVELS: Final = ("failed", "warning", "ok")
 
 
-def _fingerprint(what: Any) -> str:
-    return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:32]
+def _fingerprint(state: object) -> str:
+    return hashlib.sha256(json.dumps(state, default=str).encode()).hexdigest()[:32]
 
 
 # --- the doctor ---
 
 
-def _questions(project: Project, arguments: Arguments) -> Scope:
-    """Of the doctor, who changes no row."""
-    accounts = [one for one in project.call("list_connections") if one["state"] != "inactive"]
-    numbers = {"accounts_asked": len(accounts), "rows_changed": 0}
+def _checks(project: Project, arguments: Arguments) -> Scope:
+    """What the doctor checks; it changes no row."""
+    connections = read_connections(project.answers("list_connections"))
+    accounts = sum(one.is_active for one in connections)
+    numbers = {"accounts_asked": accounts, "rows_changed": 0}
     if "channel" in arguments:
         numbers["messages_posted"] = 1
     return Scope("always", numbers)
 
 
-def _examine(project: Project, arguments: Arguments, tell: Tell) -> Mapping[str, int]:
+def _examine(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
     found = project.examination.run(arguments.get("channel"))
     if found is None:
-        raise NotDoneError("The doctor is looking already: its page shows it.")
-    levels = [one["level"] for section in found.sections for one in section["findings"]]
+        raise NotDoneError("The doctor is already running: its page shows it.")
+    levels = [one.level for section in found.sections for one in section.findings]
     return {
         "subjects": len(found.sections),
         **{f"found_{one}": levels.count(one) for one in LEVELS},
     }
 
 
-EXAMINE: Final = UnderWay(_questions, _examine)
+EXAMINE: Final = InThread(_checks, _examine)
 
 
 # --- retention ---
 
 
 def _due(project: Project, arguments: Arguments) -> Scope:
-    """Two are of the same policies, after the same run."""
+    """Two with the same fingerprint are of the same policies, after the same run."""
     report = project.due_for_retention()
     policies = [
-        [row.get(name) for name in ("id", "active_days", "archive_days", "last_purged_at")]
-        for row in project.call("console_retention")["policies"]
+        [row.json(name) for name in ("id", "active_days", "archive_days", "last_purged_at")]
+        for row in read_retention(project.answer("console_retention")).rows
     ]
     bucket = project.settings.archive_bucket_name
     copies = (
-        "ARCHIVE_BUCKET_NAME is not set here: no copy of what is deleted is kept."
+        "ARCHIVE_BUCKET_NAME is not set here: no copy of deleted activity is kept."
         if bucket is None
         else f"A copy of deleted activity is kept in {bucket}."
     )
     numbers = _taken(report.policies)
     remarks = [
         f"{one.entity_type}: {one.archived:,} to archive, {one.purged:,} to delete"
-        + "".join(f"; {said}" for said in (one.error, one.remark) if said)
+        + "".join(f"; {text}" for text in (one.error, one.remark) if text)
         for one in report.policies
     ]
     return Scope(
@@ -80,33 +83,32 @@ def _to_count(project: Project, arguments: Arguments) -> Scope:
     return Scope("always", {"rows_changed": 0})
 
 
-def _carry_out(project: Project, arguments: Arguments, tell: Tell) -> Mapping[str, int]:
+def _carry_out(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
     so_far: dict[str, PolicyReport] = {}
 
-    def progress(report: PolicyReport) -> None:
-        so_far[report.entity_type] = report
-        tell(_taken(so_far.values()))
+    def progress(policy: PolicyReport) -> None:
+        so_far[policy.entity_type] = policy
+        report(_taken(so_far.values()))
 
-    report = project.carry_out_retention(progress, dry_run=False)
-    if report.outcome == "busy":
-        raise NotDoneError("Another run is at it: try again in a minute.")
-    numbers = _taken(report.policies)
-    if report.outcome != "complete":
-        tell(numbers)
-        raise NotDoneError(f"It is {report.outcome}: {_errors(report)}")
+    done = project.run_retention(progress, dry_run=False)
+    if done.outcome == "busy":
+        raise NotDoneError("Another run is in progress: try again in a minute.")
+    numbers = _taken(done.policies)
+    if done.outcome != "complete":
+        report(numbers)
+        raise NotDoneError(f"It ended as {done.outcome}: {_errors(done)}")
     return numbers
 
 
-def _count(project: Project, arguments: Arguments, tell: Tell) -> Mapping[str, int]:
-    report = project.carry_out_retention(lambda one: None, dry_run=True)
-    taken = _taken(report.policies)
+def _count(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
+    taken = _taken(project.run_retention(lambda policy: None, dry_run=True).policies)
     return {
         "rows_counted_to_archive": taken["rows_archived"],
         "rows_counted_to_purge": taken["rows_purged"],
     }
 
 
-def _taken(reports: Any) -> dict[str, int]:
+def _taken(reports: Iterable[PolicyReport]) -> dict[str, int]:
     found = list(reports)
     return {
         "rows_archived": sum(one.archived for one in found),
@@ -115,12 +117,12 @@ def _taken(reports: Any) -> dict[str, int]:
 
 
 def _errors(report: RetentionReport) -> str:
-    told = [f"{one.entity_type}: {one.error}" for one in report.policies if one.error]
-    return "; ".join(told) or "the next run goes on"
+    errors = [f"{one.entity_type}: {one.error}" for one in report.policies if one.error]
+    return "; ".join(errors) or "the next run continues"
 
 
-RETENTION: Final = UnderWay(_due, _carry_out)
-RETENTION_DRY_RUN: Final = UnderWay(_to_count, _count)
+RETENTION: Final = InThread(_due, _carry_out)
+RETENTION_DRY_RUN: Final = InThread(_to_count, _count)
 
 
 # --- an account's past ---
@@ -131,38 +133,39 @@ def _window(arguments: Arguments) -> Window:
 
 
 def _to_read(project: Project, arguments: Arguments) -> Scope:
-    known = any(row["id"] == arguments["connection_id"] for row in project.call("list_connections"))
+    connections = read_connections(project.answers("list_connections"))
+    known = any(one.id == arguments["connection_id"] for one in connections)
     days = _window(arguments).width if known else 0
     return Scope("always", {"days_to_read": days}, is_empty=not days)
 
 
-def _read(project: Project, arguments: Arguments, tell: Tell) -> Mapping[str, int]:
+def _read(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
     asked = _window(arguments)
     read = 0
 
     def progress(window: Window, days_left: int) -> None:
         nonlocal read
         read = asked.width - days_left
-        tell({"days_read": read})
+        report({"days_read": read})
 
-    report = project.read_past(arguments["connection_id"], asked, progress)
-    if report is None:
+    ended = project.read_past(arguments["connection_id"], asked, progress)
+    if ended is None:
         raise NotDoneError("The account is being synced right now: try again in a minute.")
-    counts = report.counts
+    counts = ended.counts
     numbers = {
         "days_read": read,
         "rows_read": counts["rows"],
         "figures_created": counts["figures_created"],
         "figures_updated": counts["figures_updated"],
     }
-    if report.status != "success":
-        tell(numbers)
-        why = f" ({report.code})" if report.code else ""
-        raise NotDoneError(f"It ended as {report.status}{why}: the same days go on from here.")
+    if ended.status != "success":
+        report(numbers)
+        code = f" ({ended.code})" if ended.code else ""
+        raise NotDoneError(f"It ended as {ended.status}{code}: the same days continue from here.")
     return numbers
 
 
-READ_PAST: Final = UnderWay(_to_read, _read)
+READ_PAST: Final = InThread(_to_read, _read)
 
 
 # --- the cold archive ---
@@ -177,18 +180,18 @@ def _stored(project: Project, arguments: Arguments) -> Scope:
     return Scope(_fingerprint(numbers), numbers, is_empty=not numbers["objects"])
 
 
-def _restore(project: Project, arguments: Arguments, tell: Tell) -> Mapping[str, int]:
+def _restore(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
     def numbers(done: Restored) -> dict[str, int]:
         return {"rows_read": done.read, "rows_restored": done.restored}
 
     days = _window(arguments)
-    done = project.restore(days.since, days.until, lambda day, so_far: tell(numbers(so_far)))
-    tell(numbers(done))
+    done = project.restore(days.since, days.until, lambda day, so_far: report(numbers(so_far)))
+    report(numbers(done))
     if done.missed or done.refused:
-        told = [f"left out: {error}" for error in done.missed]
-        told += [f"refused by the table: {one.rows} rows: {one.reason}" for one in done.refused]
-        raise NotDoneError("; ".join(told))
+        problems = [f"left out: {error}" for error in done.missed]
+        problems += [f"refused by the table: {one.rows} rows: {one.reason}" for one in done.refused]
+        raise NotDoneError("; ".join(problems))
     return numbers(done)
 
 
-RESTORE: Final = UnderWay(_stored, _restore)
+RESTORE: Final = InThread(_stored, _restore)

@@ -1,5 +1,4 @@
-"""Which notifications are meant: the filters of their list, as a page's address has them and as SQL
-takes them."""
+"""The filters of the list of notifications: from a page's address to the arguments of SQL."""
 
 from __future__ import annotations
 
@@ -15,11 +14,11 @@ FILTERS: Final = ("state", "event", "config", "channel", "since", "until", "text
 
 
 def filter_of(chosen: Mapping[str, str]) -> dict[str, Any]:
-    """The filters' arguments of console_notifications. Raises HTTPException (400) that names what
-    cannot be understood."""
+    """The filters as arguments of `console_notifications`. Raises HTTPException (400) that names an
+    invalid value."""
     state, config = chosen.get("state"), chosen.get("config")
     if state is not None and state not in CHOOSABLE:
-        raise HTTPException(400, f"{state} is no state; there are {', '.join(CHOOSABLE)}.")
+        raise HTTPException(400, f"{state} is not a state; the states are {', '.join(CHOOSABLE)}.")
     return {
         "state": state,
         "config_id": None if config is None else row_id(config),
@@ -32,15 +31,15 @@ def filter_of(chosen: Mapping[str, str]) -> dict[str, Any]:
 
 
 def row_id(text: str) -> str:
-    """Raises HTTPException (400) for what is no id."""
+    """The id as Postgres writes it. Raises HTTPException (400) for anything else."""
     found = as_uuid(text)
     if found is None:
-        raise HTTPException(400, f"{text:.60} is no id.")
+        raise HTTPException(400, f"{text:.60} is not a valid id.")
     return found
 
 
 def as_uuid(text: str) -> str | None:
-    """An id as Postgres writes it; None for what is none."""
+    """The id as Postgres writes it; None for anything else."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -48,11 +47,11 @@ def as_uuid(text: str) -> str | None:
 
 
 def _moment(text: str | None) -> str | None:
-    """A time as a browser's field gives it, or with a time zone; UTC where it names none."""
+    """A time as a browser sends it, or with a time zone; UTC without one."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise HTTPException(400, f"{text} is no time such as 2026-11-28T09:00.") from None
+        raise HTTPException(400, f"{text} is not a time such as 2026-11-28T09:00.") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()

@@ -1,30 +1,30 @@
-"""What a notification says: its template and data as the worker renders them, shown as in Slack."""
+"""The message of a notification: rendered as the worker does, shown as in Slack."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from markupsafe import Markup
 
+from server.console.answers.notifications import ListedNotification, Notification
 from server.console.slack_message import message_html
 from server.console.slack_text import Names, mrkdwn
 from workers.errors import PermanentError
-from workers.notifications.entities import NO_ENTITIES, read_entities
+from workers.notifications.entities import Entities
 from workers.notifications.event_data import parse_event_data
 from workers.notifications.plain_line import PLAIN_WORDING, Wording
 from workers.notifications.rendering import Message, mark_repeat, render
 from workers.settings import Settings
 
 _LINE_LIMIT: Final = 160
-# In place of a value in JSON as Postgres writes it.
+# What masking leaves of a number that looked like a secret, which is then not JSON.
 _MASKED: Final = ": [redacted]"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The message as HTML, or why there is none; and what the reader should know of it."""
+    """The message as HTML, or the problem why there is none, and what was done to render it."""
 
     html: Markup
     problem: str | None = None
@@ -33,69 +33,66 @@ class Shown:
 
 
 def shown_message(
-    notification: Mapping[str, Any], wording: Wording = PLAIN_WORDING, *, is_repeat: bool
+    notification: Notification, wording: Wording = PLAIN_WORDING, *, is_repeat: bool
 ) -> Shown:
-    """Of what console_notification returns; `is_repeat`: with the note that a copy may stand."""
-    config = notification["config"] or {}
+    """The message of a notification; `is_repeat`: with the note that it may be a duplicate."""
+    config, entities = notification.config, notification.entities
     try:
-        message = _rendered(config.get("template"), notification, config.get("event_type"), wording)
+        message = render(
+            None if config is None else config.template,
+            data_of(notification.event_data),
+            event_type=_event_type(None if config is None else config.event_type),
+            entities=entities,
+            wording=wording,
+        )
     except PermanentError as error:
         return Shown(Markup(""), str(error))
     if is_repeat:
         message = mark_repeat(message)
     return Shown(
-        message_html(
-            message.text, message.blocks, with_people(notification["names"], notification)
-        ),
+        message_html(message.text, message.blocks, with_people(notification.names, entities)),
         unknown_keys=message.unknown_keys,
         is_shortened=message.shortened,
     )
 
 
-def first_line(row: Mapping[str, Any], names: Names, wording: Wording = PLAIN_WORDING) -> str:
-    """The first line of a row of the list as plain text; empty where its data is not there."""
+def first_line(row: ListedNotification, names: Names, wording: Wording = PLAIN_WORDING) -> str:
+    """The first line of a listed notification as plain text; empty where it cannot be rendered."""
     try:
-        message = _rendered(row["template"], row, row["event_type"], wording)
+        message: Message = render(
+            row.template,
+            data_of(row.event_data),
+            event_type=_event_type(row.event_type),
+            entities=row.entities,
+            wording=wording,
+        )
     except PermanentError:
         return ""
     line = message.text.partition("\n")[0]
-    return mrkdwn(line[:_LINE_LIMIT], with_people(names, row)).striptags()
+    return mrkdwn(line[:_LINE_LIMIT], with_people(names, row.entities)).striptags()
 
 
 def wording_of(settings: Settings) -> Wording:
-    """As the worker has it."""
+    """The worker's wording."""
     return Wording(settings.app_request_url, settings.notification_locale)
 
 
-def with_people(names: Names, row: Mapping[str, Any]) -> Names:
-    """`names`, and those whom the event's ids lead to."""
-    known = row.get("known") or {}
-    people = [known.get(role) or {} for role in ("actor", "assignee")]
-    return {
-        **names,
-        **{one["slack_id"]: one["name"] for one in people if one and all(one.values())},
-    }
+def with_people(names: Names, entities: Entities) -> Names:
+    """`names`, and those of the people that the event's ids refer to."""
+    people = (entities.actor, entities.assignee)
+    return {**names, **{one.slack_id: one.name for one in people if one.slack_id and one.name}}
 
 
-def _rendered(
-    template: str | None, row: Mapping[str, Any], event_type: str | None, wording: Wording
-) -> Message:
-    """Raises PermanentError where it cannot be rendered."""
-    return render(
-        template,
-        data_of(row["event_data"]),
-        event_type=event_type or "notification",
-        entities=read_entities("known_of_event", row["known"]) if row.get("known") else NO_ENTITIES,
-        wording=wording,
-    )
+def _event_type(name: str | None) -> str:
+    return name or "notification"
 
 
 def data_of(text: str | None) -> object:
-    """Of JSON in which numbers that looked like secrets may be masked. Raises PermanentError."""
+    """Parses JSON in which numbers that looked like secrets may be masked. Raises
+    PermanentError."""
     try:
         return parse_event_data(text)
     except PermanentError:
         if text is None or _MASKED not in text:
             raise
-        # a number that looked like a secret: what stands in its place is no JSON
         return parse_event_data(text.replace(_MASKED, f': "{_MASKED[2:]}"'))

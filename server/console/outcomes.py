@@ -1,68 +1,84 @@
-"""How runs end, in words: what each worker's outcome means, and how much it matters."""
+"""How runs end, in words: what each worker's outcome means, and how serious it is."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 Level = Literal["ok", "quiet", "warning", "failed"]
 
-# What the workers are called, in the order in which they are shown.
+# The workers' names for people, in the order in which they are shown.
 WORKERS: Final = {
     "notifications": "Notifications",
-    "metrics_sync": "Metrics: the plan",
-    "connection_sync": "Metrics: syncs of accounts",
+    "metrics_sync": "Metrics: planning",
+    "connection_sync": "Metrics: account syncs",
     "retention": "Retention",
 }
 
 
 class Outcome(NamedTuple):
-    """`sign` stands for it where there is no room for words."""
+    """`sign` is shown where there is no room for words."""
 
     level: Level
     words: str
 
     @property
     def sign(self) -> str:
-        """One character that does without colour."""
+        """One character, distinct without colour."""
         return {"ok": "✓", "quiet": "·", "warning": "!", "failed": "✕"}[self.level]
 
 
 _OUTCOMES: Final[dict[str, dict[str, Outcome]]] = {
     "notifications": {
-        "drained": Outcome("ok", "sent all that was due"),
-        "deadline": Outcome("ok", "its time was up; the next run goes on"),
-        "handed_over": Outcome("ok", "handed over to the next run"),
-        "waiting": Outcome("warning", "waits, because Slack asked for it"),
-        "busy": Outcome("quiet", "another run was at it"),
+        "drained": Outcome("ok", "sent everything that was due"),
+        "deadline": Outcome("ok", "out of time; the next run continues"),
+        "handed_over": Outcome("ok", "the next run took over"),
+        "waiting": Outcome("warning", "waiting, as Slack asked"),
+        "busy": Outcome("quiet", "another run was in progress"),
         "lease_lost": Outcome("warning", "another run took over"),
         "slack_unavailable": Outcome("failed", "Slack did not answer"),
         "token_refused": Outcome("failed", "Slack refused the token"),
     },
     "metrics_sync": {"planned": Outcome("ok", "planned the syncs that were due")},
     "connection_sync": {
-        "success": Outcome("ok", "read all that was asked for"),
-        "partial": Outcome("warning", "read a part; the next sync goes on"),
-        "stale": Outcome("quiet", "its order was no longer valid"),
-        "paused": Outcome("quiet", "waits, because its platform asked for it"),
+        "success": Outcome("ok", "read everything that was requested"),
+        "partial": Outcome("warning", "read a part; the next sync continues"),
+        "stale": Outcome("quiet", "the sync request was out of date"),
+        "paused": Outcome("quiet", "waiting, as the platform asked"),
         "lost": Outcome("warning", "another sync took over"),
         "failed": Outcome("failed", "could not read the account"),
     },
     "retention": {
-        "complete": Outcome("ok", "archived and purged all that was due"),
-        "unfinished": Outcome("warning", "its time was up; the next run goes on"),
-        "incomplete": Outcome("failed", "some rows cannot go"),
-        "busy": Outcome("quiet", "another run was at it"),
-        "dry_run": Outcome("quiet", "only counted what would go"),
+        "complete": Outcome("ok", "archived and purged everything that was due"),
+        "unfinished": Outcome("warning", "out of time; the next run continues"),
+        "incomplete": Outcome("failed", "some rows could not be archived or purged"),
+        "busy": Outcome("quiet", "another run was in progress"),
+        "dry_run": Outcome("quiet", "only counted what is due"),
         "failed": Outcome("failed", "a policy failed"),
     },
 }
 
 
-def outcome_of(worker: str, run: dict[str, Any]) -> Outcome:
-    """What the outcome of that run means; a word that is unknown here stands for itself."""
-    if run["error_class"] is not None:
-        return Outcome("failed", f"failed as a whole ({run['error_class']})")
-    known = _OUTCOMES.get(worker, {}).get(run["outcome"])
+class EndedRun(Protocol):
+    """How a run ended; `error_class` is that of the error that ended it, if one did."""
+
+    @property
+    def outcome(self) -> str:
+        """One of its worker's."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run counts as a success of its worker."""
+
+    @property
+    def error_class(self) -> str | None:
+        """Of the error that ended the run."""
+
+
+def outcome_of(worker: str, run: EndedRun) -> Outcome:
+    """What the outcome of this run means; an unknown outcome is shown as it is."""
+    if run.error_class is not None:
+        return Outcome("failed", f"failed ({run.error_class})")
+    known = _OUTCOMES.get(worker, {}).get(run.outcome)
     if known is not None:
         return known
-    return Outcome("ok" if run["succeeded"] else "failed", str(run["outcome"]).replace("_", " "))
+    return Outcome("ok" if run.succeeded else "failed", run.outcome.replace("_", " "))

@@ -1,4 +1,4 @@
-"""The project that is looked at: the one place where the console has clients."""
+"""The project that the console shows: the only place where the console has clients."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.console.examination import Examination
+from workers.answers import Answer
 from workers.composition import container, doctor, manual_runs
 from workers.composition.archive import ArchiveView
 from workers.database import Database
@@ -33,25 +34,25 @@ class Project:
         *,
         dotenv: Path | None = None,
     ) -> None:
-        """`dotenv`: where settings are read from besides the environment."""
+        """`dotenv`: a file that settings are read from, in addition to the environment."""
         self._settings, self._database, self._dotenv = settings, database, dotenv
         self._archives: dict[str, ArchiveView] = {}
         self.examination = Examination(self.examine)
 
     @property
     def settings(self) -> Settings:
-        """As they are now. Raises ConfigurationError naming all that is missing or malformed."""
+        """As they are now. Raises ConfigurationError naming everything missing or malformed."""
         return self._settings()
 
     @property
     def name(self) -> str:
-        """The address of its Supabase project."""
+        """The URL of its Supabase project."""
         return self.settings.supabase_url
 
     def call(self, function: str, **arguments: Any) -> Any:
-        """What the SQL function returns, as JSON without secrets that some text of it quotes.
+        """The SQL function's answer as JSON, with secrets that its texts quote masked.
 
-        Raises WorkerError as `Database.call` does; after a refused key the settings are read anew.
+        Raises WorkerError as `Database.call` does; after a refused key the settings are read again.
         """
         try:
             return mask_all(self._database().call(function, **arguments))
@@ -59,42 +60,58 @@ class Project:
             container.forget_clients()  # the secret may have been rotated
             raise
 
+    def answer(self, function: str, **arguments: Any) -> Answer:
+        """The object that the SQL function returns. Raises as `call` does, and ConfigurationError
+        where it is not an object."""
+        return Answer.of(function, self.call(function, **arguments))
+
+    def optional_answer(self, function: str, **arguments: Any) -> Answer | None:
+        """`answer`, or None for null."""
+        value = self.call(function, **arguments)
+        return None if value is None else Answer.of(function, value)
+
+    def answers(self, function: str, **arguments: Any) -> tuple[Answer, ...]:
+        """The objects of the array that the SQL function returns. Raises as `answer` does."""
+        return Answer.each(function, self.call(function, **arguments))
+
     @property
     def archive(self) -> ArchiveView | None:
         """The cold archive; None where no bucket is set. Raises ConfigurationError."""
         bucket = self.settings.archive_bucket_name
         if bucket is None:
             return None
-        # a client is made once: that takes a while
+        # one client per bucket: making one takes a while
         if bucket not in self._archives:
             self._archives[bucket] = ArchiveView(bucket)
         return self._archives[bucket]
 
-    def carry_out_retention(
-        self, tell: Callable[[PolicyReport], None], *, dry_run: bool
+    def run_retention(
+        self, report: Callable[[PolicyReport], None], *, dry_run: bool
     ) -> RetentionReport:
-        """Archives and purges now what the policies say; `dry_run` only counts."""
+        """Archives and purges now what is due by the policies; `dry_run` only counts."""
         return manual_runs.carry_out_retention(
-            self._database(), self.settings, tell, dry_run=dry_run
+            self._database(), self.settings, report, dry_run=dry_run
         )
 
     def due_for_retention(self) -> RetentionReport:
-        """What a run would take now."""
+        """What a run would archive and purge now."""
         return manual_runs.due_for_retention(self._database())
 
     def read_past(
-        self, connection_id: str, asked: Window, tell: Callable[[Window, int], None]
+        self, connection_id: str, days: Window, report: Callable[[Window, int], None]
     ) -> SyncReport | None:
         """Reads these days of an account; None while it is being synced."""
-        return manual_runs.read_past(self._database(), self.settings, connection_id, asked, tell)
+        return manual_runs.read_past(self._database(), self.settings, connection_id, days, report)
 
-    def restore(self, since: date, until: date, tell: Callable[[date, Restored], None]) -> Restored:
-        """Brings activity of these days back from the cold archive. Raises ConfigurationError."""
+    def restore(
+        self, since: date, until: date, report: Callable[[date, Restored], None]
+    ) -> Restored:
+        """Restores activity of these days from the cold archive. Raises ConfigurationError."""
         view = self.archive
         if view is None:
             raise ConfigurationError("ARCHIVE_BUCKET_NAME is missing: there is no cold archive")
-        return view.restore(self._database(), since, until, tell)
+        return view.restore(self._database(), since, until, report)
 
     def examine(self, post_to: str | None = None) -> Iterator[Section]:
-        """The doctor's examination, section by section; `post_to`: a channel for a test message."""
+        """The doctor's checks, section by section; `post_to`: a channel for a test message."""
         return doctor.sections(post_to, dotenv=self._dotenv)

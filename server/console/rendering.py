@@ -1,7 +1,7 @@
-"""Templates to answers: what every page can say, and how it is kept from being anything but text.
+"""Renders templates: what pages have in common, and how text from elsewhere stays text.
 
-Whatever stands in a database is data. It is escaped, always; what cannot be seen is shown as a
-symbol, so that no text reorders or hides another; an address is a link only where it is http(s).
+Whatever the database holds is data. It is always escaped; invisible characters are shown as
+symbols, so that no text reorders or hides another; an address is a link only if it is http(s).
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from workers.clock import utc_now
 
 _HERE: Final = Path(__file__).parent
 STATIC: Final = _HERE / "static"
-# How often a page's live part is asked for again.
+# How often the live part of a page is requested again.
 _EVERY: Final = "2s"
-# What moves the cursor, reorders or hides: controls, formats, surrogates, odd breaks.
+# Characters that move the cursor, reorder or hide: controls, formats, surrogates, odd breaks.
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Joiners that make up words and emoji.
+# Joiners that words and emoji need.
 _JOINERS: Final = frozenset("\u200c\u200d")
 _DELETE: Final = 0x7F
 _UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
-# The subjects, in the order in which they are offered: (path, name).
+# The subjects in the order of the navigation: (path, name).
 NAVIGATION: list[tuple[str, str]] = []
 
 
 def page(
     request: Request, template: str, context: Mapping[str, Any], status: int = 200
 ) -> HTMLResponse:
-    """The page of that template; for htmx, only the block that has the name of its target's id."""
+    """The page of that template; for htmx only the block named like the id of its target."""
     project: Project = request.app.state.project
     given = {
         "now": utc_now(),
@@ -62,7 +62,7 @@ def page(
 
 
 def _target(request: Request) -> str:
-    """The id of the element that htmx renews, "" for anybody else: it sends `div#live`."""
+    """The id of the element that htmx updates, which it sends as `div#live`; "" without htmx."""
     if request.headers.get("hx-request") != "true":
         return ""
     return request.headers.get("hx-target", "").partition("#")[2]
@@ -103,7 +103,7 @@ def environment() -> Environment:
 
 
 def seen(value: Any) -> Any:
-    """Whatever a template puts out: nothing for None, and what cannot be seen as a symbol."""
+    """What a template prints for a value: nothing for None, symbols for invisible characters."""
     if value is None:
         return ""
     if not isinstance(value, str) or isinstance(value, Markup):
@@ -128,25 +128,25 @@ def _symbol(character: str) -> str:
 
 @pass_context
 def moment(context: Context, value: str | datetime | None, never: str = "never") -> Markup | str:
-    """A time as "2 minutes ago" or "in 3 hours", with the exact one in UTC; `never` for None."""
+    """A time as "2 minutes ago" or "in 3 hours", with the exact time in UTC; `never` for None."""
     if value is None:
         return never
     apart = (context["now"] - _utc(value)).total_seconds()
-    told = f"{span(apart)} ago" if apart >= 0 else f"in {span(-apart)}"
-    return _time(value, told)
+    text = f"{span(apart)} ago" if apart >= 0 else f"in {span(-apart)}"
+    return _time(value, text)
 
 
 @pass_context
 def due(context: Context, value: str | datetime) -> Markup:
-    """When something is to happen: `moment`, and "now" where that is past."""
+    """When something is to happen: as `moment`, or "now" once that time has passed."""
     apart = (_utc(value) - context["now"]).total_seconds()
     return _time(value, f"in {span(apart)}" if apart > 0 else "now")
 
 
 def day(value: str | datetime | date) -> Markup:
     """A day without its time."""
-    told = value if isinstance(value, str) else value.isoformat()
-    return Markup('<time datetime="{0}">{0}</time>').format(told[:10])
+    text = value if isinstance(value, str) else value.isoformat()
+    return Markup('<time datetime="{0}">{0}</time>').format(text[:10])
 
 
 def exact(value: str | datetime) -> str:
@@ -159,8 +159,8 @@ def iso(value: str | datetime) -> str:
     return _utc(value).isoformat().replace("+00:00", "Z")
 
 
-def _time(value: str | datetime, told: str) -> Markup:
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(value), exact(value), told)
+def _time(value: str | datetime, text: str) -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(value), exact(value), text)
 
 
 def _utc(value: str | datetime) -> datetime:
@@ -168,12 +168,12 @@ def _utc(value: str | datetime) -> datetime:
 
 
 def as_json(value: Any) -> str:
-    """JSON for people."""
+    """JSON, readable."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def span(seconds: float) -> str:
-    """How long, in its largest whole unit: 3 hours."""
+    """A duration in its largest whole unit: 3 hours."""
     for unit, size in _UNITS:
         if seconds >= size:
             return counted(int(seconds // size), unit)
@@ -181,12 +181,12 @@ def span(seconds: float) -> str:
 
 
 def counted(count: float, noun: str, nouns: str | None = None) -> str:
-    """`1 run`, `1,200 runs`; `nouns` where the plural is no s."""
+    """`1 run`, `1,200 runs`; `nouns` is a plural that does not just add an s."""
     return f"{number(count)} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def number(value: float | Decimal | None, places: int | None = None) -> str:
-    """With commas, to so many places after the point; nothing for None."""
+    """With commas, to so many decimal places; nothing for None."""
     if value is None:
         return ""
     if places is None:
@@ -195,12 +195,12 @@ def number(value: float | Decimal | None, places: int | None = None) -> str:
 
 
 def digits(value: str | float | Decimal | None) -> str:
-    """With commas and every digit that it has; nothing for None."""
+    """With commas and all its digits; nothing for None."""
     return "" if value is None else f"{Decimal(str(value)):,f}"
 
 
 def link(url: Any, text: str | None = None) -> Markup | str:
-    """A link to another place where that is http or https, else its plain text."""
+    """A link where the address is http or https, else its plain text."""
     shown = seen(text if text is not None else url)
     try:
         is_safe = urlsplit(str(url)).scheme in ("http", "https")
@@ -213,8 +213,8 @@ def link(url: Any, text: str | None = None) -> Markup | str:
 
 @pass_context
 def live(context: Context, block: str = "live", every: str = _EVERY) -> Markup:
-    """The attributes of an element that is renewed from the page's block of that name, by which it
-    goes; what has not changed in it stays, so that nobody loses their place."""
+    """The attributes of an element that htmx updates from the page's block of that name, which is
+    its id. Unchanged parts stay in place, so that the reader keeps theirs."""
     request: Request = context["request"]
     where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return Markup(
@@ -225,7 +225,7 @@ def live(context: Context, block: str = "live", every: str = _EVERY) -> Markup:
 
 @pass_context
 def act(context: Context, name: str, label: str, **arguments: Any) -> Markup:
-    """A link to the page that asks for that action; nothing where the console only shows."""
+    """A link to the page that confirms this action; nothing in a read-only console."""
     if not context["may_act"]:
         return Markup()
     query = urlencode(arguments, doseq=True)
@@ -236,6 +236,6 @@ def act(context: Context, name: str, label: str, **arguments: Any) -> Markup:
 
 @cache
 def static(name: str) -> str:
-    """The address of a file that is shipped; it changes with its content."""
+    """The address of a shipped file; it changes with the content."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?{digest}"

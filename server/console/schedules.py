@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from apscheduler.triggers.interval import IntervalTrigger  # type: ignore[import-untyped]
 
+from server.console.answers.overview import LastRun
 from server.schedules import read_schedule
 from server.settings import ServerSettings
 
-# By the worker's name in its records: that of its schedule in the settings.
+# The settings of the workers' schedules, by the names of the workers in their records.
 _SCHEDULES: Final = {
     "notifications": "notifications_schedule",
     "metrics_sync": "metrics_schedule",
@@ -20,24 +21,23 @@ _SCHEDULES: Final = {
 
 
 def next_runs(
-    known: ServerSettings, runs: Mapping[str, list[dict[str, Any]]], now: datetime
+    known: ServerSettings, runs: Mapping[str, Sequence[LastRun]], now: datetime
 ) -> dict[str, datetime]:
-    """When each worker that has a schedule is due next, by its settings; those of the template are
-    the same unless somebody changed them there. `runs` are its last ones, newest first: an interval
-    begins with a run, and one that never ran is due now."""
+    """When each worker with a schedule runs next, by its settings; the template's are the same
+    unless someone changed them there. `runs` are the last ones, newest first: an interval begins
+    with a run, and a worker that has never run is due now."""
     return {
-        worker: _next(getattr(known, setting), known.retention_time_zone, runs[worker], now)
+        worker: _next(getattr(known, setting), known.retention_time_zone, runs.get(worker, ()), now)
         for worker, setting in _SCHEDULES.items()
     }
 
 
-def _next(expression: str, time_zone: str, runs: list[dict[str, Any]], now: datetime) -> datetime:
+def _next(expression: str, time_zone: str, runs: Sequence[LastRun], now: datetime) -> datetime:
     trigger = read_schedule(expression, time_zone)
     if not isinstance(trigger, IntervalTrigger):
         following: datetime | None = trigger.get_next_fire_time(None, now)
         return following or now
     if not runs:
         return now
-    ended_at = datetime.fromisoformat(runs[0]["ended_at"])
     interval: timedelta = trigger.interval
-    return ended_at - timedelta(seconds=float(runs[0]["seconds"])) + interval
+    return runs[0].ended_at - timedelta(seconds=runs[0].seconds) + interval

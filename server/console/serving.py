@@ -16,8 +16,8 @@ from server.console.sessions import Sessions
 from workers.clock import SystemClock
 from workers.errors import ConfigurationError
 
-# Of what is under way when it ends, in seconds.
-_PATIENCE: Final = 2
+# Seconds that requests in progress get to finish when the server ends.
+_GRACE: Final = 2
 
 
 class ConsoleServer:
@@ -28,15 +28,15 @@ class ConsoleServer:
         project: Project,
         host: str,
         port: int,
-        tell: Callable[[str], None],
+        announce: Callable[[str], None],
         names: Collection[str] = (),
         *,
         read_only: bool | None = None,
     ) -> None:
-        """`tell` is given each line with an address that lets one in; `names`: further hosts under
-        which it is asked; `read_only`: it does nothing, as where it is not told and others than
-        this machine reach it. Raises ConfigurationError where it cannot be bound."""
-        self._project, self._host, self._tell = project, host, tell
+        """`announce` gets each line with an address that lets one person in; `names`: further hosts
+        that it may be asked by; `read_only`: by default, where others than this machine can reach
+        it. Raises ConfigurationError where it cannot be bound."""
+        self._project, self._host, self._write = project, host, announce
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.is_read_only = host not in LOOPBACK or bool(names) if read_only is None else read_only
@@ -45,7 +45,7 @@ class ConsoleServer:
             project,
             self._sessions,
             names=LOOPBACK.union([host.lower()], (name.lower() for name in names)),
-            # cookies do not tell ports apart, and there may be a console for each project
+            # cookies ignore ports, and there may be a console for each project
             cookie=f"console-{self.port}",
             announce=self.announce,
             may_act=not self.is_read_only,
@@ -59,7 +59,7 @@ class ConsoleServer:
                 http="h11",
                 ws="none",
                 lifespan="off",
-                timeout_graceful_shutdown=_PATIENCE,
+                timeout_graceful_shutdown=_GRACE,
             )
         )
         self._thread: threading.Thread | None = None
@@ -71,9 +71,9 @@ class ConsoleServer:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def announce(self) -> None:
-        """Tell an address that is good once."""
+        """Write an address that can be used once."""
         token = self._sessions.new_token()
-        self._tell(f"Console of {self._project.name}: {self.url}/?token={token}")
+        self._write(f"Console of {self._project.name}: {self.url}/?token={token}")
 
     def run(self) -> None:
         """Answer until SIGINT or SIGTERM."""
@@ -85,11 +85,11 @@ class ConsoleServer:
         self._thread.start()
 
     def end(self) -> None:
-        """Begin to answer nothing more."""
+        """Stop taking requests."""
         self._server.should_exit = True
 
     def close(self) -> None:
-        """Answer nothing more, once what is under way is answered."""
+        """Stop, after answering the requests in progress."""
         self.end()
         if self._thread is not None:
             self._thread.join()

@@ -1,4 +1,4 @@
-"""Who may look: a token that is good once, and the sessions that were begun with one."""
+"""Who may use the console: a token that works once, and the sessions begun with one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-# A session that nobody has used for so many seconds is over.
+# Seconds without a request after which a session ends.
 KEPT_FOR: Final = 12 * 3600.0
 MOST_SESSIONS: Final = 100
 _BYTES: Final = 32
@@ -27,16 +27,16 @@ class Sessions:
 
     @property
     def has_token(self) -> bool:
-        """Whether there is a token that nobody has used yet."""
+        """Whether there is a token that has not been used."""
         return self._token is not None
 
     def new_token(self) -> str:
-        """A token with which one session may be begun; no earlier one is good any more."""
+        """A token that begins one session; earlier tokens no longer work."""
         self._token = secrets.token_urlsafe(_BYTES)
         return self._token
 
     def begin(self, token: str) -> str | None:
-        """A session for a good token, which is used up by it."""
+        """A session for a valid token, which is used up; None for any other."""
         if self._token is None or not _are_same(token, self._token):
             return None
         self._token = None
@@ -46,8 +46,8 @@ class Sessions:
             self._end(oldest)
         return session
 
-    def goes_on(self, session: str) -> bool:
-        """Whether that session was begun here and is not over."""
+    def is_valid(self, session: str) -> bool:
+        """Whether this session was begun here and has not ended; it counts as used now."""
         now = self._now()
         used_at = self._used_at.get(session)
         if used_at is None:
@@ -59,15 +59,15 @@ class Sessions:
         return True
 
     def form_token(self, session: str) -> str:
-        """What the forms of that session's pages have, and no other's."""
+        """What only the forms on this session's pages have."""
         return hmac.new(self._secret, session.encode(), hashlib.sha256).hexdigest()
 
-    def call(self, session: str, name: str) -> None:
-        """Whoever has that session says who they are."""
+    def set_name(self, session: str, name: str) -> None:
+        """Remembers who uses this session, as they call themselves."""
         self._names[session] = name
 
     def name(self, session: str) -> str | None:
-        """Who they said they are."""
+        """Who uses this session, as they call themselves; None where they have not said."""
         return self._names.get(session)
 
     def _end(self, session: str) -> None:

@@ -1,7 +1,7 @@
 """A message as Slack shows it: blocks and mrkdwn as HTML.
 
-It draws what Slack's block kit has for messages, as far as workers and people send it; a block of
-another kind is named. Nothing is fetched: an image is its description and a link.
+It draws the blocks that workers and people send; another kind of block is only named. Nothing is
+fetched: an image is shown as its description and a link.
 https://docs.slack.dev/reference/block-kit/blocks
 """
 
@@ -32,9 +32,9 @@ Block = Mapping[str, Any]
 
 
 def message_html(text: object, blocks: object, names: Names) -> Markup:
-    """The message's blocks or, where it has none, its text, which Slack shows then.
+    """The message's blocks or, where it has none, its text, as Slack does.
 
-    Takes whatever JSON was sent. `names` are those of people, channels and groups, by id.
+    Takes any JSON. `names` are those of people, channels and groups, by id.
     """
     if not isinstance(blocks, list) or not blocks:
         return _SECTION.format(mrkdwn(_text(text), names), "", "")
@@ -97,7 +97,7 @@ _BLOCKS: Final[dict[str, Callable[[Block, Names], Markup]]] = {
 
 
 def _element(element: object, names: Names) -> Markup:
-    """What stands beside or within a block: a text, an image, a button or the like."""
+    """An element of a block: a text, an image, a button or the like."""
     known = element if isinstance(element, dict) else {}
     kind = known.get("type")
     if kind in ("mrkdwn", "plain_text"):

@@ -1,7 +1,6 @@
 """Slack's mrkdwn as HTML, as a reader in Slack sees it.
 
-Whatever stands in a text stays text: it becomes markup here only where Slack makes some of it, and
-then none but ours. https://docs.slack.dev/messaging/formatting-message-text
+A text becomes markup only where Slack would format it, and then only the markup written here. https://docs.slack.dev/messaging/formatting-message-text
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ _EMOJI = Markup('<span class="slack-emoji">{}</span>')
 _BREAK = Markup("<br>")
 _NOTHING = Markup("")
 
-# What no eye sees, and what no encoding has: pictures of control characters, else a question mark.
+# Control characters become their symbols; others that are invisible or invalid, U+FFFD.
 _SYMBOLS: Final = {
     **{code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)},
     0x7F: 0x2421,
@@ -78,12 +77,12 @@ def visible(text: str) -> str:
 
 
 def mrkdwn(text: str, names: Names, *, verbatim: bool = True) -> Markup:
-    """A text of Slack's own markup. Without `verbatim` Slack also makes links of bare addresses."""
+    """A text in Slack's markup. Without `verbatim` Slack also links bare addresses."""
     return _lines(text, lambda line: _inline(line, names, verbatim), names)
 
 
 def plain(text: str) -> Markup:
-    """A text of Slack's in which nothing is markup but its entities."""
+    """A plain text of Slack's, in which only entities mean something."""
     return _BREAK.join(_literal(line, None) for line in text.split("\n"))
 
 
@@ -93,7 +92,7 @@ _Render = Callable[[str], Markup]
 
 
 def _lines(text: str, render: _Render, names: Names) -> Markup:
-    """With quotes and code fences; `render` is for a line outside of a fence."""
+    """With quotes and code fences; `render` is for lines outside of fences."""
     made: list[Markup] = []
     rest: list[str] = text.split("\n")
     while rest:
@@ -112,7 +111,7 @@ def _lines(text: str, render: _Render, names: Names) -> Markup:
 
 
 def _take(lines: list[str]) -> int:
-    """How many of the lines belong together: those of one quote, or up to the next one."""
+    """How many of the lines belong together: those of a quote, or those up to the next quote."""
     if _QUOTED.match(lines[0]):
         ends = (number for number, line in enumerate(lines) if number and not _goes_on(line))
         return next(ends, len(lines))
@@ -149,7 +148,7 @@ def _quote(content: Markup) -> Markup:
 
 
 def _joined(parts: list[Markup]) -> Markup:
-    """Quotes and fences begin on a line of their own."""
+    """Quotes and fences begin on a new line."""
     return _NOTHING.join(part for part in parts if part)
 
 
@@ -178,8 +177,8 @@ def _inline(line: str, names: Names, verbatim: bool) -> Markup:
 
 
 class _Flow:
-    """A line's pieces, and which of its marks are open. No format nests in one of its kind, so that
-    what is put together is put together three times at most."""
+    """A line's pieces, and its open marks. No format nests in one of its own kind, so that each
+    piece is joined three times at most."""
 
     def __init__(self, line: str) -> None:
         self.pieces: list[Markup] = []
@@ -191,8 +190,8 @@ class _Flow:
             self.pieces.append(piece)
 
     def mark(self, mark: str, place: int) -> None:
-        """A mark opens beside a blank or the like and before what is visible, and closes the other
-        way round; one that might do both closes what is open."""
+        """A mark opens between a space (or similar) and a visible character, and closes the other
+        way round; one that could do both closes an open one."""
         before, after = self._line[place - 1 : place], self._line[place + 1 : place + 2]
         if mark in self._opened and before.strip() and not after.isalnum():
             start, index = self._opened[mark]
@@ -210,7 +209,7 @@ class _Flow:
 
 
 def _literal(text: str, names: Names | None) -> Markup:
-    """Text in which entities and, where `names` are given, links and mentions mean something."""
+    """Text in which only entities and, with `names`, links and mentions mean something."""
     if names is None:
         return _entities(text)
     made: list[Markup] = []
@@ -233,7 +232,7 @@ def _decoded(text: str) -> str:
 
 
 def _token(content: str, names: Names) -> Markup:
-    """What stands between angle brackets; as characters where Slack knows nothing of it."""
+    """What is between angle brackets; shown as it is where it means nothing to Slack."""
     target, _, label = content.partition("|")
     made: Markup | None = None
     if target[0] in "@#":
@@ -261,7 +260,7 @@ def _command(command: str, label: str, names: Names) -> Markup | None:
 
 
 def _date(parts: list[str], label: str) -> Markup | None:
-    """In UTC, which it says: a reader in Slack sees it in a time zone of their own."""
+    """In UTC, which is shown: a reader in Slack sees their own time zone."""
     if len(parts) < 2 or not _EPOCH.fullmatch(parts[0]):
         return None
     try:

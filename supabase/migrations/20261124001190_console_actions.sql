@@ -1,5 +1,5 @@
--- What people do from the console: who, when, what, and what came of it. Retention deletes the rows
--- with those of worker_runs, after a year.
+-- What people do in the console: who, when, what, and how it ended. Retention deletes rows after a
+-- year, together with those of worker_runs.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -21,18 +21,19 @@ create table if not exists public.console_actions (
   error text
 );
 
-comment on table public.console_actions is 'What people did from the console.';
+comment on table public.console_actions is 'What people did in the console.';
 comment on column public.console_actions.id is
-  'Made with the page that asks for confirmation, so that one confirmation acts once.';
+  'Made with the page that asks for confirmation, so that each confirmation acts once.';
 comment on column public.console_actions.subject is
-  'What it is done to: the same is not done to it by two at a time.';
+  'What it is done to: one action of a kind runs on it at a time.';
 comment on column public.console_actions.session is
-  'The beginning of the hash of the session, by which those of one browser belong together.';
+  'The beginning of a hash of the session, the same for all actions from one browser.';
 comment on column public.console_actions.renewed_at is
-  'While it goes on, when it last said so: it is broken off two minutes later.';
-comment on column public.console_actions.outcome is 'done, failed or broken off; null: it goes on.';
-comment on column public.console_actions.confirmed is 'What it was to touch, in numbers.';
-comment on column public.console_actions.touched is 'What it touched, in numbers.';
+  'When it last reported while it runs; it counts as interrupted two minutes later.';
+comment on column public.console_actions.outcome is
+  'done, failed or interrupted; null while it runs.';
+comment on column public.console_actions.confirmed is 'What it was to affect, in numbers.';
+comment on column public.console_actions.touched is 'What it has affected, in numbers.';
 
 do $$
 begin

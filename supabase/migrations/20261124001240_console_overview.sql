@@ -1,18 +1,18 @@
--- What the console shows first, and what it shows of a run.
+-- The console's overview, and one run.
 --
 --   console_runs      the last runs of a worker
---   console_sent      what was sent, minute by minute
---   console_signs     what the alarms look at, as far as runs tell
---   console_overview  all of these, what stands still, and retention's progress
---   console_run       one run, with those before and after it
+--   console_sent      notifications sent, by the minute
+--   console_signs     what the alarms watch, as far as runs record it
+--   console_overview  all of these, what is stalled, and retention's progress
+--   console_run       one run, and the ids of the next and previous one
 --
--- None reads more because more has run: each list is cut where its page ends.
+-- Each list ends with its page, so that none reads more because more has run.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Serves "what failed lately", among however many that did not.
+-- Finds recent failures among any number of runs that succeeded.
 do $$
 begin
   if to_regclass('public.worker_runs_failed_idx') is null then
@@ -45,8 +45,8 @@ as $$
     ) latest;
 $$;
 
--- {"minutes": [[<minute>, <sent>]], "is_whole"}: the notifications that were sent since `since`, by
--- the minute; of those that ended since then at most the newest `row_limit` are counted.
+-- {"minutes": [{"minute", "sent"}], "is_whole"}: the notifications sent since `since`, by the
+-- minute. Of the notifications that ended since then, at most the newest `row_limit` are counted.
 create or replace function public.console_sent(since timestamptz, row_limit integer)
 returns jsonb
 language sql
@@ -65,7 +65,7 @@ as $$
   minutes as (
     select date_trunc('minute', ended.at) as minute, count(*) as sent
       from ended
-     -- an earlier worker beside this one tells no outcome
+     -- an earlier worker that runs next to this one records no outcome
      where coalesce(ended.outcome, 'sent') = 'sent'
      group by 1
   )
@@ -73,7 +73,8 @@ as $$
            'minutes', (
              select coalesce(
                       jsonb_agg(
-                        jsonb_build_array(minutes.minute, minutes.sent) order by minutes.minute
+                        jsonb_build_object('minute', minutes.minute, 'sent', minutes.sent)
+                        order by minutes.minute
                       ),
                       '[]'
                     )
@@ -83,9 +84,9 @@ as $$
          );
 $$;
 
--- What the alarms of template.yaml look at, in their periods: {"raised", "longest_notifications",
--- "longest_sync", "dead", "refused", "syncs_failed", "retention_outcome"}. Of the last five minutes,
--- at most 1,000 runs; syncs_failed is of the last hour, counted up to 100.
+-- What the alarms of template.yaml watch, in their periods: {"raised", "longest_notifications",
+-- "longest_sync", "dead", "refused", "syncs_failed", "retention_outcome"}. Of the last five
+-- minutes, at most 1,000 runs; syncs_failed is of the last hour, counted up to 100.
 create or replace function public.console_signs(as_of timestamptz default now())
 returns jsonb
 language sql
@@ -134,15 +135,15 @@ as $$
     ) recent;
 $$;
 
--- {"now", "runs": {<worker>: console_runs}, "under_way": [<worker>], "sent": console_sent, "delayed",
--- "next_attempt_at",
--- "parked": console_parked, "accounts": console_standing, "signs": console_signs, "retention":
+-- {"now", "runs": {<worker>: console_runs}, "in_progress": [<worker>], "sent": console_sent,
+-- "delayed", "next_attempt_at", "stalled": console_stalled (up to `stalled_limit` of a kind),
+-- "accounts": console_account_counts, "signs": console_signs, "retention":
 -- [{"entity_type", "status", "archived", "purged", "remaining", "stayed": <rows>, "verified_bytes",
 -- "error", "updated_at", "last_purged_at", "active_days", "archive_days"}]}. `delayed` counts up to
--- 10,000; of what is parked `parked_limit` come.
+-- 10,000.
 create or replace function public.console_overview(
   row_limit integer,
-  parked_limit integer,
+  stalled_limit integer,
   sent_since interval,
   slack interval,
   as_of timestamptz default now()
@@ -165,7 +166,7 @@ as $$
                array['notifications', 'metrics_sync', 'connection_sync', 'retention']
              ) known (name)
     ),
-    'under_way', (
+    'in_progress', (
       select coalesce(jsonb_agg(lease.name), '[]')
         from public.worker_leases lease
        where lease.expires_at > as_of
@@ -191,8 +192,8 @@ as $$
          and delivery.next_attempt_at is not null
          and delivery.next_attempt_at > as_of
     ),
-    'parked', public.console_parked(parked_limit),
-    'accounts', public.console_standing(slack, as_of),
+    'stalled', public.console_stalled(stalled_limit),
+    'accounts', public.console_account_counts(slack, as_of),
     'signs', public.console_signs(as_of),
     'retention', (
       select coalesce(
@@ -224,8 +225,8 @@ as $$
   );
 $$;
 
--- {"run": <the row, with "seconds">, "newer", "older": <ids of the same worker's>}; null where there
--- is none.
+-- {"run": <the row, with "seconds">, "newer", "older": <ids of the worker's next and previous
+-- run>}; null where there is no such run.
 create or replace function public.console_run(run_id uuid)
 returns jsonb
 language sql

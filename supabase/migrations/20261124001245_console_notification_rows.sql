@@ -1,4 +1,4 @@
--- What the console's list of notifications shows of each, and the names of where they go.
+-- The rows of the console's list of notifications, and the names of their destinations.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.

@@ -1,19 +1,19 @@
 -- The console's list of notifications.
 --
---   console_notifications  a page of the list, newest first, by any choice of filters; the others
---                          are its parts
+--   console_notifications  a page of the list, newest first, by any combination of filters; the
+--                          other functions are its parts
 --
 -- A notification's state, in words:
 --
 --   waiting    to be delivered
 --   sent, skipped, expired
---              ended so
+--              ended that way
 --   dead       ended unsent, with a reason
---   done       processed by an earlier worker, which did not say how it ended
+--   done       processed by an earlier worker, which did not record how it ended
 --
--- The expression of it stands word for word in both indexes and in the list. The predicates of the
--- indexes hold for every row: they keep all other queries away from them, which would else be planned
--- with them where the planner knows the tables as they were when they were small.
+-- Its expression is the same, word for word, in both indexes and in the list. The predicates of the
+-- indexes hold for every row: they keep the planner from using them for other queries, which it
+-- would do where its statistics are from when the tables were small.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -65,8 +65,8 @@ end
 $$;
 
 -- The rows of the list, newest first, as a query: streams that each have the order of an index, and
--- so are merged and read only as far as rows are taken. In a channel it is the delivery there that has
--- the state. Its parameters: the time from which on, the place below which, how many.
+-- so are merged and read only as far as rows are taken. With a channel, the state is that of the
+-- delivery there. Its parameters: the earliest time, the place below which it begins, how many.
 create or replace function public.console_notifications_query(
   states text[],
   config_ids uuid[],
@@ -144,11 +144,11 @@ $$;
 --          template, event_data, known, deliveries: [{destination, state}]}],
 --  names: {<id>: name}, next: {before, before_id}}: newest first, below `before` and `before_id`;
 -- `next` is null where there are no more. event_data is JSON as text, so that no number changes on
--- its way; more than 8 kB of it is left out.
+-- the way; more than 8 kB of it is left out.
 --
--- What is not chosen is null. `search` is looked for in the entity's id, the data and the last error
--- of the newest 10,000 that the other filters leave, upper and lower case of A to Z alike; those of
--- one config or event in one channel likewise among 10,000 of that channel.
+-- A filter that is null does not filter. `search` is searched for in the entity's id, the data and
+-- the last error of the newest 10,000 that match the other filters, ignoring the case of A to Z.
+-- With both a channel and a config or event, only the newest 10,000 of the channel are searched.
 create or replace function public.console_notifications(
   state text default null,
   config_id uuid default null,
@@ -174,7 +174,7 @@ set enable_incremental_sort = off
 set jit = off
 as $$
 declare
-  most_looked_through constant integer := 10000;
+  most_searched constant integer := 10000;
   configs uuid[];
   states text[];
   found uuid[];
@@ -230,10 +230,10 @@ begin
         end,
         case
           when search is null and (destination is null or configs is null) then row_limit + 1
-          else most_looked_through
+          else most_searched
         end,
         case when destination is not null then configs end,
-        -- as it stands in JSON, without the quotes
+        -- as it is written in JSON, without the quotes
         lower(left(substr(to_jsonb(search)::text, 2), -1) collate "C"),
         lower(search collate "C"),
         row_limit + 1;

@@ -1,11 +1,11 @@
--- One notification as the console shows it, and by what its list may be narrowed.
+-- One notification as the console shows it, and the choices of the list's filters.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- {configs: [{id, event_type, entity_type, destination}], destinations: [id], names: {<id>: name}}:
--- what a list may be narrowed to, up to 500 of each; destinations are those that something was
+-- what the list can be filtered by, up to 500 of each; destinations are those that something was
 -- posted to, and the connected channels.
 create or replace function public.console_notification_filters()
 returns jsonb
@@ -39,31 +39,34 @@ as $$
   );
 $$;
 
--- What show_notification tells of one, its event_data as text, and {known, state, names, workspace,
--- ahead, threads}: names of those that it goes to or that its template or data mention, what all
--- delivery stands still for, how many stand before it at each destination, counted up to 1,000, and by
--- delivery the first 100 messages of its thread, itself among them: [{notification_id, event_type,
--- state, at, begins}]. Null where there is none of that id.
+-- What show_notification returns, with event_data as text, and {known, state, names, workspace,
+-- ahead, threads}: the names of its destinations and of those that its template or data mention,
+-- why all delivery is stopped, how many are ahead of it at each destination, counted up to 1,000,
+-- and by delivery the first 100 messages of its thread, including itself: [{notification_id,
+-- event_type, state, at, begins}]. Null where there is no such notification.
 create or replace function public.console_notification(id uuid)
 returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-  select shown.told
+  select shown.notification
          || jsonb_build_object(
-              'event_data', shown.told ->> 'event_data',
+              'event_data', shown.notification ->> 'event_data',
               'known', named.known,
               'state', public.console_notification_rows(array[console_notification.id])
                          -> 0 -> 'state',
               'names', public.console_slack_names(
                 array(
                   select delivery ->> 'destination'
-                    from jsonb_array_elements(shown.told -> 'deliveries') delivery
+                    from jsonb_array_elements(shown.notification -> 'deliveries') delivery
                    union
                   (select mentioned.id[1]
                      from regexp_matches(
-                            concat(shown.told #>> '{config,template}', shown.told ->> 'event_data'),
+                            concat(
+                              shown.notification #>> '{config,template}',
+                              shown.notification ->> 'event_data'
+                            ),
                             '[@#]([CGUW][A-Z0-9]{2,20})', 'g'
                           ) mentioned (id)
                     limit 100)
@@ -75,10 +78,10 @@ as $$
                  where workspace.stopped_at is not null
               ),
               'ahead', (
-                select coalesce(jsonb_object_agg(own.destination, queue.before), '{}')
+                select coalesce(jsonb_object_agg(own.destination, queue.ahead), '{}')
                   from public.notification_deliveries own
                  cross join lateral (
-                         select count(*) as before
+                         select count(*) as ahead
                            from (
                              select
                                from public.notification_deliveries other
@@ -123,17 +126,17 @@ as $$
                    and own.parent_ts is not null
               )
             )
-    -- offset 0: each is asked once, however often it is named above
-    from (select public.show_notification(console_notification.id) as told offset 0) shown
+    -- offset 0: each is called once, however often it is used above
+    from (select public.show_notification(console_notification.id) as notification offset 0) shown
    cross join lateral (
            select public.known_of_event(
-                    shown.told -> 'event_data',
-                    shown.told ->> 'entity_type',
-                    (shown.told ->> 'entity_id')::uuid
+                    shown.notification -> 'event_data',
+                    shown.notification ->> 'entity_type',
+                    (shown.notification ->> 'entity_id')::uuid
                   ) as known
            offset 0
          ) named
-   where shown.told is not null;
+   where shown.notification is not null;
 $$;
 
 do $$

@@ -4,15 +4,16 @@
 --   console_new_accounts   connections that no sync has read yet
 --   console_account        one account: its connections, its month in full
 --
--- Each reads as many rows as its page shows, however many there are: every lookup is one by an index,
--- also while statistics are old or a table is short. A page goes on after the key of the row before.
+-- Each reads as many rows as its page shows, however many there are: every lookup uses an index,
+-- also while statistics are old or a table is small. A page begins after the key of the row before
+-- it.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The days of an account that are known, oldest first, each [<date>, <read_at>, <is restated>,
--- <is unreadable>].
+-- The days of an account that are known, oldest first: [{"date", "read_at", "is_restated",
+-- "is_unreadable"}].
 create or replace function public.console_month(
   platform text,
   account_id text,
@@ -26,9 +27,10 @@ set search_path = ''
 as $$
   select coalesce(
            jsonb_agg(
-             jsonb_build_array(
-               day.date, day.read_at,
-               exists (
+             jsonb_build_object(
+               'date', day.date,
+               'read_at', day.read_at,
+               'is_restated', exists (
                  select
                    from public.metric_spend_changes change
                   where change.platform = console_month.platform
@@ -37,7 +39,7 @@ as $$
                   order by change.request_id, change.number
                   limit 1
                ),
-               day.failures > 0
+               'is_unreadable', day.failures > 0
              )
              order by day.date
            ),
@@ -49,10 +51,10 @@ as $$
      and day.date between console_month.since and console_month.until;
 $$;
 
--- What stands of an account and its last sync: {"platform", "account_id", "connection_id", "name",
+-- The state of an account and its last sync: {"platform", "account_id", "connection_id", "name",
 -- "is_active", "sync_frequency", "last_synced_at", "parked", "until", "reason", "is_syncing",
 -- "failures", "window_days", "time_zone", "currency", "sync": {"id", "status", "start_time",
--- "end_time", "error", "requests", "api_version"}}. `connection` is the one that read last.
+-- "end_time", "error", "requests", "api_version"}}. The connection is the one that read it last.
 create or replace function public.console_account_state(
   account public.metric_accounts,
   as_of timestamptz default now()
@@ -102,9 +104,9 @@ as $$
            offset 0
          ) log on true
     left join lateral (
-           select way.*
-             from public.platform_connections way
-            where way.id = coalesce((account).connection_id, log.platform_connection_id)
+           select own.*
+             from public.platform_connections own
+            where own.id = coalesce((account).connection_id, log.platform_connection_id)
            offset 0
          ) connection on true
     left join public.metric_connection_states state
@@ -180,7 +182,7 @@ as $$
     from page;
 $$;
 
--- Connections that were never synced and whose account no plan has had: [{"id", "platform",
+-- Connections that were never synced and whose account has never been planned: [{"id", "platform",
 -- "account_id", "name", "is_active", "created_at"}], newest first.
 create or replace function public.console_new_accounts(row_limit integer)
 returns jsonb
@@ -205,10 +207,11 @@ as $$
     ) fresh;
 $$;
 
--- {"now", "account": console_account_state, "connections": [{"id", "name", "is_active", "is_parked",
--- "last_synced_at", "sync_frequency", "reason"}], "days": [{"date", "read_at", "is_restated",
--- "failures", "problem", "try_after", "rows_read", "rows_named", "spend_read", "spend_named",
--- "spend_total", "impressions_read", "clicks_read"}]}; null where there is no such account.
+-- {"now", "account": console_account_state, "connections": [{"id", "name", "is_active",
+-- "is_parked", "last_synced_at", "sync_frequency", "reason"}], "days": [{"date", "read_at",
+-- "is_restated", "is_unreadable", "problem", "try_after", "rows_read", "rows_named", "spend_read",
+-- "spend_named", "spend_total", "impressions_read", "clicks_read"}]}; null where there is no such
+-- account.
 create or replace function public.console_account(
   platform text,
   account_id text,
@@ -231,7 +234,7 @@ as $$
            'now', as_of,
            'account', public.console_account_state(account, as_of),
            'connections', (
-             select coalesce(jsonb_agg(to_jsonb(way) order by way.is_active desc, way.id), '[]')
+             select coalesce(jsonb_agg(to_jsonb(own) order by own.is_active desc, own.id), '[]')
                from (
                  select one.id, one.is_active, one.is_parked, one.minutes as sync_frequency,
                         connection.account_name as name, connection.last_synced_at,
@@ -239,12 +242,13 @@ as $$
                    from public.metric_connections(account.platform, account.account_id, as_of) one
                    join public.platform_connections connection on connection.id = one.id
                    left join public.metric_connection_states state on state.connection_id = one.id
-               ) way
+               ) own
            ),
            'days', (
-             select coalesce(jsonb_agg(to_jsonb(told) order by told.date), '[]')
+             select coalesce(jsonb_agg(to_jsonb(known) order by known.date), '[]')
                from (
-                 select day.date, day.read_at, day.failures, day.problem, day.try_after,
+                 select day.date, day.read_at, day.failures > 0 as is_unreadable,
+                        day.problem, day.try_after,
                         day.rows_read, day.rows_named, day.spend_read::text,
                         day.spend_named::text, day.spend_total::text,
                         day.impressions_read::text, day.clicks_read::text,
@@ -261,7 +265,7 @@ as $$
                   where day.platform = account.platform
                     and day.account_id = account.account_id
                     and day.date between console_account.since and console_account.until
-               ) told
+               ) known
            )
          )
     from public.metric_accounts account

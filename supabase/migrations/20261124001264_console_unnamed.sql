@@ -1,6 +1,6 @@
 -- What the console shows of ads that no request names.
 --
---   console_unnamed_ads    what of an account no request names, what spent most first
+--   console_unnamed_ads    those of an account, highest spend first
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -18,8 +18,8 @@ $$;
 
 -- {"ads": [{"campaign_id", "ad_group_id", "ad_id", "kind", "campaign_name", "ad_group_name",
 -- "ad_name", "spend", "currency", "first_date", "last_date", "is_named"}], "after": {"spend",
--- "campaign_id", "ad_group_id", "ad_id"}, null at the end}. `is_named`: a request names it by now,
--- and the next sync stores it.
+-- "campaign_id", "ad_group_id", "ad_id"}, null at the end}. `is_named`: a request names it now,
+-- and the next sync stores its figures.
 create or replace function public.console_unnamed_ads(
   platform text,
   account_id text,

@@ -1,4 +1,4 @@
--- What the console shows of spend at a glance: that of each client, by day.
+-- The console's spend at a glance: that of each client, by day.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -12,10 +12,11 @@ begin
 end
 $$;
 
--- {"clients": [{"id", "name", "spend": [[<date>, <platform>, <currency>, <spend>, <is_complete>]]}],
--- "after": {"name", "id"}}: by name, after that of `after`, which is null at the end. Spend is what the
--- workers derived for the client's requests, as text, so that no digit is lost; `platforms` are all
--- that there are: an index that begins with request and platform is looked up for each.
+-- {"clients": [{"id", "name", "spend": [{"date", "platform", "currency", "spend",
+-- "is_complete"}]}], "after": {"name", "id"}}: by name, after `after`, which is null at the end.
+-- Spend is what the workers stored for the client's requests, as text, so that no digit is lost.
+-- `platforms` are all platforms: each is looked up in an index that begins with request and
+-- platform.
 create or replace function public.console_client_spend(
   row_limit integer,
   since date,
@@ -61,8 +62,9 @@ as $$
     left join lateral (
            select coalesce(
                     jsonb_agg(
-                      jsonb_build_array(
-                        day.date, day.platform, day.currency, day.spend::text, day.is_complete
+                      jsonb_build_object(
+                        'date', day.date, 'platform', day.platform, 'currency', day.currency,
+                        'spend', day.spend::text, 'is_complete', day.is_complete
                       )
                       order by day.date, day.platform, day.currency
                     ),
@@ -94,14 +96,14 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'console_client_spend(integer, date, date, text[], jsonb)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

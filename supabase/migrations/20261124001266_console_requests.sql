@@ -1,9 +1,9 @@
--- What the console lists of requests.
+-- The console's list of requests.
 --
---   console_find_requests   which, in which order
---   console_requests        a page of them, with what they spent lately
+--   console_find_requests   which requests, in their order
+--   console_requests        a page of them, with their recent spend
 --
--- `platforms` are all that there are: an index that begins with the platform is looked up for each.
+-- `platforms` are all platforms: each is looked up in an index that begins with the platform.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -18,7 +18,7 @@ begin
 end
 $$;
 
--- Requests, newest first, after {"created_at", "id"}: all, or those that `wanted` finds by their
+-- Requests, newest first, after {"created_at", "id"}: all, or those that `wanted` matches by their
 -- id, by an id that they name or, of the newest 10,000, by a part of their title.
 create or replace function public.console_find_requests(
   row_limit integer,

@@ -3,14 +3,14 @@
 --   console_links     what it names
 --   console_request   the request, with its figures by day
 --
--- Figures are those that the workers derived: what people entered is not found by any index.
--- Values are texts, so that no digit is lost on the way. `platforms` are all that there are.
+-- Figures are those that the workers stored: no index finds those that people entered. Values are
+-- texts, so that no digit is lost on the way. `platforms` are all platforms.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- What a request names, with the account and the day of its newest fact, and its name there.
+-- What a request names, with its name, and the account and day of its newest fact.
 create or replace function public.console_links(
   request_id uuid,
   platforms text[],
@@ -84,9 +84,9 @@ $$;
 
 -- {"request": {"id", "title", "client", "request_type", "status", "created_at"}, "links":
 -- [{"platform", "level", "id", "account_id", "newest", "name"}], "unsettled": [<platform>],
--- "figures": [[<date>, <platform>, <metric_type>, <value>, <is_complete>, <currency>]],
--- "restated": [[<date>, <platform>]]}; null where there is no such request. Of the links at most
--- `row_limit` come; `newest` is the day of the newest fact.
+-- "figures": [{"date", "platform", "metric_type", "value", "is_complete", "currency"}], "restated":
+-- [{"date", "platform"}]}; null where there is no such request. At most `row_limit` links are
+-- returned; `newest` is the day of the newest fact.
 create or replace function public.console_request(
   request_id uuid,
   since date,
@@ -125,9 +125,13 @@ as $$
            'figures', (
              select coalesce(
                       jsonb_agg(
-                        jsonb_build_array(
-                          figure.date, figure.platform, figure.metric_type, figure.value::text,
-                          figure.is_complete, figure.source_detail ->> 'currency'
+                        jsonb_build_object(
+                          'date', figure.date,
+                          'platform', figure.platform,
+                          'metric_type', figure.metric_type,
+                          'value', figure.value::text,
+                          'is_complete', figure.is_complete,
+                          'currency', figure.source_detail ->> 'currency'
                         )
                         order by figure.date, figure.platform, figure.metric_type
                       ),
@@ -147,7 +151,14 @@ as $$
                    ) figure
            ),
            'restated', (
-             select coalesce(jsonb_agg(distinct jsonb_build_array(change.date, change.platform)), '[]')
+             select coalesce(
+                      jsonb_agg(
+                        distinct jsonb_build_object(
+                          'date', change.date, 'platform', change.platform
+                        )
+                      ),
+                      '[]'
+                    )
                from public.metric_spend_changes change
               where change.request_id = request.id and change.date between since and until
            )

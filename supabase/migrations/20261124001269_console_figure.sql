@@ -1,7 +1,7 @@
--- Why the console's number is so.
+-- What makes up a figure.
 --
 --   console_level    by what a request names a fact
---   console_name     what something is called
+--   console_name     the name of a campaign, ad group or ad
 --   console_figure   what makes up a request's figures of one platform and day
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
@@ -42,7 +42,7 @@ as $$
    limit 1;
 $$;
 
--- What a campaign, ad group or ad is called; null where that is not known.
+-- The name of a campaign, ad group or ad; null where it is unknown.
 create or replace function public.console_name(
   platform text,
   account_id text,
@@ -63,16 +63,16 @@ as $$
 $$;
 
 -- What makes up the figures of a request on one platform and day: {"figures": [{"metric_type",
--- "value", "is_complete", "updated_at", "sync_id", "source_detail"}], "facts": [{"account_id",
--- "campaign_id", "ad_group_id", "ad_id", "kind", "measures", "currency", "time_zone", "is_complete",
--- "sync_id", "level", "campaign_name", "ad_group_name", "ad_name"}], "count", "sums": [{"currency",
--- "spend", "impressions", "clicks"}], "days": [{"account_id", "connection", "read_at", "sync_id",
--- "rows_read", "rows_named", "spend_read", "spend_named", "spend_total", "failures", "problem",
--- "try_after"}], "changes": [{"account_id", "number", "changed_at", "old_spend", "new_spend"}]}.
+-- "value", "is_complete", "updated_at", "currency"}], "facts": [{"account_id", "campaign_id",
+-- "ad_group_id", "ad_id", "kind", "spend", "impressions", "clicks", "currency", "time_zone",
+-- "level", "campaign_name", "ad_group_name", "ad_name"}], "count", "sums": [{"currency", "spend",
+-- "impressions", "clicks"}], "days": [{"account_id", "connection", "read_at", "rows_read",
+-- "rows_named", "spend_read", "spend_named", "spend_total", "failures", "problem", "try_after"}],
+-- "changes": [{"account_id", "changed_at", "old_spend", "new_spend"}]}.
 --
--- Of the facts, those `shown` that spent most come, each with the narrowest level that names it.
--- No more than `most` are looked at: "count" is above that where there are more, and "sums" are of
--- those; one is null where a fact lacks it, as then the figure is.
+-- `shown` facts are returned, highest spend first, each with the narrowest level that names it. No
+-- more than `most` are read: "count" is above that where there are more, and "sums" are of those
+-- that were read. A sum is null where a fact lacks the measure, as the figure is then.
 create or replace function public.console_figure(
   request_id uuid,
   platform text,
@@ -125,8 +125,12 @@ begin
              'accounts', (select coalesce(jsonb_agg(distinct account_id), '[]') from facts),
              'facts', coalesce(
                jsonb_agg(
-                 to_jsonb(shown) - array['request_id', 'platform', 'date', 'attribution']
+                 to_jsonb(shown)
+                   - array['request_id', 'platform', 'date', 'attribution', 'measures']
                    || jsonb_build_object(
+                        'spend', shown.measures ->> 'spend',
+                        'impressions', shown.measures ->> 'impressions',
+                        'clicks', shown.measures ->> 'clicks',
                         'level', public.console_level($1, $2[1], shown.kind, shown.campaign_id,
                                                       shown.ad_group_id, shown.ad_id),
                         'campaign_name', public.console_name(
@@ -159,7 +163,7 @@ begin
                  jsonb_build_object(
                    'metric_type', figure.metric_type, 'value', figure.value::text,
                    'is_complete', figure.is_complete, 'updated_at', figure.updated_at,
-                   'sync_id', figure.sync_id, 'source_detail', figure.source_detail
+                   'currency', figure.source_detail ->> 'currency'
                  )
                  order by figure.number
                ),
@@ -183,7 +187,7 @@ begin
     'days', (
       select coalesce(jsonb_agg(to_jsonb(read) order by read.account_id), '[]')
         from (
-          select known.account_id, known.read_at, known.sync_id, known.rows_read,
+          select known.account_id, known.read_at, known.rows_read,
                  known.rows_named, known.spend_read::text, known.spend_named::text,
                  known.spend_total::text, known.failures, known.problem, known.try_after,
                  connection.account_name as connection
@@ -199,8 +203,8 @@ begin
       select coalesce(
                jsonb_agg(
                  jsonb_build_object(
-                   'account_id', change.account_id, 'number', change.number,
-                   'changed_at', change.changed_at, 'old_spend', change.old_spend::text,
+                   'account_id', change.account_id, 'changed_at', change.changed_at,
+                   'old_spend', change.old_spend::text,
                    'new_spend', change.new_spend::text
                  )
                  order by change.account_id, change.number

@@ -1,15 +1,16 @@
 -- What the console shows of retention.
 --
---   console_retention   the policies as they stand, with what the last run did
---   console_due_days    what a policy would take now, by day
+--   console_retention   the policies as they are, with what the last run did
+--   console_due_days    what is due by a policy now, by day
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
 -- {"now", "policies": [{"id", "entity_type", "active_days", "archive_days", "last_archived_at",
--- "last_purged_at", "status", "archived", "purged", "verified_bytes", "remaining", "stayed",
--- "error", "updated_at"}], "whole_from": <day from which on the ledger is whole; null: all>}.
+-- "last_purged_at", "progress": {"status", "archived", "purged", "verified_bytes", "remaining",
+-- "stayed", "error", "updated_at"}, null where no run has come to it}], "whole_from": <day from
+-- which on the ledger is complete; null: all of it>}.
 create or replace function public.console_retention(as_of timestamptz default now())
 returns jsonb
 language sql
@@ -26,9 +27,8 @@ as $$
                  'active_days', policy.active_retention_days,
                  'archive_days', policy.archive_retention_days,
                  'last_archived_at', policy.last_archived_at,
-                 'last_purged_at', policy.last_purged_at
-               ) || coalesce(
-                 to_jsonb(progress) - array['entity_type', 'batch_rows'], '{}'
+                 'last_purged_at', policy.last_purged_at,
+                 'progress', to_jsonb(progress) - array['entity_type', 'batch_rows']
                )
                order by policy.entity_type, policy.id
              ),
@@ -40,10 +40,11 @@ as $$
     left join public.retention_progress progress on progress.entity_type = policy.entity_type;
 $$;
 
--- What a run would take now of an entity type: [{"what", "until", "days": [[<day>, <rows>]],
--- "older"}]. `what` is archived or deleted, and of which table; `until` the cutoff. The days are
--- the last `day_limit` ones before it, in UTC; "older" are all before these. Each number ends at
--- `most`, so that what is read is bounded however much there is.
+-- What is due of an entity type now: [{"what": archived or deleted, "table", "is_active", "until",
+-- "days": [{"day", "rows"}], "older", "oldest"}]. `is_active`: due by the shorter of the policy's
+-- times; `until` is the cutoff. The days are the last `day_limit` before it, in UTC; `older` counts
+-- the rows before them. Each count ends at `most`, so that what is read is bounded however much
+-- there is.
 create or replace function public.console_due_days(
   entity_type text,
   active_cutoff timestamptz,
@@ -65,7 +66,7 @@ declare
   steps record;
   cutoff timestamptz;
   counted jsonb;
-  found_out jsonb := '[]';
+  found_steps jsonb := '[]';
 begin
   if entity_type = 'ad_metrics' then
     return jsonb_build_array(public.console_due_facts(archive_cutoff, day_limit));
@@ -110,7 +111,8 @@ begin
       select jsonb_build_object(
                'days', (
                  select coalesce(
-                          jsonb_agg(jsonb_build_array(counts.day, counts.rows) order by counts.day),
+                          jsonb_agg(jsonb_build_object('day', counts.day, 'rows', counts.rows)
+                            order by counts.day),
                           '[]'
                         )
                    from counts
@@ -131,18 +133,19 @@ begin
     )
     into counted
     using cutoff, day_limit, most;
-    found_out := found_out || (counted || jsonb_build_object(
+    found_steps := found_steps || (counted || jsonb_build_object(
       'what', steps.what, 'until', cutoff,
       'table', regexp_replace(steps.source, '^public\.', ''),
-      'is_active', steps.is_active
+      'is_active', steps.is_active,
+      'oldest', null
     ));
   end loop;
-  return found_out;
+  return found_steps;
 end
 $$;
 
--- The same of the ledger, by what was stored of each account and day; "older" is the oldest day
--- before these, not a number.
+-- The same of the ledger, by what was stored of each account and day. Here `oldest` is the first
+-- day before these, and `older` is null.
 create or replace function public.console_due_facts(archive_cutoff timestamptz, day_limit integer)
 returns jsonb
 language sql
@@ -168,9 +171,11 @@ as $$
            'table', 'ad_metrics',
            'is_active', false,
            'until', public.ledger_cutoff(archive_cutoff),
+           'older', null,
            'days', (
              select coalesce(
-                      jsonb_agg(jsonb_build_array(counts.date, counts.rows) order by counts.date),
+                      jsonb_agg(jsonb_build_object('day', counts.date, 'rows', counts.rows)
+                        order by counts.date),
                       '[]'
                     )
                from counts

@@ -1,14 +1,14 @@
--- What an action of the console would touch, before it does.
+-- What an action of the console would affect.
 --
---   console_chosen  the notifications that redrive or skip would touch
---   console_scope   what an action would touch now, in numbers
+--   console_chosen  the notifications that redrive or skip would affect
+--   console_scope   what an action would affect now, in numbers
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- The notifications that redrive or skip would touch: of {"ids"}, or of {"filter"}, the newest 1,000
--- that console_notifications has for it.
+-- The notifications that redrive or skip would affect: among {"ids"}, or the newest 1,000 that
+-- console_notifications returns for {"filter"}.
 create or replace function public.console_chosen(action text, arguments jsonb)
 returns uuid[]
 language plpgsql
@@ -73,8 +73,9 @@ begin
 end
 $$;
 
--- {"fingerprint", "numbers": {<what>: <how many>}}: two scopes of the same fingerprint are of the same
--- things in the same state. Numbers of what waits end at 10,000. Raises for an unknown action.
+-- {"fingerprint", "numbers": {<what>: <how many>}}: two scopes with the same fingerprint are of the
+-- same things in the same state. Counts of waiting notifications end at 10,000. Raises for an
+-- unknown action.
 create or replace function public.console_scope(
   action text,
   arguments jsonb,
@@ -119,25 +120,25 @@ begin
     return (
       select jsonb_build_object(
                'fingerprint', md5(concat_ws(
-                 ' ', max(state.parked_at), max(account.not_before), sum(left_out.days))),
+                 ' ', max(state.parked_at), max(account.not_before), sum(deferred.days))),
                'numbers', jsonb_build_object(
                  'parked_connections', count(state.parked_at),
                  'waiting_accounts', count(*) filter (where account.not_before > as_of),
-                 'days_to_be_read_again', coalesce(sum(left_out.days), 0)
+                 'days_to_be_read_again', coalesce(sum(deferred.days), 0)
                )
              )
-        from public.metric_connections(null, null, as_of) way
-        left join public.metric_connection_states state on state.connection_id = way.id
+        from public.metric_connections(null, null, as_of) connection
+        left join public.metric_connection_states state on state.connection_id = connection.id
         left join public.metric_accounts account
-          on account.platform = way.platform and account.account_id = way.account_id
+          on account.platform = connection.platform and account.account_id = connection.account_id
        cross join lateral (
                select count(*) as days
                  from public.metric_days day
-                where day.platform = way.platform
-                  and day.account_id = way.account_id
+                where day.platform = connection.platform
+                  and day.account_id = connection.account_id
                   and day.try_after > as_of
-             ) left_out
-       where way.id = (arguments ->> 'connection_id')::uuid
+             ) deferred
+       where connection.id = (arguments ->> 'connection_id')::uuid
     );
   elsif action = 'save_template' then
     return (
@@ -173,7 +174,7 @@ begin
     chosen := public.console_chosen(action, arguments);
     return (
       select jsonb_build_object(
-               -- what was redriven and ended once more is another thing
+               -- a notification that was redriven and has ended again is in another state
                'fingerprint', md5(concat_ws(' ', chosen::text, max(delivery.settled_at))),
                'numbers', jsonb_build_object(
                  'notifications', cardinality(chosen),
@@ -195,15 +196,15 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'console_chosen(text, jsonb)',
     'console_scope(text, jsonb, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

@@ -1,18 +1,18 @@
--- What the console does for people, and its record.
+-- The actions of the console, and their record.
 --
---   console_act           does it, once for each confirmation, and records it
---   begin_console_action  records one that takes longer than a call and is done by the console
---   renew_console_action  what it has touched so far: it goes on
---   end_console_action    how it ended
---   list_console_actions  the newest ones
---   console_action        one
+--   console_act           carries out an action, once for each confirmation, and records it
+--   begin_console_action  records an action that the console carries out in a thread
+--   renew_console_action  records that it still runs, and what it has affected so far
+--   end_console_action    records how it ended
+--   list_console_actions  the newest actions
+--   console_action        one action
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- {"outcome"}: done; repeated, where this confirmation has acted before; stale, where what would be
--- touched is no longer what was confirmed. The effect and its record are one transaction.
+-- {"outcome"}: done; repeated, where this confirmation has acted before; stale, where it would
+-- affect something else than was confirmed. The effect and its record are one transaction.
 create or replace function public.console_act(
   id uuid,
   action text,
@@ -33,7 +33,7 @@ declare
   count integer;
   replaced text;
 begin
-  -- one after the other: who comes second sees what the first has done
+  -- one after the other: the second sees what the first has done
   perform pg_advisory_xact_lock(hashtextextended('console_act', 0));
   if exists (select from public.console_actions known where known.id = console_act.id) then
     return '{"outcome": "repeated"}';
@@ -60,7 +60,7 @@ begin
        set template = arguments ->> 'template'
      where config.id = (arguments ->> 'config_id')::uuid;
     get diagnostics count = row_count;
-    -- so that the record has what to go back to
+    -- so that the record keeps what it replaced
     arguments := arguments || jsonb_build_object('replaced', replaced);
   else
     chosen := public.console_chosen(action, arguments);
@@ -88,8 +88,8 @@ begin
 end
 $$;
 
--- begun; repeated, where this confirmation has begun one before; busy, while the same is done to the
--- same by another, which counts as broken off once it has not been renewed for two minutes.
+-- {"outcome"}: begun; repeated, where this confirmation has begun one before; busy, while the same
+-- action runs on the same subject. One that has not reported for two minutes counts as interrupted.
 create or replace function public.begin_console_action(
   id uuid,
   action text,
@@ -100,17 +100,17 @@ create or replace function public.begin_console_action(
   session text,
   as_of timestamptz default now()
 )
-returns text
+returns jsonb
 language plpgsql
 set search_path = ''
 as $$
 begin
   perform pg_advisory_xact_lock(hashtextextended('begin_console_action', 0));
   if exists (select from public.console_actions known where known.id = begin_console_action.id) then
-    return 'repeated';
+    return '{"outcome": "repeated"}';
   end if;
   update public.console_actions known
-     set ended_at = as_of, outcome = 'broken off'
+     set ended_at = as_of, outcome = 'interrupted'
    where known.ended_at is null and known.renewed_at < as_of - interval '2 minutes';
   insert into public.console_actions
     (id, action, subject, arguments, who, session, began_at, renewed_at, confirmed)
@@ -120,7 +120,7 @@ begin
     as_of, as_of, begin_console_action.confirmed
   )
   on conflict do nothing;
-  return case when found then 'begun' else 'busy' end;
+  return jsonb_build_object('outcome', case when found then 'begun' else 'busy' end);
 end
 $$;
 
@@ -155,12 +155,13 @@ as $$
    where known.id = end_console_action.id and known.outcome is distinct from 'done';
 $$;
 
--- {"rows", "next": {"before", "before_id"}}: newest first, below that place; `next` is null where
--- there are no more.
+-- {"rows", "next": {"before", "before_id"}}: newest first, below that place, each as console_action
+-- returns it; `next` is null where there are no more.
 create or replace function public.list_console_actions(
   before timestamptz default null,
   before_id uuid default null,
-  row_limit integer default 50
+  row_limit integer default 50,
+  as_of timestamptz default now()
 )
 returns jsonb
 language sql
@@ -185,8 +186,14 @@ as $$
   )
   select jsonb_build_object(
            'rows', coalesce(
-             jsonb_agg(to_jsonb(found) - 'place' order by found.place)
-               filter (where found.place <= row_limit), '[]'
+             jsonb_agg(
+               to_jsonb(found) - 'place' || jsonb_build_object(
+                 'is_lost',
+                 found.ended_at is null and found.renewed_at < as_of - interval '2 minutes'
+               )
+               order by found.place
+             ) filter (where found.place <= row_limit),
+             '[]'
            ),
            'next', (
              select jsonb_build_object('before', last.began_at, 'before_id', last.id)
@@ -197,7 +204,8 @@ as $$
     from found;
 $$;
 
--- One; null where there is none of that id.
+-- An action, with "is_lost": it should be running, but has not reported for two minutes. Null where
+-- there is no such action.
 create or replace function public.console_action(id uuid, as_of timestamptz default now())
 returns jsonb
 language sql
@@ -212,19 +220,19 @@ $$;
 
 do $$
 declare
-  brought text;
+  signature text;
 begin
-  foreach brought in array array[
+  foreach signature in array array[
     'console_act(uuid, text, text, jsonb, text, text, text, timestamptz)',
     'begin_console_action(uuid, text, text, jsonb, jsonb, text, text, timestamptz)',
     'renew_console_action(uuid, jsonb, timestamptz)',
     'end_console_action(uuid, text, jsonb, text, timestamptz)',
-    'list_console_actions(timestamptz, uuid, integer)',
+    'list_console_actions(timestamptz, uuid, integer, timestamptz)',
     'console_action(uuid, timestamptz)'
   ]
   loop
-    execute format('revoke all on function public.%s from public, anon, authenticated', brought);
-    execute format('grant execute on function public.%s to service_role', brought);
+    execute format('revoke all on function public.%s from public, anon, authenticated', signature);
+    execute format('grant execute on function public.%s to service_role', signature);
   end loop;
 end
 $$;

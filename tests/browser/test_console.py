@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.routing import Match, Route
 
 from local.invoke import invoke
-from server.console.app import BESIDE, SUBJECTS
+from server.console.app import LINKED, SUBJECTS
 from tests.browser.chromium import DESK, PHONE, Visit, visit
 from tests.integration.processes import LONG
 from tests.server.console.conftest import Console
@@ -22,7 +22,7 @@ expect.set_options(timeout=LONG * 1000)
 
 ROUTES = [
     route
-    for module in (*SUBJECTS, *BESIDE)
+    for module in (*SUBJECTS, *LINKED)
     for route in module.ROUTES
     if route.methods is not None and "GET" in route.methods
 ]

@@ -1,11 +1,12 @@
-"""What people did from here, and the page that asks before something is done."""
+"""What people did in the console, and the page that asks before an action."""
 
 from __future__ import annotations
 
 import getpass
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final, assert_never
 from uuid import UUID, uuid4
 
 from starlette.exceptions import HTTPException
@@ -16,6 +17,14 @@ from starlette.routing import Route
 from server.console import asked
 from server.console.acting import Action, Arguments, Confirmation
 from server.console.actions import ACTIONS, NOUNS
+from server.console.answers.accounts import read_connections
+from server.console.answers.actions import (
+    Acceptance,
+    ActionRecord,
+    Numbers,
+    read_action,
+    read_action_page,
+)
 from server.console.forms import Form, one, posted, refuse_where_read_only
 from server.console.project import Project
 from server.console.rendering import counted, number, page
@@ -27,53 +36,52 @@ PATH: Final = "/actions"
 NAME: Final = "Actions"
 
 PAGE_SIZE: Final = 50
-# What the form has besides what the action is done to.
+# The fields of the form that are not arguments of the action.
 _OWN: Final = ("key", "fingerprint", "who")
 _LONGEST_NAME: Final = 100
 
 
 def show_list(request: Request) -> Response:
-    """The newest first."""
+    """A page of the list, newest first."""
     project: Project = request.app.state.project
     after = asked.cursor(request, before=asked.moment, before_id=UUID) or {}
-    found = project.call("list_console_actions", **after, row_limit=PAGE_SIZE)
+    found = read_action_page(project.answer("list_console_actions", **after, row_limit=PAGE_SIZE))
     return page(
         request,
         "actions.html",
         {
-            "rows": [told(row) for row in found["rows"]],
-            "onward": asked.onward(request, found["next"]),
+            "rows": [shown(one) for one in found.rows],
+            "onward": asked.onward(request, found.next),
             "is_first": not after,
         },
     )
 
 
 def show(request: Request) -> Response:
-    """One of them, how far it is while it goes on."""
+    """One action, with its progress while it runs."""
     project: Project = request.app.state.project
-    row = project.call("console_action", id=str(request.path_params["id"]))
-    if row is None:
-        raise HTTPException(404, "There is no such action: retention keeps them for a year.")
-    return page(
-        request, "action.html", {"one": told(row), "is_repeat": "again" in request.query_params}
-    )
+    found = project.optional_answer("console_action", id=str(request.path_params["id"]))
+    if found is None:
+        raise HTTPException(404, "There is no such action: retention keeps actions for a year.")
+    context = {"one": shown(read_action(found)), "is_repeat": "again" in request.query_params}
+    return page(request, "action.html", context)
 
 
 def confirm(request: Request) -> Response:
-    """Asks, and says in numbers what will be touched. Does nothing."""
+    """Asks for confirmation, showing in numbers what will be affected. Does nothing."""
     refuse_where_read_only(request)
-    said = {name: request.query_params.getlist(name) for name in request.query_params}
+    values = {name: request.query_params.getlist(name) for name in request.query_params}
     name, _ = _action(request)
-    return _asking(request, name, said)
+    return _asking(request, name, values)
 
 
 def act(request: Request, form: Form) -> Response:
-    """Does what was confirmed, once; shows what came of it, or asks anew where that is another
-    thing by now."""
+    """Carries out what was confirmed, once, and shows the result; asks again where it would affect
+    something else by now."""
     project: Project = request.app.state.project
     name, action = _action(request)
-    said = {field: values for field, values in form.items() if field not in _OWN}
-    arguments = _arguments(action, said)
+    values = {field: each for field, each in form.items() if field not in _OWN}
+    arguments = _arguments(action, values)
     confirmation = Confirmation(
         _key(one(form, "key")),
         one(form, "fingerprint"),
@@ -82,51 +90,67 @@ def act(request: Request, form: Form) -> Response:
         _who(one(form, "who")),
         hashlib.sha256(request.state.session.encode()).hexdigest()[:8],
     )
-    request.app.state.sessions.call(request.state.session, confirmation.who)
+    request.app.state.sessions.set_name(request.state.session, confirmation.who)
     try:
-        outcome = action.work.act(project, name, confirmation)
-    except TransientError as error:  # it may have been done unseen
+        acceptance = action.work.act(project, name, confirmation)
+    except TransientError as error:  # it may have been done, without an answer
         finding = failed(
-            f"Whether it was done is not known: {redact(str(error))}",
-            "Send it again by reloading this page: it is done once, and the page says so",
+            f"It is unknown whether it was done: {redact(str(error))}",
+            "Reload this page to send it again: it is done only once, and the page shows it",
         )
         return page(request, "error.html", {"finding": finding}, 503)
-    if outcome in ("stale", "busy"):
-        return _asking(request, name, said, outcome)
-    again = "?again" if outcome == "repeated" else ""
-    return RedirectResponse(f"{PATH}/{confirmation.key}{again}", 303)
+    record = f"{PATH}/{confirmation.key}"
+    match acceptance:
+        case Acceptance.STALE | Acceptance.BUSY:
+            return _asking(request, name, values, acceptance)
+        case Acceptance.REPEATED:
+            return RedirectResponse(f"{record}?again", 303)
+        case Acceptance.DONE | Acceptance.BEGUN:
+            return RedirectResponse(record, 303)
+        case _:
+            assert_never(acceptance)
 
 
-def told(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with its words."""
-    action = ACTIONS.get(row["action"])
-    return {
-        **row,
-        "title": row["action"].replace("_", " ").capitalize(),
-        "back": _back(action, row["arguments"]),
-        "was_to_touch": in_words(row["confirmed"]),
-        "has_touched": in_words(row["touched"]),
-    }
+@dataclass(frozen=True)
+class ShownAction:
+    """A record, with words for it; `back` is the page that shows its result."""
+
+    record: ActionRecord
+    title: str
+    back: str | None
+    confirmed: list[str]
+    affected: list[str]
 
 
-def in_words(numbers: Mapping[str, int]) -> list[str]:
-    """Numbers of what is touched."""
+def shown(record: ActionRecord) -> ShownAction:
+    """A record with words for it."""
+    action = ACTIONS.get(record.action)
+    return ShownAction(
+        record,
+        title=record.action.replace("_", " ").capitalize(),
+        back=None if action is None else action.back(record.arguments),
+        confirmed=in_words(record.confirmed),
+        affected=in_words(record.touched),
+    )
+
+
+def in_words(numbers: Numbers) -> list[str]:
+    """What is affected, each number with its noun."""
     return [
         counted(count, *NOUNS[name]) if name in NOUNS else f"{name}: {number(count)}"
         for name, count in numbers.items()
     ]
 
 
-def _back(action: Action | None, arguments: Arguments) -> str | None:
-    return None if action is None else action.back(arguments)
-
-
 def _asking(
-    request: Request, name: str, said: Mapping[str, list[str]], refused: str = ""
+    request: Request,
+    name: str,
+    values: Mapping[str, list[str]],
+    refused: Acceptance | None = None,
 ) -> Response:
     project: Project = request.app.state.project
     action = ACTIONS[name]
-    arguments = _arguments(action, said)
+    arguments = _arguments(action, values)
     scope = action.work.scope(project, name, arguments)
     return page(
         request,
@@ -136,7 +160,7 @@ def _asking(
             "action": action,
             "subject": _account(project, arguments) or action.subject(arguments),
             "text": action.text(arguments),
-            "fields": [(field, value) for field, values in said.items() for value in values],
+            "fields": [(field, value) for field, each in values.items() for value in each],
             "scope": scope,
             "numbers": in_words(scope.numbers),
             "key": str(uuid4()),
@@ -149,13 +173,15 @@ def _asking(
 
 
 def _account(project: Project, arguments: Arguments) -> str:
-    """What people call the account of the connection, "" where it is of none."""
-    known = project.call("list_connections") if "connection_id" in arguments else []
+    """The name of the connection's account; "" where the action is not about one."""
+    if "connection_id" not in arguments:
+        return ""
+    connections = read_connections(project.answers("list_connections"))
     return next(
         (
-            f"{row['account']} ({row['platform']} {row['account_id']})"
-            for row in known
-            if row["id"] == arguments["connection_id"]
+            f"{one.account} ({one.platform} {one.account_id})"
+            for one in connections
+            if one.id == arguments["connection_id"]
         ),
         "",
     )
@@ -168,9 +194,9 @@ def _action(request: Request) -> tuple[str, Action]:
     return name, ACTIONS[name]
 
 
-def _arguments(action: Action, said: Mapping[str, list[str]]) -> Arguments:
+def _arguments(action: Action, values: Mapping[str, list[str]]) -> Arguments:
     try:
-        return action.read(said)
+        return action.read(values)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
 
@@ -179,12 +205,12 @@ def _key(text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        raise HTTPException(400, "This page has no key: open it again.") from None
+        raise HTTPException(400, "This page has no valid key: open it again.") from None
 
 
 def _who(text: str) -> str:
     if not text:
-        raise HTTPException(400, "Say who you are: it is recorded with what is done.")
+        raise HTTPException(400, "Enter your name: it is recorded with the action.")
     return text[:_LONGEST_NAME]
 
 

@@ -1,9 +1,10 @@
-"""What is wrong with the setup, each finding with its fix."""
+"""The findings of the doctor, each with its fix."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from server.console.examination import Findings
 from server.console.project import Project
 from server.console.rendering import page
 from workers.clock import utc_now
+from workers.doctor.sections import Section
 
 PATH: Final = "/doctor"
 NAME: Final = "Doctor"
@@ -22,8 +24,8 @@ _LEVELS: Final = ("failed", "warning", "ok")
 
 
 def show(request: Request) -> Response:
-    """The last examination, or the one that goes on; the first visit begins one, and where nobody
-    may ask for another, one after a while."""
+    """The last examination, or the one that is running. The first visit begins one; in a read-only
+    console, where no one can ask for another, so does a visit once the last one is old."""
     project: Project = request.app.state.project
     examination = project.examination
     found = examination.findings
@@ -38,8 +40,8 @@ def _is_old(found: Findings) -> bool:
     return found.ended_at is not None and utc_now() - found.ended_at > RENEWED_AFTER
 
 
-def _counts(sections: tuple[dict[str, Any], ...]) -> dict[str, int]:
-    found = [one["level"] for section in sections for one in section["findings"]]
+def _counts(sections: Iterable[Section]) -> dict[str, int]:
+    found = [one.level for section in sections for one in section.findings]
     return {level: found.count(level) for level in _LEVELS}
 
 

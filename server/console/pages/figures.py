@@ -1,12 +1,13 @@
-"""Requests and their figures: how much, on which day, and which ads make that up."""
+"""Requests and their figures: by day and platform, and the ads that contribute."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from itertools import groupby
+from typing import Final
 from uuid import UUID
 
 from starlette.exceptions import HTTPException
@@ -16,6 +17,14 @@ from starlette.routing import Route
 
 from server.console import asked, charts
 from server.console.account_days import MONTH
+from server.console.answers.requests import (
+    FigureDetails,
+    RequestDetails,
+    Sums,
+    read_figure_details,
+    read_request_details,
+    read_request_page,
+)
 from server.console.charts import COLOURS, Chart, Series
 from server.console.project import Project
 from server.console.rendering import page
@@ -24,9 +33,9 @@ from workers.metrics.platforms import PLATFORMS
 
 PATH: Final = "/metrics/requests"
 REQUESTS_PER_PAGE: Final = 25
-# Of one request, what is shown of what it names.
+# Ids that a request names, as shown on its page.
 LINKS_SHOWN: Final = 100
-# Of one figure, the facts that are shown and those that are looked at.
+# Facts of a figure that are shown, and those that are read.
 FACTS_SHOWN: Final = 100
 FACTS_READ: Final = 2_000
 CHARTED: Final = ("spend", "impressions", "clicks")
@@ -38,27 +47,29 @@ _LONGEST_SEARCH: Final = 200
 
 
 def listing(request: Request) -> Response:
-    """All requests, newest first, or those that are looked for."""
+    """All requests, or those that were searched for, newest first."""
     project: Project = request.app.state.project
     wanted = request.query_params.get("find", "").strip()[:_LONGEST_SEARCH] or None
     after = asked.cursor(request, created_at=_as_written, id=UUID)
     today = utc_now().date()
-    found = project.call(
-        "console_requests",
-        row_limit=REQUESTS_PER_PAGE,
-        since=f"{today - _LATELY}",
-        until=f"{today + timedelta(days=1)}",
-        platforms=list(PLATFORMS),
-        wanted=wanted,
-        after=after,
+    found = read_request_page(
+        project.answer(
+            "console_requests",
+            row_limit=REQUESTS_PER_PAGE,
+            since=f"{today - _LATELY}",
+            until=f"{today + timedelta(days=1)}",
+            platforms=list(PLATFORMS),
+            wanted=wanted,
+            after=after,
+        )
     )
     return page(
         request,
         "requests.html",
         {
-            "requests": found["requests"],
+            "requests": found.requests,
             "wanted": wanted,
-            "onward": asked.onward(request, found["after"]),
+            "onward": asked.onward(request, found.after),
             "is_first": after is None,
             "days": MONTH,
         },
@@ -66,7 +77,7 @@ def listing(request: Request) -> Response:
 
 
 def _as_written(text: str) -> str:
-    """A time as Postgres writes it; what has none comes last."""
+    """A time as Postgres writes it; requests without one come last, at -infinity."""
     if text != "-infinity":
         asked.moment(text)
     return text
@@ -76,12 +87,12 @@ def _as_written(text: str) -> str:
 
 
 def one(request: Request) -> Response:
-    """Its figures by day, and what it names."""
+    """A request: its figures by day, and what it names."""
     project: Project = request.app.state.project
     id_ = request.path_params["id"]
     until = asked.asked(request, "until", asked.day, utc_now().date())
     since = until - _LATELY
-    found = project.call(
+    answer = project.optional_answer(
         "console_request",
         request_id=f"{id_}",
         since=f"{since}",
@@ -90,20 +101,20 @@ def one(request: Request) -> Response:
         metric_types=list(CHARTED),
         row_limit=LINKS_SHOWN + 1,
     )
-    if found is None:
+    if answer is None:
         raise HTTPException(404)
-    restated = {(day, platform) for day, platform in found["restated"]}
-    figures = list(day_figures(found["figures"], restated))
+    found = read_request_details(answer)
+    figures = list(day_figures(found))
     days = [since + timedelta(days=number) for number in range(MONTH)]
     drawn = [chart for chart in request_charts(days, figures) if not chart.is_empty]
     return page(
         request,
         "request.html",
         {
-            "subject": found["request"],
-            "links": found["links"][:LINKS_SHOWN],
-            "has_more_links": len(found["links"]) > LINKS_SHOWN,
-            "unsettled": found["unsettled"],
+            "subject": found.request,
+            "links": found.links[:LINKS_SHOWN],
+            "has_more_links": len(found.links) > LINKS_SHOWN,
+            "unsettled": found.unsettled,
             "figures": figures[::-1],
             "charts": [charts.figure(chart) for chart in drawn],
             "legend": _legend(figures),
@@ -115,38 +126,34 @@ def one(request: Request) -> Response:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class DayFigures:
-    """The figures of one day and platform; what is not known has no value."""
+    """The figures of one day and platform; an unknown one has no value."""
 
     day: date
     platform: str
     currency: str | None
     is_complete: bool
     is_restated: bool
-    values: dict[str, Decimal] = field(default_factory=dict)
+    values: Mapping[str, Decimal]
 
 
-def day_figures(
-    rows: Sequence[Sequence[Any]], restated: set[tuple[str, str]]
-) -> Iterator[DayFigures]:
-    """From console_request's rows, in their order."""
-    found: DayFigures | None = None
-    for day, platform, metric_type, value, is_complete, currency in rows:
-        if found is None or (f"{found.day}", found.platform) != (day, platform):
-            if found is not None:
-                yield found
-            found = DayFigures(
-                date.fromisoformat(day), platform, currency, is_complete is not False,
-                (day, platform) in restated,
-            )  # fmt: skip
-        found.values[metric_type] = Decimal(value)
-    if found is not None:
-        yield found
+def day_figures(details: RequestDetails) -> Iterator[DayFigures]:
+    """The figures by day and platform, in their order."""
+    for (day, platform), group in groupby(details.figures, lambda one: (one.day, one.platform)):
+        figures = list(group)
+        yield DayFigures(
+            day,
+            platform,
+            figures[0].currency,
+            figures[0].is_complete,
+            (day, platform) in details.restated,
+            {one.metric_type: one.value for one in figures},
+        )
 
 
 def request_charts(days: Sequence[date], figures: Sequence[DayFigures]) -> Iterator[Chart]:
-    """Spend, one chart for each currency, for what is in two cannot be stacked; then the counts."""
+    """Spend, a chart for each currency, as amounts in two cannot be stacked; then the counts."""
     with_spend = [one for one in figures if "spend" in one.values]
     currencies = sorted({one.currency or "" for one in with_spend})
     for currency in currencies or [""]:
@@ -173,7 +180,7 @@ def _chart(
 
 
 def colour_of(platform: str) -> int:
-    """The same in every chart."""
+    """The platform's colour, the same in every chart."""
     known = list(PLATFORMS)
     return min(known.index(platform) + 1, COLOURS) if platform in known else COLOURS
 
@@ -190,26 +197,28 @@ def _legend(figures: Sequence[DayFigures]) -> list[tuple[str, int]]:
 
 
 def figure(request: Request) -> Response:
-    """Why a request's numbers of one platform and day are so."""
+    """What makes up a request's figures of one platform and day."""
     project: Project = request.app.state.project
     id_, platform = request.path_params["id"], request.path_params["platform"]
     try:
         day = asked.day(request.path_params["day"])
     except ValueError:
         raise HTTPException(404) from None
-    found = project.call(
-        "console_figure",
-        request_id=f"{id_}",
-        platform=platform,
-        day=f"{day}",
-        shown=FACTS_SHOWN,
-        most=FACTS_READ,
+    found = read_figure_details(
+        project.answer(
+            "console_figure",
+            request_id=f"{id_}",
+            platform=platform,
+            day=f"{day}",
+            shown=FACTS_SHOWN,
+            most=FACTS_READ,
+        )
     )
     return page(
         request,
         "figure.html",
         {
-            **found,
+            "found": found,
             "id": id_,
             "platform": platform,
             "day": day,
@@ -223,7 +232,7 @@ def figure(request: Request) -> Response:
 
 @dataclass(frozen=True)
 class Check:
-    """A figure against the sum of the facts; None where there is none of it."""
+    """A figure and the sum of its facts; each is None where there is none."""
 
     metric_type: str
     figure: Decimal | None
@@ -231,22 +240,22 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """To the six decimals that a figure has."""
+        """Whether they are equal, to the six decimals of a figure."""
         if self.figure is None or self.total is None:
             return self.figure is self.total
         return round(self.total, 6) == self.figure
 
 
-def checks(found: Mapping[str, Any]) -> Iterator[Check]:
-    """What can be added up; nothing where not all facts were looked at, or they are in several
+def checks(found: FigureDetails) -> Iterator[Check]:
+    """What can be added up; nothing where not all facts were read, or they are in several
     currencies."""
-    if found["count"] > FACTS_READ or len(found["sums"]) > 1:
+    if found.count > FACTS_READ or len(found.sums) > 1:
         return
-    values = {one["metric_type"]: Decimal(one["value"]) for one in found["figures"]}
-    sums = found["sums"][0] if found["sums"] else {}
+    values = {one.metric_type: one.value for one in found.figures}
+    sums = found.sums[0] if found.sums else Sums(None, None, None, None)
+    totals = {"spend": sums.spend, "impressions": sums.impressions, "clicks": sums.clicks}
     for name in CHARTED:
-        total = sums.get(name)
-        check = Check(name, values.get(name), None if total is None else Decimal(total))
+        check = Check(name, values.get(name), totals[name])
         if check.figure is not None or check.total is not None:
             yield check
 

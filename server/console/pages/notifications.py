@@ -1,4 +1,4 @@
-"""Did it go out, and if not, why: the notifications, and each of them."""
+"""Was it sent, and if not, why: the list of notifications, and a page for each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from server.console.notification_course import answer_in_words, delivery_step, next_steps
+from server.console.answers.notifications import (
+    read_filter_choices,
+    read_notification,
+    read_page,
+)
 from server.console.notification_filter import CHOOSABLE, FILTERS, as_uuid, filter_of, row_id
+from server.console.notification_history import answer_in_words, delivery_step, next_steps
 from server.console.notification_message import first_line, shown_message, wording_of
 from server.console.project import Project
 from server.console.rendering import page
@@ -23,7 +28,7 @@ PATH: Final = "/notifications"
 NAME: Final = "Notifications"
 
 PAGE_SIZE: Final = 50
-# Each with the words for it and how it is shown.
+# The words for each state, and the class that it is shown with.
 STATES: Final[Mapping[str, tuple[str, str]]] = {
     "waiting": ("waiting", ""),
     "sent": ("sent", "ok"),
@@ -31,7 +36,7 @@ STATES: Final[Mapping[str, tuple[str, str]]] = {
     "expired": ("expired", "warning"),
     "skipped": ("skipped", ""),
     "done": ("done, before these workers", ""),
-    # of a delivery
+    # states of a delivery
     "pending": ("waiting", ""),
     "sending": ("being posted", ""),
     "unknown": ("perhaps posted", "warning"),
@@ -40,52 +45,52 @@ _PLACE: Final = ("before", "before_id")
 
 
 def show_list(request: Request) -> Response:
-    """A page of the list, newest first, by the filters of the query."""
+    """A page of the list, newest first, with the filters of the query."""
     project: Project = request.app.state.project
     chosen = _chosen(request)
-    named = as_uuid(chosen.get("text", ""))
-    if named is not None and project.call("console_notification", id=named) is not None:
-        return RedirectResponse(f"{PATH}/{named}", 303)
-    found = project.call("console_notifications", **_arguments(chosen), row_limit=PAGE_SIZE)
-    names, wording = found["names"], wording_of(project.settings)
-    for row in found["rows"]:
-        row["line"] = first_line(row, names, wording)
+    id_ = as_uuid(chosen.get("text", ""))
+    if id_ is not None and project.call("console_notification", id=id_) is not None:
+        return RedirectResponse(f"{PATH}/{id_}", 303)
+    found = read_page(
+        project.answer("console_notifications", **_arguments(chosen), row_limit=PAGE_SIZE)
+    )
+    wording = wording_of(project.settings)
     filters = {name: value for name, value in chosen.items() if name not in _PLACE}
     context = {
-        "rows": found["rows"],
-        "names": names,
-        "choices": project.call("console_notification_filters"),
+        "rows": [(row, first_line(row, found.names, wording)) for row in found.rows],
+        "names": found.names,
+        "choices": read_filter_choices(project.answer("console_notification_filters")),
         "states": STATES,
         "choosable": CHOOSABLE,
         "chosen": {name: chosen.get(name) for name in FILTERS},
         "is_chosen": bool(filters),
         "filters": filters,
-        "next_page": _address({**filters, **found["next"]}) if found["next"] else None,
+        "next_page": _address({**filters, **found.next}) if found.next else None,
         "first_page": _address(filters) if "before" in chosen else None,
-        # a text is looked for in many rows, and what is further down does not change
+        # a search reads many rows, and older pages do not change
         "is_live": "text" not in chosen and "before" not in chosen,
     }
     return page(request, "notifications.html", context)
 
 
 def show(request: Request) -> Response:
-    """One notification: what it says, where it went, where it goes."""
+    """One notification: its message, its deliveries, and what happens next."""
     project: Project = request.app.state.project
-    notification = project.call("console_notification", id=str(request.path_params["id"]))
-    if notification is None:
+    found = project.optional_answer("console_notification", id=str(request.path_params["id"]))
+    if found is None:
         raise HTTPException(404)
+    notification = read_notification(found)
     now = utc_now()
     expires_after = timedelta(hours=project.settings.notification_expiry_hours)
-    deliveries = notification["deliveries"]
-    for delivery in deliveries:
-        delivery["step"] = delivery_step(delivery, notification, now)
+    deliveries = [(one, delivery_step(one, notification, now)) for one in notification.deliveries]
     context = {
         "one": notification,
-        "config": notification["config"] or {},
+        "config": notification.config,
+        "deliveries": deliveries,
         "message": shown_message(
             notification,
             wording_of(project.settings),
-            is_repeat=any(one["possible_duplicate"] for one in deliveries),
+            is_repeat=any(one.possible_duplicate for one in notification.deliveries),
         ),
         "steps": next_steps(notification, now, expires_after),
         "states": STATES,
@@ -99,17 +104,17 @@ ROUTES: Final = [Route(PATH, show_list), Route(f"{PATH}/{{id:uuid}}", show)]
 
 
 def _chosen(request: Request) -> dict[str, str]:
-    """What the query chooses, by name; what is empty is not chosen."""
+    """The filters and the place in the query, by name, without empty ones."""
     names = (*FILTERS, *_PLACE)
     given = {name: request.query_params.get(name, "").strip() for name in names}
     return {name: value for name, value in given.items() if value}
 
 
 def _arguments(chosen: Mapping[str, str]) -> dict[str, Any]:
-    """Raises HTTPException that names what cannot be understood."""
+    """Of `console_notifications`. Raises HTTPException that names an invalid value."""
     return {
         **filter_of(chosen),
-        # as it came out of the list: it may be the beginning of time
+        # as the list returned it: it may be -infinity
         "before": chosen.get("before") if "before_id" in chosen else None,
         "before_id": row_id(chosen["before_id"]) if "before_id" in chosen else None,
     }

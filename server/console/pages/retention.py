@@ -1,4 +1,4 @@
-"""What is kept for how long: the policies, what a run would take now, and the cold archive."""
+"""How long data is kept: the policies, what is due now, and the cold archive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
@@ -16,21 +16,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.console import asked, charts
+from server.console.answers.retention import (
+    DueRows,
+    PolicyState,
+    read_due_rows,
+    read_last_run,
+    read_retention,
+)
 from server.console.charts import Chart, Series
 from server.console.project import Project
 from server.console.rendering import page
-from workers.answers import Answer
 from workers.clock import utc_now
 from workers.retention.policies import Policy, read_policies
 
 PATH: Final = "/retention"
 NAME: Final = "Retention"
 
-# Days that a chart and a page of the archive have.
+# The days of a chart, and of a page of the archive.
 DAYS: Final = 31
-# Rows of one day that are counted: it may be more than that.
+# Rows of a day that are counted; there may be more.
 MOST: Final = 400
-# What the steps of a table take, by whether it is by the policy's shorter time.
+# The rows of a table that are due, by whether the policy's shorter time applies.
 _KINDS: Final[Mapping[tuple[str, bool], str]] = MappingProxyType(
     {
         ("notification_queue", True): "delivered and skipped ones",
@@ -39,30 +45,27 @@ _KINDS: Final[Mapping[tuple[str, bool], str]] = MappingProxyType(
         ("metric_sync_logs", False): "failed ones",
     }
 )
-# Objects of one day that are read back for a page.
+# Objects of a day that a page reads back.
 MOST_OBJECTS: Final = 50
 
 
 def policies(request: Request) -> Response:
-    """Each policy, how far the last run came with it, and what one would take now."""
+    """Each policy, what the last run did by it, and what is due now."""
     project: Project = request.app.state.project
-    found = project.call("console_retention")
-    now = datetime.fromisoformat(found["now"])
-    carried_out, refused = read_policies(Answer.each("console_retention", found["policies"]))
-    by_id = {row["id"]: row for row in found["policies"]}
-    runs = project.call("list_worker_runs", row_limit=1, worker="retention")
+    found = read_retention(project.answer("console_retention"))
+    valid, refused = read_policies(found.rows)
+    runs = project.answers("list_worker_runs", row_limit=1, worker="retention")
     return page(
         request,
         "retention.html",
         {
-            "now": now,
+            "now": found.now,
             "policies": [
-                {"policy": one, "progress": by_id[one.ids[0]], **_due(project, one, now)}
-                for one in carried_out
+                _shown(project, one, found.states[one.ids[0]], found.now) for one in valid
             ],
             "refused": refused,
-            "run": runs[0] if runs else None,
-            "whole_from": found["whole_from"],
+            "run": read_last_run(runs),
+            "whole_from": found.whole_from,
             "bucket": project.settings.archive_bucket_name,
             "most": MOST,
         },
@@ -71,9 +74,9 @@ def policies(request: Request) -> Response:
 
 @dataclass(frozen=True)
 class DueStep:
-    """What a run would take of one table, by day; `kind` of it, where that is not all; `older`:
-    rows of earlier days than the chart has. A day that reached MOST may have more, so `at_least`
-    says whether the sum does."""
+    """The rows of a table that are due, by day. `kind` says which, where not all are; `older`
+    counts those before the chart's days. `at_least`: there may be more, as a count ended at
+    MOST."""
 
     what: str
     table: str
@@ -82,49 +85,59 @@ class DueStep:
     older: int
     at_least: bool
     days: Mapping[date, int]
-    until: str
-    oldest: str | None = None
+    until: datetime | date
+    oldest: date | None = None
 
     @property
     def name(self) -> str:
-        """In a legend."""
+        """The name in a legend."""
         return f"{self.what}: {self.kind or self.table}"
 
 
-def _due(project: Project, policy: Policy, now: datetime) -> dict[str, Any]:
-    found = project.call(
+@dataclass(frozen=True)
+class ShownPolicy:
+    """A policy with its state, and what is due by it."""
+
+    policy: Policy
+    state: PolicyState
+    steps: tuple[DueStep, ...]
+    chart: Markup | None
+
+
+def _shown(project: Project, policy: Policy, state: PolicyState, now: datetime) -> ShownPolicy:
+    found = project.answers(
         "console_due_days",
         entity_type=policy.entity_type,
         **policy.cutoffs(now).arguments(),
         day_limit=DAYS,
         most=MOST,
     )
-    steps = [due_step(step) for step in found]
+    steps = tuple(due_step(read_due_rows(one)) for one in found)
     chart = due_chart(policy.entity_type, steps)
-    return {"steps": steps, "chart": None if chart is None else charts.figure(chart)}
+    return ShownPolicy(policy, state, steps, None if chart is None else charts.figure(chart))
 
 
-def due_step(row: Mapping[str, Any]) -> DueStep:
-    """Of what console_due_days has for a table."""
-    days = {date.fromisoformat(day): int(count) for day, count in row["days"]}
-    older = row.get("older") or 0
-    is_counted = "oldest" not in row
+def due_step(due: DueRows) -> DueStep:
+    """For the page, of the due rows of a table."""
+    # the ledger's rows are counted as they are stored, so completely
+    is_limited = due.older is not None
+    older = due.older or 0
     return DueStep(
-        row["what"],
-        row["table"],
-        _KINDS.get((row["table"], row["is_active"])),
-        sum(days.values()) + older,
-        older,
-        row.get("oldest") is not None
-        or (is_counted and (older >= MOST or any(count >= MOST for count in days.values()))),
-        days,
-        row["until"],
-        row.get("oldest"),
-    )  # fmt: skip
+        what=due.what,
+        table=due.table,
+        kind=_KINDS.get((due.table, due.is_active)),
+        rows=sum(due.days.values()) + older,
+        older=older,
+        at_least=due.oldest is not None
+        or (is_limited and (older >= MOST or any(count >= MOST for count in due.days.values()))),
+        days=due.days,
+        until=due.until,
+        oldest=due.oldest,
+    )
 
 
 def due_chart(name: str, steps: Sequence[DueStep]) -> Chart | None:
-    """The rows by day, up to the newest that would go; None where nothing would."""
+    """The rows by day, up to the newest day with due rows; None where nothing is due."""
     newest = max((day for step in steps for day in step.days), default=None)
     if newest is None:
         return None
@@ -137,14 +150,14 @@ def due_chart(name: str, steps: Sequence[DueStep]) -> Chart | None:
         )
         for number, step in enumerate(steps, 1)
     ]
-    return Chart(f"{name}, what would go now", "rows", days, series)
+    return Chart(f"{name}, due now", "rows", days, series)
 
 
 # --- the cold archive ---
 
 
 def archive(request: Request) -> Response:
-    """The objects that lie there, by day; the newest days with any, or those up to a day."""
+    """The objects in the archive by day, up to today or another day."""
     project: Project = request.app.state.project
     until = asked.asked(request, "until", asked.day, utc_now().date())
     since = until - timedelta(days=DAYS - 1)
@@ -173,7 +186,7 @@ def archive(request: Request) -> Response:
 
 
 def archived_day(request: Request) -> Response:
-    """One day's objects, each read back and compared with its manifest."""
+    """A day's objects, each read back and compared with its manifest."""
     project: Project = request.app.state.project
     try:
         day = asked.day(request.path_params["day"])

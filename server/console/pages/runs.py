@@ -9,26 +9,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.console.answers.overview import read_run
 from server.console.outcomes import WORKERS, outcome_of
 from server.console.project import Project
 from server.console.rendering import page
 
 
 def show(request: Request) -> Response:
-    """What it did, how it ended, and the runs before and after it."""
+    """What it did, how it ended, and links to the runs before and after it."""
     project: Project = request.app.state.project
-    found = project.call("console_run", run_id=str(request.path_params["run_id"]))
+    found = project.optional_answer("console_run", run_id=str(request.path_params["run_id"]))
     if found is None:
-        raise HTTPException(404, "There is no such run: retention keeps them for 30 days.")
-    run = found["run"]
+        raise HTTPException(404, "There is no such run: retention keeps runs for 30 days.")
+    run = read_run(found)
     return page(
         request,
         "run.html",
         {
-            **found,
-            "title": WORKERS.get(run["worker"], run["worker"]),
-            "means": outcome_of(run["worker"], run),
-            "counts": sorted(run["counts"].items()),
+            "run": run,
+            "title": WORKERS.get(run.worker, run.worker),
+            "means": outcome_of(run.worker, run),
+            "counts": sorted(run.counts.items()),
         },
     )
 

@@ -1,4 +1,4 @@
-"""Spend at a glance: of each client the last week by day, and the week before."""
+"""Spend at a glance: each client's last week by day, and the week before."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from server.console import asked, charts
+from server.console.answers.requests import DaySpend, read_client_page
 from server.console.charts import Chart, Series
 from server.console.pages.figures import colour_of
 from server.console.project import Project
@@ -25,8 +27,6 @@ PATH: Final = "/metrics/spend"
 
 CLIENTS_PER_PAGE: Final = 6
 WEEK: Final = 7
-# A day, its platform and currency, the spend as text, whether the day was over when it was read.
-Row = Sequence[Any]
 
 
 def show(request: Request) -> Response:
@@ -35,27 +35,26 @@ def show(request: Request) -> Response:
     until = asked.asked(request, "until", asked.day, utc_now().date() - timedelta(days=1))
     days = [until - timedelta(days=back) for back in reversed(range(2 * WEEK))]
     after = asked.cursor(request, name=str, id=UUID)
-    found = project.call(
-        "console_client_spend",
-        row_limit=CLIENTS_PER_PAGE,
-        since=f"{days[0]}",
-        until=f"{until}",
-        platforms=list(PLATFORMS),
-        after=after,
+    found = read_client_page(
+        project.answer(
+            "console_client_spend",
+            row_limit=CLIENTS_PER_PAGE,
+            since=f"{days[0]}",
+            until=f"{until}",
+            platforms=list(PLATFORMS),
+            after=after,
+        )
     )
     return page(
         request,
         "spend.html",
         {
-            "clients": [
-                {"name": one["name"], "weeks": [_drawn(week) for week in weeks(one["spend"], days)]}
-                for one in found["clients"]
-            ],
+            "clients": [Client(one.name, tuple(weeks(one.spend, days))) for one in found.clients],
             "week": days[WEEK:],
             "platforms": [(name, colour_of(name)) for name in PLATFORMS],
             "earlier": asked.with_query(request, until=f"{until - timedelta(days=WEEK)}"),
             "later": asked.with_query(request, until=f"{until + timedelta(days=WEEK)}"),
-            "onward": asked.onward(request, found["after"]),
+            "onward": asked.onward(request, found.after),
             "is_first": after is None,
         },
     )
@@ -63,7 +62,7 @@ def show(request: Request) -> Response:
 
 @dataclass(frozen=True)
 class Weeks:
-    """Two weeks of a client's spend in one currency; None where nothing is known of a week."""
+    """Two weeks of a client's spend in one currency; a week without any data is None."""
 
     currency: str
     chart: Chart
@@ -72,28 +71,30 @@ class Weeks:
 
     @property
     def change(self) -> Decimal | None:
-        """In per cent of the week before; None where that cannot be said."""
+        """In per cent of the week before; None where that is unknown or zero."""
         if self.last is None or not self.before:
             return None
         return (self.last - self.before) / self.before * 100
 
-
-class _Spent(NamedTuple):
-    day: date
-    platform: str
-    currency: str
-    value: Decimal
-    is_complete: bool
+    @property
+    def drawn(self) -> Markup:
+        """The chart as SVG."""
+        return charts.svg(self.chart)
 
 
-def weeks(rows: Sequence[Row], days: Sequence[date]) -> Iterator[Weeks]:
-    """Of each currency: what is in two cannot be added up. `days` are both weeks', oldest first."""
-    known = [
-        _Spent(date.fromisoformat(day), platform, currency or "", Decimal(value), is_complete)
-        for day, platform, currency, value, is_complete in rows
-    ]
-    for currency in sorted({one.currency for one in known}):
-        own = [one for one in known if one.currency == currency]
+@dataclass(frozen=True)
+class Client:
+    """A client with its two weeks, for each currency."""
+
+    name: str
+    weeks: tuple[Weeks, ...]
+
+
+def weeks(spend: Sequence[DaySpend], days: Sequence[date]) -> Iterator[Weeks]:
+    """By currency, as amounts in two currencies cannot be added up. `days` are those of both weeks,
+    oldest first."""
+    for currency in sorted({one.currency for one in spend}):
+        own = [one for one in spend if one.currency == currency]
         platforms = sorted({one.platform for one in own}, key=lambda name: (colour_of(name), name))
         series = [
             Series(
@@ -110,10 +111,6 @@ def weeks(rows: Sequence[Row], days: Sequence[date]) -> Iterator[Weeks]:
 def _sum(chart: Chart, days: Sequence[date]) -> Decimal | None:
     totals = [total for day in days if (total := chart.total(day)) is not None]
     return sum(totals, Decimal()) if totals else None
-
-
-def _drawn(one: Weeks) -> dict[str, Any]:
-    return {"told": one, "drawn": charts.svg(one.chart)}
 
 
 ROUTES: Final = [Route(PATH, show)]

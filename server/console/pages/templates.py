@@ -1,17 +1,20 @@
-"""A template tried out with data: what Slack would show. Nothing is posted; it is saved only
-through the page that asks for that."""
+"""A template tried out with data: what Slack would show. Nothing is posted, and saving is an action
+that has to be confirmed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.console.answers.notifications import (
+    Notification,
+    read_notification,
+)
 from server.console.dry_render import Tried, try_out
 from server.console.forms import Form, one, posted
 from server.console.notification_filter import as_uuid, row_id
@@ -19,6 +22,8 @@ from server.console.notification_message import with_people, wording_of
 from server.console.project import Project
 from server.console.rendering import page
 from server.console.slack_text import Names
+from workers.doctor.template_checks import read_templates
+from workers.notifications.entities import NO_ENTITIES, Entities, read_entities
 
 PATH: Final = "/notifications/try"
 
@@ -28,26 +33,21 @@ _EXAMPLE_DATA: Final = '{"request_title": "Menu & window signs", "new_status": "
 
 def show(request: Request) -> Response:
     """An example, or a real notification's template and data."""
-    project: Project = request.app.state.project
-    notification = request.query_params.get("notification", "")
-    if not notification:
+    id_ = request.query_params.get("notification", "")
+    if not id_:
         return _shown(request, _EXAMPLE, _EXAMPLE_DATA, "status_change", "", "")
-    found = project.call("console_notification", id=row_id(notification))
+    found = _notification(request.app.state.project, row_id(id_))
     if found is None:
         raise HTTPException(404)
-    config = found["config"] or {}
-    return _shown(
-        request,
-        config.get("template") or "",
-        found["event_data"] or "",
-        config.get("event_type") or "",
-        config.get("id") or "",
-        found["id"],
-    )
+    config = found.config
+    template, event, config_id = "", "", ""
+    if config is not None:
+        template, event, config_id = config.template or "", config.event_type, config.id
+    return _shown(request, template, found.event_data or "", event, config_id, found.id)
 
 
 def try_it(request: Request, form: Form) -> Response:
-    """What was typed."""
+    """The template and data that were typed."""
     return _shown(
         request,
         one(form, "template").replace("\r\n", "\n"),
@@ -59,15 +59,12 @@ def _shown(
     request: Request, template: str, data: str, event: str, config: str, notification: str
 ) -> Response:
     project: Project = request.app.state.project
-    own: Mapping[str, Any] = next(
-        (row for row in project.call("config_templates") if row["id"] == as_uuid(config)), {}
-    )
-    known, names = _known(project, data, notification)
-    tried = Tried(
-        template, data, event, known, names, own, wording_of(project.settings)
-    )  # fmt: skip
+    templates = read_templates(project.call("config_templates"))
+    own = next((one for one in templates if one.id == as_uuid(config)), None)
+    entities, names = _entities(project, data, notification)
+    tried = Tried(template, data, event, entities, names, own, wording_of(project.settings))
     trial = try_out(tried)
-    may_save = bool(own) and not trial.problem and template != own["template"]
+    may_save = own is not None and not trial.problem and template != own.template
     return page(
         request,
         "try.html",
@@ -81,23 +78,27 @@ def _shown(
     )
 
 
-def _known(project: Project, data: str, notification: str) -> tuple[Mapping[str, Any], Names]:
-    """What ids in the data stand for, and the names of people and channels there."""
+def _entities(project: Project, data: str, notification: str) -> tuple[Entities, Names]:
+    """What ids in the data refer to, and the names of people and channels there."""
     try:
         carried = json.loads(data) if data else None
     except (ValueError, RecursionError):
-        return {}, {}
-    found = None
-    if as_uuid(notification) is not None:
-        found = project.call("console_notification", id=as_uuid(notification))
-    entity = {} if found is None else found
+        return NO_ENTITIES, {}
+    id_ = as_uuid(notification)
+    found = None if id_ is None else _notification(project, id_)
     known = project.call(
         "known_of_event",
         event_data=carried if isinstance(carried, dict) else None,
-        entity_type=entity.get("entity_type"),
-        entity_id=entity.get("entity_id"),
+        entity_type=None if found is None else found.entity_type,
+        entity_id=None if found is None else found.entity_id,
     )
-    return known or {}, with_people(entity.get("names") or {}, {"known": known})
+    entities = read_entities("known_of_event", known)
+    return entities, with_people({} if found is None else found.names, entities)
+
+
+def _notification(project: Project, id_: str) -> Notification | None:
+    found = project.optional_answer("console_notification", id=id_)
+    return None if found is None else read_notification(found)
 
 
 ROUTES: Final = [Route(PATH, show), posted(PATH, try_it, changes=False)]

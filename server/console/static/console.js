@@ -1,4 +1,4 @@
-// What htmx lacks: a page that nobody looks at asks for nothing, and one that gets no answer says so.
+// In addition to htmx: a hidden page requests nothing, and a page that gets no answer says so.
 "use strict";
 
 const stale = document.getElementById("stale");

@@ -15,7 +15,7 @@ import pytest
 
 from server.console.acting import Confirmation, Scope, UnderWay
 from server.console.actions import ACTIONS
-from server.console.app import BESIDE, SUBJECTS
+from server.console.app import LINKED, SUBJECTS
 from server.console.project import Project
 from server.console.serving import ConsoleServer
 from tests.conftest import LocalStack
@@ -491,7 +491,7 @@ def test_every_form_is_behind_the_same_door(console: Console) -> None:
     """Each route that takes a form refuses one without the token of its session."""
     paths = [
         route.path.replace("{action}", "release_destination")
-        for subject in (*SUBJECTS, *BESIDE)
+        for subject in (*SUBJECTS, *LINKED)
         for route in subject.ROUTES
         if route.methods and "POST" in route.methods
     ]

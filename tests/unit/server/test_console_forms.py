@@ -21,10 +21,10 @@ def test_a_name_goes_with_its_session() -> None:
     session = sessions.begin(sessions.new_token())
     assert session is not None
     assert sessions.name(session) is None
-    sessions.call(session, "Ada")
+    sessions.set_name(session, "Ada")
     assert sessions.name(session) == "Ada"
     now[0] = KEPT_FOR + 1
-    assert not sessions.goes_on(session)
+    assert not sessions.is_valid(session)
     assert sessions.name(session) is None
 
 

@@ -23,10 +23,10 @@ def test_a_session_lasts_as_long_as_it_is_used() -> None:
     session = begun(sessions)
     for _ in range(3):
         clock.now += KEPT_FOR
-        assert sessions.goes_on(session)
+        assert sessions.is_valid(session)
     clock.now += KEPT_FOR + 1
-    assert not sessions.goes_on(session)
-    assert not sessions.goes_on(session)
+    assert not sessions.is_valid(session)
+    assert not sessions.is_valid(session)
 
 
 def test_a_token_is_good_once_and_until_the_next() -> None:
@@ -48,7 +48,7 @@ def test_they_stay_few_and_those_that_are_used_stay() -> None:
     first, second = begun(sessions), begun(sessions)
     for number in range(MOST_SESSIONS - 1):
         clock.now = number + 1.0
-        assert sessions.goes_on(first)
+        assert sessions.is_valid(first)
         begun(sessions)
-    assert sessions.goes_on(first)
-    assert not sessions.goes_on(second)
+    assert sessions.is_valid(first)
+    assert not sessions.is_valid(second)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.console.notification_course import (
+from server.console.notification_history import (
     Step,
     answer_in_words,
     delivery_step,
