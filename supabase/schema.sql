@@ -2538,7 +2538,8 @@ begin
       select coalesce(
                jsonb_agg(
                  jsonb_build_object(
-                   'account_id', change.account_id, 'changed_at', change.changed_at, 'old_spend', change.old_spend::text,
+                   'account_id', change.account_id, 'changed_at', change.changed_at,
+                   'old_spend', change.old_spend::text,
                    'new_spend', change.new_spend::text
                  )
                  order by change.account_id, change.number

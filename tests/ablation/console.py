@@ -22,8 +22,8 @@ TEXT_TEST = (
 ABLATIONS = (
     Ablation(
         "console-session",
-        "who has no session gets no page",
-        f"{GUARD_TESTS}::test_who_has_no_session_gets_nothing",
+        "without a session there is no page",
+        f"{GUARD_TESTS}::test_without_a_session_there_is_no_page",
         (
             Cut(
                 GUARD,
@@ -34,8 +34,8 @@ ABLATIONS = (
     ),
     Ablation(
         "console-token-once",
-        "a token is good once",
-        "tests/unit/server/test_console_sessions.py::test_a_token_is_good_once_and_until_the_next",
+        "a token works once",
+        "tests/unit/server/test_console_sessions.py::test_a_token_works_once_and_until_the_next",
         (
             Cut(
                 f"{CONSOLE}/sessions.py",
@@ -46,8 +46,8 @@ ABLATIONS = (
     ),
     Ablation(
         "console-host",
-        "a name of somebody else's that leads here gets nothing",
-        f"{GUARD_TESTS}::test_only_names_of_this_machine_lead_here",
+        "a foreign name that leads here gets nothing",
+        f"{GUARD_TESTS}::test_only_names_of_this_machine_are_answered",
         (Cut(GUARD, " or _host_name(hosts[0]) not in self._names"),),
     ),
     Ablation(
@@ -59,31 +59,31 @@ ABLATIONS = (
     Ablation(
         "console-onward",
         "a token's address leads nowhere else",
-        f"{GUARD_TESTS}::test_a_tokens_page_is_of_this_host_whatever_its_path",
+        f"{GUARD_TESTS}::test_a_token_leads_to_this_host_whatever_its_path",
         (Cut(GUARD, '"/" + path.lstrip("/\\\\")', "path"),),
     ),
     Ablation(
         "console-policy",
         "a page loads nothing from outside",
-        f"{GUARD_TESTS}::test_every_answer_says_what_may_be_done_with_it",
+        f"{GUARD_TESTS}::test_every_answer_has_security_headers",
         (Cut(GUARD, "default-src 'self'", "default-src *"),),
     ),
     Ablation(
         "console-escaping",
-        "what a template puts out is escaped",
+        "what a template prints is escaped",
         TEXT_TEST,
         (Cut(RENDERING, "autoescape=True,", "autoescape=False,"),),
     ),
     Ablation(
         "console-unseen",
-        "what cannot be seen is shown as a symbol",
+        "invisible characters are shown as symbols",
         TEXT_TEST,
         (Cut(RENDERING, "finalize=seen,"),),
     ),
     Ablation(
         "console-redaction",
         "what looks like a key is on no page",
-        "tests/server/console/test_overview.py::test_what_stands_still_is_shown_with_its_reason",
+        "tests/server/console/test_overview.py::test_what_is_stalled_is_shown_with_its_reason",
         (
             Cut(
                 f"{CONSOLE}/project.py",
@@ -113,7 +113,7 @@ ABLATIONS = (
     Ablation(
         "console-form-token",
         "a form of another session, or of none, does nothing",
-        f"{ACTION_TESTS}::test_every_form_is_behind_the_same_door",
+        f"{ACTION_TESTS}::test_every_form_needs_the_token_of_its_session",
         (
             Cut(
                 FORMS,
@@ -130,8 +130,8 @@ ABLATIONS = (
     ),
     Ablation(
         "console-stale",
-        "what is no longer as it was confirmed is not touched",
-        f"{ACTION_TESTS}::test_a_stale_page_does_nothing_and_asks_anew",
+        "what has changed since it was confirmed is left alone",
+        f"{ACTION_TESTS}::test_a_stale_page_does_nothing_and_asks_again",
         (
             Cut(
                 ACTS,
@@ -143,7 +143,7 @@ ABLATIONS = (
     Ablation(
         "console-confirmed-once",
         "a confirmation that is sent again does nothing",
-        f"{ACTION_TESTS}::test_what_is_sent_twice_is_done_once",
+        f"{ACTION_TESTS}::test_a_confirmation_that_is_sent_twice_acts_once",
         (
             Cut(
                 ACTS,
@@ -160,8 +160,8 @@ ABLATIONS = (
     ),
     Ablation(
         "console-same-at-once",
-        "the same is not done to the same by two at a time",
-        f"{ACTION_TESTS}::test_the_same_is_not_done_by_two_at_a_time",
+        "the same action runs once at a time on the same subject",
+        f"{ACTION_TESTS}::test_the_same_action_runs_once_at_a_time",
         (
             Cut(
                 f"{MIGRATIONS}/20261124001190_console_actions.sql",

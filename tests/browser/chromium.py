@@ -1,5 +1,5 @@
-"""One Chromium, driven by Playwright. It reaches this machine alone, and all that it complains of
-is kept."""
+"""One Chromium, driven by Playwright. It reaches only this machine, and everything that it
+complains about is kept."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from local.services.node import MODULES
 
 PHONE = {"width": 400, "height": 800}
 DESK = {"width": 1280, "height": 900}
-# By which names a system may have it.
+# The names that systems have for it.
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
-    # no name leads anywhere
+    # no name resolves
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--disable-background-networking",
     "--disable-component-update",
@@ -30,13 +30,13 @@ SERIOUS = ("serious", "critical")
 
 
 def found() -> str | None:
-    """The path of the machine's Chromium, if it has one."""
+    """The path of the machine's Chromium, if there is one."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """It runs until the end of the block."""
+    """A browser until the end of the block."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found(), args=list(ARGUMENTS))
         try:
@@ -47,8 +47,8 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """A page in a browser of its own, at a server. `trouble` is what should not have been: requests
-    that left the server, errors of scripts, breaches of the policy."""
+    """A page in its own browser, at a server. `trouble` is what must not happen: requests to
+    elsewhere, errors of scripts, violations of the policy."""
 
     page: Page
     url: str
@@ -61,12 +61,12 @@ class Visit:
         return answer
 
     def sign_in(self, address: str) -> None:
-        """By an address that lets in once, to the first page."""
+        """By an address that works once, to the first page."""
         self.page.goto(address)
         assert self.page.url == f"{self.url}/"
 
     def violations(self, *rules: str) -> list[str]:
-        """What axe finds serious or critical on the page as it is, by all rules or by these."""
+        """What axe finds serious or critical on the page, by all rules or by these."""
         self.page.evaluate(_axe())
         options: dict[str, Any] = {"resultTypes": ["violations"]}
         if rules:
@@ -80,7 +80,7 @@ class Visit:
         ]
 
     def too_wide(self) -> list[str]:
-        """What sticks out to the right where the page as a whole moves sideways."""
+        """The elements that make the page scroll sideways."""
         found: list[str] = self.page.evaluate(
             """() => {
               const page = document.scrollingElement;
@@ -93,15 +93,15 @@ class Visit:
         return found[:5]
 
     def background(self) -> list[int]:
-        """Red, green and blue of the page's ground."""
+        """Red, green and blue of the page's background."""
         shown: str = self.page.evaluate("getComputedStyle(document.body).backgroundColor")
         return [int(part) for part in shown.removeprefix("rgb(").rstrip(")").split(",")]
 
 
 @contextmanager
 def visit(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
-    """A browser of its own, with nothing kept from others; `options` are Playwright's. What goes
-    wrong in it fails at the end of the block."""
+    """A new browser without data of others; `options` are Playwright's. Trouble in it fails at the
+    end of the block."""
     context = browser.new_context(viewport=DESK, **options)  # type: ignore[arg-type]
     try:
         made = Visit(context.new_page(), url)

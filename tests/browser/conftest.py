@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def console(sample_stack: SampleStack) -> Iterator[Console]:
-    """One for all tests of a module: each adds what it needs, and takes nothing away."""
+    """One for all tests of a module: each adds what it needs and removes nothing."""
     sample_stack.reset()
     for function in ("notifications", "metrics_sync", "retention"):
         invoke(function, scheduled_event(function), of_stack(sample_stack.running))

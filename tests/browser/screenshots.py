@@ -25,7 +25,7 @@ PHONE = {"width": 400, "height": 760}
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: its name, what of the console is opened, and how it is looked at."""
+    """A picture: its name, the page, and how the page is shown."""
 
     name: str
     path: str
@@ -54,7 +54,7 @@ SLACK = Shot("slack", "/")
 
 
 def main() -> int:
-    """The exit status: 0, or 1 where there is no Chromium or a worker failed."""
+    """Returns the exit status: 0, or 1 without Chromium or where a worker failed."""
     if found() is None:
         sys.stderr.write("There is no chromium on PATH.\n")
         return 1
@@ -71,15 +71,15 @@ def main() -> int:
 def take(running: Running) -> None:
     """All pictures, and one of the local stack's Slack."""
     FOLDER.mkdir(exist_ok=True)
-    told: list[str] = []
-    server = ConsoleServer(Project(), "127.0.0.1", 0, told.append)
+    lines: list[str] = []
+    server = ConsoleServer(Project(), "127.0.0.1", 0, lines.append)
     server.start()
     with chromium() as browser:
         for shot in SHOTS:
             options: dict[str, Any] = {"color_scheme": shot.scheme}
             with visit(browser, server.url, **options) as seen:
                 server.announce()
-                seen.sign_in(told[-1].rpartition(": ")[2])
+                seen.sign_in(lines[-1].rpartition(": ")[2])
                 picture(seen, shot)
         with visit(browser, running.slack_url) as seen:
             picture(seen, SLACK)
@@ -87,11 +87,11 @@ def take(running: Running) -> None:
 
 
 def picture(seen: Visit, shot: Shot) -> None:
-    """Into the folder, under its name."""
+    """Saves it in the folder under its name."""
     seen.page.set_viewport_size(shot.size)  # type: ignore[arg-type]
     seen.go(shot.path)
     file: Path = FOLDER / f"{shot.name}.png"
-    # no more of it than there is
+    # no more than there is of the page
     height = seen.page.evaluate("Math.ceil(document.body.getBoundingClientRect().height)")
     clip = {"x": 0, "y": 0, **shot.size, "height": min(height, shot.size["height"])}
     seen.page.screenshot(path=file, clip=clip)  # type: ignore[arg-type]

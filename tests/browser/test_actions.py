@@ -1,5 +1,4 @@
-"""What is done from the console in a real browser, over the real stack: by a person, and not by
-others."""
+"""The console's actions in a real browser, over the real stack: a person can, others cannot."""
 
 from __future__ import annotations
 
@@ -31,15 +30,15 @@ def sql(console: Console, query: str, *values: Any) -> list[Any]:
 
 
 def confirm(page: Page, title: str, *numbers: str) -> None:
-    """Says yes on the page that asks, which has to say these numbers."""
-    for told in numbers:
-        expect(page.locator("main")).to_contain_text(told)
-    page.get_by_label("Who you are").fill("Ada")
+    """Confirms on the page that asks, which has to show these numbers."""
+    for number in numbers:
+        expect(page.locator("main")).to_contain_text(number)
+    page.get_by_label("Your name").fill("Ada")
     page.get_by_role("button", name=title, exact=True).click()
 
 
 def touched(page: Page) -> dict[str, int]:
-    """What the page of the action says it touched, once it is done."""
+    """What the action has affected, by its page, once it is done."""
     expect(page.locator("[data-outcome=done]")).to_be_visible()
     found: dict[str, int] = json.loads(
         page.locator("[data-touched]").get_attribute("data-touched") or ""
@@ -48,7 +47,7 @@ def touched(page: Page) -> dict[str, int]:
 
 
 def queue(console: Console, *attempts: int) -> list[str]:
-    """Ids of new notifications that nobody sends; five attempts make one dead."""
+    """Ids of new notifications that are not due; five attempts make one dead."""
     return [
         row[0]
         for row in sql(
@@ -131,33 +130,33 @@ def test_what_stands_still_is_released(seen: Visit, console: Console) -> None:
     )
     seen.go(f"/metrics/account?platform={platform}&id={account}")
     page.get_by_role("link", name="Release…").click()
-    confirm(page, "Release", "1 account that waits")
+    confirm(page, "Release", "1 waiting account")
     assert touched(page) == {"released": 1}
     query = "select not_before from metric_accounts where (platform, account_id) = (%s, %s)"
     assert sql(console, query, platform, account) == [(None,)]
 
 
-def test_the_doctor_looks_again_and_posts(seen: Visit, console: Console) -> None:
+def test_the_doctor_checks_again_and_posts(seen: Visit, console: Console) -> None:
     page = seen.page
     seen.go("/doctor")
-    page.get_by_role("link", name="Examine again…").click()
-    confirm(page, "Examine again", "0 rows are changed")
+    page.get_by_role("link", name="Check again…").click()
+    confirm(page, "Check again", "0 rows changed")
     assert touched(page)["subjects"] > 4
     seen.go("/doctor")
-    page.get_by_label("Channel's id").fill("C0CREATIVE0")
+    page.get_by_label("Channel id").fill("C0CREATIVE0")
     page.get_by_role("button", name="Post a test message…").click()
-    confirm(page, "Post a test message", "1 message posted, and deleted")
+    confirm(page, "Post a test message", "1 message posted and deleted")
     assert touched(page)["subjects"] > 4
 
 
-def test_two_clicks_and_two_browsers_do_it_once(browser: Browser, console: Console) -> None:
+def test_two_clicks_and_two_browsers_act_once(browser: Browser, console: Console) -> None:
     (dead,) = queue(console, 5)
     where = f"/actions/confirm/redrive?id={dead}"
     with visit(browser, console.url) as first, visit(browser, console.url) as second:
         for one in (first, second):
             one.sign_in(console.sign_in_url())
             one.go(where)
-            one.page.get_by_label("Who you are").fill("Ada")
+            one.page.get_by_label("Your name").fill("Ada")
         first.page.get_by_role("button", name="Redrive", exact=True).dblclick()
         assert touched(first.page) == {"notifications": 1}
         second.page.get_by_role("button", name="Redrive", exact=True).click()
@@ -182,7 +181,7 @@ def test_a_foreign_page_and_a_page_without_its_token_do_nothing(
         f"<input name=id value='{dead}'><button>Win</button></form>"
     )
     page.get_by_role("button", name="Win").click()
-    expect(page.locator("body")).to_contain_text("answers its own pages only")
+    expect(page.locator("body")).to_contain_text("answers only its own pages")
     seen.trouble.clear()
     assert state(console, dead) == "dead"
     assert re.search("confirm/redrive", page.url)
@@ -197,10 +196,10 @@ def test_a_template_is_tried_out(seen: Visit, console: Console) -> None:
     )
     seen.go(f"/notifications/{one}")
     shown = page.locator(".slack-message").inner_text()
-    page.get_by_role("link", name="Try another template on it").click()
+    page.get_by_role("link", name="Try another template with it").click()
     assert page.locator(".slack-message").inner_text() == shown
     page.get_by_label("Template").fill("*{{title}}* {{odd}} **x**")
-    page.get_by_label("Event's data").fill('{"odd": "<b>x</b>"}')
+    page.get_by_label("Event data").fill('{"odd": "<b>x</b>"}')
     page.get_by_role("button", name="Show").click()
     expect(page.locator(".slack-message mark.unknown")).to_have_text("{{title}}")
     expect(page.locator(".slack-message mark.escaped").first).to_be_visible()
@@ -209,19 +208,19 @@ def test_a_template_is_tried_out(seen: Visit, console: Console) -> None:
     expect(page.locator("[data-flaw]").last).to_contain_text("bold is *text*")
     assert seen.violations() == []
     assert sql(console, "select id, template from notification_config order by id") == before
-    page.get_by_label("Event's data").fill("{")
+    page.get_by_label("Event data").fill("{")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(".notice.failed")).to_be_visible()
 
 
-def test_days_are_read_and_retention_is_carried_out(seen: Visit, console: Console) -> None:
+def test_days_are_read_again_and_retention_runs(seen: Visit, console: Console) -> None:
     page = seen.page
     ((account,),) = sql(
         console, "select account_id from metric_accounts where platform = 'tiktok' limit 1"
     )
     seen.go(f"/metrics/account?platform=tiktok&id={account}")
-    page.get_by_label("From the day").fill("2026-01-01")
-    page.get_by_label("to the day").fill("2026-01-04")
+    page.get_by_label("From").fill("2026-01-01")
+    page.get_by_label("To", exact=True).fill("2026-01-04")
     page.get_by_role("button", name="Read again…").click()
     confirm(page, "Read them", f"(tiktok {account})", "4 days to read")
     assert touched(page)["days_read"] == 4
@@ -234,12 +233,12 @@ def test_days_are_read_and_retention_is_carried_out(seen: Visit, console: Consol
     due = "select count(*) from activity_log where created_at < now() - interval '90 days'"
     ((before,),) = sql(console, due)
     seen.go("/retention")
-    page.get_by_role("link", name="Count what would go…").click()
-    confirm(page, "Count", "0 rows are changed")
+    page.get_by_role("link", name="Count what is due…").click()
+    confirm(page, "Count", "0 rows changed")
     assert touched(page)["rows_counted_to_archive"] == before
     assert sql(console, due) == [(before,)]
     seen.go("/retention")
-    page.get_by_role("link", name="Carry out now…").click()
+    page.get_by_role("link", name="Run now…").click()
     confirm(page, "Archive and delete")
     assert touched(page)["rows_archived"] == before
     assert sql(console, due) == [(0,)]

@@ -26,7 +26,7 @@ ROUTES = [
     for route in module.ROUTES
     if route.methods is not None and "GET" in route.methods
 ]
-# What no link leads to in an agency without a cold archive.
+# Pages without a link in an agency without a cold archive.
 UNLINKED = {"/retention/archive", "/retention/archive/{day}"}
 # Harmless, and markup wherever it is not escaped.
 HOSTILE = "<b>x</b>\"><i title='y'>&amp;`{{7*7}}${7*7}</textarea><!-- \x01"
@@ -46,14 +46,14 @@ def sql(console: Console, query: str, *values: Any) -> list[Any]:
 
 
 def route_of(path: str) -> Route:
-    """Which route a path is for."""
+    """The route of a path."""
     scope = {"type": "http", "method": "GET", "path": path.partition("?")[0], "headers": []}
     return next(route for route in ROUTES if route.matches(scope)[0] is Match.FULL)
 
 
 def one_of_each(seen: Visit) -> Iterator[str]:
-    """A path for each route that links lead to from the first page on; each is open while it is
-    given."""
+    """A path for each route that links lead to, starting at the first page; each is open while it
+    is yielded."""
     ahead, done = ["/"], set[str]()
     while ahead:
         path = ahead.pop(0)
@@ -69,7 +69,7 @@ def one_of_each(seen: Visit) -> Iterator[str]:
 
 
 def record(console: Console) -> None:
-    """Of an action, so that its page has a link."""
+    """Records an action, so that its page has a link."""
     console.connection.execute(
         b"insert into console_actions (id, action, arguments, who, session, began_at, renewed_at, "
         b"ended_at, outcome, confirmed) values (gen_random_uuid(), 'examine', '{}', 'Ada', 's', "
@@ -77,8 +77,8 @@ def record(console: Console) -> None:
     )
 
 
-def test_every_page_is_for_everybody(seen: Visit, console: Console) -> None:
-    """By axe, in light and in dark, on a phone, by its headings; and links lead to all of them."""
+def test_every_page_is_accessible(seen: Visit, console: Console) -> None:
+    """By axe, in light and dark, on a phone, by its headings; and links lead to all pages."""
     page, found = seen.page, []
     record(console)
     for path in chain(one_of_each(seen), ("/retention/archive", "/none")):
@@ -124,12 +124,12 @@ def test_filters_and_links_work_without_scripts(browser: Browser, console: Conso
         rows.get_by_role("link").click()
         message = page.locator(".slack-message")
         expect(message).to_contain_text("Menu & window signs")
-        expect(page.get_by_text("Slack took it.")).to_be_visible()
+        expect(page.get_by_text("Slack accepted it.")).to_be_visible()
         page.get_by_role("link", name=re.compile("asset_uploaded")).click()
         expect(rows).to_have_count(1)
 
 
-def test_what_happens_shows_by_itself(seen: Visit, console: Console) -> None:
+def test_pages_update_by_themselves(seen: Visit, console: Console) -> None:
     page = seen.page
     seen.go("/notifications")
     live = page.locator("#live")
@@ -146,7 +146,7 @@ def test_what_happens_shows_by_itself(seen: Visit, console: Console) -> None:
     expect(page.locator("tbody tr")).to_have_count(before + 1)
     assert skip(console, added) == 1
     expect(page.locator(f"#n-{added}")).to_contain_text("skipped")
-    # what a person has begun stays
+    # what a person has typed stays
     assert live.get_attribute("data-kept") == "yes"
     expect(page.get_by_label("Text or id")).to_have_value("half typed")
 
@@ -158,7 +158,7 @@ def skip(console: Console, notification: str) -> int:
 
 
 def bars(page: Page, title: str) -> dict[tuple[str, str], Decimal]:
-    """What a chart of that title shows: by day and series."""
+    """The values of a chart, by day and series."""
     found = page.locator(f"svg[data-chart='{title}'] rect").evaluate_all(
         "bars => bars.map(({dataset, parentNode}) => "
         "[dataset.day, parentNode.dataset.series, dataset.value])"
@@ -166,7 +166,7 @@ def bars(page: Page, title: str) -> dict[tuple[str, str], Decimal]:
     return {(day, series): Decimal(value) for day, series, value in found}
 
 
-def test_charts_and_tables_are_what_sql_says(seen: Visit, console: Console) -> None:
+def test_charts_and_tables_show_what_sql_returns(seen: Visit, console: Console) -> None:
     page = seen.page
     ((request,),) = sql(
         console,
@@ -189,7 +189,7 @@ def test_charts_and_tables_are_what_sql_says(seen: Visit, console: Console) -> N
         label = page.locator(f"svg[data-chart='{title}']").get_attribute("aria-label")
         total = sum(shown.values(), Decimal()).normalize()
         assert f" {total:f} " in (label or "")
-    # why is this number so?
+    # what makes up a figure
     page.get_by_role("link", name=re.compile("^Which ads")).first.click()
     spend = page.locator("dd[data-figure='spend']").get_attribute("data-value")
     ads = page.locator("tr[data-ad]").count()
@@ -238,11 +238,11 @@ def test_by_keyboard_alone(seen: Visit) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
     width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
-    assert int(width.removesuffix("px")) >= 2, "focus is seen"
+    assert int(width.removesuffix("px")) >= 2, "focus is visible"
 
     seen.go("/notifications")
     reached = tab_to(page, "select[name=state]")
-    assert "Subjects" in reached
+    assert "Pages" in reached
     page.keyboard.press("s")  # sent
     tab_to(page, "form.filters button")
     page.keyboard.press("Enter")
@@ -253,8 +253,8 @@ def test_by_keyboard_alone(seen: Visit) -> None:
 
 
 def tab_to(page: Page, selector: str) -> set[str]:
-    """Goes on by Tab until an element of that selector has the focus; the labelled regions on the
-    way."""
+    """Presses Tab until an element of that selector has the focus; returns the labelled regions on
+    the way."""
     regions = set[str]()
     for _ in range(100):
         page.keyboard.press("Tab")
@@ -324,7 +324,7 @@ def test_hostile_texts_are_text(seen: Visit, console: Console) -> None:
     assert HOSTILE[:30] in page.locator(".slack-message").inner_text()
 
 
-def test_nothing_for_strangers_and_foreign_pages(browser: Browser, console: Console) -> None:
+def test_strangers_and_foreign_pages_get_nothing(browser: Browser, console: Console) -> None:
     address = console.sign_in_url()
     with visit(browser, console.url) as stranger:
         assert stranger.go("/notifications").status == 401
@@ -333,7 +333,7 @@ def test_nothing_for_strangers_and_foreign_pages(browser: Browser, console: Cons
         stranger.sign_in(address)
         # a page of another origin in the browser that has the session
         stranger.page.goto(console.stack.running.slack_url + "/none")
-        told = stranger.page.evaluate(
+        answers = stranger.page.evaluate(
             """async url => {
               const ask = (path, options) => fetch(url + path, options)
                 .then(answer => answer.type, error => error.name);
@@ -344,14 +344,14 @@ def test_nothing_for_strangers_and_foreign_pages(browser: Browser, console: Cons
             }""",
             console.url,
         )
-        assert told == ["TypeError", "TypeError"]
+        assert answers == ["TypeError", "TypeError"]
         stranger.trouble.clear()
     with visit(browser, console.url) as other:
         assert other.page.goto(address).status == 401  # type: ignore[union-attr]
         other.trouble.clear()
 
 
-def test_the_local_slack_and_health_are_for_everybody_too(
+def test_the_local_slack_and_health_pages_are_accessible(
     browser: Browser, console: Console
 ) -> None:
     with visit(browser, console.stack.running.slack_url) as slack:

@@ -27,8 +27,8 @@ CHANNEL = "C0RACED000"
 
 @dataclass(frozen=True)
 class Case:
-    """What two confirm, and what SQL says before and after. `touched` is the sum over all records;
-    None where the action changes no row."""
+    """What two people confirm, and what SQL returns before and after. `touched` is the sum over all
+    records; None where the action changes no row."""
 
     path: str
     effect: Callable[[], Any]
@@ -194,7 +194,7 @@ def pair(browser: Browser, console: Console) -> Iterator[tuple[Visit, Visit]]:
 
 def _open(seen: Visit, path: str, who: str) -> None:
     seen.go(f"/actions/confirm/{path}")
-    seen.page.get_by_label("Who you are").fill(who)
+    seen.page.get_by_label("Your name").fill(who)
 
 
 def _button(page: Page) -> Any:
@@ -211,7 +211,7 @@ def _race(console: Console, pair: tuple[Visit, Visit], name: str, path: str) -> 
     _button(bob.page).click()
     expect(ada.page.locator("[data-outcome=done]")).to_be_visible()
     expect(bob.page.locator("[data-outcome=done], [data-refused]")).to_be_visible()
-    # a refusal is an answer of 409, of which the browser's console speaks
+    # a refusal is an answer of 409, which the browser logs
     bob.trouble[:] = [one for one in bob.trouble if "409" not in one]
     refused = bob.page.locator("[data-refused]").count()
     done = sql(
@@ -244,7 +244,7 @@ def test_days_are_restored_once(
             each.sign_in(console.sign_in_url())
         ada.go(f"/retention/archive/{DAY}")
         ada.page.get_by_role("link", name="Restore").click()
-        expect(ada.page.locator("main")).to_contain_text("object of the archive")
+        expect(ada.page.locator("main")).to_contain_text("archived object")
         path = f"restore?since={DAY}&until={NEXT_DAY}"
         _race(console, (ada, bob), "restore", path)
     assert table(console.stack) == rows

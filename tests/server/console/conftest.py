@@ -24,18 +24,18 @@ from workers.settings import load_settings
 
 @dataclass
 class Console:
-    """A console that answers, and a client with a session there."""
+    """A running console, and a client with a session there."""
 
     stack: LocalStack
     project: Project
     server: ConsoleServer
     client: httpx.Client
-    # What it told whoever started it, a line each.
-    told: list[str]
+    # What it printed where it was started.
+    lines: list[str]
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Its address."""
         return self.server.url
 
     @property
@@ -44,17 +44,17 @@ class Console:
         return self.stack.connection
 
     def sign_in_url(self) -> str:
-        """An address that lets in once, as for a browser."""
+        """An address that works once, as for a browser."""
         self.server.announce()
-        return self.told[-1].rpartition(": ")[2]
+        return self.lines[-1].rpartition(": ")[2]
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """The answer to somebody with a session; `headers` with `_` for `-`."""
+        """The answer to a request with a session; `headers` with `_` for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.get(path, headers=named)
 
     def page(self, path: str) -> str:
-        """The HTML of a page that has to be there."""
+        """The HTML of a page that must exist."""
         answer = self.get(path)
         assert answer.status_code == 200, answer.text
         return answer.text
@@ -74,28 +74,28 @@ def console(stack: LocalStack) -> Iterator[Console]:
 @contextmanager
 def serving(stack: LocalStack, **changes: str) -> Iterator[Console]:
     """A console over that stack, until the end of the block; `changes` are settings."""
-    told: list[str] = []
+    lines: list[str] = []
     settings = load_settings({**stack.environment(), **changes})
     with closing(Database(settings.supabase_url, settings.supabase_service_role_key)) as database:
         project = Project(lambda: settings, lambda: database)
-        server = ConsoleServer(project, "127.0.0.1", 0, told.append)
+        server = ConsoleServer(project, "127.0.0.1", 0, lines.append)
         server.start()
         with _client(server.url) as client:
-            made = Console(stack, project, server, client, told)
+            made = Console(stack, project, server, client, lines)
             assert client.get(made.sign_in_url()).status_code == 303
             yield made
         server.close()
 
 
 class _Synced:
-    """The sample agency once its accounts were read, to be brought back to."""
+    """The sample agency after its first syncs, to be restored for each test."""
 
     snapshot: Snapshot | None = None
 
 
 @pytest.fixture
 def synced(console: Console) -> Console:
-    """Every account of the sample agency was read for the first time, by the worker."""
+    """The worker has read every account of the sample agency for the first time."""
     known = _Synced.snapshot
     if known is None or not known.restore(console.connection):
         event, environment = scheduled_event("metrics_sync"), of_stack(console.stack.running)

@@ -1,4 +1,4 @@
-"""A project of any size, in SQL alone: for counting the rows that a page reads, and its time."""
+"""A project of any size, by SQL alone: for the rows that a page reads, and its time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import psycopg
 from tests.recycling import empty
 from workers.metrics.platforms import PLATFORMS
 
-# What is filled, in an order in which nothing refers to what is not there yet.
+# The tables to fill, each after those that it refers to.
 TABLES = (
     "clients", "requests", "notification_config", "slack_connected_channels", "notification_queue",
     "notification_deliveries", "worker_runs", "platform_connections", "metric_sync_logs",
@@ -22,7 +22,7 @@ TABLES = (
     "activity_log", "archived_activity_log", "retention_policies", "slack_destinations",
     "console_actions",
 )  # fmt: skip
-# An account's place among them, as its id; so the first one is always there.
+# An account's number is its id, so that the first one always exists.
 FIRST_ACCOUNT = 7_000_000_001
 # At once, so that nothing has to be held for long.
 _DAYS_AT_ONCE = 10
@@ -56,7 +56,7 @@ def fill(
     now: datetime,
     progress: Callable[[str], None] = lambda what: None,
 ) -> None:
-    """Makes these all that there is. Statistics stay as they are."""
+    """Replaces all rows by these. Statistics stay as they are."""
     empty(connection, ", ".join(TABLES))
     progress(f"{amounts.notifications:,} notifications")
     _run(connection, _NOTIFICATIONS, amounts, now)
@@ -65,7 +65,7 @@ def fill(
     progress(f"{amounts.facts:,} rows of the ledger")
     for first in range(0, amounts.days, _DAYS_AT_ONCE):
         last = min(first + _DAYS_AT_ONCE, amounts.days) - 1
-        # oldest first, as they come: an index by ranges of rows lives by that
+        # oldest first, as rows arrive: a BRIN index depends on it
         since, until = amounts.days - 1 - last, amounts.days - 1 - first
         _run(connection, _LEDGER, amounts, now, since=since, until=until)
     progress(f"figures of {amounts.charted} days")
@@ -76,8 +76,8 @@ def fill(
 
 @contextmanager
 def without_indexes(connection: psycopg.Connection[Any], *tables: str) -> Iterator[None]:
-    """For loading much: takes the tables' indexes away, and builds them again at the end. Rows of
-    the connection are dictionaries."""
+    """For loading much: drops the tables' indexes and builds them again at the end. Rows of the
+    connection are dictionaries."""
     rows = connection.execute(
         """
         select format('alter table %%s drop constraint %%I', key.conrelid::regclass, key.conname)
@@ -105,7 +105,7 @@ def without_indexes(connection: psycopg.Connection[Any], *tables: str) -> Iterat
 def _run(
     connection: psycopg.Connection[Any], script: str, amounts: Amounts, now: datetime, **more: int
 ) -> None:
-    """A script with `:name` in the places of amounts; `:now` is that time, `:today` its day."""
+    """Runs a script with `:name` for amounts; `:now` is this time, `:today` its day."""
     names: dict[str, Any] = {**vars(amounts), **more, "first": FIRST_ACCOUNT}
     places = {name: str(value) for name, value in names.items()}
     places |= {"now": f"'{now.isoformat()}'::timestamptz", "today": f"'{now.date()}'::date"}
@@ -116,7 +116,7 @@ def _run(
 
 
 def first_account() -> tuple[str, str]:
-    """The platform and the id of an account that is always there."""
+    """The platform and the id of an account that always exists."""
     return sorted(PLATFORMS)[1 % len(PLATFORMS)], str(FIRST_ACCOUNT + 1)
 
 

@@ -1,4 +1,4 @@
-"""What is done from the console: asked first, done once, refused where it must be, and recorded."""
+"""The console's actions: confirmed first, done once, refused where necessary, and recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from server.console.acting import Confirmation, Scope, UnderWay
+from server.console.acting import Confirmation, InThread, Scope
 from server.console.actions import ACTIONS
 from server.console.app import LINKED, SUBJECTS
 from server.console.project import Project
@@ -41,7 +41,7 @@ def sql(console: Console, query: str, *values: Any) -> list[Any]:
 
 
 def form_of(page: str) -> dict[str, str]:
-    """What the page's form sends."""
+    """The fields that the page's form sends."""
     return {
         unescape(name): unescape(value)
         for name, value in re.findall(r'<input[^>]*name="([^"]*)"[^>]*value="([^"]*)"', page)
@@ -49,7 +49,7 @@ def form_of(page: str) -> dict[str, str]:
 
 
 def asked(console: Console, name: str, **arguments: Any) -> dict[str, str]:
-    """The form of the page that asks."""
+    """The form of the page that asks for confirmation."""
     answer = console.client.get(f"/actions/confirm/{name}", params=arguments)
     assert answer.status_code == 200, answer.text
     return {**form_of(answer.text), "who": "Ada"}
@@ -135,7 +135,7 @@ def ended(console: Console) -> list[str]:
 
 
 def states(console: Console, ids: list[str]) -> list[str]:
-    """As the list of notifications has them."""
+    """As the list of notifications shows them."""
     found = console.connection.execute(
         b"select one ->> 'state' from jsonb_array_elements("
         b"console_notification_rows(%s::uuid[])) one",
@@ -144,7 +144,9 @@ def states(console: Console, ids: list[str]) -> list[str]:
     return [row[0] for row in found]
 
 
-def test_chosen_ones_are_redriven_and_no_other(console: Console, ended: list[str]) -> None:
+def test_selected_notifications_are_redriven_and_no_others(
+    console: Console, ended: list[str]
+) -> None:
     assert states(console, ended) == ["dead", "dead", "expired", "waiting"]
     page = console.page("/notifications")
     assert all(f'name="id" value="{one}"' in page for one in ended)
@@ -155,7 +157,7 @@ def test_chosen_ones_are_redriven_and_no_other(console: Console, ended: list[str
     assert records(console)[0][-1] == {"notifications": 2}
 
 
-def test_one_is_redriven_from_its_page(console: Console, ended: list[str]) -> None:
+def test_a_notification_is_redriven_from_its_page(console: Console, ended: list[str]) -> None:
     assert f"/actions/confirm/redrive?id={ended[1]}" in console.page(f"/notifications/{ended[1]}")
     assert f"/actions/confirm/skip?id={ended[3]}" in console.page(f"/notifications/{ended[3]}")
     form = asked(console, "redrive", id=ended[1])
@@ -164,7 +166,7 @@ def test_one_is_redriven_from_its_page(console: Console, ended: list[str]) -> No
     assert "data-empty" in console.page(f"/actions/confirm/redrive?id={ended[1]}")
 
 
-def test_all_that_a_filter_leaves_are_redriven(console: Console, ended: list[str]) -> None:
+def test_all_that_match_a_filter_are_redriven(console: Console, ended: list[str]) -> None:
     page = console.page("/notifications?state=dead")
     assert "/actions/confirm/redrive?state=dead" in page
     form = asked(console, "redrive", state="dead")
@@ -179,7 +181,7 @@ def test_all_that_a_filter_leaves_are_redriven(console: Console, ended: list[str
     assert records(console)[0][-1] == {"notifications": before}
 
 
-def test_a_filter_that_finds_others_by_now_is_stale(console: Console, ended: list[str]) -> None:
+def test_a_filter_that_matches_others_by_then_is_stale(console: Console, ended: list[str]) -> None:
     form = asked(console, "redrive", state="dead")
     sql(console, "update notification_queue set attempts = 5 where id = %s returning 1", ended[3])
     assert send(console, "redrive", form).status_code == 409
@@ -187,11 +189,11 @@ def test_a_filter_that_finds_others_by_now_is_stale(console: Console, ended: lis
 
 
 @pytest.mark.parametrize("query", [{}, {"state": "sent"}, {"event": "x"}, {"id": "x"}])
-def test_none_are_redriven_that_nobody_chose(console: Console, query: dict[str, str]) -> None:
+def test_nothing_is_redriven_without_a_selection(console: Console, query: dict[str, str]) -> None:
     assert console.client.get("/actions/confirm/redrive", params=query).status_code == 400
 
 
-def test_waiting_ones_are_skipped(console: Console, ended: list[str]) -> None:
+def test_waiting_notifications_are_skipped(console: Console, ended: list[str]) -> None:
     form = asked(console, "skip", id=ended)
     form["id"] = ended  # type: ignore[assignment]
     assert send(console, "skip", form).status_code == 303
@@ -224,9 +226,11 @@ def test_a_template_is_saved_as_confirmed(console: Console, ended: list[str]) ->
     assert send(console, "save_template", form).status_code == 303
     assert templates(console) == {**before, config: saving["template"]}
     assert records(console)[0][-1] == {"templates": 1}
-    assert "old" in console.page(f"/actions/{form['key']}"), "what to go back to"
+    assert "old" in console.page(f"/actions/{form['key']}"), "the template that it replaced"
     where = "/actions/confirm/save_template"
-    assert "data-empty" in console.client.get(where, params=saving).text, "it is that already"
+    assert "data-empty" in console.client.get(where, params=saving).text, (
+        "it already has this template"
+    )
     for odd in ({"template": " "}, {"template": "x" * 12_001}, {"config_id": "x"}):
         assert console.client.get(where, params={**saving, **odd}).status_code == 400
     other = asked(console, "save_template", **{**saving, "template": "newer"})
@@ -290,7 +294,7 @@ def test_a_test_message_is_posted_by_the_doctor(console: Console) -> None:
 
 
 @pytest.mark.usefixtures("_settings")
-def test_retention_takes_what_it_said(console: Console) -> None:
+def test_retention_takes_what_was_confirmed(console: Console) -> None:
     due = "select count(*) from activity_log where created_at < now() - interval '90 days'"
     ((before,),) = sql(console, due)
     assert before > 0
@@ -305,7 +309,7 @@ def test_retention_takes_what_it_said(console: Console) -> None:
     outcome, touched, error = ended_as(console, form["key"])
     assert (outcome, touched["rows_archived"], error) == ("done", before, None)
     assert sql(console, due) == [(0,)]
-    # what was confirmed before that run is another thing by now
+    # a confirmation from before that run is stale
     assert send(console, "retention", {**form, "key": str(uuid4())}).status_code == 409
     assert send(console, "retention", form).headers["location"].endswith("?again")
 
@@ -334,21 +338,22 @@ def test_days_of_an_account_are_read_again(synced: Console) -> None:
         assert answer.status_code == 400
 
 
-def test_the_same_is_not_done_by_two_at_a_time(console: Console) -> None:
-    going_on, may_end = threading.Event(), threading.Event()
+def test_the_same_action_runs_once_at_a_time(console: Console) -> None:
+    running, may_end = threading.Event(), threading.Event()
 
-    def carry_out(project: Project, arguments: Any, tell: Any) -> dict[str, int]:
-        tell({"subjects": 1})
-        going_on.set()
+    def carry_out(project: Project, arguments: Any, report: Any) -> dict[str, int]:
+        report({"subjects": 1})
+        running.set()
         may_end.wait(LONG)
         return {"subjects": 2}
 
-    work = UnderWay(lambda project, arguments: Scope("same", {}), carry_out)
+    work = InThread(lambda project, arguments: Scope("same", {}), carry_out)
     keys = [str(uuid4()) for _ in range(2)]
     acts = [Confirmation(key, "same", "x", {}, "Ada", "s") for key in keys]
     assert work.act(console.project, "examine", acts[0]) == "begun"
-    assert going_on.wait(LONG)
-    assert "1 subject looked at" in console.page(f"/actions/{keys[0]}")
+    assert running.wait(LONG)
+    assert "1 section checked" in console.page(f"/actions/{keys[0]}")
+    assert ">running</span>" in console.page("/actions")
     assert work.act(console.project, "examine", acts[1]) == "busy"
     assert work.act(console.project, "examine", acts[0]) == "repeated"
     may_end.set()
@@ -357,33 +362,34 @@ def test_the_same_is_not_done_by_two_at_a_time(console: Console) -> None:
     assert ended_as(console, keys[1])[0] == "done"
 
 
-def test_what_fails_and_what_breaks_off_is_told(console: Console) -> None:
-    def refused(project: Project, arguments: Any, tell: Any) -> dict[str, int]:
-        tell({"subjects": 3})
+def test_failed_and_interrupted_actions_are_shown(console: Console) -> None:
+    def refused(project: Project, arguments: Any, report: Any) -> dict[str, int]:
+        report({"subjects": 3})
         raise TransientError("no answer, Bearer abcdefghijklmnop", code="x")
 
     key = str(uuid4())
-    work = UnderWay(lambda project, arguments: Scope("same", {}), refused)
+    work = InThread(lambda project, arguments: Scope("same", {}), refused)
     act = Confirmation(key, "same", "x", {}, "Ada", "s")
     assert work.act(console.project, "examine", act) == "begun"
     outcome, touched, error = ended_as(console, key)
     assert (outcome, touched) == ("failed", {"subjects": 3})
     assert "no answer" in error
     assert "abcdefghijklmnop" not in error
-    # one whose console has gone: it does not keep others from it
+    # one whose console has ended: it does not block others
     sql(
         console,
         "update console_actions set ended_at = null, outcome = null, "
         "renewed_at = now() - interval '3 minutes' returning 1",
     )
-    assert "broken off" in console.page(f"/actions/{key}")
+    assert "interrupted" in console.page(f"/actions/{key}")
+    assert ">interrupted</span>" in console.page("/actions")
     other = Confirmation(str(uuid4()), "same", "x", {}, "Ada", "s")
     assert work.act(console.project, "examine", other) == "begun"
     ended_as(console, other.key)
-    assert ended_as(console, key)[0] == "broken off"
+    assert ended_as(console, key)[0] == "interrupted"
 
 
-def test_what_is_sent_twice_is_done_once(parked: Console) -> None:
+def test_a_confirmation_that_is_sent_twice_acts_once(parked: Console) -> None:
     form = asked(parked, "release_destination", destination=CHANNEL)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: send(parked, "release_destination", form), range(4)))
@@ -392,10 +398,10 @@ def test_what_is_sent_twice_is_done_once(parked: Console) -> None:
     assert sum(answer.headers["location"].endswith("?again") for answer in answers) == 3
     parked.connection.execute(_PARKED.encode())
     assert send(parked, "release_destination", form).headers["location"].endswith("?again")
-    assert is_parked(parked), "the confirmation of before is used up"
+    assert is_parked(parked), "the earlier confirmation is used up"
 
 
-def test_two_who_race_do_it_once(parked: Console) -> None:
+def test_two_people_who_race_act_once(parked: Console) -> None:
     forms = [asked(parked, "release_destination", destination=CHANNEL) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda form: send(parked, "release_destination", form), forms))
@@ -403,7 +409,7 @@ def test_two_who_race_do_it_once(parked: Console) -> None:
     assert len(records(parked)) == 1
 
 
-def test_a_stale_page_does_nothing_and_asks_anew(parked: Console) -> None:
+def test_a_stale_page_does_nothing_and_asks_again(parked: Console) -> None:
     form = asked(parked, "release_destination", destination=CHANNEL)
     parked.connection.execute(
         b"update slack_destinations set parked_at = now() where destination = 'C0PARKED0'"
@@ -421,13 +427,13 @@ def test_a_stale_page_does_nothing_and_asks_anew(parked: Console) -> None:
 
 @pytest.fixture
 def read_only(parked: Console) -> Iterator[httpx.Client]:
-    """A client with a session at a console that only shows."""
-    told: list[str] = []
-    server = ConsoleServer(parked.project, "127.0.0.1", 0, told.append, read_only=True)
+    """A client with a session at a read-only console."""
+    lines: list[str] = []
+    server = ConsoleServer(parked.project, "127.0.0.1", 0, lines.append, read_only=True)
     server.start()
     with httpx.Client(base_url=server.url, verify=False, trust_env=False) as client:  # noqa: S501
         server.announce()
-        client.get(told[-1].rpartition(": ")[2])
+        client.get(lines[-1].rpartition(": ")[2])
         yield client
     server.close()
 
@@ -448,7 +454,7 @@ def test_a_read_only_console_offers_and_does_nothing(
 
 
 @pytest.mark.parametrize("name", list(ACTIONS))
-def test_whoever_is_not_to_act_does_nothing(parked: Console, name: str) -> None:
+def test_requests_without_a_valid_session_and_form_do_nothing(parked: Console, name: str) -> None:
     form = asked(parked, "release_destination", destination=CHANNEL)
     where = f"/actions/confirm/{name}"
     with parked.stranger() as stranger, parked.stranger() as other:
@@ -479,15 +485,13 @@ def test_whoever_is_not_to_act_does_nothing(parked: Console, name: str) -> None:
         ({"destination": "x" * 300_000}, 413),
     ],
 )
-def test_an_odd_form_is_refused_by_name(
-    parked: Console, change: dict[str, Any], status: int
-) -> None:
+def test_an_invalid_form_is_refused(parked: Console, change: dict[str, Any], status: int) -> None:
     form = {**asked(parked, "release_destination", destination=CHANNEL), **change}
     assert send(parked, "release_destination", form).status_code == status
     assert is_parked(parked)
 
 
-def test_every_form_is_behind_the_same_door(console: Console) -> None:
+def test_every_form_needs_the_token_of_its_session(console: Console) -> None:
     """Each route that takes a form refuses one without the token of its session."""
     paths = [
         route.path.replace("{action}", "release_destination")
@@ -501,23 +505,23 @@ def test_every_form_is_behind_the_same_door(console: Console) -> None:
         assert (answer.status_code, "another session" in answer.text) == (403, True), path
 
 
-def test_it_is_read_only_where_others_reach_it(console: Console) -> None:
-    made: Callable[..., ConsoleServer] = lambda host, *names, **told: ConsoleServer(  # noqa: E731
-        console.project, host, 0, lambda line: None, names, **told
+def test_it_is_read_only_where_others_can_reach_it(console: Console) -> None:
+    made: Callable[..., ConsoleServer] = lambda host, *names, **options: ConsoleServer(  # noqa: E731
+        console.project, host, 0, lambda line: None, names, **options
     )
-    for host, names, told, expected in (
+    for host, names, options, expected in (
         ("127.0.0.1", [], {}, False),
         ("127.0.0.1", [], {"read_only": True}, True),
         ("127.0.0.1", ["console.example.com"], {}, True),
         ("0.0.0.0", [], {}, True),  # noqa: S104 - it never answers
         ("0.0.0.0", [], {"read_only": False}, False),  # noqa: S104
     ):
-        server = made(host, *names, **told)
+        server = made(host, *names, **options)
         server.close()
         assert server.is_read_only is expected
 
 
-def test_retention_takes_records_after_a_year(stack: LocalStack) -> None:
+def test_retention_deletes_records_after_a_year(stack: LocalStack) -> None:
     stack.connection.execute(
         b"insert into console_actions (id, action, arguments, who, session, began_at, renewed_at, "
         b"ended_at, outcome, confirmed) select gen_random_uuid(), 'skip', '{}', 'Ada', 'x', at, "

@@ -1,4 +1,4 @@
-"""The console as a process: its first line, its settings, its ends."""
+"""The console as a process: its first line, its settings, how it ends."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def started(
 
 def page_at(line: str, project: str) -> str:
     """The page to which the address in that line leads."""
-    told, _, address = line.strip().rpartition(": ")
-    assert told == f"Console of {project}"
+    name, _, address = line.strip().rpartition(": ")
+    assert name == f"Console of {project}"
     assert address.startswith("http://127.0.0.1:")
     # an http address needs no certificates, which take longer to read than all else here
     with httpx.Client(trust_env=False, timeout=LONG, verify=False) as client:  # noqa: S501
@@ -53,7 +53,7 @@ def page_at(line: str, project: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_its_first_line_names_the_project_and_lets_in(
+def test_its_first_line_names_the_project_and_lets_one_in(
     stack: LocalStack, number: signal.Signals
 ) -> None:
     with started(stack.environment()) as process:
@@ -66,17 +66,17 @@ def test_its_first_line_names_the_project_and_lets_in(
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
-def test_an_address_that_others_reach_is_told(stack: LocalStack) -> None:
+def test_an_address_that_others_can_reach_is_warned_about(stack: LocalStack) -> None:
     with started(stack.environment(), "--host", "0.0.0.0") as process:  # noqa: S104 - is tested
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "<h1>Overview</h1>" in page_at(line, stack.running.api_url)
         process.terminate()
         _, errors = process.communicate(timeout=LONG)
-    assert "Put a proxy with TLS before it" in errors
+    assert "Put a proxy with TLS in front of it" in errors
 
 
-def test_a_dotenv_is_read_where_a_person_says_project(stack: LocalStack, tmp_path: Path) -> None:
+def test_a_dotenv_is_read_with_project(stack: LocalStack, tmp_path: Path) -> None:
     kept = "".join(f"{name}={value}\n" for name, value in stack.environment().items())
     (tmp_path / ".env").write_text(kept)
     with started({}, folder=tmp_path) as process:
@@ -90,7 +90,7 @@ def test_a_dotenv_is_read_where_a_person_says_project(stack: LocalStack, tmp_pat
         assert "<h1>Overview</h1>" in page_at(process.stdout.readline(), stack.running.api_url)
 
 
-def test_a_server_shows_its_pages_where_it_is_told(
+def test_a_server_has_a_console_if_asked(
     stack: LocalStack, capfd: pytest.CaptureFixture[str]
 ) -> None:
     schedules = {"METRICS_SCHEDULE": NEVER, "RETENTION_SCHEDULE": NEVER}
@@ -101,7 +101,7 @@ def test_a_server_shows_its_pages_where_it_is_told(
         page = page_at(line, stack.running.api_url)
         assert "<h1>Overview</h1>" in page
         assert ">read-only<" in page
-        assert "token=" not in str(running.lines), "it lets one in: it is no matter of the log"
+        assert "token=" not in str(running.lines), "it lets one in, so it is not logged"
         assert running.end() == 0
 
 
@@ -125,7 +125,7 @@ def test_the_installed_command_leads_to_both(
     assert "serve|console" in capsys.readouterr().err
 
 
-def test_arguments_that_go_together_with_nothing_are_refused(
+def test_invalid_combinations_of_arguments_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for main, arguments in (

@@ -1,4 +1,4 @@
-"""No page reads more because more is there: counted in rows, not in seconds."""
+"""No page reads more because there is more: counted in rows, not in seconds."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ MOST: Mapping[str, int] = {
 
 @pytest.fixture
 def grown(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
-    """With statistics from when little was there."""
+    """With statistics from when the tables were small."""
     for table in TABLES:
         db.execute(f"alter table {table} set (autovacuum_enabled = false)".encode())
     fill(db, SMALL, NOW)
@@ -74,7 +74,7 @@ def grown(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
 
 
 def times(amounts: Amounts, factor: int) -> Amounts:
-    """So many times as much; the ads of an account and the days of a figure stay."""
+    """`times` as much, with the same ads per account and days per figure."""
     return replace(
         amounts,
         **{
@@ -86,7 +86,7 @@ def times(amounts: Amounts, factor: int) -> Amounts:
 
 
 def questions(db: psycopg.Connection[Any]) -> dict[str, tuple[str, tuple[Any, ...]]]:
-    """By name, what a page asks, with its arguments."""
+    """By name, the SQL call of a page, with its arguments."""
     platform, account = first_account()
     platforms = list(PLATFORMS)
     request = value(db, "select request_id from metric_ad_links where id = %s", f"{account}a0")
@@ -152,7 +152,7 @@ def questions(db: psycopg.Connection[Any]) -> dict[str, tuple[str, tuple[Any, ..
 
 
 def due(entity_type: str, active: int, archive: int) -> tuple[str, tuple[Any, ...]]:
-    """With cutoffs of so many days, so that something is past them."""
+    """With cutoffs of so many days, so that some rows are due."""
     cutoffs = NOW - timedelta(days=active), NOW - timedelta(days=archive)
     return "console_due_days(%s, %s, %s, %s, %s)", (entity_type, *cutoffs, DUE_DAYS, LIMIT)
 
@@ -165,7 +165,7 @@ def value(db: psycopg.Connection[Any], query: str, *arguments: Any) -> Any:
 
 
 def rows_read(db: psycopg.Connection[Any], call: str, arguments: tuple[Any, ...]) -> int:
-    """By a question, which has an answer."""
+    """By a call, which returns something."""
     with db.transaction():
         before = counted(db)
         assert value(db, f"select public.{call}", *arguments), call
@@ -184,7 +184,7 @@ def counted(db: psycopg.Connection[Any]) -> int:
 
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
-def test_no_page_reads_more_where_more_is_there(
+def test_no_page_reads_more_because_there_is_more(
     grown: psycopg.Connection[Any], statistics: str
 ) -> None:
     for factor in GROWTH:

@@ -1,4 +1,4 @@
-"""Who gets an answer of the console, and what a browser may do with it."""
+"""Who gets an answer from the console, and what a browser may do with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.errors import ConfigurationError
 PAGES = ("/", "/doctor", "/runs/00000000-0000-0000-0000-000000000000", "/static/style.css", "/no")
 
 
-def test_who_has_no_session_gets_nothing(console: Console) -> None:
+def test_without_a_session_there_is_no_page(console: Console) -> None:
     with console.stranger() as stranger:
         for path, cookie in product(PAGES, ("", "x=1", f"console-{console.server.port}=guessed")):
             answer = stranger.get(path, headers={"cookie": cookie})
@@ -27,7 +27,7 @@ def test_who_has_no_session_gets_nothing(console: Console) -> None:
             assert stranger.post(path).status_code == 403
 
 
-def test_a_token_lets_in_once_and_stays_in_no_address(console: Console) -> None:
+def test_a_token_works_once_and_stays_in_no_address(console: Console) -> None:
     address = console.sign_in_url()
     with console.stranger() as first, console.stranger() as second:
         answer = first.get(f"{address}&state=dead")
@@ -40,7 +40,7 @@ def test_a_token_lets_in_once_and_stays_in_no_address(console: Console) -> None:
         assert first.get("/").status_code == 200
 
         assert second.get(address).status_code == 401
-        # who has a session is let through, and the token goes from the address
+        # a session is let through, and the token is removed from the address
         assert first.get(address).status_code == 303
 
 
@@ -51,23 +51,23 @@ def test_a_newer_token_replaces_the_one_before(console: Console) -> None:
         assert stranger.get(new).status_code == 303
 
 
-def test_who_asks_without_a_session_is_told_a_new_address_where_it_runs(console: Console) -> None:
-    before = len(console.told)
+def test_a_request_without_a_session_prints_a_new_address_where_it_runs(console: Console) -> None:
+    before = len(console.lines)
     with console.stranger() as stranger:
         for _ in range(3):
             assert stranger.get("/").status_code == 401
-        assert len(console.told) == before + 1, "one that nobody has used is enough"
-        assert stranger.get(console.told[-1].rpartition(": ")[2]).status_code == 303
+        assert len(console.lines) == before + 1, "one unused address is enough"
+        assert stranger.get(console.lines[-1].rpartition(": ")[2]).status_code == 303
 
 
-def test_a_tokens_page_is_of_this_host_whatever_its_path(console: Console) -> None:
+def test_a_token_leads_to_this_host_whatever_its_path(console: Console) -> None:
     token = console.sign_in_url().partition("?")[2]
     with console.stranger() as stranger:
         answer = stranger.get(f"{console.url}//elsewhere.example/x?{token}")
         assert (answer.status_code, answer.headers["location"]) == (303, "/elsewhere.example/x")
 
 
-def test_only_names_of_this_machine_lead_here(console: Console) -> None:
+def test_only_names_of_this_machine_are_answered(console: Console) -> None:
     for host in ("elsewhere.example", "127.0.0.1.elsewhere.example", "", "[", "::1"):
         assert console.get("/", host=host).status_code == 421
     # as through a tunnel
@@ -88,7 +88,7 @@ def test_a_foreign_origin_gets_nothing(console: Console) -> None:
         assert console.stack.running.api_url not in answer.text
 
 
-def test_its_own_pages_and_the_person_before_them_get_an_answer(console: Console) -> None:
+def test_its_own_pages_and_the_person_using_them_get_an_answer(console: Console) -> None:
     for headers in (
         {"origin": console.url},
         {"sec_fetch_site": "same-origin", "sec_fetch_mode": "cors"},
@@ -99,7 +99,7 @@ def test_its_own_pages_and_the_person_before_them_get_an_answer(console: Console
         assert console.get("/", **headers).status_code == 200
 
 
-def test_a_form_is_taken_from_its_own_pages_alone(console: Console) -> None:
+def test_only_forms_of_its_own_pages_are_taken(console: Console) -> None:
     for headers in (
         {},
         {"origin": "https://elsewhere.example"},
@@ -108,7 +108,7 @@ def test_a_form_is_taken_from_its_own_pages_alone(console: Console) -> None:
         assert console.client.post("/doctor", headers=headers).status_code == 403
 
 
-def test_every_answer_says_what_may_be_done_with_it(console: Console) -> None:
+def test_every_answer_has_security_headers(console: Console) -> None:
     for path in PAGES:
         headers = console.get(path).headers
         policy = headers["content-security-policy"].split("; ")
@@ -123,7 +123,7 @@ def test_every_answer_says_what_may_be_done_with_it(console: Console) -> None:
         assert "content-security-policy" in stranger.get("/").headers
 
 
-def test_no_page_names_anything_outside_or_holds_a_key(console: Console) -> None:
+def test_no_page_refers_to_anything_outside_or_has_a_key(console: Console) -> None:
     keys = console.stack.environment()
     secrets = [keys["SUPABASE_SERVICE_ROLE_KEY"], keys["SLACK_BOT_TOKEN"]]
     for path in ("/", "/doctor"):
@@ -134,7 +134,7 @@ def test_no_page_names_anything_outside_or_holds_a_key(console: Console) -> None
         assert not any(secret in page for secret in secrets)
 
 
-def test_what_is_shipped_is_small(console: Console) -> None:
+def test_a_first_visit_is_small(console: Console) -> None:
     page = console.page("/")
     shipped = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
     assert len(shipped) >= 4
@@ -142,16 +142,16 @@ def test_what_is_shipped_is_small(console: Console) -> None:
     assert weight <= 200_000
 
 
-def test_it_is_bound_to_this_machine_unless_it_is_told(console: Console) -> None:
+def test_it_is_bound_to_this_machine_by_default(console: Console) -> None:
     assert console.url == f"http://127.0.0.1:{console.server.port}"
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.2", console.server.port), timeout=5)
 
 
-def test_another_name_is_answered_where_it_is_told(console: Console) -> None:
+def test_a_name_that_was_added_is_answered(console: Console) -> None:
     names = ["console.agency.example"]
-    told: list[str] = []
-    server = ConsoleServer(console.project, "127.0.0.1", 0, told.append, names)
+    lines: list[str] = []
+    server = ConsoleServer(console.project, "127.0.0.1", 0, lines.append, names)
     server.start()
     try:
         with httpx.Client(trust_env=False, verify=False) as client:  # noqa: S501 - see conftest
@@ -166,13 +166,13 @@ def test_another_name_is_answered_where_it_is_told(console: Console) -> None:
                 "origin": "https://console.agency.example",
                 "x-forwarded-proto": "https",
             }
-            answer = client.get(told[-1].rpartition(": ")[2], headers=proxied)
+            answer = client.get(lines[-1].rpartition(": ")[2], headers=proxied)
             assert answer.status_code == 303
             assert "secure" in answer.headers["set-cookie"].lower()
     finally:
         server.close()
 
 
-def test_an_address_that_is_taken_is_named(console: Console) -> None:
+def test_an_address_in_use_is_reported(console: Console) -> None:
     with pytest.raises(ConfigurationError, match=str(console.server.port)):
         ConsoleServer(console.project, "127.0.0.1", console.server.port, lambda line: None)

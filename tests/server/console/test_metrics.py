@@ -1,10 +1,11 @@
-"""The pages of ad accounts and of requests' figures, as served: what they say is what SQL says."""
+"""The pages of ad accounts and of requests' figures, as served: they show what SQL returns."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from html import unescape
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from server.console.answers.accounts import Account, LastSync
+from server.console.answers.requests import DayFigure, RequestDetails, Subject
 from server.console.charts import svg
 from server.console.pages.figures import day_figures, request_charts
 from server.console.pages.metrics import state_of_account
@@ -118,17 +121,17 @@ def test_an_accounts_days_and_charts_are_those_of_the_database(synced: Console) 
         "where platform = 'meta' and account_id = %s and date >= %s"
     )
     month = (META, today - timedelta(30))
-    named = by_day(synced, of_days.format("spend_named"), "named by requests", *month)
-    rest = by_day(synced, of_days.format("spend_read - spend_named"), "named by none", *month)
+    named = by_day(synced, of_days.format("spend_named"), "ads that requests name", *month)
+    rest = by_day(synced, of_days.format("spend_read - spend_named"), "other ads", *month)
     assert bars(page, "Spend") == named | rest
     for chart, column in (("Impressions", "impressions_read"), ("Clicks", "clicks_read")):
         shown = bars(page, chart)
         assert shown == by_day(synced, of_days.format(column), "all ads", *month)
         assert sum(shown.values()) > 0
-    assert "they differ by 100.00 EUR" in text_of(page)
+    assert "they differ Difference: 100.00 EUR" in text_of(page)
     other = synced.page("/metrics/account?platform=google_ads&id=1234567890")
-    assert "they agree by 0.00 EUR" in text_of(other)
-    assert "read last" in text_of(other)
+    assert "they agree Difference: 0.00 EUR" in text_of(other)
+    assert "used last" in text_of(other)
 
 
 def test_a_requests_charts_and_each_figure_are_those_of_the_database(synced: Console) -> None:
@@ -165,15 +168,15 @@ def test_a_requests_charts_and_each_figure_are_those_of_the_database(synced: Con
         (day,),
     ).fetchall()
     assert ads == [ad for (ad,) in facts]
-    told = text_of(page)
-    assert told.count(": yes") == 3
-    assert "never restated" in told
+    text = text_of(page)
+    assert text.count(": yes") == 3
+    assert "never restated" in text
 
     synced.connection.execute(b"delete from ad_metrics where ad_id = %s", (ads[0],))
     assert ": no" in text_of(synced.page(why))
 
 
-def test_what_no_request_names_is_named_by_the_value_that_the_page_tells(synced: Console) -> None:
+def test_an_unnamed_ad_is_named_by_each_value_that_the_page_shows(synced: Console) -> None:
     where = f"/metrics/unnamed?platform=meta&id={META}"
     page = synced.page(where)
     rows = synced.connection.execute(
@@ -183,9 +186,9 @@ def test_what_no_request_names_is_named_by_the_value_that_the_page_tells(synced:
     ).fetchall()
     values = [json.loads(unescape(one)) for one in re.findall(r"<code>(\{.*?\})</code>", page)]
     assert [one["meta_ad_id"] for one in values if "meta_ad_id" in one] == [ad for ad, _ in rows]
-    told = text_of(page)
-    assert all(f"{spend:,} EUR" in told for _, spend in rows)
-    assert "named by now" not in told
+    text = text_of(page)
+    assert all(f"{spend:,} EUR" in text for _, spend in rows)
+    assert "already named" not in text
 
     for value, ad in ((values[0], rows[0][0]), (values[-1], rows[1][0])):
         synced.connection.execute(
@@ -195,7 +198,7 @@ def test_what_no_request_names_is_named_by_the_value_that_the_page_tells(synced:
         keys = {name: dict(levels) for name, levels in MAPPING_KEYS.items()}
         synced.connection.execute(b"select refresh_ad_links(%s)", (json.dumps(keys),))
         found = [part for part in synced.page(where).split("<tr>") if ad in part]
-        assert "named by now" in found[0], value
+        assert "already named" in found[0], value
 
 
 def test_requests_are_listed_found_and_paged(console: Console) -> None:
@@ -231,12 +234,12 @@ def test_requests_are_listed_found_and_paged(console: Console) -> None:
     assert HOSTILE in text_of(page)
     assert "<b>x</b>" not in page
     assert listed(f"/metrics/requests?find={RETARGETING}") == [RETARGETING]
-    assert "Nothing is found." in console.page("/metrics/requests?find=no-such")
+    assert "Nothing found." in console.page("/metrics/requests?find=no-such")
 
 
-def test_accounts_before_any_plan_and_pages_that_are_not_there(console: Console) -> None:
-    told = text_of(console.page("/metrics"))
-    assert told.count("the next plan includes it") == 4
+def test_accounts_before_any_plan_and_pages_that_do_not_exist(console: Console) -> None:
+    text = text_of(console.page("/metrics"))
+    assert text.count("the next plan includes it") == 4
     for path in (
         "/metrics/account?platform=meta&id=1",
         "/metrics/requests/00000000-0000-4000-8000-000000000000",
@@ -254,27 +257,32 @@ def test_accounts_before_any_plan_and_pages_that_are_not_there(console: Console)
         assert console.get(path).status_code == 400, path
 
 
-STANDING: Mapping[str, Any] = {
-    "connection_id": META_CONNECTION, "is_active": True, "sync_frequency": 1440, "parked": None,
-    "last_synced_at": (NOW - timedelta(hours=1)).isoformat(), "until": None, "reason": "why",
-    "is_syncing": False, "sync": {"status": "success"}, "time_zone": "Europe/Oslo",
-}  # fmt: skip
+def sync(status: str) -> LastSync:
+    return LastSync(status, end_time=NOW, error=None, requests=1, api_version=None)
+
+
+SYNCED = Account(
+    platform="meta", account_id=META, connection_id=META_CONNECTION, name=None, is_active=True,
+    sync_frequency=1440, last_synced_at=NOW - timedelta(hours=1), parked=None, until=None,
+    reason="why", is_syncing=False, failures=0, window_days=None, time_zone="Europe/Oslo",
+    currency=None, sync=sync("success"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("changes", "word", "following"),
     [
         ({}, "synced", NOW + timedelta(hours=23)),
-        ({"is_syncing": True, "parked": "no"}, "syncing", "under way, or planned"),
+        ({"is_syncing": True, "parked": "no"}, "syncing", "in progress, or planned"),
         (
-            {"connection_id": None, "is_active": None, "last_synced_at": None},
+            {"connection_id": None, "is_active": False, "last_synced_at": None},
             "disconnected",
-            "by another connection, where one leads to it",
+            "by another connection, if there is one",
         ),
         (
             {
                 "connection_id": None,
-                "is_active": None,
+                "is_active": False,
                 "last_synced_at": None,
                 "sync": None,
                 "time_zone": None,
@@ -284,28 +292,31 @@ STANDING: Mapping[str, Any] = {
         ),
         ({"is_active": False}, "inactive", "none: its connection is inactive"),
         ({"parked": "refused"}, "parked", "once its credentials change, or it is released"),
-        ({"until": (NOW + timedelta(hours=2)).isoformat()}, "waiting", NOW + timedelta(hours=2)),
-        ({"sync": {"status": "failed"}}, "failed", NOW + timedelta(hours=23)),
-        ({"sync": {"status": "partial"}}, "partial", NOW + timedelta(hours=23)),
+        ({"until": NOW + timedelta(hours=2)}, "waiting", NOW + timedelta(hours=2)),
+        ({"sync": sync("failed")}, "failed", NOW + timedelta(hours=23)),
+        ({"sync": sync("partial")}, "partial", NOW + timedelta(hours=23)),
         ({"last_synced_at": None, "sync": None}, "not synced yet", "with the next plan"),
         ({"sync_frequency": 60}, "synced", "with the next plan"),
         ({"sync_frequency": 29}, "late", "with the next plan"),
     ],
 )
 def test_the_state_of_an_account(changes: dict[str, Any], word: str, following: str | Any) -> None:
-    state = state_of_account({**STANDING, **changes}, NOW)
+    state = state_of_account(replace(SYNCED, **changes), NOW)
     assert (state.word, state.next_at or state.next_words) == (word, following)
 
 
 def test_two_currencies_are_never_stacked() -> None:
     day = date(2026, 11, 20)
-    rows = [
-        [f"{day}", "google_ads", "clicks", "5", True, None],
-        [f"{day}", "meta", "clicks", "7", True, "EUR"],
-        [f"{day}", "meta", "spend", "1.5", True, "EUR"],
-        [f"{day}", "tiktok", "spend", "20", False, "SEK"],
-    ]
-    figures = list(day_figures(rows, {(f"{day}", "meta")}))
+    rows = (
+        DayFigure(day, "google_ads", "clicks", Decimal(5), is_complete=True, currency=None),
+        DayFigure(day, "meta", "clicks", Decimal(7), is_complete=True, currency="EUR"),
+        DayFigure(day, "meta", "spend", Decimal("1.5"), is_complete=True, currency="EUR"),
+        DayFigure(day, "tiktok", "spend", Decimal(20), is_complete=False, currency="SEK"),
+    )
+    subject = Subject(RETARGETING, "x", client=None, request_type="creative", status=None)
+    restated = frozenset({(day, "meta")})
+    details = RequestDetails(subject, (), (), rows, restated)
+    figures = list(day_figures(details))
     assert [(one.platform, one.is_restated, one.is_complete) for one in figures] == [
         ("google_ads", False, True), ("meta", True, True), ("tiktok", False, False),
     ]  # fmt: skip

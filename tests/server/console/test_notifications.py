@@ -1,4 +1,4 @@
-"""The notifications' pages, as they are served."""
+"""The pages of notifications, as served."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_list_and_its_filters(console: Console) -> None:
     assert "Nordlys Outdoor has spent 91.5 % of its budget" in by_channel
     found = console.page("/notifications?text=CTR+IS+UP")
     assert listed(found) == [sample(4)]
-    assert "newest 10,000 notifications that the other filters leave" in found
+    assert "newest 10,000 notifications that match the other filters" in found
     config = "f0000000-0000-4000-8000-000000000001"
     assert listed(console.page(f"/notifications?config={config}&state=sent")) == [
         sample(n) for n in (8, 2, 1)
@@ -56,7 +56,7 @@ def test_the_list_and_its_filters(console: Console) -> None:
     )
 
 
-def test_older_ones_are_on_further_pages(console: Console) -> None:
+def test_older_notifications_are_on_further_pages(console: Console) -> None:
     console.stack.queue_notifications(120, 2)
     found: list[str] = []
     address: str | None = "/notifications?event=load"
@@ -99,12 +99,12 @@ def test_one_notification_before_and_after(console: Console) -> None:
         '<div class="slack-section">Nordlys &lt;!channel&gt; on <strong>Spring launch film</strong>'
         ": @here love it &amp; ship it &lt;https://evil.example|click&gt;</div>"
     )
-    assert "Slack took it." in page
+    assert "Slack accepted it." in page
     assert "#creative" in page
     assert "It has ended: nothing comes next." in page
 
 
-def test_names_that_the_event_has_by_id_stand_in_what_it_says(console: Console) -> None:
+def test_names_of_ids_in_the_event_are_in_the_message(console: Console) -> None:
     ben = "a0000000-0000-4000-8000-000000000002"
     console.connection.execute(
         "update notification_queue set event_data = event_data || "
@@ -116,7 +116,7 @@ def test_names_that_the_event_has_by_id_stand_in_what_it_says(console: Console) 
         assert said in re.sub(r"<[^<>]+>", "", console.page(address))
 
 
-def test_each_try_with_slacks_answer_in_words_and_what_comes_next(console: Console) -> None:
+def test_each_attempt_is_shown_with_slacks_answer_and_what_comes_next(console: Console) -> None:
     console.stack.running.slack.add_faults(
         slack_error("no_permission", path="chat.postMessage", times=1)
     )
@@ -130,7 +130,7 @@ def test_each_try_with_slacks_answer_in_words_and_what_comes_next(console: Conso
     assert page.lstrip().startswith("<section")
     assert "Slack refuses this channel or person; nothing was sent." in page
     assert "Slack refused chat.postMessage: no_permission." in page
-    assert re.search(r"It is tried again|Slack asked to leave|The next run posts it", page)
+    assert re.search(r"It is tried again|Slack asked to wait|The next run posts it", page)
 
 
 def test_a_thread_is_linked_from_each_of_its_messages(console: Console) -> None:
@@ -141,18 +141,18 @@ def test_a_thread_is_linked_from_each_of_its_messages(console: Console) -> None:
     )
     for page in (first, reply):
         assert "Its thread in Slack" in page
-    assert re.search(r"<li>this one, which began it.*\n.*<li><a", first)
+    assert re.search(r"<li>this one, which started it.*\n.*<li><a", first)
     assert f'<a href="/notifications/{sample(3)}">comment_added</a>' in first
-    assert f'<a href="/notifications/{sample(1)}">status_change</a>, which began it' in reply
+    assert f'<a href="/notifications/{sample(1)}">status_change</a>, which started it' in reply
     assert "Its thread in Slack" not in console.page(f"/notifications/{sample(5)}")
 
 
-def test_a_dead_one_says_why_and_how_to_have_it_delivered(console: Console) -> None:
+def test_a_dead_notification_shows_why_and_how_to_deliver_it(console: Console) -> None:
     console.stack.running.slack.add_faults(slack_error("no_text", path="chat.postMessage", times=1))
     run(console)
     (dead,) = listed(console.page("/notifications?state=dead"))
     page = console.page(f"/notifications/{dead}")
-    assert "Slack refuses this message, and would each time." in page
+    assert "Slack refuses this message, and would refuse it again." in page
     assert f"python -m workers.operate dead redrive {dead}" in page
 
 
@@ -170,6 +170,6 @@ def test_hostile_text_is_text(console: Console) -> None:
         assert "\u202e" not in re.sub(r'<div class="slack-message".*?</div>', "", page, flags=re.S)
 
 
-def test_a_notification_that_is_not_there(console: Console) -> None:
+def test_a_notification_that_does_not_exist(console: Console) -> None:
     assert console.get("/notifications/d0000000-0000-4000-8000-00000000ffff").status_code == 404
     assert console.get("/notifications/no-id").status_code == 404

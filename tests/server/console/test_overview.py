@@ -1,4 +1,4 @@
-"""The overview, a run's page and the doctor's, as served: their figures are those of SQL."""
+"""The pages of the overview, of runs and of the doctor, as served: they show what SQL returns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.errors import CredentialsError
 
 
 class Context:
-    """Lambda's context, as far as it is used."""
+    """The used part of Lambda's context."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
@@ -35,13 +35,13 @@ def _settings(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def figures(page: str) -> dict[str, str]:
-    """What stands at data-figure, without markup."""
+    """The texts at data-figure, without markup."""
     found = re.findall(r'<dd data-figure="([\w-]+)">(.*?)</dd>', page, re.DOTALL)
     return {name: re.sub(r"<[^>]*>", "", shown).strip() for name, shown in found}
 
 
 def raised(page: str) -> set[str]:
-    """The alarms that are named first."""
+    """The alarms in the list of problems."""
     return set(re.findall(r"<li><strong>(\w+)</strong>", page))
 
 
@@ -54,7 +54,7 @@ def count(console: Console, query: str) -> int:
 
 
 @pytest.mark.usefixtures("_settings")
-def test_what_ran_and_what_waits_is_shown(console: Console) -> None:
+def test_runs_and_waiting_notifications_are_shown(console: Console) -> None:
     before = console.page("/")
     assert console.stack.running.api_url in before
     waiting = figures(before)
@@ -71,11 +71,11 @@ def test_what_ran_and_what_waits_is_shown(console: Console) -> None:
     (run,) = re.findall(r'href="(/runs/[0-9a-f-]{36})"', after)
 
     page = console.page(run)
-    assert "sent all that was due" in page
+    assert "sent everything that was due" in page
     assert re.search(rf'<th scope="row">sent</th><td class="wide">{sent}</td>', page)
 
 
-def test_what_a_run_sends_shows_before_it_ends(console: Console) -> None:
+def test_what_a_run_sends_is_shown_before_it_ends(console: Console) -> None:
     console.connection.execute(
         """
         update notification_queue
@@ -104,11 +104,11 @@ def test_what_a_run_sends_shows_before_it_ends(console: Console) -> None:
         "where outcome is distinct from 'skipped' group by 1"
     ).fetchall()
     assert bars == dict(rows)
-    assert page.count("a run is under way") == 2, "of the notifications: their card and alarm"
+    assert page.count("a run is in progress") == 2, "for notifications: their card and alarm"
     assert "NotificationsMissing" not in raised(page)
 
 
-def test_the_live_part_comes_alone_to_who_asks_for_it(console: Console) -> None:
+def test_the_live_part_can_be_requested_alone(console: Console) -> None:
     part = console.get("/", hx_request="true", hx_target="div#live").text
     assert "<html" not in part
     assert figures(part) == figures(console.page("/"))
@@ -116,7 +116,7 @@ def test_the_live_part_comes_alone_to_who_asks_for_it(console: Console) -> None:
     assert "<html" in console.get("/", hx_target="div#live").text
 
 
-def test_what_stands_still_is_shown_with_its_reason(console: Console) -> None:
+def test_what_is_stalled_is_shown_with_its_reason(console: Console) -> None:
     console.connection.execute(
         "insert into slack_destinations (destination, parked_at, park_code, park_reason, probe_at) "
         "values ('C0HOSTILE', now() - interval '2 hours', 'is_archived', "
@@ -132,12 +132,14 @@ def test_what_stands_still_is_shown_with_its_reason(console: Console) -> None:
     assert figures(page)["parked"] == "1"
     assert "&lt;b&gt;archived&lt;/b&gt; [U+202E] &#34;quoted&#34; [redacted]" in page
     assert re.search(r"2 hours ago</time>", page)
-    assert page.index("The token was revoked") < page.index("C0HOSTILE"), "what stops all is first"
+    assert page.index("The token was revoked") < page.index("C0HOSTILE"), (
+        "what stops everything comes first"
+    )
     assert "DestinationsParked" in raised(page)
     assert 'href="/notifications?channel=C0HOSTILE"' in page
 
 
-def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
+def test_a_failed_run_shows_its_error(console: Console) -> None:
     ids = [
         row[0]
         for row in console.connection.execute(
@@ -151,7 +153,7 @@ def test_a_failed_run_says_what_it_failed_with(console: Console) -> None:
     ]
     newest, middle, oldest = ids
     page = console.page(f"/runs/{middle}")
-    assert "failed as a whole (TransientError)" in page
+    assert "failed (TransientError)" in page
     assert "&lt;script&gt;x&lt;/script&gt; Bearer [redacted]" in page
     assert "&lt;i&gt;no&lt;/i&gt;" in page
     assert "1,200" in page
@@ -170,18 +172,18 @@ def test_a_syncs_run_leads_to_its_account(console: Console) -> None:
     assert row is not None
     page = console.page(f"/runs/{row[0]}")
     assert 'href="/metrics/account?platform=meta&amp;id=12%263"' in page
-    assert "read a part; the next sync goes on" in page
+    assert "read a part; the next sync continues" in page
     assert "meta 12&amp;3: partial" in console.page("/")
 
 
-def test_a_page_that_is_not_there_says_so(console: Console) -> None:
+def test_a_page_that_does_not_exist_is_a_404(console: Console) -> None:
     for path in ("/runs/00000000-0000-0000-0000-000000000000", "/runs/x", "/nowhere"):
         answer = console.get(path)
         assert answer.status_code == 404
         assert "<h1>" in answer.text
 
 
-def test_a_database_that_is_away_is_told_with_its_fix(console: Console) -> None:
+def test_an_error_of_the_database_is_shown_with_its_fix(console: Console) -> None:
     console.connection.execute("drop function console_overview")
     answer = console.get("/")
     assert answer.status_code == 503
@@ -190,11 +192,11 @@ def test_a_database_that_is_away_is_told_with_its_fix(console: Console) -> None:
 
 
 @pytest.mark.usefixtures("_settings")
-def test_the_doctor_examines_and_names_each_fix(console: Console) -> None:
+def test_the_doctor_shows_each_finding_with_its_fix(console: Console) -> None:
     def has_ended() -> bool:
-        return "Examined" in console.page("/doctor")
+        return "Checked" in console.page("/doctor")
 
-    assert "looked at so far" in console.page("/doctor")
+    assert "checked so far" in console.page("/doctor")
     eventually(has_ended, "the examination does not end")
     page = console.page("/doctor")
     for subject in ("Settings", "Database", "Slack", "Ad platforms", "Workers"):
@@ -204,7 +206,7 @@ def test_the_doctor_examines_and_names_each_fix(console: Console) -> None:
     assert "/actions/confirm/examine" in page
 
 
-def test_a_key_that_was_rotated_is_read_anew(
+def test_a_rotated_key_is_read_again(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key = tmp_path / "key"

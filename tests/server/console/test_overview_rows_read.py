@@ -1,4 +1,4 @@
-"""No page of the console reads more because more is there: counted in rows, as for the workers."""
+"""The overview reads no more because there is more: counted in rows, as for the workers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ TABLES = (
     "metric_sync_logs", "metric_connection_states", "metric_platform_pauses",
 )  # fmt: skip
 NOW = "2025-03-11T12:00:00+00:00"
-RUNS, PARKED, ACCOUNTS = 30, 10, 5
+RUNS, STALLED, ACCOUNTS = 30, 10, 5
 # Four strips, five minutes of everything and what is around it.
 MOST_RUNS = 4 * RUNS + 60 + 20
 # What was sent, of which so many are counted.
 MOST_SENT = 5_000
 # Each parked destination and config, and what is counted for it.
-MOST_STANDING = 2 * PARKED * (100 + 3) + 10
+MOST_STANDING = 2 * STALLED * (100 + 3) + 10
 
 
 def rows_read(db: psycopg.Connection[Any], query: str) -> int:
-    """By one call, of all tables that it may read."""
+    """By one call, in all tables that it may read."""
     with db.transaction():
         before = counted(db)
         db.execute(query.encode(), {"now": NOW})
@@ -41,8 +41,8 @@ def counted(db: psycopg.Connection[Any]) -> int:
 
 
 def grow(db: psycopg.Connection[Any], size: int) -> None:
-    """So many runs of each worker further back, deliveries that are done, and ones that wait where
-    all is parked or nowhere to go."""
+    """So many earlier runs of each worker, finished deliveries, and deliveries that wait for parked
+    destinations or without any."""
     db.execute(
         """
         insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, counts)
@@ -92,7 +92,7 @@ def grow(db: psycopg.Connection[Any], size: int) -> None:
 
 @pytest.fixture
 def small(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
-    """A few accounts and fifty parked destinations; plans from when there was nothing."""
+    """A few accounts and fifty parked destinations; plans from when the tables were empty."""
     db.execute(f"truncate {', '.join(TABLES)} cascade".encode())
     for table in TABLES:
         db.execute(f"alter table {table} set (autovacuum_enabled = false)".encode())
@@ -111,7 +111,7 @@ def small(db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
 
 
 @pytest.mark.parametrize("statistics", ["stale", "fresh"])
-def test_the_overview_reads_no_more_where_more_has_run(
+def test_the_overview_reads_no_more_because_more_has_run(
     small: psycopg.Connection[Any], statistics: str
 ) -> None:
     for size in (200, 600, 1_800):
@@ -120,15 +120,15 @@ def test_the_overview_reads_no_more_where_more_has_run(
             small.execute("analyze")
         read = rows_read(
             small,
-            f"select console_overview({RUNS}, {PARKED}, '3 hours', '25 minutes', %(now)s)",
+            f"select console_overview({RUNS}, {STALLED}, '3 hours', '25 minutes', %(now)s)",
         )
-        assert RUNS < read <= MOST_RUNS + MOST_STANDING + ACCOUNTS * 8 + 4 * PARKED, size
+        assert RUNS < read <= MOST_RUNS + MOST_STANDING + ACCOUNTS * 8 + 4 * STALLED, size
         row = small.execute("select id from worker_runs limit 1").fetchone()
         assert row is not None
         assert rows_read(small, f"select console_run('{row['id']}')") <= 3, size
 
 
-def test_many_runs_at_once_are_cut(small: psycopg.Connection[Any]) -> None:
+def test_many_runs_at_once_are_limited(small: psycopg.Connection[Any]) -> None:
     small.execute(
         "insert into worker_runs (worker, started_at, ended_at, outcome, succeeded, counts) "
         "select case when n %% 2 = 0 then 'notifications' else 'connection_sync' end, "
@@ -143,7 +143,7 @@ def test_many_runs_at_once_are_cut(small: psycopg.Connection[Any]) -> None:
         "from generate_series(1, 15000)",
         {"now": NOW},
     )
-    overview = f"select console_overview({RUNS}, {PARKED}, '3 hours', '25 minutes', %(now)s)"
+    overview = f"select console_overview({RUNS}, {STALLED}, '3 hours', '25 minutes', %(now)s)"
     # the signs of 1,000 runs, and failures up to 100
     assert rows_read(small, overview) <= 1000 + 100 + MOST_RUNS + MOST_SENT + MOST_STANDING
     row = small.execute(f"{overview} -> 'sent' as sent".encode(), {"now": NOW}).fetchone()

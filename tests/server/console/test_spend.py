@@ -1,4 +1,4 @@
-"""Spend at a glance, beside SQL."""
+"""Spend at a glance is what SQL returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The days of an account: what each is called, wherever its midnight is."""
+"""The days of an account: the word for each, in any time zone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_day_is_over_by_the_accounts_own_midnight(zone: str, hours: int) -> No
 @pytest.mark.parametrize(
     "name", [None, "", "Nowhere/At All", "../zones", "/etc/localtime", "America"]
 )
-def test_a_zone_that_is_none_is_utc(name: str | None) -> None:
+def test_an_unknown_zone_is_utc(name: str | None) -> None:
     assert zone_of(name) is UTC
 
 

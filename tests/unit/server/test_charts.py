@@ -1,4 +1,4 @@
-"""Charts: every value is there once, at its height, and no name becomes markup."""
+"""Charts: each value has one bar of its height, and no name becomes markup."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_value_is_one_bar_and_can_be_read_from_it(values: list[dict[date, D
 
 
 @given(st.lists(VALUES, min_size=1, max_size=COLOURS))
-def test_heights_are_in_proportion_and_bars_stand_on_each_other(
+def test_heights_are_in_proportion_and_bars_are_stacked(
     values: list[dict[date, Decimal]],
 ) -> None:
     found = bars(of_values(*values))
@@ -88,21 +88,21 @@ def test_names_are_text(title: str, unit: str, name: str) -> None:
 def test_lines_are_few_and_one_of_them_is_zero(values: list[dict[date, Decimal]]) -> None:
     lines = [one.get("class") for one in drawn(of_values(*values)).iter("line")]
     assert lines.count("axis") == 1
-    # those above zero and those below are rounded up on their own
+    # those above zero and those below are rounded up separately
     assert 2 <= len(lines) <= 7
 
 
-def test_what_it_says_in_words() -> None:
+def test_a_chart_has_a_sentence() -> None:
     chart = of_values({FIRST: Decimal("10.50")}, {FIRST: Decimal(5), DAYS[1]: Decimal(2)})
     assert chart.sentence == (
-        "Spend, 2026-11-01 to 2026-12-01: 17.5 EUR in all, most on 2026-11-01 with 15.5"
+        "Spend, 2026-11-01 to 2026-12-01: 17.5 EUR in total, most on 2026-11-01 with 15.5"
     )
     assert of_values({}).sentence == "Spend: nothing from 2026-11-01 to 2026-12-01"
     assert of_values({}).is_empty
     assert not of_values({FIRST: Decimal()}).is_empty
 
 
-def test_a_day_that_is_not_whole_is_drawn_and_told_so() -> None:
+def test_a_day_that_is_not_complete_is_marked() -> None:
     value = {FIRST: Decimal(1), DAYS[1]: Decimal(2)}
     chart = Chart("Clicks", "clicks", DAYS, [Series("meta", 1, value)], frozenset([DAYS[1]]))
     classes = [bar["class"] for bar in bars(chart)]

@@ -1,4 +1,4 @@
-"""The alarms' conditions are those of template.yaml, told from what is recorded."""
+"""The alarms' conditions are those of template.yaml, judged by what is recorded."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ import yaml
 
 from server.console import alarms
 from server.console.alarms import conditions
+from server.console.answers.overview import read_overview
+from workers.answers import Answer
+from workers.doctor.health import read_worker_health
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = "2025-03-11T12:00:00+00:00"
-RUN = {"ended_at": "2025-03-11T11:58:00+00:00", "seconds": 3.0}
+RUN = {"id": "r1", "ended_at": "2025-03-11T11:58:00+00:00", "seconds": 3.0, "outcome": "drained",
+       "succeeded": True, "error_class": None, "about": None}  # fmt: skip
 QUIET: dict[str, Any] = {
     "now": NOW,
     "runs": {
         "notifications": [RUN], "metrics_sync": [RUN], "connection_sync": [], "retention": [],
     },
-    "under_way": [],
+    "in_progress": [],
+    "sent": {"minutes": [], "is_whole": True}, "delayed": 0, "next_attempt_at": None, "stalled": [],
+    "accounts": {"parked": 0, "unread": 0, "failing": 0, "late": 0, "partial": 0, "synced": 0,
+                 "next_due_at": None},
+    "retention": [],
     "signs": {
         "raised": 0, "longest_notifications": 3.0, "longest_sync": None, "dead": 0, "refused": 0,
         "syncs_failed": 0, "retention_outcome": "complete",
@@ -57,24 +65,29 @@ THRESHOLDS = {
 
 
 def states(**options: Any) -> dict[str, str]:
-    """Of each alarm, with what differs from when all is quiet."""
+    """The state of each alarm, with these differences from when all are quiet."""
     found = {**QUIET, **options.get("found", {})}
     found["signs"] = {**QUIET["signs"], **options.get("signs", {})}
     health = {**HEALTH, **options.get("health", {})}
-    told = conditions(found, health, options.get("off", ()), lingers=options.get("lingers", False))
-    return {one.alarm: one.state for one in told}
+    every = conditions(
+        read_overview(Answer.of("console_overview", found)),
+        read_worker_health(health),
+        options.get("off", ()),
+        lingers=options.get("lingers", False),
+    )
+    return {one.alarm: one.state for one in every}
 
 
 def raised(**options: Any) -> set[str]:
     return {alarm for alarm, state in states(**options).items() if state == "raised"}
 
 
-def test_every_alarm_of_the_template_is_told_and_no_other() -> None:
-    told = states()
-    assert set(told) == set(THRESHOLDS)
-    elsewhere = {alarm for alarm, state in told.items() if state == "elsewhere"}
+def test_every_alarm_of_the_template_has_a_condition_and_no_other() -> None:
+    found = states()
+    assert set(found) == set(THRESHOLDS)
+    elsewhere = {alarm for alarm, state in found.items() if state == "elsewhere"}
     assert elsewhere == {alarm for alarm in THRESHOLDS if alarm.endswith("DeadLetterQueue")}
-    assert {told[alarm] for alarm in set(told) - elsewhere} == {"quiet"}
+    assert {found[alarm] for alarm in set(found) - elsewhere} == {"quiet"}
 
 
 def test_the_thresholds_are_the_templates() -> None:
@@ -155,22 +168,23 @@ def test_each_is_met_beyond_its_threshold(
 ) -> None:
     assert alarm not in raised(**quiet)
     assert alarm in raised(**met)
-    part = alarms._PARTS.get(alarm)
-    if part is not None:
-        assert states(**met, off={part})[alarm] == "off"
+    worker = alarms._WORKERS.get(alarm)
+    if worker is not None:
+        assert states(**met, off={worker})[alarm] == "off"
 
 
-def test_a_run_that_goes_on_looking_is_not_missing() -> None:
+def test_a_run_in_progress_is_not_missing() -> None:
     runs = {**QUIET["runs"], "notifications": []}
     assert "NotificationsMissing" in raised(found={"runs": runs})
     assert "NotificationsMissing" not in raised(
-        found={"runs": runs, "under_way": ["notifications"]}
+        found={"runs": runs, "in_progress": ["notifications"]}
     )
 
 
-def test_what_never_ran_is_missing_and_what_is_met_comes_first() -> None:
+def test_a_worker_that_never_ran_is_missing_and_raised_alarms_come_first() -> None:
     runs = {**QUIET["runs"], "notifications": [], "metrics_sync": []}
-    told = conditions({**QUIET, "runs": runs}, HEALTH, (), lingers=False)
-    assert {one.alarm for one in told[:2]} == {"NotificationsMissing", "MetricsSyncMissing"}
-    assert all(one.mend for one in told[:2])
-    assert [one.state for one in told[2:]].count("raised") == 0
+    overview = read_overview(Answer.of("console_overview", {**QUIET, "runs": runs}))
+    found = conditions(overview, read_worker_health(HEALTH), (), lingers=False)
+    assert {one.alarm for one in found[:2]} == {"NotificationsMissing", "MetricsSyncMissing"}
+    assert all(one.fix for one in found[:2])
+    assert [one.state for one in found[2:]].count("raised") == 0

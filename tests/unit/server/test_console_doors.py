@@ -1,8 +1,9 @@
-"""What an action's form meets before anything is done, without a database."""
+"""The console's pages and forms without a database: what is checked before anything is done."""
 
 from __future__ import annotations
 
 import asyncio
+from html import unescape
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,28 +15,32 @@ from server.console.app import console_app
 from server.console.project import Project
 from server.console.sessions import Sessions
 from workers.errors import TransientError
+from workers.settings import Settings
 
 KEY = "00000000-0000-0000-0000-000000000001"
 ORIGIN = {"origin": "http://localhost"}
 SCOPE = {"fingerprint": "f", "numbers": {"destinations": 1}}
 
 
-class _Project:
-    """One whose database gives no answer to what acts."""
+SETTINGS = SimpleNamespace(
+    supabase_url="https://project.example", app_request_url=None, notification_locale="en-US"
+)
+NO_ENTITIES = {"request": None, "client": None, "actor": None, "assignee": None}
 
-    name = "https://project.example"
 
-    settings = SimpleNamespace(app_request_url=None, notification_locale="en-US")
+class _Project(Project):
+    """A project whose database answers only some functions."""
 
     def __init__(self, **answers: Any) -> None:
         """`answers`: by function."""
+        super().__init__(lambda: cast(Settings, SETTINGS))
         self.asked: list[str] = []
-        self.answers = {"console_scope": SCOPE, **answers}
+        self._answers = {"console_scope": SCOPE, **answers}
 
     def call(self, function: str, **arguments: Any) -> Any:
         self.asked.append(function)
-        if function in self.answers:
-            return self.answers[function]
+        if function in self._answers:
+            return self._answers[function]
         raise TransientError(f"no answer to {function}, Bearer abcdefghijklmnop", code="x")
 
 
@@ -45,7 +50,7 @@ class Client:
     def __init__(self, project: _Project, *, may_act: bool = True) -> None:
         self.project, self.sessions = project, Sessions(lambda: 0.0)
         self._app = console_app(
-            cast(Project, project), self.sessions, names=["localhost"], cookie="c",
+            project, self.sessions, names=["localhost"], cookie="c",
             announce=lambda: None, may_act=may_act,
         )  # fmt: skip
         self.session = self.sessions.begin(self.sessions.new_token()) or ""
@@ -53,7 +58,7 @@ class Client:
     def ask(
         self, method: str, path: str, *, cookie: str | None = None, **options: Any
     ) -> httpx.Response:
-        """`cookie`: another than that of its session."""
+        """`cookie`: instead of its session's."""
 
         async def asking() -> httpx.Response:
             async with httpx.AsyncClient(
@@ -66,7 +71,7 @@ class Client:
         return asyncio.run(asking())
 
     def form(self, **changes: str) -> dict[str, str]:
-        """What the page that asks to release a destination has."""
+        """The fields of the page that confirms the release of a destination."""
         return {
             "form_token": self.sessions.form_token(self.session), "key": KEY, "fingerprint": "f",
             "who": "Ada", "destination": "C1", **changes,
@@ -78,18 +83,18 @@ def client() -> Client:
     return Client(_Project())
 
 
-def test_no_answer_is_told_as_what_may_have_been_done(client: Client) -> None:
+def test_without_an_answer_it_is_shown_that_it_may_have_been_done(client: Client) -> None:
     answer = client.ask(
         "POST", "/actions/confirm/release_destination", data=client.form(), headers=ORIGIN
     )
     assert answer.status_code == 503
-    assert "Whether it was done is not known" in answer.text
+    assert "It is unknown whether it was done" in answer.text
     assert "abcdefghijklmnop" not in answer.text
     assert client.project.asked == ["console_act"]
 
 
 @pytest.mark.parametrize("name", list(ACTIONS))
-def test_refused_forms_ask_the_database_nothing(client: Client, name: str) -> None:
+def test_refused_forms_do_not_reach_the_database(client: Client, name: str) -> None:
     where, good = f"/actions/confirm/{name}", client.form()
     for data, headers in (
         ({**good, "form_token": "x"}, ORIGIN),
@@ -117,13 +122,13 @@ def test_who_confirms_is_remembered_for_the_session(client: Client) -> None:
 @pytest.mark.parametrize(
     "body", [b"form_token=\xff", b"&".join(b"id=%d" % number for number in range(3000))]
 )
-def test_what_is_no_form_is_refused(client: Client, body: bytes) -> None:
+def test_an_invalid_form_is_refused(client: Client, body: bytes) -> None:
     answer = client.ask("POST", "/actions/confirm/skip", content=body, headers=ORIGIN)
     assert answer.status_code == 400
 
 
-def test_a_template_is_tried_where_nothing_may_be_done() -> None:
-    reader = Client(_Project(config_templates=[], known_of_event={}), may_act=False)
+def test_a_template_can_be_tried_in_a_read_only_console() -> None:
+    reader = Client(_Project(config_templates=[], known_of_event=NO_ENTITIES), may_act=False)
     assert "Menu &amp; window signs" in reader.ask("GET", "/notifications/try").text
     form = {**reader.form(), "template": "*{{a}}* {{b}}", "data": '{"a": "<b>x</b>"}'}
     page = reader.ask("POST", "/notifications/try", data=form, headers=ORIGIN).text
@@ -138,8 +143,8 @@ def test_a_template_is_tried_where_nothing_may_be_done() -> None:
 
 def test_spend_at_a_glance() -> None:
     spend = [
-        ["2026-11-20", "meta", "EUR", "50.5", True],
-        ["2026-11-27", "meta", "EUR", "101", True],
+        {"date": day, "platform": "meta", "currency": "EUR", "spend": value, "is_complete": True}
+        for day, value in (("2026-11-20", "50.5"), ("2026-11-27", "101"))
     ]
     found = {
         "clients": [
@@ -155,7 +160,15 @@ def test_spend_at_a_glance() -> None:
     assert 'data-figure="before" data-value="50.5"' in page
     assert "+100.0 %" in page
     assert 'data-day="2026-11-20"' in page
-    assert "No spend in both weeks" in page
+    assert "No spend in either week" in page
     assert "until=2026-11-20" in page
     assert "after=%7B%22name%22%3A%22Quiet%22" in page
     assert client.ask("GET", "/metrics/spend?until=x").status_code == 400
+
+
+def test_an_answer_of_another_shape_names_the_function_and_the_field() -> None:
+    client = Client(_Project(console_client_spend={"clients": [{"id": "1"}], "after": None}))
+    answer = client.ask("GET", "/metrics/spend")
+    assert answer.status_code == 503
+    assert "console_client_spend returned no name" in unescape(answer.text)
+    assert "python -m workers.operate migrate" in answer.text

@@ -1,4 +1,4 @@
-"""The doctor's examination is seen while it goes on, and one is made at a time."""
+"""The doctor's checks are visible while they run, one examination at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ended(examination: Examination) -> Findings:
     return findings_of(examination)
 
 
-def test_sections_are_seen_as_they_come_and_a_second_one_waits_for_the_first() -> None:
+def test_sections_appear_one_by_one_and_no_second_examination_begins() -> None:
     asked: queue.SimpleQueue[Section | None] = queue.SimpleQueue()
     begun: list[int] = []
 
@@ -35,11 +35,12 @@ def test_sections_are_seen_as_they_come_and_a_second_one_waits_for_the_first() -
     assert examination.findings is None
     examination.begin()
     for number, section in enumerate(
-        [Section("A", [ok("fine")]), Section("B", [failed("xoxb-12345678-abc", "mend it")])], 1
+        [Section("A", [ok("fine")]), Section("B", [failed("xoxb-12345678-abc", "fix it")])], 1
     ):
         asked.put(section)
         eventually(
-            lambda number=number: len(findings_of(examination).sections) == number, "it is not seen"
+            lambda number=number: len(findings_of(examination).sections) == number,
+            "it does not appear",
         )
         examination.begin()
         assert findings_of(examination).ended_at is None
@@ -47,7 +48,7 @@ def test_sections_are_seen_as_they_come_and_a_second_one_waits_for_the_first() -
     asked.put(None)
     found = ended(examination)
     assert found.verdict == "failed"
-    assert [section["section"] for section in found.sections] == ["A", "B", "C"]
+    assert [section.title for section in found.sections] == ["A", "B", "C"]
     assert "xoxb-12345678" not in str(found.sections)
     assert len(begun) == 1
 
@@ -58,7 +59,7 @@ def test_sections_are_seen_as_they_come_and_a_second_one_waits_for_the_first() -
     assert len(begun) == 2
 
 
-def test_an_examination_that_breaks_off_says_so() -> None:
+def test_an_interrupted_examination_is_reported() -> None:
     def examine(post_to: str | None) -> Iterator[Section]:
         yield Section("A", [ok("fine")])
         raise ZeroDivisionError("by xoxb-12345678-abc")
@@ -72,12 +73,12 @@ def test_an_examination_that_breaks_off_says_so() -> None:
     assert "xoxb-12345678" not in text
 
 
-def test_one_in_this_thread_is_given_the_channel_and_waits_for_nobody() -> None:
+def test_an_examination_in_this_thread_gets_the_channel_and_is_refused_while_one_runs() -> None:
     asked: list[str | None] = []
 
     def examine(post_to: str | None) -> Iterator[Section]:
         asked.append(post_to)
-        assert examination.run() is None, "one is under way: this one"
+        assert examination.run() is None, "this one is running"
         yield Section("A", [ok("fine")])
 
     examination = Examination(examine)

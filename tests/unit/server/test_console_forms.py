@@ -1,4 +1,4 @@
-"""The token of a session's forms, and what the console's record says in words."""
+"""The token of a session's forms, the arguments of actions, and their numbers in words."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def test_every_number_has_words() -> None:
 
 
 @pytest.mark.parametrize("name", list(ACTIONS))
-def test_an_action_that_is_told_something_odd_says_so(name: str) -> None:
+def test_an_action_refuses_invalid_arguments(name: str) -> None:
     action = ACTIONS[name]
     odd = {
         "id": ["x"], "destination": ["a", "b"], "connection_id": ["x"], "channel": ["<b>"],
         "since": ["2026-02-02"], "until": ["2026-02-01"],
     }  # fmt: skip
     if name in ("examine", "retention", "retention_dry_run"):
-        assert action.read(odd) == {}, "it is told nothing"
+        assert action.read(odd) == {}, "it has no arguments"
         return
     with pytest.raises(ValueError, match=r"\w+"):
         action.read(odd)
 
 
-def test_a_choice_is_bounded_and_each_once() -> None:
+def test_a_selection_is_limited_and_has_each_id_once() -> None:
     ids = [f"00000000-0000-0000-0000-{number:012}" for number in range(MOST_CHOSEN + 1)]
     assert ACTIONS["skip"].read({"id": [*ids[:2], ids[0].upper()]}) == {"ids": ids[:2]}
-    with pytest.raises(ValueError, match="more than 1,000"):
+    with pytest.raises(ValueError, match="At most 1,000"):
         ACTIONS["skip"].read({"id": ids})

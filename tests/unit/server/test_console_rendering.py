@@ -1,4 +1,4 @@
-"""What a template puts out is text, whatever stands in the database."""
+"""What a template prints is text, whatever the database holds."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def render(source: str, **values: Any) -> str:
 @given(ANY_TEXT)
 def test_no_text_becomes_markup_or_leaves_its_attribute(text: str) -> None:
     page = render('<p title="{{ text }}">{{ text }}</p>', text=text)
-    told = re.fullmatch(r'<p title="([^"<>]*)">([^<>]*)</p>', page, re.DOTALL)
-    assert told is not None
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", told[2])
+    match = re.fullmatch(r'<p title="([^"<>]*)">([^<>]*)</p>', page, re.DOTALL)
+    assert match is not None
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", match[2])
     if text.isprintable():
-        assert html.unescape(told[2]) == text
+        assert html.unescape(match[2]) == text
 
 
-def test_what_cannot_be_seen_is_a_symbol() -> None:
+def test_an_invisible_character_is_a_symbol() -> None:
     assert seen("a\x00b\x1b[31m\x7f") == "a␀b␛[31m␡"
     assert seen("to\u202etal\u2028\ufeff") == "to[U+202E]tal[U+2028][U+FEFF]"
     assert seen("line\n\ttab 👩\u200d💻 é") == "line\n\ttab 👩\u200d💻 é"
@@ -51,24 +51,24 @@ def test_only_web_addresses_become_links(start: str, text: str) -> None:
     )
 
 
-def test_times_are_told_in_words_with_the_exact_one() -> None:
-    def told(**apart: float) -> str:
+def test_times_are_in_words_with_the_exact_time() -> None:
+    def shown(**apart: float) -> str:
         return render("{{ at | moment }}", at=NOW - timedelta(**apart))
 
-    assert told(minutes=2, seconds=59) == (
+    assert shown(minutes=2, seconds=59) == (
         '<time datetime="2025-03-11T11:57:01Z" title="2025-03-11 11:57:01 UTC">2 minutes ago</time>'
     )
-    assert ">in 3 hours<" in told(hours=-3)
-    assert ">1 day ago<" in told(days=1, hours=23)
+    assert ">in 3 hours<" in shown(hours=-3)
+    assert ">1 day ago<" in shown(days=1, hours=23)
     assert render("{{ at | moment }}", at=None) == "never"
     assert render('{{ at | moment("not yet") }}', at=None) == "not yet"
-    # another zone is told in UTC
+    # another zone is shown in UTC
     assert "11:30:00 UTC" in render("{{ at | moment }}", at="2025-03-11T13:30:00+02:00")
     assert ">now<" in render("{{ at | due }}", at=NOW - timedelta(seconds=5))
     assert ">in 5 minutes<" in render("{{ at | due }}", at=NOW + timedelta(minutes=5))
 
 
-def test_numbers_are_told_for_people() -> None:
+def test_numbers_are_readable() -> None:
     assert [number(value) for value in (None, 0, 1234567, 1234.5, 2.0)] == [
         "", "0", "1,234,567", "1,234.50", "2",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tokens are good once; sessions end when nobody uses them."""
+"""Tokens work once; sessions end when they are not used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_session_lasts_as_long_as_it_is_used() -> None:
     assert not sessions.is_valid(session)
 
 
-def test_a_token_is_good_once_and_until_the_next() -> None:
+def test_a_token_works_once_and_until_the_next() -> None:
     sessions = Sessions(lambda: 0.0)
     assert sessions.begin("") is None
     assert not sessions.has_token
@@ -42,7 +42,7 @@ def test_a_token_is_good_once_and_until_the_next() -> None:
     assert sessions.begin(token) is None
 
 
-def test_they_stay_few_and_those_that_are_used_stay() -> None:
+def test_sessions_are_limited_and_the_least_recently_used_end() -> None:
     clock = Clock()
     sessions = Sessions(lambda: clock.now)
     first, second = begun(sessions), begun(sessions)

@@ -1,4 +1,4 @@
-"""A template tried out: the message of the worker, with what is unknown, cut or escaped marked."""
+"""A template tried out: the worker's message, with unknown, cut and escaped parts marked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.console.dry_render import Trial, Tried, try_out
+from workers.doctor.template_checks import ConfigTemplate
+from workers.notifications.entities import NO_ENTITIES
 from workers.notifications.event_data import parse_event_data
 from workers.notifications.plain_line import PLAIN_WORDING
 from workers.notifications.rendering import VALUE_LIMIT, render
@@ -18,10 +20,10 @@ from workers.notifications.rendering import VALUE_LIMIT, render
 def trial(template: str, data: object) -> Trial:
     """Of a template without a config, with that data."""
     text = data if isinstance(data, str) else json.dumps(data)
-    return try_out(Tried(template, text, "event", {}, {}, {}, PLAIN_WORDING))
+    return try_out(Tried(template, text, "event", NO_ENTITIES, {}, None, PLAIN_WORDING))
 
 
-def test_each_placeholder_says_what_became_of_it() -> None:
+def test_each_placeholder_has_its_result() -> None:
     data = {"title": "Menu", "odd": "<b> & @here", "long": "x" * 5000, "none": None}
     found = trial("{{title}} {{odd}} {{long}} {{none}} {{missing}} {{title}}", data)
     assert {one.key: one.state for one in found.placeholders} == {
@@ -49,7 +51,7 @@ def test_what_looks_like_a_placeholder_in_a_value_is_not_marked() -> None:
     assert ">{{missing}}</mark>" in html
 
 
-def test_the_lint_says_the_same_here() -> None:
+def test_the_flaws_are_those_that_the_doctor_reports() -> None:
     flaws = trial("**bold** {{ no key }} <a href=x>", {}).flaws
     assert any("bold is *text*" in flaw for flaw in flaws)
     assert any("only {{key}}" in flaw for flaw in flaws)
@@ -57,23 +59,21 @@ def test_the_lint_says_the_same_here() -> None:
     assert trial("*{{title}}*", {"title": "x"}).flaws == ()
 
 
-def test_what_a_configs_events_never_carry_is_told() -> None:
-    config = {
-        "entity_type": "request",
-        "event_type": "e",
-        "carried": {"title": "string"},
-        "events": 3,
-    }
-    tried = Tried("{{titel}}", '{"titel": 1}', "e", {}, {}, config, PLAIN_WORDING)
+def test_a_key_that_no_event_of_the_config_carries_is_reported() -> None:
+    config = ConfigTemplate(
+        id="c1", entity_type="request", event_type="e", template="", events=3,
+        carried={"title": "string"},
+    )  # fmt: skip
+    tried = Tried("{{titel}}", '{"titel": 1}', "e", NO_ENTITIES, {}, config, PLAIN_WORDING)
     assert try_out(tried).flaws == ("none of its last 3 events carries {{titel}}",)
 
 
-def test_a_number_that_was_masked_is_no_trouble() -> None:
+def test_a_masked_number_is_read_as_text() -> None:
     found = trial("{{a}}", '{"a": [redacted]}')
     assert (found.problem, found.placeholders[0].value) == (None, "[redacted]")
 
 
-def test_data_that_is_no_json_is_named() -> None:
+def test_data_that_is_not_json_is_reported() -> None:
     found = trial("{{title}}", '{"title": ')
     assert found.problem
     assert not found.html
@@ -81,7 +81,7 @@ def test_data_that_is_no_json_is_named() -> None:
 
 @given(st.text(max_size=60), st.dictionaries(st.sampled_from("abc"), st.text(max_size=60)))
 def test_marks_add_nothing_but_marks(template: str, data: dict[str, str]) -> None:
-    """The text that is read is that of the message, and no text becomes a tag."""
+    """The visible text is that of the message, and no text becomes a tag."""
     template = template.replace("\0", "") + " {{a}} {{b}}"
     found = trial(template, data)
     tags = {tag for tag in re.findall(r"<(/?\w+)", str(found.html)) if "mark" in tag}
