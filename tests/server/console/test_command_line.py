@@ -137,4 +137,4 @@ def test_invalid_combinations_of_arguments_are_refused(
         with pytest.raises(SystemExit) as refused:
             main(arguments)
         assert refused.value.code == 2
-    assert "leave --once out" in capsys.readouterr().err
+    assert "drop --once" in capsys.readouterr().err

@@ -57,7 +57,7 @@ MOST: Mapping[str, int] = {
     "notification": 1_300,
     "actions": LIMIT + 1,
     # the notification, its deliveries
-    "what a redrive would touch": 10,
+    "what a redrive would affect": 10,
     # each with its requests, and of each the spend of two weeks
     "spend": (LIMIT + 1) * (1 + REQUESTS_OF_A_CLIENT * (1 + len(PLATFORMS) * 14)),
 }
@@ -138,7 +138,7 @@ def questions(db: psycopg.Connection[Any]) -> dict[str, tuple[str, tuple[Any, ..
         "actions, further on": (
             "list_console_actions(%s, %s, %s)", (NOW - timedelta(hours=9), "f" * 32, LIMIT)
         ),
-        "what a redrive would touch": (
+        "what a redrive would affect": (
             "console_scope('redrive', %s)",
             (Jsonb({"ids": [str(value(
                 db, "select id from notification_queue where attempts = 5 order by id limit 1"

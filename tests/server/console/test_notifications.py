@@ -76,12 +76,12 @@ def test_older_notifications_are_on_further_pages(console: Console) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("state=gone", "gone is no state"),
-        ("config=x", "x is no id"),
-        ("since=tomorrow", "tomorrow is no time such as 2026-11-28T09:00"),
+        ("state=gone", "gone is not a state"),
+        ("config=x", "x is not a valid id"),
+        ("since=tomorrow", "tomorrow is not a time such as 2026-11-28T09:00"),
     ],
 )
-def test_what_cannot_be_understood_is_named(console: Console, query: str, words: str) -> None:
+def test_an_invalid_filter_is_reported(console: Console, query: str, words: str) -> None:
     answer = console.get(f"/notifications?{query}")
     assert answer.status_code == 400
     assert words in answer.text
@@ -90,7 +90,7 @@ def test_what_cannot_be_understood_is_named(console: Console, query: str, words:
 def test_one_notification_before_and_after(console: Console) -> None:
     address = f"/notifications/{sample(3)}"
     before = console.page(address)
-    assert "The next run of the notifications looks up where it goes." in before
+    assert "The next notifications run looks up its destinations." in before
     run(console)
     page = console.page(address)
     message = re.search(r'<div class="slack-message" dir="auto">(.*?)</div>\s*<p', page, re.DOTALL)
@@ -111,9 +111,9 @@ def test_names_of_ids_in_the_event_are_in_the_message(console: Console) -> None:
         "jsonb_build_object('uploaded_by', %s::text) where id = %s",
         (ben, sample(5)),
     )
-    said = "Asset uploaded: menu-v3.pdf · Menu &amp; window signs · Café Lumière · by @Ben Okafor"
+    line = "Asset uploaded: menu-v3.pdf · Menu &amp; window signs · Café Lumière · by @Ben Okafor"
     for address in ("/notifications", f"/notifications/{sample(5)}"):
-        assert said in re.sub(r"<[^<>]+>", "", console.page(address))
+        assert line in re.sub(r"<[^<>]+>", "", console.page(address))
 
 
 def test_each_attempt_is_shown_with_slacks_answer_and_what_comes_next(console: Console) -> None:
