@@ -193,17 +193,17 @@ class FakeLinkedIn(AdPlatform):
         if request.headers.get("x-restli-protocol-version") != "2.0.0":
             raise _bad_parameter("dateRange")
         try:
-            asked = read_query(request.query)
+            parameters = read_query(request.query)
         except RestliProblem as problem:
             raise LinkedInRefusal(400, "ILLEGAL_ARGUMENT", f"Invalid query: {problem}") from None
-        pivots = _read_pivots(asked)
-        fields = _read_fields(asked)
-        first, last = _read_range(asked)
+        pivots = _read_pivots(parameters)
+        fields = _read_fields(parameters)
+        first, last = _read_range(parameters)
         if "approximateMemberReach" in fields and (last - first).days >= MOST_REACH_DAYS:
             raise _bad_parameter("dateRange")
         elements: list[dict[str, Any]] = []
         today = self.now().date()
-        for urn in _read_accounts(asked):
+        for urn in _read_accounts(parameters):
             account_id = urn.removeprefix(_ACCOUNT)
             if account_id in sees:  # others are silently left out
                 ads: Sequence[_Subject] = self._records[account_id]
@@ -269,12 +269,12 @@ def _bad_parameter(name: str) -> LinkedInRefusal:
     return LinkedInRefusal(400, "PARAM_INVALID", f"Invalid param. Name: {name}", 100)
 
 
-def _read_pivots(asked: Mapping[str, Any]) -> list[str]:
+def _read_pivots(parameters: Mapping[str, Any]) -> list[str]:
     """The pivots of the finder for one pivot, or of the one for up to three."""
-    if asked.get("q") == "analytics":
-        pivots = [asked.get("pivot")]
-    elif asked.get("q") == "statistics":
-        given = asked.get("pivots")
+    if parameters.get("q") == "analytics":
+        pivots = [parameters.get("pivot")]
+    elif parameters.get("q") == "statistics":
+        given = parameters.get("pivots")
         pivots = given if isinstance(given, list) and 1 <= len(given) <= MOST_PIVOTS else [None]
     else:
         raise _bad_parameter("q")
@@ -286,10 +286,10 @@ def _read_pivots(asked: Mapping[str, Any]) -> list[str]:
     return [str(pivot) for pivot in pivots]
 
 
-def _read_fields(asked: Mapping[str, Any]) -> list[str]:
-    if asked.get("timeGranularity") != "DAILY":
+def _read_fields(parameters: Mapping[str, Any]) -> list[str]:
+    if parameters.get("timeGranularity") != "DAILY":
         raise _bad_parameter("timeGranularity")
-    given = asked.get("fields", ["impressions", "clicks"])
+    given = parameters.get("fields", ["impressions", "clicks"])
     fields = given if isinstance(given, list) else [given]
     for name in fields:
         if name not in _METRICS and name not in _FURTHER and name not in _OTHERS:
@@ -297,10 +297,10 @@ def _read_fields(asked: Mapping[str, Any]) -> list[str]:
     return fields
 
 
-def _read_range(asked: Mapping[str, Any]) -> tuple[date, date]:
+def _read_range(parameters: Mapping[str, Any]) -> tuple[date, date]:
     try:
         first, last = (
-            date(*(int(asked["dateRange"][end][part]) for part in ("year", "month", "day")))
+            date(*(int(parameters["dateRange"][end][part]) for part in ("year", "month", "day")))
             for end in ("start", "end")
         )
     except (KeyError, TypeError, ValueError):
@@ -310,8 +310,8 @@ def _read_range(asked: Mapping[str, Any]) -> tuple[date, date]:
     return first, last
 
 
-def _read_accounts(asked: Mapping[str, Any]) -> list[str]:
-    accounts = asked.get("accounts")
+def _read_accounts(parameters: Mapping[str, Any]) -> list[str]:
+    accounts = parameters.get("accounts")
     if not isinstance(accounts, list) or not all(
         isinstance(urn, str) and urn.startswith(_ACCOUNT) for urn in accounts
     ):

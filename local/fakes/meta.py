@@ -346,9 +346,9 @@ def _months_before(day: date, months: int) -> date:
     return min(date(year, month + 1, 1) + timedelta(day.day - 1), following - timedelta(1))
 
 
-def _read_slices(call: _Call, asked: tuple[date, date]) -> list[tuple[int, int]]:
+def _read_slices(call: _Call, requested: tuple[date, date]) -> list[tuple[int, int]]:
     """The ranges of days, first and last, with a row each."""
-    first, last = asked[0].toordinal(), asked[1].toordinal()
+    first, last = requested[0].toordinal(), requested[1].toordinal()
     given = call.fields.get("time_increment", "all_days")
     if given == "all_days":
         return [(first, last)]

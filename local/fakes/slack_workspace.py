@@ -17,7 +17,7 @@ WORKSPACE = Path(__file__).resolve().parent / "workspace.json"
 CHANNEL_WAIT = 1.0
 METHOD_WINDOW = 60.0
 
-# The arguments of a method call, and what it answers besides ok.
+# The arguments of a method call, and its answer in addition to ok.
 Fields = Mapping[str, Any]
 Answer = dict[str, Any]
 

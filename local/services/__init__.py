@@ -1,1 +1,1 @@
-"""What the stack runs besides the fakes: Postgres, the data API, and how both are kept."""
+"""The stack's services in addition to the fakes: Postgres and the data API, and how they run."""

@@ -46,7 +46,7 @@ RETENTIONS = 30 / 7
 HEALTH_CHECKS = MINUTES // 5
 DOCTORS = 4
 ASSUMED = (
-    f"Month: {NOTIFICATIONS:,} notifications, {ACCOUNTS} accounts synced daily, health asked for "
+    f"Month: {NOTIFICATIONS:,} notifications, {ACCOUNTS} accounts synced daily, health checked "
     f"every 5 minutes; computed from the runs in the emulator, their CPU time stretched to the "
     "share of a core that Lambda gives; a cold start for each run of what runs more rarely than "
     "every 10 minutes; list prices of us-east-1 without free tier."
@@ -124,7 +124,7 @@ def _watching(stack: Deployed) -> Iterator[tuple[str, float]]:
     alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
     watched = sum(_metrics_of(alarm) for alarm in alarms)
     yield f"{len(alarms)} alarms over {watched} metrics", watched * ALARM_METRIC
-    yield f"{CUSTOM_METRICS} metrics of its own", CUSTOM_METRICS * CUSTOM_METRIC
+    yield f"{CUSTOM_METRICS} custom metrics", CUSTOM_METRICS * CUSTOM_METRIC
     yield "dashboard", len(stack.of_type("AWS::CloudWatch::Dashboard")) * DASHBOARD
 
 

@@ -81,7 +81,7 @@ def serving(progress: Progress, sizes: Sizes) -> list[Figure]:
         ),
         Figure("  p95", p95, "s", target=f"at most {P95_SECONDS:g} s", met=p95 <= P95_SECONDS),
         *(
-            Figure(f"  an insert's commit, {clients} at once, {name}", seconds * 1000, "ms")
+            Figure(f"  an insert's commit, {clients} in parallel, {name}", seconds * 1000, "ms")
             for (clients, name), seconds in commits.items()
         ),
     ]  # fmt: skip
@@ -188,7 +188,7 @@ def _insert(connection: psycopg.Connection[Any], config: Any) -> None:
 
 
 def _commits(running: Running, count: int) -> dict[tuple[int, str], float]:
-    """The median seconds of an insert, by how many insert at once, without and with NOTIFY while
+    """The median seconds of an insert, by the number of parallel inserts, without and with NOTIFY while
     a client listens."""
     found: dict[tuple[int, str], float] = {}
     with psycopg.connect(running.database_url, autocommit=True) as connection:

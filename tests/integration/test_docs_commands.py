@@ -52,7 +52,7 @@ NOT_RUN = {
         ["cd /opt", "chgrp", "chmod", "cp -r deploy/systemd", "echo SUPABASE_URL", "export ",
          "git clone", "install -d", "mkdir", "npm install -g", "pm2 startup", "rm supabase",
          "sudo ", "systemctl ", "umask", "useradd"],
-        "changes the machine; tests/deploy/test_systemd.py has the units in a tree of their own",
+        "changes the machine; tests/deploy/test_systemd.py has the units in a separate tree",
     ),
 }  # fmt: skip
 # Placeholders for ids, and where to find such a row.

@@ -78,7 +78,7 @@ def as_nobody() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def python_of_anybody() -> str | None:
+def python_for_any_user() -> str | None:
     """An interpreter of this version that any user can run, or None."""
     names = [sys.executable, f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3"]
     for name in names:
@@ -117,7 +117,7 @@ def in_clone(clone: Path) -> dict[str, str]:
 
 @only_root
 def test_an_ordinary_user_runs_it(clone: Path, scratch: Path) -> None:
-    interpreter = python_of_anybody()
+    interpreter = python_for_any_user()
     if interpreter is None:
         pytest.skip("no interpreter of this version that other users can run")
     status, out, err = run_command(

@@ -19,15 +19,15 @@ from workers.composition import container
 
 
 def main() -> None:
-    order = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     zoneinfo.reset_tzpath(to=())
     clock = SystemClock()
-    begun, as_of = clock.now(), datetime.fromisoformat(order["as_of"])
+    started_at, as_of = clock.now(), datetime.fromisoformat(request["as_of"])
 
     def made(url: str, key: str) -> TimedDatabase:
-        return TimedDatabase(url, key, lambda: as_of + timedelta(seconds=clock.now() - begun))
+        return TimedDatabase(url, key, lambda: as_of + timedelta(seconds=clock.now() - started_at))
 
     container.Database = made  # type: ignore[assignment,misc]
-    for worker in order["workers"]:
-        runs.RUN_SECONDS[worker] = order["seconds"]  # type: ignore[index]
-    sys.exit(run_once(order["workers"]))
+    for worker in request["workers"]:
+        runs.RUN_SECONDS[worker] = request["seconds"]  # type: ignore[index]
+    sys.exit(run_once(request["workers"]))

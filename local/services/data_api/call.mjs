@@ -63,9 +63,9 @@ export function profileOf({ method, headers }) {
 /** The requested rows, within the limit. Throws an ApiError for an empty range. */
 export function rangeOf({ method, headers, limit = Infinity, offset = 0 }, maxRows) {
   if (limit === 0) return { offset: 0, limit: 0, isAll: false };
-  const asked = method === "GET" ? /^(\d+)-(\d*)$/.exec(headers.range ?? "") : null;
-  const first = Math.max(offset, Number(asked?.[1] ?? 0));
-  const end = Math.min(offset + limit, asked?.[2] ? Number(asked[2]) + 1 : Infinity);
+  const requested = method === "GET" ? /^(\d+)-(\d*)$/.exec(headers.range ?? "") : null;
+  const first = Math.max(offset, Number(requested?.[1] ?? 0));
+  const end = Math.min(offset + limit, requested?.[2] ? Number(requested[2]) + 1 : Infinity);
   if (first >= end) {
     throw new ApiError(416, "PGRST103", "Requested range not satisfiable", {
       details:

@@ -58,8 +58,8 @@ export function statusOf(code, message, authenticated) {
 
 // With `raise sqlstate 'PGRST'` a function determines the whole answer.
 function fromRaise(message, detail) {
-  const said = object(message);
-  if (said?.code === undefined || said.message === undefined) {
+  const parsed = object(message);
+  if (parsed?.code === undefined || parsed.message === undefined) {
     return unreadable(
       `Invalid JSON value for MESSAGE: '${message}'`,
       "MESSAGE must be a JSON object with obligatory keys: 'code', 'message' and optional keys: " +
@@ -76,9 +76,9 @@ function fromRaise(message, detail) {
         "'status_text'.",
     );
   }
-  const { details = null, hint = null } = said;
+  const { details = null, hint = null } = parsed;
   const { status, headers, status_text: reason } = rest;
-  return new ApiError(status, said.code, said.message, { details, hint, headers, reason });
+  return new ApiError(status, parsed.code, parsed.message, { details, hint, headers, reason });
 }
 
 function unreadable(details, hint) {

@@ -6,15 +6,15 @@ const CANDIDATES = 50;
 
 /** The nearest name, unless its similarity to `wanted` is below `least` (0 to 1). */
 export function nearest(names, wanted, least) {
-  const asked = wanted.toLowerCase();
+  const lowered = wanted.toLowerCase();
   for (const size of [3, 2]) {
-    const wantedPieces = pieces(asked, size);
+    const wantedPieces = pieces(lowered, size);
     const likely = names
       .map((name) => ({ name, score: cosine(pieces(name.toLowerCase(), size), wantedPieces) }))
       .filter(({ score }) => score > 0)
       .sort((a, b) => b.score - a.score)
       .slice(0, CANDIDATES)
-      .map(({ name }) => ({ name, score: likeness(name.toLowerCase(), asked) }))
+      .map(({ name }) => ({ name, score: likeness(name.toLowerCase(), lowered) }))
       .filter(({ score }) => score >= least)
       .sort((a, b) => b.score - a.score);
     if (likely.length) return likely[0].name;

@@ -58,10 +58,10 @@ export class Connection {
     const messages = [];
     const promises = statements.map(({ text: sql, values }) => {
       if (!this.isOpen) return Promise.reject(this.#end);
-      const asked = { rows: [], names: [] };
-      messages.push(values ? this.#extended(sql, values, asked) : message("Q", text(sql)));
+      const pending = { rows: [], names: [] };
+      messages.push(values ? this.#extended(sql, values, pending) : message("Q", text(sql)));
       return new Promise((resolve, reject) => {
-        this.#waiting.push(Object.assign(asked, { resolve, reject }));
+        this.#waiting.push(Object.assign(pending, { resolve, reject }));
       });
     });
     if (messages.length) this.#send(Buffer.concat(messages));
@@ -72,11 +72,11 @@ export class Connection {
     this.#socket.end(message("X"));
   }
 
-  #extended(sql, values, asked) {
+  #extended(sql, values, pending) {
     const known = this.#prepared.get(sql);
     const name = known ?? `s${randomBytes(6).toString("hex")}`;
     const parse = known ? [] : [message("P", text(name), text(sql), int16(0))];
-    if (!known) asked.parsing = [sql, name];
+    if (!known) pending.parsing = [sql, name];
     const bound = values.map((value) => {
       const bytes = Buffer.from(value);
       return Buffer.concat([int32(bytes.length), bytes]);
@@ -139,10 +139,10 @@ export class Connection {
   }
 
   #handle(kind, body) {
-    const [asked] = this.#waiting;
-    if (kind === "D") asked.rows.push(row(body, asked.names));
-    else if (kind === "T") asked.names = columns(body);
-    else if (kind === "1") this.#prepared.set(...asked.parsing);
+    const [pending] = this.#waiting;
+    if (kind === "D") pending.rows.push(row(body, pending.names));
+    else if (kind === "T") pending.names = columns(body);
+    else if (kind === "1") this.#prepared.set(...pending.parsing);
     else if (kind === "Z") this.#settle();
     else if (kind === "E") this.#fault(fields(body));
     else if (kind === "A") this.onnotification(...words(body.subarray(4)));
@@ -203,8 +203,8 @@ class Scram {
   }
 }
 
-function hmac(key, said) {
-  return createHmac("sha256", key).update(said).digest();
+function hmac(key, text) {
+  return createHmac("sha256", key).update(text).digest();
 }
 
 function message(kind, ...parts) {
