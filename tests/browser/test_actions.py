@@ -77,9 +77,9 @@ def test_notifications_are_redriven_and_skipped(seen: Visit, console: Console) -
     page.locator(f"input[value='{dead}']").check()
     page.locator(f"input[value='{other}']").check()
     with page.expect_response(lambda answer: answer.request.headers.get("hx-request") == "true"):
-        pass  # the list is renewed, and the choice stays
+        pass  # the list is updated, and the selection stays
     expect(page.locator(f"input[value='{other}']")).to_be_checked()
-    page.get_by_role("button", name="Redrive chosen…").click()
+    page.get_by_role("button", name="Redrive selected…").click()
     found = seen.violations()
     assert [state(console, one) for one in (dead, other)] == ["dead", "dead"]
     confirm(page, "Redrive", "2 notifications")
@@ -87,7 +87,7 @@ def test_notifications_are_redriven_and_skipped(seen: Visit, console: Console) -
     found += seen.violations()
     states = [state(console, one) for one in (dead, other, third, waiting)]
     assert states == ["waiting", "waiting", "dead", "waiting"]
-    # a page that asked is kept nowhere: it is asked for anew
+    # the page that asked is not cached, so it is requested again
     page.go_back()
     expect(page.locator("[data-empty]")).to_be_visible()
 
@@ -98,7 +98,7 @@ def test_notifications_are_redriven_and_skipped(seen: Visit, console: Console) -
     assert state(console, waiting) == "skipped"
 
     seen.go("/notifications?state=dead")
-    page.get_by_role("link", name="Redrive all that the filters leave…").click()
+    page.get_by_role("link", name="Redrive all that match…").click()
     confirm(page, "Redrive")
     assert touched(page)["notifications"] >= 1
     assert state(console, third) == "waiting"
@@ -219,7 +219,7 @@ def test_days_are_read_again_and_retention_runs(seen: Visit, console: Console) -
         console, "select account_id from metric_accounts where platform = 'tiktok' limit 1"
     )
     seen.go(f"/metrics/account?platform=tiktok&id={account}")
-    page.get_by_label("From").fill("2026-01-01")
+    page.get_by_label("From", exact=True).fill("2026-01-01")
     page.get_by_label("To", exact=True).fill("2026-01-04")
     page.get_by_role("button", name="Read again…").click()
     confirm(page, "Read them", f"(tiktok {account})", "4 days to read")

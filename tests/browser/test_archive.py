@@ -21,7 +21,7 @@ def test_the_cold_archive_is_accessible(
         page, found = seen.page, []
         page.locator("nav").get_by_role("link", name="Retention").click()
         page.locator("main").get_by_role("link", name="agency-archive").click()
-        page.get_by_label("Up to").fill(str(NEXT_DAY))
+        page.get_by_label("Up to", exact=True).fill(str(NEXT_DAY))
         page.get_by_role("button", name="Show").click()
         stored = page.locator("svg rect[data-day]")
         expect(stored).to_have_count(2)

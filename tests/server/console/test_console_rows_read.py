@@ -25,16 +25,15 @@ LIMIT, DUE_DAYS = 5, 5
 MONTH = 31
 SINCE, UNTIL = f"{NOW.date() - timedelta(days=MONTH - 1)}", f"{NOW.date()}"
 
-# What one day, platform and kind of figure of a request takes, and the like.
-# Of the twenty clients, each.
+# The requests of each of the twenty clients.
 REQUESTS_OF_A_CLIENT = 1 + GROWTH[-1] * SMALL.requests // 20
 OF_A_MONTH = len(PLATFORMS) * MONTH
-# Of each question, the rows that it may read for what its page shows, whatever there is. A title
-# and what stands still are looked for in so many rows, and no more.
+# The rows that each call may read for its page, however many there are. Titles and stalled parts are
+# searched for in a limited number of rows.
 MOST: Mapping[str, int] = {
-    # each with its days, what changed of these, its log, its connection and a fact
+    # each with its days, their changes, its log, its connection and a fact
     "accounts": (LIMIT + 1) * (2 * MONTH + 8),
-    # its days; each connection of the project may lead to it
+    # its days; any connection of the project may be to it
     "account": 2 * MONTH + 8 + 2 * GROWTH[-1] * SMALL.accounts,
     "unnamed": (LIMIT + 1) * 4,
     # each with its spend, and what it names
@@ -43,11 +42,11 @@ MOST: Mapping[str, int] = {
     "request": len(CHARTED) * OF_A_MONTH + 50,
     # each fact with its link and three names
     "figure": 50 + LIMIT * 10,
-    # of each day so many, and of those before
+    # up to the limit for each day, and for all earlier days
     "activity that is due": 2 * (DUE_DAYS + 1) * LIMIT,
     "notifications that are due": 2 * (DUE_DAYS + 1) * LIMIT,
     "sync logs that are due": 2 * (DUE_DAYS + 1) * LIMIT,
-    # with what was sent in its hours, up to 5,000: test_overview_rows_read.py
+    # with what was sent in the last hours, up to 5,000: test_overview_rows_read.py
     "overview": 2_500 + GROWTH[-1] * SMALL.notifications,
     # each with its data and its deliveries
     "notifications": (LIMIT + 1) * 8,
