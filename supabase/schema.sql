@@ -57,6 +57,7 @@ create table public.archived_activity_leftovers (
   restored_at timestamp with time zone not null,
   constraint archived_activity_leftovers_pkey PRIMARY KEY (row_id)
 );
+CREATE INDEX archived_activity_leftovers_restored_at_idx ON public.archived_activity_leftovers USING btree (restored_at);
 comment on table public.archived_activity_leftovers is 'Of activity restored from the cold archive: the columns that archived_activity_log no longer has under that name. Kept for 30 days.';
 alter table public.archived_activity_leftovers enable row level security;
 grant delete, insert, select, update on public.archived_activity_leftovers to service_role;
@@ -223,6 +224,7 @@ create table public.metric_days (
   problem text,
   constraint metric_days_pkey PRIMARY KEY (platform, account_id, date)
 );
+CREATE INDEX metric_days_failing_idx ON public.metric_days USING btree (platform, account_id, date) WHERE (failures > 0);
 comment on table public.metric_days is 'Days of an account: as of when (read_at) the ledger has them completely, and by which sync and connection; or why a day could not be read.';
 comment on column public.metric_days.rows_named is 'The part of rows_read whose ads a request names or once named, as spend_named is of spend_read.';
 comment on column public.metric_days.spend_total is 'What the platform reports for the account as a whole; null where it was not asked or did not say.';
@@ -320,6 +322,7 @@ CREATE INDEX metric_sync_logs_connection_idx ON public.metric_sync_logs USING bt
 CREATE INDEX metric_sync_logs_failed_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE ((status)::text = 'failed'::text);
 CREATE INDEX metric_sync_logs_in_progress_idx ON public.metric_sync_logs USING btree (platform_connection_id) WHERE ((status)::text = 'in_progress'::text);
 CREATE INDEX metric_sync_logs_start_time_idx ON public.metric_sync_logs USING btree (start_time);
+CREATE INDEX metric_sync_logs_status_idx ON public.metric_sync_logs USING btree (status, start_time);
 CREATE INDEX metric_sync_logs_succeeded_idx ON public.metric_sync_logs USING btree (GREATEST(start_time, end_time)) WHERE (((status)::text = 'success'::text) OR ((status)::text = 'partial'::text));
 alter table public.metric_sync_logs enable row level security;
 grant delete, insert, select, update on public.metric_sync_logs to service_role;
@@ -615,11 +618,11 @@ create table public.retention_progress (
   updated_at timestamp with time zone not null,
   constraint retention_progress_pkey PRIMARY KEY (entity_type)
 );
-comment on table public.retention_progress is 'How far the last run came with each entity type.';
+comment on table public.retention_progress is 'How far the last run got with each entity type.';
 comment on column public.retention_progress.status is 'complete, unfinished (the next run goes on), incomplete (some rows cannot go), or failed.';
-comment on column public.retention_progress.verified_bytes is 'Written to the cold archive, read back and found to be the same.';
+comment on column public.retention_progress.verified_bytes is 'Written to the cold archive, read back and verified.';
 comment on column public.retention_progress.stayed is 'Rows that could not go: [{step, code, reason, rows, example}].';
-comment on column public.retention_progress.batch_rows is 'How many rows at once each step managed, for the next run to begin with.';
+comment on column public.retention_progress.batch_rows is 'How many rows at once each step managed; the next run starts with that.';
 alter table public.retention_progress enable row level security;
 grant insert, select, update on public.retention_progress to service_role;
 
@@ -699,11 +702,11 @@ create table public.worker_leases (
   handover jsonb,
   constraint worker_leases_pkey PRIMARY KEY (name)
 );
-comment on table public.worker_leases is 'Who may do the work of that name now. A holder renews before expires_at; after it, the next one to ask takes over.';
-comment on column public.worker_leases.holder is 'The run that holds it; the nil UUID once it was handed back.';
-comment on column public.worker_leases.lingers is 'The holder goes on looking for work and hands over when it is asked.';
-comment on column public.worker_leases.wanted_at is 'When another run last asked for it in vain.';
-comment on column public.worker_leases.handover is 'What the holder knew at renewed_at and its successor needs, such as the rate budget left.';
+comment on table public.worker_leases is 'Who may do the work of that name now. A holder renews before expires_at; after that, the next run to ask takes over.';
+comment on column public.worker_leases.holder is 'The run that holds it; the nil UUID once it was released.';
+comment on column public.worker_leases.lingers is 'The holder keeps polling for work, and releases the lease when another run requests it.';
+comment on column public.worker_leases.wanted_at is 'When another run last requested it in vain.';
+comment on column public.worker_leases.handover is 'What the holder knew at renewed_at and its successor needs, such as the remaining rate budget.';
 alter table public.worker_leases enable row level security;
 grant insert, select, update on public.worker_leases to service_role;
 
@@ -724,8 +727,8 @@ CREATE INDEX worker_runs_failed_idx ON public.worker_runs USING btree (worker, e
 CREATE INDEX worker_runs_success_idx ON public.worker_runs USING btree (worker, ended_at DESC) WHERE succeeded;
 CREATE INDEX worker_runs_worker_idx ON public.worker_runs USING btree (worker, ended_at DESC);
 comment on table public.worker_runs is 'One row per run of a worker.';
-comment on column public.worker_runs.outcome is 'The worker''s own word for how it ended; failed when it raised.';
-comment on column public.worker_runs.succeeded is 'Whether it did its work: not so when it failed, or left it to another run.';
+comment on column public.worker_runs.outcome is 'How it ended, in the worker''s own words; failed if it raised an error.';
+comment on column public.worker_runs.succeeded is 'Whether it did its work: not if it failed, or left it to another run.';
 alter table public.worker_runs enable row level security;
 grant delete, insert, select on public.worker_runs to service_role;
 
@@ -920,10 +923,10 @@ declare
   demanded text[] := public.demanded_columns();
 begin
   if cardinality(lacking) > 0 then
-    raise exception 'archived_activity_log cannot hold what activity_log has: add % to it',
+    raise exception 'archived_activity_log lacks columns of activity_log: add % to it',
       array_to_string(lacking, ', ');
   elsif cardinality(demanded) > 0 then
-    raise exception 'archived_activity_log demands %, which activity_log does not have: give it a '
+    raise exception 'archived_activity_log requires %, which activity_log does not have: give it a '
       'default', array_to_string(demanded, ', ');
   end if;
   return (
@@ -3951,7 +3954,7 @@ begin
   end if;
   return jsonb_build_object(
     'to_archive', due,
-    -- what is archived first may be past both times
+    -- rows that are archived first may be past both cutoffs
     'to_purge', least(
       public.count_due('purge_archived', null, archive_cutoff, most)
       + public.count_due(step, least(active_cutoff, archive_cutoff), null, most),
@@ -4325,6 +4328,8 @@ CREATE OR REPLACE FUNCTION public.doctor_report(as_of timestamp with time zone D
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
 AS $function$
   select jsonb_build_object(
     'now', as_of,
@@ -5622,6 +5627,9 @@ CREATE OR REPLACE FUNCTION public.list_syncs(row_limit integer, only_status text
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
     from (
@@ -5631,13 +5639,25 @@ AS $function$
              round(extract(epoch from log.end_time - log.start_time)::numeric, 1) as seconds,
              log.metrics_created as created, log.metrics_updated as updated,
              log.error_message as error
-        from public.metric_sync_logs log
+        from (
+          (
+            select *
+              from public.metric_sync_logs of_all
+             where only_status is null and of_all.start_time is not null
+             order by of_all.start_time desc
+             limit row_limit
+          )
+          union all
+          (
+            select *
+              from public.metric_sync_logs own
+             where own.status = only_status and own.start_time is not null
+             order by own.start_time desc
+             limit row_limit
+          )
+        ) log
         left join public.platform_connections connection
           on connection.id = log.platform_connection_id
-       where log.start_time is not null
-         and (only_status is null or log.status = only_status)
-       order by log.start_time desc
-       limit row_limit
     ) latest;
 $function$;
 revoke all on function public.list_syncs(integer,text) from public, anon, authenticated, service_role;
@@ -5648,6 +5668,9 @@ CREATE OR REPLACE FUNCTION public.list_waiting_notifications(row_limit integer)
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
   select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
     from (
@@ -5670,16 +5693,32 @@ CREATE OR REPLACE FUNCTION public.list_worker_runs(row_limit integer, worker tex
  LANGUAGE sql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
     from (
       select run.worker, run.ended_at,
              round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
              run.outcome, run.succeeded, run.error_class, run.error
-        from public.worker_runs run
-       where list_worker_runs.worker is null or run.worker = list_worker_runs.worker
-       order by run.ended_at desc
-       limit row_limit
+        from (
+          (
+            select *
+              from public.worker_runs of_all
+             where list_worker_runs.worker is null
+             order by of_all.ended_at desc
+             limit row_limit
+          )
+          union all
+          (
+            select *
+              from public.worker_runs own
+             where own.worker = list_worker_runs.worker
+             order by own.ended_at desc
+             limit row_limit
+          )
+        ) run
     ) latest;
 $function$;
 revoke all on function public.list_worker_runs(integer,text) from public, anon, authenticated, service_role;
@@ -5837,7 +5876,7 @@ AS $function$
   select format(
     'locked as materialized (
        select old.ctid from %s old
-        where old.tableoid = $1 and old.ctid = any ($2) and (%s)
+        where old.tableoid = $1 and old.ctid = any ($2) and (%s) is true
           for update skip locked
      )',
     source, due
@@ -6435,7 +6474,7 @@ AS $function$
   odd as (
     select named.*,
            case
-             -- 2^53: from there on, neighbours become one number
+             -- 2^53: from there on, neighbouring numbers coincide
              when jsonb_typeof(value) = 'number' and value >= to_jsonb(9007199254740992) then 'rounded'
              when jsonb_typeof(value) in ('string', 'number') and not exists (
                     select from public.ad_ids_in(value) ids (ad_id)
@@ -6878,6 +6917,11 @@ CREATE OR REPLACE FUNCTION public.purge_archived_lines(lines jsonb)
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 declare
   found record;
@@ -6908,7 +6952,7 @@ begin
     (select format_type(id.atttypid, id.atttypmod)
        from pg_catalog.pg_attribute id
       where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
-    -- without a primary key an id may be null, and no index need know it
+    -- without a primary key, an id may be null, and there need not be an index on it
     case
       when exists (
         select
@@ -6941,6 +6985,11 @@ CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timesta
  RETURNS jsonb
  LANGUAGE sql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
   delete from public.slack_threads thread
    where (thread.destination, thread.request_id) in (
@@ -6973,6 +7022,9 @@ CREATE OR REPLACE FUNCTION public.purge_worker_runs(keep interval, batch_size in
  RETURNS integer
  LANGUAGE sql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
   with gone as (
     delete from public.worker_runs run
@@ -6987,7 +7039,14 @@ AS $function$
   ),
   leftovers as (
     delete from public.archived_activity_leftovers leftover
-     where leftover.restored_at < as_of - keep
+     where leftover.row_id = any (array(
+             select old.row_id
+               from public.archived_activity_leftovers old
+              where old.restored_at < as_of - keep
+              order by old.restored_at
+              limit batch_size
+           ))
+    returning 1
   ),
   acted as (
     delete from public.console_actions action
@@ -6999,7 +7058,7 @@ AS $function$
               limit batch_size
            ))
   )
-  select count(*)::integer from gone;
+  select greatest((select count(*) from gone), (select count(*) from leftovers))::integer;
 $function$;
 revoke all on function public.purge_worker_runs(interval,integer,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.purge_worker_runs(interval,integer,timestamp with time zone) to service_role;
@@ -7009,6 +7068,9 @@ CREATE OR REPLACE FUNCTION public.read_archived_activity(cutoff timestamp with t
  LANGUAGE plpgsql
  STABLE
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 declare
   due record;
@@ -7020,7 +7082,7 @@ begin
     select archived.tableoid as home, archived.ctid as place
       from public.archived_activity_log archived
      where archived.created_at < cutoff
-       -- earlier ones, -infinity among them, have no day to be filed under
+       -- earlier ones, including -infinity, have no day in the cold archive
        and archived.created_at >= '0001-01-02'
      order by archived.created_at, archived.tableoid, archived.ctid
     offset passed_over
@@ -7740,7 +7802,7 @@ declare
   refused jsonb := '[]';
   leftovers jsonb := '{}';
 begin
-  -- rows of different times may have different columns
+  -- rows from different times may have different columns
   for alike in
     select array(select jsonb_object_keys(text.value::jsonb) order by 1) as columns,
            jsonb_agg(text.value::jsonb) as rows
@@ -7817,6 +7879,11 @@ CREATE OR REPLACE FUNCTION public.retention_batch(step text, active_cutoff times
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
 declare
   source text;
@@ -7851,7 +7918,7 @@ begin
     select moving_statements.moving, moving_statements.settling
       into statement, settling
       from public.moving_statements(due);
-    -- what is moved is not gone
+    -- a moved row still exists, so nothing may follow it
     untouched := public.cascade_tables(source::regclass);
   else
     statement := format(
@@ -7864,7 +7931,7 @@ begin
        select (select count(*) from locked), count(*), count(*) from gone',
       source, public.locking(source, due),
       case step when 'purge_notifications' then 'old.id' else '1' end,
-      -- They would go by themselves, one by one, at several times the cost of all the rest.
+      -- The cascade would delete them one by one, at several times the cost of everything else.
       case step when 'purge_notifications' then ',
         deliveries as (
           delete from public.notification_deliveries delivery
@@ -9101,7 +9168,7 @@ AS $function$
                 and (0::oid = any (policy.polroles)
                      or (select role.oid from pg_catalog.pg_roles role
                           where role.rolname = role_name) = any (policy.polroles))
-             -- a restrictive one that says false shuts all others
+             -- a restrictive policy that says false overrides all others
              having bool_or(policy.polpermissive and says.what <> 'false')
                 and bool_and(policy.polpermissive or says.what <> 'false')
            ) as passes
@@ -9258,7 +9325,7 @@ begin
     exception when others then
       failure := sqlstate;
       reason := sqlerrm;
-      -- no matter of single rows: the connection, resources, locks, rights, the schema
+      -- not about single rows: the connection, resources, locks, rights, the schema
       if failure ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
         raise;
       end if;
@@ -9277,7 +9344,7 @@ begin
     else
       stayed := stayed || jsonb_build_object(
         'code', failure,
-        -- without the values of the row, which some messages quote
+        -- without the row's values, which some messages quote
         'reason', left(regexp_replace(reason, ': ".*', ''), 300),
         'home', home,
         'place', places[first]
@@ -9555,12 +9622,12 @@ AS $function$
     'failing_connections', connections.failing
   )
     from (
-      select count(*) filter (where way.is_parked) as parked,
+      select count(*) filter (where connection.is_parked) as parked,
              count(*) filter (where account.failures > 0) as failing
-        from public.metric_connections(null, null, as_of) way
+        from public.metric_connections(null, null, as_of) connection
         left join public.metric_accounts account
-          on account.platform = way.platform and account.account_id = way.account_id
-       where way.is_active
+          on account.platform = connection.platform and account.account_id = connection.account_id
+       where connection.is_active
     ) connections;
 $function$;
 revoke all on function public.worker_health(timestamp with time zone) from public, anon, authenticated, service_role;

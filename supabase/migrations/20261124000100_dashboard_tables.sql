@@ -1,8 +1,8 @@
--- The dashboard's own tables, as far as the workers touch them.
+-- The dashboard's own tables, as far as the workers use them.
 --
--- On an existing dashboard every table stands already and this file changes nothing but the
--- grants of service_role: no column, row, policy or privilege of anybody else. On an empty
--- project it creates them in the dashboard's shape, closed to everyone but service_role.
+-- On an existing dashboard all tables exist, and this file changes nothing but the grants of
+-- service_role: no column, row, policy or privilege of anyone else. On an empty project it creates
+-- them as the dashboard does, closed to everyone but service_role.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -20,8 +20,8 @@ begin
 end
 $$;
 
--- Row-level security goes on only where this file made the table: turning it on under an
--- existing dashboard would empty the pages that read the table as `authenticated`.
+-- Row-level security is enabled only if this file created the table: on an existing dashboard it
+-- would empty the pages that read the table as `authenticated`.
 create or replace function pg_temp.create_table(
   table_name text,
   definition text,
@@ -37,7 +37,7 @@ begin
   execute format('create table public.%I (%s)', table_name, definition);
   execute format('alter table public.%I enable row level security', table_name);
   execute format('revoke all on public.%I from anon, authenticated', table_name);
-  -- an existing dashboard has the same index under a name of its own
+  -- an existing dashboard has the same index under its own name
   if index_definition is not null then
     execute index_definition;
   end if;
@@ -206,8 +206,8 @@ $definition$);
 end
 $tables$;
 
--- The server key has these rights on every existing dashboard; new projects no longer grant
--- them by default (https://supabase.com/changelog/45329).
+-- The server key has these rights on every existing dashboard; new projects no longer grant them
+-- by default (https://supabase.com/changelog/45329).
 grant usage on schema public to service_role;
 grant select, insert, update, delete on
   public.profiles,

@@ -1,7 +1,7 @@
--- Leases: at most one holder of a name at a time, freed by time when a holder dies.
+-- Leases: at most one holder of a name at a time, freed by expiry when a holder dies.
 --
--- A successor that finds the lease taken may leave its wish in the row; a holder that can hand over
--- reads it with its next renewal.
+-- A run that finds the lease taken leaves a request in the row; a holder that can release it early
+-- reads that with its next renewal.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -18,16 +18,16 @@ create table if not exists public.worker_leases (
 );
 
 comment on table public.worker_leases is
-  'Who may do the work of that name now. A holder renews before expires_at; after it, the '
-  'next one to ask takes over.';
+  'Who may do the work of that name now. A holder renews before expires_at; after that, the '
+  'next run to ask takes over.';
 comment on column public.worker_leases.holder is
-  'The run that holds it; the nil UUID once it was handed back.';
+  'The run that holds it; the nil UUID once it was released.';
 comment on column public.worker_leases.lingers is
-  'The holder goes on looking for work and hands over when it is asked.';
+  'The holder keeps polling for work, and releases the lease when another run requests it.';
 comment on column public.worker_leases.wanted_at is
-  'When another run last asked for it in vain.';
+  'When another run last requested it in vain.';
 comment on column public.worker_leases.handover is
-  'What the holder knew at renewed_at and its successor needs, such as the rate budget left.';
+  'What the holder knew at renewed_at and its successor needs, such as the remaining rate budget.';
 
 do $$
 begin
@@ -39,8 +39,8 @@ $$;
 revoke all on public.worker_leases from public, anon, authenticated;
 grant select, insert, update on public.worker_leases to service_role;
 
--- Takes or renews the lease: the row when `holder` has it now, nothing when another has it, which
--- then finds that it is wanted. The row is as the last holder left it, but for what is set here.
+-- Takes or renews the lease. Returns the row if `holder` has it now, and nothing if another has it,
+-- which then sees the request. Apart from what is set here, the row is as the last holder left it.
 create or replace function public.take_worker_lease(
   name text,
   holder uuid,
@@ -75,8 +75,8 @@ begin
 end
 $$;
 
--- Whether `holder` has the lease, locked until the caller's transaction ends: nobody takes over
--- in between. One that ran out and that nobody took is still the holder's.
+-- Whether `holder` has the lease, which is locked until the caller's transaction ends: no one takes
+-- over in between. A lease that expired but was not taken is still the holder's.
 create or replace function public.holds_worker_lease(name text, holder uuid)
 returns boolean
 language plpgsql
@@ -92,8 +92,8 @@ begin
 end
 $$;
 
--- Renews a lease that `holder` still has: {held, wanted}. `held` is false when it was taken over
--- or handed back; `wanted` says that another run asked for it within the last `patience`.
+-- Renews a lease that `holder` still has: {held, wanted}. `held` is false if it was taken over or
+-- released; `wanted` says that another run requested it within the last `patience`.
 create or replace function public.renew_worker_lease(
   name text,
   holder uuid,
@@ -120,7 +120,7 @@ begin
 end
 $$;
 
--- Hands the lease back, so that nothing that arrives late revives it.
+-- Releases the lease, so that no late renewal revives it.
 create or replace function public.return_worker_lease(
   name text,
   holder uuid,

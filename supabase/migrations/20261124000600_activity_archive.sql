@@ -1,16 +1,16 @@
--- The activity archive: which columns activity moves with, and the statement that moves it.
+-- The activity archive: the columns that activity moves with, and the statement that moves it.
 --
 --   unarchived_columns, demanded_columns, archived_columns
---                           what the archive cannot hold, what it demands, and what moves: all
+--                           what the archive cannot hold, what it requires, and what moves: all
 --   moving_statements       for take_rows, which runs them
---   archive_old_activities  the dashboard's own call, kept by name and signature
+--   archive_old_activities  the dashboard's own function, with its name and signature
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- What activity_log has and archived_activity_log cannot hold, as "name type". A generated column
--- is not among it: it is made of the others.
+-- The columns of activity_log that archived_activity_log lacks, as "name type". Not generated ones,
+-- which are computed from the others.
 create or replace function public.unarchived_columns()
 returns text[]
 language sql
@@ -35,7 +35,7 @@ as $$
      );
 $$;
 
--- What archived_activity_log demands and activity_log does not have.
+-- The columns that archived_activity_log requires and activity_log does not have.
 create or replace function public.demanded_columns()
 returns text[]
 language sql
@@ -55,8 +55,8 @@ as $$
      );
 $$;
 
--- The columns that activity moves with, quoted: all that it has. Raises where the archive lacks
--- one, or demands another.
+-- The columns that activity moves with, quoted: all of them. Raises if the archive lacks one, or
+-- requires another.
 create or replace function public.archived_columns()
 returns text[]
 language plpgsql
@@ -68,10 +68,10 @@ declare
   demanded text[] := public.demanded_columns();
 begin
   if cardinality(lacking) > 0 then
-    raise exception 'archived_activity_log cannot hold what activity_log has: add % to it',
+    raise exception 'archived_activity_log lacks columns of activity_log: add % to it',
       array_to_string(lacking, ', ');
   elsif cardinality(demanded) > 0 then
-    raise exception 'archived_activity_log demands %, which activity_log does not have: give it a '
+    raise exception 'archived_activity_log requires %, which activity_log does not have: give it a '
       'default', array_to_string(demanded, ', ');
   end if;
   return (
@@ -83,10 +83,10 @@ begin
 end
 $$;
 
--- The statements that move activity that is `due`, for take_rows. `moving` counts what it locked,
--- what of that went, and what arrived unchanged; what was stored is compared only where the archive
--- could change it, by a trigger or a type of its own. `settling` is for a row whose key the archive holds already: it goes
--- if that is the same row, to the last column.
+-- The statements that move activity that is `due`, for take_rows. `moving` counts the rows that it
+-- locked, that went, and that arrived unchanged; they are compared only if the archive could change
+-- them, by a trigger or a type of its own. `settling` is for a row whose key is already in the
+-- archive: it goes if that is the same row, in every column.
 create or replace function public.moving_statements(
   due text,
   out moving text,
@@ -167,7 +167,7 @@ begin
 end
 $$;
 
--- All that is due, in one call and so in one transaction.
+-- Everything that is due, in one call and so in one transaction.
 create or replace function public.archive_old_activities(days_to_keep integer)
 returns integer
 language plpgsql

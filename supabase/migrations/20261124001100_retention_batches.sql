@@ -1,25 +1,25 @@
--- Retention, part 1: taking old rows out of their tables, in batches.
+-- Retention, part 1: takes old rows out of their tables, in batches.
 --
---   retention_steps   which rows a step takes, and by which moment they are old
---   take_rows         takes rows, as many as can go, and says why the others stay
+--   retention_steps   which rows a step takes, and the time that decides
+--   take_rows         takes as many rows as possible, and says why the others stay
 --   retention_batch   the oldest rows of a step
 --   archive_activity_batch, purge_archived_batch, purge_notification_batch, purge_sync_log_batch
 --                     the steps, by name
 --
--- Rows are addressed by (tableoid, ctid), under a lock: every table has that, also one without a
--- primary key and one in partitions, which number their rows independently of each other.
+-- Rows are addressed by (tableoid, ctid), under a lock: every table has that, even one without a
+-- primary key and one with partitions, which number their rows independently of each other.
 --
--- A batch takes the oldest rows and returns how many went. Where some could not go, it returns
--- {"went", "stayed": [{"code", "reason", "rows", "example"}]}, and the caller passes over as many
--- rows in its next call: they are the oldest that are left. Cutoffs are exclusive: a row exactly as
--- old as the cutoff stays, and so does one without a time.
+-- A batch takes the oldest rows and returns how many went. If some could not go, it returns
+-- {"went", "stayed": [{"code", "reason", "rows", "example"}]}, and the caller skips that many rows
+-- in its next call: they are now the oldest. Cutoffs are exclusive: a row exactly as old as the
+-- cutoff stays, and so does one without a time.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- Serves a step whose rows lie among many that are kept longer: only what is past its time is
--- read. The expressions and conditions are, word for word, those of retention_steps.
+-- For steps whose rows are among many that are kept longer: only expired rows are read. The
+-- expressions and conditions are word for word those of retention_steps.
 do $$
 begin
   if to_regclass('public.archived_activity_log_created_at_idx') is null then
@@ -52,7 +52,7 @@ end
 $$;
 
 -- A step takes the rows of `source` that meet `condition` and whose `moment` is before the cutoff:
--- the policy's active one, or else its archive one.
+-- the policy's active cutoff if `is_active`, otherwise its archive cutoff.
 create or replace function public.retention_steps()
 returns table (step text, source text, condition text, moment text, is_active boolean)
 language sql
@@ -76,8 +76,8 @@ as $$
      'greatest(start_time, end_time)', false);
 $$;
 
--- The tables, and their partitions, of which rows are deleted or changed along with rows of
--- `source`, by foreign keys.
+-- The tables, and their partitions, whose rows foreign keys delete or change along with rows of
+-- `source`.
 create or replace function public.cascade_tables(source regclass)
 returns oid[]
 language sql
@@ -96,7 +96,7 @@ as $$
 $$;
 
 -- How many rows of these tables this transaction has deleted or changed so far. Postgres counts
--- them per transaction, and also those that are rolled back.
+-- them per transaction, including those that are rolled back.
 create or replace function public.changed_rows(tables oid[])
 returns bigint
 language sql
@@ -110,8 +110,9 @@ as $$
     from unnest(tables) one (relid);
 $$;
 
--- The beginning of a statement of take_rows: what it takes is locked by itself, if nobody else has
--- it, and if it is still due: by now another row may stand in that place.
+-- The start of a statement for take_rows: it locks the rows that no one else has locked and that
+-- are still due, because another row may be in that place by now. `is true` keeps the planner from
+-- searching all due rows by an index on their time.
 create or replace function public.locking(source text, due text)
 returns text
 language sql
@@ -121,20 +122,20 @@ as $$
   select format(
     'locked as materialized (
        select old.ctid from %s old
-        where old.tableoid = $1 and old.ctid = any ($2) and (%s)
+        where old.tableoid = $1 and old.ctid = any ($2) and (%s) is true
           for update skip locked
      )',
     source, due
   );
 $$;
 
--- Has `statement` take rows of one table `home` (a partition, or all there is) at `places`. The
--- statement is given both, and returns how many rows it locked, how many of these went, and how
--- many of those arrived. Where it fails, or not all went and arrived, it is undone and done by
--- halves, down to the single rows that cannot go: `stayed`, each with its place. `settling` is
--- tried with a single row whose key is taken where it goes to.
+-- Runs `statement` on the rows of one table `home` (a partition, or the whole table) at `places`.
+-- The statement is passed both, and returns how many rows it locked, how many of these went, and
+-- how many of those arrived. If it fails, or not all rows went and arrived, it is rolled back and
+-- repeated with halves, down to the single rows that cannot go: `stayed`, each with its place.
+-- `settling` is tried with a single row whose key already exists where it goes.
 --
--- A row also stays when rows of the `untouched` tables would be deleted or changed along with it.
+-- A row also stays if rows of the `untouched` tables would be deleted or changed along with it.
 create or replace function public.take_rows(
   statement text,
   settling text,
@@ -182,7 +183,7 @@ begin
     exception when others then
       failure := sqlstate;
       reason := sqlerrm;
-      -- no matter of single rows: the connection, resources, locks, rights, the schema
+      -- not about single rows: the connection, resources, locks, rights, the schema
       if failure ~ '^(08|25|28|40|42|53|55|57|58|XX)' then
         raise;
       end if;
@@ -201,7 +202,7 @@ begin
     else
       stayed := stayed || jsonb_build_object(
         'code', failure,
-        -- without the values of the row, which some messages quote
+        -- without the row's values, which some messages quote
         'reason', left(regexp_replace(reason, ': ".*', ''), 300),
         'home', home,
         'place', places[first]
@@ -214,8 +215,8 @@ begin
 end
 $$;
 
--- The oldest rows of a step, past so many that the caller knows cannot go. Rows that somebody else
--- has locked stay, and are not waited for.
+-- Takes the oldest rows of a step, skipping those that the caller knows cannot go. Rows that
+-- someone else has locked stay, and are not waited for.
 create or replace function public.retention_batch(
   step text,
   active_cutoff timestamptz,
@@ -226,6 +227,12 @@ create or replace function public.retention_batch(
 returns jsonb
 language plpgsql
 set search_path = ''
+-- also with statistics from when the tables were small: each batch reads what it takes
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
 as $$
 declare
   source text;
@@ -260,7 +267,7 @@ begin
     select moving_statements.moving, moving_statements.settling
       into statement, settling
       from public.moving_statements(due);
-    -- what is moved is not gone
+    -- a moved row still exists, so nothing may follow it
     untouched := public.cascade_tables(source::regclass);
   else
     statement := format(
@@ -273,7 +280,7 @@ begin
        select (select count(*) from locked), count(*), count(*) from gone',
       source, public.locking(source, due),
       case step when 'purge_notifications' then 'old.id' else '1' end,
-      -- They would go by themselves, one by one, at several times the cost of all the rest.
+      -- The cascade would delete them one by one, at several times the cost of everything else.
       case step when 'purge_notifications' then ',
         deliveries as (
           delete from public.notification_deliveries delivery
@@ -297,7 +304,8 @@ begin
 end
 $$;
 
--- What a batch returns: a number where all rows went, else why how many stayed, with the id of one.
+-- What a batch returns: a number if all rows went, otherwise how many stayed and why, with the id
+-- of one.
 create or replace function public.batch_result(source regclass, went bigint, stayed jsonb)
 returns jsonb
 language plpgsql
@@ -354,7 +362,7 @@ as $$
   select public.retention_batch('purge_archived', null, cutoff, batch_size, passed_over);
 $$;
 
--- With the log go the threads in which nothing was said for as long as it is kept at most.
+-- Threads without a message for as long as notifications are kept at most go as well.
 create or replace function public.purge_notification_batch(
   active_cutoff timestamptz,
   archive_cutoff timestamptz,
@@ -364,6 +372,11 @@ create or replace function public.purge_notification_batch(
 returns jsonb
 language sql
 set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
 as $$
   delete from public.slack_threads thread
    where (thread.destination, thread.request_id) in (

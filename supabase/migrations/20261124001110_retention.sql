@@ -1,8 +1,8 @@
--- Retention, part 2: what is to be kept for how long, and what the runs say of themselves.
+-- Retention, part 2: how long what is kept, and what the runs report.
 --
---   list_retention_policies    the policies, with what the last run learnt
+--   list_retention_policies    the policies, with what the last run learned
 --   count_retention            how much a policy would archive and purge
---   retention_hazards          what else goes, or keeps rows from going, by the tables' own rules
+--   retention_hazards          constraints and triggers that take or keep further rows
 --   complete_retention_policies, record_retention_progress
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
@@ -23,15 +23,15 @@ create table if not exists public.retention_progress (
 );
 
 comment on table public.retention_progress is
-  'How far the last run came with each entity type.';
+  'How far the last run got with each entity type.';
 comment on column public.retention_progress.status is
   'complete, unfinished (the next run goes on), incomplete (some rows cannot go), or failed.';
 comment on column public.retention_progress.verified_bytes is
-  'Written to the cold archive, read back and found to be the same.';
+  'Written to the cold archive, read back and verified.';
 comment on column public.retention_progress.stayed is
   'Rows that could not go: [{step, code, reason, rows, example}].';
 comment on column public.retention_progress.batch_rows is
-  'How many rows at once each step managed, for the next run to begin with.';
+  'How many rows at once each step managed; the next run starts with that.';
 
 do $$
 begin
@@ -43,9 +43,9 @@ $$;
 revoke all on public.retention_progress from public, anon, authenticated;
 grant select, insert, update on public.retention_progress to service_role;
 
--- All policies as they stand: {"now", "policies": [{"id", "entity_type", "active_days",
--- "archive_days", "batch_rows"}]}; first those that were complete longest ago, so that none is left
--- out however short the runs are.
+-- All policies: {"now", "policies": [{"id", "entity_type", "active_days", "archive_days",
+-- "batch_rows"}]}; first those that were completed longest ago, so that each has its turn, however
+-- short the runs are.
 create or replace function public.list_retention_policies(as_of timestamptz default now())
 returns jsonb
 language sql
@@ -106,7 +106,7 @@ begin
   end if;
   return jsonb_build_object(
     'to_archive', due,
-    -- what is archived first may be past both times
+    -- rows that are archived first may be past both cutoffs
     'to_purge', least(
       public.count_due('purge_archived', null, archive_cutoff, most)
       + public.count_due(step, least(active_cutoff, archive_cutoff), null, most),
@@ -147,10 +147,11 @@ begin
 end
 $$;
 
--- What the rules of the dashboard's own tables do when retention takes rows, for people to know
--- beforehand: [{"table", "kind", "what", "name"}]. Kinds: column (the archive cannot hold it),
--- demand (the archive wants it), cascade (a foreign key deletes or changes rows of `what`), refusal (one keeps rows that are
--- referred to), unindexed (one that looks through all of `what` for each row), trigger.
+-- What constraints and triggers of the dashboard's own tables do when retention takes rows, for
+-- people to know beforehand: [{"table", "kind", "what", "name"}]. Kinds: column (the archive lacks
+-- it), demand (the archive requires it), cascade (a foreign key deletes or changes rows of `what`),
+-- refusal (a foreign key keeps referenced rows), unindexed (a foreign key that searches all of
+-- `what` for each row), trigger.
 create or replace function public.retention_hazards()
 returns jsonb
 language sql

@@ -1,14 +1,14 @@
--- Retention, part 3: the way of archived activity through the cold archive and back.
+-- Retention, part 3: archived activity on its way to the cold archive, and back.
 --
 --   read_archived_activity     the rows that are due, as texts to be stored
---   purge_archived_lines       those of them that are stored, and still the same, go
---   restore_archived_activity  rows back from such texts, into the table as it is by then
+--   purge_archived_lines       deletes those that are stored and have not changed
+--   restore_archived_activity  restores rows from such texts, into the table as it is by then
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
 set local lock_timeout = '1s';
 
--- What restored rows had in columns that the table has lost or renamed since.
+-- The values of restored rows in columns that the table has since lost or renamed.
 create table if not exists public.archived_activity_leftovers (
   row_id text primary key,
   columns jsonb not null,
@@ -26,12 +26,20 @@ begin
   end if;
 end
 $$;
+do $$
+begin
+  if to_regclass('public.archived_activity_leftovers_restored_at_idx') is null then
+    create index archived_activity_leftovers_restored_at_idx
+      on public.archived_activity_leftovers (restored_at);
+  end if;
+end
+$$;
 revoke all on public.archived_activity_leftovers from public, anon, authenticated;
 grant select, insert, update, delete on public.archived_activity_leftovers to service_role;
 
--- The oldest rows past `cutoff`, each as the text of its JSON: not as JSON, whose numbers a
--- client might round. Of long ones as many as a request holds, and at least one: each is made into
--- text only once it is known that there is room for it.
+-- The oldest rows before `cutoff`, each as the text of its JSON: not as JSON, whose numbers a
+-- client might round. Of long rows only as many as fit into a request, but at least one: a row is
+-- converted only once it is known that there is room for it.
 create or replace function public.read_archived_activity(
   cutoff timestamptz,
   batch_size integer,
@@ -41,6 +49,10 @@ returns jsonb
 language plpgsql
 stable
 set search_path = ''
+-- as retention_batch
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
 declare
   due record;
@@ -52,7 +64,7 @@ begin
     select archived.tableoid as home, archived.ctid as place
       from public.archived_activity_log archived
      where archived.created_at < cutoff
-       -- earlier ones, -infinity among them, have no day to be filed under
+       -- earlier ones, including -infinity, have no day in the cold archive
        and archived.created_at >= '0001-01-02'
      order by archived.created_at, archived.tableoid, archived.ctid
     offset passed_over
@@ -70,12 +82,19 @@ begin
 end
 $$;
 
--- Deletes the rows that read_archived_activity gave as these texts, and that are still so; of rows
--- that are the same in every column, as many as there are texts. Returns what the other batches do.
+-- Deletes the rows that read_archived_activity returned as these texts, if they have not changed;
+-- of rows that are equal in every column, as many as there are texts. Returns what the other
+-- batches return.
 create or replace function public.purge_archived_lines(lines jsonb)
 returns jsonb
 language plpgsql
 set search_path = ''
+-- as retention_batch
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
 as $$
 declare
   found record;
@@ -106,7 +125,7 @@ begin
     (select format_type(id.atttypid, id.atttypmod)
        from pg_catalog.pg_attribute id
       where id.attrelid = 'public.archived_activity_log'::regclass and id.attname = 'id'),
-    -- without a primary key an id may be null, and no index need know it
+    -- without a primary key, an id may be null, and there need not be an index on it
     case
       when exists (
         select
@@ -133,10 +152,10 @@ begin
 end
 $$;
 
--- Puts rows back that the cold archive holds as texts, into the columns that the table has by now:
--- new ones take their defaults, generated ones are computed, and what a lost or renamed one held is
--- kept in archived_activity_leftovers. Rows that stand already stay as they are; without a primary
--- key those are the rows that are the same in every column.
+-- Restores rows from the texts of the cold archive into the columns that the table has by now: new
+-- columns get their defaults, generated ones are computed, and the values of lost or renamed ones
+-- are kept in archived_activity_leftovers. Existing rows are not changed; without a primary key,
+-- those are the rows that are equal in every column.
 --
 -- {"restored", "leftovers": {<column>: rows}, "refused": [{"code", "reason", "rows", "example"}]}
 create or replace function public.restore_archived_activity(
@@ -154,7 +173,7 @@ declare
   refused jsonb := '[]';
   leftovers jsonb := '{}';
 begin
-  -- rows of different times may have different columns
+  -- rows from different times may have different columns
   for alike in
     select array(select jsonb_object_keys(text.value::jsonb) order by 1) as columns,
            jsonb_agg(text.value::jsonb) as rows
@@ -208,7 +227,7 @@ begin
 end
 $$;
 
--- Those of the columns that archived_activity_log does not have.
+-- Those columns that archived_activity_log does not have.
 create or replace function public.leftover_columns(columns text[])
 returns text[]
 language sql
@@ -225,7 +244,7 @@ as $$
          );
 $$;
 
--- Rows of the same columns; how many were not there yet.
+-- Restores rows with the same columns; returns how many did not exist yet.
 create or replace function public.restore_alike(columns text[], rows jsonb, as_of timestamptz)
 returns bigint
 language plpgsql

@@ -1,8 +1,8 @@
--- Every run of every worker leaves a row, and health is read from these.
+-- Every run of every worker leaves a row; health is read from these.
 --
 --   record_worker_run  one row, at the end of a run
---   worker_health      when each worker last did its work, and what is waiting
---   purge_worker_runs  old rows, by retention, what restores have left over, and the console's record
+--   worker_health      when each worker last succeeded, and what is waiting
+--   purge_worker_runs  deletes old rows, leftovers of restores, and the console's old records
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -22,9 +22,9 @@ create table if not exists public.worker_runs (
 
 comment on table public.worker_runs is 'One row per run of a worker.';
 comment on column public.worker_runs.outcome is
-  'The worker''s own word for how it ended; failed when it raised.';
+  'How it ended, in the worker''s own words; failed if it raised an error.';
 comment on column public.worker_runs.succeeded is
-  'Whether it did its work: not so when it failed, or left it to another run.';
+  'Whether it did its work: not if it failed, or left it to another run.';
 
 do $$
 begin
@@ -34,7 +34,7 @@ begin
   end if;
 end
 $$;
--- Serves "its last success", however many runs have failed since.
+-- For the last success, however many runs have failed since.
 do $$
 begin
   if to_regclass('public.worker_runs_success_idx') is null then
@@ -52,7 +52,7 @@ begin
 end
 $$;
 
--- Counts the dead: notification_queue_ended_idx holds every expired one besides.
+-- For counting the dead: notification_queue_ended_idx also has every expired one.
 do $$
 begin
   if to_regclass('public.notification_queue_dead_idx') is null then
@@ -74,7 +74,7 @@ $$;
 revoke all on public.worker_runs from public, anon, authenticated;
 grant select, insert, delete on public.worker_runs to service_role;
 
--- `seconds` is how long the run took: its own clock is compared with nothing.
+-- `seconds` is how long the run took: its clock is not compared with the database's.
 create or replace function public.record_worker_run(
   worker text,
   outcome text,
@@ -105,13 +105,13 @@ $$;
 
 -- {"now", "first_run_at", "workers": {<name>: {"last_success_at", "last_outcome", "last_error"}},
 --  "oldest_due_seconds", "due", "dead", "parked", "unrouted", "parked_connections",
---  "failing_connections"}; due and dead are counted up to 10,000. No names, no texts of people.
+--  "failing_connections"}; due and dead are counted up to 10,000. No names, and no texts of users.
 create or replace function public.worker_health(as_of timestamptz default now())
 returns jsonb
 language sql
 stable
 set search_path = ''
--- Also by a plan made when nearly nothing had ended yet.
+-- Also for a plan made when nearly nothing had ended yet.
 set enable_seqscan = off
 as $$
   select jsonb_build_object(
@@ -190,12 +190,12 @@ as $$
     'failing_connections', connections.failing
   )
     from (
-      select count(*) filter (where way.is_parked) as parked,
+      select count(*) filter (where connection.is_parked) as parked,
              count(*) filter (where account.failures > 0) as failing
-        from public.metric_connections(null, null, as_of) way
+        from public.metric_connections(null, null, as_of) connection
         left join public.metric_accounts account
-          on account.platform = way.platform and account.account_id = way.account_id
-       where way.is_active
+          on account.platform = connection.platform and account.account_id = connection.account_id
+       where connection.is_active
     ) connections;
 $$;
 
@@ -207,6 +207,10 @@ create or replace function public.purge_worker_runs(
 returns integer
 language sql
 set search_path = ''
+-- as retention_batch
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
   with gone as (
     delete from public.worker_runs run
@@ -221,7 +225,14 @@ as $$
   ),
   leftovers as (
     delete from public.archived_activity_leftovers leftover
-     where leftover.restored_at < as_of - keep
+     where leftover.row_id = any (array(
+             select old.row_id
+               from public.archived_activity_leftovers old
+              where old.restored_at < as_of - keep
+              order by old.restored_at
+              limit batch_size
+           ))
+    returning 1
   ),
   acted as (
     delete from public.console_actions action
@@ -233,7 +244,7 @@ as $$
               limit batch_size
            ))
   )
-  select count(*)::integer from gone;
+  select greatest((select count(*) from gone), (select count(*) from leftovers))::integer;
 $$;
 
 do $$

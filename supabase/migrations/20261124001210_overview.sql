@@ -1,10 +1,10 @@
--- What an operator asks first: what ran, what is read, what waits. Each list is newest or next
--- first, and ends after `row_limit` rows.
+-- What an operator asks first: what ran, what was synced, what waits. Each list has the newest or
+-- next first, and at most `row_limit` rows.
 --
 --   list_worker_runs     the runs of the workers
 --   list_syncs           the syncs of ad accounts
 --   list_waiting_notifications
---                        what is to be delivered, and when next
+--                        what is to be delivered, and when it is tried next
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -15,16 +15,33 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+-- also with statistics from when the tables were small: a list reads what it shows
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
     from (
       select run.worker, run.ended_at,
              round(extract(epoch from run.ended_at - run.started_at)::numeric, 1) as seconds,
              run.outcome, run.succeeded, run.error_class, run.error
-        from public.worker_runs run
-       where list_worker_runs.worker is null or run.worker = list_worker_runs.worker
-       order by run.ended_at desc
-       limit row_limit
+        from (
+          (
+            select *
+              from public.worker_runs of_all
+             where list_worker_runs.worker is null
+             order by of_all.ended_at desc
+             limit row_limit
+          )
+          union all
+          (
+            select *
+              from public.worker_runs own
+             where own.worker = list_worker_runs.worker
+             order by own.ended_at desc
+             limit row_limit
+          )
+        ) run
     ) latest;
 $$;
 
@@ -33,6 +50,10 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+-- also with statistics from when the tables were small: a list reads what it shows
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
     from (
@@ -42,14 +63,35 @@ as $$
              round(extract(epoch from log.end_time - log.start_time)::numeric, 1) as seconds,
              log.metrics_created as created, log.metrics_updated as updated,
              log.error_message as error
-        from public.metric_sync_logs log
+        from (
+          (
+            select *
+              from public.metric_sync_logs of_all
+             where only_status is null and of_all.start_time is not null
+             order by of_all.start_time desc
+             limit row_limit
+          )
+          union all
+          (
+            select *
+              from public.metric_sync_logs own
+             where own.status = only_status and own.start_time is not null
+             order by own.start_time desc
+             limit row_limit
+          )
+        ) log
         left join public.platform_connections connection
           on connection.id = log.platform_connection_id
-       where log.start_time is not null
-         and (only_status is null or log.status = only_status)
-       order by log.start_time desc
-       limit row_limit
     ) latest;
+$$;
+
+do $$
+begin
+  if to_regclass('public.metric_sync_logs_status_idx') is null then
+    create index metric_sync_logs_status_idx
+      on public.metric_sync_logs (status, start_time);
+  end if;
+end
 $$;
 
 create or replace function public.list_waiting_notifications(row_limit integer)
@@ -57,6 +99,10 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+-- also with statistics from when the tables were small: a list reads what it shows
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
   select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
     from (

@@ -1,4 +1,4 @@
--- What the doctor asks of the database, and by what it knows that the migrations are applied.
+-- What the doctor asks the database, and how it knows that the migrations are applied.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.
@@ -14,9 +14,8 @@ as $$
   select '20261124001300';
 $$;
 
--- Which of a table's columns a role can read, and whether it can write the table: by privilege,
--- and by row-level security, which lets nothing through without a policy, nor with one that says
--- false.
+-- Which columns of a table a role can read, and whether it can write the table: by privilege, and
+-- by row-level security, which lets nothing through without a policy, or with one that says false.
 create or replace function public.table_access(table_name text, role_name text)
 returns jsonb
 language sql
@@ -50,7 +49,7 @@ as $$
                 and (0::oid = any (policy.polroles)
                      or (select role.oid from pg_catalog.pg_roles role
                           where role.rolname = role_name) = any (policy.polroles))
-             -- a restrictive one that says false shuts all others
+             -- a restrictive policy that says false overrides all others
              having bool_or(policy.polpermissive and says.what <> 'false')
                 and bool_and(policy.polpermissive or says.what <> 'false')
            ) as passes
@@ -89,7 +88,7 @@ as $$
 $$;
 
 -- Views that read a column and that a role may read, directly or through others:
--- [{"view", "role"}]. One with security_invoker asks for the role's own rights on the table.
+-- [{"view", "role"}]. A view with security_invoker checks the role's own rights on the table.
 create or replace function public.views_of_column(table_name text, column_name text)
 returns jsonb
 language sql
@@ -135,7 +134,17 @@ as $$
                       or 'security_invoker=on' = any (view.reloptions), false);
 $$;
 
--- All that the doctor looks at in one answer: {"now", "version", "access": {<table>: {<role>:
+-- For the days that could not be read: few, of all that are kept.
+do $$
+begin
+  if to_regclass('public.metric_days_failing_idx') is null then
+    create index metric_days_failing_idx
+      on public.metric_days (platform, account_id, date) where failures > 0;
+  end if;
+end
+$$;
+
+-- Everything that the doctor checks, in one answer: {"now", "version", "access": {<table>: {<role>:
 -- table_access}}, "views": {<table>: views_of_column}, "hazards": retention_hazards, "configs",
 -- "parked", "channels", "connections", "policies", "health"}. It holds
 -- credentials: for the workers' key alone, as platform_connections itself.
@@ -144,6 +153,9 @@ returns jsonb
 language sql
 stable
 set search_path = ''
+-- also with statistics from when the tables were small
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
   select jsonb_build_object(
     'now', as_of,
@@ -257,8 +269,8 @@ $$;
 
 -- The templates of active configs, and what their newest events carry:
 -- [{id, entity_type, event_type, template, events, carried: {<key>: <its JSON type>}}], where an
--- object's keys stand below it as <key>.<key>. Of each config five events in each of three states
--- are read; `events` says how many that were.
+-- object's keys follow it as <key>.<key>. Of each config, five events in each of three states are
+-- read; `events` is how many there were.
 create or replace function public.config_templates()
 returns jsonb
 language sql
@@ -323,7 +335,8 @@ as $$
 $$;
 
 -- What requests.metadata has under the mapping keys that no ad can match (`problem` is no_id), and
--- numbers that JavaScript cannot hold exactly (rounded): {"count", "examples"}, twenty of these.
+-- numbers that JavaScript cannot represent exactly (rounded): {"count", "examples"}, at most
+-- twenty.
 create or replace function public.odd_ad_mappings(mapping_keys text[])
 returns jsonb
 language sql
@@ -345,7 +358,7 @@ as $$
   odd as (
     select named.*,
            case
-             -- 2^53: from there on, neighbours become one number
+             -- 2^53: from there on, neighbouring numbers coincide
              when jsonb_typeof(value) = 'number' and value >= to_jsonb(9007199254740992) then 'rounded'
              when jsonb_typeof(value) in ('string', 'number') and not exists (
                     select from public.ad_ids_in(value) ids (ad_id)
@@ -375,7 +388,7 @@ as $$
   );
 $$;
 
--- As many rows as asked for: how many come says where the data API cuts results.
+-- As many rows as wanted: how many arrive shows where the data API truncates results.
 create or replace function public.generated_rows(wanted integer)
 returns setof integer
 language sql

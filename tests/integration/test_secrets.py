@@ -243,7 +243,7 @@ def test_neither_slacks_token_nor_supabases_key_is_told(
     everything = "\n".join([*told, captured.out, captured.err, tables(stack)])
     assert_silent(everything, secret)
     if not secret.isascii() or any(one.isspace() for one in secret):
-        assert f"{name} holds" in everything
+        assert f"{name} contains" in everything
 
 
 def test_an_error_of_our_own_that_quotes_a_secret_is_raised_without_it(stack: LocalStack) -> None:
