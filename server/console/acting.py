@@ -8,6 +8,7 @@ if that has changed by then, nothing is done and the page is shown again.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -29,6 +30,8 @@ Arguments = Mapping[str, Any]
 # Called now and then with what was affected so far.
 Report = Callable[[Numbers], None]
 
+# Seconds before each further try to record how an action ended.
+RECORDED_AFTER: Final = (1.0, 5.0, 30.0)
 # Seconds between reports that an action still runs: well within the two minutes after which it
 # counts as interrupted.
 RENEWED_EVERY: Final = 15.0
@@ -178,7 +181,11 @@ class _Run:
             fault = UnknownError(f"{type(failure).__name__}: {failure}", code="fault")
             ending, error = Ending.FAILED, redact(f"An error in the console itself, {fault}")
         self._is_over.set()
-        self._call("end_console_action", outcome=ending, touched=self._touched, error=error)
+        for wait in (*RECORDED_AFTER, None):
+            if self._call("end_console_action", outcome=ending, touched=self._touched, error=error):
+                break
+            if wait is not None:
+                time.sleep(wait)
 
     def _report(self, touched: Numbers) -> None:
         self._touched = dict(touched)
@@ -188,11 +195,15 @@ class _Run:
         while not self._is_over.wait(RENEWED_EVERY):
             self._call("renew_console_action", touched=self._touched)
 
-    def _call(self, function: str, **arguments: Any) -> None:
+    def _call(self, function: str, **arguments: Any) -> bool:
+        """Whether it was recorded. What is done is done; without its end a record will say
+        interrupted."""
         try:
             self._project.call(function, id=self._key, **arguments)
-        except WorkerError as error:  # what is done is done; its record will say interrupted
+        except WorkerError as error:
             logger.warning(
                 "An action was not recorded",
                 extra={"function": function, "error": redact(str(error))},
             )
+            return False
+        return True

@@ -38,6 +38,14 @@ begin
   if exists (select from public.console_actions known where known.id = console_act.id) then
     return '{"outcome": "repeated"}';
   end if;
+  if action = 'save_template' then
+    -- locked before it is compared: the dashboard may be changing it right now
+    select config.template
+      into replaced
+      from public.notification_config config
+     where config.id = (arguments ->> 'config_id')::uuid
+       for update;
+  end if;
   scope := public.console_scope(action, arguments, as_of);
   if scope ->> 'fingerprint' is distinct from fingerprint then
     return '{"outcome": "stale"}';
@@ -47,15 +55,6 @@ begin
   elsif action = 'release_account' then
     count := public.release_connections((arguments ->> 'connection_id')::uuid, as_of);
   elsif action = 'save_template' then
-    select config.template
-      into replaced
-      from public.notification_config config
-     where config.id = (arguments ->> 'config_id')::uuid
-       for update;
-    -- the dashboard may have changed it since the scope was read
-    if md5(coalesce(replaced, '')) <> fingerprint then
-      return '{"outcome": "stale"}';
-    end if;
     update public.notification_config config
        set template = arguments ->> 'template'
      where config.id = (arguments ->> 'config_id')::uuid;
@@ -75,14 +74,15 @@ begin
   values (
     console_act.id, action, subject, arguments, who, session, as_of, as_of, as_of, 'done',
     scope -> 'numbers',
-    jsonb_build_object(
-      case action
-        when 'release_destination' then 'destinations'
-        when 'release_account' then 'released'
-        when 'save_template' then 'templates'
-        else 'notifications'
-      end, count
-    )
+    case action
+      when 'release_destination' then jsonb_build_object('destinations', count)
+      when 'release_account' then jsonb_build_object(
+        'released', count,
+        'days_to_be_read_again', scope -> 'numbers' -> 'days_to_be_read_again'
+      )
+      when 'save_template' then jsonb_build_object('templates', count)
+      else jsonb_build_object('notifications', count)
+    end
   );
   return '{"outcome": "done"}';
 end
