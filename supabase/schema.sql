@@ -1673,6 +1673,7 @@ AS $function$
                'entity_type', config.entity_type,
                'event_type', config.event_type,
                'template', left(config.template, 12000),
+               'digest', md5(config.template),
                'events', coalesce(newest.events, 0),
                'carried', coalesce(newest.carried, '{}')
              )
@@ -2064,6 +2065,14 @@ begin
   if exists (select from public.console_actions known where known.id = console_act.id) then
     return '{"outcome": "repeated"}';
   end if;
+  if action = 'save_template' then
+    -- locked before it is compared: the dashboard may be changing it right now
+    select config.template
+      into replaced
+      from public.notification_config config
+     where config.id = (arguments ->> 'config_id')::uuid
+       for update;
+  end if;
   scope := public.console_scope(action, arguments, as_of);
   if scope ->> 'fingerprint' is distinct from fingerprint then
     return '{"outcome": "stale"}';
@@ -2073,15 +2082,6 @@ begin
   elsif action = 'release_account' then
     count := public.release_connections((arguments ->> 'connection_id')::uuid, as_of);
   elsif action = 'save_template' then
-    select config.template
-      into replaced
-      from public.notification_config config
-     where config.id = (arguments ->> 'config_id')::uuid
-       for update;
-    -- the dashboard may have changed it since the scope was read
-    if md5(coalesce(replaced, '')) <> fingerprint then
-      return '{"outcome": "stale"}';
-    end if;
     update public.notification_config config
        set template = arguments ->> 'template'
      where config.id = (arguments ->> 'config_id')::uuid;
@@ -2101,14 +2101,15 @@ begin
   values (
     console_act.id, action, subject, arguments, who, session, as_of, as_of, as_of, 'done',
     scope -> 'numbers',
-    jsonb_build_object(
-      case action
-        when 'release_destination' then 'destinations'
-        when 'release_account' then 'released'
-        when 'save_template' then 'templates'
-        else 'notifications'
-      end, count
-    )
+    case action
+      when 'release_destination' then jsonb_build_object('destinations', count)
+      when 'release_account' then jsonb_build_object(
+        'released', count,
+        'days_to_be_read_again', scope -> 'numbers' -> 'days_to_be_read_again'
+      )
+      when 'save_template' then jsonb_build_object('templates', count)
+      else jsonb_build_object('notifications', count)
+    end
   );
   return '{"outcome": "done"}';
 end
@@ -2196,7 +2197,7 @@ $function$;
 revoke all on function public.console_chosen(text,jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.console_chosen(text,jsonb) to service_role;
 
-CREATE OR REPLACE FUNCTION public.console_client_spend(row_limit integer, since date, until date, platforms text[], after jsonb DEFAULT NULL::jsonb)
+CREATE OR REPLACE FUNCTION public.console_client_spend(row_limit integer, since date, until date, platforms text[], after uuid DEFAULT NULL::uuid)
  RETURNS jsonb
  LANGUAGE sql
  STABLE
@@ -2212,7 +2213,10 @@ AS $function$
       from (
         select one.id, one.name
           from public.clients one
-         where after is null or (one.name, one.id) > (after ->> 'name', (after ->> 'id')::uuid)
+         where after is null
+            or (one.name, one.id) > (
+                 select known.name, known.id from public.clients known where known.id = after
+               )
          order by one.name, one.id
          limit row_limit + 1
       ) client
@@ -2226,7 +2230,7 @@ AS $function$
              '[]'
            ),
            'after', (
-             select jsonb_build_object('name', last.name, 'id', last.id)
+             select jsonb_build_object('id', last.id)
                from listed last
               where last.number = row_limit and (select count(*) from listed) > row_limit
            )
@@ -2266,8 +2270,8 @@ AS $function$
              ) day
          ) spent on true;
 $function$;
-revoke all on function public.console_client_spend(integer,date,date,text[],jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.console_client_spend(integer,date,date,text[],jsonb) to service_role;
+revoke all on function public.console_client_spend(integer,date,date,text[],uuid) from public, anon, authenticated, service_role;
+grant execute on function public.console_client_spend(integer,date,date,text[],uuid) to service_role;
 
 CREATE OR REPLACE FUNCTION public.console_due_days(entity_type text, active_cutoff timestamp with time zone, archive_cutoff timestamp with time zone, day_limit integer, most integer)
  RETURNS jsonb
@@ -3498,103 +3502,115 @@ CREATE OR REPLACE FUNCTION public.console_scope(action text, arguments jsonb, as
 AS $function$
 declare
   chosen uuid[];
+  scope jsonb;
 begin
   if action = 'release_destination' then
-    return (
-      select jsonb_build_object(
-               'fingerprint', md5(coalesce(string_agg(known.parked_at::text, ' '), '')),
-               'numbers', jsonb_build_object(
-                 'destinations', count(*),
-                 'notifications_waiting', coalesce(sum((
-                   select count(*)
-                     from (
-                       select
-                         from public.notification_deliveries delivery
-                        where delivery.destination = known.destination
-                          and delivery.state in ('pending', 'unknown')
-                        limit 10000
-                     ) counted
-                 )), 0)
-               )
+    select jsonb_build_object(
+             'state', string_agg(known.parked_at::text, ' '),
+             'numbers', jsonb_build_object(
+               'destinations', count(*),
+               'notifications_waiting', coalesce(sum((
+                 select count(*)
+                   from (
+                     select
+                       from public.notification_deliveries delivery
+                      where delivery.destination = known.destination
+                        and delivery.state in ('pending', 'unknown')
+                      limit 10000
+                   ) counted
+               )), 0)
              )
-        from public.slack_destinations known
-       where known.destination = arguments ->> 'destination' and known.parked_at is not null
-    );
+           )
+      into scope
+      from public.slack_destinations known
+     where known.destination = arguments ->> 'destination' and known.parked_at is not null;
   elsif action = 'release_account' then
-    return (
-      select jsonb_build_object(
-               'fingerprint', md5(concat_ws(
-                 ' ', max(state.parked_at), max(account.not_before), sum(deferred.days))),
-               'numbers', jsonb_build_object(
-                 'parked_connections', count(state.parked_at),
-                 'waiting_accounts', count(*) filter (where account.not_before > as_of),
-                 'days_to_be_read_again', coalesce(sum(deferred.days), 0)
-               )
+    select jsonb_build_object(
+             'state', concat_ws(' ', max(state.parked_at), max(account.not_before)),
+             'numbers', jsonb_build_object(
+               'parked_connections', count(state.parked_at),
+               'waiting_accounts', count(*) filter (where account.not_before > as_of),
+               'days_to_be_read_again', coalesce(sum(deferred.days), 0)
              )
-        from public.metric_connections(null, null, as_of) connection
-        left join public.metric_connection_states state on state.connection_id = connection.id
-        left join public.metric_accounts account
-          on account.platform = connection.platform and account.account_id = connection.account_id
-       cross join lateral (
-               select count(*) as days
-                 from public.metric_days day
-                where day.platform = connection.platform
-                  and day.account_id = connection.account_id
-                  and day.try_after > as_of
-             ) deferred
-       where connection.id = (arguments ->> 'connection_id')::uuid
-    );
+           )
+      into scope
+      from public.metric_connections(null, null, as_of) connection
+      left join public.metric_connection_states state on state.connection_id = connection.id
+      left join public.metric_accounts account
+        on account.platform = connection.platform and account.account_id = connection.account_id
+     cross join lateral (
+             select count(*) as days
+               from public.metric_days day
+              where day.platform = connection.platform
+                and day.account_id = connection.account_id
+                and day.try_after > as_of
+           ) deferred
+     where connection.id = (arguments ->> 'connection_id')::uuid;
   elsif action = 'save_template' then
-    return (
-      select jsonb_build_object(
-               'fingerprint', md5(coalesce(string_agg(config.template, ''), '')),
-               'numbers', jsonb_build_object(
-                 'templates', count(*),
-                 'notifications_waiting_with_it', coalesce(sum((
-                   select count(*)
-                     from (
-                       select
-                         from public.notification_queue queued
-                        where queued.config_id = config.id
-                          and (case
-                                 when coalesce(queued.is_processed, false)
-                                   then coalesce(queued.outcome, 'done')
-                                 when coalesce(queued.attempts, 0)
-                                      >= coalesce(queued.max_attempts, 5) then 'dead'
-                                 else 'waiting'
-                               end) = 'waiting'
-                          and coalesce(queued.created_at, '-infinity'::timestamptz)
-                              >= '-infinity'::timestamptz
-                        limit 10000
-                     ) counted
-                 )), 0)
-               )
+    select jsonb_build_object(
+             'state', string_agg(config.template, ''),
+             'numbers', jsonb_build_object(
+               'templates', count(*),
+               'notifications_waiting_with_it', coalesce(sum((
+                 select count(*)
+                   from (
+                     select
+                       from public.notification_queue queued
+                      where queued.config_id = config.id
+                        and (case
+                               when coalesce(queued.is_processed, false)
+                                 then coalesce(queued.outcome, 'done')
+                               when coalesce(queued.attempts, 0)
+                                    >= coalesce(queued.max_attempts, 5) then 'dead'
+                               else 'waiting'
+                             end) = 'waiting'
+                        and coalesce(queued.created_at, '-infinity'::timestamptz)
+                            >= '-infinity'::timestamptz
+                      limit 10000
+                   ) counted
+               )), 0)
              )
-        from public.notification_config config
-       where config.id = (arguments ->> 'config_id')::uuid
-         and config.template is distinct from arguments ->> 'template'
-    );
+           )
+      into scope
+      from public.notification_config config
+     where config.id = (arguments ->> 'config_id')::uuid
+       and config.template is distinct from arguments ->> 'template';
   elsif action in ('redrive', 'skip') then
     chosen := public.console_chosen(action, arguments);
-    return (
-      select jsonb_build_object(
+    select jsonb_build_object(
+             'state', jsonb_build_object(
+               'ids', chosen,
                -- a notification that was redriven and has ended again is in another state
-               'fingerprint', md5(concat_ws(' ', chosen::text, max(delivery.settled_at))),
-               'numbers', jsonb_build_object(
-                 'notifications', cardinality(chosen),
-                 'deliveries', count(delivery.id),
-                 'perhaps_posted', count(*) filter (where delivery.in_doubt)
-               )
-             )
-        from public.notification_deliveries delivery
-       where delivery.notification_id = any (chosen)
-         and delivery.state = any (
-               case action when 'redrive' then array['dead', 'expired']
-                           else array['pending', 'unknown'] end
-             )
-    );
+               'versions', case when action = 'redrive' then (
+                 select jsonb_agg(queued.xmin::text order by queued.id)
+                   from public.notification_queue queued
+                  where queued.id = any (chosen)
+               ) end
+             ),
+             'numbers', jsonb_strip_nulls(jsonb_build_object(
+               'notifications', cardinality(chosen),
+               'deliveries', count(*),
+               -- a filter by channel chooses notifications, with all their deliveries
+               'deliveries_elsewhere', case
+                 when arguments -> 'filter' ->> 'destination' is not null
+                   then count(*) filter (
+                          where delivery.destination <> arguments -> 'filter' ->> 'destination'
+                        )
+               end,
+               'perhaps_posted', count(*) filter (where delivery.in_doubt)
+             ))
+           )
+      into scope
+      from public.notification_deliveries delivery
+     where delivery.notification_id = any (chosen)
+       and delivery.state = any (
+             case action when 'redrive' then array['dead', 'expired']
+                         else array['pending', 'unknown'] end
+           );
+  else
+    raise exception 'there is no action %', action using errcode = '22023';
   end if;
-  raise exception 'there is no action %', action using errcode = '22023';
+  return jsonb_build_object('fingerprint', md5(scope::text), 'numbers', scope -> 'numbers');
 end
 $function$;
 revoke all on function public.console_scope(text,jsonb,timestamp with time zone) from public, anon, authenticated, service_role;

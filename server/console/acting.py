@@ -8,7 +8,6 @@ if that has changed by then, nothing is done and the page is shown again.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -21,6 +20,7 @@ from server.console.answers.actions import (
     read_scope,
 )
 from server.console.project import Project
+from workers.clock import SystemClock
 from workers.errors import UnknownError, WorkerError
 from workers.redaction import redact
 from workers.telemetry import logger
@@ -185,7 +185,7 @@ class _Run:
             if self._call("end_console_action", outcome=ending, touched=self._touched, error=error):
                 break
             if wait is not None:
-                time.sleep(wait)
+                SystemClock().sleep(wait)
 
     def _report(self, touched: Numbers) -> None:
         self._touched = dict(touched)

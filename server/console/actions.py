@@ -18,6 +18,8 @@ from server.console.long_actions import (
     RETENTION_DRY_RUN,
 )
 from server.console.notification_filter import FILTERS, filter_of
+from workers.clock import utc_now
+from workers.metrics.windows import past_window
 
 MOST_CHOSEN: Final = 1_000
 # As much of a template as the doctor reads.
@@ -25,6 +27,9 @@ LONGEST_TEMPLATE: Final = 12_000
 # https://docs.slack.dev/reference/objects/conversation-object
 _CHANNEL: Final = re.compile(r"[CGD][A-Z0-9]{1,30}")
 
+# Where counting ends: `console_scope` reads no more.
+COUNTED_TO: Final = 10_000
+COUNTED_IN_PART: Final = ("notifications_waiting", "notifications_waiting_with_it")
 # What the numbers count: singular and plural.
 NOUNS: Final[Mapping[str, tuple[str, str]]] = {
     "destinations": ("destination", "destinations"),
@@ -35,11 +40,19 @@ NOUNS: Final[Mapping[str, tuple[str, str]]] = {
     "released": ("connection or account released", "connections and accounts released"),
     "notifications": ("notification", "notifications"),
     "deliveries": ("delivery", "deliveries"),
+    "deliveries_elsewhere": (
+        "of them to another channel or person: a notification is one, wherever it goes",
+        "of them to other channels or people: a notification is one, wherever it goes",
+    ),
     "rows_archived": ("row archived", "rows archived"),
     "rows_purged": ("row deleted", "rows deleted"),
     "rows_counted_to_archive": ("row would be archived", "rows would be archived"),
     "rows_counted_to_purge": ("row would be deleted", "rows would be deleted"),
     "days_to_read": ("day to read", "days to read"),
+    "days_not_kept": (
+        "day that the platform no longer keeps",
+        "days that the platform no longer keeps",
+    ),
     "days_read": ("day read", "days read"),
     "rows_read": ("row read", "rows read"),
     "rows_restored": ("row restored", "rows restored"),
@@ -132,18 +145,31 @@ def _days(values: Mapping[str, list[str]]) -> dict[str, Any]:
     return {"since": since.isoformat(), "until": until.isoformat()}
 
 
+def _as_of(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    """When the page was opened, by which everything it counts is due."""
+    now = utc_now()
+    given = values.get("as_of")
+    as_of = asked.moment(_only(values, "as_of", "time")) if given else now
+    if as_of > now:
+        raise ValueError(f"{as_of.isoformat()} has not come yet.")
+    return {"as_of": as_of.isoformat()}
+
+
 def _template(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    texts = values.get("template", [])
+    if len(texts) != 1 or not texts[0].strip():
+        raise ValueError("Enter one template.")
     # a browser sends line breaks as CRLF
-    template = "\n".join(values.get("template", [])).replace("\r\n", "\n")
-    if not template.strip():
-        raise ValueError("The template is empty.")
+    template = texts[0].replace("\r\n", "\n")
     if len(template) > LONGEST_TEMPLATE:
         raise ValueError(f"The template is longer than {LONGEST_TEMPLATE:,} characters.")
     return {"config_id": _row_id(_only(values, "config_id", "config")), "template": template}
 
 
 def _past(values: Mapping[str, list[str]]) -> dict[str, Any]:
-    return {**_connection(values), **_days(values)}
+    days = {name: asked.day(_only(values, name, name)) for name in ("since", "until")}
+    past = past_window(days["since"], days["until"], utc_now().date())
+    return {**_connection(values), "since": f"{past.since}", "until": f"{past.until}"}
 
 
 def _range(arguments: Arguments) -> str:
@@ -238,7 +264,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "retention": Action(
         "Archive and delete",
         "Archive and delete now what is due by the retention policies?",
-        lambda values: {},
+        _as_of,
         lambda arguments: "",
         RETENTION,
         lambda arguments: "/retention",

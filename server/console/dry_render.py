@@ -3,6 +3,7 @@ placeholder. Pure; nothing is posted or saved."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from server.console.notification_message import data_of
+from server.console.notification_message import data_of, unmasked
 from server.console.slack_message import message_html
 from server.console.slack_text import Names
 from workers.doctor.template_checks import ConfigTemplate, flaws_for
@@ -73,22 +74,54 @@ class Tried:
 def try_out(tried: Tried) -> Trial:
     """The message, or why there is none."""
     flaws = tuple(flaws_for(replace(tried.config or _NO_CONFIG, template=tried.template)))
-    try:
-        data = data_of(tried.data or None)
-    except PermanentError as error:
-        return Trial(Markup(), str(error), flaws=flaws)
+    problem = _problem(tried.data)
+    if problem is not None:
+        return Trial(Markup(), problem, flaws=flaws)
+    data = data_of(tried.data or None)
     message = _rendered(tried.template, data, tried)
     drawn = message_html(message.text, message.blocks, tried.names)
+    placeholders = tuple(_placeholders(tried, data))
+    is_cut = message.shortened or any(one.state == "cut" for one in placeholders)
     return Trial(
-        marked(drawn, message.unknown_keys),
-        placeholders=tuple(_placeholders(tried, data)),
+        marked(drawn, message.unknown_keys, is_cut=is_cut),
+        placeholders=placeholders,
         flaws=flaws,
         is_shortened=message.shortened,
     )
 
 
+def _problem(data: str) -> str | None:
+    """Why `data` is not the JSON of an event; None where it is, or is empty."""
+    if not data:
+        return None
+    try:
+        data_of(data)
+        json.loads(unmasked(data), parse_int=str, parse_float=str, parse_constant=_refuse)
+    except PermanentError:
+        return _place(data)
+    except ValueError as error:
+        return f"The event data is not JSON: {error}."
+    return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number there")
+
+
+def _place(data: str) -> str:
+    """Where data that cannot be read is wrong."""
+    try:
+        json.loads(data, parse_int=str, parse_float=str)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        return f"The event data is not JSON: {error.msg}, {where}."
+    except RecursionError:
+        pass
+    return "The event data is nested too deeply."
+
+
 _NO_CONFIG: Final = ConfigTemplate(
-    id="", entity_type="", event_type="", template="", events=0, carried={}
+    id="", entity_type="", event_type="", template="", digest="", events=0, carried={}
 )
 
 
@@ -119,19 +152,22 @@ def _rendered(template: str, data: object, tried: Tried) -> Message:
     )
 
 
-def marked(drawn: Markup, unknown_keys: tuple[str, ...]) -> Markup:
-    """The HTML with marks around unknown, cut and escaped parts of its texts."""
+def marked(drawn: Markup, unknown_keys: tuple[str, ...], *, is_cut: bool = True) -> Markup:
+    """The HTML with marks around unknown, cut and escaped parts of its texts. An ellipsis is only
+    a mark of what was cut where something was."""
     pieces = _TAG.split(str(drawn))
     return Markup("").join(
-        Markup(piece) if number % 2 else _marked_text(piece, unknown_keys)  # noqa: S704 - as given
+        Markup(piece) if number % 2 else _marked_text(piece, unknown_keys, is_cut)  # noqa: S704
         for number, piece in enumerate(pieces)
     )
 
 
-def _marked_text(text: str, unknown_keys: tuple[str, ...]) -> Markup:
+def _marked_text(text: str, unknown_keys: tuple[str, ...], is_cut: bool) -> Markup:
     def mark(found: re.Match[str]) -> str:
         key = found["key"]
         if key is not None and key not in unknown_keys:
+            return found[0]
+        if found[0] == "…" and not is_cut:
             return found[0]
         state = "unknown" if key else "escaped" if found[0].startswith("&") else "cut"
         return f'<mark class="{state}" title="{state}">{found[0]}</mark>'

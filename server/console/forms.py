@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 TOKEN: Final = "form_token"  # noqa: S105 - the name of a field
 # Enough for the selected notifications of a page, or for a template to try.
-MOST_BYTES: Final = 200_000
+MOST_BYTES: Final = 1_000_000
 # A form's values by the names of its fields.
 Form = Mapping[str, list[str]]
 Taker = Callable[[Request, Form], Response]
@@ -52,10 +52,16 @@ def refuse_where_read_only(request: Request) -> None:
 def one(form: Form, name: str) -> str:
     """The field's only value, stripped; "" where it has none. Raises HTTPException
     (400) for several."""
+    return text(form, name).strip()
+
+
+def text(form: Form, name: str) -> str:
+    """The same with the blanks around it, and with line breaks as they were before a browser sent
+    them as CRLF."""
     values = form.get(name, [])
     if len(values) > 1:
         raise HTTPException(400, f"{name} is given more than once.")
-    return values[0].strip() if values else ""
+    return values[0].replace("\r\n", "\n") if values else ""
 
 
 async def _body(request: Request) -> bytes:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from server.console.acting import Arguments, InThread, NotDoneError, Report, Scope
 from server.console.answers.accounts import read_connections
 from server.console.answers.retention import read_retention
 from server.console.project import Project
+from workers.doctor.checks import TEST_MESSAGE
 from workers.metrics.windows import Window
 from workers.retention.report import PolicyReport, RetentionReport
 
 if TYPE_CHECKING:
     from workers.composition.restore import Restored
 
+_DAY: Final = timedelta(days=1)
 LEVELS: Final = ("failed", "warning", "ok")
 
 
@@ -43,10 +45,23 @@ def _examine(project: Project, arguments: Arguments, report: Report) -> Mapping[
     if found is None:
         raise NotDoneError("The doctor is already running: its page shows it.")
     levels = [one.level for section in found.sections for one in section.findings]
-    return {
+    numbers = {
         "subjects": len(found.sections),
         **{f"found_{one}": levels.count(one) for one in LEVELS},
     }
+    if "channel" not in arguments:
+        return numbers
+    of_message = [
+        one for section in found.sections if section.title == TEST_MESSAGE
+        for one in section.findings
+    ]  # fmt: skip
+    problems = [one.text for one in of_message if one.level != "ok"]
+    # the first finding is whether it was posted
+    numbers["messages_posted"] = sum(one.level == "ok" for one in of_message[:1])
+    report(numbers)
+    if problems or not of_message:
+        raise NotDoneError("; ".join(problems) or "The doctor did not get to the test message.")
+    return numbers
 
 
 EXAMINE: Final = InThread(_checks, _examine)
@@ -56,8 +71,9 @@ EXAMINE: Final = InThread(_checks, _examine)
 
 
 def _due(project: Project, arguments: Arguments) -> Scope:
-    """Two with the same fingerprint are of the same policies, after the same run."""
-    report = project.due_for_retention()
+    """What was due when the page was opened. Two with the same fingerprint are of the same
+    policies, after the same run, and of as many rows."""
+    report = project.due_for_retention(_as_of(arguments))
     policies = [
         [row.json(name) for name in ("id", "active_days", "archive_days", "last_purged_at")]
         for row in read_retention(project.answer("console_retention")).rows
@@ -75,8 +91,15 @@ def _due(project: Project, arguments: Arguments) -> Scope:
         for one in report.policies
     ]
     return Scope(
-        _fingerprint(policies), numbers, (*remarks, copies), is_empty=not any(numbers.values())
+        _fingerprint([policies, remarks]),
+        numbers,
+        (*remarks, copies),
+        is_empty=not any(numbers.values()),
     )
+
+
+def _as_of(arguments: Arguments) -> datetime:
+    return datetime.fromisoformat(arguments["as_of"])
 
 
 def _to_count(project: Project, arguments: Arguments) -> Scope:
@@ -90,7 +113,7 @@ def _carry_out(project: Project, arguments: Arguments, report: Report) -> Mappin
         so_far[policy.entity_type] = policy
         report(_taken(so_far.values()))
 
-    done = project.run_retention(progress, dry_run=False)
+    done = project.run_retention(progress, as_of=_as_of(arguments))
     if done.outcome == "busy":
         raise NotDoneError("Another run is in progress: try again in a minute.")
     numbers = _taken(done.policies)
@@ -101,7 +124,7 @@ def _carry_out(project: Project, arguments: Arguments, report: Report) -> Mappin
 
 
 def _count(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
-    taken = _taken(project.run_retention(lambda policy: None, dry_run=True).policies)
+    taken = _taken(project.run_retention(lambda policy: None).policies)
     return {
         "rows_counted_to_archive": taken["rows_archived"],
         "rows_counted_to_purge": taken["rows_purged"],
@@ -150,10 +173,15 @@ def _read(project: Project, arguments: Arguments, report: Report) -> Mapping[str
 
     ended = project.read_past(arguments["connection_id"], asked, progress)
     if ended is None:
-        raise NotDoneError("The account is being synced right now: try again in a minute.")
+        raise NotDoneError(
+            "The account is being synced right now, or its sync was killed within the last five "
+            "minutes: try again then."
+        )
     counts = ended.counts
+    not_kept = (ended.not_kept_until or asked.since - _DAY) - asked.since + _DAY
     numbers = {
         "days_read": read,
+        "days_not_kept": not_kept.days,
         "rows_read": counts["rows"],
         "figures_created": counts["figures_created"],
         "figures_updated": counts["figures_updated"],
@@ -161,7 +189,10 @@ def _read(project: Project, arguments: Arguments, report: Report) -> Mapping[str
     if ended.status != "success":
         report(numbers)
         code = f" ({ended.code})" if ended.code else ""
-        raise NotDoneError(f"It ended as {ended.status}{code}: the same days continue from here.")
+        raise NotDoneError(
+            f"The sync ended as {ended.status}{code}; the account's page says why. The same days, "
+            "read again, continue where it stopped."
+        )
     return numbers
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,16 +86,16 @@ class Project:
         return self._archives[bucket]
 
     def run_retention(
-        self, report: Callable[[PolicyReport], None], *, dry_run: bool
+        self, report: Callable[[PolicyReport], None], as_of: datetime | None = None
     ) -> RetentionReport:
-        """Archives and purges now what is due by the policies; `dry_run` only counts."""
+        """Archives and purges what was due by the policies `as_of`; None: only counts what is."""
         return manual_runs.carry_out_retention(
-            self._database(), self.settings, report, dry_run=dry_run
+            self._database(), self.settings, report, dry_run=as_of is None, as_of=as_of
         )
 
-    def due_for_retention(self) -> RetentionReport:
-        """What a run would archive and purge now."""
-        return manual_runs.due_for_retention(self._database())
+    def due_for_retention(self, as_of: datetime) -> RetentionReport:
+        """What a run would archive and purge of what was due `as_of`."""
+        return manual_runs.due_for_retention(self._database(), as_of)
 
     def read_past(
         self, connection_id: str, days: Window, report: Callable[[Window, int], None]

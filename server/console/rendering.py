@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -94,6 +94,7 @@ def environment() -> Environment:
             "span": span,
             "counted": counted,
             "link": link,
+            "as_typed": as_typed,
         }
     )
     return made
@@ -111,6 +112,11 @@ def seen(value: Any) -> Any:
     if value.isprintable():
         return value
     return "".join(map(_symbol, value))
+
+
+def as_typed(value: str) -> Markup:
+    """The value of a field that is sent again: escaped, and with its invisible characters."""
+    return escape(value)
 
 
 def _symbol(character: str) -> str:

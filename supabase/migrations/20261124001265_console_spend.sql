@@ -13,7 +13,7 @@ end
 $$;
 
 -- {"clients": [{"id", "name", "spend": [{"date", "platform", "currency", "spend",
--- "is_complete"}]}], "after": {"name", "id"}}: by name, after `after`, which is null at the end.
+-- "is_complete"}]}], "after": {"id"}}: by name, after `after`, which is null at the end.
 -- Spend is what the workers stored for the client's requests, as text, so that no digit is lost.
 -- `platforms` are all platforms: each is looked up in an index that begins with request and
 -- platform.
@@ -22,7 +22,7 @@ create or replace function public.console_client_spend(
   since date,
   until date,
   platforms text[],
-  after jsonb default null
+  after uuid default null
 )
 returns jsonb
 language sql
@@ -39,7 +39,10 @@ as $$
       from (
         select one.id, one.name
           from public.clients one
-         where after is null or (one.name, one.id) > (after ->> 'name', (after ->> 'id')::uuid)
+         where after is null
+            or (one.name, one.id) > (
+                 select known.name, known.id from public.clients known where known.id = after
+               )
          order by one.name, one.id
          limit row_limit + 1
       ) client
@@ -53,7 +56,7 @@ as $$
              '[]'
            ),
            'after', (
-             select jsonb_build_object('name', last.name, 'id', last.id)
+             select jsonb_build_object('id', last.id)
                from listed last
               where last.number = row_limit and (select count(*) from listed) > row_limit
            )
@@ -99,7 +102,7 @@ declare
   signature text;
 begin
   foreach signature in array array[
-    'console_client_spend(integer, date, date, text[], jsonb)'
+    'console_client_spend(integer, date, date, text[], uuid)'
   ]
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', signature);

@@ -286,6 +286,7 @@ as $$
                'entity_type', config.entity_type,
                'event_type', config.event_type,
                'template', left(config.template, 12000),
+               'digest', md5(config.template),
                'events', coalesce(newest.events, 0),
                'carried', coalesce(newest.carried, '{}')
              )

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from server.console import asked
 from server.console.acting import Action, Arguments, Confirmation
-from server.console.actions import ACTIONS, NOUNS
+from server.console.actions import ACTIONS, COUNTED_IN_PART, COUNTED_TO, NOUNS
 from server.console.answers.accounts import read_connections
 from server.console.answers.actions import (
     Acceptance,
@@ -136,10 +136,15 @@ def shown(record: ActionRecord) -> ShownAction:
 
 def in_words(numbers: Numbers) -> list[str]:
     """What is affected, each number with its noun."""
-    return [
-        counted(count, *NOUNS[name]) if name in NOUNS else f"{name}: {number(count)}"
-        for name, count in numbers.items()
-    ]
+    return [_in_words(name, count) for name, count in numbers.items()]
+
+
+def _in_words(name: str, count: int) -> str:
+    if name not in NOUNS:
+        return f"{name}: {number(count)}"
+    if name in COUNTED_IN_PART and count >= COUNTED_TO:
+        return f"{number(COUNTED_TO)} or more {NOUNS[name][1]}"
+    return counted(count, *NOUNS[name])
 
 
 def _asking(
@@ -150,7 +155,12 @@ def _asking(
 ) -> Response:
     project: Project = request.app.state.project
     action = ACTIONS[name]
+    # what was due when the page was opened is that of this page
+    values = {field: each for field, each in values.items() if field != "as_of"}
     arguments = _arguments(action, values)
+    fields = [(field, value) for field, each in values.items() for value in each]
+    if "as_of" in arguments:
+        fields.append(("as_of", arguments["as_of"]))
     scope = action.work.scope(project, name, arguments)
     return page(
         request,
@@ -160,7 +170,7 @@ def _asking(
             "action": action,
             "subject": _account(project, arguments) or action.subject(arguments),
             "text": action.text(arguments),
-            "fields": [(field, value) for field, each in values.items() for value in each],
+            "fields": fields,
             "scope": scope,
             "numbers": in_words(scope.numbers),
             "key": str(uuid4()),
@@ -209,9 +219,9 @@ def _key(text: str) -> str:
 
 
 def _who(text: str) -> str:
-    if not text:
+    if not any(one.isprintable() and not one.isspace() for one in text):
         raise HTTPException(400, "Enter your name: it is recorded with the action.")
-    return text[:_LONGEST_NAME]
+    return redact(text[:_LONGEST_NAME])
 
 
 def _login() -> str:

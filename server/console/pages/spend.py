@@ -34,7 +34,7 @@ def show(request: Request) -> Response:
     project: Project = request.app.state.project
     until = asked.asked(request, "until", asked.day, utc_now().date() - timedelta(days=1))
     days = [until - timedelta(days=back) for back in reversed(range(2 * WEEK))]
-    after = asked.cursor(request, name=str, id=UUID)
+    after = asked.cursor(request, id=UUID)
     found = read_client_page(
         project.answer(
             "console_client_spend",
@@ -42,7 +42,7 @@ def show(request: Request) -> Response:
             since=f"{days[0]}",
             until=f"{until}",
             platforms=list(PLATFORMS),
-            after=after,
+            after=after and after["id"],
         )
     )
     return page(
@@ -52,12 +52,20 @@ def show(request: Request) -> Response:
             "clients": [Client(one.name, tuple(weeks(one.spend, days))) for one in found.clients],
             "week": days[WEEK:],
             "platforms": [(name, colour_of(name)) for name in PLATFORMS],
-            "earlier": asked.with_query(request, until=f"{until - timedelta(days=WEEK)}"),
-            "later": asked.with_query(request, until=f"{until + timedelta(days=WEEK)}"),
+            "earlier": _week(request, until - timedelta(days=WEEK)),
+            "later": _week(request, until + timedelta(days=WEEK)),
             "onward": asked.onward(request, found.after),
             "is_first": after is None,
         },
     )
+
+
+def _week(request: Request, until: date) -> str | None:
+    """The address of the page up to that day; None where days end."""
+    try:
+        return asked.with_query(request, until=f"{asked.day(f'{until}')}")
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from server.console.answers.notifications import (
     read_notification,
 )
 from server.console.dry_render import Tried, try_out
-from server.console.forms import Form, one, posted
+from server.console.forms import Form, one, posted, text
 from server.console.notification_filter import as_uuid, row_id
 from server.console.notification_message import with_people, wording_of
 from server.console.project import Project
@@ -50,7 +50,7 @@ def try_it(request: Request, form: Form) -> Response:
     """The template and data that were typed."""
     return _shown(
         request,
-        one(form, "template").replace("\r\n", "\n"),
+        text(form, "template"),
         *(one(form, name) for name in ("data", "event", "config", "notification")),
     )
 
@@ -64,7 +64,12 @@ def _shown(
     entities, names = _entities(project, data, notification)
     tried = Tried(template, data, event, entities, names, own, wording_of(project.settings))
     trial = try_out(tried)
-    may_save = own is not None and not trial.problem and template != own.template
+    may_save = (
+        own is not None
+        and own.is_whole  # what is cut or hidden here would be lost
+        and not trial.problem
+        and template != own.template.replace("\r\n", "\n")
+    )
     return page(
         request,
         "try.html",
@@ -74,6 +79,7 @@ def _shown(
             "config": config,
             "notification": notification,
             "may_save": may_save,
+            "is_masked": own is not None and not own.is_whole,
         },
     )
 
@@ -81,7 +87,8 @@ def _shown(
 def _entities(project: Project, data: str, notification: str) -> tuple[Entities, Names]:
     """What ids in the data refer to, and the names of people and channels there."""
     try:
-        carried = json.loads(data) if data else None
+        # its numbers refer to nothing, and may be greater than JSON can be sent with
+        carried = json.loads(data, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
         return NO_ENTITIES, {}
     id_ = as_uuid(notification)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,14 +31,21 @@ CARRIED: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
 
 @dataclass(frozen=True)
 class ConfigTemplate:
-    """The template of an active config, and what its last `events` carried: JSON types by key."""
+    """The template of an active config, and what its last `events` carried: JSON types by key.
+    `digest` is the MD5 of the stored template."""
 
     id: str
     entity_type: str
     event_type: str
     template: str
+    digest: str
     events: int
     carried: Mapping[str, str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether `template` is what is stored: nothing of it was cut, or masked as a secret."""
+        return hashlib.md5(self.template.encode(), usedforsecurity=False).hexdigest() == self.digest
 
 
 def read_templates(value: object) -> list[ConfigTemplate]:
@@ -52,6 +60,7 @@ def read_template(answer: Answer) -> ConfigTemplate:
         entity_type=answer.text("entity_type"),
         event_type=answer.text("event_type"),
         template=answer.text("template"),
+        digest=answer.text("digest"),
         events=answer.whole("events"),
         carried=answer.texts_by_name("carried"),
     )
