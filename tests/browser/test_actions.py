@@ -131,7 +131,7 @@ def test_what_stands_still_is_released(seen: Visit, console: Console) -> None:
     seen.go(f"/metrics/account?platform={platform}&id={account}")
     page.get_by_role("link", name="Release…").click()
     confirm(page, "Release", "1 waiting account")
-    assert touched(page) == {"released": 1}
+    assert touched(page) == {"released": 1, "days_to_be_read_again": 0}
     query = "select not_before from metric_accounts where (platform, account_id) = (%s, %s)"
     assert sql(console, query, platform, account) == [(None,)]
 

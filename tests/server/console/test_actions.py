@@ -114,7 +114,8 @@ def test_an_account_is_released_as_confirmed(synced: Console) -> None:
         "where not_before > now() and lower(platform) = lower(%s)"
     )
     assert sql(synced, query, platform) == [(0,)]
-    assert records(synced) == [("release_account", connection, "Ada", "done", {"released": 1})]
+    touched = {"released": 1, "days_to_be_read_again": 0}
+    assert records(synced) == [("release_account", connection, "Ada", "done", touched)]
 
 
 @pytest.fixture
@@ -482,7 +483,7 @@ def test_requests_without_a_valid_session_and_form_do_nothing(parked: Console, n
         ({"destination": ""}, 400),
         ({"destination": ["C0PARKED0", "C1"]}, 400),
         ({"fingerprint": "guessed"}, 409),
-        ({"destination": "x" * 300_000}, 413),
+        ({"destination": "x" * 1_000_001}, 413),
     ],
 )
 def test_an_invalid_form_is_refused(parked: Console, change: dict[str, Any], status: int) -> None:

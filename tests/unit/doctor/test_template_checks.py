@@ -18,7 +18,7 @@ from workers.findings import Finding
 
 
 def config(event_type: str, template: str, **values: Any) -> ConfigTemplate:
-    usual = {"id": "f1", "entity_type": "request", "events": 0, "carried": {}}
+    usual = {"id": "f1", "entity_type": "request", "digest": "", "events": 0, "carried": {}}
     row = {**usual, "event_type": event_type, "template": template, **values}
     return read_template(Answer.of("config_templates", row))
 

@@ -119,6 +119,13 @@ def test_who_confirms_is_remembered_for_the_session(client: Client) -> None:
     assert 'value="Grace"' in client.ask("GET", f"{where}?destination=C1").text
 
 
+def test_a_name_of_invisible_characters_is_none(client: Client) -> None:
+    where = "/actions/confirm/release_destination"
+    form = client.form(who="\u200b\u202e")
+    assert client.ask("POST", where, data=form, headers=ORIGIN).status_code == 400
+    assert client.project.asked == []
+
+
 @pytest.mark.parametrize(
     "body", [b"form_token=\xff", b"&".join(b"id=%d" % number for number in range(3000))]
 )
@@ -151,7 +158,7 @@ def test_spend_at_a_glance() -> None:
             {"id": "1", "name": "Nordlys <b>", "spend": spend},
             {"id": "2", "name": "Quiet", "spend": []},
         ],
-        "after": {"name": "Quiet", "id": KEY},
+        "after": {"id": KEY},
     }
     client = Client(_Project(console_client_spend=found))
     page = client.ask("GET", "/metrics/spend?until=2026-11-27").text
@@ -162,7 +169,9 @@ def test_spend_at_a_glance() -> None:
     assert 'data-day="2026-11-20"' in page
     assert "No spend in either week" in page
     assert "until=2026-11-20" in page
-    assert "after=%7B%22name%22%3A%22Quiet%22" in page
+    assert f"after=%7B%22id%22%3A%22{KEY}%22%7D" in page
+    nothing = Client(_Project(console_client_spend={"clients": [], "after": None}))
+    assert "Next week" not in nothing.ask("GET", "/metrics/spend?until=9000-12-31").text
     assert client.ask("GET", "/metrics/spend?until=x").status_code == 400
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from server.console.actions import ACTIONS, MOST_CHOSEN, NOUNS
@@ -41,13 +43,35 @@ def test_an_action_refuses_invalid_arguments(name: str) -> None:
     action = ACTIONS[name]
     odd = {
         "id": ["x"], "destination": ["a", "b"], "connection_id": ["x"], "channel": ["<b>"],
-        "since": ["2026-02-02"], "until": ["2026-02-01"],
+        "since": ["2026-02-02"], "until": ["2026-02-01"], "as_of": ["x"],
     }  # fmt: skip
-    if name in ("examine", "retention", "retention_dry_run"):
+    if name in ("examine", "retention_dry_run"):
         assert action.read(odd) == {}, "it has no arguments"
         return
     with pytest.raises(ValueError, match=r"\w+"):
         action.read(odd)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "problem"),
+    [
+        ("backfill", {"since": ["2026-01-01"], "until": ["9000-01-01"]}, "has not come yet"),
+        ("backfill", {"since": ["1990-01-01"], "until": ["2026-01-01"]}, "more than 4,000"),
+        ("retention", {"as_of": ["9000-01-01T00:00:00+00:00"]}, "has not come yet"),
+        ("save_template", {"template": ["a", "b"]}, "one template"),
+    ],
+)
+def test_what_cannot_be_is_named(name: str, values: dict[str, list[str]], problem: str) -> None:
+    known = {"connection_id": [str(UUID(int=1))], "config_id": [str(UUID(int=1))]}
+    with pytest.raises(ValueError, match=problem):
+        ACTIONS[name].read({**known, **values})
+
+
+def test_a_count_that_ends_early_says_so() -> None:
+    assert in_words({"notifications_waiting": 10_000}) == [
+        "10,000 or more notifications waiting there"
+    ]
+    assert in_words({"notifications": 10_000}) == ["10,000 notifications"]
 
 
 def test_a_selection_is_limited_and_has_each_id_once() -> None:

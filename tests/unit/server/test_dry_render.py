@@ -6,6 +6,7 @@ import json
 import re
 from html import unescape
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def test_the_flaws_are_those_that_the_doctor_reports() -> None:
 
 def test_a_key_that_no_event_of_the_config_carries_is_reported() -> None:
     config = ConfigTemplate(
-        id="c1", entity_type="request", event_type="e", template="", events=3,
+        id="c1", entity_type="request", event_type="e", template="", digest="", events=3,
         carried={"title": "string"},
     )  # fmt: skip
     tried = Tried("{{titel}}", '{"titel": 1}', "e", NO_ENTITIES, {}, config, PLAIN_WORDING)
@@ -73,10 +74,28 @@ def test_a_masked_number_is_read_as_text() -> None:
     assert (found.problem, found.placeholders[0].value) == (None, "[redacted]")
 
 
-def test_data_that_is_not_json_is_reported() -> None:
-    found = trial("{{title}}", '{"title": ')
-    assert found.problem
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ('{"title": ', "Expecting value, line 1, column 11"),
+        ('{\n"title": x}', "line 2, column 10"),
+        ('{"title": NaN}', "NaN is not a number"),
+        ('{"title": [-Infinity]}', "-Infinity is not a number"),
+    ],
+)
+def test_data_that_is_not_json_is_reported_with_its_place(data: str, problem: str) -> None:
+    found = trial("{{title}}", data)
+    assert problem in (found.problem or "")
     assert not found.html
+
+
+def test_a_number_of_any_size_is_json() -> None:
+    assert trial("{{title}}", '{"title": 1e999}').problem is None
+
+
+def test_an_ellipsis_of_the_template_is_no_mark_of_a_cut() -> None:
+    assert "mark" not in trial("Wait … {{title}}", {"title": "x"}).html
+    assert 'class="cut"' in trial("Wait … {{title}}", {"title": "x" * 9_000}).html
 
 
 @given(st.text(max_size=60), st.dictionaries(st.sampled_from("abc"), st.text(max_size=60)))
