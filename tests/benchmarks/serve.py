@@ -188,7 +188,7 @@ def _insert(connection: psycopg.Connection[Any], config: Any) -> None:
 
 
 def _commits(running: Running, count: int) -> dict[tuple[int, str], float]:
-    """The median seconds of an insert, by the number of parallel inserts, without and with NOTIFY while
+    """The median seconds of an insert, by how many run in parallel, without and with NOTIFY while
     a client listens."""
     found: dict[tuple[int, str], float] = {}
     with psycopg.connect(running.database_url, autocommit=True) as connection:

@@ -28,7 +28,7 @@ SINCE, UNTIL = f"{NOW.date() - timedelta(days=MONTH - 1)}", f"{NOW.date()}"
 # The requests of each of the twenty clients.
 REQUESTS_OF_A_CLIENT = 1 + GROWTH[-1] * SMALL.requests // 20
 OF_A_MONTH = len(PLATFORMS) * MONTH
-# The rows that each call may read for its page, however many there are. Titles and stalled parts are
+# The rows that a call may read for its page, however many there are. Titles and stalled parts are
 # searched for in a limited number of rows.
 MOST: Mapping[str, int] = {
     # each with its days, their changes, its log, its connection and a fact
