@@ -1,4 +1,4 @@
--- Notifications, part 2: the clocks by which they age, and where they go.
+-- Notifications, part 3: the clocks by which they age, and where they go.
 --
 --   trim_invisible       an id as people paste it
 --   clock_time           a moment by a clock that was paused at times

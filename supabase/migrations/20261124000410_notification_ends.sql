@@ -1,4 +1,4 @@
--- Notifications, part 3: how deliveries and notifications end, and start again.
+-- Notifications, part 4: how deliveries and notifications end, and start again.
 --
 --   settle_notifications  ends those whose deliveries have all ended
 --   end_deliveries        ends deliveries that are not to be posted

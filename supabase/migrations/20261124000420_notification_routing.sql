@@ -1,4 +1,4 @@
--- Notifications, part 4: creating the deliveries of notifications.
+-- Notifications, part 5: creating the deliveries of notifications.
 --
 --   store_decisions      writes the result of routing
 --   route_chosen         looks up where notifications go

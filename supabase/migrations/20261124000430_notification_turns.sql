@@ -1,4 +1,4 @@
--- Notifications, part 5: what is next.
+-- Notifications, part 6: what is next.
 --
 --   ready_destinations          destinations with something that may be posted now
 --   fair_deliveries             the next deliveries of each, in turn

@@ -1,4 +1,4 @@
--- Notifications, part 6: the data that a claim returns.
+-- Notifications, part 7: the data that a claim returns.
 --
 --   carried_value   event_data, at a size that fits
 --   known_of_event  what the ids in it refer to

@@ -1,4 +1,4 @@
--- Notifications, part 7: claims.
+-- Notifications, part 8: claims.
 --
 --   set_aside            removes what was chosen and cannot be claimed
 --   claim_notifications  claims a fair batch for the run that drains

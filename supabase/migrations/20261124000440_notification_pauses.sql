@@ -1,4 +1,4 @@
--- Notifications, part 8: what is parked or stopped, and since when.
+-- Notifications, part 9: what is parked or stopped, and since when.
 --
 --   park_destinations     Slack refuses what is posted there
 --   release_destinations  Slack accepts it again, or an operator wants it tried

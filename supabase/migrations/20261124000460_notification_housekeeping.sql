@@ -1,4 +1,4 @@
--- Notifications, part 10: what a run cleans up before it delivers.
+-- Notifications, part 12: what a run cleans up before it delivers.
 --
 --   take_over_claims        takes over the claims of runs that died
 --   lock_unrouted           locks unrouted notifications that still wait

@@ -1,4 +1,4 @@
--- Notifications, part 11: what changes while something waits.
+-- Notifications, part 13: what changes while something waits.
 --
 --   follow_configs  what was switched off or now goes elsewhere
 --   route_unrouted  looks up destinations again for what has none

@@ -1,4 +1,4 @@
--- Notifications, part 12: the start, the polls and the end of a run.
+-- Notifications, part 14: the start, the polls and the end of a run.
 --
 --   start_notification_run   one drainer at a time
 --   poll_notifications       whether anything is due, for a run that lingers

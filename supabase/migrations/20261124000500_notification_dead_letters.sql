@@ -1,4 +1,4 @@
--- Notifications, part 13: dead letters, which people list, inspect and redrive.
+-- Notifications, part 15: dead letters, which people list, inspect and redrive.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again
 -- when there is less activity: docs/deploy.md, Large tables.

@@ -1,4 +1,4 @@
--- Notifications, part 14: other operations. People skip single notifications, and list and release
+-- Notifications, part 16: other operations. People skip single notifications, and list and release
 -- what is parked; producers enqueue with a key.
 
 -- Rather than make the dashboard wait, this file gives up and nothing of it is applied. Try again

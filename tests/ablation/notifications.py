@@ -6,6 +6,7 @@ from tests.ablation.cuts import (
     CLAIMS,
     LEASES,
     MIGRATIONS,
+    OUTCOMES,
     RECORDS,
     TAKEOVERS,
     WORKERS,
@@ -87,7 +88,7 @@ ABLATIONS = (
         "fenced-outcomes",
         "fencing token: outcomes of an older claim",
         f"{CLAIM_TESTS}::TestWhose::test_a_stale_token_changes_nothing",
-        (Cut(RECORDS, "\n       and delivery.claim_token = result.token"),),
+        (Cut(OUTCOMES, "\n       and delivery.claim_token = result.token"),),
     ),
     Ablation(
         "fenced-announcements",
@@ -295,7 +296,7 @@ ABLATIONS = (
         f"{RECONCILIATION_TESTS}::test_a_refused_repeat_is_noted_later_too",
         (
             Cut(
-                RECORDS,
+                OUTCOMES,
                 "             when outcome.in_doubt then 'unknown'\n",
             ),
         ),
@@ -470,7 +471,7 @@ ABLATIONS = (
         f"{RECORD_TESTS}::TestThreads::test_a_message_found_late_does_not_begin_it_again",
         (
             Cut(
-                RECORDS,
+                OUTCOMES,
                 'greatest(begun.parent_ts collate "C", excluded.parent_ts collate "C")',
                 "excluded.parent_ts",
             ),
