@@ -72,8 +72,8 @@ class Snapshot:
             self._rows = {name: rows for name in self._tables if (rows := _read(cursor, name))}
 
     def restore(self, connection: psycopg.Connection[Any]) -> bool:
-        """Whether that is done. It is not where the schema is another, or where a session that
-        somebody left holds a table."""
+        """Whether that is done. Not if the schema differs, or if a left-over session holds a
+        table."""
         try:
             with _rows_alone(connection) as cursor:
                 if cursor.execute(_SCHEMA).fetchall() != self._schema:

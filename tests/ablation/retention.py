@@ -14,7 +14,7 @@ ABLATIONS = (
     Ablation(
         "verified-objects",
         "verified purge: each object is read back",
-        f"{ARCHIVE_TESTS}::test_what_reads_back_otherwise_was_not_stored",
+        f"{ARCHIVE_TESTS}::test_an_object_that_reads_back_differently_was_not_stored",
         (
             Cut(
                 f"{WORKERS}/retention/archive.py",
@@ -26,7 +26,7 @@ ABLATIONS = (
     Ablation(
         "verified-manifests",
         "verified purge: each manifest is read back",
-        f"{ARCHIVE_TESTS}::test_a_manifest_that_reads_back_otherwise_was_not_stored",
+        f"{ARCHIVE_TESTS}::test_a_manifest_that_reads_back_differently_was_not_stored",
         (
             Cut(
                 f"{WORKERS}/retention/archive.py",
@@ -82,7 +82,7 @@ ABLATIONS = (
     Ablation(
         "passed-over",
         "what cannot go is passed over",
-        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_others_go"
         "[archived otherwise]",
         (
             Cut(
@@ -95,28 +95,28 @@ ABLATIONS = (
     Ablation(
         "arrived",
         "a row goes only once it has arrived",
-        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_others_go"
         "[trigger that drops]",
         (Cut(BATCHES, "elsif arrived < gone then", "elsif false then"),),
     ),
     Ablation(
         "unchanged-arrival",
         "what arrives is what went, to the last column",
-        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_others_go"
         "[coarser type]",
         (Cut(ARCHIVE, "    case when may_change\n", "    case when false\n"),),
     ),
     Ablation(
         "kept-by-trigger",
         "a row that a trigger keeps is in one place",
-        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on"
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_others_go"
         "[trigger that keeps]",
         (Cut(BATCHES, "if gone < held then", "if false then"),),
     ),
     Ablation(
         "no-cascades",
         "archiving deletes no rows of other tables",
-        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on[cascade]",
+        f"{ZOO_TESTS}::test_a_row_that_cannot_go_stays_and_is_named_and_the_others_go[cascade]",
         (Cut(BATCHES, "untouched := public.cascade_tables(source::regclass);"),),
     ),
     Ablation(

@@ -19,11 +19,9 @@ from tests.ablation.cuts import (
 SYNC_LOG_TESTS = "tests/metrics/test_sync_logs.py"
 TABLES_TEST = (
     "tests/database/test_migrations.py::"
-    "test_created_tables_are_closed_also_where_new_tables_start_out_open"
+    "test_created_tables_are_closed_even_where_new_tables_start_open"
 )
-ACCESS_TEST = (
-    "tests/database/test_migrations.py::test_nobody_but_the_server_key_may_call_a_function"
-)
+ACCESS_TEST = "tests/database/test_migrations.py::test_only_the_server_key_may_call_a_function"
 REVOKE = (
     "execute format('revoke all on function public.%s from public, anon, authenticated', "
     "signature);"
@@ -73,7 +71,7 @@ SECRETS = (
     Ablation(
         "redaction-shapes",
         "redaction: what looks like a secret",
-        "tests/unit/test_redaction.py::test_what_looks_like_a_credential_goes",
+        "tests/unit/test_redaction.py::test_what_looks_like_a_credential_is_removed",
         (
             Cut(
                 f"{WORKERS}/redaction.py",
@@ -85,7 +83,7 @@ SECRETS = (
     Ablation(
         "redaction-forms",
         "redaction: a known secret in every written form",
-        "tests/unit/test_redaction.py::test_a_known_secret_goes_in_every_form",
+        "tests/unit/test_redaction.py::test_a_secret_is_removed_in_every_form",
         (
             Cut(
                 f"{WORKERS}/redaction.py",
@@ -97,7 +95,7 @@ SECRETS = (
     Ablation(
         "redaction-remembered",
         "redaction: secrets that were read are remembered",
-        "tests/unit/test_redaction.py::test_what_is_remembered_goes_from_every_text",
+        "tests/unit/test_redaction.py::test_a_remembered_secret_is_removed_from_every_text",
         (
             Cut(
                 f"{WORKERS}/redaction.py",
@@ -182,7 +180,7 @@ SECRETS = (
     Ablation(
         "redaction-sentry",
         "redaction: what Sentry receives",
-        "tests/integration/test_error_tracking.py::test_an_error_is_told_once_and_without_secrets",
+        "tests/integration/test_error_tracking.py::test_an_error_is_sent_once_and_without_secrets",
         (
             Cut(
                 f"{WORKERS}/composition/error_tracking.py",

@@ -19,6 +19,6 @@ def agency(db: psycopg.Connection[Any]) -> Agency:
 @pytest.fixture
 def run(agency: Agency) -> Run:
     """With the lease, from NOW on."""
-    begun = Run(agency)
-    assert begun.start()["acquired"]
-    return begun
+    started = Run(agency)
+    assert started.start()["acquired"]
+    return started

@@ -42,10 +42,10 @@ def test_the_grants_are_those_that_are_written_down(db: psycopg.Connection[Any])
     ):
         found.setdefault(row["table_name"], set()).add(row["privilege_type"])
     ours = {table: privileges for table, privileges in found.items() if table in GRANTS}
-    assert ours == {table: set(told.split()) for table, told in GRANTS.items()}
+    assert ours == {table: set(shown.split()) for table, shown in GRANTS.items()}
 
 
-def test_nobody_else_has_any(db: psycopg.Connection[Any]) -> None:
+def test_no_one_else_has_any(db: psycopg.Connection[Any]) -> None:
     rows = db.execute(
         "select table_name, grantee from information_schema.table_privileges "
         "where table_schema = 'public' and grantee in ('PUBLIC', 'anon', 'authenticated') "

@@ -1,4 +1,4 @@
-"""`operate migrate`: beside the Supabase CLI, in both orders, and whatever can go wrong."""
+"""`operate migrate`: alongside the Supabase CLI, in both orders, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def test_all_are_applied_once_and_recorded(
     assert one(url, OURS) is True
     first = one(url, "select max(applied_at) from worker_migrations")
 
-    told = capsys.readouterr().err
-    assert told.startswith("Project: the database migrate_")
-    assert told.count("\napplied ") == len(migrations)
+    output = capsys.readouterr().err
+    assert output.startswith("Project: the database migrate_")
+    assert output.count("\napplied ") == len(migrations)
     assert ran("--yes") == (0, states)
     assert one(url, "select max(applied_at) from worker_migrations") == first
     assert "Apply" not in capsys.readouterr().err
 
 
-def test_nobody_else_reads_the_record(url: str) -> None:
+def test_no_one_else_reads_the_record(url: str) -> None:
     ran("--yes")
     for role in ("anon", "authenticated"):
         granted = f"select has_table_privilege('{role}', 'worker_migrations', 'select')"
@@ -141,7 +141,7 @@ def test_the_dashboards_pushes_go_on_before_and_after(url: str, dashboard: Dashb
     assert ran()[0] == 0  # nothing left to ask for
 
 
-def test_ours_may_come_first(url: str, dashboard: Dashboard) -> None:
+def test_the_workers_migrations_may_come_first(url: str, dashboard: Dashboard) -> None:
     assert ran("--yes")[0] == 0
     dashboard.adds("20250101000000", "create table dashboard_notes (id int)")
     assert_pushed(dashboard.pushes(), url, "dashboard_notes")
@@ -165,7 +165,7 @@ def test_an_upgrade_applies_what_is_new_and_what_changed_with_all_that_follows(
     assert one(url, "select to_regclass('brand_new') is not null") is True
 
 
-def test_a_refused_file_leaves_nothing_of_it_and_names_itself(
+def test_a_refused_file_leaves_nothing_and_is_named(
     url: str,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -181,16 +181,16 @@ def test_a_refused_file_leaves_nothing_of_it_and_names_itself(
     )
     monkeypatch.setattr(migrate, "MIGRATIONS", files)
     assert ran("--yes")[0] == 1
-    told = capsys.readouterr().err
-    assert "2_bad was refused: could not create unique index" in told
-    assert "(word)=(x)" not in told  # a row's content
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert "2_bad was refused: could not create unique index" in output
+    assert "(word)=(x)" not in output  # a row's content
+    assert "Traceback" not in output
     assert one(url, "select to_regclass('half') is null") is True
     assert ran("--dry-run")[1] == {"1_good": "applied", "2_bad": "to apply"}
 
 
 class Freeing(SystemClock):
-    """Waiting takes no time; whoever holds a lock lets go meanwhile, if at all."""
+    """Waiting takes no time; the holder of a lock releases it meanwhile, if at all."""
 
     def __init__(self, holder: psycopg.Connection[Any], after: int) -> None:
         super().__init__()
@@ -225,9 +225,12 @@ def test_a_table_in_use_is_waited_for_in_small_pieces(url: str, after: int | Non
 
 def test_a_database_error_is_the_workers_own(url: str) -> None:
     bad = migrate.Migration("bad", "select 1 / 0", "to apply")
-    with psycopg.connect(url, autocommit=True) as connection, pytest.raises(PermanentError) as told:
+    with (
+        psycopg.connect(url, autocommit=True) as connection,
+        pytest.raises(PermanentError) as output,
+    ):
         migrate.apply(connection, [bad], SystemClock())
-    assert told.value.code == "22012"
+    assert output.value.code == "22012"
 
 
 @pytest.mark.parametrize(
@@ -253,24 +256,24 @@ def test_a_wrong_connection_string_is_named_and_never_quoted(
 ) -> None:
     monkeypatch.setenv("SUPABASE_DB_URL", value)
     assert ran("--yes")[0] == 1
-    told = capsys.readouterr().err
-    assert words in told
-    assert "hunter" not in told
-    assert "Traceback" not in told
+    output = capsys.readouterr().err
+    assert words in output
+    assert "hunter" not in output
+    assert "Traceback" not in output
 
 
-def test_a_wrong_password_is_said_to_be_one(
+def test_a_wrong_password_is_reported(
     url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, _, host = url.rpartition("@")
     monkeypatch.setenv("SUPABASE_DB_URL", f"{before.rpartition(':')[0]}:hunter2@{host}")
     assert ran("--yes")[0] == 1
-    told = capsys.readouterr().err
-    assert "password authentication failed" in told
-    assert "hunter2" not in told
+    output = capsys.readouterr().err
+    assert "password authentication failed" in output
+    assert "hunter2" not in output
 
 
-def test_the_string_may_stand_in_the_dotenv(
+def test_the_string_may_be_in_the_dotenv(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SUPABASE_DB_URL")

@@ -130,7 +130,7 @@ def existing(new_database: NewDatabase) -> psycopg.Connection[Any]:
     return connection
 
 
-def test_created_tables_are_closed_also_where_new_tables_start_out_open(
+def test_created_tables_are_closed_even_where_new_tables_start_open(
     existing: psycopg.Connection[Any], migrations: list[Path]
 ) -> None:
     """As on projects made before May 2026, whose default privileges grant all to everyone."""
@@ -256,7 +256,7 @@ def test_the_archive_call_moves_old_activity_once(
 
 
 @pytest.mark.parametrize("start", ["empty", "existing"])
-def test_nobody_but_the_server_key_may_call_a_function(
+def test_only_the_server_key_may_call_a_function(
     new_database: NewDatabase, migrations: list[Path], start: str
 ) -> None:
     connection = new_database()
@@ -293,7 +293,7 @@ def test_a_migration_gives_up_rather_than_make_the_dashboard_wait(migrations: li
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 
 
-def test_a_second_application_blocks_nobody(
+def test_a_second_application_blocks_no_one(
     existing: psycopg.Connection[Any], migrations: list[Path]
 ) -> None:
     apply_files(url_of(existing), migrations)

@@ -74,7 +74,7 @@ def test_the_next_one_then_gets_another_database(databases: Databases) -> None:
         assert count(third, "worker_runs") == 0
 
 
-def test_empty_takes_along_what_refers_to_a_table(db: Connection, agency: Agency) -> None:
+def test_empty_includes_the_tables_that_refer_to_one(db: Connection, agency: Agency) -> None:
     agency.notification(agency.config("C1"), {"n": 1})
     db.execute("select route_notifications('1 day', 100, now())")
     assert count(db, "notification_deliveries") == 1
@@ -84,7 +84,7 @@ def test_empty_takes_along_what_refers_to_a_table(db: Connection, agency: Agency
     assert count(db, "slack_connected_channels") == 1
 
 
-def test_empty_gives_the_room_of_a_large_table_back(db: Connection, agency: Agency) -> None:
+def test_empty_frees_the_space_of_a_large_table(db: Connection, agency: Agency) -> None:
     config = agency.config("C1")
     db.execute(
         "insert into notification_queue (config_id, entity_id, entity_type, event_data) "

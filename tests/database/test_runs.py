@@ -18,16 +18,16 @@ class TestLease:
         assert other.start(later(seconds=29)) == {"acquired": False, "lingers": False}
         assert other.start(later(seconds=30))["acquired"]
 
-    def test_a_finished_run_hands_over_at_once(self, agency: Agency, run: Run) -> None:
+    def test_a_finished_run_releases_the_lease_at_once(self, agency: Agency, run: Run) -> None:
         run.finish(handover={"tokens": 7})
-        begun = Run(agency).start(later(seconds=5))
-        assert (begun["handover"], begun["handover_age"]) == ({"tokens": 7}, 5)
+        started = Run(agency).start(later(seconds=5))
+        assert (started["handover"], started["handover_age"]) == ({"tokens": 7}, 5)
 
-    def test_one_that_ran_out_hands_over_what_it_said_last(self, agency: Agency, run: Run) -> None:
+    def test_an_expired_lease_keeps_its_last_handover(self, agency: Agency, run: Run) -> None:
         run.record(later(seconds=10), handover={"tokens": 3})
         run.record(later(seconds=20))
-        begun = Run(agency).start(later(seconds=50))
-        assert (begun["handover"], begun["handover_age"]) == ({"tokens": 3}, 30)
+        started = Run(agency).start(later(seconds=50))
+        assert (started["handover"], started["handover_age"]) == ({"tokens": 3}, 30)
 
     def test_a_successor_asks_a_lingering_one(self, agency: Agency) -> None:
         run, successor = Run(agency), Run(agency)
@@ -43,14 +43,14 @@ class TestLease:
         )
         assert run.poll(later(seconds=3))["held"] is False
 
-    def test_an_old_wish_is_forgotten(self, agency: Agency) -> None:
+    def test_an_old_request_for_the_lease_is_forgotten(self, agency: Agency) -> None:
         run = Run(agency)
         run.start(lingers=True)
         Run(agency).start(later(seconds=1))
         assert run.poll(later(seconds=5.9))["wanted"] is True
         assert run.poll(later(seconds=6))["wanted"] is False
 
-    def test_looks_renew_it(self, agency: Agency, run: Run) -> None:
+    def test_polls_renew_it(self, agency: Agency, run: Run) -> None:
         for seconds in range(0, 120, 20):
             assert run.poll(later(seconds=seconds))["held"]
         assert not Run(agency).start(later(seconds=120))["acquired"]
@@ -101,8 +101,8 @@ class TestEndings:
         edge = agency.notification(config, next_attempt_at=at(hours=24))
         young = agency.notification(config, next_attempt_at=at(hours=23.9))
         unborn = agency.notification(config, next_attempt_at=None, created_at=at(days=31))
-        begun = run.start()
-        assert (begun["expired"], begun["skipped"], begun["dead"]) == (3, 0, 0)
+        started = run.start()
+        assert (started["expired"], started["skipped"], started["dead"]) == (3, 0, 0)
         outcomes = [agency.queued(id_)["outcome"] for id_ in (old, edge, young, unborn)]
         assert outcomes == ["expired", "expired", None, "expired"]
         assert agency.queued(old)["processed_at"] == NOW
@@ -124,8 +124,8 @@ class TestEndings:
         agency.connection.execute(
             "update notification_config set is_active = false where id = %s", (off,)
         )
-        begun = run.start(later(hours=2))
-        assert (begun["expired"], begun["skipped"]) == (0, 0)
+        started = run.start(later(hours=2))
+        assert (started["expired"], started["skipped"]) == (0, 0)
 
     def test_a_long_backlog_ends_piece_by_piece(self, agency: Agency, run: Run) -> None:
         agency.connection.execute(
@@ -137,12 +137,10 @@ class TestEndings:
         run.finish()
         heir = Run(agency)
         counts = [heir.start(later(days=2), row_limit=20) for _ in range(4)]
-        assert [begun["expired"] for begun in counts] == [20, 20, 5, 0]
-        assert [begun["more"] for begun in counts] == [True, True, False, False]
+        assert [started["expired"] for started in counts] == [20, 20, 5, 0]
+        assert [started["more"] for started in counts] == [True, True, False, False]
 
-    def test_the_oldest_due_is_what_nothing_stands_in_the_way_of(
-        self, agency: Agency, run: Run
-    ) -> None:
+    def test_the_oldest_due_is_one_that_nothing_holds_up(self, agency: Agency, run: Run) -> None:
         assert run.finish() == {"oldest_due": None, "parked": 0}
         run.start()
         agency.notification(agency.config("C1"), next_attempt_at=at(minutes=9))
@@ -210,9 +208,7 @@ class TestByHand:
         assert row["destination"] == second["destination"]
 
     @pytest.mark.parametrize("waits", ["in its channel", "apart", "in flight"])
-    def test_what_somebody_marked_done_and_undone(
-        self, agency: Agency, run: Run, waits: str
-    ) -> None:
+    def test_rows_marked_done_and_undone(self, agency: Agency, run: Run, waits: str) -> None:
         config = agency.config(None if waits == "apart" else "C1")
         id_ = agency.notification(config, entity_type="task", next_attempt_at=NOW)
         run.start()

@@ -47,7 +47,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("change", "shown"), CHANGES.values(), ids=list(CHANGES))
-def test_a_change_shows(db: psycopg.Connection[Any], change: str, shown: str) -> None:
+def test_a_change_is_noticed(db: psycopg.Connection[Any], change: str, shown: str) -> None:
     before = describe(db)
     db.execute(change.encode())
     after = describe(db)
@@ -69,7 +69,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("change", UNKNOWN.values(), ids=list(UNKNOWN))
-def test_what_it_cannot_write_is_refused_by_name(db: psycopg.Connection[Any], change: str) -> None:
+def test_an_unknown_construct_is_refused_by_name(db: psycopg.Connection[Any], change: str) -> None:
     db.execute(change.encode())
     with pytest.raises(NotImplementedError, match=r"new|clients\.name"):
         describe(db)

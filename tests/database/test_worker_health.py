@@ -1,4 +1,4 @@
-"""What health asks of the database, as SQL."""
+"""What health queries from the database, as SQL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def health(db: psycopg.Connection[Any]) -> dict[str, Any]:
     return dict(row["health"])
 
 
-def test_all_that_a_run_would_take_is_due_and_all_that_none_takes_is_dead(
+def test_what_a_run_would_take_is_due_and_what_none_takes_is_dead(
     db: psycopg.Connection[Any],
 ) -> None:
     agency = Agency(db)
@@ -32,14 +32,14 @@ def test_all_that_a_run_would_take_is_due_and_all_that_none_takes_is_dead(
 
 
 def test_what_is_done_is_not_read(db: psycopg.Connection[Any]) -> None:
-    """Asked as often as somebody likes, of a table that keeps what is done for months."""
+    """It may be called often, and the table keeps what is done for months."""
     config = Agency(db).config("C1")
     db.execute(
         "insert into notification_queue (config_id, entity_id, entity_type, is_processed) "
         "select %s, gen_random_uuid(), 'request', true from generate_series(1, 3000)",
         (config,),
     )
-    # as on a dashboard whose own index is another
+    # as on a dashboard with another index
     db.execute("drop index notification_queue_pending_idx")
     db.execute("vacuum analyze notification_queue")
     before = scanned(db)
@@ -48,7 +48,7 @@ def test_what_is_done_is_not_read(db: psycopg.Connection[Any]) -> None:
 
 
 def scanned(db: psycopg.Connection[Any]) -> int:
-    """How many rows of the queue were read by going through the whole table."""
+    """How many rows of the queue were read by sequential scans."""
     db.execute("select pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
     row = db.execute(
         "select seq_tup_read from pg_stat_user_tables where relname = 'notification_queue'"

@@ -20,7 +20,7 @@ NEXT_DAY = DAY + timedelta(days=1)
 
 @dataclass
 class Bucket:
-    """The bucket, past the archive: what lies in it, and what goes wrong on the way to it."""
+    """The bucket, bypassing the archive: its contents, and failures on the way to it."""
 
     server: HttpServer
     s3: Any

@@ -81,7 +81,7 @@ class MotoS3:
         raise ValueError("objects are written as to S3")
 
     def backdate(self, bucket: str, age: timedelta) -> None:
-        """Make all that lies in the bucket older by that much."""
+        """Makes everything in the bucket older by that much."""
         for key in s3_backends[ACCOUNT]["aws"].buckets[bucket].keys.values():
             key.last_modified -= age
 

@@ -86,7 +86,7 @@ def test_no_table_can_be_touched(api: Api, role: str, table: str) -> None:
             assert answer.status_code >= 400, answer.text
 
 
-def test_the_tables_that_the_migrations_bring_are_these(api: Api) -> None:
+def test_the_migrations_create_these_tables(api: Api) -> None:
     with api.connect() as connection:
         found = connection.execute(
             "select relname from pg_class where relnamespace = 'public'::regnamespace "

@@ -20,7 +20,7 @@ from workers.retention.cold import build_chunk, by_date
 __all__ = ["BUCKET", "DAY", "Bucket", "bucket", "lines"]
 
 
-def test_what_is_stored_lies_there_with_its_manifest(bucket: Bucket) -> None:
+def test_a_stored_object_has_its_manifest(bucket: Bucket) -> None:
     stored, written = bucket.archive().store(lines(5))
 
     (key,), (manifest,) = bucket.objects(), bucket.manifests()
@@ -49,9 +49,7 @@ def test_the_object_is_read_back_before_its_manifest_is_written(bucket: Bucket) 
 
 
 @pytest.mark.parametrize("kind", [".jsonl.gz", ".manifest.json"])
-def test_what_somebody_else_said_was_stored_holds_up_no_later_run(
-    bucket: Bucket, kind: str
-) -> None:
+def test_a_false_manifest_does_not_block_later_runs(bucket: Bucket, kind: str) -> None:
     """A gateway on the way answers with its page and status 200; nothing arrived."""
     skip = 0 if kind == ".jsonl.gz" else 1
     bucket.fails(failing(200, method="PUT", skip=skip))
@@ -83,7 +81,7 @@ def test_without_rows_nothing_is_called(bucket: Bucket) -> None:
     assert bucket.server.journal.count() == 0
 
 
-def test_a_line_that_is_no_row_stops_it_before_anything_is_written(bucket: Bucket) -> None:
+def test_an_invalid_row_stops_it_before_anything_is_written(bucket: Bucket) -> None:
     with pytest.raises(PermanentError, match="not a JSON object with an id"):
         bucket.archive().store([*lines(3), '{"id": "x", "created_at": "-infinity"}'])
     assert bucket.keys() == []
@@ -124,7 +122,7 @@ def test_of_known_and_new_rows_the_new_ones_are_written(bucket: Bucket) -> None:
     assert sorted(bucket.all_lines()) == sorted(lines(9)), "no row has a second copy"
 
 
-def test_a_row_that_changed_is_written_and_the_later_one_is_read_first(bucket: Bucket) -> None:
+def test_a_changed_row_is_written_again_and_the_later_version_read_first(bucket: Bucket) -> None:
     bucket.archive().store(lines(3))
     bucket.app.backdate(BUCKET, timedelta(minutes=1))
     changed = lines(3)[1].replace('"number": 1', '"number": 100')
@@ -197,24 +195,24 @@ DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "told"), DAMAGES, ids=["flipped", "short", "empty", "long"])
+@pytest.mark.parametrize(("damage", "shown"), DAMAGES, ids=["flipped", "short", "empty", "long"])
 def test_a_damaged_object_is_found_by_the_next_run_and_by_a_restore(
-    bucket: Bucket, damage: Callable[[bytes], bytes], told: str
+    bucket: Bucket, damage: Callable[[bytes], bytes], shown: str
 ) -> None:
     bucket.archive().store(lines(5))
     (key,) = bucket.objects()
     bucket.put(key, damage(bucket.body(key)))
 
     for attempt in (lambda: bucket.archive().store(lines(5)), bucket.all_lines):
-        with pytest.raises(DamagedArchiveError, match=told) as caught:
+        with pytest.raises(DamagedArchiveError, match=shown) as caught:
             attempt()
         assert caught.value.key == key
         assert caught.value.code == "archive_damaged"
 
 
-@pytest.mark.parametrize(("damage", "told"), DAMAGES, ids=["flipped", "short", "empty", "long"])
-def test_what_reads_back_otherwise_was_not_stored(
-    bucket: Bucket, damage: Callable[[bytes], bytes], told: str
+@pytest.mark.parametrize(("damage", "shown"), DAMAGES, ids=["flipped", "short", "empty", "long"])
+def test_an_object_that_reads_back_differently_was_not_stored(
+    bucket: Bucket, damage: Callable[[bytes], bytes], shown: str
 ) -> None:
     bucket.app.spoil = lambda request, body: (
         damage(body) if request.method == "GET" and request.path.endswith(".gz") else body
@@ -223,7 +221,7 @@ def test_what_reads_back_otherwise_was_not_stored(
         bucket.archive().store(lines(5))
 
 
-def test_a_manifest_that_reads_back_otherwise_was_not_stored(bucket: Bucket) -> None:
+def test_a_manifest_that_reads_back_differently_was_not_stored(bucket: Bucket) -> None:
     bucket.app.spoil = lambda request, body: (
         body.replace(b'"rows": 5', b'"rows": 6') if request.method == "GET" else body
     )
@@ -249,7 +247,7 @@ def test_a_manifest_whose_object_is_gone_is_named(bucket: Bucket) -> None:
     assert caught.value.key == key
 
 
-def test_that_it_is_gone_is_told_also_to_a_role_that_may_list_its_prefix_only(
+def test_a_missing_object_is_reported_even_to_a_role_that_may_list_one_prefix(
     bucket: Bucket,
 ) -> None:
     bucket.archive().store(lines(5))
@@ -286,7 +284,7 @@ def test_a_range_is_read_with_both_its_days(bucket: Bucket) -> None:
     assert list(bucket.archive().read(days[4] + timedelta(days=1), date.max)) == []
 
 
-def test_what_comes_before_the_damage_is_read(bucket: Bucket) -> None:
+def test_rows_before_the_damage_are_read(bucket: Bucket) -> None:
     bucket.archive().store([*lines(3), *lines(3, NEXT_DAY, start=10)])
     bucket.put(bucket.objects()[1], b"x")
     found = bucket.archive().read(DAY, NEXT_DAY)

@@ -46,7 +46,7 @@ def _aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("WORKERS_SECRET_NAME", SECRET)
     monkeypatch.chdir(tmp_path)  # away from a developer's .env
     forget_clients()
-    # moto stands for AWS; this machine's own servers are let through
+    # moto replaces AWS; requests to this machine's own servers pass through
     with mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1.*"]}}}):
         yield
     forget_clients()
@@ -88,9 +88,9 @@ def test_a_rotated_token_is_read_after_a_refusal(
         run_notifications(Context())
     store(stack)
     assert run_notifications(Context())["sent"] == 8
-    told = capsys.readouterr().out
-    assert '"CredentialsRefused":[1.0]' in told
-    assert "xoxb-of-yesterday" not in told
+    output = capsys.readouterr().out
+    assert '"CredentialsRefused":[1.0]' in output
+    assert "xoxb-of-yesterday" not in output
 
 
 KEY_REFUSALS = (
@@ -171,7 +171,7 @@ def test_a_malformed_secret_is_named_and_not_shown(text: str) -> None:
 
 
 @pytest.mark.usefixtures("_plain")
-def test_what_the_secret_lacks_is_named(stack: LocalStack) -> None:
+def test_what_is_missing_from_the_secret_is_named(stack: LocalStack) -> None:
     store(stack, SLACK_BOT_TOKEN="")
     with pytest.raises(ConfigurationError, match="SLACK_BOT_TOKEN is missing"):
         run_notifications(Context())
@@ -214,7 +214,7 @@ def test_a_failure_that_quotes_a_secret_is_told_without_it(
 
 
 @pytest.mark.usefixtures("_plain")
-def test_a_database_that_is_away_does_not_hide_the_error(
+def test_a_database_that_is_down_does_not_hide_the_error(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store(stack)

@@ -1,4 +1,4 @@
-"""The database edge against the data API, and against what may stand in its place."""
+"""The database edge against the data API, and against what may answer in its place."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def test_both_forms_of_the_key_call_functions(connected: Open, api: Api, key: st
     database = connected(api.url, getattr(api.keys, key))
     with api.connect() as connection:
         connection.execute("truncate worker_leases")
-    begun = database.call("start_notification_run", run_id=RUN)
-    assert begun["acquired"] is True
+    started = database.call("start_notification_run", run_id=RUN)
+    assert started["acquired"] is True
 
 
 @pytest.mark.parametrize("letter", ["\x00", "\ud83d", "\ude00\x00"], ids=ascii)
-def test_letters_that_cannot_be_stored_are_replaced_wherever_they_stand(
+def test_characters_that_cannot_be_stored_are_replaced_everywhere(
     connected: Open, api: Api, letter: str
 ) -> None:
-    stands = "\ufffd" * len(letter)
+    mark = "\ufffd" * len(letter)
     database = connected(api.url, api.keys.secret)
     database.call(
         "record_worker_run",
@@ -68,9 +68,9 @@ def test_letters_that_cannot_be_stored_are_replaced_wherever_they_stand(
             "delete from worker_runs where worker = 'letters' returning outcome, counts, error"
         ).fetchone()
     assert row == {
-        "outcome": f"a{stands}b",
-        "counts": {"names": [2 * stands, {f"key{stands}": f"😀{stands}"}, 1, None, True]},
-        "error": stands,
+        "outcome": f"a{mark}b",
+        "counts": {"names": [2 * mark, {f"key{mark}": f"😀{mark}"}, 1, None, True]},
+        "error": mark,
     }
 
 
@@ -119,7 +119,7 @@ def test_a_call_that_a_function_refuses_is_permanent(connected: Open, api: Api) 
     ],
     ids=lambda fault: f"{fault.how}-{fault.when}-{fault.status}",
 )
-def test_passing_trouble_is_transient(
+def test_temporary_problems_are_transient(
     connected: Open, api: Api, between: HttpServer, fault: Fault
 ) -> None:
     database = connected(between.url, api.keys.secret)

@@ -1,4 +1,4 @@
-"""What Sentry is told, by the real SDK to a server that keeps it."""
+"""What the real SDK sends to Sentry, at a server that keeps it."""
 
 from __future__ import annotations
 
@@ -82,23 +82,23 @@ def run(dsn: str | None) -> list[str]:
     return [line for line in done.stdout.splitlines() if not line.startswith("{")]
 
 
-def test_an_error_is_told_once_and_without_secrets(sentry: HttpServer) -> None:
+def test_an_error_is_sent_once_and_without_secrets(sentry: HttpServer) -> None:
     assert run(f"http://key@127.0.0.1:{sentry.port}/7") == ["raised", "True"]
     (event,) = sentry.app.state()
     (exception,) = event["exception"]["values"]
     assert exception["type"] == "TransientError"
     assert exception["value"] == "refused access_token=[redacted] of Ava"
     assert event["tags"] == {"worker": "notifications", "code": "57P03"}
-    told = json.dumps(event)
-    assert SECRET not in told.replace(f'raise TransientError("refused access_token={SECRET}', "")
+    shown = json.dumps(event)
+    assert SECRET not in shown.replace(f'raise TransientError("refused access_token={SECRET}', "")
     assert not {"request", "user", "breadcrumbs", "extra", "modules"} & event.keys()
-    assert "vars" not in told
+    assert "vars" not in shown
 
 
-def test_where_it_is_not_asked_for_it_is_not_loaded(sentry: HttpServer) -> None:
+def test_without_a_dsn_it_is_not_loaded(sentry: HttpServer) -> None:
     assert run(None) == ["raised", "False"]
     assert sentry.app.state() == []
 
 
-def test_a_sentry_that_is_away_costs_the_run_nothing() -> None:
+def test_a_run_does_not_suffer_when_sentry_is_down() -> None:
     assert run("http://key@127.0.0.1:9/7") == ["raised", "True"]

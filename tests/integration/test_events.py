@@ -82,7 +82,7 @@ def outcome(function: str, event: Any, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("function", "event"), TAKEN, ids=lambda one: one if isinstance(one, str) else str(one)[:30]
 )
-def test_what_is_documented_is_taken(
+def test_what_is_documented_is_accepted(
     function: str, event: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = outcome(function, event, monkeypatch)
@@ -137,7 +137,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_whatever_comes_is_taken_as_documented_or_refused(event: Any) -> None:
+def test_any_event_is_accepted_as_documented_or_refused(event: Any) -> None:
     try:
         options = read_retention_event(event)
     except ConfigurationError:

@@ -1,4 +1,4 @@
-"""Handlers that are killed (SIGKILL) once the work is done and only has to be told.
+"""Handlers that are killed (SIGKILL) once the work is done and only has to be reported.
 
 What comes before is `tests/notifications/test_crashes.py`'s, `tests/metrics/test_plan_kills.py`'s,
 `test_sync_kills.py`'s and `tests/retention/test_crashes.py`'s.

@@ -30,7 +30,7 @@ from tests.integration.processes import (
 )
 
 NOWHERE = "http://127.0.0.1:1"
-# Made-up functions are told what to do by the environment, which reaches none but a project's.
+# The environment tells made-up functions what to do; it reaches only those of a project.
 THERE = ("--project", "--yes")
 PLANNED = ("invoke", "metrics_sync", *THERE)
 
@@ -270,7 +270,7 @@ def test_a_message_comes_in_the_form_of_the_sample_event(planning: Planning) -> 
     assert seen["record"]["awsRegion"] in seen["record"]["eventSourceARN"]
 
 
-def test_messages_that_fail_are_counted_and_the_others_go_on(planning: Planning) -> None:
+def test_messages_that_fail_are_counted_and_the_others_continue(planning: Planning) -> None:
     bodies = "die a raise b report c no-json d die e"
     status, summary, err = planning.run(bodies)
 
@@ -327,13 +327,13 @@ def containers_of(pid: int) -> set[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_broken_off_invocation_leaves_no_process(
+def test_an_interrupted_invocation_leaves_no_process(
     planning: Planning, number: signal.Signals
 ) -> None:
     env = planning.environment("hang hang hang hang hang", METRICS_CONCURRENCY="2")
     command = ["-m", "local", *PLANNED]
     with python(planning.scratch, *command, env=env, cwd=planning.clone) as process:
-        eventually(lambda: len(containers_of(process.pid)) == 2, "no message was handed out")
+        eventually(lambda: len(containers_of(process.pid)) == 2, "no message was delivered")
         children = children_of(process.pid) | containers_of(process.pid)
         eventually(planning.file.exists, "no message arrived")
         process.send_signal(number)

@@ -80,7 +80,7 @@ def production(stack: LocalStack, clone: Path) -> Iterator[Production]:
 
 
 @pytest.mark.parametrize(("function", "more", "words"), CHANGES)
-def test_without_a_terminal_and_a_yes_nothing_is_changed(
+def test_without_a_terminal_and_yes_nothing_is_changed(
     production: Production, function: str, more: tuple[str, ...], words: str
 ) -> None:
     before = production.counts()
@@ -93,7 +93,7 @@ def test_without_a_terminal_and_a_yes_nothing_is_changed(
 
 
 @pytest.mark.parametrize(("function", "more"), READS)
-def test_what_only_reads_is_not_asked_about(
+def test_commands_that_only_read_do_not_ask(
     production: Production, function: str, more: tuple[str, ...]
 ) -> None:
     before = production.counts()
@@ -113,7 +113,7 @@ def test_the_first_retention_run_is_a_dry_one(production: Production) -> None:
     assert summary["archived"] > 0
 
 
-def test_with_a_yes_it_is_done(production: Production) -> None:
+def test_it_is_done_once_confirmed(production: Production) -> None:
     before = production.counts()
     status, _, err = production.invoke("retention", "--event", REAL_RUN, "--yes")
     assert status == 0, err
@@ -147,7 +147,7 @@ def test_a_person_is_asked(production: Production, answer: str, status: int) -> 
     assert (production.counts()["posts"] > before["posts"]) == (status == 0)
 
 
-def test_without_the_word_the_local_stack_is_used(production: Production) -> None:
+def test_without_a_target_the_local_stack_is_used(production: Production) -> None:
     before = production.counts()
     with temporary_directory() as scratch:
         environment = production.stack.environment()
@@ -199,7 +199,7 @@ def test_a_misspelt_dry_run_is_refused(
     assert production.counts() == before
 
 
-def test_a_refused_key_is_said_in_a_sentence(production: Production) -> None:
+def test_a_refused_key_is_reported_in_a_sentence(production: Production) -> None:
     status, out, err = production.invoke(
         "notifications", "--yes", SUPABASE_SERVICE_ROLE_KEY="sb_secret_wrong"
     )

@@ -1,4 +1,5 @@
-"""What a developer's shell and `.env` say of a real project reaches nothing that is not told to.
+"""What a developer's shell and `.env` say about a real project reaches nothing that is not asked
+to use it.
 
 Every setting there is, in both places, leads to a server that writes down what arrives.
 """

@@ -48,17 +48,17 @@ def test_dead_letters_are_listed_for_people_and_for_scripts(run: Run, dead: str)
     assert [row["id"] for row in json.loads(text)] == [dead]
 
 
-def test_nothing_dead_is_said(run: Run) -> None:
+def test_an_empty_list_is_said_to_be_empty(run: Run) -> None:
     assert run("dead", "list") == (0, "No dead letters.\n")
 
 
-def test_one_is_shown_whole(run: Run, dead: str) -> None:
+def test_a_notification_is_shown_with_its_complete_log(run: Run, dead: str) -> None:
     status, text = run("dead", "show", dead)
     assert status == 0
     assert json.loads(text)["last_error"] == "no such channel"
 
 
-def test_an_unknown_one_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_one_is_reported(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     status, _ = run("dead", "show", "00000000-0000-4000-8000-000000000000")
     assert status == 1
     assert "There is no notification" in capsys.readouterr().err
@@ -84,14 +84,14 @@ def test_redrive(run: Run, dead: str, stack: LocalStack) -> None:
         "parked release C1 --all",
     ],
 )
-def test_what_is_meant_must_be_said_once(
+def test_what_to_act_on_must_be_given_once(
     run: Run, dead: str, arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments.format(id=dead).split()) == (2, "")
     assert "Pass " in capsys.readouterr().err
 
 
-def test_a_list_says_that_it_was_cut(
+def test_a_list_says_that_there_is_more(
     run: Run, dead: str, stack: LocalStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.connection.execute(
@@ -158,16 +158,16 @@ def test_single_notifications_are_skipped_but_not_what_is_being_posted(
         "select is_processed, outcome from notification_queue where id = %s", (waits,)
     ).fetchone()
     assert row == (True, "skipped")
-    nobody = "00000000-0000-4000-8000-000000000000"
-    status, text = run("skip", waits, nobody, "--json")
-    assert (status, json.loads(text)) == (1, {waits: "ended", nobody: "unknown"})
+    unknown = "00000000-0000-4000-8000-000000000000"
+    status, text = run("skip", waits, unknown, "--json")
+    assert (status, json.loads(text)) == (1, {waits: "ended", unknown: "unknown"})
     last = one(
         stack, "select id from notification_queue where not is_processed and id <> %s", posted
     )
     assert run("skip", last) == (0, f"{last}: skipped.\n")
 
 
-def test_what_stands_still_is_listed(run: Run, stack: LocalStack) -> None:
+def test_what_is_stopped_or_parked_is_listed(run: Run, stack: LocalStack) -> None:
     assert run("parked", "list") == (0, "Nothing is parked.\n")
     stack.connection.execute(
         "insert into slack_workspace (stopped_at, stop_code, stop_reason) "
@@ -285,7 +285,7 @@ def test_a_backfill_reads_the_past(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "output"),
     [
         (("--since", "2025-02-01", "--until", "2025-01-01"), 2, "before the first"),
         (("--since", "2025-01-01", "--until", "9000-01-01"), 2, "has not come yet"),
@@ -294,11 +294,15 @@ def test_a_backfill_reads_the_past(
     ],
 )
 def test_a_backfill_that_cannot_be_is_refused(
-    run: Run, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], status: int, told: str
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    status: int,
+    output: str,
 ) -> None:
-    nobody = "00000000-0000-4000-8000-000000000000"
-    assert run("backfill", nobody, *arguments)[0] == status
-    assert told in capsys.readouterr().err
+    unknown = "00000000-0000-4000-8000-000000000000"
+    assert run("backfill", unknown, *arguments)[0] == status
+    assert output in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -310,7 +314,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 META = '{"access_token": "EAALOCALmetaSampleToken000000000000000001"}'
 
 
-def test_an_account_is_connected_and_gets_other_credentials(
+def test_an_account_is_connected_and_its_credentials_replaced(
     run: Run, stack: LocalStack, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stack.connection.execute("delete from platform_connections")
@@ -319,9 +323,9 @@ def test_an_account_is_connected_and_gets_other_credentials(
         "connections", "add", "facebook", "act_1203300000000001", "--name", "Nordlys", "--json"
     )
     assert status == 0
-    told = capsys.readouterr().err
-    assert "ok: account Nordlys Outdoor: EUR" in told
-    assert "EAALOCAL" not in told + text
+    output = capsys.readouterr().err
+    assert "ok: account Nordlys Outdoor: EUR" in output
+    assert "EAALOCAL" not in output + text
     added = json.loads(text)["id"]
     typed('{"access_token": "EAALOCALother"}')
     status, text = run(
@@ -334,13 +338,13 @@ def test_an_account_is_connected_and_gets_other_credentials(
     ).fetchall()
     assert rows == [("meta", "Nordlys", 60, {"access_token": "EAALOCALother"}, True)]
 
-    assert run("connections", "remove", added)[0] == 1, "nobody said yes"
+    assert run("connections", "remove", added)[0] == 1, "no one said yes"
     assert run("connections", "remove", added, "--yes") == (0, "Syncing has stopped.\n")
     assert run("connections", "remove", added, "--yes", "--json") == (1, '{"removed": 0}\n')
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text", "status", "told"),
+    ("arguments", "text", "status", "output"),
     [
         (("snapchat", "1"), META, 2, "use one of: meta"),
         (("meta", "act_1203300000000001"), "EAALOCALnotJson", 2, "not a JSON object"),
@@ -351,13 +355,13 @@ def test_an_account_is_connected_and_gets_other_credentials(
 )
 def test_an_account_that_cannot_work_is_not_connected(
     run: Run, stack: LocalStack, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...], text: str, status: int, told: str,
+    arguments: tuple[str, ...], text: str, status: int, output: str,
 ) -> None:  # fmt: skip
     before = stack.connection.execute("select count(*) from platform_connections").fetchone()
     typed(text)
     assert run("connections", "add", *arguments)[0] == status
     said = capsys.readouterr().err
-    assert told in said
+    assert output in said
     assert "EAALOCAL" not in said
     after = stack.connection.execute("select count(*) from platform_connections").fetchone()
     assert after == before

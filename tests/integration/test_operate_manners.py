@@ -93,7 +93,7 @@ def test_contradictory_or_impossible_arguments_are_refused(
     assert "error: " in capsys.readouterr().err
 
 
-def test_a_list_says_that_it_was_cut(
+def test_a_list_says_that_there_is_more(
     run: Run, stack: LocalStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, text = run("queue", "list", "--limit", "3", "--json")
@@ -104,7 +104,7 @@ def test_a_list_says_that_it_was_cut(
     assert "more than these" not in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_in_a_line_and_gives_the_lease_back(
+def test_ctrl_c_ends_in_one_line_and_releases_the_lease(
     run: Run, stack: LocalStack, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -149,7 +149,7 @@ def test_ctrl_c_in_a_backfill_frees_the_account(
     assert (status, text.split(":")[0]) == (0, "success")
 
 
-def test_a_closed_pipe_ends_it_without_a_word(stack: LocalStack, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_it_silently(stack: LocalStack, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "workers.operate", "queue", "list", "--json"]
     environment = {
         **stack.environment(),
@@ -192,7 +192,7 @@ def test_retention_by_command_is_a_run_like_any_other(run: Run, stack: LocalStac
     assert row == [("dry_run", False)]
 
 
-def test_status_says_who_is_well_and_what_waits(run: Run, stack: LocalStack) -> None:
+def test_status_shows_who_is_healthy_and_what_waits(run: Run, stack: LocalStack) -> None:
     status, text = run("status")
     assert status == 1, "no worker has run yet"
     assert "no successful run yet" in text or "unhealthy" in text

@@ -79,7 +79,7 @@ def test_rows_that_are_there_stay_as_they_are(run: Run, stack: LocalStack, bucke
     assert table(stack) == rows
 
 
-def test_an_object_without_a_manifest_is_told(
+def test_an_object_without_a_manifest_is_reported(
     run: Run, bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     orphan = build_chunk(DAY, lines(2))

@@ -86,8 +86,8 @@ def run(function: str, environment: dict[str, str]) -> dict[str, Any]:
 def listed(command: tuple[str, ...]) -> Any:
     out = io.StringIO()
     assert main([*command, "--json"], out) == 0
-    told = json.loads(out.getvalue())
-    return len(told) if isinstance(told, list) else told
+    shown = json.loads(out.getvalue())
+    return len(shown) if isinstance(shown, list) else shown
 
 
 EXPECTED: dict[str, Any] = {}

@@ -30,20 +30,20 @@ from workers.retention.cold import build_chunk
     ids=lambda fault: f"{fault.how} {fault.status} {fault.body[27:50]}",
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_trouble_that_passes_is_transient(bucket: Bucket, fault: Fault, method: str) -> None:
+def test_a_temporary_failure_is_transient(bucket: Bucket, fault: Fault, method: str) -> None:
     bucket.fails(Fault(**{**vars(fault), "method": method}))
     with pytest.raises(TransientError):
         bucket.archive().store(lines(5))
     assert bucket.manifests() == []
 
 
-def test_trouble_that_passes_at_once_is_not_noticed(bucket: Bucket) -> None:
+def test_a_temporary_problem_is_not_noticed(bucket: Bucket) -> None:
     bucket.fails(failing(503, method="PUT"))
     bucket.fails(failing(503, method="GET"))
     assert bucket.archive().store(lines(5))[0] == lines(5)
 
 
-def test_an_answer_that_breaks_off_is_transient_and_names_the_object(bucket: Bucket) -> None:
+def test_an_interrupted_answer_is_transient_and_names_the_object(bucket: Bucket) -> None:
     bucket.archive().store(lines(5))
     (key,) = bucket.objects()
     bucket.fails(truncate(method="GET", path=path_of(BUCKET, key), times=None))
@@ -51,7 +51,7 @@ def test_an_answer_that_breaks_off_is_transient_and_names_the_object(bucket: Buc
         bucket.archive().store(lines(5))
 
 
-def test_nobody_there_is_transient(bucket: Bucket) -> None:
+def test_an_unreachable_server_is_transient(bucket: Bucket) -> None:
     archive = bucket.archive()
     bucket.server.stop()
     with pytest.raises(TransientError, match="cannot be reached"):
@@ -98,7 +98,7 @@ def test_a_refusal_is_a_matter_of_configuration(
     assert bucket.manifests() == []
 
 
-def test_a_read_back_that_is_refused_says_of_what(bucket: Bucket) -> None:
+def test_a_refused_read_names_its_object(bucket: Bucket) -> None:
     key = build_chunk(DAY, lines(5)).manifest.object_key
     bucket.fails(s3_error("AccessDenied", 403, method="GET", path=path_of(BUCKET, key)))
     with pytest.raises(ConfigurationError, match=key):
@@ -135,7 +135,7 @@ def test_missing_credentials_are_a_matter_of_configuration(
         bucket.archive().store(lines(5))
 
 
-def test_what_is_new_to_us_goes_through(bucket: Bucket) -> None:
+def test_an_unexpected_error_passes_through(bucket: Bucket) -> None:
     bucket.fails(s3_error("SomethingOfNextYear", 400))
     with pytest.raises(ClientError, match="SomethingOfNextYear"):
         bucket.archive().store(lines(5))

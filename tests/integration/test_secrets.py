@@ -1,4 +1,4 @@
-"""Every credential, as careless hands and strange platforms give it, through the handlers, the
+"""Every credential, as careless people and strange platforms provide it, through the handlers, the
 doctor and the commands: it is in no table, no log and no output, in no form."""
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _settings(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def secret_of(name: str, inside: str) -> str:
-    """One that occurs nowhere else, in two halves that each tell it."""
+    """One that occurs nowhere else, in two halves that each identify it."""
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % 10**9
     return f"firsthalf{number}{inside}secondhalf{number}"
 
@@ -100,7 +100,7 @@ def assert_silent(text: str, secret: str) -> None:
         assert half not in text
     for form, written in ((form, write(secret)) for form, write in FORMS.items()):
         assert written not in text, form
-    # of base64, without what depends on what stands beside it
+    # of base64, without what depends on the characters next to it
     encoded = FORMS["base64"](secret)[:-4]
     assert encoded not in text
 
@@ -147,17 +147,17 @@ def sync_all(stack: LocalStack) -> str:
     queue = Queue()
     plan_syncs(database(), queue, MAPPING_KEYS, 10)
     assert len(queue.bodies) == len(CREDENTIALS)
-    told = []
+    output = []
     for body in queue.bodies:
         try:
-            told.append(str(run_connection_sync(body, Context())))
+            output.append(str(run_connection_sync(body, Context())))
         except Exception as error:  # noqa: BLE001 - Lambda would write it into the log
-            told.append(repr(error))
-    return "\n".join(told)
+            output.append(repr(error))
+    return "\n".join(output)
 
 
 @pytest.mark.parametrize("inside", INSIDE)
-def test_no_credential_of_a_platform_is_told(
+def test_no_credential_of_a_platform_is_shown(
     stack: LocalStack, capfd: pytest.CaptureFixture[str], inside: str
 ) -> None:
     secrets: list[str] = []
@@ -177,15 +177,15 @@ def test_no_credential_of_a_platform_is_told(
             servers(stack)[platform].add_faults(
                 Fault("answer", status=400, body=ECHOES[platform].format(quoted), times=None)
             )
-    told = [sync_all(stack)]
-    told += [
+    output = [sync_all(stack)]
+    output += [
         operate(*arguments, "--json")
         for arguments in (("doctor",), ("connections", "list"), ("syncs", "list"), ("status",))
     ]
-    told += [operate("doctor"), operate("connections", "list"), operate("syncs", "list")]
+    output += [operate("doctor"), operate("connections", "list"), operate("syncs", "list")]
     run_metrics_sync_quietly()
     captured = capfd.readouterr()
-    everything = "\n".join([*told, captured.out, captured.err, tables(stack)])
+    everything = "\n".join([*output, captured.out, captured.err, tables(stack)])
     for secret in secrets:
         assert_silent(everything, secret)
     failed = stack.connection.execute(
@@ -202,7 +202,7 @@ def run_metrics_sync_quietly() -> None:
 
 @pytest.mark.parametrize("inside", INSIDE)
 @pytest.mark.parametrize("platform", CREDENTIALS)
-def test_connecting_an_account_tells_nothing(
+def test_connecting_an_account_shows_no_credentials(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
     platform: str, inside: str,
 ) -> None:  # fmt: skip
@@ -221,26 +221,26 @@ def test_connecting_an_account_tells_nothing(
 @pytest.mark.parametrize(
     ("name", "start"), [("SUPABASE_SERVICE_ROLE_KEY", "sb_secret_"), ("SLACK_BOT_TOKEN", "xoxb-")]
 )
-def test_neither_slacks_token_nor_supabases_key_is_told(
+def test_neither_slacks_token_nor_supabases_key_is_shown(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
     name: str, start: str, inside: str,
 ) -> None:  # fmt: skip
     secret = f"{start}{secret_of(name, INSIDE[inside])}"
     monkeypatch.setenv(name, secret)
-    told = []
+    output = []
     for run in (run_notifications, run_metrics_sync):
         try:
-            told.append(str(run(Context())))
+            output.append(str(run(Context())))
         except Exception as error:  # noqa: BLE001 - as above
-            told.append(repr(error))
+            output.append(repr(error))
     try:
-        told.append(str(run_retention({}, Context())))
+        output.append(str(run_retention({}, Context())))
     except Exception as error:  # noqa: BLE001 - as above
-        told.append(repr(error))
-    told.append(str(run_health()))
-    told += [operate("doctor", "--json"), operate("doctor"), operate("connections", "list")]
+        output.append(repr(error))
+    output.append(str(run_health()))
+    output += [operate("doctor", "--json"), operate("doctor"), operate("connections", "list")]
     captured = capfd.readouterr()
-    everything = "\n".join([*told, captured.out, captured.err, tables(stack)])
+    everything = "\n".join([*output, captured.out, captured.err, tables(stack)])
     assert_silent(everything, secret)
     if not secret.isascii() or any(one.isspace() for one in secret):
         assert f"{name} contains" in everything
@@ -273,9 +273,9 @@ def test_what_an_older_worker_wrote_is_shown_without_its_secrets(stack: LocalSta
     )
     for arguments in (("doctor",), ("connections", "list"), ("syncs", "list"), ("status",)):
         for form in ((), ("--json",)):
-            told = operate(*arguments, *form)
-            assert token not in told
-            assert "Request failed" in told or arguments == ("status",)
+            output = operate(*arguments, *form)
+            assert token not in output
+            assert "Request failed" in output or arguments == ("status",)
 
 
 def test_the_database_is_quoted_without_the_contents_of_rows(stack: LocalStack) -> None:

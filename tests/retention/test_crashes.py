@@ -22,7 +22,7 @@ from tests.retention.world import World, days_ago
 from workers.retention.archive import ColdArchive
 
 BUCKET = "agency-archive"
-# Where a crash can fall in a run over one policy, whose rows lie on two days.
+# Where a crash can fall in a run over one policy, whose rows are of two days.
 PLAIN = (
     *(
         f"{when} {step} 1"
@@ -181,7 +181,7 @@ def _sync_log(world: World, days: int, ended: bool, failed: bool) -> str:
 
 
 def others_there(world: World) -> set[str]:
-    """The ids of the notifications and sync logs that stand."""
+    """The ids of the notifications and sync logs that exist."""
     query = "select id from notification_queue union all select id from metric_sync_logs"
     return {str(row["id"]) for row in world.rows(query)}
 
@@ -273,7 +273,7 @@ def test_a_kill_while_the_bucket_is_looked_for(world: World, store: Store, step:
     assert sorted(store.rows()) == sorted(lines)
 
 
-def test_a_redirect_costs_one_policy_and_no_other(world: World, store: Store) -> None:
+def test_a_redirect_fails_one_policy_and_no_other(world: World, store: Store) -> None:
     old_rows(world)
     others = other_rows(world)
     store.server.faults.add(redirect("http://127.0.0.1:9/elsewhere", method="PUT", times=None))
@@ -307,7 +307,7 @@ def test_restored_rows_are_the_originals_to_the_last_column(world: World, store:
 
 
 @pytest.mark.parametrize("damage", ["corrupted", "short", "denied"])
-def test_what_cannot_be_verified_is_not_purged(world: World, store: Store, damage: str) -> None:
+def test_rows_that_are_not_verified_are_not_purged(world: World, store: Store, damage: str) -> None:
     old_rows(world)
     app = store.server.app
     assert isinstance(app, MotoS3)

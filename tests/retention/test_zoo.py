@@ -160,7 +160,7 @@ def test_every_row_is_in_exactly_one_place_and_comes_back(
 
 
 # What a table's rules do to some rows: the change, and the statement that names the rows. These
-# stay; `told` is said of them.
+# stay; `reason` is reported for them.
 STAYING = {
     "referred to": (
         "create table child (id int primary key, activity uuid references activity_log (id))",
@@ -264,10 +264,8 @@ SOME = """id in (
 
 
 @pytest.mark.parametrize("rule", STAYING)
-def test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on(
-    zoo: World, rule: str
-) -> None:
-    change, choice, told = STAYING[rule]
+def test_a_row_that_cannot_go_stays_and_is_named_and_the_others_go(zoo: World, rule: str) -> None:
+    change, choice, reason = STAYING[rule]
     zoo.connection.execute(change.encode())
     fill(zoo)
     chosen = zoo.rows(f"select id from activity_log where {SOME}")
@@ -279,9 +277,9 @@ def test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on(
         assert (done["status"], done["archived"]) == ("incomplete", archived), done
         (stayed,) = done["stayed"]
         assert stayed["rows"] == 2
-        assert told in stayed["reason"]
+        assert reason in stayed["reason"]
         assert stayed["example"] in {str(row["id"]) for row in chosen}
-        assert told in done["error"]
+        assert reason in done["error"]
         left = zoo.rows("select id from activity_log where created_at < %s", days_ago(90))
         assert {row["id"] for row in left} == {row["id"] for row in chosen}
     if children:
@@ -295,7 +293,7 @@ def test_a_row_that_cannot_go_stays_and_is_named_and_the_rest_goes_on(
     ]
 
 
-def test_what_the_archive_holds_already_is_not_doubled(zoo: World) -> None:
+def test_rows_already_in_the_archive_are_not_duplicated(zoo: World) -> None:
     fill(zoo)
     zoo.connection.execute(
         "insert into archived_activity_log select activity.*, now() from activity_log activity "
@@ -430,7 +428,7 @@ def test_restored_into_a_table_that_has_changed_since(
         assert aside[row["id"]]["details"]["text"] == row["details"]["text"]
 
 
-def test_a_row_that_the_table_refuses_by_now_costs_no_other(zoo: World, bucket: Bucket) -> None:
+def test_a_row_that_the_table_now_refuses_affects_no_other(zoo: World, bucket: Bucket) -> None:
     fill(zoo)
     zoo.run(cold=bucket.archive())
     zoo.connection.execute(
@@ -460,7 +458,7 @@ def test_a_row_of_thousands_of_levels_is_stored_and_purged_like_any_other(
     assert restore(zoo, bucket)["restored"] == 8
 
 
-def test_rows_that_no_day_can_hold_stay_and_are_named(zoo: World, bucket: Bucket) -> None:
+def test_rows_without_a_day_stay_and_are_named(zoo: World, bucket: Bucket) -> None:
     fill(zoo)
     zoo.connection.execute(
         "update archived_activity_log set created_at = '-infinity' where id in "

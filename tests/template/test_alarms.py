@@ -82,7 +82,7 @@ def reported(lines: Iterator[Mapping[str, Any]]) -> Iterator[Metric]:
                     yield Metric(directive["Namespace"], metric["Name"], dimensions)
 
 
-def test_the_metrics_that_are_emitted_are_those_that_are_looked_at(emitted: set[Metric]) -> None:
+def test_the_emitted_metrics_are_those_that_are_watched(emitted: set[Metric]) -> None:
     ours = {metric for metric in watched() | graphed() if metric.namespace not in AWS_METRICS}
 
     assert ours == emitted
@@ -136,7 +136,7 @@ def test_every_dead_letter_queue_is_watched() -> None:
     assert watching == {f"<{name}.QueueName>" for name in queues if "DeadLetter" in name}
 
 
-def test_alarms_keep_within_what_cloudwatch_takes() -> None:
+def test_alarms_stay_within_cloudwatchs_limits() -> None:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     for name, properties in alarms().items():
         defined = Alarm(properties)
@@ -195,9 +195,9 @@ def test_what_is_late_is_late_for_health_and_for_the_alarms_alike() -> None:
     assert timedelta(hours=hours) == WELL_FOR["retention"]
 
 
-def test_state_that_is_told_is_told_in_every_period() -> None:
+def test_a_reported_state_is_reported_in_every_period() -> None:
     for name in ("ConnectionsParkedAlarm", "RetentionOverdueAlarm"):
-        assert alarm(name).period > 10, "the plan tells it every ten minutes"
+        assert alarm(name).period > 10, "the plan reports it every ten minutes"
 
 
 @dataclass(frozen=True)
@@ -235,15 +235,15 @@ class Case:
         for place, metric in enumerate(metrics):
             found[metric] = {}
             for number, each in enumerate(phases):
-                told = each if place == self.metric else self.well
-                if told is not None:
+                shown = each if place == self.metric else self.well
+                if shown is not None:
                     start = number * self.phase
-                    found[metric] = {**found[metric], **told.between(start, start + self.phase)}
+                    found[metric] = {**found[metric], **shown.between(start, start + self.phase)}
         return found
 
 
 def queue(name: str) -> list[Case]:
-    # a queue that nobody uses reports nothing
+    # an unused queue reports nothing
     return [
         Case(name, well=None, wrong=Every(1, 1), fires_within=1, clears_within=15),
         Case(name, well=Every(1, 0), wrong=Every(1, 1), fires_within=1, clears_within=5),
@@ -303,12 +303,12 @@ CASES = [
          clears_within=60, harmless=[Every(31, 1)]),
     Case("RetentionOverdueAlarm", well=Every(10, 100), wrong=Every(10, 193), fires_within=1,
          clears_within=15, harmless=[Every(10, 192)]),
-    # told once a week, and known until the next
+    # reported once a week, and valid until the next
     Case("RetentionFailedAlarm", well=Every(7 * 1440, 0), wrong=Every(7 * 1440, 1),
          fires_within=1, clears_within=60, phase=7 * 1440),
 ]  # fmt: skip
 
-# Of these one bad value is news, not a state: they clear while it still goes on now and then.
+# One bad value of these is an event, not a state: they clear even if it recurs now and then.
 EVENTS = {
     "NotificationsDeadAlarm", "FunctionErrorsAlarm", "ConnectionSyncDurationAlarm",
     "DeadLetterQueueAlarm", "ConnectionSyncDeadLetterQueueAlarm",
@@ -357,10 +357,10 @@ def test_an_alarm_is_silent_below_its_threshold(case: Case, extra: int) -> None:
         "RetentionOverdueAlarm", "RetentionFailedAlarm",
     ],
 )  # fmt: skip
-def test_a_state_that_nobody_tells_of_stays_the_last_known(name: str) -> None:
+def test_a_state_that_is_not_reported_stays_the_last_known(name: str) -> None:
     (case,) = [case for case in CASES if case.alarm == name]
-    for told, state in ((case.wrong, ALARM), (case.well, OK)):
-        reported = case.reported(told, None)
+    for shown, state in ((case.wrong, ALARM), (case.well, OK)):
+        reported = case.reported(shown, None)
         assert alarm(name).states(reported, 2 * case.phase, extra=2)[-1] == state
 
 

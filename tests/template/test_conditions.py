@@ -127,7 +127,7 @@ def test_with_everything_on_there_is_mail_a_public_url_and_an_archive() -> None:
     }
 
 
-def test_a_bucket_of_anothers_is_used_and_not_made() -> None:
+def test_a_bucket_of_someone_elses_is_used_and_not_created() -> None:
     there = inventory(ArchiveBucketName="agency-archive")
 
     policies = {"DoctorArchivePolicy", "RetentionArchivePolicy"}
@@ -362,7 +362,7 @@ def test_every_stage_sets_parameters_that_the_template_takes() -> None:
     for name, stage in stages().items():
         for parameter, value in overrides(stage).items():
             known = parameters[parameter]
-            if parameter == "SupabaseUrl":  # the engineer's to fill in: refused as it stands
+            if parameter == "SupabaseUrl":  # a placeholder, which is refused
                 assert not re.fullmatch(known["AllowedPattern"], value), name
                 continue
             if "AllowedPattern" in known:

@@ -87,5 +87,5 @@ def test_the_sample_event_of_the_syncs_is_a_message_that_no_plan_has_sent() -> N
     assert record["md5OfBody"] == hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
     sync_request = SyncRequest.from_body(body)
     assert json.loads(body) == asdict(sync_request)
-    # nothing random begins like that
+    # nothing random starts like that
     assert sync_request.token.startswith("00000000-0000-4000-8000-")

@@ -20,7 +20,7 @@ BELOW_EDGES = "The core does not get at clients"
 
 @dataclass(frozen=True)
 class Breach:
-    """A file that somebody adds, one line in it, and the contract that has to notice."""
+    """A file that someone adds, one line in it, and the contract that has to notice."""
 
     file: str
     line: str

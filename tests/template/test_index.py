@@ -21,9 +21,9 @@ def keys(indent: str) -> list[str]:
 
 def test_every_name_stands_in_the_template_in_this_order() -> None:
     places = [re.search(rf"^(?:  )?{name}:", TEMPLATE, re.MULTILINE) for name in index()]
-    begins = [place.start() for place in places if place]
-    assert len(begins) == len(index()) > 12
-    assert begins == sorted(begins)
+    starts = [place.start() for place in places if place]
+    assert len(starts) == len(index()) > 12
+    assert starts == sorted(starts)
 
 
 def test_no_section_and_no_function_is_missing() -> None:

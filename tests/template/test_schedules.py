@@ -174,7 +174,7 @@ def test_retention_runs_in_the_night_to_sunday_of_a_time_zone(template: Resource
     assert schedule["FlexibleTimeWindow"] == {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 60}
 
 
-def test_a_weekly_run_that_fails_is_tried_again_in_the_same_night(resources: Resource) -> None:
+def test_a_weekly_run_that_fails_is_retried_in_the_same_night(resources: Resource) -> None:
     schedule = resources["RetentionFunctionWeekly"]["Properties"]
     invocation = resources["RetentionFunctionEventInvokeConfig"]["Properties"]
 

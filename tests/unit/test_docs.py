@@ -227,7 +227,7 @@ def targets_in(command: str) -> Iterator[str]:
             yield word
 
 
-def test_targets_are_told_from_the_rest_of_a_command() -> None:
+def test_targets_are_distinguished_from_the_rest_of_a_command() -> None:
     assert list(targets_in("make check test   # both")) == ["check", "test"]
     assert list(targets_in('make invoke FUNCTION=doctor EVENT="a b"')) == ["invoke"]
     assert not list(targets_in("make"))

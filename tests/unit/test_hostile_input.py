@@ -25,13 +25,13 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60)))
 def test_settings_are_read_or_refused_by_name(values: dict[str, str]) -> None:
-    told = ""
+    shown = ""
     try:
         load_settings(values)
     except ConfigurationError as error:
-        told = str(error)
-    assert not told or any(name in told for name in NAMES)
-    assert all(value not in told for value in values.values() if len(value) > 20)
+        shown = str(error)
+    assert not shown or any(name in shown for name in NAMES)
+    assert all(value not in shown for value in values.values() if len(value) > 20)
 
 
 @given(st.text() | JSON.map(str) | st.just('{"platform": 1, "account_id": "1", "token": []}'))
@@ -74,8 +74,8 @@ ROWS = st.fixed_dictionaries(
 @given(st.lists(ROWS, max_size=8))
 def test_policies_are_carried_out_or_refused_each_once(rows: list[dict[str, Any]]) -> None:
     policies, refused = read_policies(Answer.each("list_retention_policies", rows))
-    told = [id_ for policy in policies for id_ in policy.ids] + [one.id for one in refused]
-    assert sorted(told) == sorted(row["id"] for row in rows)
+    shown = [id_ for policy in policies for id_ in policy.ids] + [one.id for one in refused]
+    assert sorted(shown) == sorted(row["id"] for row in rows)
     assert len({policy.entity_type for policy in policies}) == len(policies)
     for policy in policies:
         assert policy.entity_type in ENTITY_TYPES
@@ -85,7 +85,7 @@ def test_policies_are_carried_out_or_refused_each_once(rows: list[dict[str, Any]
 
 
 @given(JSON, st.none() | st.text(max_size=20))
-def test_any_credentials_of_a_row_can_be_looked_into(credentials: Any, account: Any) -> None:
+def test_any_credentials_of_a_row_can_be_read(credentials: Any, account: Any) -> None:
     row = {
         "id": "c", "platform": "meta", "account_id": account, "account_name": None,
         "credentials": credentials,

@@ -1,4 +1,4 @@
-"""What the operator's commands say to what nobody can mean."""
+"""What the operator's commands say about arguments that make no sense."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workers.operate.__main__ import main
      "skip x", "connections release x", "connections remove x",
      "backfill x --since 2026-01-01 --until 2026-01-02"],
 )  # fmt: skip
-def test_what_is_no_id_is_told_before_anything_is_asked(
+def test_an_invalid_id_is_reported_before_anything_is_asked(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:

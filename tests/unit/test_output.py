@@ -16,7 +16,7 @@ texts = st.text() | st.sampled_from(["漢字", "e\u0301", "\x1b[31m", "a\nb", "\
 
 
 @given(texts)
-def test_whatever_is_printed_can_be_seen(text: str) -> None:
+def test_everything_printed_is_visible(text: str) -> None:
     for character in plain(text):
         assert unicodedata.category(character)[0] != "C"
         assert character not in "\u2028\u2029"

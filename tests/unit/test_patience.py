@@ -27,7 +27,7 @@ class Watched:
         return False
 
 
-def test_one_that_hangs_is_given_up_after_that_time() -> None:
+def test_one_that_hangs_is_abandoned_after_that_time() -> None:
     watched = Watched()
     assert not watched.pass_time(11, working=False)
     assert watched.pass_time(2, working=False)
@@ -41,7 +41,7 @@ def test_one_that_works_is_waited_for() -> None:
     assert watched.pass_time(12, working=False)
 
 
-def test_one_that_works_for_ever_is_given_up_in_the_end() -> None:
+def test_one_that_works_forever_is_abandoned_in_the_end() -> None:
     watched = Watched()
     assert not watched.pass_time(10 * LONGEST, working=True)
     assert watched.pass_time(2, working=True)

@@ -37,7 +37,7 @@ from workers.redaction import (
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "refused: {}.", '"{}"', "Bearer {}", "a={}&b=1"])
-def test_what_looks_like_a_credential_goes(secret: str, around: str) -> None:
+def test_what_looks_like_a_credential_is_removed(secret: str, around: str) -> None:
     assert secret not in redact(around.format(secret))
 
 
@@ -126,42 +126,42 @@ secrets = st.lists(
 
 @pytest.mark.parametrize("form", FORMS)
 @given(secret=secrets, before=st.text(), after=st.text())
-def test_a_known_secret_goes_in_every_form(form: str, secret: str, before: str, after: str) -> None:
+def test_a_secret_is_removed_in_every_form(form: str, secret: str, before: str, after: str) -> None:
     written = FORMS[form](secret)
-    told = mask(f"{before} {written} {after}", [secret])
-    assert written not in told
+    shown = mask(f"{before} {written} {after}", [secret])
+    assert written not in shown
     for piece in _telling_pieces(secret):
         if piece not in before + after:
-            assert piece not in told
+            assert piece not in shown
 
 
 def _telling_pieces(secret: str) -> list[str]:
-    """Runs of letters so long that they tell something of it."""
+    """Runs of characters long enough to reveal something of it."""
     runs = "".join(one if one in LETTERS else " " for one in secret).split()
     return [run for run in runs if len(run) >= SHORTEST_REMEMBERED]
 
 
 @given(st.text(), st.lists(st.text(min_size=6, max_size=40), max_size=3), st.text())
-def test_known_secrets_go_wherever_they_stand(before: str, secrets: list[str], after: str) -> None:
-    told = redact(before + "".join(secrets) + after, secrets)
-    assert len(told) <= LONGEST_MESSAGE
+def test_secrets_are_removed_wherever_they_are(before: str, secrets: list[str], after: str) -> None:
+    shown = redact(before + "".join(secrets) + after, secrets)
+    assert len(shown) <= LONGEST_MESSAGE
     for secret in map(str.strip, secrets):
         is_short = len(secret) < SHORTEST_SECRET
-        assert is_short or secret not in told or secret in "[redacted]"
+        assert is_short or secret not in shown or secret in "[redacted]"
 
 
 @given(st.lists(st.text(max_size=SHORTEST_SECRET - 1), max_size=4))
 def test_no_message_is_garbled_because_a_credential_is_short(secrets: list[str]) -> None:
-    told = "Meta refused it with 190/463: Session has expired on Tuesday (fbtrace_id A1b2)"
-    assert redact(told, [*secrets, "a", "1", "has", "190", "error"]) == told
+    shown = "Meta refused it with 190/463: Session has expired on Tuesday (fbtrace_id A1b2)"
+    assert redact(shown, [*secrets, "a", "1", "has", "190", "error"]) == shown
 
 
-def test_what_stands_around_a_known_secret_stays() -> None:
+def test_the_text_around_a_known_secret_stays() -> None:
     assert redact("a hunter2 b, hunter2!", ["hunter2", ""]) == "a [redacted] b, [redacted]!"
 
 
 @pytest.mark.parametrize("secrets", [["zebra", "a-zebra-2"], ["a-zebra-2", "zebra"]])
-def test_no_rest_of_a_secret_that_holds_another_stays(secrets: list[str]) -> None:
+def test_nothing_remains_of_a_secret_that_contains_another(secrets: list[str]) -> None:
     assert redact("sent a-zebra-2 off", secrets) == "sent [redacted] off"
 
 
@@ -175,7 +175,7 @@ def test_a_secret_goes_before_the_message_is_cut() -> None:
     assert "s3cret" not in redact("x" * (LONGEST_MESSAGE - 10) + secret, [secret])
 
 
-def test_what_is_remembered_goes_from_every_text() -> None:
+def test_a_remembered_secret_is_removed_from_every_text() -> None:
     remember(["  Quince-and-Medlar\n", "short"])
     assert mask("of Quince-and-Medlar, short") == "of [redacted], short"
     assert mask_all({"a": ["Quince-and-Medlar", 7, None, ("Quince-and-Medlar",)]}) == {

@@ -40,7 +40,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "shown"),
     [
         ("SUPABASE_URL", "abc.supabase.co", "not a URL"),
         ("SUPABASE_URL", "http://abc.supabase.co", "must be https"),
@@ -80,10 +80,10 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("META_CONVERSION_ACTIONS", "purchase, hunter2!", "action types"),
     ],
 )
-def test_what_is_malformed_is_named_without_its_value(name: str, value: str, told: str) -> None:
+def test_a_malformed_setting_is_named_without_its_value(name: str, value: str, shown: str) -> None:
     with pytest.raises(ConfigurationError, match=name) as caught:
         load_settings({**GOOD, name: value})
-    assert told in str(caught.value)
+    assert shown in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
@@ -108,7 +108,7 @@ def test_the_address_of_a_request_may_have_its_id_anywhere(url: str) -> None:
     assert load_settings({**GOOD, "APP_REQUEST_URL": url}).app_request_url == url
 
 
-def test_what_is_set_to_nothing_is_not_set() -> None:
+def test_an_empty_setting_is_not_set() -> None:
     # as the template sets it where there is no archive
     assert load_settings({**GOOD, "ARCHIVE_BUCKET_NAME": ""}).archive_bucket_name is None
 
@@ -194,13 +194,13 @@ def test_keys_may_be_in_files(tmp_path: Path) -> None:
     loaded = load_settings({**rest, "SLACK_BOT_TOKEN_FILE": str(file)})
     assert loaded.slack_bot_token == "xoxb-1-2-of-a-file"
     assert "of-a-file" not in redact("refused: xoxb-1-2-of-a-file")
-    for content, told in (
+    for content, shown in (
         ("", "is empty"),
         ("xoxb-1\nxoxb-2", "contains a line break"),
         ("not-a-token", "starts with xoxb-"),
     ):
         file.write_text(content, encoding="utf-8")
-        with pytest.raises(ConfigurationError, match=f"SLACK_BOT_TOKEN.*{told}"):
+        with pytest.raises(ConfigurationError, match=f"SLACK_BOT_TOKEN.*{shown}"):
             load_settings({**rest, "SLACK_BOT_TOKEN_FILE": str(file)})
 
 

@@ -33,7 +33,7 @@ def of_meta(version: str, today: date) -> Finding:
         (END + timedelta(days=900), "failed"),
     ],
 )
-def test_an_end_is_told_in_time(today: date, level: str) -> None:
+def test_an_end_is_reported_in_time(today: date, level: str) -> None:
     found = of_meta("v25.0", today)
     assert found.level == level
     assert f"{END}" in found.text
@@ -45,14 +45,14 @@ def test_a_version_older_than_all_in_the_table_has_ended() -> None:
     assert of_meta("v9.0", date(2026, 11, 1)).level == "failed"
 
 
-def test_a_version_without_an_announced_end_is_well() -> None:
+def test_a_version_without_an_announced_end_is_ok() -> None:
     assert of_meta("v99.0", date(2026, 11, 1)) == Finding(
         "ok", "META_API_VERSION v99.0: no end has been announced"
     )
 
 
 def test_each_setting_of_a_version_has_its_finding() -> None:
-    told = [one.text for one in check_api_versions(SETTINGS, date(2026, 11, 1))]
-    assert [text.split()[0] for text in told] == list(ENDS)
+    shown = [one.text for one in check_api_versions(SETTINGS, date(2026, 11, 1))]
+    assert [text.split()[0] for text in shown] == list(ENDS)
     for setting in ENDS:
         assert hasattr(SETTINGS, setting.lower())

@@ -12,7 +12,7 @@ def test_a_summary_adds_up_and_leaves_out_what_is_unknown() -> None:
     report = RetentionReport(
         policies=[
             PolicyReport("activity_log", "complete", archived=5, purged=2, remaining=0),
-            PolicyReport("notification_queue", "failed", archived=1, purged=1, error="told"),
+            PolicyReport("notification_queue", "failed", archived=1, purged=1, error="shown"),
             PolicyReport("users", "refused", remark="said"),
         ]
     )
