@@ -241,6 +241,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="determines what happens when")
     options = parser.parse_args()
     isolate()
+    # the servers are ended as well: nothing else would stop them
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     stack = Stack()
     with (
         stack as running,
