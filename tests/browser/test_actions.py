@@ -107,7 +107,7 @@ def test_notifications_are_redriven_and_skipped(seen: Visit, console: Console) -
     assert not found, "\n".join(found)
 
 
-def test_what_stands_still_is_released(seen: Visit, console: Console) -> None:
+def test_parked_and_waiting_subjects_are_released(seen: Visit, console: Console) -> None:
     page = seen.page
     sql(
         console,
