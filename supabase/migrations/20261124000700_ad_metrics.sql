@@ -216,6 +216,16 @@ comment on column public.metric_days.failures is
   'How often it could not be read since it was last read; `problem` says why, and it is not '
   'tried again before try_after.';
 
+do $$
+begin
+  if to_regclass('public.metric_days_left_out_idx') is null then
+    create index metric_days_left_out_idx
+      on public.metric_days (account_id, platform, date)
+      where failures > 0;
+  end if;
+end
+$$;
+
 create table if not exists public.metric_spend_changes (
   platform text collate "C" not null,
   account_id text collate "C" not null,

@@ -112,14 +112,13 @@ begin
   select coalesce(avg(extract(epoch from recent.end_time - recent.start_time)), 30)
     into typical
     from (
-      select log.start_time, log.end_time
+      select log.status, log.start_time, log.end_time
         from public.metric_sync_logs log
-       where log.status in ('success', 'partial')
-         and log.start_time > as_of - interval '7 days'
-         and log.end_time >= log.start_time
+       where log.start_time > as_of - interval '7 days'
        order by log.start_time desc
        limit 200
-    ) recent;
+    ) recent
+   where recent.status in ('success', 'partial') and recent.end_time >= recent.start_time;
   typical := least(greatest(typical, 5), extract(epoch from longest));
   room := greatest(
     concurrency,

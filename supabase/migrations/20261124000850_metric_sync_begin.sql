@@ -166,7 +166,9 @@ begin
            and day.account_id = state.account_id
            and day.read_at >= open_metric_sync.round_started_at
            and day.failures = 0
-           and (days_since is null or day.date between days_since and days_until)
+           -- no round is longer, and an account may have years of days
+           and day.date between coalesce(days_since, as_of::date - 400)
+                            and coalesce(days_until, as_of::date + 1)
       ),
       '{}'
     ),
@@ -176,6 +178,7 @@ begin
           from public.metric_days day
          where day.platform = state.platform
            and day.account_id = state.account_id
+           and day.failures > 0
            and day.try_after > as_of
            and days_since is null -- a backfill tries every day of its range
       ),

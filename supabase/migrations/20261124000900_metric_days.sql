@@ -48,10 +48,14 @@ begin
          )
     into compared
     from (select one.key::date as day, one.value as fields from jsonb_each(days) one) given
-    left join public.metric_days known
-      on known.platform = account.platform
-     and known.account_id = account.account_id
-     and known.date = given.day
+    left join lateral (
+           select one.digest, one.failures
+             from public.metric_days one
+            where one.platform = account.platform
+              and one.account_id = account.account_id
+              and one.date = given.day
+           offset 0
+         ) known on true
    cross join lateral (
           select count(*) as count
             from public.ad_metrics fact

@@ -24,7 +24,8 @@ as $$
           select one.request_id, one.date, one.source_detail
             from public.performance_metrics one
            where one.request_id = wanted.request_id
-             and one.platform = aged_days.platform
+             -- as its index compares
+             and one.platform = aged_days.platform collate "default"
              and one.derived
              and one.metric_type in (select kind.metric_type from public.metric_kinds() kind)
              and one.date = any (dates)
@@ -70,17 +71,22 @@ begin
     return '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
   end if;
   -- deleting a request locks its row before its links, so this does too
-  perform 1 from public.requests request
-    where request.id = any (requests)
-    order by request.id
-      for key share;
+  perform 1
+     from (select one.id from unnest(requests) one (id) order by one.id) wanted
+    cross join lateral (
+           select from public.requests request where request.id = wanted.id for key share
+         ) locked;
   -- two accounts that serve one request take turns, so that the later one sees both
   perform 1
-     from public.metric_ad_links link
-    where link.platform = derive_metrics.platform
-      and link.request_id = any (requests)
-    order by link.request_id, link.level, link.id
-      for update;
+     from (select one.id from unnest(requests) one (id) order by one.id) wanted
+    cross join lateral (
+           select
+             from public.metric_ad_links link
+            where link.platform = derive_metrics.platform
+              and link.request_id = wanted.id
+            order by link.level, link.id
+              for update
+         ) locked;
   if exists (
     select from public.metric_ledger ledger where ledger.whole_from > any (dates)
   ) then

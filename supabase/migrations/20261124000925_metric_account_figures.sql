@@ -18,19 +18,22 @@ returns uuid[]
 language sql
 stable
 set search_path = ''
-set enable_nestloop = off
 as $$
   select array(
     select distinct link.request_id
       from public.metric_names known
-      join public.metric_ad_links link
-        on link.platform = (account).platform
-       and link.level = known.level
-       and link.id = known.id
-       and link.is_current
+     cross join lateral (
+            select one.request_id
+              from public.metric_ad_links one
+             where one.platform = (account).platform
+               and one.level = known.level
+               and one.id = known.id
+               and one.is_current
+               and (account_requests.after is null or one.request_id > account_requests.after)
+            offset 0
+          ) link
      where known.platform = (account).platform
        and known.account_id = (account).account_id
-       and (account_requests.after is null or link.request_id > account_requests.after)
      order by link.request_id
      limit most
   );

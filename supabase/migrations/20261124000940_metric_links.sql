@@ -59,25 +59,27 @@ begin
   ),
   known as materialized (
     select link.platform, link.request_id, link.level, link.id
-      from public.metric_ad_links link
-     where link.request_id = any (requests)
-       and link.is_current
-       and mapping_keys ? link.platform
+      from unnest(requests) wanted (request_id)
+     cross join lateral (
+            select one.platform, one.request_id, one.level, one.id
+              from public.metric_ad_links one
+             where one.request_id = wanted.request_id and one.is_current
+            offset 0
+          ) link
+     where mapping_keys ? link.platform
   ),
   arrived as materialized (select * from named except select * from known),
   departed as materialized (select * from known except select * from named),
-  inserted as (
-    insert into public.metric_ad_links as link (platform, request_id, level, id)
-    select arrived.platform, arrived.request_id, arrived.level, arrived.id
-      from arrived
-     order by arrived.request_id, arrived.level, arrived.id
-    on conflict on constraint metric_ad_links_pkey do update set is_current = true
-  ),
-  dropped as (
-    update public.metric_ad_links link
-       set is_current = false
-     where link.request_id = any (requests)
-       and (link.platform, link.request_id, link.level, link.id) in (select * from departed)
+  linked as (
+    insert into public.metric_ad_links (platform, request_id, level, id, is_current)
+    select change.*
+      from (
+        select arrived.*, true from arrived
+        union all
+        select departed.*, false from departed
+      ) change (platform, request_id, level, id, is_current)
+     order by change.request_id, change.level, change.id
+    on conflict on constraint metric_ad_links_pkey do update set is_current = excluded.is_current
   ),
   remembered as (
     insert into public.metric_named_ads (platform, level, id, named_at)
@@ -146,6 +148,50 @@ as $$
          end;
 $$;
 
+-- The day from which on, up to `newest`, a request has at most `most` facts: `newest` itself where
+-- that one has more, at most 399 days before it. Hardly more facts are read than that: in windows of
+-- a day, four days, sixteen and so on.
+create or replace function public.oldest_day_within(
+  platform text,
+  request_id uuid,
+  newest date,
+  most integer
+)
+returns date
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  earliest constant date := newest - 399;
+  until date := newest;
+  since date;
+  width integer := 1;
+  fitting bigint := most;
+  daily record;
+begin
+  while until >= earliest loop
+    since := greatest(until - width + 1, earliest);
+    for daily in
+      execute format(
+        'select fact.date, count(*) as facts from (%s) fact group by fact.date order by 1 desc',
+        public.facts_query()
+      )
+      using platform, array[request_id],
+            array(select day::date from generate_series(since, until, interval '1 day') day)
+    loop
+      fitting := fitting - daily.facts;
+      if fitting < 0 then
+        return least(daily.date + 1, newest);
+      end if;
+    end loop;
+    until := since - 1;
+    width := width * 4;
+  end loop;
+  return earliest;
+end
+$$;
+
 -- A step over some days of one request, with about `most` facts at most. `chosen` are figures beyond
 -- the usual ones (null: none). Returns {"is_finished": true} when nothing is left, otherwise
 --   {"is_finished", "created", "updated", "deleted", "mixed_currency_days"}.
@@ -180,12 +226,19 @@ begin
   -- a day whose last ad was removed has no facts, but a figure to be deleted
   select greatest(newest, max(figure.date))
     into newest
-    from public.performance_metrics figure
-   where figure.request_id = one.request_id
-     and figure.platform = one.platform
-     and figure.metric_type in (select kind.metric_type from public.metric_kinds() kind)
-     and figure.derived
-     and figure.date < one.before;
+    from public.metric_kinds() kind
+   cross join lateral (
+          select figure.date
+            from public.performance_metrics figure
+           where figure.request_id = one.request_id
+             -- as its index compares
+             and figure.platform = one.platform collate "default"
+             and figure.metric_type = kind.metric_type
+             and figure.derived
+             and figure.date < one.before
+           order by figure.date desc
+           limit 1
+        ) figure;
 
   if newest is null then
     delete from public.metric_ad_links link
@@ -196,22 +249,7 @@ begin
      where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
     return '{"is_finished": false, "created": 0, "updated": 0, "deleted": 0}';
   end if;
-  execute format(
-    $query$
-    select case when max(daily.facts) > $4 then min(daily.date) filter (where daily.facts <= $4)
-             else $5 end
-      from (
-        select fact.date, sum(count(*)) over (order by fact.date desc) as facts
-          from (%s) fact
-         group by fact.date
-      ) daily
-    $query$,
-    public.facts_query()
-  )
-  into oldest
-  using one.platform, array[one.request_id],
-        array(select newest - number from generate_series(0, 399) number), most, newest - 399;
-  oldest := coalesce(oldest, newest);
+  oldest := public.oldest_day_within(one.platform, one.request_id, newest, most);
   update public.metric_unsettled_requests unsettled
      set before = oldest
    where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
@@ -230,6 +268,7 @@ begin
   foreach signature in array array[
     'refresh_ad_links(jsonb, uuid, integer, timestamptz)',
     'newest_fact(text, text, text, date)',
+    'oldest_day_within(text, uuid, date, integer)',
     'settle_ad_links(integer, text[], timestamptz)'
   ]
   loop

@@ -67,10 +67,14 @@ as $$
            where unnamed.platform = load_named_ads.platform
              and unnamed.account_id = load_named_ads.account_id
         ) unnamed
-        join public.metric_named_ads named
-          on named.platform = load_named_ads.platform
-         and named.level = unnamed.level
-         and named.id = unnamed.id
+       cross join lateral (
+               select
+                 from public.metric_named_ads named
+                where named.platform = load_named_ads.platform
+                  and named.level = unnamed.level
+                  and named.id = unnamed.id
+               offset 0
+             ) named
     )
   );
 $$;

@@ -186,6 +186,7 @@ begin
       from named
      where day.platform = named.platform
        and day.account_id = named.account_id
+       and day.failures > 0
        and day.try_after > as_of
   )
   update public.metric_accounts account

@@ -15,13 +15,15 @@ as $$
   select (cutoff at time zone 'UTC')::date - 1;
 $$;
 
--- Deletes at most `batch_size` facts before the cutoff, with what is known of their days. From the
--- first batch on, figures of days before the cutoff are left as they are (metric_ledger), so that no
--- figure is derived from a half-purged day. Returns how many rows were deleted.
+-- Deletes at most `batch_size` facts before the cutoff, with what is known of their days, account by
+-- account: an index on the date alone would cost every sync. From the first batch on, figures of days
+-- before the cutoff are left as they are (metric_ledger), so that no figure is derived from a
+-- half-purged day. Returns how many rows were deleted.
 create or replace function public.purge_ad_metrics_batch(cutoff timestamptz, batch_size integer)
 returns integer
 language plpgsql
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   before constant date := public.ledger_cutoff(cutoff);
@@ -37,14 +39,31 @@ begin
   -- these first: a day without its row counts as one that the ledger no longer has
   delete from public.metric_days day
    where day.ctid = any (array(
-           select due.ctid from public.metric_days due where due.date < before limit batch_size
+           select due.ctid
+             from public.metric_accounts account
+            cross join lateral (
+                    select one.ctid
+                      from public.metric_days one
+                     where one.platform = account.platform
+                       and one.account_id = account.account_id
+                       and one.date < before
+                     limit batch_size
+                  ) due
+            limit batch_size
          ));
   get diagnostics days = row_count;
   delete from public.metric_spend_changes change
    where change.ctid = any (array(
            select due.ctid
-             from public.metric_spend_changes due
-            where due.date < before
+             from public.metric_accounts account
+            cross join lateral (
+                    select one.ctid
+                      from public.metric_spend_changes one
+                     where one.platform = account.platform
+                       and one.account_id = account.account_id
+                       and one.date < before
+                     limit batch_size
+                  ) due
             limit batch_size
          ));
   get diagnostics changes = row_count;
@@ -53,7 +72,17 @@ begin
   end if;
   delete from public.ad_metrics fact
    where fact.ctid = any (array(
-           select due.ctid from public.ad_metrics due where due.date < before limit batch_size
+           select due.ctid
+             from public.metric_accounts account
+            cross join lateral (
+                    select one.ctid
+                      from public.ad_metrics one
+                     where one.platform = account.platform
+                       and one.account_id = account.account_id
+                       and one.date < before
+                     limit batch_size
+                  ) due
+            limit batch_size
          ));
   get diagnostics facts = row_count;
   return facts + days + changes;
@@ -69,24 +98,30 @@ set search_path = ''
 as $$
   select count(*)
     from (
-      select from public.ad_metrics fact where fact.date < public.ledger_cutoff(cutoff)
-      union all
-      select from public.metric_days day where day.date < public.ledger_cutoff(cutoff)
-      union all
       select
-        from public.metric_spend_changes change
-       where change.date < public.ledger_cutoff(cutoff)
+        from public.metric_accounts account
+       cross join lateral (
+              select
+                from public.ad_metrics fact
+               where fact.platform = account.platform
+                 and fact.account_id = account.account_id
+                 and fact.date < public.ledger_cutoff(cutoff)
+              union all
+              select
+                from public.metric_days day
+               where day.platform = account.platform
+                 and day.account_id = account.account_id
+                 and day.date < public.ledger_cutoff(cutoff)
+              union all
+              select
+                from public.metric_spend_changes change
+               where change.platform = account.platform
+                 and change.account_id = account.account_id
+                 and change.date < public.ledger_cutoff(cutoff)
+               limit most
+            ) aged
        limit most
     ) counted;
-$$;
-
-do $$
-begin
-  if to_regclass('public.ad_metrics_date_idx') is null then
-    create index ad_metrics_date_idx
-      on public.ad_metrics using brin (date);
-  end if;
-end
 $$;
 
 do $$

@@ -129,7 +129,7 @@ ABLATIONS = (
         (
             Cut(
                 FIGURES,
-                "order by link.request_id, link.level, link.id\n      for update;",
+                "            order by link.level, link.id\n              for update\n",
                 ";",
             ),
         ),
