@@ -40,7 +40,6 @@ create table public.ad_metrics (
 CREATE INDEX ad_metrics_ad_group_idx ON public.ad_metrics USING btree (ad_group_id, platform, date);
 CREATE INDEX ad_metrics_ad_idx ON public.ad_metrics USING btree (ad_id, platform, date);
 CREATE INDEX ad_metrics_campaign_idx ON public.ad_metrics USING btree (campaign_id, platform, date);
-CREATE INDEX ad_metrics_date_idx ON public.ad_metrics USING brin (date);
 comment on table public.ad_metrics is 'The ledger: what a platform reported for one ad of one account on one day (in the account''s time zone). Only what a request names, or once named, is stored.';
 comment on column public.ad_metrics.campaign_id is 'Empty where there is none, like the other ids.';
 comment on column public.ad_metrics.kind is 'What the row is about: ad, or reservation_ad; asset_group, whose id stands in ad_group_id; or campaign: what it has beyond the ads and asset groups that are reported.';
@@ -225,6 +224,7 @@ create table public.metric_days (
   constraint metric_days_pkey PRIMARY KEY (platform, account_id, date)
 );
 CREATE INDEX metric_days_failing_idx ON public.metric_days USING btree (platform, account_id, date) WHERE (failures > 0);
+CREATE INDEX metric_days_left_out_idx ON public.metric_days USING btree (account_id, platform, date) WHERE (failures > 0);
 comment on table public.metric_days is 'Days of an account: as of when (read_at) the ledger has them completely, and by which sync and connection; or why a day could not be read.';
 comment on column public.metric_days.rows_named is 'The part of rows_read whose ads a request names or once named, as spend_named is of spend_read.';
 comment on column public.metric_days.spend_total is 'What the platform reports for the account as a whole; null where it was not asked or did not say.';
@@ -789,19 +789,22 @@ CREATE OR REPLACE FUNCTION public.account_requests(account public.metric_account
  LANGUAGE sql
  STABLE
  SET search_path TO ''
- SET enable_nestloop TO 'off'
 AS $function$
   select array(
     select distinct link.request_id
       from public.metric_names known
-      join public.metric_ad_links link
-        on link.platform = (account).platform
-       and link.level = known.level
-       and link.id = known.id
-       and link.is_current
+     cross join lateral (
+            select one.request_id
+              from public.metric_ad_links one
+             where one.platform = (account).platform
+               and one.level = known.level
+               and one.id = known.id
+               and one.is_current
+               and (account_requests.after is null or one.request_id > account_requests.after)
+            offset 0
+          ) link
      where known.platform = (account).platform
        and known.account_id = (account).account_id
-       and (account_requests.after is null or link.request_id > account_requests.after)
      order by link.request_id
      limit most
   );
@@ -862,7 +865,8 @@ AS $function$
           select one.request_id, one.date, one.source_detail
             from public.performance_metrics one
            where one.request_id = wanted.request_id
-             and one.platform = aged_days.platform
+             -- as its index compares
+             and one.platform = aged_days.platform collate "default"
              and one.derived
              and one.metric_type in (select kind.metric_type from public.metric_kinds() kind)
              and one.date = any (dates)
@@ -1621,10 +1625,14 @@ begin
          )
     into compared
     from (select one.key::date as day, one.value as fields from jsonb_each(days) one) given
-    left join public.metric_days known
-      on known.platform = account.platform
-     and known.account_id = account.account_id
-     and known.date = given.day
+    left join lateral (
+           select one.digest, one.failures
+             from public.metric_days one
+            where one.platform = account.platform
+              and one.account_id = account.account_id
+              and one.date = given.day
+           offset 0
+         ) known on true
    cross join lateral (
           select count(*) as count
             from public.ad_metrics fact
@@ -3902,13 +3910,28 @@ CREATE OR REPLACE FUNCTION public.count_aged_facts(cutoff timestamp with time zo
 AS $function$
   select count(*)
     from (
-      select from public.ad_metrics fact where fact.date < public.ledger_cutoff(cutoff)
-      union all
-      select from public.metric_days day where day.date < public.ledger_cutoff(cutoff)
-      union all
       select
-        from public.metric_spend_changes change
-       where change.date < public.ledger_cutoff(cutoff)
+        from public.metric_accounts account
+       cross join lateral (
+              select
+                from public.ad_metrics fact
+               where fact.platform = account.platform
+                 and fact.account_id = account.account_id
+                 and fact.date < public.ledger_cutoff(cutoff)
+              union all
+              select
+                from public.metric_days day
+               where day.platform = account.platform
+                 and day.account_id = account.account_id
+                 and day.date < public.ledger_cutoff(cutoff)
+              union all
+              select
+                from public.metric_spend_changes change
+               where change.platform = account.platform
+                 and change.account_id = account.account_id
+                 and change.date < public.ledger_cutoff(cutoff)
+               limit most
+            ) aged
        limit most
     ) counted;
 $function$;
@@ -4073,17 +4096,22 @@ begin
     return '{"created": 0, "updated": 0, "deleted": 0, "mixed_currency_days": 0}';
   end if;
   -- deleting a request locks its row before its links, so this does too
-  perform 1 from public.requests request
-    where request.id = any (requests)
-    order by request.id
-      for key share;
+  perform 1
+     from (select one.id from unnest(requests) one (id) order by one.id) wanted
+    cross join lateral (
+           select from public.requests request where request.id = wanted.id for key share
+         ) locked;
   -- two accounts that serve one request take turns, so that the later one sees both
   perform 1
-     from public.metric_ad_links link
-    where link.platform = derive_metrics.platform
-      and link.request_id = any (requests)
-    order by link.request_id, link.level, link.id
-      for update;
+     from (select one.id from unnest(requests) one (id) order by one.id) wanted
+    cross join lateral (
+           select
+             from public.metric_ad_links link
+            where link.platform = derive_metrics.platform
+              and link.request_id = wanted.id
+            order by link.level, link.id
+              for update
+         ) locked;
   if exists (
     select from public.metric_ledger ledger where ledger.whole_from > any (dates)
   ) then
@@ -5791,10 +5819,14 @@ AS $function$
            where unnamed.platform = load_named_ads.platform
              and unnamed.account_id = load_named_ads.account_id
         ) unnamed
-        join public.metric_named_ads named
-          on named.platform = load_named_ads.platform
-         and named.level = unnamed.level
-         and named.id = unnamed.id
+       cross join lateral (
+               select
+                 from public.metric_named_ads named
+                where named.platform = load_named_ads.platform
+                  and named.level = unnamed.level
+                  and named.id = unnamed.id
+               offset 0
+             ) named
     )
   );
 $function$;
@@ -6522,6 +6554,44 @@ $function$;
 revoke all on function public.odd_ad_mappings(text[]) from public, anon, authenticated, service_role;
 grant execute on function public.odd_ad_mappings(text[]) to service_role;
 
+CREATE OR REPLACE FUNCTION public.oldest_day_within(platform text, request_id uuid, newest date, most integer)
+ RETURNS date
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO ''
+AS $function$
+declare
+  earliest constant date := newest - 399;
+  until date := newest;
+  since date;
+  width integer := 1;
+  fitting bigint := most;
+  daily record;
+begin
+  while until >= earliest loop
+    since := greatest(until - width + 1, earliest);
+    for daily in
+      execute format(
+        'select fact.date, count(*) as facts from (%s) fact group by fact.date order by 1 desc',
+        public.facts_query()
+      )
+      using platform, array[request_id],
+            array(select day::date from generate_series(since, until, interval '1 day') day)
+    loop
+      fitting := fitting - daily.facts;
+      if fitting < 0 then
+        return least(daily.date + 1, newest);
+      end if;
+    end loop;
+    until := since - 1;
+    width := width * 4;
+  end loop;
+  return earliest;
+end
+$function$;
+revoke all on function public.oldest_day_within(text,uuid,date,integer) from public, anon, authenticated, service_role;
+grant execute on function public.oldest_day_within(text,uuid,date,integer) to service_role;
+
 CREATE OR REPLACE FUNCTION public.oldest_due_notification(as_of timestamp with time zone DEFAULT now())
  RETURNS double precision
  LANGUAGE plpgsql
@@ -6634,7 +6704,9 @@ begin
            and day.account_id = state.account_id
            and day.read_at >= open_metric_sync.round_started_at
            and day.failures = 0
-           and (days_since is null or day.date between days_since and days_until)
+           -- no round is longer, and an account may have years of days
+           and day.date between coalesce(days_since, as_of::date - 400)
+                            and coalesce(days_until, as_of::date + 1)
       ),
       '{}'
     ),
@@ -6644,6 +6716,7 @@ begin
           from public.metric_days day
          where day.platform = state.platform
            and day.account_id = state.account_id
+           and day.failures > 0
            and day.try_after > as_of
            and days_since is null -- a backfill tries every day of its range
       ),
@@ -6785,14 +6858,13 @@ begin
   select coalesce(avg(extract(epoch from recent.end_time - recent.start_time)), 30)
     into typical
     from (
-      select log.start_time, log.end_time
+      select log.status, log.start_time, log.end_time
         from public.metric_sync_logs log
-       where log.status in ('success', 'partial')
-         and log.start_time > as_of - interval '7 days'
-         and log.end_time >= log.start_time
+       where log.start_time > as_of - interval '7 days'
        order by log.start_time desc
        limit 200
-    ) recent;
+    ) recent
+   where recent.status in ('success', 'partial') and recent.end_time >= recent.start_time;
   typical := least(greatest(typical, 5), extract(epoch from longest));
   room := greatest(
     concurrency,
@@ -6879,6 +6951,7 @@ CREATE OR REPLACE FUNCTION public.purge_ad_metrics_batch(cutoff timestamp with t
  RETURNS integer
  LANGUAGE plpgsql
  SET search_path TO ''
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 declare
   before constant date := public.ledger_cutoff(cutoff);
@@ -6894,14 +6967,31 @@ begin
   -- these first: a day without its row counts as one that the ledger no longer has
   delete from public.metric_days day
    where day.ctid = any (array(
-           select due.ctid from public.metric_days due where due.date < before limit batch_size
+           select due.ctid
+             from public.metric_accounts account
+            cross join lateral (
+                    select one.ctid
+                      from public.metric_days one
+                     where one.platform = account.platform
+                       and one.account_id = account.account_id
+                       and one.date < before
+                     limit batch_size
+                  ) due
+            limit batch_size
          ));
   get diagnostics days = row_count;
   delete from public.metric_spend_changes change
    where change.ctid = any (array(
            select due.ctid
-             from public.metric_spend_changes due
-            where due.date < before
+             from public.metric_accounts account
+            cross join lateral (
+                    select one.ctid
+                      from public.metric_spend_changes one
+                     where one.platform = account.platform
+                       and one.account_id = account.account_id
+                       and one.date < before
+                     limit batch_size
+                  ) due
             limit batch_size
          ));
   get diagnostics changes = row_count;
@@ -6910,7 +7000,17 @@ begin
   end if;
   delete from public.ad_metrics fact
    where fact.ctid = any (array(
-           select due.ctid from public.ad_metrics due where due.date < before limit batch_size
+           select due.ctid
+             from public.metric_accounts account
+            cross join lateral (
+                    select one.ctid
+                      from public.ad_metrics one
+                     where one.platform = account.platform
+                       and one.account_id = account.account_id
+                       and one.date < before
+                     limit batch_size
+                  ) due
+            limit batch_size
          ));
   get diagnostics facts = row_count;
   return facts + days + changes;
@@ -7492,25 +7592,27 @@ begin
   ),
   known as materialized (
     select link.platform, link.request_id, link.level, link.id
-      from public.metric_ad_links link
-     where link.request_id = any (requests)
-       and link.is_current
-       and mapping_keys ? link.platform
+      from unnest(requests) wanted (request_id)
+     cross join lateral (
+            select one.platform, one.request_id, one.level, one.id
+              from public.metric_ad_links one
+             where one.request_id = wanted.request_id and one.is_current
+            offset 0
+          ) link
+     where mapping_keys ? link.platform
   ),
   arrived as materialized (select * from named except select * from known),
   departed as materialized (select * from known except select * from named),
-  inserted as (
-    insert into public.metric_ad_links as link (platform, request_id, level, id)
-    select arrived.platform, arrived.request_id, arrived.level, arrived.id
-      from arrived
-     order by arrived.request_id, arrived.level, arrived.id
-    on conflict on constraint metric_ad_links_pkey do update set is_current = true
-  ),
-  dropped as (
-    update public.metric_ad_links link
-       set is_current = false
-     where link.request_id = any (requests)
-       and (link.platform, link.request_id, link.level, link.id) in (select * from departed)
+  linked as (
+    insert into public.metric_ad_links (platform, request_id, level, id, is_current)
+    select change.*
+      from (
+        select arrived.*, true from arrived
+        union all
+        select departed.*, false from departed
+      ) change (platform, request_id, level, id, is_current)
+     order by change.request_id, change.level, change.id
+    on conflict on constraint metric_ad_links_pkey do update set is_current = excluded.is_current
   ),
   remembered as (
     insert into public.metric_named_ads (platform, level, id, named_at)
@@ -7565,6 +7667,7 @@ begin
       from named
      where day.platform = named.platform
        and day.account_id = named.account_id
+       and day.failures > 0
        and day.try_after > as_of
   )
   update public.metric_accounts account
@@ -8387,12 +8490,19 @@ begin
   -- a day whose last ad was removed has no facts, but a figure to be deleted
   select greatest(newest, max(figure.date))
     into newest
-    from public.performance_metrics figure
-   where figure.request_id = one.request_id
-     and figure.platform = one.platform
-     and figure.metric_type in (select kind.metric_type from public.metric_kinds() kind)
-     and figure.derived
-     and figure.date < one.before;
+    from public.metric_kinds() kind
+   cross join lateral (
+          select figure.date
+            from public.performance_metrics figure
+           where figure.request_id = one.request_id
+             -- as its index compares
+             and figure.platform = one.platform collate "default"
+             and figure.metric_type = kind.metric_type
+             and figure.derived
+             and figure.date < one.before
+           order by figure.date desc
+           limit 1
+        ) figure;
 
   if newest is null then
     delete from public.metric_ad_links link
@@ -8403,22 +8513,7 @@ begin
      where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
     return '{"is_finished": false, "created": 0, "updated": 0, "deleted": 0}';
   end if;
-  execute format(
-    $query$
-    select case when max(daily.facts) > $4 then min(daily.date) filter (where daily.facts <= $4)
-             else $5 end
-      from (
-        select fact.date, sum(count(*)) over (order by fact.date desc) as facts
-          from (%s) fact
-         group by fact.date
-      ) daily
-    $query$,
-    public.facts_query()
-  )
-  into oldest
-  using one.platform, array[one.request_id],
-        array(select newest - number from generate_series(0, 399) number), most, newest - 399;
-  oldest := coalesce(oldest, newest);
+  oldest := public.oldest_day_within(one.platform, one.request_id, newest, most);
   update public.metric_unsettled_requests unsettled
      set before = oldest
    where unsettled.platform = one.platform and unsettled.request_id = one.request_id;
