@@ -108,7 +108,7 @@ def test_a_run_ends_before_its_timeout_and_leaves_the_rest(
 
     assert isinstance(summary, dict), summary
     assert "errorType" not in summary
-    assert 0 < summary["sent"] < 120
+    assert 0 < summary["sent"] < 120, summary
     # What was not sent is free for the next run, not kept by this run's leases.
     with notifications(runtime, stack.environment(), timeout=20) as emulator:
         # on a busy machine the drainer's lease may not be released: then it has to expire
