@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workers.answers import Answer, read_flag, read_text, read_texts, read_whole
+from workers.answers import Answer, read_flag, read_text, read_texts, read_whole, read_wholes
 from workers.errors import ConfigurationError
 
 
@@ -122,6 +122,7 @@ def test_several_answers_are_an_array_of_objects() -> None:
         (read_flag, [True, False], [None, 0, "true"]),
         (read_text, ["", "a"], [None, 1, ["a"]]),
         (read_texts, [[], ["a"]], [None, "a", ["a", 1]]),
+        (read_wholes, [[], [1, 2]], [None, 1, [1, "a"], [True]]),
     ],
 )
 def test_an_answer_of_one_value(

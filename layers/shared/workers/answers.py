@@ -209,6 +209,13 @@ def read_texts(function: str, value: object) -> list[str]:
     raise _unexpected(function, f"{_kind(value)}, not an array of texts")
 
 
+def read_wholes(function: str, value: object) -> list[int]:
+    """A function's array of whole numbers. Raises ConfigurationError for anything else."""
+    if isinstance(value, list):
+        return [read_whole(function, one) for one in value]
+    raise _unexpected(function, f"{_kind(value)}, not an array of whole numbers")
+
+
 def _kind(value: object) -> str:
     """What a value is, without the value, which may be a user's."""
     match value:

@@ -78,7 +78,7 @@ class Database:
         """Closes its connections; needed only in a process that continues without it."""
         self._http.close()
 
-    def call_briefly(self, function: str, within: float, **arguments: Any) -> Any:
+    def call_briefly(self, function: str, within: float, **arguments: Any) -> object:
         """`call` with a timeout of `within` seconds, for the end of a run: no other call may be in
         progress."""
         usual = self._http.timeout
@@ -88,8 +88,8 @@ class Database:
         finally:
             self._http.timeout = usual
 
-    def call(self, function: str, **arguments: Any) -> Any:
-        """What the SQL function returns, as JSON.
+    def call(self, function: str, **arguments: Any) -> object:
+        """What the SQL function returns, as JSON, for `workers.answers` to read.
 
         Text from outside may contain characters that cannot be stored: they become U+FFFD. Apart
         from that, nothing is retried here. Raises TransientError if the same call may succeed later
@@ -104,7 +104,7 @@ class Database:
                 raise
         return self._call(function, _storable(arguments))
 
-    def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+    def _call(self, function: str, arguments: Mapping[str, Any]) -> object:
         try:
             return self._client.rpc(function, dict(arguments)).execute().data
         except httpx.RequestError as error:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final, assert_never
 
-from workers.answers import Answer
+from workers.answers import Answer, read_wholes
 from workers.database import Database
 from workers.doctor.health import WorkerHealth, assess
 from workers.doctor.report import Access, Config, Parked
@@ -73,8 +73,9 @@ def check_row_cap(database: Database) -> Iterator[Finding]:
     https://docs.postgrest.org/en/stable/references/configuration.html#db-max-rows
     """
     try:
-        answer: list[object] = database.call("generated_rows", wanted=USUAL_MAX_ROWS + 1)
-        rows = len(answer)
+        function = "generated_rows"
+        answer = database.call(function, wanted=USUAL_MAX_ROWS + 1)
+        rows = len(read_wholes(function, answer))
     except WorkerError as error:
         yield of_error("the data API's row cap", error)
         return
