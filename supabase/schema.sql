@@ -4374,6 +4374,7 @@ CREATE OR REPLACE FUNCTION public.doctor_report(as_of timestamp with time zone D
  SET search_path TO ''
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
+ SET jit TO 'off'
 AS $function$
   select jsonb_build_object(
     'now', as_of,
@@ -5674,6 +5675,7 @@ CREATE OR REPLACE FUNCTION public.list_syncs(row_limit integer, only_status text
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
     from (
@@ -5715,6 +5717,7 @@ CREATE OR REPLACE FUNCTION public.list_waiting_notifications(row_limit integer)
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
     from (
@@ -5740,6 +5743,7 @@ CREATE OR REPLACE FUNCTION public.list_worker_runs(row_limit integer, worker tex
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
     from (
@@ -7038,6 +7042,7 @@ CREATE OR REPLACE FUNCTION public.purge_archived_lines(lines jsonb)
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   found record;
@@ -7106,6 +7111,7 @@ CREATE OR REPLACE FUNCTION public.purge_notification_batch(active_cutoff timesta
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   delete from public.slack_threads thread
    where (thread.destination, thread.request_id) in (
@@ -7141,6 +7147,7 @@ CREATE OR REPLACE FUNCTION public.purge_worker_runs(keep interval, batch_size in
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
   with gone as (
     delete from public.worker_runs run
@@ -7187,6 +7194,7 @@ CREATE OR REPLACE FUNCTION public.read_archived_activity(cutoff timestamp with t
  SET enable_seqscan TO 'off'
  SET enable_bitmapscan TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   due record;
@@ -8003,6 +8011,7 @@ CREATE OR REPLACE FUNCTION public.retention_batch(step text, active_cutoff times
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
  SET enable_sort TO 'off'
+ SET jit TO 'off'
 AS $function$
 declare
   source text;
@@ -9656,6 +9665,7 @@ CREATE OR REPLACE FUNCTION public.worker_health(as_of timestamp with time zone D
  STABLE
  SET search_path TO ''
  SET enable_seqscan TO 'off'
+ SET jit TO 'off'
 AS $function$
   select jsonb_build_object(
     'now', as_of,

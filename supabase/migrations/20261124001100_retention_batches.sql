@@ -233,6 +233,7 @@ set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_sort = off
+set jit = off
 as $$
 declare
   source text;
@@ -377,6 +378,7 @@ set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set enable_sort = off
+set jit = off
 as $$
   delete from public.slack_threads thread
    where (thread.destination, thread.request_id) in (

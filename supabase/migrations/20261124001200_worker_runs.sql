@@ -113,6 +113,7 @@ stable
 set search_path = ''
 -- Also for a plan made when nearly nothing had ended yet.
 set enable_seqscan = off
+set jit = off
 as $$
   select jsonb_build_object(
     'now', as_of,
@@ -211,6 +212,7 @@ set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set jit = off
 as $$
   with gone as (
     delete from public.worker_runs run

@@ -19,6 +19,7 @@ set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set jit = off
 as $$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.ended_at desc), '[]')
     from (
@@ -54,6 +55,7 @@ set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set jit = off
 as $$
   select coalesce(jsonb_agg(to_jsonb(latest) order by latest.start_time desc), '[]')
     from (
@@ -103,6 +105,7 @@ set search_path = ''
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
+set jit = off
 as $$
   select coalesce(jsonb_agg(to_jsonb(waiting) order by waiting.created_at, waiting.id), '[]')
     from (
