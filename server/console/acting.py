@@ -195,7 +195,7 @@ class _Run:
         while not self._is_over.wait(RENEWED_EVERY):
             self._call("renew_console_action", touched=self._touched)
 
-    def _call(self, function: str, **arguments: Any) -> bool:
+    def _call(self, function: str, **arguments: object) -> bool:
         """Whether it was recorded. What is done is done; without its end a record will say
         interrupted."""
         try:

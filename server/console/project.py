@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from server.console.examination import Examination
 from workers.answers import Answer
@@ -49,7 +49,7 @@ class Project:
         """The URL of its Supabase project."""
         return self.settings.supabase_url
 
-    def call(self, function: str, **arguments: Any) -> Any:
+    def call(self, function: str, **arguments: object) -> object:
         """The SQL function's answer as JSON, with secrets that its texts quote masked.
 
         Raises WorkerError as `Database.call` does; after a refused key the settings are read again.
@@ -60,17 +60,17 @@ class Project:
             container.forget_clients()  # the secret may have been rotated
             raise
 
-    def answer(self, function: str, **arguments: Any) -> Answer:
+    def answer(self, function: str, **arguments: object) -> Answer:
         """The object that the SQL function returns. Raises as `call` does, and ConfigurationError
         where it is not an object."""
         return Answer.of(function, self.call(function, **arguments))
 
-    def optional_answer(self, function: str, **arguments: Any) -> Answer | None:
+    def optional_answer(self, function: str, **arguments: object) -> Answer | None:
         """`answer`, or None for null."""
         value = self.call(function, **arguments)
         return None if value is None else Answer.of(function, value)
 
-    def answers(self, function: str, **arguments: Any) -> tuple[Answer, ...]:
+    def answers(self, function: str, **arguments: object) -> tuple[Answer, ...]:
         """The objects of the array that the SQL function returns. Raises as `answer` does."""
         return Answer.each(function, self.call(function, **arguments))
 
