@@ -168,7 +168,7 @@ SECRETS = (
     Ablation(
         "redaction-runs",
         "redaction: a run's failure, in its row and log",
-        "tests/integration/test_composition.py::test_a_failure_that_quotes_a_secret_is_told_without_it",
+        "tests/integration/test_composition.py::test_a_failure_that_quotes_a_secret_is_reported_without_it",
         (
             Cut(
                 f"{WORKERS}/composition/runs.py",

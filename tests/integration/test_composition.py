@@ -197,7 +197,7 @@ def test_every_run_is_recorded_also_one_that_fails(stack: LocalStack) -> None:
 
 
 @pytest.mark.usefixtures("_plain")
-def test_a_failure_that_quotes_a_secret_is_told_without_it(
+def test_a_failure_that_quotes_a_secret_is_reported_without_it(
     stack: LocalStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store(stack)
