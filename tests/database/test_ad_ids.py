@@ -1,4 +1,4 @@
-"""Ad ids match however people paste them, and the doctor names those that cannot."""
+"""Ad ids match however people paste them, and the doctor names those that cannot match."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_invisible_characters_are_ignored(
 ) -> None:
     pasted = f"{before}{ID}{after}"
     assert ids_in(db, pasted) == {ID}
-    assert _ANY_UNSEEN.sub("", pasted) == ID, "the accounts' ids are read alike"
+    assert _ANY_UNSEEN.sub("", pasted) == ID, "account ids are read in the same way"
 
 
 @pytest.mark.parametrize(

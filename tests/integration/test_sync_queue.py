@@ -1,4 +1,4 @@
-"""Every way in which SQS takes messages, or does not: moto's SQS, and a fake with faults."""
+"""How SQS accepts messages or fails to: moto's SQS, and a fake with faults."""
 
 from __future__ import annotations
 

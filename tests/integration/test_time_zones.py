@@ -43,10 +43,10 @@ def test_a_day_begins_by_this_years_rules(zone: str, now: datetime, today: date)
 @pytest.mark.parametrize("environment", [functions_environment(), bare()], ids=["AWS", "local"])
 def test_python_reads_no_time_zone_files_of_the_system(environment: dict[str, str]) -> None:
     only = {"PYTHONTZPATH": environment["PYTHONTZPATH"]}
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", SHOW], env=only, capture_output=True, text=True, check=True
     ).stdout
-    assert told.strip() == "()"
+    assert output.strip() == "()"
 
 
 def test_the_operators_commands_ignore_differences_in_form_too(

@@ -38,13 +38,13 @@ CREDENTIALS = {
 FAKES: dict[str, Platform] = {
     "meta": "meta", "google_ads": "google", "tiktok": "tiktok", "linkedin": "linkedin",
 }  # fmt: skip
-# Of so many requests in turn each names so many ads.
+# How many ads each request names, in turn.
 ADS_OF_REQUESTS = (1, 1, 1, 2)
 
 
 @dataclass(frozen=True)
 class Account:
-    """A connected account; `requests` has the ads of each request that names some."""
+    """A connected account; `requests` has the ads that each request names."""
 
     platform: str
     connection_id: str

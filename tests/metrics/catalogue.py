@@ -1,4 +1,4 @@
-"""Every platform opened without a server, and what each may response when it refuses."""
+"""Every platform opened without a server, and what each may respond when it refuses."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def failure(
 
 
 def refusal(reason: str, status: str = "PERMISSION_DENIED") -> dict[str, Any]:
-    """Of what stands before Google Ads, in place of its own errors."""
+    """Of the layers in front of Google Ads, instead of its own errors."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}
     return {"error": {"code": 403, "status": status, "message": "No.", "details": [info]}}
 
@@ -292,7 +292,7 @@ LINKEDIN_ERRORS = [
     ("<html>", 418, UnknownError),
 ]  # fmt: skip
 
-# What each platform may response, with its status, and the error that it has to become.
+# What each platform may respond, with its status, and the error that it must become.
 ERRORS: dict[str, list[tuple[Any, int, type[WorkerError]]]] = {
     "meta": META_ERRORS,
     "google_ads": GOOGLE_ERRORS,

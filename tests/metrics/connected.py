@@ -13,7 +13,7 @@ GOOGLE_AD = "700000000001"
 
 
 def one_account(world: World, count: int = 4) -> tuple[str, dict[str, list[Served]]]:
-    """A connection to an account of `count` ads, each of a request of its own."""
+    """A connection to an account of `count` ads, each named by its own request."""
     ads = [{"id": f"{META_AD}{number:02d}", "name": f"Ad {number}"} for number in range(count)]
     world.meta_account("1001", ads=ads)
     served = {world.request(meta_ad_id=ad["id"]): [Served("meta", "1001", ad["id"])] for ad in ads}
@@ -21,7 +21,7 @@ def one_account(world: World, count: int = 4) -> tuple[str, dict[str, list[Serve
 
 
 def meta_and_google(world: World) -> dict[str, str]:
-    """Two accounts on each platform, each with an ad of a request of its own."""
+    """Two accounts on each platform, each with an ad that its own request names."""
     for account in ("1001", "1002"):
         world.meta_account(account, ads=[{"id": f"{META_AD}{account}", "name": "Film"}])
         world.request(meta_ad_id=f"{META_AD}{account}")
@@ -46,7 +46,7 @@ def only_failed(world: World, connections: dict[str, str], account: str) -> None
 
 
 def tiktok_ads(world: World, count: int = 1, **values: Any) -> tuple[str, dict[str, list[Served]]]:
-    """A connection to an account of so many ads, each of a request of its own."""
+    """A connection to an account of so many ads, each named by its own request."""
     ads = [{"id": f"17900000000000{number:02d}", "name": f"Ad {number}"} for number in range(count)]
     world.tiktok_account(TIKTOK, ads=ads, **values)
     served = {
@@ -56,7 +56,7 @@ def tiktok_ads(world: World, count: int = 1, **values: Any) -> tuple[str, dict[s
 
 
 def linkedin_ads(world: World, count: int = 1) -> tuple[str, dict[str, list[Served]]]:
-    """A connection to an account of so many creatives, each of a request of its own."""
+    """A connection to an account of so many creatives, each named by its own request."""
     ads = [{"id": f"33000000{number:02d}", "name": f"Ad {number}"} for number in range(count)]
     world.linkedin_account(LINKEDIN, ads=ads)
     served = {

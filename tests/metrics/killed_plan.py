@@ -1,4 +1,4 @@
-"""A pass of the plan in a process of its own, which kills itself at a named step.
+"""A pass of the plan in its own process, which kills itself at a named step.
 
 `python -m tests.metrics.killed_plan` reads one JSON object from stdin: url, key, as_of, queue_url,
 kill_at (a step's name, or null), and where it is not the usual one timeout (of each call, in

@@ -1,4 +1,4 @@
-"""A sync in a process of its own, which kills itself at a named step.
+"""A sync in its own process, which kills itself at a named step.
 
 `python -m tests.metrics.killed_sync` reads one JSON object from stdin: settings (by field),
 as_of, body (the sync request), kill_at (a step's name, or null), and, where not the defaults,

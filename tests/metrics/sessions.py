@@ -44,8 +44,8 @@ class Between(requests.Session):
 
 
 class Spoilt(requests.Session):
-    """What `spoil` makes (status and body) of the answers to requests for rows whose days it is
-    given; None leaves them as they are."""
+    """What `spoil` makes (status and body) of the responses to requests for rows, given their
+    days; None leaves them unchanged."""
 
     def __init__(self, spoil: Callable[[Window], tuple[int, str] | None]) -> None:
         super().__init__()

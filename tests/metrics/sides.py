@@ -1,4 +1,4 @@
-"""What the tests that hold for every ad platform need to know of each."""
+"""What the tests for all ad platforms need to know about each."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Side:
         return connect(self.account_id)
 
     def connect_as(self, world: World, account_id: str) -> str:
-        """A connection whose account id somebody pasted so; its id."""
+        """A connection whose account id someone pasted in this form; its id."""
         connection = self.connect(world)
         world.connection.execute(
             "update platform_connections set account_id = %s where id = %s",

@@ -1,4 +1,4 @@
-"""The account is what is synced, whatever connections lead to it."""
+"""The account is what is synced, whichever connections lead to it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_of_two_connections_one_reads_and_both_are_up_to_date(world: World) -> N
     assert world.last_synced_at(first) == world.last_synced_at(second) == world.now
     (log,) = world.logs()
     assert str(log["platform_connection_id"]) == report.connection_id
-    assert world.meta.journal.count("insights") == 4, "nothing of two windows is read twice"
+    assert world.meta.journal.count("insights") == 4, "of two windows, nothing is read twice"
     (row,) = world.rows("select distinct connection_id::text from metric_days")
     assert row["connection_id"] == report.connection_id
 
@@ -104,7 +104,7 @@ def test_where_one_connection_is_refused_another_takes_over(world: World, refusa
     assert world.state(second)["parked_at"] is None
     assert world.last_synced_at(first) == world.now, "its account is up to date"
     world.sync_again()
-    assert str(world.logs()[1]["platform_connection_id"]) == second, "it goes on reading"
+    assert str(world.logs()[1]["platform_connection_id"]) == second, "it continues reading"
 
 
 def test_a_first_refusal_of_a_good_token_is_asked_again(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Everything that spends is read, and what was read is held against the account's own total."""
+"""Everything that spends is read, and what was read is compared with the account's own total."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.doctor.report import Account, read_accounts
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 GOOGLE, TIKTOK = SIDES["google_ads"], SIDES["tiktok"]
-# Requests of a sync that reads one window, beside sign-in and account.
+# Requests of a sync that reads one window, in addition to sign-in and account.
 REPORTS = {"meta": 2, "google_ads": 3, "tiktok": 4, "linkedin": 2}
 SHOPS = [
     {"id": "1850000000000001", "name": "Shop", "store": "74001"},
@@ -111,7 +111,7 @@ def test_a_sync_without_such_campaigns_takes_one_request_for_each_report(
 
 @every_platform
 def test_a_differing_total_is_reported(world: World, side: Side) -> None:
-    """An ad that the reports by ad lack, as where a platform leaves some out."""
+    """An ad that the reports by ad lack, as when a platform leaves some out."""
     put(world, side)
     connection = side.connect(world)
     world.sync_all()
@@ -207,7 +207,7 @@ def test_tiktoks_reservations_and_gmv_max_are_figures(world: World) -> None:
     assert world.figures("tiktok") == world.expected(served)
     assert {kind for (request, _, kind) in world.figures("tiktok") if request == list(served)[1]
             } == {"spend", "conversions", "conversion_value", "roas"}  # fmt: skip
-    # the shops' list, and two shops, beside ads, reservations and the total
+    # the shops' list, and two shops, in addition to ads, reservations and the total
     details = world.last_log(connection)["details"]
     assert details["requests"] == 1 + len(details["windows"]) * (REPORTS["tiktok"] + 2)
 
@@ -237,5 +237,5 @@ def test_without_access_to_gmv_max_the_rest_is_read_and_stored_rows_stay(world: 
     assert world.figures("tiktok") == expected
     world.tiktok.faults.clear()
     world.tiktok.faults.add(failing(503, path="gmv_max/store/list/", times=None))
-    assert world.sync_again()[connection].status == "failed", "trouble is not a refusal"
+    assert world.sync_again()[connection].status == "failed", "a failure is not a refusal"
     assert world.figures("tiktok") == expected

@@ -1,4 +1,4 @@
-"""What a platform says of a connection when it is asked without syncing."""
+"""What a platform says about a connection when asked without a sync."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_today_is_complete_once_it_is_over(world: World, side: Side) -> None:
     world.next_day()
     world.sync_all()
     assert complete(world, request)[TODAY] is True
-    # not one number of it is another, and so it stays
+    # none of its numbers differs, and so it stays
     after = {key: one for key, one in world.figures(side.name).items() if key[1] == TODAY}
     assert after == values
     world.next_day()

@@ -1,4 +1,4 @@
-"""What holds for every ad platform, whatever its words: the same tests for all of them."""
+"""What every ad platform must do: the same tests for all of them."""
 
 from __future__ import annotations
 
@@ -223,12 +223,12 @@ def test_no_token_is_shown_anywhere(
         reports.append(world.sync_again())
         assert reports[-1][connection].status == "failed"
 
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     asked = [f"{one['path']}?{one['query']}" for one in server.journal.listing()]
     logs = world.rows("select * from metric_sync_logs")
     states = world.rows("select * from metric_accounts, metric_connection_states")
     assert str(logs).count("[redacted]") >= len(secrets)
-    for text in (str(asked), told.out, told.err, str(logs), str(states), str(reports)):
+    for text in (str(asked), printed.out, printed.err, str(logs), str(states), str(reports)):
         for secret in secrets:
             assert secret not in text
 

@@ -1,4 +1,4 @@
-"""What people paste and platforms answer that is odd, and has to go well on every one of them."""
+"""Odd things that people paste and platforms return, which every platform's sync must survive."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from workers.metrics.windows import Window
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 
-# U+0000, which Postgres does not store, and halves of a surrogate pair, which JSON does not carry.
+# U+0000, which Postgres cannot store, and halves of a surrogate pair, which JSON cannot carry.
 REFUSED_LETTERS = ["\x00", "\ude00", "\ud83d"]
 NO_LETTER = "\ufffd"
 
 
 def most(monkeypatch: pytest.MonkeyPatch, side: Side, size: int) -> None:
-    """No answer of the platform's reports may have more bytes."""
+    """No response of the platform's reports may have more bytes."""
     if side.is_streamed:
         monkeypatch.setattr(fetching, "MOST_STREAMED", size)
     else:
@@ -34,7 +34,7 @@ def most(monkeypatch: pytest.MonkeyPatch, side: Side, size: int) -> None:
 
 
 def stored_text(world: World) -> str:
-    """Whatever a sync wrote that is text."""
+    """All text that a sync wrote."""
     tables = ("ad_metrics", "performance_metrics", "metric_sync_logs", "metric_connection_states")
     return str([world.rows(f"select * from {table}") for table in tables])  # noqa: S608 - a test's
 
@@ -50,7 +50,7 @@ def test_characters_that_cannot_be_stored_end_no_sync(world: World, side: Side) 
     connection = side.connect(world)
     served = {
         world.request(**{side.mapping_key: side.ad_id(number)}): [side.served(number)]
-        for number in range(1, len(ads))  # the last one is nobody's
+        for number in range(1, len(ads))  # no request names the last one
     }
     assert world.sync_all()[connection].status == "success"
     assert world.figures(side.name) == world.expected(served)
@@ -58,8 +58,8 @@ def test_characters_that_cannot_be_stored_end_no_sync(world: World, side: Side) 
 
     side.server(world).faults.add(side.quoting(f"It is {letters} here"))
     assert world.sync_again()[connection].status == "failed"
-    told = world.last_log(connection)["error_message"]
-    assert f"It is {NO_LETTER * len(letters)} here" in told
+    message = world.last_log(connection)["error_message"]
+    assert f"It is {NO_LETTER * len(letters)} here" in message
     assert not set(letters) & set(stored_text(world))
 
 
@@ -127,9 +127,9 @@ def test_a_credential_that_no_header_can_carry_is_neither_sent_nor_shown(
     report = world.sync_all()[connection]
     assert (report.code, report.is_parked) == ("credentials_malformed", True)
     assert token in world.last_log(connection)["error_message"]
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     asked = str(side.server(world).journal.listing())
-    for text in (stored_text(world), told.out, told.err, asked, str(report)):
+    for text in (stored_text(world), printed.out, printed.err, asked, str(report)):
         assert "HALFofTheToken" not in text
 
 

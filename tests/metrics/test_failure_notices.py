@@ -1,4 +1,4 @@
-"""A failure that lasts is told once, with account and reason, and once that it is over."""
+"""A lasting failure is reported once, with account and reason, and so is its end."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def account(world: World, **values: Any) -> str:
     return world.connect_meta("1001", account_name="Nordlys", **values)
 
 
-def told(world: World) -> list[str]:
-    """What is said by the plain line, oldest first, without the time since when."""
+def notices(world: World) -> list[str]:
+    """The plain lines, oldest first, without the time of the failure."""
     lines = []
     for row in world.rows("select event_data from notification_queue order by created_at, ctid"):
         data = {key: value for key, value in row["event_data"].items() if key != "failed_since"}
@@ -56,16 +56,16 @@ WELL = "Sync works again: Meta: Nordlys (act_1001) — It works again."
 def test_refused_credentials(world: World) -> None:
     connection = account(world, credentials=REFUSED)
     assert world.sync_all()[connection].is_parked
-    (line,) = told(world)
+    (line,) = notices(world)
     assert line.startswith("Sync failed: Meta: Nordlys (act_1001) — ")
     assert "token" in line
     store(world, connection, {"access_token": "EAALOCALofYesterday000002"})
     assert world.sync_all()[connection].is_parked
-    assert len(told(world)) == 2, "another token, refused as well"
+    assert len(notices(world)) == 2, "another token, refused as well"
     store(world, connection, GOOD)
     for _ in range(2):
         assert world.sync_again()[connection].status == "success"
-    assert told(world)[2:] == [WELL]
+    assert notices(world)[2:] == [WELL]
 
 
 def test_of_connections_that_share_a_token_the_last_one_reports_the_recovery(world: World) -> None:
@@ -73,17 +73,17 @@ def test_of_connections_that_share_a_token_the_last_one_reports_the_recovery(wor
     world.meta_account("1002", ads=[])
     second = world.connect_meta("1002", credentials=REFUSED, account_name="Café")
     world.sync_all()
-    (line,) = told(world)
+    (line,) = notices(world)
     assert "2 connections" in line
     for connection in (first, second):
-        assert len(told(world)) == 1
+        assert len(notices(world)) == 1
         store(world, connection, GOOD)
         assert world.sync_all()[connection].status == "success"
-    (_, line) = told(world)
+    (_, line) = notices(world)
     assert line.startswith("Sync works again: Meta: ")
     world.next_day()
     world.sync_all()
-    assert len(told(world)) == 2
+    assert len(notices(world)) == 2
 
 
 def test_the_recovery_of_a_released_connection_is_reported(world: World) -> None:
@@ -93,7 +93,7 @@ def test_the_recovery_of_a_released_connection_is_reported(world: World) -> None
     world.meta.faults.clear()
     world.rows("select release_connections(%s, %s)", connection, world.now)
     assert world.sync_again()[connection].status == "success"
-    assert told(world)[1:] == [WELL]
+    assert notices(world)[1:] == [WELL]
 
 
 def test_failing_for_a_day(world: World) -> None:
@@ -103,18 +103,18 @@ def test_failing_for_a_day(world: World) -> None:
     world.meta.faults.add(DOWN)
     for hours in range(0, 24, 6):
         assert world.sync_again()[connection].status == "failed"
-        assert told(world) == [], f"after {hours} hours"
+        assert notices(world) == [], f"after {hours} hours"
         world.later(timedelta(hours=6))
     for _ in range(3):
         assert world.sync_again()[connection].status == "failed"
         world.later(timedelta(hours=6))
-    (line,) = told(world)
+    (line,) = notices(world)
     assert line.startswith("Sync failed: Meta: Nordlys (act_1001) — ")
     assert "unknown error" in line
     world.meta.faults.clear()
     for _ in range(2):
         assert world.sync_again()[connection].status == "success"
-    assert told(world)[1:] == [WELL]
+    assert notices(world)[1:] == [WELL]
     (last,) = world.rows(
         "select event_data from notification_queue order by created_at desc limit 1"
     )
@@ -130,12 +130,12 @@ def test_syncs_that_are_killed_for_a_day(world: World) -> None:
         )
         assert begun["sync_id"]
         world.later(timedelta(hours=6))
-    (line,) = told(world)
+    (line,) = notices(world)
     assert line.startswith(
         "Sync failed: Meta: Nordlys (act_1001) — The sync ended without a result"
     )
     assert world.sync_all()[connection].status == "success"
-    assert told(world)[1:] == [WELL]
+    assert notices(world)[1:] == [WELL]
 
 
 def test_a_short_failure_is_not_reported(world: World) -> None:
@@ -147,7 +147,7 @@ def test_a_short_failure_is_not_reported(world: World) -> None:
         world.later(timedelta(hours=12))
         assert world.sync_again()[connection].status == "success"
         world.later(timedelta(hours=12))
-    assert told(world) == []
+    assert notices(world) == []
 
 
 def test_days_that_cannot_be_read(world: World) -> None:
@@ -158,14 +158,14 @@ def test_days_that_cannot_be_read(world: World) -> None:
         for _ in range(3):
             assert world.sync_again()[connection].code == "days_left_out"
             world.later(timedelta(hours=1))
-    (line,) = told(world)
+    (line,) = notices(world)
     assert line.startswith("Sync incomplete: Meta: Nordlys (act_1001) — 1 days could not be read")
     assert f"{BAD_DAY}" in line
     world.session = usual
     world.later(timedelta(days=1))
     for _ in range(2):
         assert world.sync_again()[connection].status == "success"
-    assert told(world)[1:] == [WELL]
+    assert notices(world)[1:] == [WELL]
 
 
 def test_recoveries_go_to_their_own_config_where_there_is_one(world: World, config: str) -> None:

@@ -1,4 +1,4 @@
-"""Each way in which a platform fails ends in its own log state, and costs nobody else a sync."""
+"""Each failure of a platform ends in its own log state, and costs no other account a sync."""
 
 from __future__ import annotations
 
@@ -156,33 +156,33 @@ def test_a_passing_failure_is_retried(world: World, fault: faults.Fault) -> None
 def test_the_list_shows_what_a_connection_waits_for(world: World) -> None:
     connections = meta_and_google(world)
 
-    def told(account: str) -> tuple[Any, ...]:
+    def listed(account: str) -> tuple[Any, ...]:
         (row,) = world.rows(
-            "select * from jsonb_to_recordset(list_connections(%s)) as told "
+            "select * from jsonb_to_recordset(list_connections(%s)) as listed "
             '(id uuid, state text, "until" timestamptz, reason text) where id = %s',
             world.now, connections[account],
         )  # fmt: skip
         return row["state"], row["until"], row["reason"]
 
-    assert told("1002") == ("active", None, None)
+    assert listed("1002") == ("active", None, None)
     world.meta.faults.add(token_expired(**INSIGHTS))
     world.sync_all()
-    assert told("1001")[:2] == ("parked", None)
-    assert "190" in told("1001")[2]
+    assert listed("1001")[:2] == ("parked", None)
+    assert "190" in listed("1001")[2]
 
     world.meta.faults.clear()
     world.meta.faults.add(app_throttled(**INSIGHTS))
     world.connection.execute(
         "update platform_connections set credentials = credentials || '{\"other\": 1}'"
     )
-    assert told("1001")[0] == "active", "with other credentials it is tried again"
+    assert listed("1001")[0] == "active", "with other credentials it is tried again"
     assert world.sync_all()[connections["1001"]].code == "4"
     for account in ("1001", "1002"):
-        state, until, reason = told(account)
+        state, until, reason = listed(account)
         assert state == "waiting"
         assert until > world.now
         assert "refused it with 4" in reason
-    assert told("5000000001") == ("active", None, None)
+    assert listed("5000000001") == ("active", None, None)
 
 
 def test_failures_in_a_row_are_tried_less_often(world: World) -> None:
@@ -261,7 +261,7 @@ def test_a_linkedin_account_without_access_is_distinguished_from_one_without_act
     idle = world.connect_linkedin(LINKEDIN)
     world.linkedin_account(LINKEDIN)
     other = "507000043"
-    world.linkedin_account(other, refresh_tokens=["of somebody else"])
+    world.linkedin_account(other, refresh_tokens=["of someone else"])
     denied = world.connect_linkedin(other)
     missing = world.connect_linkedin("507000044")
     reports = world.sync_all()

@@ -1,4 +1,4 @@
-"""The figures in performance_metrics are the platforms' own, whatever moves between syncs."""
+"""The figures in performance_metrics are the platforms' own, whatever changes between syncs."""
 
 from __future__ import annotations
 

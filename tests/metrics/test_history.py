@@ -1,4 +1,4 @@
-"""What was stored once is not lost, whatever becomes of connections, mappings and answers."""
+"""What was once stored is not lost, whatever happens to connections, mappings and responses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def expected(world: World, side: Side, request: str, days: int, *numbers: int) -
 
 
 def delete(world: World, connection: str) -> None:
-    """As people do, or a dashboard, with what refers to it."""
+    """As people or a dashboard do, with all that refers to it."""
     world.connection.execute(
         "delete from metric_sync_logs where platform_connection_id = %s", (connection,)
     )
@@ -54,7 +54,7 @@ def test_history_outlives_its_connection(world: World, side: Side) -> None:
     side.connect(world)
     world.later(timedelta(days=1))
     world.sync_all()
-    # the request gets a second ad, whose look-back it then shows beside all of the first one's
+    # the request gets a second ad, and shows its look-back in addition to all of the first one's
     world.remap(request, **{side.mapping_key: [side.ad_id(1), side.ad_id(2)]})
     world.later(timedelta(days=1))
     world.sync_all()
@@ -109,7 +109,7 @@ def test_an_ad_that_is_named_again_has_no_gap(world: World, how: str) -> None:
 
 
 def test_a_newly_named_ad_gets_its_whole_look_back_at_once(world: World) -> None:
-    """Also of an account of which the newest days only are read each time."""
+    """Also for an account of which only the newest days are read each time."""
     world.meta_account("1001", ads=[{"id": META_AD, "name": "Film", "is_deleted": False}])
     connection = world.connect_meta("1001", frequency=60)
     world.sync_all()
@@ -150,7 +150,7 @@ def test_what_someone_deleted_or_changed_is_restored(world: World, side: Side, h
 
 
 class Forgetful(requests.Session):
-    """So many answers to reports by ad hold no rows."""
+    """That many responses to reports by ad have no rows."""
 
     def __init__(self, world: World, times: int) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ def test_a_response_that_lacks_most_rows_is_requested_again(world: World) -> Non
         world.session = session
         assert world.sync_again()[connection].status == "success"
     world.session = usual
-    assert world.figures() == {}, "what is said twice is believed"
+    assert world.figures() == {}, "what is reported twice is believed"
     assert world.rows("select 1 from ad_metrics") == []
 
 
@@ -210,7 +210,7 @@ def test_figures_outlive_the_facts_that_retention_purged(world: World) -> None:
     assert {key: figures.get(key) for key in before} == before
     assert not [key for key in figures if key[0] == other and key[1] < min(kept)]
 
-    # what is read anew counts again
+    # days that are read again count again
     world.change_account(
         world.meta, "1001",
         restated={f"{side.ad_id(1)}/{min(before, key=lambda key: key[1])[1]}": {"clicks": 777}},

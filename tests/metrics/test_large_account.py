@@ -1,4 +1,4 @@
-"""Large accounts: what memory they take, and whether what is stored is right.
+"""Large accounts: how much memory they take, and whether the right rows are stored.
 
 `make test` reads four days of 1,500 ads; `make test-long` 31 days of 10,000, and of 50,000 in as
 many syncs as that takes.
@@ -26,10 +26,10 @@ TIMEOUT = 300.0
 
 MOST_MEMORY = 256.0
 MOST_GROWTH = 1.3
-# Up to so many ads: a day of more is several windows' rows.
+# Up to that many ads: a day with more has the rows of several windows.
 GROWTH_UP_TO = 10_000
 MOST_SYNCS = 10
-# Of so many requests one is compared with what the fake reported.
+# One in that many requests is compared with what the fake reported.
 LOOKED_AT_ONE_IN = 97
 
 
@@ -65,8 +65,8 @@ def sync(stack: LocalStack, platform: str, ads: int) -> Run:
     memory = 0.0
     for _ in range(MOST_SYNCS):
         event = sync_event(stack.connection)
-        told = run_function("connection_sync", TIMEOUT, environment, event)
-        memory = max(memory, told["peak"])
+        result = run_function("connection_sync", TIMEOUT, environment, event)
+        memory = max(memory, result["peak"])
         log = last_log(stack)
         if log["status"] != "partial":
             break

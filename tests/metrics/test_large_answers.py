@@ -1,4 +1,4 @@
-"""Answers that are too large, cut off or interrupted are asked for in smaller pieces."""
+"""Responses that are too large, truncated or interrupted are requested in smaller pieces."""
 
 from __future__ import annotations
 

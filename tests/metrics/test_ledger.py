@@ -62,15 +62,15 @@ def settle(world: World, most: int = 1000) -> int:
 
 
 def row(ad: str, day: date = TODAY, group: str = "", **measures: Any) -> dict[str, Any]:
-    told = {name: value for name, value in measures.items() if value is not None}
+    known = {name: value for name, value in measures.items() if value is not None}
     return {"ad_id": ad, "ad_group_id": group, "campaign_id": "", "date": f"{day}", "kind": "ad",
-            "measures": told, "currency": None}  # fmt: skip
+            "measures": known, "currency": None}  # fmt: skip
 
 
 def store(
     world: World, token: str, rows: list[dict[str, Any]], days: list[date] = DAYS, parts: int = 1
 ) -> None:
-    """What a sync does with days that it read, the rows in so many calls."""
+    """What a sync does with days that it read, the rows in that many calls."""
     size = -(-len(rows) // parts) or 1
     pieces = [rows[start : start + size] for start in range(0, len(rows), size)] or [[]]
     for number, piece in enumerate(pieces[1:]):
@@ -105,7 +105,7 @@ def derive(
 
 
 def damage(world: World, chance: random.Random) -> None:
-    """Figures are deleted and changed by hand."""
+    """Figures are deleted and changed manually."""
     for row in world.rows("select id from performance_metrics order by request_id, date"):
         if chance.random() < 0.2:
             world.connection.execute("delete from performance_metrics where id = %s", (row["id"],))
@@ -118,7 +118,7 @@ def damage(world: World, chance: random.Random) -> None:
 def expected(
     facts: dict[tuple[str, str, date], dict[str, Any]], requests: dict[str, str]
 ) -> dict[tuple[str, date, str], Decimal]:
-    """The figures of requests (by the ad letters that they name), worked out by hand."""
+    """The figures of requests (by the ad letters that they name), worked out independently."""
     found: dict[tuple[str, date, str], Decimal] = {}
     for ads, request in requests.items():
         days: dict[date, list[dict[str, Any]]] = defaultdict(list)
@@ -248,7 +248,7 @@ def shared_request(world: World) -> tuple[str, list[str]]:
 
 
 def test_no_figure_has_half_of_a_day(world: World) -> None:
-    """A day in two parts: nobody sees the first before the second is there."""
+    """A day in two parts: the first is not visible before the second is stored."""
     request, tokens = shared_request(world)
     rows = [row("b", group=f"{number}", clicks=10) for number in range(2)]
     world.database.call("stage_metric_rows", token=tokens[1], part=0, rows=rows, lease="6 minutes")

@@ -1,4 +1,4 @@
-"""Requests name ads, ad groups, asset groups and campaigns: what is theirs counts once."""
+"""Requests name ads, ad groups, asset groups and campaigns: each fact counts once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.metrics.platforms import PLATFORMS
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 GOOGLE = SIDES["google_ads"]
-# A Google account whose ads are in several ad groups, beside campaigns without any.
+# A Google account whose ads are in several ad groups, next to campaigns without any.
 ADS = [
     {"id": "70000000001", "name": "Banner", "ad_groups": ["1501", "1502"]},
     {"id": "70000000002", "name": "Search", "ad_groups": ["1502"]},
@@ -141,7 +141,7 @@ def test_names_that_move_between_levels_take_their_figures_with_them(
 
 
 def test_a_newly_named_campaign_gets_its_whole_look_back_at_once(world: World) -> None:
-    """Also of an account of which the newest days only are read each time."""
+    """Also for an account of which only the newest days are read each time."""
     GOOGLE.put_account(world, ads=ADS, campaigns=CAMPAIGNS)
     connection = world.connect_google(GOOGLE.account_id, frequency=60)
     world.sync_all()

@@ -1,4 +1,4 @@
-"""A month of virtual time in which everything happens that happens to ad accounts."""
+"""A month of virtual time in which everything happens that can happen to ad accounts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Account:
         )
 
     def rotate_secret(self, secret: str) -> None:
-        """A token that is refused for a day; `secret` is that of the fake's account."""
+        """A token that is refused for a day; `secret` is the valid one of the fake's account."""
         self._world.connection.execute(
             "update platform_connections set credentials = credentials || "
             "jsonb_build_object('access_token', %s::text, 'refresh_token', %s::text) "

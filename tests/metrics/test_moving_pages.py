@@ -28,7 +28,7 @@ def test_pages_that_shift_while_they_are_read_are_read_again(world: World, chang
     first = "1790000000000000"
     day = TODAY if change == "vanished" else TODAY - timedelta(days=1)
     state = world.tiktok.app.state()["accounts"][TIKTOK]
-    # the first row of all goes, or comes: those after it move by one
+    # the very first row is removed or added: those after it shift by one
     figures = {"impressions": 5, "clicks": 1, "spend": "1", "reach": 1}
     before: dict[str, Any] = {f"{first}/{day}": figures}
     values: dict[str, Any] = {"restated": before}

@@ -1,4 +1,4 @@
-"""Adding a figure takes a line in SQL and a line per platform, and no more."""
+"""Adding a figure takes only a line in SQL and a line per platform."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_new_figure_takes_a_line_in_sql_and_one_in_a_platform(
         assert {key: one for key, one in figures.items() if key[2] not in ADDED} == expected
         days = {key[:2] for key in expected if key[2] == "impressions"}
         for request, day in days:
-            told = {key[2]: one for key, one in figures.items() if key[:2] == (request, day)}
-            frequency = told["impressions"] / told["reach"]
-            assert abs(told["often"] - frequency) < Decimal("0.000002")
-            assert abs(told["spend_per_head"] - told["spend"] / told["reach"]) < Decimal("0.000001")
+            of = {key[2]: one for key, one in figures.items() if key[:2] == (request, day)}
+            frequency = of["impressions"] / of["reach"]
+            assert abs(of["often"] - frequency) < Decimal("0.000002")
+            assert abs(of["spend_per_head"] - of["spend"] / of["reach"]) < Decimal("0.000001")
     finally:
         metric_kinds(world.connection)

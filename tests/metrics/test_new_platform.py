@@ -1,4 +1,4 @@
-"""Adding an ad platform takes what CONTRIBUTING.md lists, and no more.
+"""Adding an ad platform takes exactly what CONTRIBUTING.md lists.
 
 A toy, Billboard, is added to a copy of the tree by just those files; then the tests that hold for
 every platform run there.
@@ -17,7 +17,7 @@ from tests.ablation.__main__ import Copy
 ROOT = Path(__file__).resolve().parents[2]
 TOY = Path(__file__).resolve().parent / "billboard"
 
-# New files: where they go, and what stands in for them here.
+# New files: where they go, and what is used for them here.
 NEW = {
     "layers/shared/workers/metrics/platforms/billboard.py": "client.py",
     "local/fakes/billboard.py": "fake.py",

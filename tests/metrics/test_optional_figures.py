@@ -1,4 +1,4 @@
-"""The figures that a deployment chooses, on each platform: from the events that lie behind them."""
+"""The figures that a deployment chooses, on each platform: from the underlying events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.metrics.platforms import PLATFORMS
 from workers.settings import OPTIONAL_FIGURES
 
 every_platform = pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
-# What a platform has no such thing of.
+# What a platform does not have.
 ABSENT = {
     "meta": set(), "google_ads": {"link_clicks", "frequency"}, "tiktok": set(), "linkedin": set(),
 }  # fmt: skip
@@ -61,18 +61,19 @@ def test_every_figure_is_derived_from_its_events(world: World, side: Side) -> No
     found = {kind for _, _, kind in figures}
     assert found - set(USUAL) == set(OPTIONAL_FIGURES) - ABSENT[side.name]
     assert any(value for (_, _, kind), value in figures.items() if kind == "conversion_value")
-    told = world.rows(
-        "select metric_type, source_detail -> 'attribution' as told from performance_metrics "
+    rows = world.rows(
+        "select metric_type, source_detail -> 'attribution' as attribution "
+        "from performance_metrics "
         "where request_id = %s and date = %s",
         of_two,
         max(day for request, day, kind in figures if kind == "roas" and request == of_two),
     )
     attributed = {"conversions", "conversion_value", "cost_per_conversion", "roas"}
-    for row in told:
+    for row in rows:
         is_attributed = row["metric_type"] in attributed
-        assert (row["told"] is not None) == is_attributed, row
+        assert (row["attribution"] is not None) == is_attributed, row
         if is_attributed:
-            assert set(row["told"]) <= set(ATTRIBUTION[side.name])
+            assert set(row["attribution"]) <= set(ATTRIBUTION[side.name])
 
 
 @every_platform
@@ -93,7 +94,7 @@ def test_later_conversions_restate_their_day(world: World, side: Side) -> None:
         key for key, value in before.items()
         if key[2] == "conversions" and after[key] > value and key[1] < world.now.date()
     }  # fmt: skip
-    assert grown, "none came in later"
+    assert grown, "none was added later"
 
 
 @every_platform

@@ -32,7 +32,7 @@ def both(*calls: str) -> tuple[str, ...]:
 
 
 # Where a crash can fall in a plan of two batches; where SQS never takes one of the messages; and
-# where it takes the second batch and its answer is lost, for which there is no step after it.
+# where it takes the second batch and its response is lost, which has no step after it.
 STEPS = both(
     "refresh_ad_links 1",
     "settle_ad_links 1",
@@ -91,7 +91,7 @@ class Agency:
         return lines
 
     def deliver(self) -> Counter[str]:
-        """Syncs what lies in the queue, and once more all that ever came out of it: by status."""
+        """Syncs what is in the queue, and again everything that ever came out of it: by status."""
         arrived = [SyncRequest.from_body(message["body"]) for message in self.queue.app.state()]
         self.queue.app.replace_state([])
         self._seen += arrived
@@ -100,7 +100,7 @@ class Agency:
         )
 
     def plan(self) -> int:
-        """A plan that nothing disturbs: how many messages it sent."""
+        """An undisturbed plan: how many messages it sent."""
         sync_requests, plan = self.world.plan()
         messages = [{"body": sync_request.body()} for sync_request in sync_requests]
         self.queue.app.replace_state([*self.queue.app.state(), *messages])
@@ -168,7 +168,7 @@ SENT_NOTHING = {("none", step) for step in STEPS[: STEPS.index("after SendMessag
 def test_after_a_kill_each_connection_is_synced_once(
     agency: Agency, trouble: str, step: str, late: bool
 ) -> None:
-    """`late`: what was sent arrives when its connections have been planned anew."""
+    """`late`: what was sent arrives when its connections have been planned again."""
     cause, _, _ = TROUBLES[trouble]
     cause(agency)
     assert agency.killed_plan(step)[-1] == step

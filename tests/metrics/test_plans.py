@@ -103,11 +103,11 @@ def test_eight_planners_at_once_plan_each_connection_once(world: World) -> None:
 
 
 def test_a_second_planner_at_the_same_moment_plans_nothing(world: World) -> None:
-    """Else both would fill what room there is."""
+    """Otherwise both would use up the same room."""
     one_account(world)
     plan = "select plan_metric_syncs(10, '15 minutes', '5 minutes', %s)"
     with world.api.connect() as other, other.transaction():
         other.execute(plan, (world.now,))
-        sync_requests, told = world.plan()
-        assert (sync_requests, told.planned, told.left) == ([], 0, 0)
+        sync_requests, plan = world.plan()
+        assert (sync_requests, plan.planned, plan.left) == ([], 0, 0)
     assert world.plan()[1].in_flight == 1

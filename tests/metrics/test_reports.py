@@ -1,4 +1,4 @@
-"""The reports beside those by ad, as each platform's own documents have them.
+"""The reports other than those by ad, as each platform documents them.
 
 google-ads 34.0.0 (v26), facebook-business 26.0.3 (AdsInsights), tiktok-business-api-sdk-official
 1.1.3 (ReportingApi, StoreApi), LinkedIn's ads-reporting schema.

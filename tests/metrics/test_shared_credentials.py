@@ -1,4 +1,4 @@
-"""What many connections are read with, refused: the deployment is at fault, no connection."""
+"""Refused credentials that many connections share: the deployment is at fault, no connection."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_many_connections_of_one_token_make_one_notification(world: World) -> No
     queued = world.rows("select event_data from notification_queue")
     assert sorted(one["event_data"]["connections"] for one in queued) == [1, 8]
 
-    # another token, refused as well, is said again: once
+    # another token, refused as well, is reported again: once
     world.connection.execute(
         "update platform_connections set credentials = "
         "jsonb_build_object('access_token', 'EAALOCALofTomorrow0000001') where id <> %s",
@@ -199,7 +199,7 @@ def store(world: World, **changes: str) -> None:
 
 
 class Context:
-    """As much of Lambda's as a run takes."""
+    """As much of Lambda's context as a run needs."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
@@ -240,7 +240,7 @@ def test_linkedins_client_is_always_the_connections_own(world: World, error: str
     world.linkedin_account("507000042")
     credentials = {
         "refresh_token": LINKEDIN_REFRESH, "client_id": LINKEDIN_CLIENT,
-        "client_secret": "of-somebody-else",
+        "client_secret": "of-someone-else",
     }  # fmt: skip
     connection = world.connect_linkedin("507000042", credentials=credentials)
     world.linkedin.faults.add(

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class LambdaContext:
-    """As much of Lambda's as the handler takes."""
+    """As much of Lambda's context as the handler needs."""
 
     function_name = "connection_sync"
     memory_limit_in_mb = 256
@@ -81,7 +81,7 @@ def test_no_secret_is_shown_anywhere(
     )
     reports.append(world.sync_again())
 
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     for server in (meta_server, google_server):
         for exchange in server.journal.listing():
             for secret in (*SECRETS, "access_token=", "token=EAA"):
@@ -89,7 +89,7 @@ def test_no_secret_is_shown_anywhere(
     rows = world.rows("select * from metric_sync_logs")
     states = world.rows("select * from metric_accounts, metric_connection_states")
     assert len(rows) >= 6
-    for text in (told.out, told.err, str(rows), str(states), str(reports)):
+    for text in (printed.out, printed.err, str(rows), str(states), str(reports)):
         for secret in SECRETS:
             assert secret not in text
     assert "[redacted]" in str(rows)
@@ -108,5 +108,5 @@ def test_a_failure_that_quotes_a_secret_is_recorded_without_it(world: World) -> 
     world.database.call = quoting  # type: ignore[method-assign]
     with pytest.raises(TransientError):
         world.sync(sync_request)
-    told = world.last_log(connection)["error_message"]
-    assert told.endswith("it broke off at [redacted]")
+    message = world.last_log(connection)["error_message"]
+    assert message.endswith("it broke off at [redacted]")

@@ -18,7 +18,7 @@ from workers.metrics.windows import Window
 
 def test_a_sync_without_time_is_partial_and_the_next_ones_finish_it(world: World) -> None:
     connection, served = one_account(world, 40)
-    world.meta.app.configure({"page_limit": 50})  # some 23 pages for the whole range
+    world.meta.app.configure({"page_limit": 50})  # about 23 pages for the whole range
     seen: list[date] = []
     statuses = []
     with SlowSession(world, 5.0) as slow:
@@ -90,7 +90,7 @@ class Drops(RawIOBase):
 
 
 class DropSession(requests.Session):
-    """The figures come in drops."""
+    """The figures trickle in."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -176,22 +176,22 @@ def test_a_backfill_reaches_back_and_continues_where_it_stopped(world: World) ->
     world.later(timedelta(minutes=1))
     asked = Window(TODAY - timedelta(days=200), TODAY - timedelta(days=31))
     world.connection.execute("update metric_accounts set window_days = 20")
-    told: list[tuple[Window, int]] = []
-    backfill = Backfill(asked, lambda window, left: told.append((window, left)))
+    progress: list[tuple[Window, int]] = []
+    backfill = Backfill(asked, lambda window, left: progress.append((window, left)))
     with SlowSession(world, 10.0) as slow:
         world.session = slow
         first = world.backfill(connection, backfill, 60)
         assert first is not None
         assert first.status == "partial"
-        days_left = told[-1][1]
+        days_left = progress[-1][1]
         assert 0 < days_left < asked.width
         second = world.backfill(connection, backfill, 600)
     assert second is not None
     assert second.status == "success"
-    assert told[-1][1] == 0
-    assert len({window for window, _ in told}) == len(told), "nothing is read twice"
+    assert progress[-1][1] == 0
+    assert len({window for window, _ in progress}) == len(progress), "nothing is read twice"
     assert world.figures() == world.expected(served, days=200)
-    assert world.last_synced_at(connection) == NOW, "a backfill is no sync of today"
+    assert world.last_synced_at(connection) == NOW, "a backfill is not a sync of today"
 
 
 def test_a_backfill_does_not_run_during_a_sync_nor_a_sync_during_it(world: World) -> None:

@@ -78,7 +78,7 @@ def test_a_sync_that_was_taken_over_no_longer_writes(world: World) -> None:
     sync_request = sync_request_for(world, connection)
 
     class Takeover(SlowSession):
-        """While the first request is under way, another sync gets the connection."""
+        """While the first request is in flight, another sync gets the connection."""
 
         def request(self, method: str | bytes, url: str | bytes, **rest: Any) -> requests.Response:  # type: ignore[override]
             if "insights" in str(url):
@@ -132,7 +132,7 @@ def test_connections_of_one_request_at_once_end_with_the_whole_sum(world: World)
 
 
 def with_more_ads(world: World) -> tuple[str, dict[str, list[Served]]]:
-    """An account with an ad that no request names beside those that some do."""
+    """An account with an ad that no request names next to those that some do."""
     connection, served = one_account(world)
     ads = world.meta.app.state()["accounts"]["1001"]["ads"]
     world.change_account(world.meta, "1001", ads=[*ads, {"id": f"{META_AD}99", "name": "Other"}])
@@ -144,14 +144,14 @@ def killed_sync(
 ) -> list[str]:
     """The steps that it took. `unusual`: as `killed_sync.py` says."""
     settings = {name: value for name, value in asdict(world.settings).items() if value is not None}
-    told = {
+    parameters = {
         "settings": settings,
         "as_of": world.now.isoformat(),
         "body": sync_request.body(),
         "kill_at": kill_at,
         **unusual,
     }
-    return forked.killed_run("tests.metrics.killed_sync", told)
+    return forked.killed_run("tests.metrics.killed_sync", parameters)
 
 
 def test_the_steps_are_those_of_a_sync(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Rate limits of the platforms: short waits are waited out, long ones pause what they are for."""
+"""Rate limits of the platforms: short waits are waited out, long ones pause what they concern."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_app_throttle_pauses_that_platform_only(world: World) -> None:
     world.meta.faults.add(app_throttled(**INSIGHTS))
     world.sync_all()
     assert world.last_log(connections["1001"])["status"] == "failed"
-    assert world.logs(connections["1002"]) == [], "what was on its way heeds the pause"
+    assert world.logs(connections["1002"]) == [], "what was in the queue respects the pause"
     assert world.last_log(connections["5000000001"])["status"] == "success"
     (pause,) = world.rows("select * from metric_platform_pauses")
     assert pause["platform"] == "meta"
@@ -51,7 +51,7 @@ def exhausted(scope: str) -> Fault:
 
 def test_a_daily_quota_of_the_project_pauses_all_that_use_it_and_no_others(world: World) -> None:
     connections = meta_and_google(world)
-    # the number of the Cloud project stands before the dash
+    # the number of the Cloud project is before the dash
     other_project = {"refresh_token": GOOGLE_REFRESH, "client_id": "400000000043-a.apps.example"}
     world.connect_google(
         "5000000003", credentials={**other_project, "client_secret": GOOGLE_SECRET}
@@ -149,7 +149,7 @@ def test_a_limit_that_is_near_is_not_reached(world: World) -> None:
     )
     report = world.sync_all()[connection]
     assert (report.status, report.code) == ("failed", "limit_near")
-    assert world.meta.journal.count("insights") == 0, "the account's own answer told it"
+    assert world.meta.journal.count("insights") == 0, "the account's own response said so"
     assert world.state(connection)["not_before"] == world.now + timedelta(minutes=5)
 
 

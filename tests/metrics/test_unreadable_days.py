@@ -1,4 +1,4 @@
-"""A day that cannot be read costs only that day, and an outage little."""
+"""A day that cannot be read costs only that day, and an outage costs little."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.metrics.platforms import PLATFORMS
 from workers.metrics.windows import Window
 
 BAD = TODAY - timedelta(days=10)
-# What may be said of a window that holds the day: general errors, and nothing at all.
+# What the platform may say about a window with the day: general errors, and nothing at all.
 SAID = {
     "meta": [
         (500, meta.graph_error(1, 99, "An unknown error occurred").body),
@@ -70,7 +70,7 @@ def test_all_other_days_are_read_and_that_one_is_named(
         }
         assert world.last_synced_at(connection) == log["start_time"], "all that can be is read"
         assert log["details"]["requests"] <= 40 * reports(side)
-        # at once it is not tried again
+        # it is not tried again immediately
         assert world.sync_again()[connection].code == "days_left_out"
         assert world.last_log(connection)["details"]["requests"] <= 2 + 4 * reports(side)
     world.session = usual
@@ -114,7 +114,7 @@ def test_a_left_out_day_is_tried_again_at_growing_intervals(world: World) -> Non
 @pytest.mark.parametrize("side", SIDES.values(), ids=SIDES)
 def test_a_malformed_row_costs_only_its_day(world: World, side: Side) -> None:
     connection, request = connected(world, side)
-    # an empty list is an answer of Google's
+    # an empty list is a valid response of Google's
     body = '[{"results": [{}]}]' if side.name == "google_ads" else "[]"
     with Spoilt(lambda days: (200, body) if BAD in days else None) as session:
         world.session = session
@@ -134,7 +134,7 @@ def test_an_outage_costs_a_bounded_number_of_requests(world: World, side: Side) 
         report = world.sync_all()[connection]
     assert report.status == "failed"
     assert world.last_log(connection)["details"]["requests"] <= 40 * reports(side)
-    assert world.rows("select 1 from metric_days where failures > 0") == [], "it is no day's fault"
+    assert world.rows("select 1 from metric_days where failures > 0") == [], "no day is at fault"
 
 
 def test_a_tiktok_day_with_too_many_ads_is_requested_once(

@@ -78,7 +78,7 @@ class Served:
 
 
 class Sent:
-    """Keeps what is planned, as the queue would, for the test to hand on."""
+    """Keeps what is planned, as the queue would, for the test to pass on."""
 
     def __init__(self) -> None:
         self.sync_requests: list[SyncRequest] = []
@@ -89,7 +89,7 @@ class Sent:
 
 
 class World:
-    """What a scenario needs: accounts, requests, syncs, and a look at what came of them."""
+    """What a scenario needs: accounts, requests, syncs, and their results."""
 
     def __init__(self, api: Api, servers: Mapping[str, HttpServer]) -> None:
         """`servers`: the fakes, by the names that `local.fakes.ad_facts` has for the platforms."""
@@ -149,7 +149,7 @@ class World:
         self._put_account(self.tiktok, account_id, {"tokens": [TIKTOK_TOKEN], **values})
 
     def linkedin_account(self, account_id: str, **values: Any) -> None:
-        """Its days are those of UTC, whatever `values` says."""
+        """Its days are in UTC, whatever `values` says."""
         usual = {"tokens": [], "refresh_tokens": [LINKEDIN_REFRESH]}
         self._put_account(self.linkedin, account_id, {**usual, **values, "time_zone": "UTC"})
 
@@ -280,7 +280,7 @@ class World:
         return [dict(row) for row in self.connection.execute(query.encode(), values)]
 
     def figures(self, platform: str = "meta") -> Figures:
-        """What performance_metrics says, from whatever source; fails on two rows of one key."""
+        """What performance_metrics has, from any source; fails on two rows of one key."""
         found: Figures = {}
         for row in self.rows(
             "select request_id::text, date, metric_type, value from performance_metrics "
@@ -357,8 +357,8 @@ class World:
         today: date = TODAY,
         days: int = LOOK_BACK,
     ) -> Figures:
-        """What has to stand in performance_metrics for these requests, worked out from the
-        fakes' own truth, without the product's code."""
+        """What performance_metrics must have for these requests, worked out from the fakes' own
+        data, without the product's code."""
         # a copy of all that a fake holds is made once, and not for each day
         states = {name: server.app.state()["accounts"] for name, server in self.servers.items()}
         found: Figures = {}
@@ -370,7 +370,7 @@ class World:
         return found
 
     def chosen(self, *figures: str) -> None:
-        """From now on these are derived beyond the usual ones."""
+        """From now on these are derived in addition to the usual ones."""
         self.settings = replace(self.settings, metrics_figures=figures)
 
     def _expected_day(
@@ -384,7 +384,7 @@ class World:
             ):
                 found = self._measures(named.platform, record, day)
                 if found is not None:
-                    # each counts once, whatever number of names lead to it
+                    # each counts once, however many names lead to it
                     rows[f"{named.platform}/{record.seed}"] = (account["currency"], found)
         if not rows:
             return {}
@@ -410,7 +410,7 @@ class World:
     def _measures(
         self, platform: FakePlatform, record: AdRecord, day: date
     ) -> dict[str, Decimal] | None:
-        """What the platform tells of an ad, an asset group or a campaign and day, by hand."""
+        """What the platform reports for an ad, an asset group or a campaign and day."""
         facts = record.on(day.toordinal())
         if facts is None:
             return None
@@ -437,7 +437,7 @@ class World:
 
 
 def _spend(platform: str, facts: Facts) -> Decimal:
-    """As the platform tells it, to the last digit."""
+    """As the platform reports it, to the last digit."""
     return Decimal(reported_cost(facts)) if platform == "linkedin" else facts.spend
 
 

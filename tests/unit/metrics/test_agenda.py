@@ -1,4 +1,4 @@
-"""Which windows a sync reads, and what becomes of those that fail."""
+"""Which windows a sync reads, and what happens to those that fail."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def agenda(days: int = 31, width: int | None = 31, *, may_end: bool = False) -> 
 def play(
     one: Agenda, bad: set[date], error: WorkerError, at_once: int = 1
 ) -> tuple[int, set[date]]:
-    """Reads all, every window that holds a bad day failing: requests made and days read."""
+    """Reads all, with every window that has a bad day failing: requests made and days read."""
     asked, read = 0, set()
     while windows := one.following(at_once):
         asked += 1
@@ -97,7 +97,7 @@ def test_a_day_that_cannot_be_read_costs_only_that_day(
 def test_while_everything_fails_few_requests_are_sent(error: WorkerError) -> None:
     one = agenda(400, 31)
     assert fail_all(one, error) <= MOST_FAILURES + 5, "with five sizes of pages"
-    assert one.left_out == {}, "it is the platform and no day"
+    assert one.left_out == {}, "the platform is at fault, not a day"
 
 
 def test_an_outage_that_begins_in_the_middle_blames_no_day() -> None:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LIMITS = {Meaning.ACCOUNT_LIMIT, Meaning.APP_LIMIT}
 OF_CREDENTIALS = {Meaning.CREDENTIALS, Meaning.SIGN_IN, Meaning.CLIENT, Meaning.APP}
 
-# What Meta's pages name (meta_codes.py has their addresses), and what has been seen besides.
+# What Meta's pages name (meta_codes.py has their addresses), and what else has been seen.
 META = {
     Meaning.APP_LIMIT: "4 4/1504022 4/1504039 341",
     Meaning.ACCOUNT_LIMIT: """
@@ -107,7 +107,7 @@ def test_every_code_that_linkedin_names_has_its_meaning(expected: Meaning) -> No
         assert linkedin_codes.meaning_of(int(status), code) is expected, name
 
 
-# What a name says, whoever gives it: throttles, maintenance, credentials and versions by their
+# What a name says, on any platform: throttles, maintenance, credentials and versions by their
 # words. Families about changes are left out: there the words are about what is changed.
 WORDS = (
     (LIMITS, r"EXHAUSTED|RATE_LIMIT|FREQUEN|TOO_MANY_REQUESTS|EXCESSIVE"),
@@ -312,9 +312,9 @@ def documented_meaning(platform: str, code: str) -> Meaning:
 
 
 def test_the_documentation_names_every_meaning_with_its_codes() -> None:
-    told = documented()
-    assert list(told) == [meaning.value for meaning in Meaning]
-    for name, examples in told.items():
+    named = documented()
+    assert list(named) == [meaning.value for meaning in Meaning]
+    for name, examples in named.items():
         assert examples or name == "unknown"
         for platform, code in examples:
             assert documented_meaning(platform, code).value == name, (platform, code)

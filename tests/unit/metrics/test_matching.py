@@ -83,7 +83,7 @@ def test_every_stored_value_changes_the_digest(change: dict[str, object]) -> Non
     assert Day([row]).as_json("SEK")["digest"] != known
     assert Day([]).as_json("EUR")["digest"] != known
     renamed = row._replace(ad_name="New")
-    assert Day([renamed]).as_json("EUR")["digest"] == known, "names are kept apart"
+    assert Day([renamed]).as_json("EUR")["digest"] == known, "names are stored separately"
 
 
 def test_what_no_request_names_is_one_row_per_ad() -> None:
@@ -104,10 +104,10 @@ def test_the_log_names_those_that_spend_most_and_counts_all() -> None:
     tally = Tally()
     rows = [AdDay(f"{n}", f"Ad {n}", FIRST, {"spend": Decimal(n)}) for n in range(100)]
     tally.count(read(rows))
-    told = tally.details()
-    assert told["unmatched_ads"] == 100
-    assert len(told["unmatched_examples"]) == UNMATCHED_EXAMPLES
-    assert told["unmatched_examples"][0] == {"ad_id": "99", "ad_name": "Ad 99"}
+    details = tally.details()
+    assert details["unmatched_ads"] == 100
+    assert len(details["unmatched_examples"]) == UNMATCHED_EXAMPLES
+    assert details["unmatched_examples"][0] == {"ad_id": "99", "ad_name": "Ad 99"}
 
 
 def test_the_log_counts_every_page() -> None:
@@ -126,12 +126,12 @@ def test_the_log_counts_every_page() -> None:
 def test_amounts_lose_no_digit(rows: list[AdDay]) -> None:
     sent = list(read(rows, "1", "2", "3").rows_of(WINDOW.days))
     assert len(sent) == len(rows)
-    for row, told in zip(sorted(rows, key=lambda row: row.day), sent, strict=True):
-        assert told["measures"].keys() == row.measures.keys()
+    for row, written in zip(sorted(rows, key=lambda row: row.day), sent, strict=True):
+        assert written["measures"].keys() == row.measures.keys()
         if "spend" in row.measures:
-            assert isinstance(told["measures"]["spend"], str)
-            assert "E" not in told["measures"]["spend"]
-            assert Decimal(told["measures"]["spend"]) == row.measures["spend"]
+            assert isinstance(written["measures"]["spend"], str)
+            assert "E" not in written["measures"]["spend"]
+            assert Decimal(written["measures"]["spend"]) == row.measures["spend"]
 
 
 def test_names_are_sent_once() -> None:
@@ -160,14 +160,16 @@ CAMPAIGNS = st.dictionaries(
 
 @given(CAMPAIGNS, st.sets(st.sampled_from("567")), st.booleans())
 def test_a_campaign_and_its_parts_are_counted_once(
-    told: dict[tuple[date, str], tuple[list[dict[str, int | Decimal]], dict[str, int | Decimal]]],
+    reported: dict[
+        tuple[date, str], tuple[list[dict[str, int | Decimal]], dict[str, int | Decimal]]
+    ],
     ours: set[str],
     parts_are_ads: bool,
 ) -> None:
     found = WindowRows(WINDOW, Named(campaigns=frozenset(ours)))
     wholes: dict[tuple[date, str], dict[str, int | Decimal]] = {}
     rows: list[AdDay] = []
-    for (day, campaign), (parts, beyond) in told.items():
+    for (day, campaign), (parts, beyond) in reported.items():
         several = [*parts, *([beyond] if beyond else [])]
         if not several:
             continue
@@ -235,7 +237,7 @@ def test_the_log_has_what_was_read_and_the_total_of_the_days_that_are_over() -> 
 
 
 def test_a_day_has_the_impressions_and_clicks_of_all_that_was_read() -> None:
-    """Ours or not; of what no row has there is no sum."""
+    """Stored or not; what no row has has no sum."""
     found = WindowRows(WINDOW, Named(ads=frozenset("1")))
     found.add([AdDay("1", None, FIRST, {"impressions": 70, "spend": Decimal(1)})])
     found.add([AdDay("2", None, FIRST, {"impressions": 7, "clicks": Decimal("1.50")})])

@@ -63,8 +63,8 @@ def test_no_number_of_failures_is_too_large(one: int, other: int) -> None:
 def test_refused_credentials_fail_the_sync_without_a_wait(
     kind: type[WorkerError], has_progress: bool
 ) -> None:
-    outcome = outcome_of(kind("secret", code="190"), "told", 3, NOW, has_progress=has_progress)
-    assert outcome == Outcome("failed", "190", "told")
+    outcome = outcome_of(kind("secret", code="190"), "refused", 3, NOW, has_progress=has_progress)
+    assert outcome == Outcome("failed", "190", "refused")
 
 
 @pytest.mark.parametrize(("has_progress", "status"), [(False, "failed"), (True, "partial")])
@@ -73,8 +73,8 @@ def test_a_requested_wait_is_kept_whatever_failed_before(
     has_progress: bool, status: Any, everywhere: bool, pause: float | None
 ) -> None:
     error = RateLimitedError("secret", code="17", retry_after=90.0, everywhere=everywhere)
-    outcome = outcome_of(error, "told", 3, NOW, has_progress=has_progress)
-    assert outcome == Outcome(status, "17", "told", not_before=90.0, pause=pause)
+    outcome = outcome_of(error, "refused", 3, NOW, has_progress=has_progress)
+    assert outcome == Outcome(status, "17", "refused", not_before=90.0, pause=pause)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_any_other_error_fails_and_waits_longer_each_time(
     kind: type[WorkerError], failures: int, wait: float | None
 ) -> None:
     error = kind("secret", code="x")
-    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
-    assert outcome == Outcome("failed", "x", "told", not_before=wait)
-    assert outcome_of(error, "told", failures, NOW, has_progress=True).status == "partial"
+    outcome = outcome_of(error, "refused", failures, NOW, has_progress=False)
+    assert outcome == Outcome("failed", "x", "refused", not_before=wait)
+    assert outcome_of(error, "refused", failures, NOW, has_progress=True).status == "partial"
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
@@ -111,7 +111,7 @@ def test_a_daily_quota_is_restored_at_midnight_utc(
     error = RateLimitedError(
         "secret", code="429", retry_after=330.0, everywhere=everywhere, until_midnight=True
     )
-    outcome = outcome_of(error, "told", 0, now, has_progress=False)
+    outcome = outcome_of(error, "refused", 0, now, has_progress=False)
     assert outcome.not_before == hours * 3600
     assert outcome.pause == (hours * 3600 if everywhere else None)
 
@@ -123,7 +123,7 @@ def test_a_guessed_wait_grows_until_it_is_long_enough(failures: int, wait: float
     error = RateLimitedError(
         "secret", code="40100", retry_after=10.0, everywhere=True, is_guess=True
     )
-    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
+    outcome = outcome_of(error, "refused", failures, NOW, has_progress=False)
     assert (outcome.not_before, outcome.pause) == (wait, wait)
 
 
@@ -132,8 +132,8 @@ def test_a_shared_credential_is_tried_again_soon_however_often_it_failed(
     failures: int, wait: float | None
 ) -> None:
     error = SharedCredentialsError("secret", code="invalid_client")
-    outcome = outcome_of(error, "told", failures, NOW, has_progress=False)
-    assert outcome == Outcome("failed", "invalid_client", "told", not_before=wait)
+    outcome = outcome_of(error, "refused", failures, NOW, has_progress=False)
+    assert outcome == Outcome("failed", "invalid_client", "refused", not_before=wait)
 
 
 def test_the_result_of_a_success_has_no_message() -> None:

@@ -1,4 +1,4 @@
-"""Windows are read ahead of whoever stores them: a few at once, and nothing once it is over."""
+"""Windows are read ahead of their storing: a few at once, and none after the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 30.0
 
 
 class Platform:
-    """In place of a Reader: a page per window, once that one is let go."""
+    """Instead of a Reader: a page per window, once that one is released."""
 
     reports = (ADS,)
 
