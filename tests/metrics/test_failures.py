@@ -181,7 +181,7 @@ def test_the_list_shows_what_a_connection_waits_for(world: World) -> None:
         state, until, reason = listed(account)
         assert state == "waiting"
         assert until > world.now
-        assert "refused it with 4" in reason
+        assert "refused the request with 4" in reason
     assert listed("5000000001") == ("active", None, None)
 
 
