@@ -61,10 +61,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(autouse=True)
 def _remembered_secrets() -> Iterator[None]:
     """What a test's credentials leave behind would be taken out of the next one's texts."""
-    before = dict(redaction._remembered)
+    pools = redaction._lasting, redaction._remembered
+    before = [dict(pool) for pool in pools]
     yield
-    redaction._remembered.clear()
-    redaction._remembered.update(before)
+    for pool, known in zip(pools, before, strict=True):
+        pool.clear()
+        pool.update(known)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -99,7 +99,7 @@ SECRETS = (
         (
             Cut(
                 f"{WORKERS}/redaction.py",
-                "            _remembered[text] = None\n",
+                "            pool[text] = None\n",
                 "            pass\n",
             ),
         ),

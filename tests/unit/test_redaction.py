@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workers import redaction
 from workers.redaction import (
     LONGEST_MESSAGE,
     MOST_REMEMBERED,
@@ -181,6 +182,20 @@ def test_a_remembered_secret_is_removed_from_every_text() -> None:
     assert mask_all({"a": ["Quince-and-Medlar", 7, None, ("Quince-and-Medlar",)]}) == {
         "a": ["[redacted]", 7, None, ["[redacted]"]]
     }
+
+
+def test_secrets_of_settings_are_not_forgotten_for_those_of_connections() -> None:
+    remember(["Borage-and-Dill"], lasting=True)
+    remember(f"Weed number {number:06}" for number in range(2 * MOST_REMEMBERED))
+    assert mask("Borage-and-Dill") == "[redacted]"
+
+
+def test_a_text_without_any_of_them_is_compared_with_no_pattern() -> None:
+    remember(f"Weed number {number:06}" for number in range(MOST_REMEMBERED))
+    before = redaction._written.cache_info()
+    assert mask("The run ended: drained") == "The run ended: drained"
+    assert redaction._written.cache_info() == before
+    assert mask("Weed%20number%20000007!") == "[redacted]!"
 
 
 def test_only_the_latest_are_remembered() -> None:

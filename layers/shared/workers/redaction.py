@@ -24,6 +24,12 @@ SHORTEST_REMEMBERED: Final = 8
 MOST_REMEMBERED: Final = 1000
 _MASK: Final = "[redacted]"
 
+# Compiled patterns that are kept: only those of secrets that texts contained.
+_MOST_PATTERNS: Final = 200
+
+# Secrets of settings, and those of connections, of which a long-running process reads ever new
+# ones: access tokens, for one, last an hour.
+_lasting: dict[str, None] = {}
 _remembered: dict[str, None] = {}
 
 # Whatever looks like a credential of the services that the workers use, known or not:
@@ -56,15 +62,17 @@ _SHAPES: Final = re.compile(
 )
 
 
-def remember(secrets: Iterable[str]) -> None:
-    """From now on, `mask` and `redact` remove these from every text of this process."""
+def remember(secrets: Iterable[str], *, lasting: bool = False) -> None:
+    """From now on, `mask` and `redact` remove these from every text of this process: the latest
+    MOST_REMEMBERED, and those that are `lasting`, as a setting's is, whatever came after them."""
+    pool = _lasting if lasting else _remembered
     for secret in secrets:
         text = secret.strip()
         if len(text) >= SHORTEST_REMEMBERED:
-            _remembered.pop(text, None)
-            _remembered[text] = None
-    for oldest in list(_remembered)[:-MOST_REMEMBERED]:
-        _remembered.pop(oldest, None)
+            pool.pop(text, None)
+            pool[text] = None
+    for oldest in list(pool)[:-MOST_REMEMBERED]:
+        pool.pop(oldest, None)
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
@@ -79,8 +87,10 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
     Of `secrets`, those of at least SHORTEST_SECRET characters are removed.
     """
     given = {secret.strip() for secret in secrets}
-    known = {secret for secret in given if len(secret) >= SHORTEST_SECRET}.union(_remembered)
-    for secret in sorted(known, key=len, reverse=True):
+    known = {secret for secret in given if len(secret) >= SHORTEST_SECRET}
+    known.update(_lasting, _remembered)
+    there = [secret for secret in known if any(piece in text for piece in _pieces(secret))]
+    for secret in sorted(there, key=len, reverse=True):
         text = _written(secret).sub(_MASK, text)
     return _SHAPES.sub(_masked, f" {text}")[1:]
 
@@ -101,6 +111,19 @@ def _masked(match: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=MOST_REMEMBERED * 2)
+def _pieces(secret: str) -> tuple[str, ...]:
+    """Texts of which one is in every text that contains the secret in some form. To look for these
+    takes a hundredth of the time of a pattern, and most texts contain none."""
+    plain = (_longest(_PLAIN_RUN, part) for part in _long_parts(secret) or [secret])
+    encoded = (_longest(_ALPHANUMERIC, own) for own in _in_base64(secret))
+    return tuple({*plain, *encoded})
+
+
+def _longest(pattern: re.Pattern[str], text: str) -> str:
+    return max(pattern.findall(text), key=len, default="")
+
+
+@lru_cache(maxsize=_MOST_PATTERNS)
 def _written(secret: str) -> re.Pattern[str]:
     """Matches a secret in every form: unchanged, escaped as JSON or Python do, percent-encoded, for
     HTML, in base64 (also within a longer text, as in a Basic header), and its longer parts if it
@@ -109,15 +132,25 @@ def _written(secret: str) -> re.Pattern[str]:
     left = sum("!" <= character <= "~" for character in secret)
     is_partly_ascii = left >= SHORTEST_REMEMBERED
     whole = "".join(_escaped(each, may_be_lost=is_partly_ascii) for each in secret)
-    parts = [part for part in re.split(r"[^!-~]+", secret) if len(part) >= SHORTEST_REMEMBERED]
-    of_parts = ["".join(_escaped(each, may_be_lost=False) for each in part) for part in parts]
-    return re.compile(
-        "|".join([whole, *_in_base64(secret.encode("utf-8", "surrogatepass")), *of_parts])
+    of_parts = (
+        "".join(_escaped(each, may_be_lost=False) for each in part) for part in _long_parts(secret)
     )
+    encoded = (
+        re.escape(own).replace(r"\+", "[+-]").replace("/", "[/_]") + r"[\w+/=-]*"
+        for own in _in_base64(secret)
+    )
+    return re.compile("|".join([whole, *encoded, *of_parts]))
+
+
+def _long_parts(secret: str) -> list[str]:
+    """Its parts without spaces or the like that are long enough to be secrets themselves."""
+    return [part for part in re.split(r"[^!-~]+", secret) if len(part) >= SHORTEST_REMEMBERED]
 
 
 # What no encoding changes.
 _PLAIN: Final = frozenset(string.ascii_letters + string.digits + "-._~")
+_PLAIN_RUN: Final = re.compile(r"[A-Za-z0-9._~-]+")
+_ALPHANUMERIC: Final = re.compile(r"[A-Za-z0-9]+")
 _SHORT_ESCAPES: Final = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v"}
 
 
@@ -157,13 +190,12 @@ def _escaped(character: str, *, may_be_lost: bool) -> str:
     return rf"(?i:{'|'.join(forms)}|\?|\ufffd){'?' if may_be_lost else ''}"
 
 
-def _in_base64(secret: bytes) -> list[str]:
-    """Patterns for its three possible offsets within the groups of three bytes."""
-    found = []
+def _in_base64(secret: str) -> list[str]:
+    """Its own characters at the three possible offsets within the groups of three bytes."""
+    octets, found = secret.encode("utf-8", "surrogatepass"), []
     for shift in range(3):
-        text = base64.b64encode(bytes(shift) + secret).decode()
-        own = text[(shift * 8 + 5) // 6 : (shift + len(secret)) * 8 // 6]
+        text = base64.b64encode(bytes(shift) + octets).decode()
+        own = text[(shift * 8 + 5) // 6 : (shift + len(octets)) * 8 // 6]
         if len(own) >= SHORTEST_REMEMBERED:
-            either = re.escape(own).replace(r"\+", "[+-]").replace("/", "[/_]")
-            found.append(rf"{either}[\w+/=-]*")
+            found.append(own)
     return found

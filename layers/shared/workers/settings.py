@@ -456,7 +456,7 @@ def _parsed(one: Field[Any], raw: str) -> Any:
     """Raises ValueError that quotes nothing of it."""
     try:
         if one.metadata["secret"]:
-            remember([raw])
+            remember([raw], lasting=True)
             if flaw := flaw_of(raw.strip()):
                 raise ValueError(flaw)
         return one.metadata["parse"](raw.strip())
@@ -522,7 +522,7 @@ def read_database_url(*, dotenv: Path) -> DatabaseUrl:
 
 def database_url(text: str) -> DatabaseUrl:
     """A connection string in parts. Raises ValueError that quotes nothing of it."""
-    remember([text])
+    remember([text], lasting=True)
     if flaw := flaw_of(text):
         raise ValueError(f"{flaw}; it is {_WHERE}")
     try:
@@ -537,7 +537,7 @@ def database_url(text: str) -> DatabaseUrl:
             f"percent-encoded: {_WHERE}"
         )
     asked = dict(parse_qsl(parts.query)).get("sslmode")
-    remember([parts.password or "", unquote(parts.password or "")])
+    remember([parts.password or "", unquote(parts.password or "")], lasting=True)
     is_local = parts.hostname in _LOOPBACK
     return DatabaseUrl(
         text=text,
