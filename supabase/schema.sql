@@ -4373,7 +4373,6 @@ CREATE OR REPLACE FUNCTION public.doctor_report(as_of timestamp with time zone D
  STABLE
  SET search_path TO ''
  SET enable_seqscan TO 'off'
- SET enable_bitmapscan TO 'off'
  SET jit TO 'off'
 AS $function$
   select jsonb_build_object(

@@ -155,7 +155,6 @@ stable
 set search_path = ''
 -- also with statistics from when the tables were small
 set enable_seqscan = off
-set enable_bitmapscan = off
 set jit = off
 as $$
   select jsonb_build_object(
