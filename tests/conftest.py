@@ -245,7 +245,7 @@ class SampleStack:
                 self._keeper = self.connect()
             if sample.restore(self._keeper):
                 return True
-        except psycopg.OperationalError:  # it was made anew meanwhile, or is gone
+        except psycopg.OperationalError:  # it was recreated meanwhile, or is gone
             pass
         self.close()
         return False

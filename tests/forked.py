@@ -133,7 +133,7 @@ def _main(module: str, order: str, environment: dict[str, str], out: Path, err: 
     sys.stdin = io.StringIO(order)
     os.environ.clear()
     os.environ.update(environment)
-    # Imported anew in each run, it would be many times as dear, and nobody would notice.
+    # Imported again in each run, it would cost many times as much, and no test would show it.
     assert module in sys.modules, f"{module} was not imported before the fork"
     sys.modules[module].main()
     sys.stdout.flush()

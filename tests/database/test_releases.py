@@ -1,4 +1,4 @@
-"""Whoever has installed a release can install the next one: its migrations never change, and the
+"""A database with one release can be upgraded to the next: its migrations never change, and the
 current ones keep every row."""
 
 from __future__ import annotations

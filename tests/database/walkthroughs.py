@@ -3,7 +3,7 @@
 `python -m tests.database.walkthroughs` runs each page from its first statement to its last, over
 the sample agency, and writes the answers into the page. The test only compares.
 
-The answer to a statement stands below it, as a comment. Ids that the database makes up are random,
+The answer to a statement is below it, as a comment. Ids that the database makes up are random,
 so the page numbers them in the order in which they appear, and later statements use these numbers.
 """
 

@@ -41,7 +41,7 @@ TAKEN: list[tuple[str, Any]] = [
     ("retention", {"dry_run": False}),
     ("doctor", {"post": "C0CREATIVE0"}),
 ]
-# How people misspell a dry run, what they send to the wrong function, and what is no event.
+# How people misspell a dry run, what they send to the wrong function, and what is not an event.
 REFUSED: list[Any] = [
     {"dryRun": True}, {"dryrun": True}, {"dry-run": True}, {"DRY_RUN": True}, {"dry_run ": True},
     {"dry_run": "true"}, {"dry_run": 1}, {"dry_run": None}, {"dry_run": True, "extra": 1},

@@ -39,7 +39,7 @@ CALLS = {
     ),
 }  # fmt: skip
 # Of these, what comes when the work is done.
-TOLD = (
+CALLED = (
     ("notifications", "record_worker_run"),
     ("metrics_sync", "record_worker_run"),
     ("metrics_sync", "worker_health"),
@@ -70,7 +70,7 @@ def effects(stack: LocalStack, queue: LocalQueue) -> dict[str, Any]:
     tables = ("activity_log", "archived_activity_log", "notification_queue")
     return {
         "messages": Counter(
-            (channel, message["text"]) for channel, lane in messages.items() for message in lane
+            (channel, message["text"]) for channel, posted in messages.items() for message in posted
         ),
         "orders": sorted(message["body"] for message in queue.server.app.state()),
         **{table: count(stack, table) for table in tables},
@@ -92,7 +92,7 @@ def test_the_calls_of_a_handler_are_these(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("function", "call"), TOLD)
+@pytest.mark.parametrize(("function", "call"), CALLED)
 def test_a_kill_when_the_work_is_done_repeats_nothing(
     stack: LocalStack, queue: LocalQueue, function: str, call: str, when: str
 ) -> None:

@@ -321,7 +321,7 @@ def test_cfn_lint_finds_nothing_in_any_combination(tmp_path: Path) -> None:
         files.append(tmp_path / f"{number}.json")
         files[-1].write_text(json.dumps(template))
     linted = subprocess.run(
-        # W2001, W7001: with the conditions evaluated, what only they used is used no more
+        # W2001, W7001: with the conditions evaluated, what only they used is no longer used
         [ROOT / ".venv" / "bin" / "cfn-lint", "--regions", "eu-west-1", "--ignore-checks", "W2001",
          "W7001", "--template", *files],
         check=False,

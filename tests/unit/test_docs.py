@@ -33,12 +33,12 @@ def text_of(document: str) -> str:
 
 
 def without_blocks(document: str) -> str:
-    """Without what stands between fences, where `#` and `(` mean other things."""
+    """Without the text between fences, where `#` and `(` mean other things."""
     return re.sub(r"^ *```.*?^ *```$", "", text_of(document), flags=re.DOTALL | re.MULTILINE)
 
 
 def code_in(document: str) -> list[str]:
-    """What stands between backticks, each on one line."""
+    """The texts between backticks, each on one line."""
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", without_blocks(document))]
 
 
@@ -151,10 +151,10 @@ def test_the_parameters_that_set_a_setting_are_those_of_the_template() -> None:
     names = {setting.name.upper() for setting in fields(Settings)}
     names |= {"WORKERS_SECRET_NAME", "LOG_LEVEL"}
     parameters = template.partition("\nParameters:\n")[2].partition("\nRules:\n")[0]
-    told = re.findall(r"^ +(\w+): !Ref (\w+)$", template, re.MULTILINE)
+    passed = re.findall(r"^ +(\w+): !Ref (\w+)$", template, re.MULTILINE)
     assert shown == {
         (parameter, variable)
-        for variable, parameter in told
+        for variable, parameter in passed
         if variable in names and f"\n  {parameter}:\n" in f"\n{parameters}"
     }
 
@@ -268,8 +268,8 @@ def test_the_picture_of_a_deliverys_states_is_that_of_the_schema() -> None:
     states = set(re.findall(r"'(\w+)'", check))
     assert {state for arrow in arrows for state in arrow} - {"[*]"} == states
     assert {into for _, into in arrows} - {"[*]"} == states, "each can be reached"
-    (told,) = re.findall(r"looked for first; ([\w, ]+): final", sql.replace("'\n  '", ""))
-    final = set(told.split(", "))
+    (listed,) = re.findall(r"looked for first; ([\w, ]+): final", sql.replace("'\n  '", ""))
+    final = set(listed.split(", "))
     assert {state for state, into in arrows if into == "[*]"} == final
     assert {into for state, into in arrows if state in final} == {"[*]"}
 
@@ -277,8 +277,8 @@ def test_the_picture_of_a_deliverys_states_is_that_of_the_schema() -> None:
 def test_the_number_of_safety_mechanisms_is_that_of_the_list() -> None:
     from tests.ablation.ablations import ABLATIONS
 
-    (told,) = re.findall(r"(\d+) in all", text_of("CONTRIBUTING.md"))
-    assert int(told) == len(ABLATIONS)
+    (number,) = re.findall(r"(\d+) in all", text_of("CONTRIBUTING.md"))
+    assert int(number) == len(ABLATIONS)
 
 
 def test_the_manifest_asks_for_the_scopes_that_the_sample_workspace_grants() -> None:

@@ -1,8 +1,8 @@
 """Keeps secrets out of what is logged, stored or shown: error messages may quote them.
 
 Known secrets are removed in every form in which a library or a server may write them; unknown ones
-if they look like a credential. Whoever reads a credential has it remembered, so that it is removed
-from every text from then on.
+if they look like a credential. Code that reads a credential has it remembered: from then on it is
+removed from every text.
 """
 
 from __future__ import annotations

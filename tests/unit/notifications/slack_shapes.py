@@ -58,7 +58,7 @@ def misfits(value: Any, kind: str, shapes: dict[str, Any], where: str = "") -> l
         return min(each, key=len)
     if kind.endswith("[]"):
         if not isinstance(value, list):
-            return [f"{where} is no list"]
+            return [f"{where} is not a list"]
         return [
             flaw
             for at, one in enumerate(value)
@@ -78,8 +78,8 @@ def _misfits_of_object(
     value: Any, fields: dict[str, Any], shapes: dict[str, Any], where: str
 ) -> list[str]:
     if not isinstance(value, dict):
-        return [f"{where} is no object"]
-    flaws = [f"{where}/{key} is no field of it" for key in value if key not in fields]
+        return [f"{where} is not an object"]
+    flaws = [f"{where}/{key} is not a field of it" for key in value if key not in fields]
     for key, (kind, may_be_left_out) in fields.items():
         if key in value:
             flaws += misfits(value[key], kind, shapes, f"{where}/{key}")

@@ -72,12 +72,12 @@ def test_a_message_of_any_template_and_values_is_valid(pieces: list[str], a: Any
     ("blocks", "flaw"),
     [
         ([{"type": "section", "text": {"type": "mrkdwn"}}], "/0/text/text is missing"),
-        ([{"type": "section", "colour": "red"}], "/0/colour is no field of it"),
+        ([{"type": "section", "colour": "red"}], "/0/colour is not a field of it"),
         ([{"type": "section", "expand": "yes"}], "/0/expand is no boolean"),
         ([{"type": "sections"}], "/0/type is not 'section'"),
         ([{"text": {"type": "mrkdwn", "text": "x"}}], "/0/type is missing"),
-        (["x"], "/0 is no object"),
-        ({}, " is no list"),
+        (["x"], "/0 is not an object"),
+        ({}, " is not a list"),
         ([{"type": "section", "accessory": {}}], "SectionBlockAccessory is not recorded"),
     ],
 )
