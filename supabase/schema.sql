@@ -3911,24 +3911,24 @@ AS $function$
   select count(*)
     from (
       select
-        from public.metric_accounts account
+        from public.ledger_accounts() account
        cross join lateral (
               select
                 from public.ad_metrics fact
-               where fact.platform = account.platform
-                 and fact.account_id = account.account_id
+               where fact.platform = account.platform collate "C"
+                 and fact.account_id = account.account_id collate "C"
                  and fact.date < public.ledger_cutoff(cutoff)
               union all
               select
                 from public.metric_days day
-               where day.platform = account.platform
-                 and day.account_id = account.account_id
+               where day.platform = account.platform collate "C"
+                 and day.account_id = account.account_id collate "C"
                  and day.date < public.ledger_cutoff(cutoff)
               union all
               select
                 from public.metric_spend_changes change
-               where change.platform = account.platform
-                 and change.account_id = account.account_id
+               where change.platform = account.platform collate "C"
+                 and change.account_id = account.account_id collate "C"
                  and change.date < public.ledger_cutoff(cutoff)
                limit most
             ) aged
@@ -5370,6 +5370,77 @@ end
 $function$;
 revoke all on function public.leave_out_metric_days(uuid,jsonb,interval,timestamp with time zone) from public, anon, authenticated, service_role;
 grant execute on function public.leave_out_metric_days(uuid,jsonb,interval,timestamp with time zone) to service_role;
+
+CREATE OR REPLACE FUNCTION public.ledger_accounts()
+ RETURNS TABLE(platform text, account_id text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
+ SET jit TO 'off'
+AS $function$
+  with recursive fact (account_id, platform) as (
+    (
+      select one.account_id, one.platform
+        from public.ad_metrics one
+       order by one.account_id, one.platform
+       limit 1
+    )
+    union all
+    select next.account_id, next.platform
+      from fact
+     cross join lateral (
+             select one.account_id, one.platform
+               from public.ad_metrics one
+              where (one.account_id, one.platform) > (fact.account_id, fact.platform)
+              order by one.account_id, one.platform
+              limit 1
+           ) next
+  ), day (platform, account_id) as (
+    (
+      select one.platform, one.account_id
+        from public.metric_days one
+       order by one.platform, one.account_id
+       limit 1
+    )
+    union all
+    select next.platform, next.account_id
+      from day
+     cross join lateral (
+             select one.platform, one.account_id
+               from public.metric_days one
+              where (one.platform, one.account_id) > (day.platform, day.account_id)
+              order by one.platform, one.account_id
+              limit 1
+           ) next
+  ), change (platform, account_id) as (
+    (
+      select one.platform, one.account_id
+        from public.metric_spend_changes one
+       order by one.platform, one.account_id
+       limit 1
+    )
+    union all
+    select next.platform, next.account_id
+      from change
+     cross join lateral (
+             select one.platform, one.account_id
+               from public.metric_spend_changes one
+              where (one.platform, one.account_id) > (change.platform, change.account_id)
+              order by one.platform, one.account_id
+              limit 1
+           ) next
+  )
+  select fact.platform, fact.account_id from fact
+  union
+  select day.platform, day.account_id from day
+  union
+  select change.platform, change.account_id from change;
+$function$;
+revoke all on function public.ledger_accounts() from public, anon, authenticated, service_role;
+grant execute on function public.ledger_accounts() to service_role;
 
 CREATE OR REPLACE FUNCTION public.ledger_cutoff(cutoff timestamp with time zone)
  RETURNS date
@@ -6958,6 +7029,8 @@ CREATE OR REPLACE FUNCTION public.purge_ad_metrics_batch(cutoff timestamp with t
 AS $function$
 declare
   before constant date := public.ledger_cutoff(cutoff);
+  platforms text[];
+  account_ids text[];
   facts integer;
   days integer;
   changes integer;
@@ -6967,16 +7040,19 @@ begin
   on conflict (is_one) do update
     set whole_from = greatest(ledger.whole_from, excluded.whole_from)
     where ledger.whole_from < excluded.whole_from;
+  select array_agg(account.platform), array_agg(account.account_id)
+    into platforms, account_ids
+    from public.ledger_accounts() account;
   -- these first: a day without its row counts as one that the ledger no longer has
   delete from public.metric_days day
    where day.ctid = any (array(
            select due.ctid
-             from public.metric_accounts account
+             from unnest(platforms, account_ids) account (platform, account_id)
             cross join lateral (
                     select one.ctid
                       from public.metric_days one
-                     where one.platform = account.platform
-                       and one.account_id = account.account_id
+                     where one.platform = account.platform collate "C"
+                       and one.account_id = account.account_id collate "C"
                        and one.date < before
                      limit batch_size
                   ) due
@@ -6986,12 +7062,12 @@ begin
   delete from public.metric_spend_changes change
    where change.ctid = any (array(
            select due.ctid
-             from public.metric_accounts account
+             from unnest(platforms, account_ids) account (platform, account_id)
             cross join lateral (
                     select one.ctid
                       from public.metric_spend_changes one
-                     where one.platform = account.platform
-                       and one.account_id = account.account_id
+                     where one.platform = account.platform collate "C"
+                       and one.account_id = account.account_id collate "C"
                        and one.date < before
                      limit batch_size
                   ) due
@@ -7004,12 +7080,12 @@ begin
   delete from public.ad_metrics fact
    where fact.ctid = any (array(
            select due.ctid
-             from public.metric_accounts account
+             from unnest(platforms, account_ids) account (platform, account_id)
             cross join lateral (
                     select one.ctid
                       from public.ad_metrics one
-                     where one.platform = account.platform
-                       and one.account_id = account.account_id
+                     where one.platform = account.platform collate "C"
+                       and one.account_id = account.account_id collate "C"
                        and one.date < before
                      limit batch_size
                   ) due

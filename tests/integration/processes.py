@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,10 @@ def leftovers(scratch: Path) -> list[str]:
     return [path.name for path in scratch.iterdir() if path.name.startswith("agency-stack-")]
 
 
+def _heed_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def python(
     scratch: Path, *arguments: str, env: dict[str, str] | None = None, **options: Any
@@ -83,6 +88,8 @@ def python(
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "text": True,
+            # as in a terminal, also where the tests run under nohup
+            "preexec_fn": _heed_hangups,
             **options,
         }
     ) as process:
