@@ -60,6 +60,12 @@ class Visit:
         assert answer is not None
         return answer
 
+    def leave(self) -> None:
+        """Leaves the server's pages, which would go on updating, and fails for what went wrong."""
+        self.page.goto("about:blank")
+        trouble, self.trouble[:] = list(self.trouble), []
+        assert trouble == []
+
     def sign_in(self, address: str) -> None:
         """By an address that works once, to the first page."""
         self.page.goto(address)

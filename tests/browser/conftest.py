@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from local.environment import of_stack
 from local.invoke import invoke, scheduled_event
-from tests.browser.chromium import chromium, found
+from tests.browser.chromium import Visit, chromium, found, visit
 from tests.conftest import LocalStack, SampleStack
 from tests.server.console.conftest import Console, serving
 from workers.composition.container import forget_clients
@@ -37,3 +37,19 @@ def console(sample_stack: SampleStack) -> Iterator[Console]:
         with serving(stack) as made:
             yield made
     forget_clients()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser, console: Console) -> Iterator[Visit]:
+    """A browser with a session, for all tests of a module: to start one takes seconds."""
+    with visit(browser, console.url) as made:
+        made.sign_in(console.sign_in_url())
+        yield made
+
+
+@pytest.fixture
+def seen(visitor: Visit) -> Iterator[Visit]:
+    """A browser with a session, on the first page."""
+    visitor.go("/")
+    yield visitor
+    visitor.leave()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import Visit, visit
@@ -15,14 +13,6 @@ from tests.integration.processes import LONG
 from tests.server.console.conftest import Console
 
 expect.set_options(timeout=LONG * 1000)
-
-
-@pytest.fixture
-def seen(browser: Browser, console: Console) -> Iterator[Visit]:
-    """A browser with a session."""
-    with visit(browser, console.url) as made:
-        made.sign_in(console.sign_in_url())
-        yield made
 
 
 def sql(console: Console, query: str, *values: Any) -> list[Any]:

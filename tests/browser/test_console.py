@@ -8,7 +8,6 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.routing import Match, Route
 
@@ -30,14 +29,6 @@ ROUTES = [
 UNLINKED = {"/retention/archive", "/retention/archive/{day}"}
 # Harmless, and markup wherever it is not escaped.
 HOSTILE = "<b>x</b>\"><i title='y'>&amp;`{{7*7}}${7*7}</textarea><!-- \x01"
-
-
-@pytest.fixture
-def seen(browser: Browser, console: Console) -> Iterator[Visit]:
-    """A browser with a session."""
-    with visit(browser, console.url) as made:
-        made.sign_in(console.sign_in_url())
-        yield made
 
 
 def sql(console: Console, query: str, *values: Any) -> list[Any]:

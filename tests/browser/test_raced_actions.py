@@ -183,13 +183,20 @@ CASES: dict[str, Callable[[Console], Case]] = {
 }
 
 
-@pytest.fixture
-def pair(browser: Browser, console: Console) -> Iterator[tuple[Visit, Visit]]:
-    """Two people, each with a browser and a session."""
+@pytest.fixture(scope="module")
+def two(browser: Browser, console: Console) -> Iterator[tuple[Visit, Visit]]:
     with visit(browser, console.url) as one, visit(browser, console.url) as other:
         for each in (one, other):
             each.sign_in(console.sign_in_url())
         yield one, other
+
+
+@pytest.fixture
+def pair(two: tuple[Visit, Visit]) -> Iterator[tuple[Visit, Visit]]:
+    """Two people, each with a browser and a session."""
+    yield two
+    for each in two:
+        each.leave()
 
 
 def _open(seen: Visit, path: str, who: str) -> None:

@@ -341,7 +341,7 @@ def purge(reads: Reads) -> None:
 
 @pytest.mark.parametrize(
     ("level", "statistics"),
-    [("ad", "stale"), ("ad", "fresh"), ("ad_group", "stale"), ("campaign", "fresh")],
+    [("ad", "stale"), ("campaign", "fresh")],
 )
 def test_no_step_reads_more_where_more_is_kept(grown: Agency, level: str, statistics: str) -> None:
     report(grown, BATCH, level, 10, own=True)
