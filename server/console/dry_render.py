@@ -152,7 +152,7 @@ def _rendered(template: str, data: object, tried: Tried) -> Message:
     )
 
 
-def marked(drawn: Markup, unknown_keys: tuple[str, ...], *, is_cut: bool = True) -> Markup:
+def marked(drawn: Markup, unknown_keys: tuple[str, ...], *, is_cut: bool) -> Markup:
     """The HTML with marks around unknown, cut and escaped parts of its texts. An ellipsis is only
     a mark of what was cut where something was."""
     pieces = _TAG.split(str(drawn))

@@ -113,7 +113,7 @@ def _carry_out(project: Project, arguments: Arguments, report: Report) -> Mappin
         so_far[policy.entity_type] = policy
         report(_taken(so_far.values()))
 
-    done = project.run_retention(progress, as_of=_as_of(arguments))
+    done = project.run_retention(progress, _as_of(arguments))
     if done.outcome == "busy":
         raise NotDoneError("Another run is in progress: try again in a minute.")
     numbers = _taken(done.policies)
@@ -124,7 +124,7 @@ def _carry_out(project: Project, arguments: Arguments, report: Report) -> Mappin
 
 
 def _count(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
-    taken = _taken(project.run_retention(lambda policy: None).policies)
+    taken = _taken(project.dry_run_retention().policies)
     return {
         "rows_counted_to_archive": taken["rows_archived"],
         "rows_counted_to_purge": taken["rows_purged"],

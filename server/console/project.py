@@ -86,11 +86,15 @@ class Project:
         return self._archives[bucket]
 
     def run_retention(
-        self, report: Callable[[PolicyReport], None], as_of: datetime | None = None
+        self, report: Callable[[PolicyReport], None], as_of: datetime
     ) -> RetentionReport:
-        """Archives and purges what was due by the policies `as_of`; None: only counts what is."""
+        """Archives and purges what was due by the policies `as_of`."""
+        return manual_runs.carry_out_retention(self._database(), self.settings, report, as_of=as_of)
+
+    def dry_run_retention(self) -> RetentionReport:
+        """Counts what a run would archive and purge now, as a recorded run."""
         return manual_runs.carry_out_retention(
-            self._database(), self.settings, report, dry_run=as_of is None, as_of=as_of
+            self._database(), self.settings, lambda policy: None, dry_run=True
         )
 
     def due_for_retention(self, as_of: datetime) -> RetentionReport:

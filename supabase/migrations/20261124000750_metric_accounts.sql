@@ -3,7 +3,7 @@
 --   metric_platform, metric_account_id  the one form in which an account is known
 --   metric_accounts                     who holds an account, and how far its syncs are
 --   metric_connection_states            connections that are parked, or that have worked
---   metric_platform_pauses              apps that a platform has told to wait
+--   metric_platform_pauses              apps that a platform has asked to wait
 --   metric_backfills                    past ranges that an operator asked for
 --   metric_connections                  the connections, each with its account
 

@@ -37,7 +37,7 @@ STEPS: Final = {
     "claim": "select public.claim_notifications(%(run)s, %(batch)s)",
     "announcement": "select public.record_notification_progress(%(run)s, starting => %(rows)s)",
     "record": "select public.record_notification_progress(%(run)s, outcomes => %(rows)s)",
-    "look": "select public.poll_notifications(%(run)s)",
+    "poll": "select public.poll_notifications(%(run)s)",
     "finish": "select public.finish_notification_run(%(run)s)",
 }
 
@@ -134,7 +134,7 @@ def _run(queue: psycopg.Connection[Any], *, keep: bool = False) -> dict[str, flo
             queue, STEPS["announcement"], run=run, rows=Jsonb(starting)
         )
         seconds["record"], _ = _timed(queue, STEPS["record"], run=run, rows=Jsonb(sent))
-        seconds["look"], _ = _timed(queue, STEPS["look"], run=run)
+        seconds["poll"], _ = _timed(queue, STEPS["poll"], run=run)
         seconds["finish"], _ = _timed(queue, STEPS["finish"], run=run)
     with queue.transaction(force_rollback=True):
         ids = [row["id"] for row in rows]

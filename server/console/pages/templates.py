@@ -79,7 +79,7 @@ def _shown(
             "config": config,
             "notification": notification,
             "may_save": may_save,
-            "is_masked": own is not None and not own.is_whole,
+            "is_partial": own is not None and not own.is_whole,
         },
     )
 

@@ -195,11 +195,12 @@ def test_a_template_that_is_edited_changes_by_the_edit_alone(
     assert templates(console)[config] == stored.replace("\r\n", "\n") + " !"
 
 
-def test_a_template_of_which_a_part_is_hidden_is_not_saved(
+@pytest.mark.parametrize("stored", ['Password: "{{request_title}}"', "x" * 12_001])
+def test_a_template_of_which_a_part_is_not_shown_is_not_saved(
     console: Console,
     ended: list[str],  # noqa: F811 - the fixture
+    stored: str,
 ) -> None:
-    stored = 'Password: "{{request_title}}"'
     sql(console, "update notification_config set template = %s returning 1", stored)
     form = form_of(console.page(f"/notifications/try?notification={ended[3]}"))
     form |= {"template": "changed", "data": "{}", "event": "e"}
