@@ -17,7 +17,7 @@ from local.faults import Fault, How
 from local.services.proxy import proxy
 from tests.conftest import LocalStack
 from tests.integration.processes import eventually
-from tests.server.process import NEVER, server
+from tests.server.process import NEVER, ServerProcess, server
 from workers.operate.__main__ import main as operate
 
 # Each worker runs once, at the start.
@@ -48,6 +48,14 @@ def texts(stack: LocalStack) -> Counter[str]:
         f"{channel} {message['text']}"
         for channel, messages in stack.running.slack.state()["messages"].items()
         for message in messages
+    )
+
+
+def wait_for_failed_drain(serving: ServerProcess) -> None:
+    """Until a run of the notifications failed: it has nothing in flight any more."""
+    eventually(
+        lambda: any(line["service"] == "notifications" for line in serving.of("run_failed")),
+        "no drain failed",
     )
 
 
@@ -322,12 +330,20 @@ def test_two_servers_survive_a_restart_of_the_database(
         assert sum(texts(stack).values()) < 208, "the drain was already over"
         with psycopg.connect(stack.running.database_url, autocommit=True) as connection:
             again = LocalStack(stack.running, connection)
-            # as if the leases had expired, and the wait for what may have been posted were over
-            connection.execute("update worker_leases set expires_at = now()")
-            connection.execute("update metric_accounts set leased_until = now()")
+            # As if the leases from before the restart had expired, and the wait for what may have
+            # been posted were over. What runs began since then is theirs.
+            connection.execute(
+                "update worker_leases set expires_at = now() "
+                "where renewed_at < pg_postmaster_start_time()"
+            )
+            connection.execute(
+                "update metric_accounts set leased_until = now() "
+                "where attempted_at < pg_postmaster_start_time()"
+            )
             connection.execute(
                 "update notification_deliveries "
-                "set last_attempt_at = last_attempt_at - interval '2 min' where state <> 'sent'"
+                "set last_attempt_at = last_attempt_at - interval '2 min' "
+                "where state <> 'sent' and last_attempt_at < pg_postmaster_start_time()"
             )
             eventually(lambda: len(texts(stack)) == 208, "some are lost")
             eventually(
