@@ -8521,25 +8521,31 @@ CREATE OR REPLACE FUNCTION public.set_aside(chosen uuid[], as_of timestamp with 
 AS $function$
 declare
   over uuid[];
+  others uuid[];
 begin
-  over := array(
-    select delivery.id
-      from public.notification_deliveries delivery
-      join public.notification_queue queued on queued.id = delivery.notification_id
-     where delivery.id = any (chosen)
-       and delivery.claim_token is null
-       and delivery.state in ('pending', 'unknown')
-       and not (coalesce(queued.is_processed, false) = false
-                and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
-       for no key update of delivery, queued skip locked
-  );
+  -- the lateral join: by stale statistics, a partial index of what waits is small enough to be read
+  -- as a whole
+  select coalesce(array_agg(held.id) filter (where held.is_over), '{}'),
+         coalesce(array_agg(held.id) filter (where not held.is_over), '{}')
+    into over, others
+    from unnest(chosen) as place (id)
+   cross join lateral (
+           select delivery.id, delivery.claim_token, delivery.state,
+                  not (coalesce(queued.is_processed, false) = false
+                       and coalesce(queued.attempts, 0) < coalesce(queued.max_attempts, 5))
+                    as is_over
+             from public.notification_deliveries delivery
+             join public.notification_queue queued on queued.id = delivery.notification_id
+            where delivery.id = place.id
+            limit 1
+              for no key update of delivery, queued skip locked
+         ) held
+   where held.claim_token is null and held.state in ('pending', 'unknown');
   perform public.end_deliveries(over, 'skipped', 'someone else ended its notification', as_of);
   update public.notification_deliveries delivery
      set next_attempt_at = queued.claimed_until
     from public.notification_queue queued
-   where delivery.id = any (chosen)
-     and delivery.claim_token is null
-     and delivery.state in ('pending', 'unknown')
+   where delivery.id = any (others)
      and queued.id = delivery.notification_id
      and queued.claimed_until > as_of;
 end

@@ -133,6 +133,85 @@ def test_no_step_reads_more_when_more_is_waiting(grown: Agency, statistics: str)
             assert not too_many, f"at {size}: {read}"
 
 
+# What a run records of a batch that it was posting, besides what it sent: what happened meanwhile,
+# the result of each, and what goes with it.
+REFUSED = {"code": "invalid_auth", "reason": "Slack: invalid_auth"}
+PARKED_AND_STOPPED = """
+    update slack_destinations set parked_at = now(), paused_since = now();
+    insert into slack_workspace (stopped_at) values (now())
+    on conflict (only_one) do update set stopped_at = now()
+"""
+MOVED = "update notification_config set channel_id = 'D' || channel_id"
+OUTCOMES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a failure": ("", "retry", {"attempts": 1, "retry_in": 60.0, "error_code": "x"}),
+    "the last failure": ("", "retry", {"attempts": 5, "error_code": "x"}),
+    "no answer": ("", "unknown", {"retry_in": 60.0, "error_code": "timeout"}),
+    "a permanent error": ("", "dead", {"error_code": "no_text"}),
+    "a park": ("", "wait", {"retry_in": 0.0, "parks": [{"destination": "C0000", **REFUSED}]}),
+    "a stop": ("", "wait", {"retry_in": 0.0, "stop": REFUSED}),
+    "the end of parks and a stop": (
+        PARKED_AND_STOPPED,
+        "sent",
+        {},
+    ),
+    "never posted": ("", "unstarted", {}),
+    "a move": (MOVED, "moved", {}),
+    "a move in doubt": (MOVED, "moved", {"in_doubt": True}),
+    "a move to nowhere": ("update notification_config set channel_id = null", "moved", {}),
+    "a config switched off": ("update notification_config set is_active = false", "moved", {}),
+}
+# What someone else did to notifications before the run announces or claims them.
+TAKEN_AWAY = {
+    "ended": "update notification_queue set is_processed = true where routed_at is not null",
+    "locked": "update notification_queue set claimed_until = 'infinity' "
+    "where routed_at is not null",
+}
+
+
+def rows_recorded(agency: Agency, now: datetime) -> dict[str, int]:
+    """Rows read by each record of OUTCOMES and after each of TAKEN_AWAY; all is rolled back."""
+    read: dict[str, int] = {}
+
+    def count(name: str, event: str, function: Any, **options: Any) -> Any:
+        with agency.connection.transaction(force_rollback=True):
+            if event:
+                agency.connection.execute(event.encode())
+            before = counted(agency)
+            answer = function(now, **options)
+            read[name] = counted(agency) - before
+        return answer
+
+    with agency.connection.transaction(force_rollback=True):
+        run = Run(agency)
+        run.start(now, row_limit=ROOM)
+        posting, claimed = (run.take(now, batch_size=BATCH) for _ in range(2))
+        run.announce(*posting, as_of=now)
+        for name, (event, result, more) in OUTCOMES.items():
+            lists = {each: more[each] for each in ("parks", "stop") if each in more}
+            fields = {each: value for each, value in more.items() if each not in lists}
+            outcomes = [outcome_of(row, result, **fields) for row in posting]
+            assert count(name, event, run.record, outcomes=outcomes, **lists)["stale"] == 0
+        for name, event in TAKEN_AWAY.items():
+            record = {"starting": starting(*claimed)}
+            assert count(f"{name}, announced", event, run.record, **record)["started"] == []
+            claim = {"batch_size": BATCH}
+            assert count(f"{name}, claimed", event, run.claim, **claim)["deliveries"] == []
+    return read
+
+
+@pytest.mark.parametrize("statistics", ["stale", "fresh"])
+def test_no_outcome_reads_more_when_more_is_waiting(grown: Agency, statistics: str) -> None:
+    for number, size in enumerate((100, 200, 600), start=1):
+        fill(grown, size)
+        if statistics == "fresh":
+            grown.connection.execute("analyze")
+        read = rows_recorded(grown, NOW + timedelta(minutes=2 * number))
+        assert min(read.values()) >= BATCH, read
+        most = {name: MOST["claim" if name.endswith("claimed") else "record"] for name in read}
+        too_many = {name: n for name, n in read.items() if n > most[name]}
+        assert not too_many, f"at {size}: {too_many}"
+
+
 def test_no_step_reads_more_when_there_are_more_threads(grown: Agency) -> None:
     fill(grown, 900)
     grown.connection.execute(
