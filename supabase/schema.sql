@@ -121,7 +121,7 @@ comment on column public.console_actions.id is 'Made with the page that asks for
 comment on column public.console_actions.subject is 'What it is done to: one action of a kind runs on it at a time.';
 comment on column public.console_actions.session is 'The beginning of a hash of the session, the same for all actions from one browser.';
 comment on column public.console_actions.renewed_at is 'When it last reported while it runs; it counts as interrupted two minutes later.';
-comment on column public.console_actions.outcome is 'done, failed or interrupted; null while it runs.';
+comment on column public.console_actions.outcome is 'done, failed, busy (refused: what it needs is in use), stopped or interrupted; null while it runs.';
 comment on column public.console_actions.confirmed is 'What it was to affect, in numbers.';
 comment on column public.console_actions.touched is 'What it has affected, in numbers.';
 alter table public.console_actions enable row level security;

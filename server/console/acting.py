@@ -27,8 +27,6 @@ from workers.telemetry import logger
 
 # What an action is done to, as JSON.
 Arguments = Mapping[str, Any]
-# Called now and then with what was affected so far.
-Report = Callable[[Numbers], None]
 
 # Seconds before each further try to record how an action ended.
 RECORDED_AFTER: Final = (1.0, 5.0, 30.0)
@@ -64,6 +62,20 @@ class Confirmation:
 
 class NotDoneError(Exception):
     """The action was not carried out, or only in part. The text says why."""
+
+    ending = Ending.FAILED
+
+
+class BusyError(NotDoneError):
+    """What the action needs is in use: nothing was done."""
+
+    ending = Ending.BUSY
+
+
+class StoppedError(NotDoneError):
+    """Someone stopped the action before it was done."""
+
+    ending = Ending.STOPPED
 
 
 class Work(Protocol):
@@ -119,67 +131,99 @@ class InDatabase:
 
 
 @dataclass(frozen=True)
+class Run:
+    """An action in progress: `report` is called now and then with what was affected so far; what
+    is in progress once `clock` is stopped is the last step."""
+
+    report: Callable[[Numbers], None]
+    clock: SystemClock
+
+
+CarryOut = Callable[[Project, Arguments, Run], Numbers]
+
+
+@dataclass(frozen=True)
 class InThread:
     """An action that takes longer than a call, in a thread of the console, with progress.
 
     `measure` returns what it would affect. `carry_out` returns what it affected; it raises
-    WorkerError, or NotDoneError with the reason."""
+    WorkerError, or NotDoneError with the reason. While `is_busy`, it does not begin."""
 
     measure: Callable[[Project, Arguments], Scope]
-    carry_out: Callable[[Project, Arguments, Report], Numbers]
+    carry_out: CarryOut
+    is_busy: Callable[[Project], bool] = lambda project: False
 
     def scope(self, project: Project, name: str, arguments: Arguments) -> Scope:
         return self.measure(project, arguments)
 
     def act(self, project: Project, name: str, confirmation: Confirmation) -> Acceptance:
         scope = self.measure(project, confirmation.arguments)
-        if scope.fingerprint != confirmation.fingerprint:
-            known = project.call("console_action", id=confirmation.key)
-            return Acceptance.STALE if known is None else Acceptance.REPEATED
-        answer = project.answer(
-            "begin_console_action",
-            id=confirmation.key,
-            action=name,
-            subject=confirmation.subject,
-            arguments=confirmation.arguments,
-            confirmed=scope.numbers,
-            who=confirmation.who,
-            session=confirmation.session,
-        )
-        acceptance = read_acceptance(answer)
+        acceptance = begin(project, name, confirmation, scope, is_busy=self.is_busy(project))
         if acceptance is Acceptance.BEGUN:
-            run = _Run(project, confirmation.key, self.carry_out, confirmation.arguments)
-            threading.Thread(target=run.run, name=name, daemon=True).start()
+            thread = _Thread(project, confirmation.key, self.carry_out, confirmation.arguments)
+            threading.Thread(target=thread.run, name=name, daemon=True).start()
         return acceptance
 
 
-class _Run:
+def begin(
+    project: Project,
+    name: str,
+    confirmation: Confirmation,
+    scope: Scope,
+    *,
+    is_busy: bool = False,
+) -> Acceptance:
+    """Records that an action begins, unless its confirmation no longer counts or it `is_busy`."""
+    if scope.fingerprint != confirmation.fingerprint or is_busy:
+        if project.call("console_action", id=confirmation.key) is not None:
+            return Acceptance.REPEATED
+        return Acceptance.BUSY if is_busy else Acceptance.STALE
+    answer = project.answer(
+        "begin_console_action",
+        id=confirmation.key,
+        action=name,
+        subject=confirmation.subject,
+        arguments=confirmation.arguments,
+        confirmed=scope.numbers,
+        who=confirmation.who,
+        session=confirmation.session,
+    )
+    return read_acceptance(answer)
+
+
+class _Thread:
     """An action that is running."""
 
     def __init__(
         self,
         project: Project,
         key: str,
-        carry_out: Callable[[Project, Arguments, Report], Numbers],
+        carry_out: CarryOut,
         arguments: Arguments,
     ) -> None:
         self._project, self._key = project, key
         self._carry_out, self._arguments = carry_out, arguments
         self._touched: Numbers = {}
         self._is_over = threading.Event()
+        # from now on it can be stopped
+        self._clock = project.running.begin(key)
 
     def run(self) -> None:
         """Run it to its end, and record how it ended."""
         threading.Thread(target=self._renew, name="renewing", daemon=True).start()
         ending, error = Ending.DONE, None
         try:
-            self._touched = self._carry_out(self._project, self._arguments, self._report)
-        except (NotDoneError, WorkerError) as failure:
+            run = Run(self._report, self._clock)
+            self._touched = self._carry_out(self._project, self._arguments, run)
+        except NotDoneError as reason:
+            ending, error = reason.ending, redact(str(reason))
+        except WorkerError as failure:
             ending, error = Ending.FAILED, redact(str(failure))
         except Exception as failure:  # noqa: BLE001 - the record shows it
             logger.error("An action failed", extra={"error": redact(repr(failure))})
             fault = UnknownError(f"{type(failure).__name__}: {failure}", code="fault")
             ending, error = Ending.FAILED, redact(f"An error in the console itself, {fault}")
+        self._project.running.end(self._key)
         self._is_over.set()
         for wait in (*RECORDED_AFTER, None):
             if self._call("end_console_action", outcome=ending, touched=self._touched, error=error):

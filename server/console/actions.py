@@ -18,6 +18,7 @@ from server.console.long_actions import (
     RETENTION_DRY_RUN,
 )
 from server.console.notification_filter import FILTERS, filter_of
+from server.console.stopping import STOP
 from workers.clock import utc_now
 from workers.metrics.windows import past_window
 
@@ -63,6 +64,7 @@ NOUNS: Final[Mapping[str, tuple[str, str]]] = {
     "accounts_asked": ("ad account checked", "ad accounts checked"),
     "rows_changed": ("row changed", "rows changed"),
     "templates": ("template", "templates"),
+    "actions_stopped": ("action stopped", "actions stopped"),
     "notifications_waiting_with_it": (
         "waiting notification that will use it",
         "waiting notifications that will use it",
@@ -99,6 +101,10 @@ def _destination(values: Mapping[str, list[str]]) -> dict[str, Any]:
 
 def _connection(values: Mapping[str, list[str]]) -> dict[str, Any]:
     return {"connection_id": _row_id(_only(values, "connection_id", "connection"))}
+
+
+def _action_id(values: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {"action_id": _row_id(_only(values, "action_id", "action"))}
 
 
 def _notifications(*states: str) -> Callable[[Mapping[str, list[str]]], Arguments]:
@@ -251,7 +257,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _part("connection_id"),
         READ_PAST,
         lambda arguments: "/metrics",
-        remark="If it is interrupted, the same days continue where it stopped.",
+        remark="If it is interrupted or stopped, the same days continue where it stopped.",
     ),
     "retention_dry_run": Action(
         "Count",
@@ -278,5 +284,15 @@ ACTIONS: Final[Mapping[str, Action]] = {
         RESTORE,
         lambda arguments: f"/retention/archive?{urlencode({'until': arguments['until']})}",
         remark="Existing rows stay as they are, so that it can safely be repeated.",
+    ),
+    "stop": Action(
+        "Stop",
+        "Stop this action?",
+        _action_id,
+        _part("action_id"),
+        STOP,
+        lambda arguments: f"/actions/{arguments['action_id']}",
+        remark="What it is doing at the moment is finished first, which may take a minute. "
+        "What it has done stays.",
     ),
 }

@@ -10,7 +10,7 @@ from datetime import datetime
 from workers.clock import utc_now
 from workers.doctor.sections import Section, of_error, worst
 from workers.errors import UnknownError
-from workers.findings import Finding
+from workers.findings import Finding, warning
 from workers.redaction import mask, redact
 from workers.telemetry import logger
 
@@ -39,12 +39,21 @@ class Examination:
         if self._claim():
             threading.Thread(target=self._run, name="doctor", daemon=True).start()
 
-    def run(self, post_to: str | None = None) -> Findings | None:
-        """Run one in this thread, with a test message to `post_to`; None where one is running."""
+    def run(
+        self, post_to: str | None = None, is_stopped: Callable[[], bool] = lambda: False
+    ) -> Findings | None:
+        """Run one in this thread, with a test message to `post_to`; None where one is running.
+        Once `is_stopped`, no further section is checked."""
         if not self._claim():
             return None
-        self._run(post_to)
+        self._run(post_to, is_stopped)
         return self.findings
+
+    @property
+    def is_running(self) -> bool:
+        """Whether one is."""
+        found = self.findings
+        return found is not None and found.ended_at is None
 
     def _claim(self) -> bool:
         with self._lock:
@@ -59,10 +68,16 @@ class Examination:
         with self._lock:
             return self._findings
 
-    def _run(self, post_to: str | None = None) -> None:
+    def _run(
+        self, post_to: str | None = None, is_stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         try:
             for section in self._examine(post_to):
                 self._add(section)
+                if is_stopped():
+                    stopped = warning("Someone stopped the doctor.", "Check again for the rest")
+                    self._add(Section("Doctor", [stopped]))
+                    break
         except Exception as error:  # noqa: BLE001 - the page shows it
             logger.error("The doctor failed", extra={"error": redact(repr(error))})
             broken = UnknownError(f"{type(error).__name__}: {error}", code="fault")

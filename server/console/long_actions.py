@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from server.console.acting import Arguments, InThread, NotDoneError, Report, Scope
+from server.console.acting import (
+    Arguments,
+    BusyError,
+    InThread,
+    NotDoneError,
+    Run,
+    Scope,
+    StoppedError,
+)
 from server.console.answers.accounts import read_connections
 from server.console.answers.retention import read_retention
 from server.console.project import Project
@@ -40,16 +48,17 @@ def _checks(project: Project, arguments: Arguments) -> Scope:
     return Scope("always", numbers)
 
 
-def _examine(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
-    found = project.examination.run(arguments.get("channel"))
-    if found is None:
-        raise NotDoneError("The doctor is already running: its page shows it.")
+def _examine(project: Project, arguments: Arguments, run: Run) -> Mapping[str, int]:
+    found = project.examination.run(arguments.get("channel"), lambda: run.clock.is_stopped)
+    if found is None:  # it began just now
+        raise BusyError("The doctor is already running: its page shows it.")
     levels = [one.level for section in found.sections for one in section.findings]
     numbers = {
         "subjects": len(found.sections),
         **{f"found_{one}": levels.count(one) for one in LEVELS},
     }
     if "channel" not in arguments:
+        _heed_stop(run, numbers)
         return numbers
     of_message = [
         one for section in found.sections if section.title == TEST_MESSAGE
@@ -58,13 +67,20 @@ def _examine(project: Project, arguments: Arguments, report: Report) -> Mapping[
     problems = [one.text for one in of_message if one.level != "ok"]
     # the first finding is whether it was posted
     numbers["messages_posted"] = sum(one.level == "ok" for one in of_message[:1])
-    report(numbers)
+    _heed_stop(run, numbers)
+    run.report(numbers)
     if problems or not of_message:
         raise NotDoneError("; ".join(problems) or "The doctor did not get to the test message.")
     return numbers
 
 
-EXAMINE: Final = InThread(_checks, _examine)
+def _heed_stop(run: Run, numbers: Mapping[str, int]) -> None:
+    if run.clock.is_stopped:
+        run.report(numbers)
+        raise StoppedError("Check again for the rest.")
+
+
+EXAMINE: Final = InThread(_checks, _examine, is_busy=lambda project: project.examination.is_running)
 
 
 # --- retention ---
@@ -106,24 +122,26 @@ def _to_count(project: Project, arguments: Arguments) -> Scope:
     return Scope("always", {"rows_changed": 0})
 
 
-def _carry_out(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
+def _carry_out(project: Project, arguments: Arguments, run: Run) -> Mapping[str, int]:
     so_far: dict[str, PolicyReport] = {}
 
     def progress(policy: PolicyReport) -> None:
         so_far[policy.entity_type] = policy
-        report(_taken(so_far.values()))
+        run.report(_taken(so_far.values()))
 
-    done = project.run_retention(progress, _as_of(arguments))
+    done = project.run_retention(progress, _as_of(arguments), run.clock)
     if done.outcome == "busy":
-        raise NotDoneError("Another run is in progress: try again in a minute.")
+        raise BusyError("Another run is in progress: try again in a minute.")
     numbers = _taken(done.policies)
     if done.outcome != "complete":
-        report(numbers)
+        run.report(numbers)
+        if done.outcome == "unfinished" and run.clock.is_stopped:
+            raise StoppedError("The next run continues.")
         raise NotDoneError(f"It ended as {done.outcome}: {_errors(done)}")
     return numbers
 
 
-def _count(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
+def _count(project: Project, arguments: Arguments, run: Run) -> Mapping[str, int]:
     taken = _taken(project.dry_run_retention().policies)
     return {
         "rows_counted_to_archive": taken["rows_archived"],
@@ -162,18 +180,18 @@ def _to_read(project: Project, arguments: Arguments) -> Scope:
     return Scope("always", {"days_to_read": days}, is_empty=not days)
 
 
-def _read(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
+def _read(project: Project, arguments: Arguments, run: Run) -> Mapping[str, int]:
     asked = _window(arguments)
     read = 0
 
     def progress(window: Window, days_left: int) -> None:
         nonlocal read
         read = asked.width - days_left
-        report({"days_read": read})
+        run.report({"days_read": read})
 
-    ended = project.read_past(arguments["connection_id"], asked, progress)
+    ended = project.read_past(arguments["connection_id"], asked, progress, run.clock)
     if ended is None:
-        raise NotDoneError(
+        raise BusyError(
             "The account is being synced right now, or its sync was killed within the last five "
             "minutes: try again then."
         )
@@ -187,7 +205,9 @@ def _read(project: Project, arguments: Arguments, report: Report) -> Mapping[str
         "figures_updated": counts["figures_updated"],
     }
     if ended.status != "success":
-        report(numbers)
+        run.report(numbers)
+        if ended.is_out_of_time and run.clock.is_stopped:
+            raise StoppedError("The same days, read again, continue where it stopped.")
         code = f" ({ended.code})" if ended.code else ""
         raise NotDoneError(
             f"The sync ended as {ended.status}{code}; the account's page says why. The same days, "
@@ -211,13 +231,18 @@ def _stored(project: Project, arguments: Arguments) -> Scope:
     return Scope(_fingerprint(numbers), numbers, is_empty=not numbers["objects"])
 
 
-def _restore(project: Project, arguments: Arguments, report: Report) -> Mapping[str, int]:
+def _restore(project: Project, arguments: Arguments, run: Run) -> Mapping[str, int]:
     def numbers(done: Restored) -> dict[str, int]:
         return {"rows_read": done.read, "rows_restored": done.restored}
 
+    def progress(day: date, so_far: Restored) -> None:
+        run.report(numbers(so_far))
+        if run.clock.is_stopped:
+            raise StoppedError("What was restored stays; restore the same days for the rest.")
+
     days = _window(arguments)
-    done = project.restore(days.since, days.until, lambda day, so_far: report(numbers(so_far)))
-    report(numbers(done))
+    done = project.restore(days.since, days.until, progress)
+    run.report(numbers(done))
     if done.missed or done.refused:
         problems = [f"left out: {error}" for error in done.missed]
         problems += [f"refused by the table: {one.rows} rows: {one.reason}" for one in done.refused]

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server.console.examination import Examination
+from server.console.running import Running
 from workers.answers import Answer
+from workers.clock import Clock
 from workers.composition import container, doctor, manual_runs
 from workers.composition.archive import ArchiveView
 from workers.database import Database
@@ -38,6 +40,7 @@ class Project:
         self._settings, self._database, self._dotenv = settings, database, dotenv
         self._archives: dict[str, ArchiveView] = {}
         self.examination = Examination(self.examine)
+        self.running = Running()
 
     @property
     def settings(self) -> Settings:
@@ -86,10 +89,12 @@ class Project:
         return self._archives[bucket]
 
     def run_retention(
-        self, report: Callable[[PolicyReport], None], as_of: datetime
+        self, report: Callable[[PolicyReport], None], as_of: datetime, clock: Clock
     ) -> RetentionReport:
-        """Archives and purges what was due by the policies `as_of`."""
-        return manual_runs.carry_out_retention(self._database(), self.settings, report, as_of=as_of)
+        """Archives and purges what was due by the policies `as_of`, until `clock` is stopped."""
+        return manual_runs.carry_out_retention(
+            self._database(), self.settings, report, as_of=as_of, clock=clock
+        )
 
     def dry_run_retention(self) -> RetentionReport:
         """Counts what a run would archive and purge now, as a recorded run."""
@@ -102,10 +107,17 @@ class Project:
         return manual_runs.due_for_retention(self._database(), as_of)
 
     def read_past(
-        self, connection_id: str, days: Window, report: Callable[[Window, int], None]
+        self,
+        connection_id: str,
+        days: Window,
+        report: Callable[[Window, int], None],
+        clock: Clock,
     ) -> SyncReport | None:
-        """Reads these days of an account; None while it is being synced."""
-        return manual_runs.read_past(self._database(), self.settings, connection_id, days, report)
+        """Reads these days of an account, until `clock` is stopped; None while it is being
+        synced."""
+        return manual_runs.read_past(
+            self._database(), self.settings, connection_id, days, report, clock
+        )
 
     def restore(
         self, since: date, until: date, report: Callable[[date, Restored], None]

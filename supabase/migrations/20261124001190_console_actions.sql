@@ -31,7 +31,8 @@ comment on column public.console_actions.session is
 comment on column public.console_actions.renewed_at is
   'When it last reported while it runs; it counts as interrupted two minutes later.';
 comment on column public.console_actions.outcome is
-  'done, failed or interrupted; null while it runs.';
+  'done, failed, busy (refused: what it needs is in use), stopped or interrupted; null while it '
+  'runs.';
 comment on column public.console_actions.confirmed is 'What it was to affect, in numbers.';
 comment on column public.console_actions.touched is 'What it has affected, in numbers.';
 

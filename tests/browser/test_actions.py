@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from uuid import uuid4
 
 from playwright.sync_api import Browser, Page, expect
 
+from server.console.acting import Confirmation, InThread, Run, Scope, StoppedError
+from server.console.project import Project
 from tests.browser.chromium import Visit, visit
 from tests.integration.processes import LONG
 from tests.server.console.conftest import Console
@@ -50,6 +53,19 @@ def queue(console: Console, *attempts: int) -> list[str]:
             list(attempts),
         )
     ]
+
+
+def running_action(console: Console) -> str:
+    """The key of an action that runs until it is stopped."""
+
+    def wait(project: Project, arguments: Any, run: Run) -> dict[str, int]:
+        run.clock.sleep(LONG)
+        raise StoppedError("It was stopped.")
+
+    key = str(uuid4())
+    confirmed = Confirmation(key, "same", key, {}, "Ada", "s")
+    InThread(lambda *_: Scope("same", {}), wait).act(console.project, "examine", confirmed)
+    return key
 
 
 def state(console: Console, one: str) -> str:
@@ -175,6 +191,20 @@ def test_a_foreign_page_and_a_page_without_its_token_do_nothing(
     seen.trouble.clear()
     assert state(console, dead) == "dead"
     assert re.search("confirm/redrive", page.url)
+
+
+def test_a_running_action_is_stopped(seen: Visit, console: Console) -> None:
+    page, key = seen.page, running_action(console)
+    seen.go(f"/actions/{key}")
+    expect(page.locator("[data-outcome=running]")).to_be_visible()
+    page.get_by_role("link", name="Stop…").click()
+    found = seen.violations()
+    confirm(page, "Stop", "1 action stopped")
+    assert touched(page) == {"actions_stopped": 1}
+    page.get_by_role("link", name="Show the result").click()
+    expect(page.locator("[data-outcome=stopped]")).to_be_visible()
+    assert page.get_by_role("link", name="Stop…").count() == 0
+    assert found + seen.violations() == []
 
 
 def test_a_template_is_tried_out(seen: Visit, console: Console) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from server.console.actions import ACTIONS
 from tests.browser.chromium import Visit, visit
-from tests.browser.test_actions import queue, sql, state
+from tests.browser.test_actions import queue, running_action, sql, state
 from tests.integration.archive_bucket import DAY, NEXT_DAY
 from tests.integration.processes import LONG
 from tests.integration.test_archive import bucket  # noqa: F401 - a fixture
@@ -169,6 +169,21 @@ def _posts(console: Console, path: str) -> Case:
     return Case(path, lambda: sql(console, query), found, found, None)
 
 
+def _stop(console: Console) -> Case:
+    key = running_action(console)
+    query = (
+        "select count(*) from console_actions "
+        "where action = 'stop' and subject = %s and outcome = 'done'"
+    )
+    return Case(
+        f"stop?action_id={key}",
+        lambda: sql(console, query, key),
+        [(0,)],
+        [(1,)],
+        ("actions_stopped", 1),
+    )
+
+
 CASES: dict[str, Callable[[Console], Case]] = {
     "release_destination": _release_destination,
     "release_account": _release_account,
@@ -180,6 +195,7 @@ CASES: dict[str, Callable[[Console], Case]] = {
     "backfill": _backfill,
     "retention_dry_run": _dry_run,
     "retention": _retention,
+    "stop": _stop,
 }
 
 

@@ -49,6 +49,11 @@ class SystemClock:
         self.stop_at = math.inf
         self._is_stopped = threading.Event()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was asked to."""
+        return self._is_stopped.is_set()
+
     def stop(self) -> None:
         """Sets `stop_at` to now, and ends all sleeps. Waits continue: they have inboxes."""
         self.stop_at = min(self.stop_at, self.now())

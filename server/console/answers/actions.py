@@ -20,6 +20,10 @@ class Ending(StrEnum):
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    # Refused, since what it needs was in use.
+    BUSY = "busy"
+    # Someone stopped it before it was done.
+    STOPPED = "stopped"
 
 
 class Acceptance(StrEnum):

@@ -63,8 +63,17 @@ def show(request: Request) -> Response:
     found = project.optional_answer("console_action", id=str(request.path_params["id"]))
     if found is None:
         raise HTTPException(404, "There is no such action: retention keeps actions for a year.")
-    context = {"one": shown(read_action(found)), "is_repeat": "again" in request.query_params}
-    return page(request, "action.html", context)
+    record = read_action(found)
+    return page(
+        request,
+        "action.html",
+        {
+            "one": shown(record),
+            "is_repeat": "again" in request.query_params,
+            "is_stopping": project.running.is_stopping(record.id),
+            "can_stop": record.ended_at is None and project.running.has(record.id),
+        },
+    )
 
 
 def confirm(request: Request) -> Response:

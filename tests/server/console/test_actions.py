@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from server.console.acting import Confirmation, InThread, Scope
+from server.console.acting import Confirmation, InThread, Run, Scope
 from server.console.actions import ACTIONS
 from server.console.app import LINKED, SUBJECTS
 from server.console.project import Project
@@ -342,8 +342,8 @@ def test_days_of_an_account_are_read_again(synced: Console) -> None:
 def test_the_same_action_runs_once_at_a_time(console: Console) -> None:
     running, may_end = threading.Event(), threading.Event()
 
-    def carry_out(project: Project, arguments: Any, report: Any) -> dict[str, int]:
-        report({"subjects": 1})
+    def carry_out(project: Project, arguments: Any, run: Run) -> dict[str, int]:
+        run.report({"subjects": 1})
         running.set()
         may_end.wait(LONG)
         return {"subjects": 2}
@@ -364,8 +364,8 @@ def test_the_same_action_runs_once_at_a_time(console: Console) -> None:
 
 
 def test_failed_and_interrupted_actions_are_shown(console: Console) -> None:
-    def refused(project: Project, arguments: Any, report: Any) -> dict[str, int]:
-        report({"subjects": 3})
+    def refused(project: Project, arguments: Any, run: Run) -> dict[str, int]:
+        run.report({"subjects": 3})
         raise TransientError("no answer, Bearer abcdefghijklmnop", code="x")
 
     key = str(uuid4())

@@ -85,3 +85,19 @@ def test_an_examination_in_this_thread_gets_the_channel_and_is_refused_while_one
     found = examination.run("C0123456789")
     assert found is not None
     assert (found.verdict, found.ended_at is not None, asked) == ("ok", True, ["C0123456789"])
+
+
+def test_an_examination_that_is_stopped_checks_no_further_section() -> None:
+    checked: list[int] = []
+
+    def examine(post_to: str | None) -> Iterator[Section]:
+        for number in range(3):
+            checked.append(number)
+            yield Section(f"{number}", [ok("fine")])
+
+    examination = Examination(examine)
+    found = examination.run(is_stopped=lambda: len(checked) == 2)
+    assert found is not None
+    assert checked == [0, 1]
+    assert [section.title for section in found.sections] == ["0", "1", "Doctor"]
+    assert (found.verdict, examination.is_running) == ("warning", False)

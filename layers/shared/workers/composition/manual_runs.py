@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 
-from workers.clock import SystemClock
+from workers.clock import Clock, SystemClock
 from workers.composition.retention import WORKER, open_archive
 from workers.composition.runs import recorded_run
 from workers.database import Database
@@ -33,10 +33,11 @@ def carry_out_retention(
     *,
     dry_run: bool = False,
     as_of: datetime | None = None,
+    clock: Clock | None = None,
 ) -> RetentionReport:
-    """Carries out the policies, as a recorded run, on what is due now or was due `as_of`;
-    `dry_run` counts and changes nothing."""
-    clock = SystemClock()
+    """Carries out the policies, as a recorded run, on what is due now or was due `as_of`, until
+    `clock` is stopped; `dry_run` counts and changes nothing."""
+    clock = clock or SystemClock()
     retention = Retention(database, clock, open_archive(settings), progress, as_of)
     with recorded_run(WORKER, clock, lambda: database) as record:
         report = retention.dry_run() if dry_run else retention.run(clock.now() + _A_DAY)
@@ -55,10 +56,12 @@ def read_past(
     connection_id: str,
     asked: Window,
     progress: Callable[[Window, int], None],
+    clock: Clock | None = None,
 ) -> SyncReport | None:
-    """Reads a range of an account's past; called again, it continues where it stopped. Returns None
-    while the account is being synced. `progress` is called with each window and the days left."""
-    clock = SystemClock()
+    """Reads a range of an account's past, until `clock` is stopped; called again, it continues
+    where it stopped. Returns None while the account is being synced. `progress` is called with each
+    window and the days left."""
+    clock = clock or SystemClock()
     refresh_links(database, MAPPING_KEYS)
     with closing(Session()) as session:
         sync = ConnectionSync(database, settings, clock, lambda _: session, random.random)

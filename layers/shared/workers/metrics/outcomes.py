@@ -178,6 +178,11 @@ class SyncReport:
     counts: Mapping[str, int] = field(default_factory=dict)
     misconfigured: str | None = None
 
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether it ended because its time ran out, or its clock was stopped."""
+        return self.code == OUT_OF_TIME.code
+
     def summary(self) -> Json:
         """JSON-able."""
         return {
