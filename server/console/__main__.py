@@ -9,7 +9,11 @@ if __name__ == "__main__":  # until everything is loaded, Ctrl-C ends it silentl
 
 import sys
 
-from server.console.command_line import main
+try:
+    from server.console.command_line import main
+except ModuleNotFoundError as error:  # of the extra
+    sys.stderr.write(f"{error.name} is not installed: pip install .[console]\n")
+    sys.exit(2)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,12 +8,13 @@ from datetime import date, datetime
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from workers.errors import ArchivedObjectError
+from workers.errors import ArchivedObjectError, ConfigurationError
 from workers.redaction import redact
 
 if TYPE_CHECKING:
     from workers.composition.restore import Restored
     from workers.database import Database
+    from workers.retention.archive import ColdArchive
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,24 @@ class VerifiedObject:
     problem: str | None = None
 
 
+def open_bucket(bucket: str) -> ColdArchive:
+    """The archive in that bucket. S3's client takes a while to import: only if there is a bucket.
+    Raises ConfigurationError if boto3 is not installed or finds no region."""
+    try:
+        from workers.retention.archive import ColdArchive  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"ARCHIVE_BUCKET_NAME is set, and {error.name} is not installed: pip install .[aws]"
+        ) from None
+    return ColdArchive(bucket)
+
+
 class ArchiveView:
     """One bucket, by its name; read-only and thread-safe."""
 
     def __init__(self, bucket: str) -> None:
-        """Raises ConfigurationError if boto3 is not installed or finds no region."""
-        # imports S3's client, which takes a while: only if there is a bucket
-        from workers.retention.archive import ColdArchive  # noqa: PLC0415
-
-        self._archive = ColdArchive(bucket)
+        """Raises ConfigurationError as `open_bucket` does."""
+        self._archive = open_bucket(bucket)
 
     def restore(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,8 @@ from workers.errors import ConfigurationError
 from workers.settings import Settings, environment_settings, names_a_secret
 
 if names_a_secret():  # imports AWS's client: only where needed, and then at the start
-    import aws_lambda_powertools.utilities.parameters  # noqa: F401
+    with suppress(ModuleNotFoundError):  # read_secret reports it
+        import aws_lambda_powertools.utilities.parameters  # noqa: F401
 
 # Kept free at the end of an invocation: to record the run, and to return the answer.
 RETURN_MARGIN = 3.0
@@ -80,7 +82,9 @@ def forget_clients() -> None:
 def forget_secret() -> None:
     """Has the next reader of settings read the secret itself, not the cached copy. Clients stay as
     they are."""
-    if names_a_secret():
+    if not names_a_secret():
+        return
+    with suppress(ModuleNotFoundError):  # then nothing was cached
         from aws_lambda_powertools.utilities import parameters  # noqa: PLC0415 - as above
 
         parameters.clear_caches()  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from workers.clock import SystemClock, utc_now
+from workers.composition.archive import open_bucket
 from workers.composition.container import (
     InvocationContext,
     deadline,
@@ -53,9 +54,7 @@ def sections(
 def _open_archive(settings: Settings) -> ArchiveBucket | None:
     if settings.archive_bucket_name is None:
         return None
-    from workers.retention.archive import ColdArchive  # noqa: PLC0415 - as in retention
-
-    return ColdArchive(settings.archive_bucket_name)
+    return open_bucket(settings.archive_bucket_name)
 
 
 def run_doctor(event: object, context: InvocationContext) -> dict[str, object]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TYPE_CHECKING
 
 from workers.answers import Answer
 from workers.database import Database
 from workers.errors import ArchivedObjectError
-from workers.retention.archive import ColdArchive
+
+if TYPE_CHECKING:  # it imports boto3, which only a bucket needs
+    from workers.retention.archive import ColdArchive
 
 # This many lines at a time stay well within the API's statement timeout, and this many characters
 # within the size of a request.

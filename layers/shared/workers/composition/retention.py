@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workers.clock import Clock, SystemClock
+from workers.composition.archive import open_bucket
 from workers.composition.container import (
     InvocationContext,
     database,
@@ -24,9 +25,7 @@ def open_archive(settings: Settings) -> ColdStore | None:
     """None if no bucket is set: then S3's client is not even imported."""
     if settings.archive_bucket_name is None:
         return None
-    from workers.retention.archive import ColdArchive  # noqa: PLC0415 - see above
-
-    return ColdArchive(settings.archive_bucket_name)
+    return open_bucket(settings.archive_bucket_name)
 
 
 @once_per_container

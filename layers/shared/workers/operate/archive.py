@@ -8,12 +8,12 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any, TextIO
 
+from workers.composition.archive import open_bucket
 from workers.composition.restore import Restored, restore_days
 from workers.database import Database
 from workers.errors import ConfigurationError
 from workers.operate.command_line import verb
 from workers.operate.output import as_json, say
-from workers.retention.archive import ColdArchive
 from workers.settings import Settings
 
 
@@ -31,7 +31,7 @@ def restore(
     if options.until < options.since:
         sys.stderr.write("--until is before --since.\n")
         return 2
-    archive = ColdArchive(_bucket(settings))
+    archive = open_bucket(_bucket(settings))
     done = restore_days(database, archive, options.since, options.until, _show_progress)
     ignored, missed = done.ignored, done.missed
     _end_progress(done.read)
