@@ -133,6 +133,10 @@ def test_it_starts_saves_reloads_restarts_and_stops_a_server(pm2: Pm2, stack: Lo
     assert pm2.exits() == [ended, killed, ended]
     assert "still alive" not in pm2.log(), "PM2 had to kill one"
 
+    pm2.do("delete", APP)
+    pm2.do("save", "--force")  # without it PM2 keeps the last list that was not empty
+    assert json.loads((pm2.home / "dump.pm2").read_text()) == []
+
 
 def test_invalid_settings_are_not_retried(pm2: Pm2, tmp_path: Path) -> None:
     (tmp_path / "secrets" / "slack_bot_token").write_text("xapp-1-not-a-bot-token\n")

@@ -32,7 +32,6 @@ NOT_RUN = {
     "make doctor": "`operate doctor`, which is run here",
     "cat >": "a file typed manually",
     "aws secretsmanager": "needs an AWS account; reading the secret is test_composition.py's",
-    '{"SUPABASE_SERVICE_ROLE_KEY"': "the file's content",
     "make serve": "tests/server/test_serve.py runs servers against the stack",
     "make console": "tests/integration/test_stack_commands.py starts it",
     "pip install": "as in the Dockerfile, in `make image`",
@@ -51,7 +50,7 @@ NOT_RUN = {
     **dict.fromkeys(
         ["cd /opt", "chgrp", "chmod", "cp -r deploy/systemd", "echo SUPABASE_URL", "export ",
          "git clone", "install -d", "mkdir", "npm install -g", "pm2 startup", "rm supabase",
-         "sudo ", "systemctl ", "umask", "useradd"],
+         "sudo ", "systemctl ", "useradd"],
         "changes the machine; tests/deploy/test_systemd.py has the units in a separate tree",
     ),
 }  # fmt: skip
@@ -98,6 +97,14 @@ def test_each_command_is_run_or_has_its_reason() -> None:
 def test_no_reason_is_unused() -> None:
     for start in NOT_RUN:
         assert any(command.startswith(start) for command in shown()), start
+
+
+def test_a_clone_is_installed_in_place() -> None:
+    """So that `operate migrate` finds the migrations next to its code."""
+    installed = [line for line in shown() if line.startswith(".venv/bin/pip") and "-r " not in line]
+    assert installed
+    for line in installed:
+        assert "--editable ." in line
 
 
 @pytest.fixture

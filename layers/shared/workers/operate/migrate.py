@@ -93,7 +93,8 @@ def read_migrations() -> dict[str, str]:
     files = sorted(MIGRATIONS.glob("*.sql"))
     if not files:
         raise ConfigurationError(
-            f"there are no migrations in {MIGRATIONS}: run this command in a clone of the project"
+            f"there are no migrations in {MIGRATIONS}: run this command in a clone of the project, "
+            "installed there with `make install` or `pip install --editable .`"
         )
     return {file.stem: file.read_text(encoding="utf-8") for file in files}
 
