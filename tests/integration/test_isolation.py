@@ -67,13 +67,13 @@ class Clone:
     """A copy of the project in which everything names production."""
 
     def __init__(self, copy: Copy, settings: Mapping[str, str], scratch: Path) -> None:
-        self._copy, self._scratch = copy, scratch
+        self._copy, self.scratch = copy, scratch
         lines = [f"{name}={value}" for name, value in settings.items()]
         (copy.root / ".env").write_text("\n".join(lines) + "\n")
         self._settings = settings
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, **self._settings, "TMPDIR": str(self._scratch)}
+        environment = {**os.environ, **self._settings, "TMPDIR": str(self.scratch)}
         return subprocess.Popen(
             [str(self._copy.python), *arguments],
             cwd=self._copy.root, env=environment, text=True, stdin=subprocess.DEVNULL,
@@ -113,11 +113,17 @@ def test_the_server_is_where_every_address_leads(production: HttpServer) -> None
     assert set(settings) >= {one.name.upper() for one in fields(Settings)}
 
 
-def test_the_demo_is_that_of_the_sample_agency(clone: Clone) -> None:
+def test_the_demo_shows_the_messages_of_the_sample_agency(clone: Clone) -> None:
     status, out = clone.run("-m", "local", "demo")
     assert status == 0, out
     # with NOTIFICATION_EXPIRY_HOURS=1 of production all of them would expire
     assert "8 delivered, 1 skipped, 1 expired, 0 dead" in out
+    assert "#creative" in out
+    assert "@here love it & ship it" in out
+    assert out.endswith("To see it in a browser: make console\n")
+    assert "\x1b[" not in out, "colours are for terminals"
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert list(clone.scratch.iterdir()) == []
 
 
 def test_up_and_reset(clone: Clone) -> None:

@@ -188,14 +188,3 @@ def test_state_in_another_users_folder_is_not_trusted(
         running.find()
     status, _, err = forked_command(scratch, ROOT, "reset")
     assert (status, "belongs to another user" in err) == (1, True)
-
-
-def test_the_demo_shows_the_delivered_messages(scratch: Path) -> None:
-    status, out, err = run_command(scratch, "demo")
-    assert status == 0, out + err
-    assert "#creative" in out
-    assert "@here love it & ship it" in out
-    assert out.endswith("To see it in a browser: make console\n")
-    assert "\x1b[" not in out + err  # colours are for terminals
-    assert all(len(line) <= 80 for line in (out + err).splitlines())
-    assert list(scratch.iterdir()) == []

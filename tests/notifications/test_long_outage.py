@@ -13,9 +13,9 @@ from tests.notifications.world import Message, World
 
 # `make test-long` queues 5,000.
 CHANNELS = 100
-EACH = int(os.environ.get("OUTAGE_EACH", "8"))
+EACH = int(os.environ.get("OUTAGE_EACH", "4"))
 HOURS = 9.5
-EVERY = 1200  # seconds between runs; a run each minute would only add idle runs
+EVERY = 1800  # seconds between runs; a run each minute would only add idle runs
 
 
 @pytest.fixture

@@ -85,7 +85,6 @@ def test_a_month_of_ad_accounts_with_two_servers(
     world: metrics.World, accounts: list[Account]
 ) -> None:
     every_day = "SERVED_EVERY_DAY" in os.environ
-    synced(world, accounts)
     for something_happened in events(world, accounts, Random(2)):  # noqa: S311 - of a test
         if something_happened or every_day:
             synced(world, accounts)
