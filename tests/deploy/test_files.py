@@ -119,6 +119,11 @@ def test_compose_starts_three_services_or_one() -> None:
     assert services[other]["command"] != services["retention"]["command"]
 
 
+def test_compose_passes_on_any_setting_of_a_file_that_may_be_missing() -> None:
+    for service in parsed("docker-compose.yml")["services"].values():
+        assert service["env_file"] == [{"path": ".env", "required": False}]
+
+
 def test_no_file_contains_a_key() -> None:
     for run in RUNS:
         assert not {"SUPABASE_SERVICE_ROLE_KEY", "SLACK_BOT_TOKEN"} & {
