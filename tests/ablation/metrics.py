@@ -130,7 +130,6 @@ ABLATIONS = (
             Cut(
                 FIGURES,
                 "            order by link.level, link.id\n              for update\n",
-                ";",
             ),
         ),
     ),

@@ -293,11 +293,17 @@ ABLATIONS = (
     Ablation(
         "doubt-kept",
         "what may have been posted stays in doubt while it waits",
-        f"{RECONCILIATION_TESTS}::test_a_refused_repeat_is_noted_later_too",
+        f"{RECONCILIATION_TESTS}"
+        "::test_after_a_refused_repeat_it_is_searched_for_once_the_history_can_be_read",
         (
             Cut(
                 OUTCOMES,
                 "             when outcome.in_doubt then 'unknown'\n",
+            ),
+            Cut(
+                OUTCOMES,
+                "             else coalesce(outcome.in_doubt, false)\n",
+                "             else false\n",
             ),
         ),
     ),

@@ -186,6 +186,24 @@ def test_a_refused_repeat_is_noted_later_too(world: World, refusal: Fault) -> No
     world.assert_kept()
 
 
+def test_after_a_refused_repeat_it_is_searched_for_once_the_history_can_be_read(
+    world: World,
+) -> None:
+    scopes = world.workspace.state()["tokens"][world.token]["scopes"]
+    world.without_scopes("channels:history")
+    world.notify()
+    world.spoil(failing(503, **AFTER))
+    world.run()
+    world.clock.advance(60)
+    world.spoil(rate_limited(300, **POST))
+    world.run()
+    world.change_token(scopes=scopes)
+    world.clock.advance(300)
+    world.run_until_ended()
+    assert [m.is_marked for m in world.messages()] == [False]
+    world.assert_kept()
+
+
 def test_what_may_have_been_posted_is_searched_for_after_a_wait_of_its_channel(
     world: World,
 ) -> None:
