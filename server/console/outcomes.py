@@ -58,6 +58,21 @@ _OUTCOMES: Final[dict[str, dict[str, Outcome]]] = {
 }
 
 
+# By the class of the error that ended a run: what it means for whoever reads it.
+_ERRORS: Final = {
+    "TransientError": "something did not answer, so the next run tries again",
+    "AmbiguousError": "an answer did not arrive, so the next run checks what was done",
+    "GeneralError": "something did not answer, so the next run tries again",
+    "RateLimitedError": "it was asked to wait, so a later run tries again",
+    "ConfigurationError": "the setup has to be corrected",
+    "CredentialsError": "a credential was refused",
+    "SharedCredentialsError": "a credential of an ad platform's app was refused",
+    "PermanentError": "something refused it, and will again",
+    "UnknownError": "something refused it for an unknown reason",
+}
+_FAULT: Final = "an error in the worker itself"
+
+
 class EndedRun(Protocol):
     """How a run ended; `error_class` is that of the error that ended it, if one did."""
 
@@ -77,8 +92,13 @@ class EndedRun(Protocol):
 def outcome_of(worker: str, run: EndedRun) -> Outcome:
     """What the outcome of this run means; an unknown outcome is shown as it is."""
     if run.error_class is not None:
-        return Outcome("failed", f"failed ({run.error_class})")
+        return Outcome("failed", f"failed: {_ERRORS.get(run.error_class, _FAULT)}")
     known = _OUTCOMES.get(worker, {}).get(run.outcome)
     if known is not None:
         return known
     return Outcome("ok" if run.succeeded else "failed", run.outcome.replace("_", " "))
+
+
+def is_fault(run: EndedRun) -> bool:
+    """Whether the run ended by an error in the worker itself, whose class helps to find it."""
+    return run.error_class is not None and run.error_class not in _ERRORS

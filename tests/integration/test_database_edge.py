@@ -132,7 +132,7 @@ def test_temporary_problems_are_transient(
 
 def test_a_silent_api_is_transient(connected: Open, api: Api, between: HttpServer) -> None:
     between.faults.add(Fault("hang", seconds=30))
-    with pytest.raises(TransientError, match="ReadTimeout"):
+    with pytest.raises(TransientError, match="no answer in time"):
         connected(between.url, api.keys.secret, timeout=0.2).call("lock_and_get_notifications")
 
 
@@ -140,13 +140,13 @@ def test_a_refused_connection_is_transient(connected: Open, api: Api) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(TransientError, match="ConnectError"):
+    with pytest.raises(TransientError, match="no connection could be made"):
         connected(url, api.keys.secret).call("lock_and_get_notifications")
 
 
 def test_a_name_that_dns_does_not_know_is_transient(connected: Open, api: Api) -> None:
     database = connected("http://nowhere.invalid", api.keys.secret)
-    with pytest.raises(TransientError, match="ConnectError"):
+    with pytest.raises(TransientError, match="no connection could be made"):
         database.call("lock_and_get_notifications")
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from local.faults import Fault, close, failing, hang, redirect, reset, truncate
 from tests.integration.archive_bucket import BUCKET, DAY, Bucket, lines
 from tests.integration.moto_s3 import path_of, s3_error
-from workers.errors import ConfigurationError, TransientError
+from workers.errors import ConfigurationError, TransientError, UnknownError
 from workers.retention.archive import ColdArchive
 from workers.retention.cold import build_chunk
 
@@ -61,7 +60,7 @@ def test_an_unreachable_server_is_transient(bucket: Bucket) -> None:
 def test_a_name_that_dns_does_not_know_is_transient(bucket: Bucket) -> None:
     impatient = Config(retries={"total_max_attempts": 1})
     elsewhere = boto3.client("s3", config=impatient, endpoint_url="http://s3.invalid")
-    with pytest.raises(TransientError, match="EndpointConnectionError"):
+    with pytest.raises(TransientError, match="no connection could be made"):
         ColdArchive(BUCKET, elsewhere).store(lines(3))
 
 
@@ -69,7 +68,7 @@ def test_no_answer_in_time_is_transient(bucket: Bucket) -> None:
     impatient = Config(read_timeout=0.2, retries={"total_max_attempts": 1})
     archive = ColdArchive(BUCKET, boto3.client("s3", config=impatient))
     bucket.fails(hang(30))
-    with pytest.raises(TransientError, match="ReadTimeoutError"):
+    with pytest.raises(TransientError, match="no answer in time"):
         archive.store(lines(5))
 
 
@@ -135,7 +134,7 @@ def test_missing_credentials_are_a_matter_of_configuration(
         bucket.archive().store(lines(5))
 
 
-def test_an_unexpected_error_passes_through(bucket: Bucket) -> None:
+def test_an_unknown_error_is_quoted_with_where_to_look_it_up(bucket: Bucket) -> None:
     bucket.fails(s3_error("SomethingOfNextYear", 400))
-    with pytest.raises(ClientError, match="SomethingOfNextYear"):
+    with pytest.raises(UnknownError, match=r"answered SomethingOfNextYear .*https://docs"):
         bucket.archive().store(lines(5))

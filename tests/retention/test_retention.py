@@ -291,7 +291,9 @@ def test_an_unexpected_failure_does_not_affect_the_others(world: World) -> None:
     world.database.call = broken  # type: ignore[method-assign]
     summary = world.run()
     assert summary["outcome"] == "failed"
-    assert of(summary, "metric_sync_logs")["error"] == "KeyError: 'went'"
+    assert of(summary, "metric_sync_logs")["error"] == (
+        "an error in the worker itself: please report it. KeyError: 'went'"
+    )
     assert of(summary, "notification_queue")["purged"] == 1
 
 

@@ -18,6 +18,7 @@ from workers.errors import (
     TransientError,
     UnknownError,
     WorkerError,
+    unreachable_since,
 )
 from workers.redaction import redact
 
@@ -110,7 +111,7 @@ class Database:
         except httpx.RequestError as error:
             # its text may hold the URL, never the key, which travels in headers
             raise TransientError(
-                f"the database could not be reached for {function}: {type(error).__name__}",
+                f"the database could not be reached for {function}: {unreachable_since(error)}",
                 code=type(error).__name__,
             ) from None
         except (httpx.InvalidURL, ValueError) as error:  # of an argument or a header

@@ -22,10 +22,34 @@
         └── SharedCredentialsError   a credential that many ad accounts share is refused
 
 Each edge (database, Slack, an ad platform, S3) translates the outside world into this tree in one
-place. An error that an edge does not know passes through untranslated.
+place. One that an edge does not know is UnknownError, or passes through untranslated.
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+# What the names of libraries' errors have in common, and what each means.
+_REASONS: Final = (
+    ("Timeout", "there was no answer in time"),
+    ("SSL", "no secure connection could be made"),
+    ("Proxy", "the proxy could not be used"),
+    ("EndpointConnection", "no connection could be made"),
+    ("ConnectionError", "no connection could be made, or it broke"),
+    ("ConnectError", "no connection could be made"),
+    ("NewConnection", "no connection could be made"),
+    ("ConnectionRefused", "no connection could be made"),
+    ("NameResolution", "its name is not known"),
+    ("gaierror", "its name is not known"),
+    ("Parser", "the answer cannot be read"),
+)
+
+
+def unreachable_since(error: Exception) -> str:
+    """A clause for people: why the other side could not be reached, by the kind of a library's
+    error; its text may quote an address or a token."""
+    name = type(error).__name__
+    return next((words for part, words in _REASONS if part in name), "the connection broke")
 
 
 class WorkerError(Exception):

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.console.answers.overview import read_run
-from server.console.outcomes import WORKERS, outcome_of
+from server.console.outcomes import WORKERS, is_fault, outcome_of
 from server.console.project import Project
 from server.console.rendering import page
 
@@ -29,6 +29,7 @@ def show(request: Request) -> Response:
             "run": run,
             "title": WORKERS.get(run.worker, run.worker),
             "means": outcome_of(run.worker, run),
+            "is_fault": is_fault(run),
             "counts": sorted(run.counts.items()),
         },
     )

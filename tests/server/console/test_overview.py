@@ -153,7 +153,7 @@ def test_a_failed_run_shows_its_error(console: Console) -> None:
     ]
     newest, middle, oldest = ids
     page = console.page(f"/runs/{middle}")
-    assert "failed (TransientError)" in page
+    assert "failed: something did not answer" in page
     assert "&lt;script&gt;x&lt;/script&gt; Bearer [redacted]" in page
     assert "&lt;i&gt;no&lt;/i&gt;" in page
     assert "1,200" in page

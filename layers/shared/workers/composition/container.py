@@ -119,13 +119,14 @@ def read_secret(name: str) -> Mapping[str, object]:
         ) from None
     try:
         secret = parameters.get_secret(name, transform="json", max_age=SECRET_AGE)
-    except (
-        parameters.exceptions.GetParameterError,
-        parameters.exceptions.TransformParameterError,
-    ) as error:
+    except parameters.exceptions.GetParameterError:  # its text quotes AWS's answer
         raise ConfigurationError(
-            f"the secret {name} (WORKERS_SECRET_NAME) cannot be read as a JSON object: "
-            f"{type(error).__name__}"
+            f"the secret {name} (WORKERS_SECRET_NAME) cannot be read: it must exist in this "
+            "region, and the role must be allowed secretsmanager:GetSecretValue on it"
+        ) from None
+    except parameters.exceptions.TransformParameterError:
+        raise ConfigurationError(
+            f"the secret {name} (WORKERS_SECRET_NAME) is not JSON: store a JSON object"
         ) from None
     if not isinstance(secret, dict):
         raise ConfigurationError(f"the secret {name} (WORKERS_SECRET_NAME) is not a JSON object")

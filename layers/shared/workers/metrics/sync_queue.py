@@ -13,6 +13,7 @@ from typing import Any, Final
 import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
@@ -25,7 +26,13 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]
 
-from workers.errors import ConfigurationError, TransientError, WorkerError
+from workers.errors import (
+    ConfigurationError,
+    TransientError,
+    UnknownError,
+    WorkerError,
+    unreachable_since,
+)
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 _BATCH: Final = 10
@@ -125,25 +132,33 @@ class SyncQueue:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Raises the workers' own errors for boto3's. Unknown ones pass unchanged."""
+    """Raises the workers' own errors for boto3's."""
     try:
         yield
     except _NOT_SET_UP as error:
-        raise ConfigurationError(
-            f"AWS cannot be called: {error}", code=type(error).__name__
-        ) from error
+        raise _not_set_up(error) from error
     except _UNREACHABLE as error:
         raise TransientError(
-            f"SQS cannot be reached: {type(error).__name__}.", code=type(error).__name__
+            f"SQS cannot be reached: {unreachable_since(error)}. If it persists, check the "
+            "network, SYNC_QUEUE_URL and AWS's status page.",
+            code="sqs_unreachable",
         ) from error
     except ClientError as error:
-        if (own := _own_error(error)) is None:
-            raise
-        raise own from error
+        raise _own_error(error) from error
+    except BotoCoreError as error:  # such as a sign-in that has expired
+        raise _not_set_up(error) from error
 
 
-def _own_error(error: ClientError) -> WorkerError | None:
-    """The workers' own error for one that SQS returned, or None for an unknown one."""
+def _not_set_up(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"AWS cannot be called: {str(error).rstrip('.')}. Check the region, and the credentials "
+        "that this process has for AWS.",
+        code="sqs_not_set_up",
+    )
+
+
+def _own_error(error: ClientError) -> WorkerError:
+    """The workers' own error for one that SQS returned."""
     code = str(error.response["Error"].get("Code") or "unknown")
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _TRANSIENT_CODES or status == 429 or status >= 500:
@@ -154,4 +169,9 @@ def _own_error(error: ClientError) -> WorkerError | None:
             "must be allowed to send to it.",
             code=code,
         )
-    return None
+    said = str(error.response["Error"].get("Message") or "").rstrip(".")
+    return UnknownError(
+        f"SQS answered {code} (status {status}){f': {said}' if said else ''}. Its meaning: "
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html",
+        code=code,
+    )

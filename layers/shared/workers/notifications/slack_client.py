@@ -21,7 +21,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web import SlackResponse
 
-from workers.errors import AmbiguousError, TransientError
+from workers.errors import AmbiguousError, TransientError, unreachable_since
 
 # Also exported: what the client's calls return and raise.
 __all__ = ["SlackApiError", "SlackClient", "SlackResponse"]
@@ -184,4 +184,4 @@ def _lost(error: Exception) -> AmbiguousError:
 
 def _named(error: Exception) -> str:
     text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{unreachable_since(error)} ({text})" if text else unreachable_since(error)

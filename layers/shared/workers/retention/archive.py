@@ -20,6 +20,7 @@ from typing import Any, Final
 import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
     ClientError,
     CredentialRetrievalError,
     FlexibleChecksumError,
@@ -41,7 +42,9 @@ from workers.errors import (
     DamagedArchiveError,
     FrozenArchiveError,
     TransientError,
+    UnknownError,
     WorkerError,
+    unreachable_since,
 )
 from workers.retention.cold import (
     Chunk,
@@ -349,29 +352,33 @@ def _base64(digest: bytes) -> str:
 
 @contextmanager
 def _translated(subject: str) -> Iterator[None]:
-    """Raises the workers' own errors for boto3's, naming the key or bucket.
-
-    An unexpected error passes through unchanged.
-    """
+    """Raises the workers' own errors for boto3's, naming the key or bucket."""
     try:
         yield
     except _NOT_SET_UP as error:
-        raise ConfigurationError(
-            f"S3 cannot be called for {subject}: {error}", code=type(error).__name__
-        ) from error
+        raise _not_set_up(error, subject) from error
     except _UNREACHABLE as error:
         raise TransientError(
-            f"S3 cannot be reached for {subject}: {type(error).__name__}.",
-            code=type(error).__name__,
+            f"S3 cannot be reached for {subject}: {unreachable_since(error)}. If it persists, "
+            "check the network, the region and AWS's status page.",
+            code="s3_unreachable",
         ) from error
     except ClientError as error:
-        if (own := _own_error(error, subject)) is None:
-            raise
-        raise own from error
+        raise _own_error(error, subject) from error
+    except BotoCoreError as error:  # such as a sign-in that has expired
+        raise _not_set_up(error, subject) from error
 
 
-def _own_error(error: Any, subject: str) -> WorkerError | None:
-    """The workers' own error for one of S3's; None for an unknown one."""
+def _not_set_up(error: Exception, subject: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"S3 cannot be called for {subject}: {str(error).rstrip('.')}. Check the region, and the "
+        "credentials that this process has for AWS.",
+        code="s3_not_set_up",
+    )
+
+
+def _own_error(error: Any, subject: str) -> WorkerError:
+    """The workers' own error for one of S3's."""
     code = str(error.response["Error"].get("Code") or "unknown")
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in _TRANSIENT_CODES or status == 429 or status >= 500:
@@ -383,4 +390,9 @@ def _own_error(error: Any, subject: str) -> WorkerError | None:
             "activity_log/.",
             code=code,
         )
-    return None
+    said = str(error.response["Error"].get("Message") or "").rstrip(".")
+    return UnknownError(
+        f"S3 answered {code} (status {status}) for {subject}{f': {said}' if said else ''}. Its "
+        "meaning: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html",
+        code=code,
+    )

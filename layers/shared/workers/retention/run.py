@@ -181,7 +181,8 @@ class Retention:
             report.error = redact(f"{error.code}: {error}")
         except Exception as error:  # noqa: BLE001 - unexpected, and no concern of other policies
             report.status = "failed"
-            report.error = redact(f"{type(error).__name__}: {error}")
+            said = f"{type(error).__name__}: {error}"
+            report.error = redact(f"an error in the worker itself: please report it. {said}")
         self._record(report)
         return report
 

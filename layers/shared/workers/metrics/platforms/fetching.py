@@ -30,6 +30,7 @@ from workers.errors import (
     TransientError,
     UnknownError,
     WorkerError,
+    unreachable_since,
 )
 from workers.metrics.facts import AdDay
 from workers.metrics.platforms.protocol import (
@@ -403,7 +404,7 @@ def _unreachable(error: Exception) -> TransientError:
     was never established was not."""
     # only its kind: its text holds the URL
     kind = type(error).__name__
-    said = f"the platform could not be reached or the connection broke: {kind}"
+    said = f"the platform could not be reached: {unreachable_since(error)}"
     cause = error.args[0] if error.args else None
     if isinstance(error, HTTPError | HTTPException) or isinstance(cause, ProtocolError):
         return GeneralError(said, code=kind)
