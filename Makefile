@@ -78,10 +78,10 @@ invoke: .venv/.installed .venv/.node ## Run one function on the local stack: FUN
 	@$(PY) -m local invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) \
 	  $(if $(filter project,$(TARGET)),--project) $(ARGS)
 
-# Tests mostly wait for processes that they start, so three workers keep two cores busy. A file
+# Tests mostly wait for processes that they start, so four workers keep two cores busy. A file
 # stays with one worker until another one is idle.
 test: install ## Run the tests
-	$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
+	$(PY) -m pytest -n 4 --dist worksteal $(ARGS)
 
 test-long: install ## Run many more sequences of events and kills, and larger accounts, than test does
 	DELIVERY_EXAMPLES=300 KILL_SEEDS=10 OUTAGE_EACH=50 REFUSED_ROWS=4000 RETENTION_ROWS=200000 \
