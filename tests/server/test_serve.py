@@ -140,7 +140,7 @@ def test_health_covers_the_workers_that_run_here(stack: LocalStack) -> None:
 
 
 def test_a_drain_that_is_asked_to_stop_releases_the_rest(stack: LocalStack) -> None:
-    stack.queue_notifications(600, 6)
+    stack.queue_notifications(240, 6)
     stack.running.slack.configure(latency=0.05)
     with server({**stack.environment(), **RUNS_ONCE}, "notifications") as serving:
         stack.running.slack.wait_for_requests(40, "chat.postMessage")
@@ -150,7 +150,7 @@ def test_a_drain_that_is_asked_to_stop_releases_the_rest(stack: LocalStack) -> N
     assert all_is_released(stack)
     assert value(stack, "select count(*) from notification_deliveries where state = 'sending'") == 0
     with server({**stack.environment(), **RUNS_ONCE}, "notifications") as serving:
-        eventually(lambda: sum(texts(stack).values()) == 608, "the rest is not delivered")
+        eventually(lambda: sum(texts(stack).values()) == 248, "the rest is not delivered")
         serving.end()
     assert set(texts(stack).values()) == {1}, "some were delivered twice"
 
@@ -233,7 +233,7 @@ def test_a_killed_server_loses_nothing(stack: LocalStack) -> None:
 
 
 def test_two_servers_over_one_database_do_nothing_twice(stack: LocalStack) -> None:
-    stack.queue_notifications(400, 8)
+    stack.queue_notifications(160, 8)
     environment = {
         **stack.environment(),
         **BUSY,
@@ -241,7 +241,7 @@ def test_two_servers_over_one_database_do_nothing_twice(stack: LocalStack) -> No
         "SLACK_WORKSPACE_RATE": "0",
     }
     with server(environment) as one, server(environment) as other:
-        eventually(lambda: sum(texts(stack).values()) >= 408, "not all is delivered")
+        eventually(lambda: sum(texts(stack).values()) >= 168, "not all is delivered")
         eventually(
             lambda: len(one.of("connection_sync") + other.of("connection_sync")) >= 4, "no syncs"
         )
