@@ -67,7 +67,17 @@ _ERRORS: Final = {
     "ConfigurationError": "the setup has to be corrected",
     "CredentialsError": "a credential was refused",
     "SharedCredentialsError": "a credential of an ad platform's app was refused",
+    "BrokenStreamError": "an answer did not come in time, so the next run asks for less",
+    "TooMuchDataError": "an answer was too large",
+    "CannotReadError": "it could not be checked whether something was done",
     "PermanentError": "something refused it, and will again",
+    "DestinationError": "a channel or person cannot receive anything",
+    "MalformedAnswerError": "an answer was not what was asked for",
+    "ArchivedObjectError": "an object of the cold archive cannot be read",
+    "DamagedArchiveError": "an object of the cold archive is damaged",
+    "FrozenArchiveError": "an object of the cold archive has to be restored from Glacier first",
+    "ConnectionCredentialsError": "an ad account's credential was refused",
+    "ExpiredSignInError": "a sign-in to an ad platform has expired",
     "UnknownError": "something refused it for an unknown reason",
 }
 _FAULT: Final = "an error in the worker itself"

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from server.console.answers.overview import LastRun
-from server.console.outcomes import WORKERS, outcome_of
+from server.console.outcomes import WORKERS, is_fault, outcome_of
 from server.console.schedules import next_runs
 from server.settings import ServerSettings
 from workers.composition.notifications import DID_ITS_WORK
+from workers.errors import WorkerError
 
 WORKERS_FOLDER = Path(__file__).resolve().parents[3] / "layers" / "shared" / "workers"
 NOW = datetime(2025, 3, 11, 12, tzinfo=UTC)  # a Tuesday
@@ -44,12 +45,25 @@ def test_every_outcome_of_retention_has_words() -> None:
         assert " " in outcome_of("retention", run(outcome, succeeded=False)).words, outcome
 
 
-def test_a_run_that_failed_names_its_error_and_an_unknown_outcome_is_shown_as_it_is() -> None:
+def test_a_failed_run_says_what_its_error_means_and_an_unknown_outcome_is_shown_as_it_is() -> None:
     failed = outcome_of("retention", run("failed", succeeded=False, error_class="TransientError"))
     assert (failed.level, failed.sign) == ("failed", "✕")
-    assert "TransientError" in failed.words
+    assert failed.words == "failed: something did not answer, so the next run tries again"
+    fault = run("failed", succeeded=False, error_class="KeyError")
+    assert outcome_of("retention", fault).words == "failed: an error in the worker itself"
+    assert is_fault(fault)
     assert outcome_of("retention", run("moved_on")).words == "moved on"
     assert outcome_of("elsewhere", run("odd", succeeded=False)).level == "failed"
+
+
+def test_every_error_of_the_workers_has_words() -> None:
+    tree = [WorkerError]
+    for one in tree:
+        tree += one.__subclasses__()
+    known = [one for one in tree[1:] if one.__module__ == "workers.errors"]
+    assert len(known) > 10
+    for one in known:
+        assert not is_fault(run("failed", succeeded=False, error_class=one.__name__)), one
 
 
 def test_an_interval_begins_with_the_last_run_and_a_time_of_day_is_waited_for() -> None:
