@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent.parent
 LAYER = ROOT / "layers" / "shared"
 COPY = ROOT / ".build" / "mutation"
 MUTMUT = ROOT / ".venv-mutation" / "bin" / "mutmut"
+# What tests of the core read besides it.
+READ_BY_TESTS = ("docs/messages.md", "docs/metrics.md", "supabase/seed.sql")
 # mutmut's exit codes: a test failed or took too long; no test reaches the code.
 NOTICED = {1, 3, 24, 36, 152, 255, -24}
 UNREACHED = 33
@@ -75,9 +77,15 @@ def _copy(modules: Sequence[str]) -> None:
     unwanted = shutil.ignore_patterns("__pycache__")
     shutil.copytree(LAYER / "workers", COPY / "workers", ignore=unwanted)
     shutil.copytree(ROOT / "tests/unit", COPY / "tests/unit", ignore=unwanted)
+    for page in READ_BY_TESTS:
+        (COPY / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / page, COPY / page)
     shutil.copy(ROOT / "tests/mutation/profile.py", COPY / "tests/conftest.py")
     configuration = (ROOT / "tests/mutation/mutmut.toml").read_text()
-    chosen = f"[tool.mutmut]\nonly_mutate = {json.dumps(list(modules))}\n"
+    chosen = (
+        f"[tool.mutmut]\nonly_mutate = {json.dumps(list(modules))}\n"
+        f"also_copy = {json.dumps(sorted({Path(page).parts[0] for page in READ_BY_TESTS}))}\n"
+    )
     (COPY / "pyproject.toml").write_text(configuration.replace("[tool.mutmut]\n", chosen))
 
 
