@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"not in the core: {', '.join(unknown)}; available: {', '.join(core)}")
     modules = options.modules or core
-    _copy(modules)
+    copy_core(modules, COPY)
     done = subprocess.run(
         [MUTMUT, "run", "--max-children", str(options.jobs)],
         cwd=COPY, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -74,21 +74,22 @@ def pure_core() -> list[str]:
     return [path for path in paths if path.removesuffix(".py").replace("/", ".") not in excepted]
 
 
-def _copy(modules: Sequence[str]) -> None:
-    shutil.rmtree(COPY, ignore_errors=True)
+def copy_core(modules: Sequence[str], to: Path) -> None:
+    """Fill the folder with the code, its unit tests and mutmut's settings for those modules."""
+    shutil.rmtree(to, ignore_errors=True)
     unwanted = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(LAYER / "workers", COPY / "workers", ignore=unwanted)
-    shutil.copytree(ROOT / "tests/unit", COPY / "tests/unit", ignore=unwanted)
-    for page in READ_BY_TESTS:
-        (COPY / page).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / page, COPY / page)
-    shutil.copy(ROOT / "tests/mutation/profile.py", COPY / "tests/conftest.py")
+    shutil.copytree(LAYER / "workers", to / "workers", ignore=unwanted)
+    shutil.copytree(ROOT / "tests/unit", to / "tests/unit", ignore=unwanted)
+    for file in READ_BY_TESTS:
+        (to / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, to / file)
+    shutil.copy(ROOT / "tests/mutation/profile.py", to / "tests/conftest.py")
     configuration = (ROOT / "tests/mutation/mutmut.toml").read_text()
     chosen = (
         f"[tool.mutmut]\nonly_mutate = {json.dumps(list(modules))}\n"
-        f"also_copy = {json.dumps(sorted({Path(page).parts[0] for page in READ_BY_TESTS}))}\n"
+        f"also_copy = {json.dumps(sorted({Path(file).parts[0] for file in READ_BY_TESTS}))}\n"
     )
-    (COPY / "pyproject.toml").write_text(configuration.replace("[tool.mutmut]\n", chosen))
+    (to / "pyproject.toml").write_text(configuration.replace("[tool.mutmut]\n", chosen))
 
 
 def _environment() -> dict[str, str]:
