@@ -306,6 +306,7 @@ ABLATIONS = (
                 "             else false\n",
             ),
         ),
+        remark="the state says so, and a flag; a claim reads either",
     ),
     Ablation(
         "deadline-stop",
