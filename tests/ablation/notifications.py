@@ -339,7 +339,7 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/notifications/pacing.py",
-                "if not self.rate or self.last_start == _NEVER:",
+                "if not self.rate or self.last_post == _NEVER:",
                 "if True:",
             ),
         ),
@@ -351,7 +351,7 @@ ABLATIONS = (
         (
             Cut(
                 f"{WORKERS}/notifications/in_flight.py",
-                "pace.last_start = now - delivery.idle_for",
+                "pace.posted(now - delivery.idle_for)",
                 "pass",
             ),
         ),

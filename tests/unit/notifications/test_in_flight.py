@@ -38,7 +38,7 @@ def in_doubt(id: str = "d", looked_down_to: str | None = None) -> Post:
 
 def test_a_queue_keeps_its_pace() -> None:
     one = queue(post(state="announced"))
-    one.pace.last_start = NOW - 0.25
+    one.pace.posted(NOW - 0.25)
     assert one.ready_at(NOW) == one.next_step_at(NOW) == NOW + 0.75
 
 
@@ -59,7 +59,7 @@ def test_a_queue_waits_for_an_announcement(state: str) -> None:
 
 def test_a_search_ignores_the_pace_but_keeps_a_wait_that_slack_asked_for() -> None:
     one = queue(in_doubt())
-    one.pace.last_start = NOW
+    one.pace.posted(NOW)
     assert one.next_step_at(NOW) == NOW
     one.pace.wait_until(NOW + 30)
     assert one.next_step_at(NOW) == NOW + 30

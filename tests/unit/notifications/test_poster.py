@@ -169,7 +169,7 @@ def test_the_pace_counts_from_when_a_message_may_have_arrived() -> None:
 
         one.slack.post = slow  # type: ignore[method-assign]
         one.step()
-        gaps.append(one.in_flight.queues["C1"].pace.last_start - one.clock.time)
+        gaps.append(one.in_flight.queues["C1"].pace.last_post - one.clock.time)
         one.clock.time += 2
     assert gaps == pytest.approx([0.0, -0.15])
 

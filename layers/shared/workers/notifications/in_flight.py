@@ -148,12 +148,12 @@ class ChannelQueue:
         """When each may start at the earliest. It ends before a post that has to be searched for:
         what follows depends on what is found."""
         time = self.pace.ready_at(now)
+        gap = 1 / self.pace.rate if self.pace.rate else 0.0
         for post in self.waiting:
             if post.search_first:
                 return
             yield post, time
-            if self.pace.rate:
-                time += 1 / self.pace.rate
+            time += gap
 
 
 class InFlight:
@@ -180,6 +180,13 @@ class InFlight:
     def announce_at(self, now: float) -> float:
         """When the next post comes within the look-ahead."""
         return min((queue.announce_at(now) for queue in self.queues.values()), default=math.inf)
+
+    def is_held_up(self, now: float) -> bool:
+        """Whether a queue could post now if only its head were announced."""
+        return any(
+            queue.ready_at(now) <= now and queue.waiting[0].state == "new"
+            for queue in self.queues.values()
+        )
 
     def busy_destinations(self) -> list[str]:
         """The destinations that have their share in flight."""
@@ -244,7 +251,7 @@ class InFlight:
         if queue is None:
             pace = ChannelPace(self._channel_rate)
             if delivery.idle_for is not None:
-                pace.last_start = now - delivery.idle_for
+                pace.posted(now - delivery.idle_for)
             queue = ChannelQueue(delivery.destination, pace)
             self.queues[delivery.destination] = queue
         queue.pace.wait_until(now + delivery.ready_in)

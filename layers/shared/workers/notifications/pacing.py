@@ -58,40 +58,41 @@ class TokenBucket:
 
 @dataclass
 class ChannelPace:
-    """One message at a time in one channel, at most `rate` a second.
+    """One message at a time in one channel, at most `rate` a second; the last one got there at
+    `last_post`.
 
     `not_before` is the end of a wait that Slack asked for; it applies at a rate of 0 too.
     """
 
     rate: float
-    last_start: float = _NEVER
+    last_post: float = _NEVER
     not_before: float = _NEVER
 
     def __post_init__(self) -> None:
         if self.rate < 0:
             raise ValueError("a rate cannot be negative")
+        self._opens_at = self._next_post()
 
     def ready_at(self, now: float) -> float:
         """The earliest time, not before `now`, at which the next message may start."""
-        earliest = max(now, self.not_before)
-        if not self.rate or self.last_start == _NEVER:
-            return earliest
-        gap = 1 / self.rate
-        last = self.last_start
-        if earliest - last >= gap:
-            return earliest
-        return _later_until(lambda time: time - last >= gap, max(earliest, last + gap))
+        return max(now, self._opens_at)
 
-    def start(self, now: float) -> bool:
-        """Note that a message starts now; False, and nothing noted, if it may not start yet."""
-        if self.ready_at(now) > now:
-            return False
-        self.last_start = now
-        return True
+    def posted(self, at: float) -> None:
+        """Note that a message got there at that time."""
+        self.last_post = at
+        self._opens_at = self._next_post()
 
     def wait_until(self, time: float) -> None:
         """Start nothing before `time`; a later end that is already set stays."""
         self.not_before = max(self.not_before, time)
+        self._opens_at = self._next_post()
+
+    # Worked out when something changes: each step of a run asks for it, for every channel.
+    def _next_post(self) -> float:
+        if not self.rate or self.last_post == _NEVER:
+            return self.not_before
+        gap, last = 1 / self.rate, self.last_post
+        return _later_until(lambda at: at - last >= gap, max(self.not_before, last + gap))
 
 
 def _later_until(good: Callable[[float], bool], time: float) -> float:

@@ -135,7 +135,7 @@ class Poster:
         if attempt.posted is not None:
             self._sent(queue, post, attempt)
         elif attempt.error is not None:
-            queue.pace.last_start = self._latest_arrival(attempt)
+            queue.pace.posted(self._latest_arrival(attempt))
             self._failed(queue, post, attempt, attempt.error)
         else:  # no time was left to start it
             queue.waiting.appendleft(post)
@@ -144,7 +144,7 @@ class Poster:
     def _sent(self, queue: ChannelQueue, post: Post, attempt: Attempt) -> None:
         assert attempt.posted is not None  # noqa: S101 - its caller checks
         self._throttle.succeeded()
-        queue.pace.last_start = self._latest_arrival(attempt)
+        queue.pace.posted(self._latest_arrival(attempt))
         queue.conversation_id = attempt.posted.channel
         self._report.counts["sent"] += len(post.deliveries)
         self._report.counts["possible_duplicates"] += post.possible_duplicate
@@ -160,7 +160,7 @@ class Poster:
             request_id=attempt.posted.request_id,
             possible_duplicate=post.possible_duplicate,
         )
-        self._settle(post, outcome, queue.pace.last_start)
+        self._settle(post, outcome, queue.pace.last_post)
 
     def _latest_arrival(self, attempt: Attempt) -> float:
         """When the message reached Slack at the latest: the thread may have had to wait before it

@@ -217,11 +217,14 @@ class Recorder:
         if self._pieces and (is_time or not self._failures):
             self._send(self._pieces.pop(0), [], now)
             return
+        must_renew = now >= self._renewed_at + RENEW_EVERY and not self._report.has_ended
+        if not (is_time or must_renew or self._has_last() or self._in_flight.is_held_up(now)):
+            return  # as at most steps: what may start soon is not worked out
         starting = self._to_announce(now)
         if (
             (is_time and (self._outbox or starting))
             or (not self._failures and self._is_urgent(starting, now))
-            or (now >= self._renewed_at + RENEW_EVERY and not self._report.has_ended)
+            or must_renew
         ):
             outbox, self._outbox = self._outbox, Record()
             self._send(outbox, starting, now)
@@ -233,12 +236,16 @@ class Recorder:
 
     def _is_urgent(self, starting: list[Post], now: float) -> bool:
         """Whether something waits for a record."""
-        if self._outbox and not len(self._in_flight):
+        if self._has_last():
             return True
         queues = (self._in_flight.queues[post.destination] for post in starting)
         return any(
             queue.ready_at(now) <= now and queue.waiting[0].state == "new" for queue in queues
         )
+
+    def _has_last(self) -> bool:
+        """Whether there are outcomes, and no more will follow them."""
+        return bool(self._outbox) and not len(self._in_flight)
 
     def _send(self, record: Record, starting: list[Post], now: float) -> None:
         for post in starting:
