@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 ConsoleMode = Literal["acting", "read-only"]
 
-# Seconds. PM2, Docker and others kill after a grace period: by then all is released.
-STOP_WITHIN: Final = 7.0
+# Seconds. PM2, Docker and others kill after a grace period: by then all is released, and the
+# process has had a moment to end, also on a busy machine.
+STOP_WITHIN: Final = 6.5
 # The workers' names in health and in their records.
 RECORDED_AS: Final[dict[Worker, str]] = {
     "notifications": "notifications",
